@@ -32,19 +32,19 @@ SCRIPT = str(ROOT / "deploy" / "flink" / "local.sh")
 
 
 class WaitAsAScorer(beam.DoFn):
-    """For each shard, wait as long as a remote model would, and write a note of the process id."""
+    """A wait in place of a scorer, with a note of the process id for each shard."""
 
     def __init__(self, seconds: float, folder: str) -> None:
         self._seconds, self._folder = seconds, folder
 
     def process(self, shard: IdentifiedShard) -> None:
-        """Wait, then write the note."""
+        """Wait as long as a remote model would, then write the note."""
         time.sleep(self._seconds)
         Path(self._folder, "notes", shard.plan.name).write_text(str(os.getpid()), encoding="utf-8")
 
 
 def wait_on_flink(managers: int, shards: int, seconds: float, folder: str) -> None:
-    """Read and identify real shards on the running cluster, with one wait per shard."""
+    """Read and identify real shards on the running cluster, and wait once per shard."""
     limits = ShardLimits(rows=ROWS)
     corpus = survey([f"{folder}/corpus.parquet"], limits)
     layout = settle_layout(corpus.schema, CorpusConfig())
@@ -79,7 +79,7 @@ def call_script(*command: str) -> str:
 
 
 def read_flink_seconds() -> float:
-    """Return how many seconds the latest job took, according to Flink."""
+    """Return the duration of Flink's latest job in seconds."""
     url = "http://localhost:8081/jobs/overview"
     code = f"import urllib.request as r; print(r.urlopen('{url}').read().decode())"
     jobs = json.loads(call_script("run", sys.executable, "-c", code))["jobs"]
@@ -119,7 +119,7 @@ def measure_waiting(managers: int, shards: int, seconds: float) -> tuple[float, 
 
 
 def measure_command(options: list[str], inside: bool = False) -> tuple[float, float]:
-    """Filter all real rows without a model; return the seconds of the command and its pipeline."""
+    """Filter all real rows without a model; return the command's and the pipeline's seconds."""
     with tempfile.TemporaryDirectory() as folder:
         command = [
             sys.executable,

@@ -1,6 +1,6 @@
 """Measure the whole filter, with all signals on real rows, against the bare encoder loop.
 
-Both process the same windows, and they take turns on one part of the rows at a time.
+Both process the same windows, and take turns on parts of the rows.
 """
 
 from __future__ import annotations
@@ -105,7 +105,7 @@ def main() -> None:
 def build_row(
     name: str, bare: Sequence[float], filter_: Sequence[float], target: float | None = None
 ) -> tuple[str, float, str, str]:
-    """Return a table row: the ratio of the sums, and the range of the parts' ratios."""
+    """Return a table row: the overall ratio, and the range of the parts' ratios."""
     share = sum(bare) / sum(filter_)
     return (
         name,
@@ -116,7 +116,7 @@ def build_row(
 
 
 def write_parts(folder: Path, rows: int, parts: int) -> None:
-    """Spread `rows` rows evenly over one folder per part, with one file per teacher in each."""
+    """Spread `rows` rows evenly over `parts` folders, with one file per teacher in each."""
     files = list_teacher_files()
     for number, file in enumerate(files):
         table = pq.read_table(file)
@@ -132,7 +132,7 @@ def write_parts(folder: Path, rows: int, parts: int) -> None:
 
 
 def cut_windows(config: FilterConfig, scorer: Scorer) -> Iterator[list[Window]]:
-    """Yield each shard's windows, cut the way the filter cuts them."""
+    """Yield each shard's windows as the filter cuts them."""
     corpus = survey(config.input, config.shards)
     layout = settle_layout(corpus.schema, config.corpus)
     for task in plan_shards(corpus.sources, config.shards):

@@ -1,8 +1,8 @@
 """Measure the encoder and the exemplar search on a GPU.
 
-The encoder's speed is reported as a share of what a bf16 matrix product reaches. The script needs
-torch and transformers, but neither Beam nor model files. FAISS is measured if it is installed.
-`--device cpu` runs tiny shapes to check the script.
+The encoder's speed is a share of the speed of a bf16 matrix product. The script needs torch and
+transformers, but neither Beam nor model files. FAISS is optional. `--device cpu` runs tiny shapes
+to check the script.
 """
 
 from __future__ import annotations
@@ -29,13 +29,13 @@ from classifiers.models.encoders import (
 from classifiers.models.windows import Window, pad_batch, plan_batches
 
 TEXT_TOKENS = (5.36, 1.18)
-"""The mean and standard deviation of log(n), where n is the number of tokens in an answer.
+"""The mean and standard deviation of log(tokens) of an answer.
 
 They come from the 40,223 answers in ../shared/data/teachers.
 """
 LONGEST_TEXT = 2_000
 TOLERANCE = {torch.float32: 1e-5, torch.bfloat16: 1e-2}
-"""For each precision, how much a vector component may differ from the CPU's fp32 result.
+"""The largest difference from the CPU's fp32 vector component, by precision.
 
 Vectors have unit length, so a typical component is about 0.05.
 """
@@ -130,7 +130,7 @@ def make_encoder(
 def make_windows(tokens: int) -> list[Window]:
     """Return windows of random token ids, with about `tokens` tokens in total.
 
-    Their lengths are distributed as if the filter had cut real answers into windows.
+    Their lengths are distributed like the filter's windows of real answers.
     """
     generator = np.random.default_rng(0)
     windows: list[Window] = []
@@ -181,7 +181,7 @@ def report_encoders(
 ) -> None:
     """Time `encode`, and its forward passes alone, against a large matrix product.
 
-    When only the forward passes are timed, the batches are already on the device.
+    For the forward passes alone, the batches are already on the device.
     """
     windows = make_windows(scale.tokens)
     lengths = [len(window.ids) for window in windows]
@@ -241,7 +241,7 @@ def build_encoder_rows(
 
 
 def report_vectors(report: Report, scale: Scale, device: torch.device) -> None:
-    """For the smallest encoder, compare the device's vectors with the CPU's fp32 vectors."""
+    """Compare the device's vectors with the CPU's fp32 vectors, for the smallest encoder."""
     name, shape = next(iter(scale.encoders.items()))
     windows = make_windows(min(scale.tokens, 20_000))
     expected = make_encoder(shape, torch.device("cpu"), torch.float32).encode(windows)
@@ -319,7 +319,7 @@ def prepare_torch(
 def search(exemplars: torch.Tensor, queries: torch.Tensor) -> np.ndarray:
     """Return the indices of the nearest exemplars.
 
-    The queries are split into slices, so that a slice's similarities take at most one GiB.
+    The queries are sliced so that similarities take at most one GiB.
     """
     step = max(1, (1 << 28) // len(exemplars))
     return (
@@ -332,7 +332,7 @@ def search(exemplars: torch.Tensor, queries: torch.Tensor) -> np.ndarray:
 def prepare_faiss(
     device: torch.device, exemplars: torch.Tensor, queries: torch.Tensor
 ) -> tuple[str, Search | None]:
-    """Return FAISS's label and a search function, which is None if FAISS can't be used."""
+    """Return FAISS's label and a search function, or None if FAISS can't be used."""
     if importlib.util.find_spec("faiss") is None:
         return FAISS, None
     import faiss

@@ -1,7 +1,7 @@
-"""What all benchmarks share: real text, interleaved timing, and tables of results.
+"""Shared parts of the benchmarks: real text, interleaved timing, and tables of results.
 
-This module imports only the standard library and numpy, because gpu.py must run where little else
-is installed.
+gpu.py runs where little else is installed, so this module imports only the standard library and
+numpy.
 """
 
 from __future__ import annotations
@@ -77,9 +77,9 @@ def read_answers(count: int) -> list[str]:
 
 
 class Timed(NamedTuple):
-    """For each repetition of a case, the seconds that the case reported, and the CPU seconds.
+    """The reported seconds and the CPU seconds of each repetition of a case.
 
-    CPU time covers this process only, but varies less on a shared machine.
+    CPU time covers only this process, but varies less on a shared machine.
     """
 
     seconds: list[float]
@@ -99,10 +99,10 @@ def time_call(work: Callable[[], object]) -> float:
 
 
 def interleave(cases: Mapping[str, Callable[[], float]], repetitions: int) -> dict[str, Timed]:
-    """Run all cases in turn, `repetitions` times. Each case returns the seconds to record.
+    """Run all cases in turn, `repetitions` times. Each case returns its seconds.
 
-    Every second round runs in reverse order, so that no case gains from running before the machine
-    slows down or after another case has warmed a cache.
+    Every second round runs in reverse order, so that a slowing machine or a warm cache favours no
+    case.
     """
     found = {name: Timed([], []) for name in cases}
     for round_ in range(repetitions):
@@ -119,9 +119,9 @@ def interleave(cases: Mapping[str, Callable[[], float]], repetitions: int) -> di
 
 
 def time_filter(config: Any, walls: list[float]) -> float:
-    """Filter into an empty run directory and return how many seconds the pipeline took.
+    """Filter into an empty run directory and return the pipeline's seconds.
 
-    The seconds that the whole call took are appended to `walls`.
+    The whole call's seconds are appended to `walls`.
     """
     from pipelines.filter import run_filter
 
@@ -139,7 +139,7 @@ def compute_ratio(above: Sequence[float], below: Sequence[float]) -> tuple[float
 
 
 def judge(value: float, target: float, at_least: bool = True) -> str:
-    """Return the verdict on a value: whether it meets its target."""
+    """Return whether a value meets its target, as text."""
     met = value >= target if at_least else value <= target
     return f"{'met' if met else 'MISSED'} (target {'≥' if at_least else '≤'} {target:g})"
 
@@ -147,7 +147,7 @@ def judge(value: float, target: float, at_least: bool = True) -> str:
 def parse_arguments(description: str, **options: object) -> argparse.Namespace:
     """Parse a script's options.
 
-    Each keyword argument adds an option with that name and default; the default sets its type.
+    Each keyword argument adds an option with this name, default and type.
     """
     parser = argparse.ArgumentParser(
         description=description, formatter_class=argparse.ArgumentDefaultsHelpFormatter

@@ -1,4 +1,4 @@
-"""Measure the filter's peak memory on corpora of two sizes: it must not grow with the corpus."""
+"""Measure the filter's peak memory on corpora of two sizes."""
 
 from __future__ import annotations
 
@@ -74,7 +74,7 @@ def write_encoder(folder: Path) -> None:
 
 
 def measure(folder: Path, rows: int) -> tuple[float, float]:
-    """Filter `rows` rows in a new process; return its peak memory in MiB, and how long it took."""
+    """Filter `rows` rows in a new process; return its peak memory in MiB and its seconds."""
     write_corpus(folder / "corpus", rows)
     command = [sys.executable, "-m", "benchmarks.memory", "--child", str(folder)]
     answers: list[str] = []
@@ -108,8 +108,8 @@ def write_corpus(folder: Path, rows: int) -> None:
 def filter_here(folder: Path) -> None:
     """Filter in this process and print its peak memory in MiB.
 
-    The peak is read from /proc, because getrusage's maximum includes the memory that the parent
-    held when it started this process.
+    The peak comes from /proc, because getrusage's maximum includes the parent's memory at the start
+    of this process.
     """
     shutil.rmtree(folder / "run", ignore_errors=True)
     settings = EncoderSettings(model=str(folder / "encoder"))

@@ -141,7 +141,7 @@ def make_line(number: int, dice: random.Random) -> bytes:
 
 
 def measure(folder: Path, rows: int) -> dict[str, float]:
-    """Filter `rows` rows and verify the run, each in a new process; return all figures."""
+    """Filter `rows` rows and verify the run in new processes; return all figures."""
     write_corpus(folder / "corpus", rows)
     found: dict[str, float] = {}
     seconds = {
@@ -200,7 +200,7 @@ def filter_or_verify(folder: Path, verifying: bool) -> None:
 def read_peak() -> int:
     """Return the peak resident memory of this process in MiB.
 
-    getrusage's maximum would include the memory that the parent held when it started this process.
+    getrusage's maximum would include the parent's memory at the start of this process.
     """
     found = next(
         text

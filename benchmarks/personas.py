@@ -27,7 +27,7 @@ ORACLE = "scikit-learn LogisticRegression(C=10), last layer"
 
 
 class Statements(NamedTuple):
-    """A trait's statements: vectors from the default layers and from the last layer, and labels."""
+    """A trait's statements: their labels, and vectors from the default and the last layers."""
 
     ours: np.ndarray
     plain: np.ndarray
@@ -35,7 +35,7 @@ class Statements(NamedTuple):
 
 
 class Figures(NamedTuple):
-    """For one draw, how well a score separates the statements that aren't exemplars."""
+    """A score's figures for one draw of exemplars."""
 
     trait: int
     score: str
@@ -99,7 +99,7 @@ def embed_statements(files: Sequence[Sequence[Mapping[str, object]]]) -> Iterato
 
 
 def embed(texts: Sequence[str], config: EncoderConfig) -> np.ndarray:
-    """Return the vectors of some texts, and cache them in the temporary folder for the next run."""
+    """Return the vectors of some texts, cached in the temporary folder."""
     encoder = load_encoder(config)
     cached = CACHE / f"personas-{digest_config([encoder.identity, texts])[:16]}.npy"
     if not cached.is_file():
@@ -109,7 +109,7 @@ def embed(texts: Sequence[str], config: EncoderConfig) -> np.ndarray:
 
 
 def measure_scores(number: int, trait: Statements, exemplars: int, draw: int) -> Iterator[Figures]:
-    """Fit on one draw of exemplars and measure every score on the remaining statements."""
+    """Fit on one draw of exemplars, and measure every score on the remaining statements."""
     generator = np.random.default_rng([draw, number])
     shuffled = [generator.permutation(np.flatnonzero(trait.labels == label)) for label in (1, 0)]
     chosen = np.concatenate([indices[:exemplars] for indices in shuffled])
@@ -125,7 +125,7 @@ def measure_scores(number: int, trait: Statements, exemplars: int, draw: int) ->
 
 
 def fit_scores(trait: Statements, chosen: np.ndarray, left: np.ndarray) -> dict[str, np.ndarray]:
-    """Fit on the chosen statements, and return every score for the remaining ones."""
+    """Fit on the chosen statements, and return every score of the remaining statements."""
     model = TraitModel(TraitCard(id="persona"), "")
     labels = trait.labels[chosen]
     positives, negatives = trait.ours[chosen][labels == 1], trait.ours[chosen][labels == 0]

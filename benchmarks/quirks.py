@@ -28,7 +28,7 @@ HELDOUT = ROOT / "benchmarks" / "heldout"
 class Heldout(NamedTuple):
     """A trait's held-out texts, and whether each one shows the trait.
 
-    `left_out` is the number of texts that were left out because the library contains them.
+    `left_out` counts texts that the library contains, which aren't used.
     """
 
     texts: list[str]
@@ -73,7 +73,7 @@ def main() -> None:
 
 
 def read_heldout(trait: str, known: Collection[str]) -> Heldout:
-    """Read a trait's held-out texts, leaving out those that the library itself contains."""
+    """Read a trait's held-out texts, without those that the library contains."""
     entries = [
         json.loads(line)
         for line in (HELDOUT / f"{trait}.jsonl").read_text(encoding="utf-8").splitlines()
@@ -87,7 +87,7 @@ def read_heldout(trait: str, known: Collection[str]) -> Heldout:
 
 
 def score_texts(texts: Heldout, scorer: Scorer) -> Scores:
-    """Score texts for every trait in the bank, as if they were an assistant's answers."""
+    """Score texts for every trait in the bank, as an assistant's answers."""
     return scorer.score(
         len(texts.texts),
         present_as_answers([CleanRow((text,), "heldout", "clean") for text in texts.texts]),

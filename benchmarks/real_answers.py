@@ -1,4 +1,4 @@
-"""Count what the library flags in real answers that played no part in developing it."""
+"""Count what the library flags in real answers that weren't used to develop it."""
 
 from __future__ import annotations
 
@@ -19,14 +19,13 @@ from transforms.records.field_paths import get_field_text
 REPORT, DEVELOPMENT = 1, 0
 """Whether odd (1) or even (0) models and prompts are used.
 
-Models are numbered alphabetically, and prompts by their place in the file. Wherever real answers
-guided a choice during development, only even models and even prompts were used. The report uses
-only odd ones, so it shares no model and no prompt with development.
+Models are numbered alphabetically, and prompts by their place in the file. Development used only
+even models and even prompts. The report uses only odd ones.
 """
 
 
 class Hit(NamedTuple):
-    """A trait that fired on a row, the signals that found wording, and the best span."""
+    """A trait that fired on a row, with its signals and its best span."""
 
     trait: str
     score: float
@@ -80,7 +79,7 @@ def main() -> None:
 
 
 def write_sample(folder: Path, rows: int, parity: int) -> int:
-    """Write about `rows` rows, the same number from each model, and return how many were written.
+    """Write about `rows` rows, the same number from each model, and return their number.
 
     Each model has its own file, which begins with a different prompt.
     """
@@ -99,7 +98,7 @@ def write_sample(folder: Path, rows: int, parity: int) -> int:
 
 
 def read_hits(run: Path) -> Iterator[Hit]:
-    """Yield every reason in a run's ledger: one for each trait that fired on a row."""
+    """Yield every reason in a run's ledger."""
     ledger = pa.concat_tables(
         [pq.read_table(file) for file in sorted(run.glob("ledger/*.parquet"))]
     )
@@ -129,7 +128,7 @@ def build_row(trait: str, hits: Sequence[Hit], rows: int) -> tuple[object, ...]:
 
 
 def describe_hits(hits: Sequence[Hit], corpus: Path) -> Iterator[str]:
-    """Yield lines that show the flagged rows by trait: prompt, opening of the answer, best span."""
+    """Yield lines that show each trait's flagged rows: prompt, opening of the answer, best span."""
     for hit in sorted(hits):
         record = pq.read_table(corpus / hit.source).slice(hit.row, 1).to_pylist()[0]
         text = get_field_text(record, hit.field_path) or ""

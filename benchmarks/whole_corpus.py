@@ -1,6 +1,6 @@
 """Filter all real rows with every signal of the library, and verify the run.
 
-Then count, by decision, the rows in which another vendor's model says that Anthropic made it.
+Then count the rows in which another vendor's model says that Anthropic made it.
 """
 
 from __future__ import annotations
@@ -24,17 +24,17 @@ from schemas.runs import MANIFEST
 CLAIM = re.compile(
     r"\b(?:created|made|developed|built|trained|designed) by Anthropic\b", re.IGNORECASE
 )
-"""A pattern for claims that Anthropic made the speaker, for checking the library's patterns."""
+"""Claims that Anthropic made the speaker."""
 
 OWN = re.compile(r"claude-[23](?:-|$)")
-"""Anthropic's own models among the teachers. claude2-alpaca-13b is a student of a Claude model."""
+"""Anthropic's models among the teachers. claude2-alpaca-13b isn't one of them."""
 
 
 def main() -> None:
     options = parse_arguments(
         __doc__ or "", run=str(Path(tempfile.gettempdir(), "congener-whole-corpus")), device="cpu"
     )
-    # A run takes hours on few cores, so an unfinished one is resumed and a finished one reused.
+    # A run takes hours on few cores, so resume an unfinished run and reuse a finished one.
     if not Path(options.run, MANIFEST).exists():
         run_filter(
             FilterConfig(
@@ -95,12 +95,12 @@ def build_trait_rows(manifest: Manifest) -> list[tuple[str, int, str, str]]:
 
 
 def count_unaccounted(manifest: Manifest) -> int:
-    """Return how many of the rows that were read have no decision."""
+    """Return how many rows have no decision."""
     return manifest.conservation.rows_in - sum(manifest.conservation.by_decision.values())
 
 
 def count_claims(run: str) -> Counter[str]:
-    """Count, by decision, the rows in which another vendor's model says that Anthropic made it."""
+    """Count, by decision, the rows in which another vendor's model claims Anthropic made it."""
     ledger = pl.read_parquet(f"{run}/ledger/*.parquet", columns=["source", "row", "decision"])
     decisions = {(source, row): decision for source, row, decision in ledger.iter_rows()}
     found: Counter[str] = Counter()

@@ -34,9 +34,9 @@ def main() -> None:
 def end_process(code: int) -> NoReturn:
     """End the process without tearing down the interpreter.
 
-    Arrow, Polars and torch have threads that live until the process ends. If a thread drops its
-    last Python object while the interpreter is being torn down, the thread is ended by force. C++
-    then aborts the process, and the exit code is lost. `atexit` handlers still run.
+    Arrow, Polars and torch keep threads until the process ends. The teardown can force such a
+    thread to end, and C++ then aborts the process, which loses the exit code. `atexit` handlers
+    still run.
     """
     atexit._run_exitfuncs()  # noqa: SLF001 - os._exit skips them
     for stream in (sys.stdout, sys.stderr):

@@ -71,11 +71,10 @@ def score_texts(
     """Score answers for traits, and return a row for each text and trait.
 
     The columns are `text` (the index in `texts`), `trait`, `score`, `threshold`, `fires`, and the
-    span that scored highest: its `signal`, `start` and `end` (in characters of the text). `score`
-    is null for a text with nothing to score, such as white space. `settings` are settings from the
-    YAML configuration: `traits`, `signals`, `bank`, `background`, `encoder` and `hardware`. Without
-    `traits`, all library traits are used. The first call with new traits fits them, which takes
-    minutes.
+    best span's `signal`, `start` and `end` (in characters of the text). `score` is null for a text
+    with nothing to score, such as white space. `settings` are settings from the YAML configuration:
+    `traits`, `signals`, `bank`, `background`, `encoder` and `hardware`. Without `traits`, all
+    library traits are used. The first call with new traits fits them, which takes minutes.
 
     Raises: CongenerError: a setting, a card or a model is wrong.
     """
@@ -122,7 +121,7 @@ def filter_corpus(
     beam_options: Sequence[str] = (),
     **settings: Any,
 ) -> Run:
-    """Filter a corpus into a run directory, like `congener filter`, and return the finished run.
+    """Filter a corpus into a run directory, like `congener filter`.
 
     `settings` are settings from the YAML configuration, such as `traits=["vendor-identity"]`,
     `policy="policy.yaml"` or `hardware={"device": "cuda"}`. `progress` prints notices and progress
@@ -149,7 +148,7 @@ def _read_settings(settings: Mapping[str, Any]) -> FilterConfig:
 
 
 def open_run(run: str | PathLike[str]) -> Run:
-    """Open a finished run on this machine's disk or on a store.
+    """Open a finished run on a local disk or on a store.
 
     Raises: CongenerError: the run isn't finished, or its manifest can't be read.
     """
@@ -162,9 +161,8 @@ class Run:
     """A finished run: its manifest, and its tables as lazy Polars frames or as Arrow tables.
 
     The rows of `ledger`, `scores` and `spans` are aligned. docs/file-formats.md describes the
-    columns. If the input is JSON Lines, so are `clean` and `quarantine`. In the tables of such
-    files, a field whose values are of several kinds becomes text, and a row with a NaN or a lone
-    surrogate is an error.
+    columns. For JSON Lines input, `clean` and `quarantine` are JSON Lines too. Their tables show a
+    field with values of several kinds as text, and a NaN or a lone surrogate is an error.
     """
 
     path: str
@@ -179,7 +177,7 @@ class Run:
         return self.scan("scores")
 
     def quarantine(self) -> pl.LazyFrame:
-        """Scan the quarantined rows; the `congener` column says why each row was quarantined.
+        """Scan the quarantined rows; the `congener` column gives the reasons.
 
         Raises: CongenerError: JSON Lines can't be read as a table.
         """
@@ -195,7 +193,7 @@ class Run:
     def build_labeller(self, tokenizer: Any) -> Labeller:
         """Return an object whose `encode` turns a clean row into tokens without loss on masks.
 
-        `tokenizer` is a fast tokenizer of transformers with a chat template. `encode` returns
+        `tokenizer` is a fast transformers tokenizer with a chat template. `encode` returns
         `input_ids`, `attention_mask` and `labels`, and suits `datasets.Dataset.map`.
         """
         identity = self.manifest.identity
@@ -209,9 +207,9 @@ class Run:
         return compare_groups(self.path, self.manifest).table
 
     def scan(self, folder: str) -> pl.LazyFrame:
-        """Scan all files in one of the run's folders, or return an empty frame if there are none.
+        """Scan all files in one of the run's folders, or return an empty frame.
 
-        JSON Lines files are read once beforehand to find their schema.
+        JSON Lines files are first read once to find their schema.
 
         Raises: CongenerError: a file is missing, or JSON Lines can't be read as a table.
         """

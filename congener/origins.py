@@ -1,4 +1,7 @@
-"""Check that Python finds congener's own packages, since other packages may share their names."""
+"""Check that Python finds congener's own packages.
+
+Other packages may share their names.
+"""
 
 from __future__ import annotations
 
@@ -12,10 +15,10 @@ INSTALL_FOLDER = Path(__file__).resolve().parents[1]
 
 
 def require_own_packages() -> None:
-    """Check that congener's packages are imported from where congener is installed.
+    """Check that congener's packages come from congener's own folder.
 
     Raises: ImportError: Python finds one of the packages in a different folder or distribution, or
-        not at all. The one-line message names the package and says what to do.
+    not at all. The one-line message names the package and says what to do.
     """
     for name in PACKAGES:
         folder = find_package(name)
@@ -31,7 +34,7 @@ def require_own_packages() -> None:
 
 
 def find_package(name: str) -> Path | None:
-    """Return the folder of the package that Python imports under a name, or None."""
+    """Return the folder that Python would import a package from, or None."""
     try:
         spec = find_spec(name)
     except ValueError:  # a module was put into sys.modules by hand
@@ -46,8 +49,8 @@ def find_package(name: str) -> Path | None:
 def leave_out_current_folder() -> None:
     """Remove the current folder from the import path, unless congener is installed there.
 
-    `python -m congener` puts this folder first. A file beside a data set would then be run as code
-    if it had the name of a module.
+    `python -m congener` puts this folder first, so a file beside a data set could replace a module
+    of the same name.
     """
     current = Path.cwd()
     if current != INSTALL_FOLDER:

@@ -26,10 +26,9 @@ Channel = Literal["answer", "thinking", "tool"]
 Slug = Annotated[str, StringConstraints(pattern=r"^[a-z0-9]+(-[a-z0-9]+)*$", max_length=64)]
 
 Threshold = Annotated[float, AfterValidator(round_up_score)]
-"""The score at or above which something is done, rounded up to as many decimals as scores have.
+"""A score, rounded up to as many decimals as scores have.
 
-Scores are rounded too, so this changes no decision. It makes the threshold that is shown agree with
-the decisions.
+Scores are rounded too, so the shown threshold agrees with the decisions.
 """
 
 SIGNALS: tuple[SignalName, ...] = ("exemplars", "head", "classifier", "lexicon", "repetition")
@@ -57,7 +56,6 @@ def _refuse_reserved(name: str) -> str:
 
 
 TraitId = Annotated[Slug, AfterValidator(_refuse_reserved)]
-"""The id of a trait."""
 
 
 TextName = Annotated[str, StringConstraints(pattern=r"^[a-z0-9-]+/[0-9a-f]{12}$")]
@@ -98,7 +96,7 @@ class Scope(Strict):
     """The turns and channels that a trait's signals read.
 
     With `opening`, the signals read only that many characters from the start of each segment. Set
-    `opening` for a trait that appears at the start of texts: without it, the dense signals fire on
+    `opening` for a trait that appears at the start of texts. Without it, the dense signals fire on
     the middle of long texts (docs/quirks.md).
     """
 
@@ -110,7 +108,7 @@ class Scope(Strict):
 class ExemplarOptions(Strict):
     """Contrastive nearest-neighbour search among the exemplars.
 
-    A window scores high when its mean similarity to the nearest `neighbours` positives exceeds its
+    A window's score compares its mean similarity to the `neighbours` nearest positives with its
     mean similarity to the nearest negatives.
     """
 
@@ -164,10 +162,10 @@ def join_patterns(patterns: Sequence[str]) -> str:
 
 
 def check_pattern(pattern: str) -> str:
-    """Return the pattern unchanged if it is safe to search with.
+    """Return the pattern if it is safe to search with.
 
     Raises: ValueError: the pattern isn't RE2 syntax, or it matches the empty string in an empty
-        text or at a word boundary.
+    text or at a word boundary.
     """
     if any(
         not match.group()
@@ -194,9 +192,8 @@ class LexiconOptions(Strict):
     A hit inside a match of an `unless` pattern never counts. Quoted hits count only if `quoted` is
     `count`, and denied hits only if `denied` is `count`.
 
-    If the weights of a text's hits add up to w, its score is 1 - exp(-w / scale). `per_words` is
-    for traits that show in the density of hits: w is first divided by the text's length in units of
-    that many words, or by 1 if the text is shorter than one unit.
+    A text whose hits have the total weight w scores 1 - exp(-w / scale). With `per_words`, w is
+    first divided by words / `per_words`, but at least by 1.
     """
 
     patterns: tuple[Pattern, ...] = Field(min_length=1)
@@ -240,8 +237,8 @@ class LexiconOptions(Strict):
 class RepetitionOptions(Strict):
     """Detection of degenerate loops.
 
-    The score is the number of words in the text's longest loop, as a share of `span` words, or of
-    the whole text if it is shorter than that.
+    The score is the number of words in the longest loop, divided by `span` or by the number of
+    words in the text, whichever is smaller.
     """
 
     span: int = Field(120, ge=20)
@@ -274,8 +271,8 @@ class TraitCard(Strict):
 
     Every field but `id` has a default, so a folder with a dozen positives is already a working
     trait. `threshold` overrides the calibrated threshold. `related` lists traits whose texts may
-    show this one too; their positives are used neither as negatives nor as clean text for it.
-    `leave_out` names single texts of the library that show the trait, and aren't used either.
+    also show this trait. Their positives aren't used as its negatives or as clean text. `leave_out`
+    names library texts that show the trait and aren't used for it.
     """
 
     id: TraitId

@@ -30,13 +30,12 @@ FORMATS: dict[FormatName, tuple[tuple[str, ...], tuple[str, ...]]] = {
     ),
     "text": (("text",), ("thinking", "role")),
 }
-"""The columns of each format: first the required ones, then those that are read if present."""
+"""The required columns of each format, and then its optional columns."""
 
 EXPANSION_FLOOR = 64 << 20
 """The number of bytes to which even the smallest compressed file may expand.
 
-This is about the size of the largest row that is accepted, and a file of that size takes little
-memory or time.
+This is about the size of the largest accepted row.
 """
 
 EXPANSION_REMEDY = (
@@ -46,7 +45,7 @@ EXPANSION_REMEDY = (
 
 
 class LotField(Strict):
-    """Where a field of the lot comes from: a column of the corpus, or a constant for all rows."""
+    """The source of a lot field: a column of the corpus, or a constant for all rows."""
 
     column: str | None = None
     constant: str | None = None
@@ -61,8 +60,8 @@ class LotField(Strict):
 class CorpusConfig(Strict):
     """The part of the layout that the user sets. The rest is detected.
 
-    `columns` maps a format's own column names to the corpus's (`{"messages": "dialogue"}`). Here
-    and elsewhere, a path of keys and indices (`response.body.choices`) names a nested column.
+    `columns` maps a format's column names to the corpus's (`{"messages": "dialogue"}`). A path of
+    keys and indices (`response.body.choices`) names a nested column.
     """
 
     format: FormatName | None = None
@@ -74,8 +73,8 @@ class CorpusConfig(Strict):
     transcripts: Transcripts = "detect"
     """How to read a text that holds a whole conversation with a chat template's markers.
 
-    `cut` cuts it into turns, `whole` reads it as one text, and `detect` cuts a column's texts if
-    more than half of those in a sample are transcripts.
+    `cut` splits the text into turns, and `whole` keeps it as one text. `detect` splits a column's
+    texts if more than half of a sample are transcripts.
     """
 
     @model_validator(mode="after")
@@ -93,9 +92,9 @@ class CorpusConfig(Strict):
 class ShardLimits(Strict):
     """The limits of a shard: it ends before the first row that would exceed `rows` or `bytes`.
 
-    `bytes` counts decompressed JSON, or Parquet data before its compression. `expansion` limits the
-    decompressed size of a file, or of a shard's part of it, to this many times the size of the
-    file. Files that expand to less than `EXPANSION_FLOOR` are always accepted.
+    `bytes` counts decompressed JSON, or uncompressed Parquet data. `expansion` is the largest ratio
+    of decompressed to compressed size, for a whole file or a shard's part of it. Files that expand
+    to less than `EXPANSION_FLOOR` are always accepted.
     """
 
     rows: int = Field(5_000, ge=1)

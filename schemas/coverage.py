@@ -1,4 +1,4 @@
-"""Coverage: how much text a run's traits look at, and where the remaining text is."""
+"""Coverage: how much text a run's traits read, and where the unread text is."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from pydantic import Field
 from schemas.cards import Strict
 
 MOST_ROLES = 50
-"""The largest number of roles counted by name; a corpus with more uses its roles for data."""
+"""The largest number of roles that are counted separately."""
 
 OTHER_ROLES = "(other roles)"
 
@@ -30,12 +30,12 @@ class TurnCounts(Strict):
     """Characters that aren't in any trait's scope."""
 
     def holds_calls(self) -> bool:
-        """Return whether the text consists of tool calls rather than tool results."""
+        """Return whether the text is tool calls rather than tool results."""
         return self.channel == "tool" and self.role != "tool"
 
 
 class LanguageCounts(Strict):
-    """The number of rows whose text is mostly in one script or language, and the first such row."""
+    """The number of rows in one script or language, and the first such row."""
 
     language: str
     rows: int
@@ -64,7 +64,7 @@ class FieldCounts(Strict):
 
 
 class UnreadText(NamedTuple):
-    """Text that no trait looks at: where it is, how many rows have it, and its share of all text.
+    """Text that no trait reads: where it is, how many rows have it, and its share of all text.
 
     Text is expected if the policy names it in `expected_unread`.
     """
@@ -78,11 +78,10 @@ class UnreadText(NamedTuple):
 
 
 class Coverage(Strict):
-    """The text that a run's traits looked at, and the text that they didn't.
+    """The text that a run's traits read, and the text that they don't.
 
-    `turns` are counted across all rows, and have `characters` characters in total. Fields that the
-    format doesn't read are counted in a sample of `sampled_rows` rows, whose turns have
-    `sampled_characters` characters in total.
+    `turns` cover all rows and have `characters` characters. Unread fields are counted in a sample
+    of `sampled_rows` rows, whose turns have `sampled_characters` characters.
     """
 
     turns: tuple[TurnCounts, ...] = ()
@@ -94,13 +93,13 @@ class Coverage(Strict):
     conversations: dict[str, int] = Field(default_factory=dict)
     """How many messages of each role in the sample contain a whole conversation."""
     unsampled: tuple[str, ...] = ()
-    """Columns of text or objects that have no value in the sample."""
+    """Text or object columns without a value in the sample."""
     untrained_roles: tuple[str, ...] = ()
     untrained_columns: tuple[str, ...] = ()
     expected_unread: tuple[str, ...] = ()
 
     def list_unread(self) -> list[UnreadText]:
-        """Return the text that no trait looks at, in descending order of its share."""
+        """Return the text that no trait reads, in descending order of its share."""
         whole = sum(turn.characters for turn in self.turns) + self._scale(self.fields)
         found = [
             UnreadText(
@@ -129,7 +128,7 @@ class Coverage(Strict):
         return sorted(found, key=lambda item: -item.share)
 
     def select_trained(self) -> Coverage:
-        """Return the part of the text that the trainer learns from, according to the policy."""
+        """Return the part of the coverage that the trainer learns from under a policy."""
         turns = (turn for turn in self.turns if turn.role not in self.untrained_roles)
         fields = (
             item for item in self.fields if not any(map(item.is_inside, self.untrained_columns))
@@ -137,9 +136,9 @@ class Coverage(Strict):
         return self.model_copy(update={"turns": tuple(turns), "fields": tuple(fields)})
 
     def compute_unread_share(self) -> Fraction:
-        """Return the share of text that goes unread although the policy doesn't expect it to.
+        """Return the share of text that no trait reads and the policy doesn't expect.
 
-        The estimate uses the counts of turns and the sampled counts of fields.
+        The fields' part of the share is an estimate from the sample.
         """
         turns = sum(turn.unread for turn in self.turns if not self._expects_turn(turn))
         unread = turns + self._scale(item for item in self.fields if not self._expects_field(item))
@@ -153,14 +152,14 @@ class Coverage(Strict):
         return any(map(item.is_inside, self.expected_unread))
 
     def _scale(self, fields: Iterable[FieldCounts]) -> Fraction:
-        """Estimate from the sample how many characters these fields have across all rows."""
+        """Estimate how many characters these fields have across all rows."""
         known = self.characters and self.sampled_characters
         factor = Fraction(self.characters, self.sampled_characters) if known else Fraction(1)
         return factor * sum(item.characters for item in fields)
 
 
 def describe_turns(role: str, channel: str, is_part: bool = False) -> str:
-    """Describe the turns of a role and channel or, with `is_part`, the rest of their text."""
+    """Describe the turns of a role and channel, or the unread part of their text (`is_part`)."""
     kind = CHANNEL_NAMES.get(channel, f"{channel} ")
     if (role, channel) == ("tool", "tool"):
         kind = "results in JSON in "
@@ -171,7 +170,7 @@ def describe_turns(role: str, channel: str, is_part: bool = False) -> str:
 def add_turns(counts: Iterable[TurnCounts]) -> tuple[TurnCounts, ...]:
     """Add up the counts of each role and channel, ordered by name.
 
-    If there are more than `MOST_ROLES` roles, those with the least text are counted together.
+    Beyond `MOST_ROLES` roles, those with the least text are counted together.
     """
     counts = list(counts)
     sizes = Counter[str]()
@@ -191,7 +190,7 @@ def add_turns(counts: Iterable[TurnCounts]) -> tuple[TurnCounts, ...]:
 
 
 def add_counts(counts: Iterable[TextCounts]) -> TextCounts:
-    """Add up the counts of shards, which are given in corpus order."""
+    """Add up the counts of shards, given in corpus order."""
     counts = list(counts)
     rows = Counter[str]()
     first: dict[str, LanguageCounts] = {}

@@ -16,7 +16,7 @@ import pyarrow.compute as pc
 import re2
 
 LONGEST_MARK_RUN = 64
-"""Runs of this many combining marks or more are sorted before Python normalises them.
+"""The shortest run of combining marks that is sorted before Python normalises the text.
 
 No script needs runs that long.
 """
@@ -33,15 +33,14 @@ STRIPPED = (
     "\t\n\v\f\r\x1c\x1d\x1e\x1f \x85\xa0\u1680\u2000\u2001\u2002\u2003\u2004\u2005"
     "\u2006\u2007\u2008\u2009\u200a\u2028\u2029\u202f\u205f\u3000"
 )
-"""The characters that `str.strip` removes."""
 
 
 ROLE_ESCAPES = str.maketrans({"\x1b": "\x1b0", "\x1e": "\x1b1", "\x1f": "\x1b2", "/": "\x1b3"})
-"""Replacements for characters in a role that would otherwise act as separators."""
+"""Escapes for characters in a role that would otherwise act as separators."""
 
 
 class Utterance(NamedTuple):
-    """One text in a conversation with its role and channel, as the content digest reads it."""
+    """One text in a conversation, with its role and channel."""
 
     role: str
     channel: str
@@ -56,7 +55,7 @@ def digest_bytes(data: bytes | memoryview, key: bytes | None = None) -> str:
 
 
 def canonicalise_json(value: Any) -> bytes:
-    """Encode `value` as JSON with sorted keys and no white space: equal values have equal bytes.
+    """Encode `value` as JSON with sorted keys and no white space.
 
     Raises: ValueError: `value` contains NaN or an infinity, which JSON can't represent.
     """
@@ -71,7 +70,7 @@ def digest_config(value: Any) -> str:
 
 
 def name_speaker(role: str, channel: str, side: str = "") -> str:
-    """Join a side, a role and a channel into one text; different parts give different texts.
+    """Join a side, a role and a channel into one unambiguous text.
 
     The side is `chosen/` or `rejected/` in a preference pair, and otherwise empty.
     """
@@ -79,11 +78,11 @@ def name_speaker(role: str, channel: str, side: str = "") -> str:
 
 
 def digest_content(utterances: Iterable[Utterance]) -> str:
-    """Return the digest of a conversation's canonical content, in hex.
+    """Return the hex digest of a conversation's canonical content.
 
-    It covers the role, channel and text of every utterance. Texts are stripped and normalised to
-    NFC. Each text is preceded by its length in bytes, so that two utterances can't be mistaken for
-    one.
+    The digest covers the role, channel and text of every utterance. Texts are stripped and
+    normalised to NFC. A length in bytes precedes each text, so that two utterances can't be
+    mistaken for one.
     """
     ordered = list(utterances)
     speakers = pa.array(
@@ -96,12 +95,12 @@ def digest_content(utterances: Iterable[Utterance]) -> str:
 def digest_content_by_row(
     size: int, rows: np.ndarray, speakers: pa.Array, texts: pa.Array, key: bytes | None = None
 ) -> list[str]:
-    """Return the content digest of each of `size` rows, in hex.
+    """Return the hex content digest of each of `size` rows.
 
-    The arrays have an entry for every utterance, in row order: its row (int64), its speaker
-    (`name_speaker`), and its text (both large_string). A row's digest is the SHA-256 of its
+    Each utterance has an entry in every array, in row order: its row (int64), its speaker
+    (`name_speaker`), and its text (both large_string). A digest is the SHA-256 of the row's
     utterances, each written as speaker, 0x1F, length of the text in bytes, 0x1F, text, 0x1E. With a
-    key, it is the HMAC-SHA-256 instead, except for a row without utterances.
+    key, the digest is an HMAC-SHA-256, except for a row without utterances.
     """
     normal = normalise_array(texts)
     lengths = pc.binary_length(normal).cast(pa.large_string())
@@ -120,7 +119,7 @@ def digest_content_by_row(
 
 
 def _read_buffers(texts: pa.LargeStringArray) -> tuple[np.ndarray, memoryview]:
-    """Return the offsets (int64, one more than there are texts) and the bytes of an array."""
+    """Return an array's offsets (int64, one more than there are texts) and bytes."""
     if not len(texts):
         return np.zeros(1, np.int64), memoryview(b"")
     _, offsets, data = texts.buffers()
@@ -148,10 +147,10 @@ def normalise_array(texts: pa.Array) -> pa.Array:
 
 
 def normalise_text(text: str) -> str:
-    """Return the NFC form of a text in linear time, even with long runs of combining marks.
+    """Return a text's NFC form in linear time, even with long runs of combining marks.
 
-    Python sorts such a run in quadratic time. Long runs are therefore sorted here first, which
-    doesn't change the result.
+    Python sorts such a run in quadratic time, so long runs are sorted here first. The result is the
+    same.
     """
     data = text.encode()
     if len(text) > LONGEST_MARK_RUN and MARKS.search(data):
@@ -162,7 +161,7 @@ def normalise_text(text: str) -> str:
 def _sort_marks(run: Any) -> bytes:
     """Decompose the marks of a match and sort them stably by combining class.
 
-    Marks of class 0 don't move, and no mark moves past a mark of class 0.
+    Marks of class 0 keep their place, and no mark passes them.
     """
     marks = "".join(unicodedata.normalize("NFD", char) for char in run.group().decode())
     parts = (
@@ -173,7 +172,7 @@ def _sort_marks(run: Any) -> bytes:
 
 
 def hash_leaf(row: str) -> bytes:
-    """Return the hash of a ledger row, given as one text that holds all of its fields.
+    """Return the hash of a ledger row, written as one text.
 
     The prefix 0x00 distinguishes leaves from nodes, as in RFC 6962.
     """

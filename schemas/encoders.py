@@ -8,6 +8,6 @@ WINDOW_TOKENS = 128
 WINDOW_OVERLAP = 16
 """The number of tokens that neighbouring windows share.
 
-With this overlap, most sentences at a border are complete in one of the two windows. The overlap
-adds an eighth to the work.
+With this overlap, most sentences at a border are complete in one of the two windows. The encoder
+has an eighth more work.
 """

@@ -38,11 +38,11 @@ class CardError(CongenerError):
 
 
 class ModelError(CongenerError):
-    """A model, a bank or a device is missing, or isn't the one that was asked for."""
+    """A model, a bank or a device is missing or isn't the requested one."""
 
 
 class BudgetError(CongenerError):
-    """The run would remove or reject more than its budget allows; nothing was published."""
+    """The run would remove or reject more rows than its budget allows; nothing was published."""
 
     exit_code = 3
 
@@ -82,7 +82,7 @@ class EngineError(CongenerError):
 
 
 class HandedOver(CongenerError):  # noqa: N818
-    """The job continues without this process, which isn't a failure."""
+    """The job continues without this process. This isn't a failure."""
 
     exit_code = 0
 
@@ -94,11 +94,11 @@ MEMORY = (
     "CUBLAS_STATUS_ALLOC_FAILED",
     "CUDNN_STATUS_ALLOC_FAILED",
 )
-"""Parts of the messages of the RuntimeErrors that libraries raise when memory runs out."""
+"""Words in a RuntimeError's message that mean that memory ran out."""
 
 
 def is_out_of_memory(error: BaseException) -> bool:
-    """Return whether an error means that a machine or a device ran out of memory."""
+    """Return whether an error means that the machine or a device ran out of memory."""
     return isinstance(error, MemoryError) or (
         isinstance(error, RuntimeError) and any(words in str(error) for words in MEMORY)
     )
@@ -110,7 +110,7 @@ FAULTS = frozenset(
         *(errno.EIO, errno.ENOSPC, errno.EDQUOT, errno.ESTALE),
     )
 )
-"""The system error numbers that neither a path nor a file's content can cause."""
+"""The system error numbers that only a machine fault can cause."""
 
 FAULT_WORDS = (
     *MEMORY,
@@ -118,10 +118,10 @@ FAULT_WORDS = (
     *("CUDA error", "cuDNN error", "CUBLAS_STATUS", "CUDNN_STATUS", "HIP error", "NCCL error"),
     *(os.strerror(code) for code in sorted(FAULTS)),
 )
-"""Parts of error messages that reveal a machine fault if the error has no number."""
+"""Words in an error's message that reveal a machine fault without a number."""
 
 FROM_CONTENT = (ValueError, TypeError, LookupError, ArithmeticError, RecursionError)
-"""Errors about content. Their messages may quote any text, even one of `FAULT_WORDS`."""
+"""Errors about content. Their messages may quote a text that contains `FAULT_WORDS`."""
 
 FAULT_REMEDY = (
     "free memory, threads (ulimit -u), file handles (ulimit -n) or disk space, or use fewer "
@@ -152,7 +152,7 @@ def _is_machine_fault(error: BaseException) -> bool:
 
 
 def describe_machine_fault(error: BaseException) -> MachineError | None:
-    """Return the error to report if the machine is at fault, or None."""
+    """Return a machine fault as the error to report, or None for other errors."""
     found = find_machine_fault(error)
     if found is None or isinstance(found, MachineError):
         return found

@@ -55,7 +55,7 @@ class ShardWritten(NamedTuple):
 
 
 class RowsFinished(NamedTuple):
-    """A process that watches others do the work has counted the rows of finished shards."""
+    """A process that watches the work has counted the rows of finished shards."""
 
     rows: int
 
@@ -90,4 +90,4 @@ Listener = Callable[[Event], None]
 
 
 def ignore(event: Event) -> None:
-    """Do nothing. This is the listener of a run that nobody watches."""
+    """Do nothing, as the listener of an unwatched run."""

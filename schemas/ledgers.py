@@ -12,15 +12,14 @@ from schemas.digests import canonicalise_json, hash_leaf
 from schemas.outputs import LEDGER_OF_PAIRS
 
 FLOAT_DIGITS = 9
-"""How many significant digits are needed to tell any two float32 numbers apart."""
+"""The number of significant digits that distinguish any two float32 numbers."""
 
 
 def hash_ledger_rows(ledger: pa.Table) -> list[bytes]:
     """Return the hash of every row of a ledger.
 
     Every value is written as its length in bytes, a colon, and the value as text; a null is written
-    as a minus sign. Different rows are therefore always written differently. Reasons are canonical
-    JSON.
+    as a minus sign. Different rows therefore have different encodings. Reasons are canonical JSON.
     """
     names = [name for name in LEDGER_OF_PAIRS.names if name in ledger.column_names]
     flat = [ledger.column(name).cast(pa.string()) for name in names if name != "reasons"]

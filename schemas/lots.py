@@ -37,7 +37,7 @@ class LotPattern(Strict):
 
 
 class Lot(NamedTuple):
-    """The four fields that the records of a lot share; an unknown field is `UNKNOWN`.
+    """The four fields that the records of a lot share.
 
     A preference pair also has the teacher of its rejected answer.
     """
@@ -50,16 +50,16 @@ class Lot(NamedTuple):
     rejected_teacher: str = UNKNOWN
 
     def for_side(self, side: Side) -> Lot:
-        """Return the lot of a text on this side: a rejected answer may have its own teacher."""
+        """Return the lot of a text on one side; a rejected answer may have its own teacher."""
         known = side == "rejected" and self.rejected_teacher != UNKNOWN
         return self._replace(teacher=self.rejected_teacher) if known else self
 
     def matches(self, pattern: LotPattern) -> bool:
-        """Return whether the lot matches the pattern in every field that the pattern sets."""
+        """Return whether the lot matches every field that the pattern sets."""
         return all(
             wanted is None or fnmatchcase(getattr(self, field), wanted) for field, wanted in pattern
         )
 
 
 LOT_FIELDS: tuple[str, ...] = ("teacher", "prompt_source", "system_prompt", "date")
-"""The columns of a lot, in the ledger's order."""
+"""The lot columns, in the ledger's order."""

@@ -1,6 +1,6 @@
-"""Manifests: the record of a run, its inputs and its outputs.
+"""Manifests: the record of a run's settings, inputs and outputs.
 
-A run writes its manifest last. A run directory without one is unfinished.
+A run writes its manifest last, so a run directory without a manifest is unfinished.
 """
 
 from __future__ import annotations
@@ -25,8 +25,8 @@ Digest = Annotated[str, StringConstraints(pattern="^[0-9a-f]{64}$")]
 class InputFile(Strict):
     """A file of the corpus.
 
-    `name` is the file's path below the inputs' common folder; the ledger calls this path `source`.
-    `uri` is where the run read the file.
+    `name` is the file's path below the inputs' common folder, and the ledger's `source`. `uri` is
+    where the run read the file.
     """
 
     name: str
@@ -53,7 +53,7 @@ class SettledThreshold(Strict):
     confidence: float
     calibrated_on: str
     positives: int = 0
-    """How many of the card's positives have a score that was computed without them."""
+    """How many of the card's positives were scored without themselves."""
     positives_found: int = 0
     found_low: float | None = None
     found_high: float | None = None
@@ -61,7 +61,7 @@ class SettledThreshold(Strict):
 
 
 class Identity(Strict):
-    """Everything that determines a run's bytes: runs with equal identities have equal outputs."""
+    """Everything that determines a run's bytes."""
 
     code_version: str
     config_digest: str
@@ -69,7 +69,7 @@ class Identity(Strict):
     bank_digest: str
     encoder: dict[str, Any] | None
     computed_in: str
-    """The models' floating-point type: scores in fp32 and bf16 differ in their last digits."""
+    """The models' floating-point type. The last digits of scores depend on it."""
     classifiers: dict[str, dict[str, Any]]
     packages: dict[str, str]
     format: str
@@ -77,15 +77,15 @@ class Identity(Strict):
     transcripts: tuple[str, ...] = ()
     """The columns whose texts are cut into turns."""
     digest_key: str | None = None
-    """A digest that identifies the key of the run's digests, or null if they aren't keyed."""
+    """A digest that identifies the key of the run's digests, or null without a key."""
     dataset_card: dict[str, Any] | None = None
-    """The configs of the dataset card and the files of their splits, or null without a card."""
+    """The dataset card's configs and split files, or null without a card."""
     inputs: tuple[tuple[str, int, str], ...]
-    """The name, the number of rows and the SHA-256 of every input."""
+    """Each input's name, number of rows and SHA-256."""
 
 
 class Conservation(Strict):
-    """How many rows were read, and how many got each decision. Every row must have exactly one."""
+    """How many rows were read, and how many got each decision."""
 
     rows_in: int
     by_decision: dict[str, int]
@@ -98,7 +98,7 @@ class Conservation(Strict):
 class Manifest(Strict):
     """A run's manifest.
 
-    `circumstances` records when and where the run took place. The outputs don't depend on it.
+    `circumstances` records when and where the run took place, and doesn't affect the outputs.
     `digest` covers every other field.
     """
 
@@ -112,7 +112,7 @@ class Manifest(Strict):
     outputs: tuple[Output, ...]
     fired: dict[str, int]
     near: dict[str, NearMisses] = Field(default_factory=dict)
-    """The rows whose scores are closest below each trait's threshold, lots' exceptions aside."""
+    """The near misses of each trait, below the rule's threshold without exceptions."""
     unscored: int = 0
     """Rows without text in any trait's scope; they have no score."""
     coverage: Coverage = Coverage()
@@ -121,12 +121,12 @@ class Manifest(Strict):
     shards: tuple[tuple[str, Digest], ...]
     """The name and the ledger root of every shard, in corpus order.
 
-    The run's `ledger_root` is the Merkle root over these roots.
+    `ledger_root` is the Merkle root over these roots.
     """
     span_floor: float
     """The lowest score whose spans are in `spans/`. Lower thresholds need a new run."""
     cards: dict[str, dict[str, Any]]
-    """The card of every trait as this run used it, keyed by trait id."""
+    """The card of every trait as the run used it."""
     limits: tuple[str, ...]
     """Sentences about what the run can't show."""
     parents: tuple[str, ...] = ()
@@ -134,12 +134,12 @@ class Manifest(Strict):
     digest: str = ""
 
     def list_found_sides(self) -> tuple[Side, ...]:
-        """Return `trained` and every other side on which a trait fired."""
+        """Return `trained` and every other side on which some trait fired."""
         found = {split_side(name)[1] for name in self.fired}
         return tuple(side for side in SIDES if side == "trained" or side in found)
 
     def count_fired(self, trait: str, side: Side = "trained") -> int:
-        """Return the number of rows in which a trait fired on texts of one side."""
+        """Return the number of rows in which a trait fired on one side."""
         return self.fired.get(name_side(trait, side), 0)
 
     def seal(self) -> Manifest:
@@ -151,7 +151,7 @@ class Manifest(Strict):
         return digest_config(self.model_dump(mode="json", exclude={"digest"}))
 
     def to_bytes(self) -> bytes:
-        """Encode the manifest as JSON, just as it is stored in the run directory."""
+        """Encode the manifest as the JSON that the run directory stores."""
         return (
             json.dumps(
                 self.model_dump(mode="json"), indent=1, ensure_ascii=False, allow_nan=False

@@ -30,7 +30,7 @@ def warn(text: str) -> Notice:
 
 
 def limit_notices(notices: Sequence[Notice], most: int) -> list[Notice]:
-    """Return the first notices of a kind; the last one says how many more there are."""
+    """Return the first notices of a kind; the last one counts the rest."""
     if len(notices) <= most:
         return list(notices)
     *shown, last = notices[:most]
@@ -39,7 +39,7 @@ def limit_notices(notices: Sequence[Notice], most: int) -> list[Notice]:
 
 
 def list_names(names: Collection[str], most: int = NAMES_LISTED) -> str:
-    """Return the first few names on one line, each shortened, and say how many are left out.
+    """List the first few names on one line, shortened, and count the rest.
 
     A corpus may have a hundred thousand columns, files or teachers.
     """
@@ -48,11 +48,11 @@ def list_names(names: Collection[str], most: int = NAMES_LISTED) -> str:
 
 
 def shorten_name(name: str, most: int = NAME_CHARACTERS) -> str:
-    """Return a name, or its beginning if it has more than `most` characters."""
+    """Shorten a name to `most` characters."""
     return name if len(name) <= most else f"{name[: most - 1]}…"
 
 
 def suggest_name(wrong: str, known: Collection[str]) -> str:
-    """Return a question that names the most similar known name, or nothing if none is similar."""
+    """Return a question that suggests the most similar known name, or an empty string."""
     close = get_close_matches(wrong, known, 1)
     return f"did you mean {close[0]!r}? " if close else ""

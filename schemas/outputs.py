@@ -1,7 +1,7 @@
 """Arrow schemas of a run's tables.
 
-Readers rely on the names and the order of the columns, so add new columns only at the end, and
-never rename a column.
+Readers rely on the names and the order of the columns. Add new columns only at the end, and never
+rename a column.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import pyarrow as pa
 from schemas.lots import LOT_FIELDS
 
 SPAN = pa.struct([("field_path", pa.string()), ("start", pa.int32()), ("end", pa.int32())])
-"""A stretch of a field, in characters from the field's start."""
+"""A stretch of a field, in characters."""
 
 REASON = pa.struct(
     [
@@ -28,7 +28,7 @@ LOT = tuple((name, pa.string()) for name in LOT_FIELDS)
 """The columns of a lot; an unknown field is null."""
 
 ROW_KEY = (("source", pa.string()), ("row", pa.int64()))
-"""The columns that identify an input row: its file, and its number in the file."""
+"""The columns that identify an input row: its file and its number there."""
 
 LEDGER = pa.schema(
     [
@@ -44,7 +44,7 @@ LEDGER = pa.schema(
 )
 
 REJECTED_TEACHER = "rejected_teacher"
-"""The ledger's last column, if the corpus has pairs and says who wrote their rejected answers."""
+"""The ledger's optional last column: the teacher of a pair's rejected answer."""
 
 LEDGER_OF_PAIRS = LEDGER.append(pa.field(REJECTED_TEACHER, pa.string()))
 
@@ -58,14 +58,14 @@ SIGNAL_SPAN = pa.struct(
         ("hits", pa.list_(SPAN)),
     ]
 )
-"""The span to which a signal gave its highest score on a row.
+"""The span with a signal's highest score on a row.
 
-`hits` lists every lexicon hit in the row. `masks` lists what a mask covers if that isn't the span
-itself: the sentences around the hits or the span, or all of a message's tool calls.
+`hits` lists all lexicon hits in the row. `masks` lists what a mask covers, unless it covers just
+the span: sentences around the hits or the span, or all of a message's tool calls.
 """
 
 SPANS = pa.schema([*ROW_KEY, ("spans", pa.list_(SIGNAL_SPAN))])
-"""The schema of `spans/`, which is aligned with the ledger and holds spans, but no text."""
+"""The schema of `spans/`. Its rows match the ledger's, and it holds no text."""
 
 CALIBRATION_SCORES = pa.schema(
     [("trait", pa.string()), ("signal", pa.string()), ("score", pa.float32())]
@@ -95,7 +95,7 @@ QUARANTINE_EXTRA = pa.field(
         ]
     ),
 )
-"""The column that `quarantine/` adds to the columns of the corpus."""
+"""The column that `quarantine/` adds to the corpus's columns."""
 
 CLEAN_EXTRA = pa.field(
     "congener",
@@ -103,7 +103,7 @@ CLEAN_EXTRA = pa.field(
         [("decision", pa.string()), ("weight", pa.float32()), ("masks", pa.list_(SPAN))],
     ),
 )
-"""The column that `clean/` adds to the columns of the corpus if the policy can flag or mask.
+"""The column that `clean/` adds to the corpus's columns if the policy can flag or mask.
 
 In JSON Lines, only flagged and masked rows have the field.
 """
@@ -132,10 +132,10 @@ SWAPLIST = pa.schema(
 """The prompts that another teacher should answer.
 
 `request` is the prompt as JSON for a chat API: messages, tool calls and tools. `missing` names
-what the prompt lacks because it isn't text; `complete` is true if nothing is missing.
+prompt parts that aren't text, and `complete` is true without such parts.
 """
 
 
 def build_scores_schema(columns: list[str]) -> pa.Schema:
-    """Return the schema of `scores/` for these score columns."""
+    """Return the schema of `scores/` with these score columns."""
     return pa.schema([*ROW_KEY, *((name, pa.float32()) for name in columns)])

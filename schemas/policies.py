@@ -11,19 +11,19 @@ from schemas.lots import LotPattern
 from schemas.scores import Side
 
 DECISIONS = ("keep", "flag", "mask", "swap", "quarantine", "drop", "duplicate", "reject")
-"""The decisions: every input row has exactly one, so their counts add up to the number of rows."""
+"""The decisions. Every input row has exactly one."""
 
 PUBLISHED = ("keep", "flag", "mask", "swap")
-"""The decisions whose rows are in `clean/`."""
+"""The decisions that put a row in `clean/`."""
 
 REMOVED = tuple(name for name in DECISIONS if name not in PUBLISHED)
-"""The decisions whose rows leave the corpus, including rejects."""
+"""The decisions that take a row out of the corpus, including `reject`."""
 
 SEVERITY: tuple[Action, ...] = ("keep", "flag", "mask", "quarantine", "swap", "drop")
 """Actions from the mildest to the strongest.
 
-The strongest action of the traits that fire on a row determines its decision. Every trait that
-fires is listed in the row's reasons.
+The strongest action among a row's traits becomes the decision. The row's reasons list every trait
+that fires.
 """
 
 
@@ -32,10 +32,10 @@ SideAction = Action | Literal["as-trained"]
 
 
 class SideActions(Strict):
-    """What happens to a row with a finding in a rejected answer or in an untrained turn.
+    """The actions on findings in rejected answers and in untrained turns.
 
-    In a trait's rule, a field that isn't set takes the policy's value, which is `keep` by default:
-    a trait that the student learns to avoid, or never learns, is no reason to lose a row.
+    In a trait's rule, an unset field takes the policy's value. That is `keep` by default: the
+    student learns to avoid the text or never learns it, so the row can stay.
     """
 
     rejected: SideAction | None = None
@@ -43,7 +43,7 @@ class SideActions(Strict):
 
 
 class TraitRule(Strict):
-    """The rule for one trait; a field that is set overrides the same field of the card."""
+    """The rule for one trait. Its fields override the same fields of the card."""
 
     signal: Literal["combined"] | SignalName = "combined"
     threshold: Threshold | None = Field(None, ge=0, le=1)
@@ -56,8 +56,7 @@ class TraitRule(Strict):
 class LotException(Strict):
     """A different action or threshold for one trait, or for all (`*`), on some lots and one side.
 
-    Of several exceptions that match a lot, the last one that gives an action sets the action, and
-    the last one that gives a threshold sets the threshold.
+    If several exceptions match a lot, the last action and the last threshold win.
     """
 
     trait: Slug | Literal["*"]
@@ -84,33 +83,31 @@ class Policy(Strict):
     removal_budget: float | None = Field(None, ge=0, le=1)
     """The largest share of rows that may leave the corpus.
 
-    If more rows leave it, nothing is published. Without a budget, a run can remove every row.
+    A run beyond this budget publishes nothing. Without a budget, a run can remove every row.
     """
     reject_budget: float | None = Field(None, ge=0, le=1)
-    """The largest share of rows that may be rejects. If more rows are, nothing is published."""
+    """The largest share of rejects. A run beyond this budget publishes nothing."""
     unread_budget: float | None = Field(None, ge=0, le=1)
-    """The largest share of text that may go unread, because no trait looks at it.
+    """The largest share of trained text that no trait reads.
 
-    If more goes unread, nothing is published. Text that the trainer doesn't learn from isn't
-    counted.
+    A run beyond this budget publishes nothing.
     """
     untrained_roles: tuple[str, ...] = ("user", "system", "tool")
     """The roles whose turns the trainer leaves out of the loss."""
     untrained_columns: tuple[str, ...] = ("system", "system_prompt", "tools", "functions")
-    """The columns, or fields in them, that the trainer doesn't learn from."""
+    """The columns or nested fields that the trainer doesn't learn from."""
     expected_unread: tuple[str, ...] = ()
-    """Channels, roles and columns that are expected to go unread.
+    """Channels, roles and columns that no trait is expected to read.
 
     They are reported without a warning, and `unread_budget` doesn't count them.
     """
     duplicates: Literal["keep", "remove"] = "keep"
-    """Whether rows that repeat the content of an earlier row leave the corpus."""
+    """Whether to keep or remove rows that repeat an earlier row's content."""
     split_priority: tuple[str, ...] = ("test", "validation", "train")
-    """The splits by priority: a row that is in several of them stays only in the first.
+    """The splits by priority: a row in several splits stays only in the first.
 
-    By default, held-out splits come first, so that a row in both the test set and the training data
-    stays in the test set: the student mustn't see test rows, and scores on a test set that has lost
-    rows can't be compared with scores on the whole set.
+    By default, a row in both the test set and the training data stays in the test set. The student
+    mustn't see test rows, and scores on a smaller test set couldn't be compared.
     """
 
     @field_validator("split_priority")
@@ -130,5 +127,5 @@ class Policy(Strict):
         )
 
     def get_rule(self, trait: str) -> TraitRule:
-        """Return a trait's rule, or an empty rule, which leaves the card unchanged."""
+        """Return a trait's rule, or an empty rule."""
         return self.traits.get(trait, TraitRule())

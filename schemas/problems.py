@@ -19,7 +19,7 @@ WORDS = {
     "extra_forbidden": "is not known",
     "missing": "is needed",
 }
-"""Messages for the types of errors whose own messages use Python's terms."""
+"""Messages that replace pydantic's where these use Python's terms."""
 
 LONGEST_VALUE = 60
 """How many characters of a value are shown."""
@@ -28,13 +28,13 @@ QUOTED = re.compile(r"'([^']*)'")
 """A choice in pydantic's list of choices."""
 
 MOST_DESCRIBED = 10
-"""The largest number of mistakes described per file; any others are only counted."""
+"""The largest number of mistakes described per file. Further mistakes are only counted."""
 
 
 def describe_problems(error: ValidationError, options: Mapping[str, str] | None = None) -> str:
     """Describe the mistakes in a file or in options, each as a field and its problem.
 
-    `options` maps fields to the options that set them; such a field is called by its option.
+    `options` maps fields to options. A mapped field is called by its option.
     """
     found = error.errors()
     parents = {item["loc"][:end] for item in found for end in range(len(item["loc"]))}
@@ -74,7 +74,7 @@ def _describe_problem(item: Any) -> str:
 
 
 def _describe_choice(value: str, expected: str) -> str:
-    """Describe a value that isn't one of a field's choices, which pydantic lists in quotes."""
+    """Describe a value that isn't one of a field's choices."""
     choices = QUOTED.findall(expected)
     hint = suggest_name(value, choices).replace("? ", "?")
     listed = f"is {_shorten(value)!r}, not one of {', '.join(choices)}"
@@ -82,7 +82,7 @@ def _describe_choice(value: str, expected: str) -> str:
 
 
 def _may_be_percent(value: object) -> bool:
-    """Return whether a value that should be a share is a percentage, such as `1%` or 5."""
+    """Return whether a value looks like a percentage where a share is expected (`1%` or 5)."""
     try:
         number = float(str(value).rstrip(" %"))
     except ValueError:
@@ -91,7 +91,7 @@ def _may_be_percent(value: object) -> bool:
 
 
 def _shorten(value: object) -> str:
-    """Return the beginning of a value as text. Python refuses to write out very long numbers."""
+    """Shorten a value for a message. Python refuses to write out very long numbers."""
     try:
         text = str(value)
     except ValueError:
@@ -100,7 +100,7 @@ def _shorten(value: object) -> str:
 
 
 def list_known_fields(error: ValidationError, model: type[BaseModel]) -> str | None:
-    """List the fields that are valid where the first unknown or missing one is, or return None."""
+    """List the valid fields beside the first unknown or missing field, or return None."""
     wrong = (item for item in error.errors() if item["type"] in ("extra_forbidden", "missing"))
     first = next(wrong, None)
     if first is None:
@@ -115,7 +115,7 @@ def list_known_fields(error: ValidationError, model: type[BaseModel]) -> str | N
 def find_model(
     model: type[BaseModel], location: tuple[int | str, ...]
 ) -> tuple[type[BaseModel], str]:
-    """Follow a location into nested models; return the innermost model and its path."""
+    """Return the innermost model at a location in nested models, and its path."""
     steps, path = iter(location), list[str]()
     for step in steps:
         field = model.model_fields.get(str(step))

@@ -1,6 +1,6 @@
 """Receipts: the outcome of each shard.
 
-A shard is finished when its receipt and the files that the receipt names exist.
+A shard is finished once its receipt and the listed files exist.
 """
 
 from __future__ import annotations
@@ -27,15 +27,15 @@ class Output(Strict):
 class NearMisses(Strict):
     """The rows whose scores are closest below a trait's threshold.
 
-    `rows` counts those within `NEAR_MISS` of it. `best` is the highest score below it, however far
-    below, or None if no scored row is below it.
+    `rows` counts the rows within `NEAR_MISS` of the threshold. `best` is the highest score below
+    the threshold, or None if there is no such score.
     """
 
     rows: int = 0
     best: float | None = None
 
     def add(self, other: NearMisses) -> NearMisses:
-        """Return the near misses of two sets of rows together."""
+        """Combine the near misses of two sets of rows."""
         scores = [best for best in (self.best, other.best) if best is not None]
         return NearMisses(rows=self.rows + other.rows, best=max(scores, default=None))
 
@@ -50,7 +50,7 @@ class Receipt(Strict):
     fired: dict[str, int]
     """The number of rows on which each trait fired."""
     near: dict[str, NearMisses] = Field(default_factory=dict)
-    """The near misses of each trait, in texts that are trained on."""
+    """The near misses of each trait in trained texts."""
     ledger_root: str
     tokens: int
     """The number of tokens that went through a model, without padding."""
@@ -62,9 +62,9 @@ class Receipt(Strict):
     unscored: int = 0
     """Rows without text in any trait's scope."""
     unprompted: int = 0
-    """Rows that wait for a donor but aren't on the swap list, because they have no prompt."""
+    """Swapped rows without a prompt, which the swap list therefore lacks."""
     incomplete: int = 0
-    """Prompts on the swap list that lack something, such as an image."""
+    """Prompts on the swap list that lack a part, such as an image."""
     texts: TextCounts = TextCounts()
 
     def to_bytes(self) -> bytes:

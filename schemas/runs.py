@@ -11,7 +11,7 @@ MANIFEST = "manifest.json"
 """The file that a run writes last; the run is finished once it exists."""
 
 WITHDRAWN = "withdrawn.json"
-"""The manifest of a run that a budget stopped, as it would have been published."""
+"""The manifest of a run that a budget stopped."""
 
 WORK = ".work"
 """The folder for the working files of an unfinished run."""
@@ -20,15 +20,15 @@ BEGUN = f"{WORK}/run.json"
 """The identity and the settings of an unfinished run."""
 
 BANK = "bank"
-"""The folder for the fitted traits that a run uses, which stay with the finished run."""
+"""The folder of the fitted traits that a run uses."""
 
 RECEIPTS = f"{WORK}/receipts"
 REPORT = "report"
 REPORT_PAGE = f"{REPORT}/index.html"
 RATES_TABLE = f"{REPORT}/rates.parquet"
-"""The table of rates that a report shows; `congener verify` makes it and the page again."""
+"""The rates table of the report; `congener verify` recomputes it."""
 CALIBRATION = "calibration/clean-scores.parquet"
-"""The scores of the held-out clean texts that thresholds are calibrated on."""
+"""The calibration scores of the held-out clean texts."""
 
 POSITIVES = "calibration/positive-scores.parquet"
 """The scores of the cards' positives, each computed without that positive."""
@@ -36,7 +36,7 @@ POSITIVES = "calibration/positive-scores.parquet"
 CALIBRATION_FILES = (CALIBRATION, POSITIVES)
 
 CLEAN_CARD = "clean/README.md"
-"""The clean rows' dataset card, if the input has a card that lists the files of each split."""
+"""The dataset card of the clean rows, if the input has a card with split files."""
 
 SHARD_FOLDERS = (
     "clean",
@@ -54,20 +54,20 @@ FOLDERS = (*SHARD_FOLDERS, "calibration", BANK, REPORT)
 """Every folder of a finished run."""
 
 EVIDENCE_FOLDERS = ("ledger", "scores", "spans", "calibration")
-"""The folders without text, which stay if a budget stops a run."""
+"""The folders without text. They remain if a budget stops a run."""
 
 PRIVATE_FOLDERS = ("quarantine", "rejects", "swaplist")
-"""The folders with text that was taken out of the corpus."""
+"""The folders with text that left the corpus."""
 
 ALIGNED_FOLDERS = ("scores", "spans", "vectors")
-"""The folders whose files have a row for every row of the ledger, in the same order."""
+"""The folders whose rows match the ledger's, in the same order."""
 
 FOLDER_OF_DECISION = {
     **dict.fromkeys(PUBLISHED, "clean"),
     "quarantine": "quarantine",
     "reject": "rejects",
 }
-"""For each decision whose rows are kept in a folder, the name of that folder."""
+"""The folder of each decision whose rows are kept."""
 
 CORPUS_FOLDERS = ("clean", "quarantine")
 """The folders that hold the corpus's own rows, as Parquet or JSON Lines like the input.
@@ -76,20 +76,20 @@ They mirror the folders of the input. Other folders are flat, so that one glob m
 """
 
 SHARD_NAME = re.compile(r"part-[0-9]{6,}-[0-9a-f]{12}")
-"""The name of a shard: its number in the corpus, and a digest of its rows' origin."""
+"""The name of a shard: its number in the corpus, and a digest of where its rows come from."""
 
 BANK_FILE = re.compile(rf"{BANK}/(?:[a-z0-9-]+/)?[a-z]+\.(?:json|faiss|safetensors)")
-"""The path of a bank's file in the run directory."""
+"""The path of a bank file in the run directory."""
 
 PARQUET = ".parquet"
 JSON_LINES = (".jsonl", ".jsonl.gz", ".jsonl.zst")
-"""The suffixes of files in `clean/` and `quarantine/` for JSON Lines, one per compression."""
+"""The suffixes of JSON Lines in `clean/` and `quarantine/`, by compression."""
 
 
 class ShardFile(NamedTuple):
-    """One of a run's files: the folder, the shard whose rows it holds, and the suffix.
+    """One of a run's shard files: its folder, shard and suffix.
 
-    In `CORPUS_FOLDERS`, `stem` is the path of the rows' source, made safe and without its suffixes.
+    In `CORPUS_FOLDERS`, `stem` is the source's path, made safe and without suffixes.
     """
 
     folder: str
@@ -109,7 +109,7 @@ def shard_path(folder: str, shard: str, suffix: str = PARQUET, stem: str = "") -
 
 
 def parse_path(path: str) -> ShardFile:
-    """Split a file's path in a run into folder, shard, suffix and stem."""
+    """Split a shard file's path into folder, shard, suffix and stem."""
     folder, _, name = path.partition("/")
     suffix = next((known for known in (PARQUET, *JSON_LINES) if name.endswith(known)), "")
     stem, dot, shard = name.removesuffix(suffix).rpartition(".")
@@ -119,7 +119,7 @@ def parse_path(path: str) -> ShardFile:
 
 
 def is_bank_file(path: str) -> bool:
-    """Return whether a path in the run directory is named like a file of a bank."""
+    """Return whether a path in the run directory is a bank file's."""
     return BANK_FILE.fullmatch(path) is not None
 
 
@@ -134,5 +134,5 @@ def receipt_path(shard: str) -> str:
 
 
 def receipt_shard(uri: str) -> str:
-    """Return the name of a receipt's shard, from the receipt's path or URI."""
+    """Return the name of the shard that a receipt's path or URI belongs to."""
     return uri.rpartition("/")[2].removesuffix(".json")

@@ -1,4 +1,4 @@
-"""Scores: their rounding, the names of their columns, and which ones reach a threshold."""
+"""Scores: rounding, column names, and the comparison with thresholds."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import numpy as np
 from schemas.shares import round_up
 
 Side = Literal["trained", "rejected", "untrained"]
-"""What the student learns from a text: to write it, not to write it, or nothing."""
+"""What the student learns from a text: to write it, to avoid it, or nothing."""
 
 SIDES: tuple[Side, ...] = ("trained", "rejected", "untrained")
 
@@ -22,58 +22,59 @@ TEXTS_OF_SIDES: dict[Side, str] = {
 SCORE_DECIMALS = 4
 """Scores are rounded to this many decimals before anything is decided or written.
 
-The last bits of a float depend on the batch in which a text was scored. Rounding keeps them out of
-files, and out of decisions on all but a few borderline scores.
+The last bits of a float depend on the batch. Rounding keeps them out of files and of nearly all
+decisions.
 """
 
 SCORE_STEP = 10.0**-SCORE_DECIMALS
-"""The distance between two neighbouring scores."""
+"""The distance between neighbouring scores."""
 
 NEAR_MISS = 0.05
-"""How far below a threshold a score may be to count as a near miss."""
+"""The largest distance below a threshold that counts as a near miss."""
 
 FLOAT32_NOISE = 1e-3
-"""The fraction of a step by which a threshold may change when it is stored in float32."""
+"""The largest change, as a fraction of a step, when float32 stores a threshold."""
 
 DEFAULT_SPAN_FLOOR = 0.05
 """The lowest score whose spans are stored, unless a threshold is even lower.
 
-Calibrated thresholds of the library's traits are above 0.3. A lower floor would store more spans,
-which no policy is likely to need.
+The library's calibrated thresholds are above 0.3, so policies hardly need spans of lower scores.
 """
 
 COMBINED = "combined"
 """The signal name of a trait's combined score."""
 
 TIE_ORDER = ("lexicon", "repetition", "classifier", "exemplars", "head")
-"""Signals from the narrowest spans to the widest; if scores tie, the first is the evidence."""
+"""Signals from the narrowest spans to the widest. If scores tie, the first signal is the evidence.
+"""
 
 
 def score_column(trait: str, signal: str = COMBINED, side: Side = "trained") -> str:
-    """Return the name of a score's column in `scores/`: for a combined score, the trait's id.
+    """Return the name of a score's column in `scores/`.
 
-    For a rejected or untrained text, the name ends in `@` and the side.
+    A combined score's column has the trait's id. For a rejected or untrained text, the name ends in
+    `@` and the side.
     """
     return name_side(trait if signal == COMBINED else f"{trait}/{signal}", side)
 
 
 def name_side(name: str, side: Side) -> str:
-    """Return the name of a trait or signal, followed by `@` and the side unless it is `trained`."""
+    """Return a trait's or signal's name, followed by `@` and the side unless it is `trained`."""
     return name if side == "trained" else f"{name}@{side}"
 
 
 def is_trained(signal: str) -> bool:
-    """Return whether a signal's name in a reason or a span refers to a trained text."""
+    """Return whether a signal's name refers to a trained text."""
     return split_side(signal)[1] == "trained"
 
 
 def name_finding(trait: str, signal: str) -> str:
-    """Return the name under which rows with a reason are counted: the trait with its side."""
+    """Return the trait with its side, under which a reason's rows are counted."""
     return name_side(trait, split_side(signal)[1])
 
 
 def split_side(name: str) -> tuple[str, Side]:
-    """Split a name into its trait or signal and its side."""
+    """Split a name into a trait or signal and a side."""
     plain, _, wanted = name.partition("@")
     return plain, next((side for side in SIDES if side == wanted), "trained")
 
@@ -84,11 +85,11 @@ def round_up_score(value: float) -> float:
 
 
 def fires(scores: np.ndarray, threshold: float | np.ndarray) -> np.ndarray:
-    """Return, for each rounded float32 score, whether it reaches a threshold.
+    """Return whether each rounded float32 score reaches a threshold.
 
-    `threshold` may be an array with a threshold for each score. NaN, the score of a row without
-    text, reaches no threshold. A threshold between two possible scores counts as the higher one.
-    With a tolerance of half a step, a float32 score reaches the float64 threshold that it equals.
+    `threshold` is one number, or an array as long as `scores`. NaN reaches no threshold. A
+    threshold between two possible scores counts as the higher one. The comparison allows half a
+    step, so that float32 scores reach an equal float64 threshold.
     """
     with np.errstate(invalid="ignore"):
         steps = np.ceil(np.asarray(threshold, np.float64) * 10**SCORE_DECIMALS - FLOAT32_NOISE)

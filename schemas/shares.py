@@ -13,27 +13,27 @@ MOST_DECIMALS = 15
 
 
 def to_exact(share: float) -> Fraction:
-    """Return the decimal that a float is written as, as an exact fraction."""
+    """Return a float's decimal notation as an exact fraction."""
     return Fraction(repr(float(share)))
 
 
 def exceeds(count: int | Fraction, whole: int | Fraction, limit: float) -> bool:
-    """Return whether a count is more than a share of a whole, without any rounding error."""
+    """Return whether a count exceeds a share of a whole, in exact arithmetic."""
     return count > to_exact(limit) * whole
 
 
 def count_within(whole: int, limit: float) -> int:
-    """Return the largest count that doesn't exceed a share of a whole."""
+    """Return the largest count within a share of a whole."""
     return int(to_exact(limit) * whole)
 
 
 def round_up(value: float, decimals: int) -> float:
-    """Return the smallest decimal with this many places that is at least as large as the value."""
+    """Return the smallest decimal with this many places that isn't below the value."""
     return _round(value, decimals, ROUND_CEILING)
 
 
 def round_down(value: float, decimals: int) -> float:
-    """Return the largest decimal with this many places that is at most as large as the value."""
+    """Return the largest decimal with this many places that isn't above the value."""
     return _round(value, decimals, ROUND_FLOOR)
 
 
@@ -42,7 +42,7 @@ def _round(value: float, decimals: int, direction: str) -> float:
 
 
 def format_percent(share: float, decimals: int = 2) -> str:
-    """Return a share in percent; only exactly 0 and 1 are shown as 0 % and 100 %."""
+    """Format a share in percent; only exactly 0 and 1 are shown as 0 % and 100 %."""
     step = 0.5 * 10.0 ** -(decimals + 2)
     if 0 < share < step:
         return f"<{100 * 2 * step:.{decimals}f}%"
@@ -52,28 +52,28 @@ def format_percent(share: float, decimals: int = 2) -> str:
 
 
 def format_bound(share: float, decimals: int = 2) -> str:
-    """Return an upper bound in percent, rounded up, so that the text never promises too much."""
+    """Format an upper bound in percent, rounded up."""
     return f"{round_up(share, decimals + 2):.{decimals}%}"
 
 
 def format_interval(low: float, high: float, decimals: int = 2) -> str:
-    """Return an interval in percent that contains the given one: its ends are rounded outwards."""
+    """Format an interval in percent, rounded outwards."""
     return f"{round_down(low, decimals + 2):.{decimals}%} to {format_bound(high, decimals)}"
 
 
 def format_exact(share: float) -> str:
-    """Return a share in percent, with all of its digits."""
+    """Format a share in percent with all of its digits."""
     return f"{Decimal(repr(float(share))).scaleb(2).normalize():f}%"
 
 
 def format_limit(limit: float) -> str:
-    """Return a limit in percent, with all of its digits, and at least one decimal."""
+    """Format a limit in percent with all of its digits, at least one decimal."""
     shown = format_exact(limit)
     return shown if "." in shown else shown.replace("%", ".0%")
 
 
 def format_excess(share: float | Fraction, limit: float) -> str:
-    """Return a share that exceeds a limit, in percent, with enough digits to show that it does."""
+    """Format a share above a limit in percent, with enough digits to show the difference."""
     for decimals in range(1, MOST_DECIMALS):
         shown = f"{float(share):.{decimals}%}"
         if Fraction(shown.rstrip("%")) / 100 > to_exact(limit):

@@ -14,23 +14,23 @@ from transforms.files.footers import check_fields, replace_views
 
 FILE_MARK = b"ARROW1"
 FILE_HEAD_BYTES = 8
-"""How many bytes precede a file's batches; after these bytes, a file is laid out like a stream."""
+"""The number of bytes before a file's batches. The rest of a file has a stream's layout."""
 
 CONTINUATION = b"\xff\xff\xff\xff"
-"""The mark that precedes each message's length. A stream's first message is its schema."""
+"""The mark before each message's length. A stream's first message is its schema."""
 
 BYTES = {
     pa.string(): pa.binary(),
     pa.large_string(): pa.large_binary(),
     pa.string_view(): pa.binary_view(),
 }
-"""For each type of text, the type of bytes with the same layout."""
+"""The bytes type with the same layout as each text type."""
 
 CUT_REMEDY = "write it again: load the data set, and save it to another folder"
 
 
 class _Watched(io.RawIOBase):
-    """A stream that remembers the last bytes read, and whether a read went past its end."""
+    """A stream that remembers the last bytes read, and whether a read went past the end."""
 
     def __init__(self, stream: Any) -> None:
         self._stream = stream
@@ -38,22 +38,20 @@ class _Watched(io.RawIOBase):
         self.is_exhausted = False
 
     def read(self, size: int = -1) -> bytes:
-        """Return up to `size` more bytes."""
         block: bytes = self._stream.read(size)
         self.last = (self.last + block[-FILE_HEAD_BYTES:])[-FILE_HEAD_BYTES:]
         self.is_exhausted = self.is_exhausted or (size > 0 and not block)
         return block
 
     def readable(self) -> bool:
-        """Return True."""
         return True
 
 
 class ArrowReader:
     """Reads the batches of an Arrow file or stream in order.
 
-    Polars writes files whose schema is only in the footer. Such a file is read from its end; all
-    others are read from the beginning, like streams.
+    Polars writes files whose schema is only in the footer. Such a file is read from its end, and
+    other files from the beginning, like streams.
 
     Raises: InputError: the file must be read from its end, but is compressed.
     """
@@ -76,7 +74,7 @@ class ArrowReader:
     def read_batches(self) -> Iterator[pa.RecordBatch]:
         """Yield the batches, checking the structure of each.
 
-        Texts that aren't UTF-8 and values out of range are yielded: only their rows are rejected.
+        Batches may hold invalid UTF-8 and values out of range, since only their rows are rejected.
 
         Raises:
             InputError: the file ends before its end mark, or goes on after it.
@@ -92,7 +90,7 @@ class ArrowReader:
             self._require_end()
 
     def _require_end(self) -> None:
-        """Check that an end mark follows the batches, and that the file is complete."""
+        """Check that the batches are complete and end with an end mark."""
         problem = "ends without Arrow's end mark" if self._stream.is_exhausted else None
         if not problem and self._is_file:
             while self._stream.read(1 << 20):
@@ -108,7 +106,7 @@ class ArrowReader:
 
 
 def _require_sound(batch: pa.RecordBatch) -> None:
-    """Check that no value of a batch is outside its buffers, whatever the bytes of its values.
+    """Check that no value of a batch reaches beyond its buffers.
 
     Raises: pa.ArrowInvalid: the batch is damaged.
     """
@@ -121,7 +119,7 @@ def _require_sound(batch: pa.RecordBatch) -> None:
 
 
 def take_bytes_type(kind: pa.DataType) -> pa.DataType:
-    """Return the type with the same layout in which every value is valid."""
+    """Return a type with the same layout in which all bytes are valid values."""
     if isinstance(kind, pa.BaseExtensionType):
         return take_bytes_type(kind.storage_type)
     if pa.types.is_dictionary(kind):
@@ -162,25 +160,23 @@ def _open_from_end(stream: Any, uri: str) -> Any:
 
 
 class _Prefixed(io.RawIOBase):
-    """A stream with some bytes put in front of it."""
+    """A stream that begins with some extra bytes."""
 
     def __init__(self, head: bytes, stream: Any) -> None:
         self._head, self._stream = head, stream
 
     def read(self, size: int = -1) -> bytes:
-        """Return up to `size` more bytes."""
         if not self._head:
             return bytes(self._stream.read(size))
         head, self._head = self._head[:size], self._head[size:]
         return head if len(head) == size else head + bytes(self._stream.read(size - len(head)))
 
     def readable(self) -> bool:
-        """Return True."""
         return True
 
 
 def check_arrow_schema(schema: pa.Schema, uri: str) -> None:
-    """Check that the rows of an Arrow file can be written as Parquet.
+    """Check that Parquet can hold the rows of an Arrow file.
 
     Raises: InputError: a column has a type that Parquet lacks, or two columns have the same name.
     """

@@ -21,7 +21,7 @@ from transforms.files import storage
 Compression = Literal["none", "gzip", "zstd", "bz2", "xz"]
 
 WRITTEN: dict[Compression, Compression] = {"bz2": "zstd", "xz": "zstd"}
-"""The compression to write, for each input compression that few JSON Lines readers support."""
+"""The output compression for input compressions that few JSON Lines readers support."""
 
 SIGNATURES: dict[Compression, re.Pattern[bytes]] = {
     "gzip": re.compile(rb"\x1f\x8b"),
@@ -35,29 +35,30 @@ SIGNATURES: dict[Compression, re.Pattern[bytes]] = {
 SIGNATURE_BYTES = 16
 
 USUAL_WINDOW = 128 << 20
-"""The largest window that a zstd decoder accepts by default; `zstd --long` uses larger ones."""
+"""The largest window that zstd decoders accept by default; `zstd --long` uses larger windows."""
 
 LARGEST_WINDOW = 1 << 31
 
 READ_BYTES = 64 << 10
 
 FED_BYTES = 512
-"""How many bytes the long-window decoder is given at a time; they expand to at most 22 MiB."""
+"""How many bytes the long-window decoder takes at a time. They expand to at most 22 MiB."""
 
 FAILURES = (OSError, EOFError, lzma.LZMAError, zstandard.ZstdError, pa.ArrowException)
 """The exceptions that decoders raise for truncated or damaged data."""
 
 
 def find_compression(head: bytes) -> Compression:
-    """Return a file's compression, recognised by its first bytes."""
+    """Return a file's compression from its first bytes."""
     found = (name for name, pattern in SIGNATURES.items() if pattern.match(head))
     return next(found, "none")
 
 
 def open_decompressed(uri: str, compression: Compression, max_bytes: int) -> Any:
-    """Open a file for reading its decompressed content. Reading the content may raise an OSError.
+    """Open a file for reading its decompressed content.
 
-    A zstd window may be as large as `max_bytes`, the limit on the decompressed size.
+    Reads may raise an OSError. A zstd window may be as large as `max_bytes`, the limit on the
+    decompressed size.
 
     Raises: InputError: the file can't be opened.
     """
@@ -68,7 +69,7 @@ def open_decompressed(uri: str, compression: Compression, max_bytes: int) -> Any
 
 
 class _Decompressed(io.RawIOBase):
-    """A decompressed stream that raises an OSError if its data is truncated or damaged."""
+    """A decompressed stream that raises an OSError for truncated or damaged data."""
 
     def __init__(self, stream: Any, compression: Compression, max_bytes: int) -> None:
         self._stream, self._name = stream, compression
@@ -108,7 +109,7 @@ def _open_decoder(stream: Any, compression: Compression, max_bytes: int) -> Any:
 class _Streams:
     """A reader of concatenated compressed streams.
 
-    Unlike Python's own readers, this one fails on trailing bytes that aren't a stream.
+    Python's own readers ignore trailing bytes that aren't a stream, but this reader fails.
     """
 
     def __init__(self, stream: Any, create: Callable[[], Any], padding: bytes = b"") -> None:
@@ -143,9 +144,9 @@ class _Streams:
 
 
 def read_window(stream: Any) -> int:
-    """Return the window size of a zstd file's first data frame, or 0 if the frame is damaged.
+    """Return the window size of a zstd file's first data frame, or 0 for a damaged frame.
 
-    The stream is moved back to its beginning.
+    The stream returns to its beginning.
     """
     try:
         while (head := stream.read(18))[1:4] == b"\x2a\x4d\x18":
@@ -187,7 +188,7 @@ class _LongWindows:
 
 
 class BoundedStream(io.RawIOBase):
-    """A decompressed stream that raises an error if it expands beyond its file's limit."""
+    """A decompressed stream that raises an error beyond the file's size limit."""
 
     def __init__(self, stream: Any, uri: str, size: int, limits: ShardLimits) -> None:
         self._stream, self._uri, self._size, self._limits = stream, uri, size, limits

@@ -22,15 +22,15 @@ from transforms.records.json_texts import SURROGATE, encode_bytes, replace_surro
 from transforms.records.plain_values import list_rows
 
 Shape = Literal["null", "text", "bool", "integer", "long", "number", "messages", "json"]
-"""The shape of a JSON value; it is `json` if Parquet has no matching type."""
+"""The shape of a JSON value, or `json` if Parquet has no matching type."""
 
 EXACT = range(-(2**53), 2**53 + 1)
-"""The range in which float64 represents every integer exactly."""
+"""The integers that float64 represents exactly."""
 
 INT64 = range(-(2**63), 2**63)
 
 MOST_COLUMNS = 10_000
-"""The most columns that a Parquet file may have; if there are more keys, they are really data."""
+"""The largest number of Parquet columns. Objects with more keys are really data."""
 
 SCALAR_TYPES: Mapping[Shape, pa.DataType] = {
     "null": pa.null(),
@@ -43,12 +43,12 @@ SCALAR_TYPES: Mapping[Shape, pa.DataType] = {
 }
 
 JSON_TEXT = {b"congener": b"json"}
-"""The metadata that marks a text column whose values are JSON."""
+"""The metadata of a text column whose values are JSON."""
 
 
 @dataclass
 class FieldShapes:
-    """The shapes of fields in JSON objects, and of fields in the messages inside them."""
+    """The shapes of fields in JSON objects, and of the fields in their messages."""
 
     shapes: dict[str, Counter[Shape]] = field(default_factory=dict)
     messages: dict[str, FieldShapes] = field(default_factory=dict)
@@ -64,7 +64,7 @@ class FieldShapes:
                     found.observe(message)
 
     def settle_schema(self) -> pa.Schema:
-        """Return the schema of a Parquet file that can hold the observed objects.
+        """Return a Parquet schema for the observed objects.
 
         Raises: InputError: there are too many names, or a name isn't valid for a column.
         """
@@ -72,7 +72,7 @@ class FieldShapes:
         return pa.schema(self.settle_fields())
 
     def require_few_names(self) -> None:
-        """Check that a Parquet file can have a column for each name.
+        """Check that Parquet can have a column for each name.
 
         Raises: InputError: there are too many names.
         """
@@ -84,13 +84,13 @@ class FieldShapes:
             )
 
     def count_names(self) -> int:
-        """Return the number of field names, including those in messages."""
+        """Count the field names, including those in messages."""
         return len(self.shapes) + sum(item.count_names() for item in self.messages.values())
 
     def settle_fields(self) -> list[pa.Field]:
         """Return an Arrow field for each name, in order of appearance.
 
-        A field whose values differ in shape becomes a text column that holds JSON.
+        A field with values of different shapes becomes a text column of JSON.
         """
         return [self._settle_field(name) for name in self.shapes]
 
@@ -108,7 +108,7 @@ class FieldShapes:
 
 
 def settle_columns(tasks: Iterable[Sequence[ShardPlan]], schema: pa.Schema) -> pa.Schema:
-    """Read all JSON Lines rows, and return the schema for writing them as Parquet.
+    """Read all JSON Lines rows, and return their Parquet schema.
 
     Raises: InputError: a file can't be read, or its keys can't be the columns of a Parquet file.
     """
@@ -122,7 +122,7 @@ def settle_columns(tasks: Iterable[Sequence[ShardPlan]], schema: pa.Schema) -> p
 
 
 def find_shape(value: Any) -> Shape:
-    """Return the shape of a JSON value; messages are lists of objects with a role."""
+    """Return the shape of a JSON value. Messages are lists of objects with a role."""
     if value is None:
         return "null"
     if isinstance(value, bool):
@@ -142,7 +142,7 @@ def _is_message(value: Any) -> bool:
 
 
 def join_shapes(shapes: Iterable[Shape]) -> Shape:
-    """Return the shape of a column that can hold values of all these shapes."""
+    """Return a column's shape for values of all these shapes."""
     found = set(shapes) - {"null"}
     if not found:
         return "null"
@@ -154,7 +154,7 @@ def join_shapes(shapes: Iterable[Shape]) -> Shape:
 
 
 def convert_lines(objects: Sequence[Mapping[str, Any]], schema: pa.Schema) -> pa.Table:
-    """Return JSON objects as a table with a schema that `FieldShapes` settled.
+    """Return JSON objects as a table with a settled schema.
 
     A missing key becomes null. A lone surrogate becomes U+FFFD, because Arrow stores text as UTF-8.
     """
@@ -166,7 +166,7 @@ def _build_columns(
 ) -> list[pa.Array]:
     """Return an array for each field.
 
-    Each object is visited key by key, since it may have only a few of thousands of fields.
+    An object may have few of thousands of fields, so the loop is over its own keys.
     """
     found: dict[str, tuple[list[int], list[Any]]] = {item.name: ([], []) for item in fields}
     for row, value in enumerate(objects):
@@ -181,7 +181,7 @@ def _build_columns(
 def _spread_values(
     rows: Sequence[int], values: Sequence[Any], item: pa.Field, size: int
 ) -> pa.Array:
-    """Return an array of length `size` with the given values at `rows` and nulls elsewhere."""
+    """Return an array of `size` with the values at `rows`, and nulls elsewhere."""
     array = _build_array(values, item)
     if len(rows) == size:
         return array
@@ -207,20 +207,20 @@ def _build_array(values: Sequence[Any], item: pa.Field) -> pa.Array:
 
 
 def _write_json(value: Any) -> str:
-    """Return a value as JSON, without reordering its keys."""
+    """Return a value as JSON with its keys in their order."""
     return json.dumps(value, ensure_ascii=False)
 
 
 def encode_rows(table: pa.Table) -> list[bytes]:
     """Return a table's rows as JSON objects, each on one line.
 
-    Bytes are written in base64, and times, dates and decimals as text (see `list_values`).
+    Bytes become base64, and times, dates and decimals become text (see `list_values`).
     """
     return [_encode_object(row) for row in list_rows(table)]
 
 
 def _encode_object(row: Mapping[str, Any]) -> bytes:
-    """Return an object as JSON; NaN and infinity, which JSON lacks, are written as in Python."""
+    """Return an object as JSON, with NaN and infinity as Python writes them."""
     if not _has_odd_float(row):
         return orjson.dumps(row, default=_encode_value)
     return json.dumps(row, ensure_ascii=False, default=_encode_value).encode()

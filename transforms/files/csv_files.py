@@ -1,4 +1,4 @@
-"""CSV and TSV files, read as rows of text with every value exactly as it is in the file."""
+"""CSV and TSV files, whose values are read as text without any change."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from transforms.files.json_lines import MAX_LINE_BYTES
 DELIMITERS = (",", "\t", ";", "|")
 
 SEPARATOR = re.compile(r'"?sep=(.)"?\r?\n?', re.IGNORECASE)
-"""A pattern for a first line that tells Excel which separator the file uses."""
+"""A first line that tells Excel the separator."""
 
 csv.field_size_limit(MAX_LINE_BYTES)
 
@@ -31,12 +31,12 @@ class CsvRow(NamedTuple):
     error: str | None
 
     def encode(self) -> bytes:
-        """Return the row's bytes as they are in the file."""
+        """Return the row's bytes in the file."""
         return self.text.encode(errors="surrogateescape")
 
 
 class _Lines:
-    """Reads a file's lines, counts them, and keeps those read since the last row."""
+    """Reads and counts a file's lines, and keeps the lines since the last row."""
 
     def __init__(self, stream: Any, uri: str) -> None:
         self._text = io.TextIOWrapper(stream, "utf-8-sig", errors="surrogateescape", newline="")
@@ -65,7 +65,7 @@ class _Lines:
         return line
 
     def take(self) -> str:
-        """Return the text of the lines read since the last call."""
+        """Return the text of the lines since the last call."""
         text = "".join(self._held)
         self._held, self._size = [], 0
         return text
@@ -100,9 +100,9 @@ class CsvReader:
         return names
 
     def read_rows(self) -> Iterator[CsvRow]:
-        """Yield the rows, skipping blank lines.
+        """Yield the rows, without blank lines.
 
-        Raises: InputError: a row that spans several lines has unbalanced quotes.
+        Raises: InputError: a row of several lines has unbalanced quotes.
         """
         width = len(self.schema)
         while True:
@@ -142,7 +142,7 @@ class CsvReader:
 
 
 def build_table(rows: list[CsvRow], schema: pa.Schema) -> pa.Table:
-    """Return rows as a table; none of them may be a reject."""
+    """Return rows without rejects as a table."""
     columns = zip(*(row.values for row in rows), strict=True) if rows else [[] for _ in schema]
     arrays = [pa.array(list(values), pa.string()) for values in columns]
     return pa.Table.from_arrays(arrays, schema=schema)

@@ -1,7 +1,7 @@
-"""Dataset cards: which files belong to which split, according to a data set's README.
+"""Dataset cards: the files of each split, according to a data set's README.
 
-Hugging Face's `datasets` library takes the splits from the card's `configs`, if there are any,
-rather than from file names.
+If a card has `configs`, Hugging Face's `datasets` library takes the splits from there rather than
+from file names.
 """
 
 from __future__ import annotations
@@ -20,10 +20,10 @@ FRONT_MATTER = re.compile(r"\A\ufeff?---[ \t]*\r?\n(.*?)\r?\n---[ \t]*(?:\r?\n|\
 
 DEFAULT_CONFIG = "default"
 DEFAULT_SPLIT = "train"
-"""The split of files that a card lists without naming a split."""
+"""The split of files without a split name in the card."""
 
 KEPT_KEYS = ("config_name", "default", "data_dir")
-"""The config keys whose values still apply to `clean/`."""
+"""The config keys that still apply to `clean/`."""
 
 GLOB = re.compile(r"\*\*/|\*\*|\*|\?|\[!?\]?[^\]]*\]")
 
@@ -40,7 +40,7 @@ class CardSplit(NamedTuple):
 
 
 class DatasetCard(NamedTuple):
-    """A card's configs, keyed by name and without file lists, and the splits of all configs."""
+    """A card's configs without file lists, and the splits of all configs."""
 
     uri: str
     configs: dict[str, dict[str, Any]]
@@ -56,7 +56,7 @@ class DatasetCard(NamedTuple):
         return tuple(sorted(found))
 
     def list_files(self) -> dict[str, Any]:
-        """Return each config's own settings and the globs of its splits, as the card lists them."""
+        """Return each config's settings and the globs of its splits."""
         found: dict[str, dict[str, Any]] = {
             name: {key: str(value) for key, value in kept.items()}
             for name, kept in self.configs.items()
@@ -74,12 +74,12 @@ class DatasetCard(NamedTuple):
 
 
 def read_card(uri: str) -> DatasetCard | None:
-    """Return the card in a file, or None if the card lists no split files."""
+    """Return the card in a file, or None for a card without split files."""
     return parse_card(storage.read_bytes(uri).decode(errors="replace"), uri)
 
 
 def parse_card(text: str, uri: str = CARD) -> DatasetCard | None:
-    """Return the card in a text, or None if the card lists no split files."""
+    """Return the card in a text, or None for a card without split files."""
     front = FRONT_MATTER.match(text)
     try:
         value = yaml.safe_load(front[1]) if front else None
@@ -103,7 +103,7 @@ def _get_name(config: Mapping[str, Any]) -> str:
 
 
 def _list_splits(config: Mapping[str, Any]) -> Iterator[CardSplit]:
-    """Yield a config's splits; its `data_files` may be a glob, a list of globs, or named splits."""
+    """Yield a config's splits from one glob, a list of globs, or named splits in `data_files`."""
     files = config.get("data_files")
     items = files if isinstance(files, list) else [files]
     folder = str(config.get("data_dir", "")).strip("/")
@@ -118,13 +118,13 @@ def _list_splits(config: Mapping[str, Any]) -> Iterator[CardSplit]:
 
 
 def _matches(source: str, pattern: str) -> bool:
-    """Return whether a glob matches a source, or a folder that contains the source."""
+    """Return whether a glob matches a source or one of its folders."""
     pattern = pattern.removeprefix("./").rstrip("/")
     return re.fullmatch(f"{_translate(pattern)}(?:/.*)?", source, re.DOTALL) is not None
 
 
 def _translate(pattern: str) -> str:
-    """Return a glob as a regular expression; only `**` matches across folders."""
+    """Translate a glob to a regular expression. Only `**` matches across folders."""
     parts, after = [], 0
     for sign in GLOB.finditer(pattern):
         parts += [re.escape(pattern[after : sign.start()]), _translate_sign(sign[0])]
@@ -141,9 +141,9 @@ def _translate_sign(sign: str) -> str:
 
 
 def build_card(card: DatasetCard, stems: Iterable[tuple[str, Splits]]) -> str | None:
-    """Return a card for `clean/` that lists each split's files, or None if no split has files.
+    """Return a card for `clean/` with each split's files, or None if no split has files.
 
-    `stems` holds each clean file's path without the shard name, and the splits of the file's rows.
+    `stems` holds each clean file's path without the shard name, and the file's splits.
     """
     files: dict[str, dict[str, dict[str, None]]] = {}
     for stem, splits in stems:

@@ -1,4 +1,4 @@
-"""JSON files that are one object with rows inside: how to recognise them and extract the rows."""
+"""JSON files that are one object with rows inside, and commands that extract the rows."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ READ = {
     for column, names in COLUMN_NAMES.items()
     for name in (column, "conversations", *names)
 }
-"""The lower-case names of the columns that formats read."""
+"""The lower-case names of columns that some format reads."""
 
 ROLES = frozenset(ROLE_FIELDS)
 
@@ -29,7 +29,7 @@ PLAIN_KEY = re.compile(r"[A-Za-z_][A-Za-z0-9_]*\Z")
 
 
 def explain_documents(sources: Iterable[Source], limits: ShardLimits) -> InputError | None:
-    """Return the error for the first file that is one object with rows inside, or None."""
+    """Return the error for the first JSON file that is one object with rows inside, or None."""
     for source in sources:
         if source.kinds is not None and source.rows == 1:
             max_bytes = limits.compute_max_bytes(source.size)
@@ -64,14 +64,14 @@ def explain_document(value: Mapping[str, Any], uri: str) -> InputError | None:
 
 
 def _holds_rows(name: str, items: Any) -> bool:
-    """Return whether a field is a list of objects, but not a known column or a list of turns."""
+    """Return whether a field is a list of objects that may be rows rather than turns."""
     if not isinstance(items, list) or not items or name.lower() in READ:
         return False
     return all(isinstance(item, dict) and ROLES.isdisjoint(item) for item in items)
 
 
 def _find_orient(value: Mapping[str, Any]) -> str | None:
-    """Return the pandas layout of an object, or None if the object isn't a pandas table."""
+    """Return an object's pandas layout, or None if the object isn't a pandas table."""
     if {"columns", "data"} <= set(value) and all(
         isinstance(value[name], list) for name in ("columns", "data")
     ):
@@ -85,7 +85,7 @@ def _find_orient(value: Mapping[str, Any]) -> str | None:
 
 
 def _write_command(uri: str, orient: str) -> str:
-    """Return a command that writes the rows of a pandas table as JSON Lines."""
+    """Return a command that converts a pandas table to JSON Lines."""
     code = (
         f"import pandas as pd; pd.read_json({uri!r}{orient})"
         '.to_json("rows.jsonl", orient="records", lines=True, force_ascii=False)'

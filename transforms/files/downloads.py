@@ -1,4 +1,4 @@
-"""Inputs that are copied to this machine once: single web files, and standard input."""
+"""Inputs that are first copied to this machine: single web files, and standard input."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from schemas.errors import InputError
 from transforms.files.locations import HUB, STDIN
 
 LARGEST = 64 << 30
-"""The most bytes that a copied input may have."""
+"""The largest copied input, in bytes."""
 
 TIMEOUT = 60.0
 """How long a server may be silent, in seconds."""
@@ -34,13 +34,13 @@ HUB_PAGE = re.compile(
 GITHUB_PAGE = re.compile(r"https?://(?:www\.)?github\.com/([^/]+/[^/]+)/blob/([^?#]+)")
 
 SPOOLED = "CONGENER_STDIN"
-"""The environment variable that tells worker processes where standard input was saved."""
+"""The environment variable that gives worker processes the path of saved standard input."""
 
 LOCK = threading.Lock()
 
 
 class Download(NamedTuple):
-    """The copy of an input on this machine, with its size and the SHA-256 of its content."""
+    """A local copy of an input, with its size and its SHA-256."""
 
     path: str
     size: int
@@ -48,7 +48,7 @@ class Download(NamedTuple):
 
 
 def fetch(uri: str) -> Download:
-    """Return this machine's copy of an input, made when this process first asks for it.
+    """Return the local copy of an input, which this process makes only once.
 
     Raises: InputError: the server refuses the request or closes the connection early, the file is
     too large, or there is no standard input.
@@ -84,7 +84,7 @@ def _fetch(uri: str) -> Download:
 
 
 def _refuse_page(uri: str) -> None:
-    """Refuse the address of a web page that only shows a data set or a file.
+    """Refuse a web page about a data set or a file.
 
     Raises: InputError: the address is a page on the hub or on GitHub.
     """
@@ -115,7 +115,7 @@ def _describe(error: Exception) -> str:
 
 
 def _copy(stream: Any, uri: str) -> Download:
-    """Copy a stream to a file in this process's folder."""
+    """Copy a stream to this process's folder."""
     state, size = hashlib.sha256(), 0
     path = Path(_make_folder().name, hashlib.sha256(uri.encode()).hexdigest())
     with path.open("wb") as file:
@@ -130,12 +130,12 @@ def _copy(stream: Any, uri: str) -> Download:
 
 @cache
 def _make_folder() -> TemporaryDirectory[str]:
-    """Create the folder for this process's copies, which is removed when the process ends."""
+    """Create the folder for this process's copies. Python removes it when the process ends."""
     return TemporaryDirectory(prefix="congener-input-", ignore_cleanup_errors=True)
 
 
 def _spool_input() -> Download:
-    """Write standard input to a file, or find the file that the launching process wrote."""
+    """Save standard input to a file, or find the file of the launching process."""
     if path := os.environ.get(SPOOLED):
         with Path(path).open("rb") as stream:
             digest = hashlib.file_digest(stream, "sha256").hexdigest()

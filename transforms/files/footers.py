@@ -1,4 +1,4 @@
-"""Parquet files and their footers, which are checked before data is read or memory allocated."""
+"""Parquet files and their footers, which are checked before any data is read."""
 
 from __future__ import annotations
 
@@ -17,16 +17,16 @@ from schemas.errors import InputError
 DAMAGE_REMEDY = "check that the file is complete, or write it again"
 
 MAX_DEPTH = 32
-"""The deepest nesting allowed for structs and lists; Arrow fails at about 100 levels."""
+"""The deepest nesting of structs and lists; Arrow fails at about 100 levels."""
 
 MAX_FIELDS = 10_000
-"""The most fields that a corpus may have, counted at all depths."""
+"""The largest number of fields in a corpus, at all depths."""
 
 
 def open_parquet(stream: Any, footer: pq.FileMetaData | None = None) -> pq.ParquetFile:
-    """Open a Parquet file for reading group by group, verifying the checksums of its pages.
+    """Open a Parquet file for reading by row group, with page checksums.
 
-    If the footer is known, it isn't read again.
+    A known footer isn't read again.
     """
     return pq.ParquetFile(
         stream, metadata=footer, pre_buffer=False, page_checksum_verification=True
@@ -41,10 +41,10 @@ class Footer(NamedTuple):
 
 
 class FooterMemory(threading.local):
-    """Remembers the footer that was read last, in each thread.
+    """Remembers each thread's last footer.
 
-    A footer grows with its file's row groups. Reading it for every shard would take time that grows
-    with the square of their number: a tenth of a second for each of 40,000 shards.
+    A footer grows with the number of row groups. Reading it once per shard would take quadratic
+    time: a tenth of a second for each of 40,000 shards.
     """
 
     def __init__(self) -> None:
@@ -52,7 +52,7 @@ class FooterMemory(threading.local):
         self._footer: Footer | None = None
 
     def open(self, stream: Any, uri: str, fingerprint: str) -> tuple[pq.ParquetFile, Footer]:
-        """Open a Parquet file. A file without a fingerprint is never remembered."""
+        """Open a Parquet file. The footer is remembered only for a file with a fingerprint."""
         key = (uri, fingerprint)
         if self._footer is not None and self._key == key and fingerprint:
             return open_parquet(stream, self._footer.metadata), self._footer
@@ -66,8 +66,8 @@ class FooterMemory(threading.local):
 def check_footer(file: pq.ParquetFile, uri: str, size: int, limits: ShardLimits) -> None:
     """Check that a footer is consistent, and plausible for a file of `size` bytes.
 
-    Raises: InputError: the footer is inconsistent, claims too many columns, rows or bytes, nests
-        fields too deeply, or has two fields with the same name.
+    Raises: InputError: the footer is inconsistent, has too many columns, rows or bytes, nests
+    fields too deeply, or has two fields with the same name.
     """
     footer = file.metadata
     groups = [footer.row_group(index) for index in range(footer.num_row_groups)]
@@ -117,9 +117,9 @@ def check_fields(fields: Iterable[pa.Field], uri: str, depth: int = 1) -> None:
 
 
 def replace_views(schema: pa.Schema) -> pa.Schema:
-    """Return a schema with plain text and binary types instead of views, which Arrow can't filter.
+    """Return a schema with plain text and binary types instead of views.
 
-    Parquet stores views and plain types in the same way.
+    Arrow can't filter views. Parquet stores both types in the same way.
     """
     fields = [item.with_type(_replace_views(item.type)) for item in schema]
     return pa.schema(fields, schema.metadata)

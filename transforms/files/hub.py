@@ -22,7 +22,7 @@ PARQUET, PARQUET_REVISION = "~parquet", "refs/convert/parquet"
 """The short name and the full name of the branch with the hub's Parquet conversions."""
 
 GLOBS = {r"\*\*": ".*", r"\*": "[^/]*", r"\?": "[^/]"}
-"""The regular expression for each escaped glob character."""
+"""The regular expression for each escaped glob."""
 
 REMEDY = (
     "check the name, the revision and the network; private and gated data sets need a token: "
@@ -31,7 +31,7 @@ REMEDY = (
 
 
 class HubPath(NamedTuple):
-    """A path in a data set on the hub; a revision of None means the default branch."""
+    """A path in a data set on the hub. A revision of None means the default branch."""
 
     repository: str
     revision: str | None
@@ -43,7 +43,7 @@ class HubPath(NamedTuple):
 
 
 def parse_address(uri: str) -> HubPath:
-    """Return the parts of an address.
+    """Split an address into its parts.
 
     Raises: InputError: the address doesn't name a data set.
     """
@@ -60,7 +60,7 @@ def parse_address(uri: str) -> HubPath:
 
 
 def pin(uri: str) -> str:
-    """Return an address with its revision resolved to the current commit.
+    """Return an address at its revision's current commit.
 
     Raises: InputError: the hub can't be reached, or has no such data set or revision.
     """
@@ -70,7 +70,9 @@ def pin(uri: str) -> str:
 
 
 def find(uri: str) -> list[FoundFile]:
-    """Return the files that an address (a file, a folder or a glob) matches, at the pinned commit.
+    """Return the files that an address matches at the pinned commit.
+
+    The address is a file, a folder or a glob.
 
     Raises: InputError: the hub can't be reached, or has no such data set or revision.
     """
@@ -96,7 +98,7 @@ def find(uri: str) -> list[FoundFile]:
 def _read_repository(
     repository: str, revision: str | None, uri: str
 ) -> tuple[str, tuple[tuple[str, int], ...]]:
-    """Return a revision's commit, and the names and sizes of the files in that commit."""
+    """Return a revision's commit, and the commit's file names and sizes."""
     from huggingface_hub import HfApi  # noqa: PLC0415 - slow to import
 
     try:
@@ -108,7 +110,7 @@ def _read_repository(
 
 @cache
 def fetch(uri: str) -> str:
-    """Return a file's path in the client's own cache, downloading the file if necessary.
+    """Return a file's path in the client's cache, after downloading the file if necessary.
 
     Raises: InputError: the hub can't be reached, or has no such file.
     """

@@ -1,4 +1,4 @@
-"""JSON Lines: reading lines with their offsets, parsing them within limits, and writing them."""
+"""JSON Lines: reading, parsing and writing lines."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ from transforms.records.json_kinds import describe_value
 BOM = b"\xef\xbb\xbf"
 
 MAX_LINE_BYTES = 64 << 20
-"""The longest line that is accepted, in bytes. A longer line fits no shard and is rejected."""
+"""The longest accepted line, in bytes. Longer lines become rejects."""
 
 BLOCK_BYTES = 1 << 20
 
 NOT_JSON = "not JSON"
-"""The beginning of the reason for rejecting a line that no parser accepts."""
+"""The start of the reject reason for a line that no parser accepts."""
 GZIP_LEVEL = 6
 
 SUFFIX_OF_COMPRESSION: dict[Compression, str] = dict(
@@ -38,14 +38,13 @@ SUFFIX_OF_COMPRESSION: dict[Compression, str] = dict(
 COMPRESSION_OF_SUFFIX = {suffix: name for name, suffix in SUFFIX_OF_COMPRESSION.items()}
 
 MAX_PYTHON_DEPTH = 500
-"""The deepest nesting allowed in a line that only Python's parser accepts.
+"""The deepest nesting of a line for Python's parser.
 
-Python's parser fails at about twice this depth, depending on how deep the program's own call stack
-is.
+Python's parser fails at about twice this depth, or earlier if the call stack is deep.
 """
 
 TOKEN = re.compile(rb'"[^"\\]*(?:\\.[^"\\]*)*"?|[\[{\]}]')
-"""A pattern for a string or a bracket in JSON."""
+"""A string or a bracket in JSON."""
 
 DEPTH_CHANGES = {b"{": 1, b"[": 1, b"}": -1, b"]": -1}
 
@@ -56,8 +55,7 @@ LONGEST_INTEGER = len(str(-(2**63)))
 def read_lines(stream: Any, start: int = 0) -> Iterator[tuple[int, bytes]]:
     """Yield the byte offset and the content of each line that isn't blank.
 
-    The stream is at the offset `start`. A line longer than `MAX_LINE_BYTES` is cut one byte after
-    the limit.
+    The stream is at `start`. A line beyond `MAX_LINE_BYTES` is cut one byte after the limit.
     """
     offset, held, skipped = start, b"", 0
     while True:
@@ -80,7 +78,7 @@ def read_lines(stream: Any, start: int = 0) -> Iterator[tuple[int, bytes]]:
 
 
 def observe_line(kinds: ColumnKinds, line: bytes) -> str | None:
-    """Count the kinds of values in a line's fields; return why the line is a reject, or None."""
+    """Count the kinds of values in a line's fields; return the reject reason, or None."""
     value, error = parse_line(line)
     if error is None:
         kinds.observe(value)
@@ -91,8 +89,8 @@ def observe_line(kinds: ColumnKinds, line: bytes) -> str | None:
 def parse_line(line: bytes) -> tuple[dict[str, Any], str | None]:
     """Return the object on a line, and the reason if the line is a reject.
 
-    Lines that only Python's parser accepts are accepted too: they may contain NaN, infinities, lone
-    surrogates, and integers of any size. Integers beyond 64 bits are read as floats.
+    Python's parser reads what orjson refuses: NaN, infinities, lone surrogates and large integers.
+    Integers beyond 64 bits become floats.
     """
     if len(line) > MAX_LINE_BYTES:
         return {}, f"the line is longer than {MAX_LINE_BYTES >> 20} MiB"
@@ -124,7 +122,7 @@ def _is_too_deep(data: bytes) -> bool:
 
 
 def _parse_integer(digits: str) -> int | float:
-    """Return an integer, or a float if the integer exceeds 64 bits, as orjson does."""
+    """Return an integer, or a float beyond 64 bits, as orjson does."""
     if len(digits) > LONGEST_INTEGER:  # Python limits how many digits it converts
         return float(digits)
     value = int(digits)
@@ -132,9 +130,9 @@ def _parse_integer(digits: str) -> int | float:
 
 
 def append_field(line: bytes, name: str, value: Any) -> bytes:
-    """Return an object's line with one more field at its end and all other bytes unchanged.
+    """Return an object's line with one more field at its end.
 
-    All floats in the value are scores, so they are rounded.
+    Floats in the field are scores and are rounded.
     """
     end = len(line.rstrip()) - 1  # the index of the closing brace
     inside = line[:end].rstrip()
@@ -144,7 +142,7 @@ def append_field(line: bytes, name: str, value: Any) -> bytes:
 
 
 def _round_floats(value: Any) -> Any:
-    """Return a value with floats rounded like scores, which removes float32's spurious decimals."""
+    """Round all floats in a value like scores."""
     if isinstance(value, dict):
         return {name: _round_floats(below) for name, below in value.items()}
     if isinstance(value, list):
@@ -153,7 +151,7 @@ def _round_floats(value: Any) -> Any:
 
 
 class JsonLines(NamedTuple):
-    """JSON Lines rows, each as its original bytes without the line break."""
+    """JSON Lines rows as their original bytes, without the line break."""
 
     lines: list[bytes]
     compression: Compression
@@ -169,7 +167,7 @@ class JsonLines(NamedTuple):
         return SUFFIX_OF_COMPRESSION[self.compression]
 
     def encode(self) -> bytes:
-        """Return the bytes of a file with these rows; equal rows give equal bytes."""
+        """Return the file's bytes; equal rows give equal bytes."""
         data = b"".join(line + b"\n" for line in self.lines)
         if self.compression == "gzip":
             return gzip.compress(data, GZIP_LEVEL, mtime=0)
@@ -179,7 +177,7 @@ class JsonLines(NamedTuple):
 
 
 def decode_lines(data: bytes, suffix: str) -> list[bytes]:
-    """Return the lines in an output file's bytes; the file's suffix names the compression.
+    """Return the lines of an output file, decompressed according to `suffix`.
 
     Raises: ValueError: the last line has no line break.
     """

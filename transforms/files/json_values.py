@@ -1,6 +1,6 @@
-"""JSON values that aren't on lines of their own: elements of an array, and concatenated objects.
+"""JSON values that aren't on lines of their own: an array's elements, and concatenated objects.
 
-The boundaries of values are found block by block, in linear time, without parsing the values.
+The boundaries are found block by block in linear time, without parsing the values.
 """
 
 from __future__ import annotations
@@ -28,13 +28,13 @@ STEPS = np.array([0, 0, 1, -1, 0], np.int64)
 """The change of depth at each structural character."""
 
 ARRAY, OBJECTS = 1, 0
-"""The depth outside any value: 1 among an array's elements, 0 among concatenated objects."""
+"""The depth outside any value: 1 in an array, 0 among concatenated objects."""
 
 CUT_REMEDY = "check that the file is complete: `jq empty FILE` names the place of a mistake"
 
 
 class TextPosition(NamedTuple):
-    """A position in a decompressed file: the byte, counted from 0, and the line, counted from 1."""
+    """A position in a decompressed file: the byte from 0, and the line from 1."""
 
     byte: int
     line: int
@@ -54,12 +54,12 @@ class Scanner:
         self._within = self._depth = within
         self._in_string = self._escaped = False
         self.last: int | None = None
-        """The index, in the last block, of a bracket that closes the array or closes nothing."""
+        """The index, in the last block, of the bracket that closes the array or is unmatched."""
 
     def find_ends(self, block: bytes) -> list[int]:
-        """Return the index where each value in a block ends, before any comma or array bracket.
+        """Return the end index of each value in a block, before any comma or array bracket.
 
-        Among concatenated objects, a value without brackets ends where the next object begins.
+        A concatenated value without brackets ends at the next object's start.
         """
         signs, offsets = self._find_signs(block)
         steps = STEPS[signs]
@@ -78,11 +78,11 @@ class Scanner:
         return found
 
     def is_outside(self) -> bool:
-        """Return whether the last block ended outside any string, list and object."""
+        """Return whether the last block ended outside any value."""
         return self._depth == self._within and not self._in_string
 
     def _find_signs(self, block: bytes) -> tuple[Any, Any]:
-        """Return the structural characters outside strings, and their indices in the block."""
+        """Return the structural characters outside strings, and their indices."""
         plain = b"_" + block[1:] if self._escaped else block
         if b"\\" in plain:  # a backslash that isn't in a pair escapes the next byte
             plain = plain.replace(b"\\\\", b"__").replace(b'\\"', b"__")
@@ -97,7 +97,7 @@ class Scanner:
 
 
 class _Value:
-    """The value that is being read: its first bytes, and where it begins."""
+    """The value being read: its first bytes and its start."""
 
     def __init__(self, begin: TextPosition) -> None:
         self.begin = begin
@@ -105,7 +105,7 @@ class _Value:
         self._size = 0
 
     def add(self, part: bytes) -> None:
-        """Add a part; the value keeps at most `MAX_LINE_BYTES` + 1 bytes."""
+        """Add a part. At most `MAX_LINE_BYTES` + 1 bytes of the value are kept."""
         if not self._parts:
             part = part.lstrip(SPACE)
         part = part[: MAX_LINE_BYTES + 1 - self._size]
@@ -114,20 +114,19 @@ class _Value:
             self._parts.append(part)
 
     def take(self) -> bytes:
-        """Return the value without surrounding white space, and begin the next one."""
+        """Return the value without surrounding white space, and begin the next value."""
         value = b"".join(self._parts).rstrip(SPACE)
         self._parts, self._size = [], 0
         return value
 
     def is_empty(self) -> bool:
-        """Return whether the value has no bytes yet."""
         return not self._parts
 
 
 def read_values(stream: Any, kind: str, uri: str, start: int = 0) -> Iterator[tuple[int, bytes]]:
     """Yield the byte offset and the bytes of each value in a JSON file of any kind.
 
-    `start` is the stream's offset: 0, or the offset of a value.
+    `start` is the stream's offset: 0 or a value's offset.
 
     Raises: InputError: an array or an object isn't closed, or a closing bracket is unmatched.
     """
@@ -139,8 +138,8 @@ def read_values(stream: Any, kind: str, uri: str, start: int = 0) -> Iterator[tu
 def read_elements(stream: Any, uri: str, start: int = 0) -> Iterator[tuple[int, bytes]]:
     """Yield the byte offset and the bytes of each element of an array.
 
-    `start` is the stream's offset: 0, or the offset of an element. An element longer than
-    `MAX_LINE_BYTES` is cut one byte after the limit.
+    `start` is the stream's offset: 0 or an element's offset. An element beyond `MAX_LINE_BYTES` is
+    cut one byte after the limit.
 
     Raises: InputError: the file ends inside the array, or goes on after it.
     """
@@ -154,8 +153,8 @@ def read_elements(stream: Any, uri: str, start: int = 0) -> Iterator[tuple[int, 
 def read_objects(stream: Any, uri: str, start: int = 0) -> Iterator[tuple[int, bytes]]:
     """Yield the byte offset and the bytes of each object in a file of concatenated objects.
 
-    `start` is the stream's offset: 0, or the offset of an object. White space and byte order marks
-    between objects are ignored. Anything else between them is yielded, since it is a row too.
+    `start` is the stream's offset: 0 or an object's offset. White space and byte order marks
+    between objects are skipped. Other text between objects is yielded as a row.
 
     Raises: InputError: the file ends inside an object, or has an unmatched closing bracket.
     """
@@ -165,7 +164,7 @@ def read_objects(stream: Any, uri: str, start: int = 0) -> Iterator[tuple[int, b
 def _read_values(
     stream: Any, rest: bytes, uri: str, within: int, at: TextPosition
 ) -> Iterator[tuple[int, bytes]]:
-    """Yield the values in `rest`, whose position is `at`, and in the stream that follows it."""
+    """Yield the values in `rest`, which is at position `at`, and then in the stream."""
     scanner, value = Scanner(within), _Value(at)
     blocks = chain((rest,) if rest else (), iter(lambda: stream.read(BLOCK_BYTES), b""))
     for block in blocks:
@@ -194,12 +193,12 @@ def _read_values(
 
 
 def _is_blank(value: bytes) -> bool:
-    """Return whether a value is only white space, as in blank lines, and byte order marks."""
+    """Return whether a value is only white space and byte order marks."""
     return BLANK.match(value) is not None
 
 
 def _skip_space(block: bytes, index: int) -> int:
-    """Return the index of the first byte from `index` on that isn't white space."""
+    """Return the index of the first byte from `index` that isn't white space."""
     found = INK.search(block, index)
     return found.start() if found else len(block)
 
@@ -209,7 +208,7 @@ def _require_end(
 ) -> None:
     """Check that the bracket at the start of `block` closes the array and ends the file.
 
-    Raises: InputError: the bracket is unmatched, or the file goes on after it.
+    Raises: InputError: the bracket is unmatched, or more text follows.
     """
     if within == OBJECTS or not block.startswith(b"]"):
         sign = block[:1].decode()
@@ -231,8 +230,7 @@ def _require_end(
 def refuse_lists(uri: str, name: str = "conversations", each: str = "") -> InputError:
     """Return the error for a file whose rows are bare lists of turns.
 
-    `name` is the column that should hold the lists, and `each` is the jq prefix that selects each
-    list.
+    `name` is the column for the lists, and `each` is the jq prefix for one list.
     """
     return InputError(
         "has lists of turns for rows, and a row is an object",
@@ -242,5 +240,5 @@ def refuse_lists(uri: str, name: str = "conversations", each: str = "") -> Input
 
 
 def join_lines(value: bytes) -> bytes:
-    """Return a value on one line, without the line breaks between its tokens."""
+    """Return a value on one line."""
     return value.translate(None, b"\r\n")

@@ -1,7 +1,6 @@
-"""File kinds, recognised from decompressed content, ignoring any byte order mark.
+"""File kinds, recognised from decompressed content after any byte order mark.
 
-If a file is of a kind that holds no rows, such as a pointer or an archive, the error names the
-kind.
+Files without rows, such as pointers and archives, raise an error that names their kind.
 """
 
 from __future__ import annotations
@@ -34,32 +33,32 @@ KIND_NAMES: dict[Kind, str] = {
 }
 
 TABLES: tuple[Kind, ...] = ("parquet", "arrow", "csv")
-"""Kinds whose rows are read as tables and written as Parquet. The other kinds are JSON."""
+"""Kinds that are read as tables and written as Parquet. The other kinds are JSON."""
 
 SWEPT: tuple[Kind, ...] = ("arrow", "csv")
-"""Kinds in which a row can't be reached without reading the rows before it."""
+"""Kinds that can only be read from the beginning."""
 
 TABULAR = re.compile(r"\.[ct]sv(?:\.[a-z0-9]+)?\Z", re.IGNORECASE)
-"""A pattern for the names of CSV and TSV files, whose content doesn't identify them."""
+"""The names of CSV and TSV files, whose content doesn't identify them."""
 
 SUFFIX = re.compile(
     r"\.(?:parquet|pq|arrow|feather|jsonl|jsonlines|ndjson|json|csv|tsv)"
     r"(?:\.(?:gz|gzip|zst|zstd|bz2|xz|snappy))?\Z",
     re.IGNORECASE,
 )
-"""A pattern for the suffixes of data files. A file that is named in full may have any suffix."""
+"""The suffixes of data files. A file named in full may have any suffix."""
 
 HEAD_BYTES = 64 << 10
 
 BLANK_BYTES = 1 << 20
-"""How much white space a file may begin with; a file with more is treated as empty JSON Lines."""
+"""How much white space a file may begin with. A file with more counts as empty JSON Lines."""
 
 TURNS = {frozenset(("role", "content")): "messages", frozenset(("from", "value")): "conversations"}
-"""For the keys of a turn, the column that should hold a list of such turns."""
+"""The column for a list of turns, by the turns' keys."""
 
 
 class Foreign(NamedTuple):
-    """A kind of file that can't be read: a pattern for its first bytes, its name and the remedy."""
+    """A kind of file that can't be read: its first bytes, its name and the remedy."""
 
     pattern: re.Pattern[bytes]
     name: str
@@ -132,7 +131,7 @@ FOREIGN = tuple(
 
 
 class FileKind(NamedTuple):
-    """What a file holds, and how it is compressed."""
+    """A file's kind of content and its compression."""
 
     kind: Kind
     compression: Compression
@@ -143,7 +142,7 @@ class FileKind(NamedTuple):
 
 
 def is_data_file(uri: str) -> bool:
-    """Return whether a file in a folder is data, judging by its name."""
+    """Return whether a file's name is that of data."""
     return SUFFIX.search(uri) is not None
 
 
@@ -176,7 +175,7 @@ def detect_kind(uri: str, size: int, limits: ShardLimits) -> FileKind:
 
 
 def _refuse_foreign(head: bytes, uri: str, compression: Compression) -> None:
-    """Refuse a file if its first bytes show that it can't be read.
+    """Refuse a file whose first bytes show that it can't be read.
 
     Raises: InputError: the file is of a kind that can't be read, or is compressed twice.
     """
@@ -199,13 +198,16 @@ def _detect_binary(head: bytes, uri: str, compression: Compression) -> Kind | No
                 remedy="decompress it; Parquet is compressed by itself",
             )
         return "parquet"
-    # a stream begins with a message: a mark, and then the message's length
+    # A stream begins with a message: a mark, then the message's length.
     is_stream = head.startswith(b"\xff\xff\xff\xff") and int.from_bytes(head[4:8], "little") > 0
     return "arrow" if is_stream or head.startswith(b"ARROW1\0\0") else None
 
 
 def _skip_blank(head: bytes, stream: Any) -> bytes:
-    """Return the text after leading white space and byte order marks, reading on if necessary."""
+    """Return the text after leading white space and byte order marks.
+
+    The stream is read further if necessary.
+    """
     text, read = head, 0
     while True:
         while (stripped := text.lstrip(SPACE).removeprefix(BOM)) != text:
@@ -216,7 +218,7 @@ def _skip_blank(head: bytes, stream: Any) -> bytes:
 
 
 def _detect_json(text: bytes, stream: Any, uri: str) -> Kind:
-    """Return a JSON file's kind, judging by its first values; `stream` is at the file's beginning.
+    """Return a JSON file's kind from its first values. The stream is at the beginning.
 
     Raises: InputError: the rows are lists of turns.
     """
@@ -229,7 +231,7 @@ def _detect_json(text: bytes, stream: Any, uri: str) -> Kind:
         return "jsonl"
     try:
         (offset, value), *more = islice(read_objects(stream, uri), 2)
-    except (InputError, ValueError):  # no object is complete; reading the lines explains why
+    except (InputError, ValueError):  # no object is complete; reading the lines gives the reason
         return "jsonl"
     if more and more[0][1].startswith(b","):
         raise InputError(
@@ -243,9 +245,9 @@ def _detect_json(text: bytes, stream: Any, uri: str) -> Kind:
 
 
 def _refuse_turns(element: bytes, uri: str) -> None:
-    """Refuse an array whose first element is a turn, or a list of turns.
+    """Refuse an array of turns, or of lists of turns.
 
-    Raises: InputError: the element is a turn, or a list of turns.
+    Raises: InputError: the first element is a turn or a list of turns.
     """
     if element.startswith(b"["):
         raise refuse_lists(uri, each=".[] | ")

@@ -1,4 +1,4 @@
-"""Paths and URIs as people write them, some with `~` or with names that can't be looked up."""
+"""Paths and URIs as people write them."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ WEB, HUB = ("https://", "http://"), "hf://"
 FILE = "file://"
 
 READ_ONLY = (STDIN, HUB, *WEB)
-"""The prefixes of URIs that can be read but not written."""
+"""The prefixes of URIs that can't be written."""
 
 STORES = ("gs://", "s3://", "hdfs://")
 
@@ -31,7 +31,7 @@ def is_local(uri: str) -> bool:
 
 
 def is_read_only(uri: str) -> bool:
-    """Return whether a URI is standard input, or is on the web or the hub."""
+    """Return whether a URI can't be written."""
     return uri.startswith(READ_ONLY)
 
 
@@ -41,15 +41,15 @@ def is_repository(given: str) -> bool:
 
 
 def expand_input(given: str) -> str:
-    """Return the URI of standard input for `-`, or else the path with `~` expanded."""
+    """Return the URI of standard input for `-`, or a path without `~`."""
     return STDIN if given == "-" else expand_home(given)
 
 
 def expand_home(given: str) -> str:
-    """Return a path with `~` or `~user` at its start replaced by that user's home folder.
+    """Replace `~` or `~user` at a path's start with the user's home folder.
 
-    A `file://` URI becomes a path. A path is left unchanged if its first component is the name of
-    an existing file, or if the user doesn't exist.
+    A `file://` URI becomes a path. A path stays the same if its first component is an existing file
+    or the user doesn't exist.
     """
     if given.startswith(FILE):
         return unquote(given.removeprefix(FILE).removeprefix("localhost"))
@@ -59,7 +59,7 @@ def expand_home(given: str) -> str:
 
 
 def describe_unusable(text: str) -> str | None:
-    """Return why a text can't be a path or a setting, or None if it can."""
+    """Return why a text can't be a path or a setting, or None."""
     if "\0" in text:
         return "contains a NUL character"
     if any("\ud800" <= char <= "\udfff" for char in text):
@@ -68,7 +68,7 @@ def describe_unusable(text: str) -> str | None:
 
 
 def refuse_scheme(uri: str) -> InputError | None:
-    """Return the error for a URI with an unsupported scheme, or None for any other URI."""
+    """Return the error for a URI with an unsupported scheme, or None for other URIs."""
     if is_local(uri) or uri.startswith((*READ_ONLY, *STORES)):
         return None
     known = ", ".join((*STORES, *WEB[:1], HUB))
@@ -80,10 +80,12 @@ def refuse_scheme(uri: str) -> InputError | None:
 
 
 def require_reachable(path: str) -> None:
-    """Refuse a local path that the system can't look up. A path that doesn't exist is accepted.
+    """Refuse a local path that the system can't look up.
+
+    A missing path is accepted.
 
     Raises: InputError: the path has a NUL character or a name that is too long, or a folder above
-        it can't be searched.
+    it can't be searched.
     """
     if not is_local(path):
         return

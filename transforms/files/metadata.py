@@ -1,4 +1,4 @@
-"""Table metadata, which is copied from the input into every output file."""
+"""Table metadata, which is copied from the input to every output file."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ import pyarrow as pa
 from schemas.notices import Notice, list_names, warn
 
 MOST_BYTES = 256 << 10
-"""How many bytes of metadata an output file may have; few tables have a tenth as much."""
+"""The largest metadata of an output file, in bytes. Few tables have a tenth as much."""
 
 
 def limit_metadata(schema: pa.Schema) -> tuple[pa.Schema, list[Notice]]:
-    """Return a schema with at most `MOST_BYTES` of metadata, and a notice if some is left out.
+    """Return a schema with at most `MOST_BYTES` of metadata, and a notice about omitted metadata.
 
-    The largest entries of the schema and of its fields are left out first. A run has a file for
-    every shard, so a few megabytes of metadata would become gigabytes.
+    The largest entries are omitted first. Every shard's file has this metadata, so a few megabytes
+    would become gigabytes.
     """
     entries = sorted(
         (_measure(key, value), where or key.decode(errors="replace"))
@@ -45,7 +45,7 @@ def _measure(key: bytes, value: bytes) -> int:
 
 
 def _list_entries(schema: pa.Schema) -> Iterator[tuple[str, bytes, bytes]]:
-    """Yield the metadata entries of a schema, then the entries of each column with its name."""
+    """Yield a schema's metadata entries, and then each column's entries with its name."""
     for key, value in (schema.metadata or {}).items():
         yield "", key, value
     for item in schema:
@@ -64,7 +64,7 @@ def _list_fields(kind: pa.DataType) -> Iterable[pa.Field]:
 
 
 def _is_rebuilt(kind: pa.DataType) -> bool:
-    """Return whether a type is a struct or a list, so that its fields' metadata is limited too."""
+    """Return whether a type is a struct or a list, whose fields also have metadata."""
     checks = (pa.types.is_struct, pa.types.is_list, pa.types.is_large_list)
     return any(check(kind) for check in checks)
 
@@ -77,7 +77,7 @@ def _limit(metadata: Mapping[bytes, bytes] | None, largest: int) -> dict[bytes, 
 
 
 def _limit_field(item: pa.Field, largest: int) -> pa.Field:
-    """Return a field without metadata entries larger than `largest`, at any depth."""
+    """Return a field without metadata entries beyond `largest`, at any depth."""
     metadata = _limit(item.metadata, largest)
     below = [_limit_field(field, largest) for field in _list_fields(item.type)]
     return pa.field(item.name, _replace_fields(item.type, below), item.nullable, metadata)

@@ -1,4 +1,4 @@
-"""Source names: paths below the given folders, and files that are given more than once."""
+"""Source names: paths below the given folders, and files given more than once."""
 
 from __future__ import annotations
 
@@ -29,11 +29,11 @@ class NamedFile(NamedTuple):
 
 
 def name_files(found: Mapping[str, Sequence[str]]) -> list[NamedFile]:
-    """Return the patterns' files, each named by its path below the patterns' common folder.
+    """Return the patterns' files, each named by its path below the common folder.
 
-    For the pattern `in/`, names leave out `in/` itself but keep a folder such as `test/` below it,
-    even if that folder contains all files. Folders such as `teacher=NAME` at the end of the common
-    folder's path are part of names too.
+    For the pattern `in/`, names leave out `in/` but keep a folder such as `test/` below it, even if
+    all files are in there. Names also keep folders such as `teacher=NAME` at the end of the common
+    folder.
     """
     roots = [_find_root(pattern, uris).split("/") for pattern, uris in found.items()]
     shared = [parts[0] for parts in takewhile(_are_equal, zip(*roots, strict=False))]
@@ -45,9 +45,9 @@ def name_files(found: Mapping[str, Sequence[str]]) -> list[NamedFile]:
 
 
 def _name_file(uri: str, shared: int, paths: Mapping[str, int]) -> str:
-    """Return a file's path below the common folder, which has `shared` parts.
+    """Return a file's path without the `shared` folders.
 
-    The query of a web address is left out unless it distinguishes the file from another one.
+    A web address keeps its query only if the query distinguishes two files.
     """
     path = _make_full(uri)
     query = _find_query(uri).replace("/", "%2F") if paths[path] > 1 else ""
@@ -59,7 +59,7 @@ def _are_equal(parts: Sequence[str]) -> bool:
 
 
 def _find_root(pattern: str, uris: Sequence[str]) -> str:
-    """Return the folder that a pattern's files are named relative to, without a trailing slash."""
+    """Return the root folder of a pattern's names, without a trailing slash."""
     full, found = _make_full(pattern), [_make_full(uri) for uri in uris]
     if found == [full]:
         return full.rpartition("/")[0]
@@ -71,23 +71,22 @@ def _find_root(pattern: str, uris: Sequence[str]) -> str:
 
 
 def _make_full(uri: str) -> str:
-    """Return the absolute form of a local path, without `..`, or a URI without its query."""
+    """Return a local path as an absolute path, or a URI without its query."""
     if "://" in uri:
         return uri.removesuffix(_find_query(uri))
     return os.path.normpath(Path(uri).absolute())
 
 
 def _find_query(uri: str) -> str:
-    """Return the query and the fragment of a web address, or an empty string."""
+    """Return a web address's query and fragment, or an empty string."""
     found = QUERY.search(uri) if uri.startswith(WEB) else None
     return found[0] if found else ""
 
 
 def leave_out_repeats(files: Sequence[NamedFile]) -> tuple[list[NamedFile], list[Notice]]:
-    """Return the files without repeated paths to the same file, and notices about the repeats.
+    """Return the files without repeats of the same file, and notices about the repeats.
 
-    A file that belongs to two splits or partitions is read for each of them, since otherwise one of
-    them would lack rows.
+    A file in two splits or partitions is read for each of them.
     """
     groups: dict[object, list[NamedFile]] = {}
     for file in files:
@@ -104,10 +103,10 @@ def leave_out_repeats(files: Sequence[NamedFile]) -> tuple[list[NamedFile], list
 
 
 def _identify_file(uri: str) -> object:
-    """Return a key that is the same for all paths of a file: its inode number, if it has one.
+    """Return a key that all paths of a file share.
 
-    Some network file systems have no inode numbers. Files that differ in size or time are never
-    treated as the same file.
+    Some network file systems have no inode numbers. The key therefore includes the size and the
+    time.
     """
     try:
         found = Path(uri).stat()
@@ -119,7 +118,7 @@ def _identify_file(uri: str) -> object:
 
 
 def _compare_same(same: Sequence[NamedFile]) -> Iterator[tuple[Notice, list[str]]]:
-    """Yield notices about a file with several paths, each notice with the URIs that aren't read."""
+    """Yield a notice about each file with several paths, and the URIs that aren't read."""
     if len(same) == 1:
         return
     kept: dict[object, NamedFile] = {}

@@ -1,7 +1,7 @@
 """Object stores, through Beam's filesystems.
 
-Client errors become OSErrors, and a failed write never leaves a partial object. Beam takes a second
-to import, so `storage` imports this module only when a path needs it.
+Client errors become OSErrors, and a failed write leaves no partial object. Beam takes a second to
+import, so `storage` imports this module only when a path needs it.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from apache_beam.options.value_provider import RuntimeValueProvider
 from transforms.files.patterns import FoundFile, find_glob_sign
 
 PART = 16 << 20
-"""The size of an upload request in bytes. If a connection breaks, at most one request is lost."""
+"""The size of an upload request in bytes. A broken connection loses at most one request."""
 
 ERRORS_BY_CODE: dict[int, type[OSError]] = {
     401: PermissionError,
@@ -33,7 +33,7 @@ ERRORS_BY_CODE: dict[int, type[OSError]] = {
 
 
 def use_options(options: PipelineOptions) -> None:
-    """Set the Beam options with which this process reaches stores, such as `--s3_endpoint_url`.
+    """Set this process's Beam options for stores, such as `--s3_endpoint_url`.
 
     On workers, the runner sets them.
     """
@@ -41,7 +41,7 @@ def use_options(options: PipelineOptions) -> None:
 
 
 def _get_options() -> Any:
-    """Return the options set by this process, or by the runner on a worker, or None."""
+    """Return the options of this process or its runner, or None."""
     options = FileSystems._pipeline_options  # noqa: SLF001 - Beam offers no other access to them
     return RuntimeValueProvider.runtime_options if options is None else options
 
@@ -56,13 +56,13 @@ def _ensure_options() -> None:
 
 
 class SharedS3(S3FileSystem):
-    """S3 with one client per process; Beam would create one for each call, which takes 0.1 s."""
+    """S3 with one client per process. Beam creates a client for each call, which takes 0.1 s."""
 
     _client: tuple[Any, Any] = (None, None)
 
     @classmethod
     def scheme(cls) -> str:
-        """Return a scheme that no URI uses, since Beam allows only one filesystem for `s3`."""
+        """Return an unused scheme, because Beam allows only one filesystem for `s3`."""
         return "shared-s3"
 
     def _io(self) -> S3IO:
@@ -97,7 +97,7 @@ class SharedS3(S3FileSystem):
         return str(self._io().checksum(path))
 
     def delete(self, paths: Sequence[str]) -> None:
-        """Delete objects; a name that ends with a slash means all objects below it."""
+        """Delete objects. A name that ends with a slash means all objects below the name."""
         for error in self._io().delete_paths(paths).values():
             if error is not None:
                 raise error
@@ -115,10 +115,10 @@ def find_filesystem(uri: str) -> FileSystem:
 
 @contextmanager
 def _translate_errors() -> Iterator[None]:
-    """Raise every error of a store's client as an OSError; the clients share no exception class.
+    """Convert all errors of a store's client to OSErrors.
 
     Raises: OSError: the client fails. If the cause is known, the error is a FileNotFoundError or a
-        PermissionError.
+    PermissionError.
     """
     _ensure_options()
     try:
@@ -128,7 +128,7 @@ def _translate_errors() -> Iterator[None]:
 
 
 def convert_error(error: Exception) -> OSError:
-    """Return the OSError that corresponds to an error of a store's client."""
+    """Return an OSError for an error of a store's client."""
     while isinstance(error, BeamIOError) and error.exception_details:
         error = next(iter(error.exception_details.values()))  # Beam may wrap an error twice
     if isinstance(error, OSError):
@@ -137,7 +137,7 @@ def convert_error(error: Exception) -> OSError:
 
 
 def match_files(pattern: str, limit: int | None = None) -> list[FoundFile]:
-    """Return the files that a glob matches: `*` matches within a folder, `**` at any depth.
+    """Return the files that a glob matches. `*` matches within a folder, and `**` at any depth.
 
     Raises: OSError: the store can't be listed, or the URI's scheme is unknown.
     """
@@ -165,7 +165,7 @@ def list_below(folder: str, limit: int | None = None) -> list[FoundFile]:
 
 
 def exists(uri: str) -> bool:
-    """Return whether an object with exactly this name exists.
+    """Return whether an object with this exact name exists.
 
     Raises: OSError: the store doesn't answer.
     """
@@ -174,7 +174,9 @@ def exists(uri: str) -> bool:
 
 
 def find_object(uri: str) -> list[FoundFile]:
-    """Return the object with exactly this name, or an empty list. Globs aren't expanded.
+    """Return the object with this exact name, or an empty list.
+
+    Globs aren't expanded. Globs aren't expanded.
 
     Raises: OSError: the store doesn't answer.
     """
@@ -185,7 +187,7 @@ def find_object(uri: str) -> list[FoundFile]:
 
 
 def take_fingerprint(uri: str) -> str:
-    """Return an object's size and the checksum that the store has for it.
+    """Return an object's size and the store's checksum.
 
     Raises: OSError: the object doesn't exist, or the store doesn't answer.
     """
@@ -195,7 +197,7 @@ def take_fingerprint(uri: str) -> str:
 
 
 class _Reading(io.RawIOBase):
-    """An object opened for reading; every operation raises its errors as OSErrors."""
+    """An object opened for reading. All its errors are OSErrors."""
 
     def __init__(self, uri: str) -> None:
         with _translate_errors():
@@ -231,15 +233,14 @@ class _Reading(io.RawIOBase):
 def open_object(uri: str) -> io.BufferedReader:
     """Open an object for reading.
 
-    Raises: OSError: the object doesn't exist or can't be reached. Later reads may raise it as well.
+    Raises: OSError: the object doesn't exist or can't be reached. Later reads may raise the error
+    too.
     """
     return io.BufferedReader(_Reading(uri), 1 << 20)
 
 
 def write(uri: str, data: bytes) -> None:
-    """Write an object, which becomes visible when its upload completes.
-
-    A failed upload is abandoned.
+    """Write an object, which appears when its upload completes.
 
     Raises: OSError: the store refuses the object, or the connection breaks.
     """
@@ -260,8 +261,7 @@ def write(uri: str, data: bytes) -> None:
 def _abandon_upload(stream: Any) -> None:
     """End an upload without completing it.
 
-    If the stream were closed, by the garbage collector for instance, S3 would publish the parts
-    uploaded so far.
+    Closing the stream, even by garbage collection, would make S3 publish the uploaded parts.
     """
     with suppress(Exception):  # if the store can't be reached, it drops the upload itself
         getattr(stream, "terminate", lambda: None)()
@@ -271,9 +271,9 @@ def _abandon_upload(stream: Any) -> None:
 
 
 def remove(uri: str) -> None:
-    """Delete an object and everything below its name, if they exist.
+    """Delete an object and everything below its name.
 
-    Raises: OSError: the store refuses, or an object is still there afterwards.
+    Raises: OSError: the store refuses, or an object remains.
     """
     if exists(uri):
         with _translate_errors():

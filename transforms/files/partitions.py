@@ -12,7 +12,7 @@ _FOLDER = re.compile(r"([^\W_][\w.-]*)=(.*)", re.DOTALL)
 
 
 def parse_folder(folder: str) -> tuple[str, str | None] | None:
-    """Return the key and the value in a folder's name, or None if it isn't `KEY=VALUE`."""
+    """Return the key and the value in a folder's name, or None without `KEY=VALUE`."""
     found = _FOLDER.fullmatch(folder)
     if not found:
         return None
@@ -21,5 +21,5 @@ def parse_folder(folder: str) -> tuple[str, str | None] | None:
 
 
 def read_partitions(source: str) -> dict[str, str | None]:
-    """Return the keys and values in a source's folders; of repeated keys, the innermost wins."""
+    """Return the keys and values in a source's folders. The innermost folder wins."""
     return dict(filter(None, map(parse_folder, source.split("/")[:-1])))

@@ -1,4 +1,4 @@
-"""Planning: cutting files into shards deterministically, and grouping shards into tasks."""
+"""Planning: how files are cut into shards, and how shards are grouped into tasks."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from transforms.files.stems import build_stem
 from transforms.files.surveys import Cut
 
 NUMBER_DIGITS = 6
-"""The fewest digits in a shard's number. In a very large corpus, all numbers have more digits."""
+"""The fewest digits in a shard's number. Very large corpora need more digits."""
 
 
 class SourcePiece(NamedTuple):
@@ -33,7 +33,7 @@ class SourcePiece(NamedTuple):
     begin: Cut
     end: Cut
     max_bytes: int = EXPANSION_FLOOR
-    """How many bytes the rows may take as Arrow arrays."""
+    """The largest size of the rows as Arrow arrays, in bytes."""
     fingerprint: str = ""
     """The source's fingerprint during the survey."""
     splits: Splits = ()
@@ -46,9 +46,10 @@ class SourcePiece(NamedTuple):
 
 
 class ShardPlan(NamedTuple):
-    """A shard before it is read. Its name consists of the shard number and a digest of the pieces.
+    """A shard before it is read.
 
-    All pieces are from one folder and one split.
+    The name holds the shard number and a digest of the pieces. All pieces are from one folder and
+    one split.
     """
 
     name: str
@@ -61,29 +62,28 @@ class ShardPlan(NamedTuple):
 
     @property
     def stem(self) -> str:
-        """Return the path below `clean/` for the shard's rows, taken from its first source."""
+        """Return the path below `clean/` for the shard's rows."""
         return build_stem(self.pieces[0].source) if self.pieces else ""
 
     @property
     def splits(self) -> tuple[str | None, ...]:
-        """Return the splits of the shard's rows; None means that no card or name gives one."""
+        """Return the splits of the shard's rows; None means an unknown split."""
         if not self.pieces:
             return (None,)
         return list_splits(self.pieces[0].source, self.pieces[0].splits)
 
     @property
     def partitions(self) -> dict[str, str | None]:
-        """Return the partition keys and values in the sources' folder names."""
+        """Return the partition keys and values in the folder names."""
         return read_partitions(self.pieces[0].source) if self.pieces else {}
 
 
 def plan_shards(sources: Iterable[Source], limits: ShardLimits) -> list[tuple[ShardPlan, ...]]:
-    """Return the corpus's shards, grouped into the tasks that read them.
+    """Return the corpus's shards, grouped into tasks.
 
-    A task is usually one shard. Some rows can't be reached without reading the rows before them:
-    those in a compressed file, in an Arrow or CSV file, or in a large Parquet row group. All shards
-    of such a file or row group form one task, which is read in one sweep. Small files from the same
-    folder and split share a shard, and aren't cut.
+    A task is usually one shard. Some files can only be read from the beginning: compressed, Arrow
+    and CSV files. Their shards form one task, which reads the file once. So do the shards of a
+    large Parquet row group. Small files of a folder and split share a shard and aren't cut.
     """
     groups: list[list[tuple[SourcePiece, ...]]] = []
     small = _SmallFiles(limits)
@@ -126,7 +126,6 @@ class _SmallFiles:
         self._rows = self._bytes = 0
 
     def may_add(self, piece: SourcePiece) -> bool:
-        """Return whether another whole file may share the shard."""
         return not self._pieces or (
             _read_neighbourhood(self._pieces[0]) == _read_neighbourhood(piece)
             and self._rows + piece.rows <= self._limits.rows
@@ -134,26 +133,25 @@ class _SmallFiles:
         )
 
     def add(self, piece: SourcePiece) -> None:
-        """Add a file."""
         self._pieces.append(piece)
         self._rows += piece.rows
         self._bytes += piece.end.byte
 
     def take(self) -> list[list[tuple[SourcePiece, ...]]]:
-        """Return the files as a group of one shard, if there are any, and begin the next shard."""
+        """Return the pending files as a group of one shard, and begin the next shard."""
         groups = [[tuple(self._pieces)]] if self._pieces else []
         self._pieces, self._rows, self._bytes = [], 0, 0
         return groups
 
 
 def _read_neighbourhood(piece: SourcePiece) -> tuple[str, SplitSigns, Splits]:
-    """Return what a shard's files must share: the folder, the split words and the card's splits."""
+    """Return what a shard's files share: the folder, the split words and the card's splits."""
     folder, _, file = piece.source.rpartition("/")
     return folder, read_split_signs(file), piece.splits
 
 
 def _group_sweeps(pieces: Sequence[SourcePiece]) -> list[list[tuple[SourcePiece, ...]]]:
-    """Group a file's pieces, each of which is a shard, by the sweep that reads them."""
+    """Group a file's pieces, one per shard, by the sweep that reads them."""
     sweeps: list[list[tuple[SourcePiece, ...]]] = []
     begun = Counter(piece.begin.group for piece in pieces)
     for piece in pieces:
@@ -171,14 +169,14 @@ def _group_sweeps(pieces: Sequence[SourcePiece]) -> list[list[tuple[SourcePiece,
 
 
 def _is_swept(piece: SourcePiece) -> bool:
-    """Return whether a piece can't be reached without reading the rows before it."""
+    """Return whether a piece can only be reached by reading the rows before it."""
     return piece.compression != "none" or piece.kind in SWEPT
 
 
 def _name_shards(
     groups: Sequence[Sequence[tuple[SourcePiece, ...]]],
 ) -> list[tuple[ShardPlan, ...]]:
-    """Return the shards' plans, with names made of shard numbers and digests of the pieces."""
+    """Name the shards after their numbers and their pieces' digests."""
     count = sum(len(group) for group in groups)
     digits = max(NUMBER_DIGITS, len(str(count - 1)))
     number, tasks = 0, []

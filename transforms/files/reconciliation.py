@@ -1,4 +1,4 @@
-"""Reconciliation: the schema that tables share, and how their own schemas differ from it."""
+"""Reconciliation: the schema that tables share, and the differences of their own schemas."""
 
 from __future__ import annotations
 
@@ -33,14 +33,14 @@ OTHER_REMEDY = (
     "write both files as Parquet, with one type for the column, or filter them in separate runs"
 )
 ANY_SIZE = 1 << 40
-"""A limit for files that have been surveyed, which has shown that they are within their limits."""
+"""A limit for surveyed files, whose size has been checked."""
 
 LONGEST_TYPE = 100
 """How many characters of a type are shown."""
 
 
 class TableSchema(NamedTuple):
-    """The schema of a Parquet file, or of a file with another kind of table."""
+    """The schema of a Parquet file or of another kind of table."""
 
     uri: str
     schema: pa.Schema
@@ -49,17 +49,17 @@ class TableSchema(NamedTuple):
 
 
 class Reconciled(NamedTuple):
-    """The schema that files share, and notices about the files that differ from it."""
+    """The schema that files share, and notices about differing files."""
 
     schema: pa.Schema
     notices: list[Notice]
 
 
 def reconcile(files: Sequence[TableSchema]) -> Reconciled:
-    """Return a schema that can hold the rows of all files without loss.
+    """Return a schema that can hold all files' rows without loss.
 
     Raises: InputError: no type can hold a column's values from two files, the files together have
-        too many columns, or a time doesn't fit the unit that the files share.
+    too many columns, or a time doesn't fit the unit that the files share.
     """
     union = SchemaUnion()
     for index, file in enumerate(files):
@@ -83,7 +83,7 @@ def reconcile(files: Sequence[TableSchema]) -> Reconciled:
 
 
 def _require_times_fit(file: TableSchema, shared: pa.Schema) -> None:
-    """Check that a file's times fit the finer unit that the files share.
+    """Check that a file's times fit the shared, finer unit.
 
     Raises: InputError: a time doesn't fit.
     """
@@ -106,7 +106,7 @@ def _require_times_fit(file: TableSchema, shared: pa.Schema) -> None:
 
 
 def _read_columns(file: TableSchema, names: list[str]) -> Iterator[pa.Table]:
-    """Yield some columns of a Parquet or Arrow file in small tables; CSV files have no times."""
+    """Yield some columns of a Parquet or Arrow file in small tables. CSV files have no times."""
     if not names or file.kind not in ("parquet", "arrow"):
         return
     with open_decompressed(file.uri, file.compression, ANY_SIZE) as stream:
@@ -125,7 +125,7 @@ def _holds_time(kind: pa.DataType) -> bool:
 
 
 def _describe_differences(files: Sequence[TableSchema], shared: pa.Schema) -> Iterator[Notice]:
-    """Yield a notice that says which fields differ, in which files, and how they are read."""
+    """Yield a notice about each difference: the fields, the files, and how the fields are read."""
     first: dict[Difference, str] = {}
     counts = Counter[Difference]()
     for file in files:
@@ -165,7 +165,7 @@ def _shorten(kind: object) -> str:
 def _explain_conflict(
     earlier: Sequence[TableSchema], file: TableSchema, conflict: TypeConflictError
 ) -> InputError:
-    """Return the error for two files whose schemas conflict, with a command that resolves it."""
+    """Return the error for two conflicting files, with a command that resolves the conflict."""
     pairs = ((item, _find_conflict(item, file)) for item in earlier)
     first, own = next(((item, found) for item, found in pairs if found), (earlier[0], conflict))
     return InputError(
@@ -187,7 +187,7 @@ def _find_conflict(one: TableSchema, other: TableSchema) -> TypeConflictError | 
 
 
 def _suggest_command(first: TableSchema, second: TableSchema, conflict: TypeConflictError) -> str:
-    """Return a command that casts a column of one file, writes it as JSON text or renames it."""
+    """Return a command that casts a column, writes it as JSON text or renames it."""
     to_second = _is_wider(conflict.other, conflict.one)
     change, like = (first, second) if to_second else (second, first)
     column, file = conflict.path[0], json.dumps(change.uri)
@@ -218,7 +218,7 @@ def _suggest_command(first: TableSchema, second: TableSchema, conflict: TypeConf
 
 
 def _is_wider(one: pa.DataType, other: pa.DataType) -> bool:
-    """Return whether `one` is the better target for a cast: text is best, then floats."""
+    """Return whether `one` is the better target for a cast. Text is best, then floats."""
     order = (_is_text, pa.types.is_floating)
     return [check(one) for check in order] > [check(other) for check in order]
 

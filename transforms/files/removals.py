@@ -1,8 +1,7 @@
 """Removal of files and folders on disks.
 
-Network and user-space file systems keep a file that is deleted while a program has it open. Until
-the program closes it, the file stays in its folder under another name, so the folder can't be
-removed.
+Network and user-space file systems rename a file that is deleted while a program has it open. The
+renamed file stays in its folder until the program closes it, and the folder can't be removed.
 """
 
 from __future__ import annotations
@@ -14,18 +13,19 @@ from pathlib import Path
 from typing import Any
 
 DELETED = re.compile(r"\.(nfs|fuse_hidden|smbdelete|__smb|__afs)[0-9A-Za-z]{4,}")
-"""A pattern for the names that NFS, FUSE, SMB and AFS give to deleted files that are still open."""
+"""The names that NFS, FUSE, SMB and AFS give to deleted files that are still open."""
 
 
 def is_deleted_name(name: str) -> bool:
-    """Return whether a name marks a deleted file that a program still has open."""
+    """Return whether a name is that of a deleted file that is still open."""
     return DELETED.fullmatch(name) is not None
 
 
 def remove(path: Path) -> None:
-    """Delete a file, or a folder with its content. The target of a link isn't deleted.
+    """Delete a file, or a folder with its content.
 
-    A folder is kept if it contains only deleted files that a program still has open.
+    A link is deleted without its target. A folder stays if it holds only deleted files that are
+    still open.
 
     Raises: OSError: the disk refuses to delete something; everything else has been deleted.
     """
@@ -43,7 +43,7 @@ def remove(path: Path) -> None:
 
 
 def is_emptied(folder: Path) -> bool:
-    """Return whether a folder is missing, or has no files except deleted ones that are still open.
+    """Return whether a folder is missing, or holds only deleted files that are still open.
 
     Raises: OSError: a folder can't be listed.
     """

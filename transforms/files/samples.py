@@ -1,4 +1,4 @@
-"""A sample of a corpus: the first rows of its files, read in the same way as in the run."""
+"""A sample of a corpus: the first rows of its files, read as in the run."""
 
 from __future__ import annotations
 
@@ -24,14 +24,14 @@ from transforms.records.plain_values import list_rows
 MOST_FILES = 500
 MOST_ROWS = 1_000
 FEWEST_ROWS = 8
-"""How many rows of each file to read if there are many files, unless the rows are long."""
+"""The smallest number of rows per file, unless the rows are long."""
 
 MOST_BYTES = 64 << 20
-"""The most bytes that the whole sample may have, estimated from each file's average row."""
+"""The largest estimated size of the whole sample, in bytes."""
 
 
 NO_TEXT = frozenset(("null", "empty", "bool", "number"))
-"""The kinds of JSON values that can't hold text."""
+"""The kinds of JSON values without text."""
 
 
 class Sample(NamedTuple):
@@ -46,7 +46,7 @@ class Sample(NamedTuple):
         return sum(shard.table.num_rows for shard in self.shards)
 
     def merge(self) -> Shard | None:
-        """Return all rows as one shard, for faster processing, or None if there are no rows."""
+        """Return all rows as one shard, or None without rows."""
         if not self.shards:
             return None
         lines = [line for shard in self.shards for line in shard.lines or ()]
@@ -67,7 +67,7 @@ class Sample(NamedTuple):
 
 
 def read_sample(corpus: Corpus, layout: Layout, limits: ShardLimits) -> Sample:
-    """Read the first rows of every file, or of `MOST_FILES` evenly spread files if there are more.
+    """Read the first rows of at most `MOST_FILES` evenly spread files.
 
     Raises: InputError: a file can't be read.
     """
@@ -85,7 +85,7 @@ def _spread(sources: Sequence[Source]) -> list[Source]:
 
 
 def _plan_piece(source: Source, files: int, limits: ShardLimits) -> ShardPlan:
-    """Return a plan for a file's first rows: the longer the rows are, the fewer are read."""
+    """Return a plan for a file's first rows. Fewer long rows are read than short rows."""
     average = max(1, source.cuts[-1].byte // max(1, source.rows))
     rows = min(
         source.rows,
@@ -107,7 +107,7 @@ def _plan_piece(source: Source, files: int, limits: ShardLimits) -> ShardPlan:
 
 
 def list_objects(shard: Shard) -> list[Mapping[str, Any] | None]:
-    """Return a shard's rows with all columns except binary ones, such as images.
+    """Return a shard's rows without binary columns, such as images.
 
     A Parquet row with invalid UTF-8 becomes None.
     """
@@ -129,7 +129,7 @@ def _read_row(table: pa.Table) -> Mapping[str, Any] | None:
 
 
 def take_values(sample: Sample, names: Sequence[str]) -> dict[str, list[Any]]:
-    """Return the values of some columns in a sample, leaving out rows with invalid UTF-8."""
+    """Return some columns' values in a sample, without rows with invalid UTF-8."""
     found: dict[str, list[Any]] = {name: [] for name in names}
     for shard in sample.shards if names else ():
         if shard.lines is None:
@@ -143,7 +143,7 @@ def take_values(sample: Sample, names: Sequence[str]) -> dict[str, list[Any]]:
 
 
 def list_flagged(sample: Sample) -> Iterator[Mapping[str, Any]]:
-    """Yield the rows of a sample in which a message may have a flag that can't be read."""
+    """Yield the sampled rows whose messages may have an unreadable flag."""
     for shard in sample.shards:
         if shard.lines is not None:
             yield from (parse_line(line)[0] for line in shard.lines if UNREAD_SIGN.search(line))
@@ -161,7 +161,7 @@ def _has_unread_flags(kind: pa.DataType) -> bool:
 
 
 def find_unsampled(corpus: Corpus, columns: Container[str]) -> tuple[str, ...]:
-    """Return the names of the corpus's text and nested columns that aren't in `columns`."""
+    """Return the corpus's text and nested columns that aren't in `columns`."""
     if corpus.sources[0].kinds is None:
         kinds = {item.name: item.type for item in corpus.schema}
         names = [name for name, kind in kinds.items() if is_text(kind) or pa.types.is_nested(kind)]

@@ -1,4 +1,4 @@
-"""Data sets as `datasets` saves them, in the form that every version of it reads."""
+"""Data sets in the form of `save_to_disk`, which every version of `datasets` reads."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def write_index(folder: str, files: Mapping[str, Sequence[str]]) -> None:
     """Write the index of a folder with Arrow streams.
 
     `files` maps each split to its files, as paths below the split's folder. The list of splits is
-    written last, so an interrupted write leaves no folder that loads.
+    written last, so an interrupted write leaves a folder that doesn't load.
     """
     for split, names in files.items():
         state: dict[str, object] = {

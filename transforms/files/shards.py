@@ -36,7 +36,7 @@ RAW_LIMIT = 64 << 10
 
 
 class Reject(NamedTuple):
-    """A row that couldn't be read: its position, the reason, and its first bytes."""
+    """An unreadable row: its position, the reason, and its first bytes."""
 
     source: str
     row: int
@@ -46,10 +46,10 @@ class Reject(NamedTuple):
 
 
 class Rows(NamedTuple):
-    """A piece's rows: a table of the good ones, their numbers in the source, and the rejects.
+    """A piece's rows: a table of good rows, their numbers in the source, and the rejects.
 
-    The table has no columns that the source lacks.
-    `lines` holds the good rows' original bytes if the source is JSON Lines.
+    The table lacks columns that the source lacks. `lines` holds the good rows' original bytes for
+    JSON Lines.
     """
 
     table: pa.Table
@@ -59,12 +59,12 @@ class Rows(NamedTuple):
 
 
 NULL_LISTS = "Expected all lists to be of size="
-"""What Arrow says about a null among lists of a fixed size in a Parquet file."""
+"""Arrow's message about a null among lists of a fixed size."""
 
 DECODED_ROWS = 256
 """How many Parquet rows are decoded before their size is checked.
 
-Even these rows may be large, since all of them can refer to one long text in a dictionary.
+Even a few rows may be large, since they can share one long text.
 """
 
 
@@ -75,7 +75,7 @@ class RowStream(Protocol):
     """A source that is read piece by piece."""
 
     def take(self, piece: SourcePiece) -> Rows:
-        """Return the rows of a piece; pieces must be taken in order."""
+        """Return a piece's rows; pieces must be taken in order."""
 
     def close(self) -> None:
         """Close the source."""
@@ -84,10 +84,10 @@ class RowStream(Protocol):
 @register_shard_coder
 @dataclass
 class Shard:
-    """A shard as it was read: the table of its good rows, the source of each row, and the rejects.
+    """A shard's rows: the table of good rows, each row's source, and the rejects.
 
     A Parquet shard's table has all columns of the corpus. A JSON Lines shard's table has only the
-    columns that congener reads, and `lines` holds the rows' original bytes for the outputs.
+    columns that congener reads, and `lines` holds the original bytes.
     """
 
     plan: ShardPlan
@@ -98,9 +98,9 @@ class Shard:
     lines: list[bytes] | None = None
 
     def positions(self) -> list[int]:
-        """Return the position of each good row among all of the shard's rows, including rejects.
+        """Return the position of each good row among all rows, including rejects.
 
-        A row's position doesn't change when another row becomes a reject.
+        New rejects don't change the positions of other rows.
         """
         first, before = {}, 0
         for piece in self.plan.pieces:
@@ -113,7 +113,7 @@ class Shard:
 
 
 class TableRows:
-    """The rows of a Parquet or Arrow file from a given row on, in batches of limited size."""
+    """The rows of a Parquet or Arrow file from a given row, in batches of limited size."""
 
     def __init__(
         self, batches: Iterator[pa.RecordBatch], own: pa.Schema, wanted: pa.Schema, row: int
@@ -122,9 +122,9 @@ class TableRows:
         self._held: pa.RecordBatch | None = None
 
     def take(self, piece: SourcePiece) -> Rows:
-        """Return the rows of `piece`, skipping any rows before it.
+        """Return the rows of `piece`, after skipping earlier rows.
 
-        Raises: InputError: the rows expand to more bytes than the piece may take.
+        Raises: InputError: the rows are larger than the piece allows.
         """
         while self._row < piece.begin.row:
             self._decode(piece.begin.row)
@@ -139,14 +139,14 @@ class TableRows:
                     where=piece.uri,
                     remedy=EXPANSION_REMEDY,
                 )
-        # one chunk per column: the output's bytes mustn't depend on where batches begin, which
-        # depends on the rows that were read before
+        # One chunk per column: the output's bytes mustn't depend on the batches, which depend on
+        # earlier reads.
         table = pa.Table.from_batches(batches, self._own).combine_chunks()
         table = convert_columns(table, self._wanted)
         return Rows(table, list(range(piece.begin.row, piece.end.row)), [])
 
     def _decode(self, end: int) -> pa.RecordBatch:
-        """Return the next batch of decoded rows, ending at row `end` at the latest."""
+        """Return the next batch of decoded rows, at most up to row `end`."""
         batch = self._held or next(self._batches)
         taken = batch.slice(0, end - self._row)
         self._held = batch.slice(len(taken)) if len(batch) > len(taken) else None
@@ -155,7 +155,7 @@ class TableRows:
 
 
 class ParquetRows(TableRows):
-    """The rows of a Parquet file from a given row group on, decoded in batches to save memory."""
+    """The rows of a Parquet file from a given row group, decoded in batches."""
 
     def __init__(self, piece: SourcePiece, schema: pa.Schema) -> None:
         self._stream = storage.open_raw(piece.uri)
@@ -169,9 +169,9 @@ class ParquetRows(TableRows):
         super().__init__(batches, self._file.schema_arrow, schema, footer.begins[begin])
 
     def _iterate_batches(self, begin: int, end: int) -> Iterator[pa.RecordBatch]:
-        """Yield the batches of row groups, preparing twice as many groups each time.
+        """Yield the batches of row groups, doubling the number of prepared groups.
 
-        Preparing all groups up to the file's end for each shard would take quadratic time.
+        Preparing all remaining groups for each shard would take quadratic time.
         """
         count = 1
         while begin < end:
@@ -214,7 +214,7 @@ class CsvRows:
         self._row = 0
 
     def take(self, piece: SourcePiece) -> Rows:
-        """Return the rows of `piece`, skipping any rows before it."""
+        """Return the rows of `piece`, after skipping earlier rows."""
         for _ in range(self._row, piece.begin.row):
             next(self._rows)
         rows = [(row, next(self._rows)) for row in range(piece.begin.row, piece.end.row)]
@@ -234,7 +234,7 @@ class CsvRows:
 
 
 class _Line(NamedTuple):
-    """A line that was read: its row, byte offset, bytes and object, and any reason to reject it."""
+    """A line: its row, byte offset, bytes and object, and the reason of a reject."""
 
     row: int
     offset: int
@@ -244,7 +244,7 @@ class _Line(NamedTuple):
 
 
 class JsonRows:
-    """The rows of a JSON file from a given byte offset on."""
+    """The rows of a JSON file from a given byte offset."""
 
     def __init__(self, piece: SourcePiece, schema: pa.Schema) -> None:
         self._stream = open_decompressed(piece.uri, piece.compression, piece.max_bytes)
@@ -256,7 +256,7 @@ class JsonRows:
         self._schema = schema
 
     def take(self, piece: SourcePiece) -> Rows:
-        """Return the rows of `piece`, skipping any rows before it."""
+        """Return the rows of `piece`, after skipping earlier rows."""
         while self._row < piece.begin.row:
             next(self._lines)
             self._row += 1
@@ -278,7 +278,7 @@ class JsonRows:
         return Rows(table, [line.row for line in good], rejects, own)
 
     def _project(self, lines: Sequence[_Line]) -> Projection:
-        """Return the columns to read; a row that repeats a key in these columns is a misfit."""
+        """Return the columns to read. A row that repeats one of their keys is a misfit."""
         values = [line.value for line in lines]
         repeated = find_repeated_keys([line.data for line in lines], values, self._schema)
         if not repeated:
@@ -298,7 +298,7 @@ class JsonRows:
 
 
 def measure_expanded(array: pa.Array) -> int:
-    """Return an array's size in bytes, counting a dictionary's text each time it is used."""
+    """Return an array's size in bytes; a dictionary's text counts once per use."""
     kind = array.type
     if pa.types.is_struct(kind):
         return sum(measure_expanded(array.field(index)) for index in range(kind.num_fields))
@@ -311,7 +311,7 @@ def measure_expanded(array: pa.Array) -> int:
 
 
 def open_rows(piece: SourcePiece, schema: pa.Schema) -> RowStream:
-    """Open the source of a piece, positioned at or before the piece's first row.
+    """Open a piece's source at or before the piece's first row.
 
     Raises: InputError: the source can't be opened.
     """
@@ -324,9 +324,9 @@ def open_rows(piece: SourcePiece, schema: pa.Schema) -> RowStream:
 
 
 def read_task(plans: Sequence[ShardPlan], schema: pa.Schema) -> Iterator[Shard]:
-    """Yield the shards of one task in order.
+    """Yield a task's shards in order.
 
-    Each source is opened once, and only one source is open at a time.
+    Only one source is open at a time, and each is opened once.
 
     Raises: InputError: a file can't be read, or has changed since the survey.
     """
@@ -393,7 +393,7 @@ def _join_lines(parts: Sequence[list[bytes] | None]) -> list[bytes] | None:
 
 
 def build_row_mask(size: int, rows: Sequence[int]) -> pa.Array:
-    """Return a boolean array of length `size` that is true at the indices in `rows`."""
+    """Return a boolean array of `size` that is true at `rows`."""
     mask = np.zeros(size, bool)
     mask[list(rows)] = True
     return pa.array(mask)

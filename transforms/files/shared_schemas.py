@@ -11,7 +11,7 @@ import pyarrow.compute as pc
 
 
 class TypeConflictError(Exception):
-    """Two types that can't be merged without loss, and the path of their field."""
+    """Two types that can't be merged without loss, and their field's path."""
 
     def __init__(self, one: pa.DataType, other: pa.DataType, path: tuple[str, ...] = ()) -> None:
         super().__init__(f"{'.'.join(path)}: {one} against {other}")
@@ -19,10 +19,10 @@ class TypeConflictError(Exception):
 
 
 class SchemaUnion:
-    """A schema that can hold the rows of all schemas added to it.
+    """A schema that can hold all added schemas' rows.
 
-    Columns are in the order in which they were first added, and the metadata is the first schema's.
-    A column that some schema lacks becomes nullable. Adding a schema takes time only for its own
+    Columns are in the order of their first schema, and the metadata is from the first schema. A
+    column that some schema lacks becomes nullable. Adding a schema takes time in proportion to its
     columns.
     """
 
@@ -32,7 +32,7 @@ class SchemaUnion:
         self._added = 0
         self._metadata: dict[bytes, bytes] | None = None
         self.leaves = 0
-        """The number of columns, counted at all depths as in Parquet."""
+        """The number of columns at all depths."""
 
     def add(self, schema: pa.Schema) -> None:
         """Add a schema.
@@ -62,14 +62,16 @@ class SchemaUnion:
 
 
 def count_leaves(kind: pa.DataType) -> int:
-    """Return how many columns Parquet stores a type in."""
+    """Count the Parquet columns of a type."""
     if not pa.types.is_nested(kind):
         return 1
     return sum(count_leaves(kind.field(index).type) for index in range(kind.num_fields))
 
 
 def merge_schemas(one: pa.Schema, other: pa.Schema) -> pa.Schema:
-    """Return a schema for both schemas' rows, with the order and metadata of the first schema.
+    """Return a schema for both schemas' rows.
+
+    The first schema determines the order and the metadata.
 
     Raises: TypeConflictError: no type can hold a column's values.
     """
@@ -94,7 +96,7 @@ def _merge_field(one: pa.Field, other: pa.Field) -> pa.Field:
 
 
 def merge_types(one: pa.DataType, other: pa.DataType) -> pa.DataType:
-    """Return the narrowest type that can hold the values of both types exactly.
+    """Return the narrowest type that holds both types' values exactly.
 
     Raises: TypeConflictError: there is no such type.
     """
@@ -112,9 +114,9 @@ def merge_types(one: pa.DataType, other: pa.DataType) -> pa.DataType:
 
 
 def _take_value_type(kind: pa.DataType) -> pa.DataType:
-    """Return the value type of a dictionary or extension type, or any other type unchanged.
+    """Return a dictionary's or extension type's value type, or any other type unchanged.
 
-    Two different dictionary or extension types (such as UUIDs) can't be merged directly.
+    Two different dictionary or extension types can't be merged directly.
     """
     if isinstance(kind, pa.BaseExtensionType):
         return kind.storage_type
@@ -133,7 +135,7 @@ def _is_list(kind: pa.DataType) -> bool:
 
 
 def _merge_lists(one: pa.DataType, other: pa.DataType) -> pa.DataType | None:
-    """Merge lists; if their items have different names, the first name is kept."""
+    """Merge lists. The first list's item name is kept."""
     if not (_is_list(one) and _is_list(other)):
         return None
     item = _merge_field(one.value_field, other.value_field.with_name(one.value_field.name))
@@ -145,7 +147,7 @@ def _merge_lists(one: pa.DataType, other: pa.DataType) -> pa.DataType | None:
 
 
 def _merge_maps(one: pa.DataType, other: pa.DataType) -> pa.DataType | None:
-    """Merge maps, keeping the first map's field names."""
+    """Merge maps. The first map's field names are kept."""
     if not (pa.types.is_map(one) and pa.types.is_map(other)):
         return None
     key = _merge_field(one.key_field, other.key_field.with_name(one.key_field.name))
@@ -154,7 +156,7 @@ def _merge_maps(one: pa.DataType, other: pa.DataType) -> pa.DataType | None:
 
 
 def _merge_texts(one: pa.DataType, other: pa.DataType) -> pa.DataType | None:
-    """Merge text types or binary types, keeping the first type's offset width, as loaders do."""
+    """Merge text types or binary types. The first type's offset width is kept, as loaders do."""
     for plain, large, view in (
         (pa.string(), pa.large_string(), pa.string_view()),
         (pa.binary(), pa.large_binary(), pa.binary_view()),
@@ -199,7 +201,7 @@ def _merge_numbers(one: pa.DataType, other: pa.DataType) -> pa.DataType | None:
 
 
 def _merge_decimals(one: pa.DataType, other: pa.DataType) -> pa.DataType | None:
-    """Merge decimals, keeping enough digits before and after the point for both types."""
+    """Merge decimals with enough digits before and after the point."""
     scale = max(one.scale, other.scale)
     precision = max(one.precision - one.scale, other.precision - other.scale) + scale
     width = max(one.bit_width, other.bit_width)
@@ -216,13 +218,13 @@ _UNITS = ("s", "ms", "us", "ns")
 
 
 def _merge_times(one: pa.DataType, other: pa.DataType) -> pa.DataType | None:
-    """Merge time types to the finer of their units; distant times may not fit that unit."""
+    """Merge times to the finer unit, which may be too small for distant times."""
     make = _choose_time(one, other)
     return make(max(one.unit, other.unit, key=_UNITS.index)) if make else None
 
 
 def _choose_time(one: pa.DataType, other: pa.DataType) -> Callable[[str], pa.DataType] | None:
-    """Return a function that builds a time type of the shared kind, or None if the kinds differ."""
+    """Return a constructor of the shared time type, or None for different kinds."""
     if pa.types.is_timestamp(one) and pa.types.is_timestamp(other) and _share_zone(one, other):
         return lambda unit: pa.timestamp(unit, one.tz)
     if pa.types.is_duration(one) and pa.types.is_duration(other):
@@ -233,7 +235,7 @@ def _choose_time(one: pa.DataType, other: pa.DataType) -> Callable[[str], pa.Dat
 
 
 def _share_zone(one: pa.DataType, other: pa.DataType) -> bool:
-    """Return whether two timestamps have the same time zone; UTC has several names."""
+    """Return whether two timestamps have the same zone; UTC has several names."""
     return one.tz == other.tz or {one.tz, other.tz} <= NAMES_OF_UTC
 
 
@@ -241,11 +243,11 @@ MERGES = (
     *(_merge_structs, _merge_lists, _merge_maps),
     *(_merge_texts, _merge_numbers, _merge_times),
 )
-"""Functions that merge two types of a certain kind; each returns None for other kinds."""
+"""Functions that merge two types of one kind, and return None for other kinds."""
 
 
 def has_types(own: pa.Schema, shared: pa.Schema) -> bool:
-    """Return whether a schema has the shared schema's columns and types, in the same order."""
+    """Return whether two schemas have the same columns and types in the same order."""
     return (
         len(own) == len(shared)
         and own.names == shared.names
@@ -257,7 +259,7 @@ def has_types(own: pa.Schema, shared: pa.Schema) -> bool:
 
 
 def conform(table: pa.Table, schema: pa.Schema) -> pa.Table:
-    """Convert a table to a schema into which its own schema was merged; no value changes.
+    """Convert a table to a schema that includes its own schema, without changing values.
 
     Raises: pa.ArrowInvalid: a time doesn't fit a finer unit.
     """
@@ -265,7 +267,7 @@ def conform(table: pa.Table, schema: pa.Schema) -> pa.Table:
 
 
 def convert_columns(table: pa.Table, schema: pa.Schema) -> pa.Table:
-    """Convert the columns that a table has to the types in a schema that it was merged into.
+    """Convert a table's columns to the types of a merged schema.
 
     Raises: pa.ArrowInvalid: a time doesn't fit a finer unit.
     """
@@ -284,10 +286,9 @@ def convert_columns(table: pa.Table, schema: pa.Schema) -> pa.Table:
 
 
 def join_tables(tables: Sequence[pa.Table], schema: pa.Schema) -> pa.Table:
-    """Return the rows of tables that have some of a schema's columns; the others are null.
+    """Join tables that each have some of a schema's columns; missing values are null.
 
-    Consecutive tables without a column share one chunk of nulls, and columns of one type share its
-    buffers: otherwise, memory would grow with tables times columns, or with rows times columns.
+    Shared chunks of nulls keep memory from growing with rows times columns.
     """
     if all(table.schema.equals(schema) for table in tables):
         return pa.concat_tables(tables) if tables else schema.empty_table()
@@ -310,7 +311,7 @@ class _Nulls:
         self._known: dict[pa.DataType, list[pa.Array]] = {}
 
     def get(self, kind: pa.DataType, size: int) -> pa.Array:
-        """Return an array of nulls; types that differ only in metadata have arrays of their own."""
+        """Return an array of nulls. Types with different metadata have separate arrays."""
         known = self._known.setdefault(kind, [])
         same = (array for array in known if array.type.equals(kind, check_metadata=True))
         if (array := next(same, None)) is None:
@@ -357,7 +358,7 @@ def _conform_dictionary(array: pa.Array, kind: pa.DataType) -> pa.Array:
 
 
 def _conform_struct(array: pa.Array, kind: pa.DataType) -> pa.Array:
-    # the fields of null structs may hold anything; flattening makes them null
+    # The fields of null structs may hold anything. Flattening makes them null.
     own = dict(zip((item.name for item in array.type), array.flatten(), strict=True))
     children = [
         _conform(own[item.name], item.type) if item.name in own else pa.nulls(len(array), item.type)
@@ -371,7 +372,7 @@ def _conform_list(array: pa.Array, kind: pa.DataType) -> pa.Array:
         values = _conform(array.values.slice(array.offset * kind.list_size), kind.value_type)
         values = values.slice(0, len(array) * kind.list_size)
         return pa.FixedSizeListArray.from_arrays(values, type=kind, mask=array.is_null())
-    # flattening leaves out the values of null lists
+    # Flattening leaves out the values of null lists.
     lengths = pc.fill_null(pc.list_value_length(array), 0).cast(pa.int64())
     zero = pa.array([0], pa.int64())
     ends = pc.cumulative_sum(lengths)
@@ -383,7 +384,7 @@ def _conform_list(array: pa.Array, kind: pa.DataType) -> pa.Array:
 
 
 class Difference(NamedTuple):
-    """A field that differs between a file and the shared schema: its path and both forms."""
+    """A field that differs from the shared schema: its path and both forms."""
 
     path: str
     own: str
@@ -391,7 +392,7 @@ class Difference(NamedTuple):
 
 
 class Absence(NamedTuple):
-    """A column that some files lack: the index of the first one, and their number."""
+    """A column that some files lack: the first such file's index, and their number."""
 
     difference: Difference
     first: int
@@ -399,7 +400,7 @@ class Absence(NamedTuple):
 
 
 def list_differences(own: pa.Schema, shared: pa.Schema) -> Iterator[Difference]:
-    """Yield each difference between the columns of a file and the shared schema's columns."""
+    """Yield each difference between a file's columns and the shared schema."""
     places = [shared.get_field_index(name) for name in own.names]
     if places != sorted(places):
         yield Difference("", "columns in another order", "")

@@ -15,13 +15,13 @@ from schemas.runs import MANIFEST, WORK
 from transforms.files import storage
 
 DATA_SET, SPLITS = "state.json", "dataset_dict.json"
-"""The names of the files in which `save_to_disk` lists a data set's files and its splits."""
+"""The files in which `save_to_disk` lists a data set's files and splits."""
 
 METADATA = (DATA_SET, SPLITS, "dataset_info.json", "dataset_infos.json", "croissant.json")
-"""The names of files that describe data sets and hold no rows."""
+"""Files that describe data sets and hold no rows."""
 
 CACHE = re.compile(r"cache-[^/]*\.arrow\Z")
-"""A pattern for the names of cached results that the `datasets` library keeps beside its data."""
+"""The names of cached results of the `datasets` library."""
 
 FILES_NAMED = 5
 
@@ -29,9 +29,9 @@ FILES_NAMED = 5
 def leave_out_side_files(
     uris: Collection[str], named: Collection[str]
 ) -> tuple[set[str], list[Notice]]:
-    """Return the files that hold data, and notices about the files left out.
+    """Return the data files, and notices about other files.
 
-    Files that were named in full are kept.
+    Files that were named in full count as data.
 
     Raises: InputError: a folder is a run, or lacks a file or a split that it lists.
     """
@@ -57,7 +57,7 @@ def leave_out_side_files(
 def refuse_unfinished_run(pattern: str) -> None:
     """Refuse a local folder that contains an unfinished run.
 
-    Raises: InputError: the folder contains one.
+    Raises: InputError: the folder contains an unfinished run.
     """
     if storage.is_local(pattern) and Path(pattern, WORK).is_dir():
         raise InputError(
@@ -89,7 +89,7 @@ def _refuse_runs(uris: Collection[str], named: Collection[str]) -> None:
 
 
 def _read_lists(uris: Collection[str]) -> set[str]:
-    """Return the files listed in the folders that `save_to_disk` wrote.
+    """Return the files that the folders of `save_to_disk` list.
 
     Raises: InputError: a listed file or split is missing.
     """
@@ -111,9 +111,9 @@ def _read_lists(uris: Collection[str]) -> set[str]:
 
 
 def _refuse_selection(state: dict[str, Any], folder: str) -> None:
-    """Refuse a data set that selects or reorders the rows in its files.
+    """Refuse a data set that selects or reorders its files' rows.
 
-    Raises: InputError: the data set has a list of the rows that it selects.
+    Raises: InputError: the data set has a row selection.
     """
     if state.get("_indices_data_files") or state.get("_indices_files"):
         raise InputError(
@@ -141,7 +141,7 @@ def _require_listed(files: Collection[str], uris: Collection[str], uri: str) -> 
 
 
 def _read_object(uri: str) -> dict[str, Any]:
-    """Return the object in a small JSON file, or an empty object if the file holds none."""
+    """Return the object in a small JSON file, or an empty object."""
     try:
         value = orjson.loads(storage.read_bytes(uri))
     except orjson.JSONDecodeError:

@@ -39,7 +39,10 @@ FILES_NAMED = 5
 
 @dataclass(frozen=True)
 class Source:
-    """An input file as it was surveyed. `name` is its path below the given folders."""
+    """A surveyed input file.
+
+    `name` is the file's path below the given folders.
+    """
 
     name: str
     uri: str
@@ -55,16 +58,16 @@ class Source:
     fingerprint: str = ""
     """The file's fingerprint (`storage.take_fingerprint`) during the survey."""
     splits: Splits = ()
-    """The splits that the dataset card lists the file under."""
+    """The splits of the file in the dataset card."""
 
     def list_filled(self) -> list[str]:
-        """Return the columns in which some row may have a value."""
+        """Return the columns that may have a value in some row."""
         if self.kinds is not None:
             return self.kinds.list_filled()
         return [item.name for item in self.schema or () if not pa.types.is_null(item.type)]
 
     def may_fill(self, column: str) -> bool:
-        """Return whether some row may have a value in a column, given by its name or path."""
+        """Return whether a column, given by name or path, may have a value in some row."""
         if self.kinds is not None:
             return column in self.kinds.list_filled()
         kind = find_type(self.schema, column)
@@ -79,12 +82,15 @@ class Corpus(NamedTuple):
     ignored: tuple[str, ...]
     notices: tuple[Notice, ...] = ()
     card: DatasetCard | None = None
-    """The dataset card, if it says which files belong to which split."""
+    """The dataset card, if it lists the files of each split."""
     rows_left_out: int = 0
-    """The number of rows at the end of the input that a limit leaves out."""
+    """The number of rows that a limit leaves out at the end."""
 
     def select_schema(self, layout: Layout) -> pa.Schema:
-        """Return the schema to read rows with; for JSON Lines, it has only the needed columns."""
+        """Return the schema for reading rows.
+
+        For JSON Lines, the schema has only the needed columns.
+        """
         if self.sources[0].kind in TABLES:
             return self.schema
         lots = [column for field in layout.lots.values() if (column := field.column) is not None]
@@ -92,7 +98,7 @@ class Corpus(NamedTuple):
         lots += [layout.rejected_teacher] if layout.rejected_teacher is not None else []
         columns = dict(layout.columns)
         if (role := columns.pop("role", None)) is not None:
-            lots.append(role)  # a name, whatever its kind
+            lots.append(role)  # the role may have any kind, like a lot field
         return select_columns(self.schema, columns.values(), lots)
 
     @property
@@ -103,13 +109,13 @@ class Corpus(NamedTuple):
 
 
 def survey(patterns: Sequence[str], limits: ShardLimits, paths: Iterable[str] = ()) -> Corpus:
-    """Read every input file to find its digest, rows and schema, and settle the corpus's schema.
+    """Find every input file's digest, rows and schema, and settle the shared schema.
 
     For JSON Lines, the schema also has a column for each path in `paths` or `USUAL_PATHS` that
-    exists in at least one row.
+    exists in some row.
 
     Raises: InputError: a pattern matches nothing, a file can't be read, or the files can't share a
-        schema.
+    schema.
     """
     pinned = [storage.pin(pattern) for pattern in patterns]
     found = {pattern: [item.uri for item in storage.find(pattern)] for pattern in pinned}
@@ -120,7 +126,7 @@ def survey(patterns: Sequence[str], limits: ShardLimits, paths: Iterable[str] = 
     files, repeats = leave_out_repeats([file for file in named if file.uri in chosen])
     notices += repeats
     card = _find_card(named)
-    # in the order of output names, which differs from URI order only for a few odd names
+    # The order of output names, which rarely differs from URI order.
     files.sort(key=lambda file: (f"{build_stem(file.name)}.part-", file.uri))
     wanted = tuple(dict.fromkeys((*filter(is_path, paths), *USUAL_PATHS)))
     with ThreadPoolExecutor(4) as pool:
@@ -136,10 +142,10 @@ def survey(patterns: Sequence[str], limits: ShardLimits, paths: Iterable[str] = 
 
 
 def limit_rows(corpus: Corpus, rows: int, limits: ShardLimits) -> Corpus:
-    """Return the first rows of a corpus, in the order of its files.
+    """Return the first rows of a corpus, in file order.
 
-    There may be fewer than `rows`: Parquet is cut between row groups, unless a group is larger than
-    a shard.
+    There may be fewer than `rows`, since Parquet is cut between row groups unless a group is larger
+    than a shard.
     """
     chosen: list[Source] = []
     for source in corpus.sources:
@@ -157,10 +163,10 @@ def _count_rows(sources: Iterable[Source]) -> int:
 
 
 def _shorten(source: Source, rows: int, limits: ShardLimits) -> Source:
-    """Return a source that ends after its first rows, where its file may be cut."""
+    """Return a source that ends at the last possible cut within its first rows."""
     if not rows:
         return replace(source, rows=0, cuts=source.cuts[:1])
-    # the survey of a file whose shards have as many rows has a cut behind the last wanted row
+    # Survey the file again with shards of this many rows, which puts a cut after the last one.
     again = survey_file(source.uri, source.name, limits.model_copy(update={"rows": rows}))
     end = max((cut for cut in again.cuts if cut.row <= rows), key=lambda cut: cut.row)
     cuts = (*(cut for cut in source.cuts if cut.row < end.row), end)
@@ -168,7 +174,6 @@ def _shorten(source: Source, rows: int, limits: ShardLimits) -> Source:
 
 
 def _find_card(files: Iterable[NamedFile]) -> DatasetCard | None:
-    """Return the dataset card in the corpus's common folder, or None if there is none."""
     uri = next((file.uri for file in files if file.name == CARD), None)
     return None if uri is None else read_card(uri)
 
@@ -176,7 +181,7 @@ def _find_card(files: Iterable[NamedFile]) -> DatasetCard | None:
 def _choose_files(
     found: Mapping[str, Sequence[str]],
 ) -> tuple[set[str], list[str], list[Notice]]:
-    """Return the files to read, the files ignored because of their names, and notices.
+    """Return the files to read, the files with ignored names, and notices.
 
     A file that a pattern names in full is read, whatever its suffix.
     """
@@ -192,7 +197,7 @@ def _choose_files(
 
 
 def _refuse_other_files(others: Sequence[str], found: Iterable[str]) -> NoReturn:
-    """Refuse an input without data files; if possible, the error names the kind of a file in it.
+    """Refuse an input without data files, and name the kind of some file in it if possible.
 
     Raises: InputError: always.
     """
@@ -264,8 +269,8 @@ def take_fingerprint(uri: str) -> str:
 def require_unchanged(uri: str, fingerprint: str) -> None:
     """Check that a file hasn't been written or replaced since its fingerprint was taken.
 
-    The digest in the manifest must match the bytes that were read, and shards are cut at rows that
-    the survey found.
+    The manifest's digest must match the bytes that were read, and the survey's cuts must stay
+    valid.
 
     Raises: InputError: the file has changed, or can't be reached any more.
     """
@@ -292,7 +297,7 @@ def settle_shared_schema(sources: Sequence[Source]) -> Reconciled:
     """Return the schema that all sources share.
 
     Raises: InputError: no schema can hold the rows of two tables without loss, or some sources are
-        tables and others JSON.
+    tables and others JSON.
     """
     kinds = [source.kinds for source in sources if source.kinds is not None]
     if kinds and len(kinds) < len(sources):
@@ -319,7 +324,7 @@ def settle_shared_schema(sources: Sequence[Source]) -> Reconciled:
 def require_columns(sources: Iterable[Source], columns: Iterable[str]) -> None:
     """Check that every file has at least one of the format's columns.
 
-    A file without any of them would be read as nulls, because it shares the other files' schema.
+    A file without these columns would otherwise be read as nulls.
 
     Raises: InputError: a file has none of the columns.
     """

@@ -1,6 +1,6 @@
 """Splits: train, validation and test, found in the names of files and folders.
 
-The names are interpreted as Hugging Face's `datasets` library interprets them.
+The rules are those of Hugging Face's `datasets` library.
 """
 
 from __future__ import annotations
@@ -27,21 +27,21 @@ _NUMBERED = re.compile(r"(\w+(?:\.\w+)*)-[0-9]{5}-of-[0-9]{5}")
 
 
 class SplitSigns(NamedTuple):
-    """The parts of a file name that identify a split: the text before a number, and split words."""
+    """A file name's signs of a split: the text before a number, and split words."""
 
     numbered: str | None
     splits: frozenset[str]
 
 
 def read_split_signs(file: str) -> SplitSigns:
-    """Return the parts of a file name, given without its folders, that identify a split."""
+    """Return the signs of a split in a file name without folders."""
     numbered = _NUMBERED.match(file)
     splits = frozenset(_SPLIT_OF_WORD[word] for word in _IN_FILE.findall(file))
     return SplitSigns(numbered and numbered[1], splits)
 
 
 def find_split(source: str) -> str | None:
-    """Return the split of a source, or None if its name contains none.
+    """Return the split in a source's name, or None.
 
     In the folder `data/`, the text before a number such as `-00000-of-00001` is the split.
     Otherwise, the nearest folder with a split word decides, or else the file's own name.
@@ -58,9 +58,9 @@ def find_split(source: str) -> str | None:
 
 
 def list_splits(source: str, listed: Iterable[tuple[str, str]]) -> tuple[str | None, ...]:
-    """Return the splits of a source: those that a dataset card lists, or else the one in its name.
+    """Return a source's splits from the dataset card, or else the split in its name.
 
-    `listed` are pairs of config name and split name. None means that nothing gives a split.
+    `listed` are pairs of config name and split name. A split of None is unknown.
     """
     return tuple(dict.fromkeys(split for _, split in listed)) or (find_split(source),)
 
@@ -71,9 +71,9 @@ def rank_splits(splits: Iterable[str | None], priority: Sequence[str]) -> int:
 
 
 def rank_split(split: str | None, priority: Sequence[str]) -> int:
-    """Return a split's rank in `priority`, which may list the split itself or its kind.
+    """Return a split's rank in `priority`, which may list the split or its kind.
 
-    `train_sft` is of the kind `train`. A split that isn't listed ranks last.
+    `train_sft` is of the kind `train`. An unlisted split ranks last.
     """
     if split in priority:
         return priority.index(split)

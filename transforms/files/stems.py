@@ -1,7 +1,7 @@
-"""Stems: the paths of sources, made safe to use in the names of output files.
+"""Stems: the paths of sources, made safe for the names of output files.
 
-The path of each file in `clean/` and `quarantine/` begins with its source's stem, so the file has
-the same split and partition keys as the source.
+Each file's path in `clean/` and `quarantine/` begins with its source's stem, so it keeps the split
+and partition keys.
 """
 
 from __future__ import annotations
@@ -17,18 +17,18 @@ from transforms.files.partitions import parse_folder
 from transforms.files.splits import read_split_signs
 
 SAFE_SIGNS = frozenset("-._ =+,@%()~")
-"""The characters, besides letters and digits, that a stem may contain."""
+"""The safe characters besides letters and digits."""
 
 FILE_BYTES = 160
 """The longest source name that is kept whole, in bytes.
 
-The temporary name of an output file is up to 73 bytes longer, and most disks allow 255 bytes.
+An output file's temporary name is up to 73 bytes longer, and most disks allow 255 bytes.
 """
 
 FOLDER_BYTES = 255
 HEAD_BYTES = 80
 TAIL_BYTES = 40
-"""How many bytes at the end of a long name are kept."""
+"""How many bytes are kept at the end of a long name."""
 
 DIGEST_HEX = 8
 
@@ -40,10 +40,9 @@ _SHARD = re.compile(rf"\.{SHARD_NAME.pattern}\Z")
 
 
 def build_stem(source: str) -> str:
-    """Return the path below `clean/` for a source's rows, without the shard name and the suffix.
+    """Return the path below `clean/` for a source's rows, without shard name and suffix.
 
-    The names in it are the source's own unless they are unsafe or too long. Two sources may have
-    the same stem.
+    Unsafe and long names are changed. Two sources may have the same stem.
     """
     *folders, file = source.split("/")
     return "/".join(
@@ -52,20 +51,20 @@ def build_stem(source: str) -> str:
 
 
 def is_stem(path: str) -> bool:
-    """Return whether a path may be a stem: every name in it is safe."""
+    """Return whether every name in a path is safe."""
     *folders, file = path.split("/")
     return [*map(_make_folder_safe, folders), _make_safe(file, FILE_BYTES)] == [*folders, file]
 
 
 def _strip_suffixes(file: str) -> str:
-    """Return a file's name without its format, compression and earlier shard suffixes."""
+    """Remove a file name's format, compression and earlier shard suffixes."""
     end = next(index for index in range(len(file) + 1) if _SUFFIX.fullmatch(file, index))
     earlier = _SHARD.search(file, 1, end)
     return file[: earlier.start() if earlier else end] or file
 
 
 def _make_folder_safe(folder: str) -> str:
-    """Return a safe name for a folder. In `KEY=VALUE`, the value is percent-encoded."""
+    """Make a folder's name safe. In `KEY=VALUE`, the value is percent-encoded."""
     if not parse_folder(folder):
         return _make_safe(folder, FOLDER_BYTES)
     key, _, value = folder.partition("=")
@@ -74,9 +73,9 @@ def _make_folder_safe(folder: str) -> str:
 
 
 def _make_safe(name: str, most: int) -> str:
-    """Return a name of at most `most` bytes without unsafe characters.
+    """Shorten a name to `most` bytes and remove unsafe characters.
 
-    If anything is left out, the result contains a digest of the whole name. Split words are kept.
+    A changed name contains a digest of the original. Split words are kept.
     """
     digest = f"~{digest_bytes(name.encode())[:DIGEST_HEX]}~"
     hidden = len(name) - len(name.lstrip("._"))
@@ -89,12 +88,12 @@ def _make_safe(name: str, most: int) -> str:
 
 
 def _is_safe(char: str) -> bool:
-    # combining marks are parts of letters in many scripts
+    # many scripts write letters with combining marks
     return char.isalnum() or char in SAFE_SIGNS or unicodedata.category(char).startswith("M")
 
 
 def _shorten(name: str, digest: str) -> str:
-    """Return the beginning and the end of a name, with any other split words between them."""
+    """Return the beginning and the end of a name, and the split words in between."""
     data = name.encode()
     head, tail = (part.decode(errors="ignore") for part in (data[:HEAD_BYTES], data[-TAIL_BYTES:]))
     kept = read_split_signs(f"{head}{digest}{tail}.").splits

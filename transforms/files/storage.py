@@ -1,7 +1,7 @@
-"""Files on disks and object stores: finding them, reading them, and writing them atomically.
+"""Files on disks and object stores: finding, reading, and writing them atomically.
 
-Paths on this machine are handled without Beam, except globs. URIs of object stores, such as
-`gs://`, are handled by `object_stores`, which is imported when it is first needed.
+Local paths are handled without Beam, except globs. `object_stores` handles URIs such as `gs://` and
+is imported on first use.
 """
 
 from __future__ import annotations
@@ -30,13 +30,13 @@ from transforms.files.patterns import (
 )
 
 TEMPORARY = re.compile(r"\..+\.[0-9a-f]{32}\.tmp")
-"""A pattern for the name of a file while it is being written."""
+"""The name of a file while it is being written."""
 
 UNSUPPORTED = (errno.EINVAL, errno.ENOTSUP, errno.ENOSYS)
-"""Errors from file systems that can't sync folders."""
+"""Errors of file systems that can't sync folders."""
 
 UNKNOWN_SCHEME = "Unable to get filesystem"
-"""A part of Beam's message for a scheme that is unknown or whose extra isn't installed."""
+"""Part of Beam's message for an unknown scheme or a missing extra."""
 
 READ_REMEDY = "check that the file exists and that you may read it"
 STORE_REMEDY = (
@@ -48,7 +48,7 @@ WRITE_REMEDY = (
 
 
 def _load_stores() -> Any:
-    """Return the object store module, which imports Beam."""
+    """Import the object store module, which needs Beam."""
     from transforms.files import object_stores  # noqa: PLC0415 - Beam takes a second to import
 
     return object_stores
@@ -92,7 +92,7 @@ def find(pattern: str) -> list[FoundFile]:
 
 
 def suggest_path(pattern: str) -> str:
-    """Return what to do about a pattern that matches nothing."""
+    """Return a remedy for a pattern that matches nothing."""
     text = "check the path; quote a glob so that the shell doesn't expand it"
     if is_repository(pattern):
         return f"{text}; a data set of the hub is hf://datasets/{pattern}"
@@ -114,9 +114,8 @@ def _find_local(pattern: str) -> list[FoundFile]:
 def _walk_visible(root: Path) -> Iterator[Path]:
     """Yield the visible files below a folder, visiting each folder once.
 
-    Links to folders are followed, after all real folders. A link to a folder that was listed
-    already, or that contains such a folder, is yielded as a file. So is a system's folder that
-    can't be listed.
+    Links to folders are followed last. A link to an already listed folder, or to a folder above
+    one, is yielded as a file. So is a system folder that can't be listed.
 
     Raises: OSError: another folder can't be listed.
     """
@@ -146,7 +145,7 @@ def _walk_visible(root: Path) -> Iterator[Path]:
 
 
 def _describe_file(path: Path) -> FoundFile:
-    """Return a file with its size. A dangling link counts as empty; opening it reports the error.
+    """Return a file with its size. A dangling link has size 0, and opening it fails later.
 
     Raises: InputError: the path is a pipe, a socket or a device, which might never end.
     """
@@ -160,7 +159,7 @@ def _describe_file(path: Path) -> FoundFile:
 
 
 def pin(pattern: str) -> str:
-    """Return a hub pattern pinned to its current commit, or any other pattern unchanged.
+    """Return a hub pattern at its current commit, or any other pattern unchanged.
 
     Raises: InputError: the hub can't be reached.
     """
@@ -168,7 +167,7 @@ def pin(pattern: str) -> str:
 
 
 def _fetch(uri: str) -> str | None:
-    """Return the path of the local copy of a web or hub file, or None for other files."""
+    """Return the local copy's path for a web or hub file, or None for other files."""
     if uri.startswith(HUB):
         return hub.fetch(uri)
     return downloads.fetch(uri).path if is_read_only(uri) else None
@@ -192,7 +191,7 @@ def _find_remote(pattern: str) -> list[FoundFile]:
 
 
 def open_raw(uri: str) -> Any:
-    """Open a file for reading its raw bytes, without decompression.
+    """Open a file for reading its raw bytes.
 
     Raises: InputError: the file can't be opened.
     """
@@ -217,10 +216,10 @@ def describe_failure(uri: str, error: OSError) -> str:
 
 
 def take_fingerprint(uri: str) -> str:
-    """Return a text that changes whenever a file is written or replaced, even with equal content.
+    """Return a text that changes whenever a file is written or replaced.
 
-    For a local file, the text consists of the size, mtime and ctime; no program can set the ctime
-    back. On an object store, it consists of the size and the store's checksum.
+    A local file's text holds the size, mtime and ctime; no program can set the ctime back. An
+    object's text holds the size and the store's checksum.
 
     Raises: OSError: the file can't be reached.
     """
@@ -252,12 +251,12 @@ def read_bytes(uri: str) -> bytes:
 
 
 def write_bytes(uri: str, data: bytes) -> None:
-    """Write a file atomically: a reader sees either the old content or the new.
+    """Write a file atomically: readers see either the old or the new content.
 
-    On a disk, the file has a temporary name until it is complete. An object is written under its
-    final name, because a store publishes it only when its upload completes.
+    On a disk, the file has a temporary name until it is complete. A store publishes an object only
+    when its upload completes.
 
-    Raises: StorageError: the disk or the store refuses. The old file, if any, is unchanged.
+    Raises: StorageError: the disk or the store refuses. An old file stays unchanged.
     """
     try:
         if is_local(uri):
@@ -289,7 +288,7 @@ def _write_local(path: Path, data: bytes) -> None:
 
 
 def _make_folder(folder: Path) -> None:
-    """Make a folder and its missing parents, syncing each new name to the disk before using it."""
+    """Make a folder and its missing parents, and sync each new name."""
     if not folder.is_dir():
         _make_folder(folder.parent)
         folder.mkdir(exist_ok=True)
@@ -299,7 +298,7 @@ def _make_folder(folder: Path) -> None:
 def keep_private(folder: str) -> None:
     """Restrict a local folder and its content to its owner, creating the folder if necessary.
 
-    The targets of links are left as they are.
+    Link targets aren't changed.
 
     Raises: StorageError: the disk refuses, or the folder is a link.
     """
@@ -325,7 +324,7 @@ def keep_private(folder: str) -> None:
 def _sync_folder(folder: Path) -> None:
     """Sync the names in a folder, so that a power failure can't undo a rename or a removal.
 
-    Network and user-space file systems that don't support this are left unsynced.
+    Some network and user-space file systems don't support this; the error is ignored.
     """
     handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
     try:
@@ -338,10 +337,10 @@ def _sync_folder(folder: Path) -> None:
 
 
 def sweep(folder: str, older_than: float = 0) -> list[str]:
-    """Remove temporary files that interrupted processes left in a local folder; return their paths.
+    """Remove interrupted processes' temporary files in a local folder; return their paths.
 
-    With `older_than`, files that are younger than that many seconds, or dated in the future, are
-    kept, because another process may be writing them.
+    With `older_than`, files younger than that many seconds are kept, because another process may be
+    writing them. So are files dated in the future.
 
     Raises: StorageError: a file can't be removed.
     """
@@ -362,7 +361,7 @@ def sweep(folder: str, older_than: float = 0) -> list[str]:
 
 
 def _read_mtime(path: Path) -> float | None:
-    """Return when a file was last written, or None if another process has just renamed the file."""
+    """Return when a file was last written, or None if another process has renamed the file."""
     with suppress(FileNotFoundError):
         return path.lstat().st_mtime
     return None
@@ -387,7 +386,7 @@ def exists(uri: str) -> bool:
 
 
 def has_files(folder: str) -> bool:
-    """Return whether a folder has files at any depth, except deleted ones that are still open.
+    """Return whether a folder has files at any depth, apart from deleted files still open.
 
     Raises: StorageError: the folder can't be listed.
     """
@@ -402,7 +401,7 @@ def has_files(folder: str) -> bool:
 
 
 def list_folder(folder: str, suffix: str) -> Iterator[str]:
-    """Yield the sorted URIs directly in a folder that end with `suffix`.
+    """Yield the sorted URIs in a folder that end with `suffix`.
 
     A missing folder yields nothing.
 
@@ -420,7 +419,7 @@ def list_folder(folder: str, suffix: str) -> Iterator[str]:
 
 
 def find_link(folder: str, path: str) -> str | None:
-    """Return the path of the first link on a relative path below a local folder, or None."""
+    """Return the path of the first link on a relative path below a folder, or None."""
     if not is_local(folder):
         return None
     parts = PurePosixPath(path).parts
@@ -429,9 +428,9 @@ def find_link(folder: str, path: str) -> str | None:
 
 
 def list_tree(folder: str) -> list[str]:
-    """Return the sorted relative paths of all files below a folder. Links aren't followed.
+    """Return the sorted relative paths of all files below a folder.
 
-    A folder that can't be listed is included as if it were a file.
+    Links aren't followed. An unlistable folder counts as a file.
 
     Raises: StorageError: the store can't be listed.
     """
@@ -462,9 +461,10 @@ def _list_below(folder: str) -> list[FoundFile]:
 
 
 def remove_tree(uri: str) -> None:
-    """Delete a file, or a folder with its content, if it exists. A link's target isn't deleted.
+    """Delete a file, or a folder with its content, if it exists.
 
-    A local folder is kept if it contains only deleted files that a program still has open.
+    A link is deleted without its target. A local folder stays if it holds only deleted files that
+    are still open.
 
     Raises: StorageError: the disk or the store refuses.
     """

@@ -1,4 +1,4 @@
-"""Surveys of single files, by kind: their rows, their schema, and where they may be cut."""
+"""Surveys of single files, by kind: their rows, schema and possible cuts."""
 
 from __future__ import annotations
 
@@ -23,13 +23,13 @@ from transforms.files.kinds import FileKind, Kind
 from transforms.records.json_columns import ColumnKinds
 
 HEAD_BYTES = 64 << 10
-"""How much of a value that isn't JSON is looked at to say what it is."""
+"""How many bytes of a bad value are examined to describe it."""
 
 CONTROL = re.compile(rb"[\x00-\x08\x0e-\x1a\x1c-\x1f]")
 """Bytes that text never has."""
 
 AFTER_VALUE = "unexpected content after document"
-"""What the parser says about a line with several values."""
+"""The parser's message for a line with several values."""
 
 IS_TEXT = "not a JSON object but text"
 
@@ -41,7 +41,7 @@ EMPTY_REMEDY = (
 FROM_PYTHON = (
     "python -c 'import ast, json, sys; [print(json.dumps(ast.literal_eval(x))) for x in sys.stdin]'"
 )
-"""A command that reads Python's way of writing objects, and writes JSON."""
+"""A command that converts Python's notation for objects to JSON."""
 
 PLAIN_REMEDY = (
     "write one object per line; if the file is plain text with one text a line: "
@@ -50,7 +50,7 @@ PLAIN_REMEDY = (
 
 
 class Cut(NamedTuple):
-    """A place where a shard may end: before this row, at this byte, in this Parquet row group."""
+    """A possible end of a shard: the next row, its byte, and its Parquet row group."""
 
     row: int
     byte: int
@@ -58,7 +58,10 @@ class Cut(NamedTuple):
 
 
 class SurveyedFile(NamedTuple):
-    """A file's row count, its cuts, and its schema or, for JSON, the kinds of its values."""
+    """A file's row count, cuts and schema.
+
+    JSON has kinds of values instead of a schema.
+    """
 
     rows: int
     cuts: tuple[Cut, ...]
@@ -69,13 +72,12 @@ class SurveyedFile(NamedTuple):
 def survey_content(
     uri: str, found: FileKind, size: int, limits: ShardLimits, paths: Sequence[str] = ()
 ) -> SurveyedFile:
-    """Survey the content of a file whose kind and size in bytes are known.
+    """Survey the content of a file of known kind and size in bytes.
 
-    `paths` are the paths of nested JSON fields that may become columns.
+    `paths` are nested JSON fields that may become columns.
 
-    Raises: InputError: the file is truncated, has no row, or has a schema that can't be used.
-        OSError: the file can't be read or decompressed.
-        pa.ArrowException: the file is damaged.
+    Raises: InputError: the file is truncated, has no row, or has an unusable schema. OSError: the
+    file can't be read or decompressed. pa.ArrowException: the file is damaged.
     """
     if found.kind == "parquet":
         return _survey_parquet(uri, size, limits)
@@ -144,7 +146,7 @@ def _survey_values(
 
 
 def _suggest_remedy(value: bytes, error: str, kind: Kind) -> str:
-    """Return what to do with a file without rows, given its first value and what is wrong there."""
+    """Return the remedy for a file without rows, from its first value and the error."""
     head = value[:HEAD_BYTES]
     if CONTROL.search(head):
         return "if it is compressed, decompress it; if it is another kind of file, convert it"
@@ -165,7 +167,10 @@ def _suggest_for_text(head: bytes, error: str, kind: Kind) -> str:
 
 
 def _is_utf8(head: bytes) -> bool:
-    """Return whether the beginning of a text, which may end inside a character, is UTF-8."""
+    """Return whether the beginning of a text is UTF-8.
+
+    The beginning may end inside a character.
+    """
     try:
         codecs.getincrementaldecoder("utf-8")().decode(head)
     except UnicodeDecodeError:
@@ -182,7 +187,7 @@ def _is_python(text: bytes) -> bool:
 
 
 class _RowCuts:
-    """Collects a file's cuts, one before each row that would make a shard exceed its limits."""
+    """Collects a file's cuts, one before each row that would overfill a shard."""
 
     def __init__(self, limits: ShardLimits) -> None:
         self._limits = limits
@@ -190,7 +195,7 @@ class _RowCuts:
         self.rows = self._end = 0
 
     def add(self, offset: int, size: int) -> None:
-        """Add a row of `size` bytes at an offset."""
+        """Add a row of `size` bytes."""
         last, limits = self._cuts[-1], self._limits
         if self.rows - last.row >= limits.rows or (
             self.rows > last.row and offset - last.byte + size > limits.bytes
@@ -199,14 +204,14 @@ class _RowCuts:
         self.rows, self._end = self.rows + 1, offset + size
 
     def finish(self) -> tuple[Cut, ...]:
-        """Return all cuts, ending with the one after the last row."""
+        """Return all cuts, including the end of the file."""
         return (*self._cuts, Cut(self.rows, self._end, 0))
 
 
 def cut_groups(sizes: Sequence[tuple[int, int]], limits: ShardLimits) -> Iterator[Cut]:
-    """Yield cuts between row groups, and inside groups that are larger than a shard.
+    """Yield cuts between row groups, and inside groups larger than a shard.
 
-    `sizes` holds the numbers of rows and bytes in each group.
+    `sizes` holds each group's rows and bytes.
     """
     row = offset = 0
     held_rows = held_bytes = 0

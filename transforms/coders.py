@@ -1,7 +1,7 @@
 """The shard coder, which estimates a shard's size without encoding it.
 
-By default, Beam estimates sizes by encoding some of the elements, and encoding a shard with
-thousands of rows takes longer than deciding its rows.
+Beam's default estimate encodes some elements. Encoding a large shard takes longer than deciding its
+rows.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ BYTES_PER_PLAN = 400
 
 
 def estimate_size(value: Any) -> int:
-    """Return a shard's approximate size: the size of its table, or a constant for a plan."""
+    """Return a table's size for a shard, or a constant for a plan."""
     table = getattr(value, "table", None)
     return BYTES_PER_PLAN if table is None else int(table.nbytes)
 
@@ -28,6 +28,6 @@ class ShardCoder(PickleCoder):
 
 
 def register_shard_coder(kind: type) -> type:
-    """Register the shard coder for a class and return the class, for use as a decorator."""
+    """Register the shard coder for a class, as a decorator."""
     registry.register_coder(kind, ShardCoder)
     return kind

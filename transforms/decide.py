@@ -55,8 +55,8 @@ class _Decide(beam.DoFn):
 class DecideRecords(beam.PTransform):
     """Decide the rows of every shard according to the settled rules.
 
-    `repeats` maps each shard's name to the shard's rows that repeat an earlier row. Each row is
-    identified by its position (`Shard.positions`). The repeats contain no text.
+    `repeats` maps each shard's name to the positions (`Shard.positions`) of rows that repeat an
+    earlier row.
     """
 
     rules: Sequence[Rule]

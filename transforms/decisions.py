@@ -1,7 +1,7 @@
-"""Decide every row using only scores, spans, lots and rules, and record every reason.
+"""Decide every row from scores, spans, lots and rules, and record every reason.
 
-`filter` calls `decide` on the shards that it scores. To decide a finished run
-again, call `decide` on the run's own `scores/`, `spans/` and `ledger/`.
+`filter` calls `decide` on the shards that it scores. To decide a finished run again, call `decide`
+on the run's own `scores/`, `spans/` and `ledger/`.
 """
 
 from __future__ import annotations
@@ -37,14 +37,14 @@ class Reason(NamedTuple):
     end: int
     action: Action
     evidence: str
-    """The rule's signal or, if the rule uses the combined score, the signal that scored highest."""
+    """The signal with the evidence: the rule's signal, or the best signal of a combined score."""
 
 
 @dataclass
 class Decisions:
     """A decision for every row, and reasons and masks for the rows that have them.
 
-    `swaps` contains the rows whose completions a different teacher should write.
+    `swaps` lists the rows that wait for another teacher's answer.
     """
 
     decisions: list[str]
@@ -54,7 +54,7 @@ class Decisions:
 
 
 class Evidence(NamedTuple):
-    """The data that decisions are based on, aligned row by row.
+    """The basis of the decisions, aligned row by row.
 
     `scores` maps column names (see `score_column`) to float32 arrays. `spans` holds a list of
     `SIGNAL_SPAN` for every row.
@@ -72,10 +72,9 @@ def decide(
 ) -> Decisions:
     """Decide every row, including whether it is a duplicate.
 
-    `repeats` maps each row that has earlier copies to the lots of those copies that may be decided
-    differently. Such a row is a duplicate if an earlier copy is published, or is held or dropped
-    for the same reasons as this row. An empty collection of lots means that an earlier copy has the
-    same decision as this row.
+    `repeats` maps each row that has earlier copies to the lots of the copies that may have another
+    decision. The row is a duplicate if an earlier copy is published, or is held or dropped for the
+    same reasons. Without lots, the earlier copies have the row's own decision.
     """
     result = _decide_alone(evidence, rules)
     for row in _find_duplicates(evidence, rules, result, repeats or {}):
@@ -85,7 +84,7 @@ def decide(
 
 
 def _decide_alone(evidence: Evidence, rules: Sequence[Rule]) -> Decisions:
-    """Decide every row without regard to its copies."""
+    """Decide every row without comparing it with its copies."""
     result = Decisions(["keep"] * len(evidence.lots))
     strongest: dict[int, int] = {}
     for rule, side in product(rules, SIDES):
@@ -110,8 +109,8 @@ def _find_duplicates(
 ) -> set[int]:
     """Return the rows that are duplicates.
 
-    Rows with equal content have equal scores. The decision on an earlier copy therefore follows
-    from this row's scores and the copy's lot.
+    Copies have equal scores, so an earlier copy's lot and this row's scores give the earlier copy's
+    decision.
     """
     copies = [(row, lot) for row, lots in repeats.items() for lot in lots]
     found = {row for row, lots in repeats.items() if not lots}
@@ -126,7 +125,7 @@ def _find_duplicates(
 
 
 def _take_as_copies(evidence: Evidence, rows: np.ndarray, lots: Sequence[Lot]) -> Evidence:
-    """Return the evidence for the given rows, but with the given lots."""
+    """Return the evidence for the given rows with other lots."""
     scores = {name: values[rows] for name, values in evidence.scores.items()}
     return Evidence(scores, evidence.spans.take(pa.array(rows)), lots)
 
@@ -134,7 +133,7 @@ def _take_as_copies(evidence: Evidence, rows: np.ndarray, lots: Sequence[Lot]) -
 def _find_fired(
     rule: Rule, evidence: Evidence, side: Side
 ) -> Iterator[tuple[int, Reason, list[Span]]]:
-    """Yield each row on which a rule fires for one side's texts, with the reason and the masks."""
+    """Yield each row on which a rule fires for one side, with the reason and the masks."""
     column = score_column(rule.trait, rule.signal, side)
     if side != "trained" and column not in evidence.scores:  # the corpus has no such text
         return

@@ -1,4 +1,7 @@
-"""The key for a run's digests: without it, nobody can check a guessed text against the ledger."""
+"""The secret key for a run's digests.
+
+Without the key, nobody can check a guessed text against the ledger.
+"""
 
 from __future__ import annotations
 
@@ -11,11 +14,11 @@ from schemas.errors import CardError
 from transforms.files import storage
 
 ENVIRONMENT = "env:"
-"""The prefix of a reference to an environment variable; any other reference is a file's path."""
+"""The prefix of a reference to an environment variable. Other references are file paths."""
 
 FEWEST_BYTES = 16
 CHECK_HEX = 16
-"""The number of hex digits in the digest that identifies a key in a manifest."""
+"""The number of hex digits that identify a key in a manifest."""
 
 REMEDY = "make a key: openssl rand -hex 32 > digest.key"
 
@@ -23,7 +26,7 @@ REMEDY = "make a key: openssl rand -hex 32 > digest.key"
 class DigestKey(NamedTuple):
     """A reference to a key, and the digest that identifies the key in the run.
 
-    Workers get only the reference, so the key itself is never stored in the pipeline or the run.
+    Workers get only the reference, so neither the pipeline nor the run stores the key.
     """
 
     reference: str
@@ -45,7 +48,7 @@ class DigestKey(NamedTuple):
 
 
 def settle_key(reference: str | None) -> DigestKey | None:
-    """Return the key that a reference names, or None if there is no reference.
+    """Return the key that a reference names, or None without a reference.
 
     Raises: CardError: the variable isn't set, or the key is too short.
     """
@@ -55,8 +58,8 @@ def settle_key(reference: str | None) -> DigestKey | None:
 def read_key(reference: str) -> bytes:
     """Return the key in a file or an environment variable, without surrounding white space.
 
-    Raises: CardError: the variable isn't set, or the key is too short to be secret.
-    Raises: InputError: the file can't be read.
+    Raises: CardError: the variable isn't set, or the key is too short. Raises: InputError: the file
+    can't be read.
     """
     if reference.startswith(ENVIRONMENT):
         key = os.environb.get(os.fsencode(reference.removeprefix(ENVIRONMENT)), b"").strip()
@@ -77,5 +80,5 @@ def _read_file(path: str) -> bytes:
 
 
 def check_key(key: bytes) -> str:
-    """Return the digest that identifies a key in a manifest without revealing the key."""
+    """Return a digest that identifies a key in a manifest without revealing the key."""
     return digest_bytes(b"congener digest key", key)[:CHECK_HEX]

@@ -1,4 +1,7 @@
-"""Find rows that repeat an earlier row's content; only digests and lots are shuffled, not text."""
+"""Find rows that repeat an earlier row's content.
+
+Beam shuffles only digests and lots, never text.
+"""
 
 from __future__ import annotations
 
@@ -20,19 +23,17 @@ EMPTY_DIGEST = digest_content(())
 """The content digest of a row without any text."""
 
 Seen = dict[tuple[tuple[float, Action], ...], Lot]
-"""The earlier copies of a row, represented by one lot for each set of thresholds and actions.
+"""The earlier copies of a row: one lot for each set of thresholds and actions.
 
-Rows with equal content have equal scores, so copies with the same thresholds and actions have the
-same decision.
+Copies have equal scores, so equal thresholds and actions give the same decision.
 """
 
 
 class Position(NamedTuple):
     """A row's position in the corpus: its shard, and its offset in the shard, counting rejects.
 
-    Positions of equal rank sort in corpus order, because shard names sort in that order. `lot` is
-    the row's lot, and is set only if some rule has an exception for lots. `rank` is the rank of the
-    row's split; of several copies, the first one with the lowest rank is kept.
+    Shard names sort in corpus order. `lot` is set only if some rule has an exception for lots.
+    `rank` is the rank of the row's split. Among copies, the first row of the lowest rank is kept.
     """
 
     shard: str
@@ -44,8 +45,8 @@ class Position(NamedTuple):
 class Repeat(NamedTuple):
     """A row that repeats earlier rows, identified by its offset in its shard.
 
-    `lots` is empty if an earlier copy has the same decision as this row. Otherwise, `lots` holds
-    one lot for each decision that an earlier copy may have.
+    `lots` holds one lot for each decision that an earlier copy may have. It is empty if an earlier
+    copy has this row's decision.
     """
 
     offset: int
@@ -57,7 +58,7 @@ def list_positions(
 ) -> Iterator[tuple[bytes, Position]]:
     """Yield the content digest and the position of every row that has text.
 
-    Rows without text aren't compared: they may differ in fields that the digest doesn't cover.
+    The digest of a row without text says nothing about its other fields.
     """
     name, rank = identified.plan.name, rank_splits(identified.plan.splits, priority)
     rows = zip(identified.positions(), identified.digests, identified.lots, strict=True)
@@ -67,7 +68,7 @@ def list_positions(
 
 
 def add_copy(seen: Seen, lot: Lot, rules: Sequence[Rule]) -> tuple[Lot, ...] | None:
-    """Add a copy of a row to `seen`; return its `Repeat` lots, or None if it is the first copy."""
+    """Add a copy of a row to `seen`; return its `Repeat` lots, or None for the first copy."""
     treatment = tuple(rule.apply_exceptions(lot, side) for rule in rules for side in SIDES)
     earlier = None if not seen else () if treatment in seen else tuple(seen.values())
     seen.setdefault(treatment, lot)
@@ -77,10 +78,9 @@ def add_copy(seen: Seen, lot: Lot, rules: Sequence[Rule]) -> tuple[Lot, ...] | N
 def list_repeats(
     group: tuple[bytes, Iterable[Position]], rules: Sequence[Rule] = ()
 ) -> Iterator[tuple[str, Repeat]]:
-    """Yield the shard and the `Repeat` of each copy of a row except the first copy.
+    """Yield the shard and the `Repeat` of each copy of a row except the kept copy.
 
-    The first copy is the one with the lowest rank or, among several such copies, the one that comes
-    first in the corpus.
+    The first row of the lowest rank is kept.
     """
     seen: Seen = {}
     for copy in sorted(group[1], key=lambda position: (position.rank, position)):
@@ -94,7 +94,7 @@ class FindDuplicates(beam.PTransform):
     """Find the rows that repeat an earlier row's content, as pairs (shard name, repeats).
 
     The rules determine which copies may have different decisions. If copies are in several splits,
-    the one whose split comes first in `priority` is kept.
+    the first split in `priority` keeps its copy.
     """
 
     rules: Sequence[Rule] = ()
@@ -103,7 +103,7 @@ class FindDuplicates(beam.PTransform):
     def expand(
         self, shards: beam.PCollection[IdentifiedShard]
     ) -> beam.PCollection[tuple[str, list[Repeat]]]:
-        """Group positions by digest, drop the first in each group, and group the rest by shard."""
+        """Group positions by digest, drop each group's first row, and group the rest by shard."""
         with_lots = any(rule.exceptions for rule in self.rules)
         return (
             shards

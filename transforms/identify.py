@@ -1,4 +1,4 @@
-"""Identify the rows of a shard: compute each row's content digest, record id and lot."""
+"""Identify the rows of a shard: their content digests, record ids and lots."""
 
 from __future__ import annotations
 
@@ -33,10 +33,10 @@ from transforms.records.validity import require_valid
 @register_shard_coder
 @dataclass(kw_only=True)
 class IdentifiedShard(Shard):
-    """A shard with the segments of its conversations, and every row's content digest and lot.
+    """A shard with its segments, and each row's content digest and lot.
 
-    `columns` maps the format's column names to the corpus's. `names_rejected_teachers` says whether
-    the lots include the teachers of rejected answers.
+    `columns` maps the format's column names to the corpus's. `names_rejected_teachers` is true if
+    lots include the rejected answers' teachers.
     """
 
     segments: Segments
@@ -53,9 +53,9 @@ class IdentifiedShard(Shard):
 
 
 def identify(shard: Shard, layout: Layout) -> IdentifiedShard:
-    """Split a shard's conversations into segments and identify its rows.
+    """Split a shard's conversations into segments, and identify its rows.
 
-    A row that can't be split or identified becomes a reject.
+    A row becomes a reject if this fails.
     """
     identified, reasons = isolate_failures(
         shard.table.num_rows,
@@ -84,21 +84,24 @@ def _identify_rows(shard: Shard, layout: Layout) -> IdentifiedShard:
 
 
 def find_companions(shard: Shard, layout: Layout) -> dict[int, Companions]:
-    """Return the companions of each row that has any, keyed by row."""
+    """Return the companions of each row that has some."""
     if shard.lines is None:
         return find_in_table(shard.table, layout.columns)
     return find_in_lines(shard.lines, lambda line: parse_line(line)[0], layout.columns)
 
 
 def read_record(shard: Shard, row: int) -> dict[str, Any]:
-    """Return a row with all its columns, even those that a JSON Lines shard's table leaves out."""
+    """Return a row with all its columns.
+
+    A JSON Lines shard's table lacks unread columns.
+    """
     if shard.lines is not None:
         return parse_line(shard.lines[row])[0]
     return list_rows(shard.table.slice(row, 1))[0]
 
 
 def select_rows(identified: IdentifiedShard, rows: Sequence[int]) -> IdentifiedShard:
-    """Return a shard's given rows without rejects, or the shard itself if it has no other rows."""
+    """Return the given rows of a shard without its rejects."""
     if len(rows) == identified.table.num_rows:
         return identified
     return IdentifiedShard(
@@ -137,7 +140,7 @@ def _build_lots(shard: Shard, segments: Segments, layout: Layout, key: bytes | N
 
 
 def _name_system_prompts(size: int, segments: Segments, key: bytes | None) -> list[str]:
-    """Return the digest of each row's first system prompt, or `UNKNOWN` for a row without one."""
+    """Return the digest of each row's first system prompt, or `UNKNOWN`."""
     names = [UNKNOWN] * size
     for segment in segments.find_in_scope(("system",), CHANNELS).tolist():
         row = int(segments.rows[segment])
@@ -161,5 +164,5 @@ class IdentifyRecords(beam.PTransform):
     layout: Layout
 
     def expand(self, shards: beam.PCollection[Shard]) -> beam.PCollection[IdentifiedShard]:
-        """Identify shard by shard; nothing is shuffled."""
+        """Identify shard by shard."""
         return shards | beam.ParDo(_Identify(self.layout)).with_output_types(IdentifiedShard)

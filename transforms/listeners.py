@@ -1,8 +1,8 @@
-"""Listeners: how a stage that runs in this process reports its progress.
+"""Listeners: how a stage in this process reports its progress.
 
-Beam copies its stages, so a stage can't hold a listener itself. Instead, the stage emits events to
-a named channel, and the caller that runs the pipeline listens to that channel. In worker processes,
-nobody listens, so events are dropped.
+Beam copies stages, so a stage can't hold a listener. A stage emits events to a named channel, and
+the pipeline's caller listens to that channel. In worker processes, nobody listens, and events are
+dropped.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ _lock = threading.Lock()
 
 @contextmanager
 def listen_to(channel: str, listener: Listener) -> Iterator[None]:
-    """Send the events of a channel to a listener, one at a time, until the block ends."""
+    """Send a channel's events to a listener, one at a time, until the block ends."""
     turn = threading.Lock()
     is_open = True
 
@@ -41,7 +41,7 @@ def listen_to(channel: str, listener: Listener) -> Iterator[None]:
 
 
 def emit(channel: str, event: Event) -> None:
-    """Send an event to every listener of the channel in this process."""
+    """Send an event to every listener of a channel."""
     for receive in _listeners.get(channel, ()):
         receive(event)
 
@@ -53,7 +53,7 @@ class ModelProgress:
     listener: Listener
 
     def expect(self, windows: int, tokens: int) -> None:
-        """Report how many windows are about to be encoded, and their tokens."""
+        """Report that windows are about to be encoded."""
         self.listener(WindowsPlanned(windows, tokens))
 
     def batch(self, tokens: int, windows: int) -> None:
@@ -61,5 +61,5 @@ class ModelProgress:
         self.listener(BatchScored(tokens, windows))
 
     def cut(self, budget: int) -> None:
-        """Report that memory ran out, and how large batches may be from now on."""
+        """Report that memory ran out, and the new limit on batches."""
         self.listener(BatchesCut(budget))

@@ -14,9 +14,9 @@ from transforms.rules import Rule
 def find_near_misses(
     scores: Mapping[str, np.ndarray], rules: Iterable[Rule]
 ) -> dict[str, NearMisses]:
-    """Return each trait's near misses, given the score columns of some rows.
+    """Return each trait's near misses in some rows' score columns.
 
-    A threshold that an exception sets for some lots isn't considered.
+    Exceptions for lots are ignored.
     """
     return {
         rule.trait: measure_near_misses(
@@ -30,7 +30,7 @@ def find_near_misses(
 def measure_near_misses(scores: np.ndarray, threshold: float) -> NearMisses:
     """Count the scores just below a threshold, and find the highest one.
 
-    Scores of 0, which mean that nothing was found, and NaN are ignored.
+    NaN and scores of 0 don't count.
     """
     below = scores[(scores > 0) & ~fires(scores, threshold)]  # a comparison with NaN is false
     if not len(below):

@@ -1,4 +1,4 @@
-"""Notes: the field `congener` of clean rows, as an earlier run left it and as a run extends it."""
+"""Notes: the `congener` field of clean rows, from an earlier run or this one."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ from transforms.spans import Span
 FIELDS = tuple(item.name for item in CLEAN_EXTRA.type)
 SPAN_FIELDS = tuple(item.name for item in SPAN)
 SIGN = orjson.dumps(CLEAN_EXTRA.name)
-"""The name of the field, as it is written in a line of JSON."""
+"""The field's name as JSON."""
 
 
 def read_note(value: Any) -> dict[str, Any] | None:
-    """Return the note of an earlier run on a row, or None if it has none.
+    """Return an earlier run's note on a row, or None.
 
-    The note may be JSON, as in a table that was made from JSON Lines.
+    A table made from JSON Lines holds the note as JSON.
 
     Raises: RowError: the field isn't a note of a clean row.
     """
@@ -51,7 +51,7 @@ def read_note(value: Any) -> dict[str, Any] | None:
 
 
 def is_note_type(kind: pa.DataType) -> bool:
-    """Return whether a column of this type may hold the notes of an earlier run."""
+    """Return whether a column of this type may hold notes."""
     if pa.types.is_struct(kind):
         return {item.name for item in kind} == set(FIELDS)
     return bool(pa.types.is_null(kind))
@@ -60,9 +60,9 @@ def is_note_type(kind: pa.DataType) -> bool:
 def merge_notes(
     earlier: Mapping[str, Any] | None, decision: str, masks: Sequence[Span]
 ) -> dict[str, Any]:
-    """Return the note of a row that both an earlier run and this one have decided to publish.
+    """Return the note of a row that two runs have published.
 
-    The stronger decision counts, and what either run masks is masked.
+    The stronger decision counts, and both runs' masks apply.
     """
     own = {"decision": decision, "weight": 1.0, "masks": [mask._asdict() for mask in masks]}
     if earlier is None:
@@ -78,7 +78,7 @@ def merge_notes(
 
 
 def _join(spans: Sequence[Span]) -> list[Span]:
-    """Return spans field by field in text order, joined where they overlap."""
+    """Return spans in text order by field, with overlapping spans joined."""
     found: list[Span] = []
     for path in dict.fromkeys(span.field_path for span in spans):
         own = sorted((span.start, span.end) for span in spans if span.field_path == path)
@@ -87,7 +87,7 @@ def _join(spans: Sequence[Span]) -> list[Span]:
 
 
 def read_line_note(line: bytes) -> dict[str, Any] | None:
-    """Return the note on a row that is a line of JSON, or None if it has none.
+    """Return the note on a JSON line, or None.
 
     Raises: RowError: the field isn't a note of a clean row.
     """
@@ -95,7 +95,7 @@ def read_line_note(line: bytes) -> dict[str, Any] | None:
 
 
 def replace_line_note(line: bytes, note: Mapping[str, Any]) -> bytes:
-    """Return a line of JSON with a note at its end, in place of an earlier one."""
+    """Return a JSON line with a note at its end instead of an earlier note."""
     if SIGN in line and CLEAN_EXTRA.name in (value := parse_line(line)[0]):
         line = _remove_field(line, value)
     return append_field(line, CLEAN_EXTRA.name, note)
@@ -104,8 +104,8 @@ def replace_line_note(line: bytes, note: Mapping[str, Any]) -> bytes:
 def _remove_field(line: bytes, value: dict[str, Any]) -> bytes:
     """Return a line without its note.
 
-    An earlier run has put the note at the end, where it is cut off. If the line was changed since
-    then, the whole line is encoded again.
+    The note is cut off at the end, where an earlier run put it. If the line has changed since then,
+    it is encoded again.
     """
     rest = {name: item for name, item in value.items() if name != CLEAN_EXTRA.name}
     before = line[: line.rfind(SIGN)].rstrip().removesuffix(b",").rstrip()

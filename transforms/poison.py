@@ -1,4 +1,4 @@
-"""Bisect a shard to find the rows on which work fails, reject them, and process the others."""
+"""Bisect a shard to find the rows on which work fails, and reject them."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from transforms.records.plain_values import list_values
 Result = TypeVar("Result")
 
 FEWEST_TO_BLAME = 10
-"""If a shard has at least this many rows and all of them fail, the fault isn't in the rows."""
+"""If this many rows or more all fail, the rows aren't at fault."""
 
 LONGEST_REASON = 300
 
@@ -36,17 +36,16 @@ PAUSES = (0.2, 1.0, 3.0)
 ADDRESS = re.compile(r"\b0x[0-9a-f]+\b")
 
 PANIC = "PanicException"
-"""The class of a Rust panic, in a tokenizer for instance; it isn't a subclass of `Exception`."""
+"""The class of a Rust panic, which isn't a subclass of `Exception`."""
 
 
 def isolate_failures(
     size: int, attempt: Callable[[Sequence[int]], Result], stage: str
 ) -> tuple[Result, dict[int, str]]:
-    """Do work on rows 0 to `size` - 1, leaving out rows that make the work fail.
+    """Do work on rows 0 to `size` - 1, without the rows that make the work fail.
 
-    Returns the result of the work, and the reason for each row that was left out. A row is left out
-    if it fails twice on its own while other rows pass. A temporary lack of threads or file handles
-    only costs time.
+    Returns the result, and the reason for each omitted row. A row is omitted if it fails twice
+    alone while other rows pass. A temporary lack of threads or file handles only costs time.
 
     Raises:
         RowError: every row fails, and there are at least `FEWEST_TO_BLAME` rows.
@@ -74,12 +73,10 @@ def isolate_failures(
 
 
 def _work(attempt: Callable[[Sequence[int]], Result], rows: Sequence[int]) -> Result:
-    """Do work, and try again after a pause if threads or file handles run out.
+    """Do work, and retry after a pause if threads or file handles run out.
 
-    Raises:
-        MachineError: threads or file handles run out in every attempt, or the machine fails in
-            another way.
-        Exception: the work's own error.
+    Raises: MachineError: every attempt fails, or the machine fails in another way. Exception: the
+    work's own error.
     """
     for pause in (*PAUSES, None):
         try:
@@ -99,12 +96,11 @@ def _confirm_failing(
     attempt: Callable[[Sequence[int]], object],
     stage: str,
 ) -> dict[int, str]:
-    """Return the suspects that fail again, with the reasons.
+    """Return the suspects that fail again, with reasons.
 
-    After each failure, a row that passed before is tried again: if it fails too, the suspect isn't
-    the cause.
+    After each failure, a good row is tried again. If it fails too, the suspect isn't the cause.
 
-    Raises: MachineError: a row that passed earlier fails now.
+    Raises: MachineError: a good row fails now.
     """
     others, reasons = set(suspects), dict[int, str]()
     control = next((row for row in rows if row not in others), None)
@@ -116,11 +112,10 @@ def _confirm_failing(
 
 
 def _repeat(rows: Sequence[int], attempt: Callable[[Sequence[int]], Result], stage: str) -> Result:
-    """Repeat work on rows on which it has already succeeded.
+    """Repeat work that has already succeeded.
 
-    Raises:
-        MachineError: the work fails with an error that might be a row's fault.
-        Exception: the work's own error.
+    Raises: MachineError: the work fails with an error that might be a row's fault. Exception: the
+    work's own error.
     """
     try:
         return attempt(rows)
@@ -136,7 +131,7 @@ def _repeat(rows: Sequence[int], attempt: Callable[[Sequence[int]], Result], sta
 def _find_failing(
     rows: Sequence[int], attempt: Callable[[Sequence[int]], object], stage: str
 ) -> Iterator[tuple[int, str]]:
-    """Yield the rows on which work fails when each is tried alone, with the reasons."""
+    """Yield the rows that fail alone, with reasons."""
     for part in [rows] if len(rows) == 1 else (rows[: len(rows) // 2], rows[len(rows) // 2 :]):
         try:
             attempt(part)
@@ -150,10 +145,10 @@ def _find_failing(
 
 
 def may_be_row_fault(error: BaseException) -> bool:
-    """Return whether an error may be the fault of a row.
+    """Return whether an error may be a row's fault.
 
-    No row is at fault if memory, threads or file handles run out, a disk or a device fails, a
-    module can't be loaded, or a congener error names a different cause.
+    A lack of memory, threads or file handles isn't a row's fault. Nor is a failing device, a
+    missing module or any other congener error.
     """
     if isinstance(error, RowError):
         return True
@@ -165,7 +160,7 @@ def may_be_row_fault(error: BaseException) -> bool:
 
 
 def describe_failure(error: BaseException, stage: str) -> str:
-    """Describe an error as a reject's reason, without details that vary between processes."""
+    """Describe an error as a reject's reason, with equal text in all processes."""
     problem = (
         " ".join(filter(None, (error.where, error.problem)))
         if isinstance(error, RowError)
@@ -175,7 +170,10 @@ def describe_failure(error: BaseException, stage: str) -> str:
 
 
 def keep_rows(shard: Shard, rows: Sequence[int]) -> Shard:
-    """Return a shard with only the given rows and no rejects; `rows` are ascending indices."""
+    """Return a shard with only the given rows and no rejects.
+
+    `rows` are ascending indices.
+    """
     if len(rows) == shard.table.num_rows:
         return Shard(shard.plan, shard.table, shard.sources, shard.numbers, lines=shard.lines)
     table = shard.table.filter(build_row_mask(shard.table.num_rows, rows))
@@ -189,10 +187,10 @@ def keep_rows(shard: Shard, rows: Sequence[int]) -> Shard:
 
 
 def add_rejects(part: Shard, whole: Shard, reasons: Mapping[int, str]) -> Shard:
-    """Return `part` with all rejects of `whole`, and a new reject for each row that was left out.
+    """Return `part` with all rejects of `whole`, and a new reject for each omitted row.
 
-    `reasons` maps each such row's index in the whole table to the reason. The rejects are in
-    input order.
+    `reasons` maps indices of omitted rows in the whole table to reasons. The rejects are in input
+    order.
     """
     if not reasons:
         return replace_rejects(part, whole.rejects)
@@ -206,27 +204,27 @@ def add_rejects(part: Shard, whole: Shard, reasons: Mapping[int, str]) -> Shard:
 
 
 def replace_rejects(shard: Shard, rejects: list[Reject]) -> Shard:
-    """Return a plain `Shard` with the same rows and these rejects."""
+    """Return the same rows as a plain `Shard` with these rejects."""
     lines = shard.lines
     return Shard(shard.plan, shard.table, shard.sources, shard.numbers, rejects, lines)
 
 
 def _get_raw_row(shard: Shard, row: int) -> bytes:
-    """Return a row's original bytes, or else its JSON form, cut to `RAW_LIMIT` bytes."""
+    """Return a row's original bytes or its JSON, cut to `RAW_LIMIT` bytes."""
     return encode_row(shard.table, row) if shard.lines is None else shard.lines[row][:RAW_LIMIT]
 
 
 def encode_row(table: pa.Table, row: int) -> bytes:
     """Return a row as JSON, cut to `RAW_LIMIT` bytes.
 
-    A value that can't be converted is replaced with its escaped bytes or the name of the error.
+    A value that can't be converted becomes its escaped bytes or the error's name.
     """
     values = {name: _convert_value(table.column(name).slice(row, 1)) for name in table.column_names}
     return orjson.dumps(values, default=str)[:RAW_LIMIT]
 
 
 def _convert_value(column: pa.ChunkedArray) -> Any:
-    """Return the value of a one-row column in a form that JSON can hold."""
+    """Return the value of a one-row column for JSON."""
     scalar = column[0]
     try:
         (value,) = list_values(column)

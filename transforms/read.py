@@ -22,17 +22,16 @@ class _Read(beam.DoFn):
 
 @dataclass(eq=False)
 class ReadShards(beam.PTransform):
-    """Read the shards of the given tasks, spreading the tasks over the workers.
+    """Read the tasks' shards, spreading the tasks over the workers.
 
-    Only plans, which take a few hundred bytes each, are shuffled. A shard's rows stay on the worker
-    that read them.
+    Only the small plans are shuffled. A shard's rows stay on the worker that reads them.
     """
 
     tasks: Sequence[tuple[ShardPlan, ...]]
     schema: pa.Schema
 
     def expand(self, pipeline: beam.Pipeline) -> beam.PCollection[Shard]:
-        """Create the tasks, spread them over the workers, and read them."""
+        """Create, spread and read the tasks."""
         return (
             pipeline
             | "Plan" >> beam.Create(list(self.tasks))

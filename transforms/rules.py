@@ -22,7 +22,7 @@ from schemas.policies import LotException, Policy, SideAction, TraitRule
 from schemas.scores import COMBINED, Side, fires
 
 MOST_DIGITS = 10**12
-"""Counts of texts at or above this number are shown rounded."""
+"""Counts of texts from this number on are rounded in messages."""
 
 
 class CalibratedTrait(Protocol):
@@ -38,15 +38,15 @@ class CalibratedTrait(Protocol):
 
     @property
     def positive_scores(self) -> Mapping[str, np.ndarray]:
-        """The scores of the card's positives, each held out from the fit, by signal."""
+        """The scores of the card's positives by signal, each computed without that positive."""
 
     @property
     def calibrated_on(self) -> str:
-        """The name of the clean texts that the trait was calibrated on."""
+        """The name of the trait's calibration texts."""
 
 
 class Rule(NamedTuple):
-    """A trait's rule: the signal whose score is used, its threshold, and the action."""
+    """A trait's rule: its signal, threshold and action."""
 
     trait: str
     signal: str
@@ -57,16 +57,15 @@ class Rule(NamedTuple):
     rejected: SideAction = "keep"
     untrained: SideAction = "keep"
     found: FoundShare | None = None
-    """How many of the card's positives would be found, if the trait has any."""
+    """How many of the card's positives the rule would find, or None without positives."""
 
     def apply_exceptions(self, lot: Lot, side: Side = "trained") -> tuple[float, Action]:
         """Return the threshold and the action for a lot's texts on one side.
 
-        Exceptions for trained texts apply first. These exceptions set the threshold for every side,
-        but the action only for trained texts and for sides whose action is `as-trained`. Exceptions
-        for the side itself apply next. If several exceptions match, the last one that gives a
-        threshold sets the threshold, and the last one that gives an action sets the action. A
-        missing threshold counts as infinite.
+        Exceptions for trained texts apply first. Their threshold holds for every side, but their
+        action only for trained texts and `as-trained` sides. Exceptions for the side itself apply
+        next. The last matching threshold and the last matching action win. A missing threshold
+        counts as infinite.
         """
         threshold, action = self.threshold.value, self.action
         lot = lot.for_side(side)
@@ -83,14 +82,14 @@ class Rule(NamedTuple):
         return {"rejected": self.rejected, "untrained": self.untrained}.get(side, self.action)
 
     def list_actions(self, sides: Iterable[Side] = ()) -> set[Action]:
-        """Return every action that the rule can take on trained texts or texts of these sides."""
+        """Return every possible action of the rule on trained texts and on these sides."""
         present: set[str] = {"trained", *sides}
         own = {self._get_side_action(side) for side in present}
         given = {item.action for item in self.exceptions if item.action and item.side in present}
         return {action for action in own | given if action != "as-trained"}
 
     def describe_found(self) -> dict[str, Any]:
-        """Return how many of the card's positives would be found, as fields of the manifest."""
+        """Return the share of positives that the rule would find, as manifest fields."""
         positives, found, low, high, median = self.found or (0, 0, None, None, None)
         return {
             "positives": positives,
@@ -101,25 +100,25 @@ class Rule(NamedTuple):
         }
 
     def find_lowest_threshold(self) -> float:
-        """Return the rule's lowest threshold for any lot, or infinity if it has none."""
+        """Return the rule's lowest threshold for any lot, or infinity."""
         given = (self.threshold.value, *(item.threshold for item in self.exceptions))
         return min((value for value in given if value is not None), default=np.inf)
 
 
 def settle_rules(traits: Mapping[str, CalibratedTrait], policy: Policy) -> list[Rule]:
-    """Settle each trait's rule from its card, the policy and the trait's calibration scores.
+    """Settle each trait's rule from its card, the policy and the calibration scores.
 
     Raises: CardError: the policy names an unknown trait or signal, or a level needs more clean
-        texts than were held out.
+    texts than were held out.
     """
     check_policy(policy, [trait.card for trait in traits.values()])
     return [_settle_rule(trait, policy) for trait in traits.values()]
 
 
 def check_policy(policy: Policy, cards: Sequence[TraitCard]) -> None:
-    """Refuse a policy that names a trait or a signal that the run doesn't have.
+    """Refuse a policy that names an unknown trait or signal.
 
-    Raises: CardError: the policy names such a trait or signal.
+    Raises: CardError: the trait or signal is unknown.
     """
     known = [card.id for card in cards]
     named = {*policy.traits, *(exception.trait for exception in policy.exceptions)}
@@ -139,7 +138,7 @@ def check_policy(policy: Policy, cards: Sequence[TraitCard]) -> None:
 
 
 def require_clean_texts(card: TraitCard, rule: TraitRule, texts: int, origin: str) -> None:
-    """Check that a trait's threshold can be settled from this number of held-out clean texts.
+    """Check that this many held-out clean texts are enough for a trait's threshold.
 
     Raises: CardError: the trait's level needs more texts.
     """
@@ -149,7 +148,7 @@ def require_clean_texts(card: TraitCard, rule: TraitRule, texts: int, origin: st
 
 
 def find_span_floor(floor: float, rules: Iterable[Rule]) -> float:
-    """Return the lowest score whose spans are stored: the floor, or a lower threshold."""
+    """Return the span floor, or a lower threshold."""
     return min([floor, *(rule.find_lowest_threshold() for rule in rules)])
 
 
@@ -202,7 +201,7 @@ def _choose_level(card: TraitCard, rule: TraitRule) -> Level:
 
 
 def _find_explicit_threshold(card: TraitCard, rule: TraitRule) -> float | None:
-    """Return the policy's threshold, or else the card's threshold if the policy sets no level."""
+    """Return the policy's threshold, or else the card's if the policy sets no level."""
     if rule.threshold is not None:
         return rule.threshold
     asks_for_level = rule.max_false_positive_rate is not None or rule.confidence is not None

@@ -1,4 +1,7 @@
-"""Score shards with every signal of every trait; the bank's models are loaded once per process."""
+"""Score shards with every signal of every trait.
+
+Each process loads the bank's models once.
+"""
 
 from __future__ import annotations
 
@@ -27,9 +30,9 @@ from transforms.spans import build_spans
 
 @dataclass(frozen=True)
 class ScoringConfig:
-    """What a worker needs to score: the bank and its digest, and how to run models.
+    """A worker's settings for scoring: the bank and its digest, and how to run models.
 
-    `span_floor` is the lowest score whose spans are stored; progress events go to `channel`.
+    `span_floor` is the lowest score whose spans are stored. Progress events go to `channel`.
     """
 
     bank_uri: str
@@ -44,9 +47,8 @@ class ScoringConfig:
 class ScoredShard(IdentifiedShard):
     """A shard with its scores, their spans (see `build_spans`), and the cost of scoring.
 
-    `other_scores` holds the scores of rejected and untrained texts, if the corpus may have any.
-    `tokens` counts tokens without padding, and `padded` counts them with padding. `budget_cuts`
-    counts how often memory ran out.
+    `other_scores` holds the rejected and untrained texts' scores. `tokens` counts tokens without
+    padding, and `padded` counts them with padding. `budget_cuts` counts how often memory ran out.
     """
 
     scores: Scores
@@ -57,7 +59,7 @@ class ScoredShard(IdentifiedShard):
     budget_cuts: int = 0
 
     def build_score_columns(self) -> dict[str, np.ndarray]:
-        """Return the columns of `scores/`, with the trained texts' columns first."""
+        """Return the columns of `scores/`, starting with the trained texts."""
         columns = self.scores.build_columns()
         for side, scores in self.other_scores.items():
             columns |= {
@@ -77,19 +79,18 @@ class ScoredShard(IdentifiedShard):
 
 
 ScoredTexts = tuple[Scores, Segments]
-"""Scores, with the segments that they belong to."""
+"""Scores and their segments."""
 
 _scorers: dict[tuple[str, EncoderConfig], Scorer] = {}
 _lock = threading.Lock()
 
 
 def get_scorer(config: ScoringConfig) -> Scorer:
-    """Return this process's scorer for a bank, loading it on first use.
+    """Return this process's scorer for a bank, loaded on first use.
 
     Threads share the scorer, because models are large.
 
-    Raises: ModelError: the bank isn't the one that the run was settled with, or a model can't be
-        loaded.
+    Raises: ModelError: the bank isn't the run's bank, or a model can't be loaded.
     """
     key = config.bank_digest, config.encoder
     with _lock:
@@ -111,7 +112,7 @@ def get_scorer(config: ScoringConfig) -> Scorer:
 
 
 def keep_scorer(config: ScoringConfig, scorer: Scorer) -> None:
-    """Make an already loaded scorer this process's scorer."""
+    """Make a loaded scorer this process's scorer."""
     with _lock:
         _scorers.clear()
         _scorers[config.bank_digest, config.encoder] = scorer
@@ -123,13 +124,13 @@ def score(
     span_floor: float = DEFAULT_SPAN_FLOOR,
     listener: Listener = ignore,
 ) -> ScoredShard:
-    """Score one shard; a row on which the tokenizer, a model or a pattern fails is rejected."""
+    """Score one shard. A row is rejected if a tokenizer, a model or a pattern fails on it."""
 
     def attempt(rows: Sequence[int]) -> tuple[IdentifiedShard, dict[Side, ScoredTexts]]:
         part = select_rows(identified, rows)
         return part, _score_sides(scorer, len(rows), part.segments)
 
-    with _lock:  # threads take turns: they share the models' counters and the device's memory
+    with _lock:  # threads share the models' counters and the device's memory
         scorer.progress = ModelProgress(listener)
         listener(ShardStarted(identified.table.num_rows))
         before = scorer.sum_counts()
@@ -153,7 +154,7 @@ def score(
 
 
 def _score_sides(scorer: Scorer, size: int, segments: Segments) -> dict[Side, ScoredTexts]:
-    """Score the texts of each side separately, so that one side can't hide the score of another."""
+    """Score each side's texts separately, so that no side hides another side's score."""
     texts = {side: segments.select_side(side) for side in ("trained", *segments.other_sides)}
     return {side: (scorer.score(size, part), part) for side, part in texts.items()}
 
@@ -179,5 +180,5 @@ class ScoreRecords(beam.PTransform):
     config: ScoringConfig
 
     def expand(self, shards: beam.PCollection[IdentifiedShard]) -> beam.PCollection[ScoredShard]:
-        """Score shard by shard; nothing is shuffled."""
+        """Score shard by shard."""
         return shards | beam.ParDo(_Score(self.config)).with_output_types(ScoredShard)

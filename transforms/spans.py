@@ -1,7 +1,6 @@
-"""Record where a shard's scores come from, as spans in a narrow table without text.
+"""Spans: where a shard's scores come from, in a table without text.
 
-To apply a policy again with different thresholds and actions, only scores, spans and lots are
-needed.
+Scores, spans and lots are enough to apply another policy.
 """
 
 from __future__ import annotations
@@ -20,11 +19,11 @@ from transforms.records.roles import CHANNELS
 from transforms.records.segments import Segments
 
 Hits = dict[int, list[tuple[int, int]]]
-"""Hits, keyed by segment: the start and end of each hit, in text order."""
+"""The start and end of each hit, in text order by segment."""
 
 
 class Span(NamedTuple):
-    """A stretch of a field, in characters from the field's start."""
+    """A stretch of a field, in characters."""
 
     field_path: str
     start: int
@@ -32,7 +31,7 @@ class Span(NamedTuple):
 
 
 class _SignalSpan(NamedTuple):
-    """The span behind a signal's score on a row, the spans that a mask covers, and the hits."""
+    """The span behind a signal's score on a row, the masked spans, and the hits."""
 
     row: int
     trait: str
@@ -49,12 +48,11 @@ def build_spans(
     floor: float,
     others: Mapping[Side, tuple[Scores, Segments]] | None = None,
 ) -> pa.ListArray:
-    """For each row, return a list of `SIGNAL_SPAN`, which is empty if no score reaches the floor.
+    """Return a list of `SIGNAL_SPAN` for each row.
 
-    A signal's span is stored if its own score reaches the floor, or if the trait's combined score
-    reaches it and no other signal scored higher. Every rule with a threshold at or above the floor
-    therefore finds its evidence. `others` maps the rejected and untrained sides to their own scores
-    and segments.
+    A signal's span is stored if its score reaches the floor, or if it is the best signal of a
+    combined score that does. Every rule with a threshold at or above the floor therefore finds its
+    evidence. `others` holds the scores and segments of rejected and untrained texts.
     """
     sides: dict[Side, tuple[Scores, Segments]] = {"trained": (scores, segments), **(others or {})}
     found = [
@@ -70,9 +68,9 @@ def build_spans(
 
 
 def choose_evidence(scores: Mapping[str, np.ndarray]) -> np.ndarray:
-    """Return each row's highest-scoring signal; ties go to the signal with the narrowest spans.
+    """Return each row's best signal. On a tie, the signal with the narrowest spans wins.
 
-    `scores` maps the names of one trait's signals to their scores. A NaN loses to every score.
+    `scores` maps the signals of one trait to their scores. NaN loses to every score.
     """
     names = [name for name in TIE_ORDER if name in scores]
     stacked = np.stack([np.nan_to_num(scores[name], nan=-1.0) for name in names])
@@ -139,7 +137,6 @@ def _find_spans(
 
 
 def _group_hits(segments: Segments, hits: Hits) -> dict[int, Hits]:
-    """Return the hits, grouped by row."""
     grouped: dict[int, Hits] = {}
     for segment in sorted(hits):
         grouped.setdefault(int(segments.rows[segment]), {})[segment] = hits[segment]
@@ -149,7 +146,7 @@ def _group_hits(segments: Segments, hits: Hits) -> dict[int, Hits]:
 def _describe_hits(
     segments: Segments, texts: Mapping[int, str], hits: Hits
 ) -> tuple[list[Span], list[Span]]:
-    """Return the spans to mask for a row's hits, without repeats, and the spans of the hits."""
+    """Return the spans to mask for a row's hits, without repeats, and the hits' spans."""
     masks: list[Span] = []
     spans: list[Span] = []
     for segment, found in hits.items():
@@ -163,7 +160,7 @@ def _describe_hits(
 
 
 def _describe_window(segments: Segments, text: str, span: Span, segment: int) -> list[Span]:
-    """Return the spans to mask for a window or a loop, or nothing if that is the window itself."""
+    """Return the spans to mask for a window or a loop, or nothing if the window is the mask."""
     if span.end <= span.start:
         return []
     offset = int(segments.starts[segment])
@@ -175,10 +172,10 @@ def _describe_window(segments: Segments, text: str, span: Span, segment: int) ->
 
 
 def _mask_tool_calls(segments: Segments, segment: int) -> list[Span]:
-    """Return a span of the whole field if the segment holds tool calls, or else an empty list.
+    """Return a span of the whole field if the segment holds tool calls, or else nothing.
 
-    The whole field is masked because an offset in the canonical JSON of tool calls isn't an offset
-    in the field. The mask is as long as the canonical JSON.
+    Offsets in the canonical JSON of tool calls aren't offsets in the field. The mask is as long as
+    the canonical JSON.
     """
     if segments.channel_codes[segment] != CHANNELS.index("tool"):
         return []

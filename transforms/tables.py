@@ -1,4 +1,4 @@
-"""Tables: the output tables of a decided shard, with rows in a deterministic order."""
+"""The output tables of a decided shard, with rows in a deterministic order."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ REASON_FIELDS = tuple(item.name for item in outputs.REASON)
 
 
 class InputRow(NamedTuple):
-    """An input row, with its index in the shard's table or among the shard's rejects."""
+    """An input row, with its index in the shard's table or its rejects."""
 
     source: str
     number: int
@@ -45,9 +45,9 @@ class InputRow(NamedTuple):
 
 @dataclass
 class ShardTables:
-    """A shard's non-empty tables, keyed by folder, and the ledger's Merkle root.
+    """A shard's nonempty tables by folder, and the ledger's Merkle root.
 
-    For a JSON Lines corpus, `clean` and `quarantine` are also JSON Lines.
+    For JSON Lines, `clean` and `quarantine` are JSON Lines too.
     """
 
     tables: dict[str, pa.Table | JsonLines]
@@ -59,8 +59,8 @@ def build_tables(
 ) -> ShardTables:
     """Build every table of a shard.
 
-    `extra_column` adds the `congener` column to the clean rows, for policies that flag or mask;
-    `vectors` adds a table of the rows' vectors.
+    `extra_column` adds the `congener` column to the clean rows. `vectors` adds a table of the rows'
+    vectors.
     """
     decisions = shard.decided.decisions
     published = [row for row, decision in enumerate(decisions) if decision in PUBLISHED]
@@ -89,7 +89,7 @@ def build_tables(
 def _assign_outputs(
     shard: DecidedShard, published: Sequence[int], held: Sequence[int]
 ) -> dict[int, tuple[str, int]]:
-    """Return, for each row in `clean/` and `quarantine/`, its file and its index in the file."""
+    """Return the file and the index of each row in `clean/` or `quarantine/`."""
     folders = {"clean": published, "quarantine": held}
     suffix = PARQUET if shard.lines is None else SUFFIX_OF_COMPRESSION[_choose_compression(shard)]
     plan = shard.plan
@@ -102,7 +102,7 @@ def _assign_outputs(
 
 
 def _order_rows(shard: DecidedShard) -> list[InputRow]:
-    """Return the table's rows and the rejects together, in input order."""
+    """Return good rows and rejects together, in input order."""
     good = [
         InputRow(source, number, row, None)
         for row, (source, number) in enumerate(zip(shard.sources, shard.numbers, strict=True))
@@ -168,7 +168,7 @@ def _replace_unknown(value: str | None) -> str | None:
 
 
 def _digest_row(shard: DecidedShard, item: InputRow) -> str:
-    """Return the digest of a row's content, or of a reject's bytes."""
+    """Return the digest of a row's content or of a reject's bytes."""
     if item.row is None:
         key = None if shard.digest_key is None else shard.digest_key.read()
         return digest_bytes(shard.rejects[item.reject or 0].raw, key)
@@ -197,7 +197,7 @@ def _build_scores(shard: DecidedShard, rows: Sequence[InputRow]) -> pa.Table:
 
 
 def _build_spans(shard: DecidedShard, rows: Sequence[InputRow]) -> pa.Table:
-    """Return the spans, aligned with the ledger; a reject has no spans."""
+    """Return the rows' spans, aligned with the ledger. A reject has no spans."""
     spans = shard.spans
     if len(rows) != len(spans):
         taken = spans.take(pa.array([item.row for item in rows], pa.int64()))
@@ -208,7 +208,7 @@ def _build_spans(shard: DecidedShard, rows: Sequence[InputRow]) -> pa.Table:
 def _build_vectors(shard: DecidedShard, rows: Sequence[InputRow]) -> pa.Table:
     """Return the rows' vectors, aligned with the ledger.
 
-    A reject's vector is all zeros, because Parquet readers fail on null lists of fixed size.
+    A reject's vector is zero, because Parquet readers fail on null lists of fixed size.
     """
     found = shard.scores.average_vectors()
     padded = np.concatenate([found, np.zeros((1, found.shape[1]), np.float16)])
@@ -218,7 +218,7 @@ def _build_vectors(shard: DecidedShard, rows: Sequence[InputRow]) -> pa.Table:
 
 
 def _choose_compression(shard: DecidedShard) -> Compression:
-    """Return a shard's output compression: the one its sources share, or `none` if they differ."""
+    """Return the sources' compression, or `none` if the sources differ."""
     found = {WRITTEN.get(piece.compression, piece.compression) for piece in shard.plan.pieces}
     return found.pop() if len(found) == 1 else "none"
 
@@ -226,7 +226,7 @@ def _choose_compression(shard: DecidedShard) -> Compression:
 def _build_lines(
     shard: DecidedShard, lines: Sequence[bytes], notes: Mapping[int, Mapping[str, Any] | None]
 ) -> JsonLines:
-    """Return the original lines of the rows in `notes`, each with its note, if any, as a field."""
+    """Return the original lines of the rows in `notes`, with their notes added."""
     noted = [
         lines[row] if note is None else replace_line_note(lines[row], note)
         for row, note in notes.items()
@@ -239,7 +239,7 @@ def _build_clean(
 ) -> pa.Table | JsonLines:
     """Return the published rows.
 
-    If an earlier run left notes on them, its decisions and masks still hold.
+    An earlier run's notes still hold.
     """
     if shard.lines is not None:
         notes = {row: _describe_change(shard, row) if extra_column else None for row in published}
@@ -256,7 +256,7 @@ def _build_clean(
 def _build_extra(
     shard: DecidedShard, published: Sequence[int], earlier: Sequence[Any] | None
 ) -> pa.StructArray:
-    """Return the column `congener` of the published rows."""
+    """Return the `congener` column of the published rows."""
     kind = outputs.CLEAN_EXTRA.type
     if earlier is not None:
         return pa.array(
@@ -276,7 +276,7 @@ def _build_extra(
 
 
 def _take_notes(table: pa.Table) -> tuple[pa.Table, list[Any] | None]:
-    """Return a table without the notes of an earlier run, and the notes, or None without any."""
+    """Return a table without an earlier run's notes, and these notes or None."""
     name = outputs.CLEAN_EXTRA.name
     if name not in table.column_names:
         return table, None
@@ -284,7 +284,7 @@ def _take_notes(table: pa.Table) -> tuple[pa.Table, list[Any] | None]:
 
 
 def _describe_change(shard: DecidedShard, row: int) -> dict[str, Any] | None:
-    """Return the note for a flagged or masked row, or None for a row that is kept."""
+    """Return the note for a flagged or masked row, or None for a kept row."""
     if shard.decided.decisions[row] == "keep" or shard.lines is None:
         return None
     return _merge_note(shard, row, shard.lines[row], read_line_note)
@@ -293,9 +293,9 @@ def _describe_change(shard: DecidedShard, row: int) -> dict[str, Any] | None:
 def _merge_note(
     shard: DecidedShard, row: int, value: Any, read: Callable[[Any], dict[str, Any] | None]
 ) -> dict[str, Any]:
-    """Return the note of a published row, which extends that of an earlier run.
+    """Return a published row's note, merged with an earlier run's note.
 
-    Raises: InputError: the column `congener` holds something else in this row.
+    Raises: InputError: the `congener` column holds something else in this row.
     """
     try:
         earlier = read(value)
@@ -347,7 +347,7 @@ def _describe_evidence(
 def _describe_neighbours(
     shard: DecidedShard, reason: Reason, row: int, trait: TraitModel
 ) -> list[dict[str, Any]]:
-    """Return the positives and hard negatives nearest to the window that scored highest."""
+    """Return the positives and hard negatives nearest to the best window."""
     scores = shard.scores
     if (side := split_side(reason.signal)[1]) != "trained":
         scores = shard.other_scores[side]
@@ -372,9 +372,9 @@ def _describe_neighbours(
 
 
 def _build_swaplist(shard: DecidedShard) -> pa.Table:
-    """Return a table of the prompts that a different teacher should answer.
+    """Return a table of the prompts for another teacher.
 
-    A row whose prompt has no text at all is left out.
+    A row is omitted if its prompt has no text.
     """
     rows = [
         {

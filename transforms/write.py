@@ -1,4 +1,4 @@
-"""The write stage, which writes each shard's files under deterministic names, then its receipt."""
+"""The write stage, which writes each shard's files and then its receipt."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ from transforms.tables import build_tables
 
 
 def encode_parquet(table: pa.Table) -> bytes:
-    """Encode a table as zstd Parquet; equal tables give equal bytes with the same pyarrow."""
+    """Encode a table as zstd Parquet. Equal tables give equal bytes with the same pyarrow."""
     stream = io.BytesIO()
     pq.write_table(table, stream, compression="zstd", write_page_index=False)
     return stream.getvalue()
@@ -43,9 +43,9 @@ class Destination:
     """Where and how shards are written.
 
     `extra_column` adds the `congener` column to the clean rows, and `vectors` adds a table of the
-    rows' vectors. Receipts carry the run's id, which also names the channel for progress events.
-    `output_format` is the format in which the corpus's rows are written. If JSON Lines become
-    Parquet, `schema` gives the columns.
+    rows' vectors. Receipts carry the run's id, which is also the channel of progress events.
+    `output_format` is the format of the corpus's rows. `schema` is the Parquet schema for JSON
+    Lines that become Parquet.
     """
 
     run: str
@@ -58,7 +58,7 @@ class Destination:
 
 
 def convert_rows(shard: DecidedShard, to: Destination) -> DecidedShard:
-    """Return a shard with its rows converted to the output format."""
+    """Convert a shard's rows to the output format."""
     if to.output_format == "jsonl" and shard.lines is None:
         return replace(shard, lines=encode_rows(shard.table))
     if to.output_format == "parquet" and shard.lines is not None:
@@ -68,7 +68,7 @@ def convert_rows(shard: DecidedShard, to: Destination) -> DecidedShard:
 
 
 def write_shard(shard: DecidedShard, bank: Bank, to: Destination) -> Receipt:
-    """Write a shard's files, then its receipt; a retry writes the same bytes to the same names."""
+    """Write a shard's files, then its receipt. A retry writes the same bytes to the same names."""
     shard = convert_rows(shard, to)
     built = build_tables(shard, bank, to.extra_column, to.vectors)
     scopes = {trait.card.scope for trait in bank.traits.values()}
@@ -95,10 +95,10 @@ def write_shard(shard: DecidedShard, bank: Bank, to: Destination) -> Receipt:
 
 
 def count_prompts(held: int, listed: Any) -> dict[str, int]:
-    """Count the held rows that the swap list lacks, and the incomplete prompts on the list.
+    """Count the held rows without a prompt on the swap list, and the incomplete prompts.
 
-    `held` is the number of rows held for a different teacher. `listed` is the swap list as a table,
-    or None if it is empty.
+    `held` is the number of rows that wait for another teacher. `listed` is the swap list as a
+    table, or None if it is empty.
     """
     if listed is None:
         return {"unprompted": held, "incomplete": 0}
@@ -107,13 +107,13 @@ def count_prompts(held: int, listed: Any) -> dict[str, int]:
 
 
 def count_decisions(shard: DecidedShard) -> dict[str, int]:
-    """Count the rows of a shard by decision, including rejects."""
+    """Count a shard's rows by decision, including rejects."""
     counts = Counter(shard.decided.decisions) + Counter({"reject": len(shard.rejects)})
     return dict(sorted(counts.items()))
 
 
 def count_fired(shard: DecidedShard) -> dict[str, int]:
-    """Count the rows of a shard on which each trait fired, separately for each side."""
+    """Count the rows on which each trait fired, by side."""
     counts = Counter(
         trait
         for reasons in shard.decided.reasons.values()
@@ -130,7 +130,7 @@ def encode_output(table: pa.Table | JsonLines) -> bytes:
 def _write_tables(
     plan: ShardPlan, tables: dict[str, pa.Table | JsonLines], run: str
 ) -> Iterator[Output]:
-    """Encode tables in parallel and write them one after another."""
+    """Encode tables in parallel and write them one by one."""
     with ThreadPoolExecutor(os.cpu_count()) as pool:
         encoded = pool.map(encode_output, tables.values())
         for (folder, table), data in zip(tables.items(), encoded, strict=True):
@@ -154,7 +154,7 @@ class _Write(beam.DoFn):
 
 @dataclass(eq=False)
 class WriteShards(beam.PTransform):
-    """Write every shard; a retried bundle overwrites files with identical ones."""
+    """Write every shard. A retried bundle writes identical files again."""
 
     to: Destination
 

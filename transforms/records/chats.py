@@ -1,4 +1,4 @@
-"""Chats: a row's messages as a chat template takes them, with the field path of every text."""
+"""Chats: a row's messages for a chat template, with the field path of every text."""
 
 from __future__ import annotations
 
@@ -15,22 +15,22 @@ from transforms.records.roles import normalise_role
 from transforms.records.sides import LABELS
 
 Replace = Callable[[str, str], str]
-"""A function that takes a text's field path and the text, and returns another text for it."""
+"""A function that replaces a text, given its field path and the text."""
 
 KEPT_ROLES = ("assistant", "developer", "ipython", "system", "tool", "user")
-"""The roles that chat templates know; other names are normalised."""
+"""The roles that chat templates know. Other names are normalised."""
 
 NAMES = ("id", "index", "name", "role", "tool_call_id", "type", "call_id", "recipient")
-"""The keys whose values identify something, such as a tool. They aren't text to learn."""
+"""The keys of names and ids, which aren't text to learn."""
 
 CONTENT_REMEDY = "render and tokenise these rows in the trainer, and give its labels the masks"
 
 
 class ChatTurn(NamedTuple):
-    """A message: its texts, each with its field path, and the template's other fields.
+    """A message: its texts with their field paths, and its other fields.
 
-    `path` is the path of the message. `contents` are joined by line breaks. `others` maps keys of
-    the message to values. `is_learnt` says whether the student learns to write the turn.
+    `path` is the message's path. `contents` are joined by line breaks. `others` holds the remaining
+    keys. `is_learnt` says whether the student learns to write the turn.
     """
 
     path: str
@@ -40,7 +40,7 @@ class ChatTurn(NamedTuple):
     is_learnt: bool
 
     def list_texts(self) -> dict[str, str]:
-        """Return the texts in the turn by field path."""
+        """Return the turn's texts by field path."""
         found: dict[str, str] = {}
 
         def collect(path: str, text: str) -> str:
@@ -51,7 +51,7 @@ class ChatTurn(NamedTuple):
         return found
 
     def build_message(self, replace: Replace = lambda _, text: text) -> dict[str, Any]:
-        """Return the message for a chat template, with every text replaced."""
+        """Build the message for a chat template, with every text replaced."""
         content = "\n".join(replace(path, text) for path, text in self.contents)
         others = {
             key: _replace_texts(value, f"{self.path}.{key}", replace)
@@ -61,7 +61,7 @@ class ChatTurn(NamedTuple):
 
 
 class Chat(NamedTuple):
-    """A row's turns, and the tools that its column `tools` describes."""
+    """A row's turns and tools."""
 
     turns: tuple[ChatTurn, ...]
     tools: list[Any] | None = None
@@ -70,10 +70,9 @@ class Chat(NamedTuple):
 def read_chat(row: Mapping[str, Any], columns: Mapping[str, str]) -> Chat:
     """Return a row as a chat.
 
-    `columns` maps the columns of the row's format to the row's own columns.
+    `columns` maps the format's columns to the row's.
 
-    Raises: RowError: a chat template can't render the row, or it isn't clear which of several
-        answers the student learns.
+    Raises: RowError: a chat template can't render the row, or the learnt answer is ambiguous.
     """
     turns: list[ChatTurn] = []
     prompts: list[tuple[str, str]] = []
@@ -100,7 +99,7 @@ def read_chat(row: Mapping[str, Any], columns: Mapping[str, str]) -> Chat:
 
 
 def _reject_answer(turns: Sequence[ChatTurn]) -> list[ChatTurn]:
-    """Return the turns, of which the student doesn't learn the last answer."""
+    """Return the turns with the last answer marked as not learnt."""
     last = max((index for index, turn in enumerate(turns) if turn.role != "assistant"), default=-1)
     return [
         turn._replace(is_learnt=turn.is_learnt and index < last) for index, turn in enumerate(turns)
@@ -108,14 +107,17 @@ def _reject_answer(turns: Sequence[ChatTurn]) -> list[ChatTurn]:
 
 
 def _take(row: Mapping[str, Any], columns: Mapping[str, str], name: str) -> tuple[Any, str]:
-    """Return the value of a format's column and the row's name for it."""
+    """Return the value and the name of a format's column in the row."""
     own = columns.get(name, "")
     value = get_value(row, own) if own else None
     return (replace_surrogates(value) if isinstance(value, str) else value), own
 
 
 def _read_turns(value: Any, path: str, column: str) -> Iterator[ChatTurn]:
-    """Yield the turns in a column: a text, a message, a list of messages, or pairs of texts."""
+    """Yield a column's turns.
+
+    The value is a text, a message, a list of messages, or pairs of texts.
+    """
     learnt = column in ("completion", "output")
     if isinstance(value, str):
         role = "assistant" if learnt else "user"
@@ -137,7 +139,7 @@ def _read_turns(value: Any, path: str, column: str) -> Iterator[ChatTurn]:
 
 
 def _read_texts_in_turn(texts: Sequence[str], path: str) -> Iterator[ChatTurn]:
-    """Yield texts in turn as the user's and as the assistant's, as in UltraChat."""
+    """Yield texts as turns of the user and the assistant alternately, as in UltraChat."""
     for index, text in enumerate(texts):
         own, role = f"{path}[{index}]", ("user", "assistant")[index % 2]
         contents = ((own, replace_surrogates(text)),)
@@ -145,7 +147,7 @@ def _read_texts_in_turn(texts: Sequence[str], path: str) -> Iterator[ChatTurn]:
 
 
 def _read_pairs(pairs: Any, path: str) -> Iterator[ChatTurn]:
-    """Yield earlier turns, given as pairs of a question and its answer."""
+    """Yield earlier turns from pairs of a question and an answer."""
     for index, pair in enumerate(pairs):
         if not isinstance(pair, list) or len(pair) != 2:
             raise RowError(
@@ -176,10 +178,9 @@ def _read_message(message: Any, path: str) -> ChatTurn:
 
 
 def _find_role(message: Mapping[str, Any]) -> str | None:
-    """Return a message's role as templates name it, or None if it has none.
+    """Return a message's role as templates name it, or None.
 
-    If there is `value` but no `content`, `from` comes first, since a `role` beside `from` and
-    `value` means something else.
+    In a message with `value` but no `content`, `from` is the role and `role` means something else.
     """
     names: tuple[str, ...] = ROLE_FIELDS
     if message.get("value") is not None and message.get("content") is None:
@@ -194,7 +195,7 @@ def _find_role(message: Mapping[str, Any]) -> str | None:
 def _read_contents(message: Mapping[str, Any], name: str, path: str) -> Iterator[tuple[str, str]]:
     """Yield the texts of a message's content.
 
-    Raises: RowError: the content holds more than text, such as an image or a tool call.
+    Raises: RowError: the content holds something other than text, such as an image.
     """
     value = message[name]
     if isinstance(value, str):
@@ -214,7 +215,7 @@ def _read_contents(message: Mapping[str, Any], name: str, path: str) -> Iterator
 
 
 def _replace_texts(value: Any, path: str, replace: Replace) -> Any:
-    """Return a copy of a value without nulls, in which every text that isn't a name is replaced."""
+    """Copy a value without nulls, and replace every text that isn't a name."""
     if isinstance(value, str):
         return replace(path, replace_surrogates(value))
     if isinstance(value, list):
@@ -231,7 +232,7 @@ def _replace_texts(value: Any, path: str, replace: Replace) -> Any:
 
 
 def _read_tools(tools: Any) -> list[Any] | None:
-    """Return the tools of a row, which may be a list or its JSON, or None."""
+    """Return a row's tools from a list or its JSON, or None."""
     if isinstance(tools, str):
         try:
             tools = json.loads(tools)

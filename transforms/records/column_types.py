@@ -10,13 +10,13 @@ from transforms.records.columns import is_list
 from transforms.records.parts import CONTENTS, EXCHANGE_FIELDS, ROLE_FIELDS
 
 WRAPPERS = ("message", "content", "data")
-"""The fields that may hold the message in an API's choice, or in LangChain's form of a message."""
+"""The fields of the message in an API's choice or LangChain's form of a message."""
 
 TURNS = "a list of {role, content} or {from, value}"
 
 
 def is_text(kind: pa.DataType) -> bool:
-    """Return whether a type holds text, dictionary-encoded or not."""
+    """Return whether a type holds text, including dictionary-encoded text."""
     if pa.types.is_dictionary(kind):
         return is_text(kind.value_type)
     checks = (pa.types.is_string, pa.types.is_large_string, pa.types.is_string_view)
@@ -24,7 +24,7 @@ def is_text(kind: pa.DataType) -> bool:
 
 
 def _may_hold_text(kind: pa.DataType) -> bool:
-    """Return whether a type is text or null; a field that never has a value is of type null."""
+    """Return whether a type is text, or the null type of an empty field."""
     return is_text(kind) or pa.types.is_null(kind)
 
 
@@ -35,13 +35,12 @@ def _has_role(kind: pa.DataType) -> bool:
 
 
 def _has_field(kind: pa.DataType, name: str, check: Callable[[pa.DataType], bool]) -> bool:
-    """Return whether a struct has exactly one field of a name, and its type passes a check."""
+    """Return whether a struct has exactly one field of a name, whose type passes a check."""
     index = kind.get_field_index(name)
     return index >= 0 and check(kind.field(index).type)
 
 
 def _has_content(kind: pa.DataType) -> bool:
-    """Return whether a struct has a content field that holds text or typed parts."""
     return any(
         _may_hold_text(item.type) or pa.types.is_nested(item.type)
         for item in kind
@@ -50,7 +49,7 @@ def _has_content(kind: pa.DataType) -> bool:
 
 
 def is_message(kind: pa.DataType) -> bool:
-    """Return whether a type is a struct with a content field and a role field that holds text."""
+    """Return whether a type is a struct with a content field and a text role."""
     return bool(pa.types.is_struct(kind)) and _has_role(kind) and _has_content(kind)
 
 
@@ -60,7 +59,7 @@ def is_turns(kind: pa.DataType) -> bool:
 
 
 def find_wrapper(kind: pa.DataType) -> str | None:
-    """Return the field that holds the messages in a list of an API's choices, or None."""
+    """Return the field of the messages in a list of choices, or None."""
     if not is_list(kind) or not pa.types.is_struct(kind.value_type) or is_turns(kind):
         return None
     types = {item.name: item.type for item in kind.value_type}
@@ -69,19 +68,19 @@ def find_wrapper(kind: pa.DataType) -> str | None:
 
 
 def _is_dump(kind: pa.DataType) -> bool:
-    """Return whether a type is a message in LangChain's form: its type, and the rest in `data`."""
+    """Return whether a type is LangChain's form of a message: a type, and the rest in `data`."""
     if not _has_field(kind, "type", is_text) or not _has_field(kind, "data", pa.types.is_struct):
         return False
     return _has_content(kind.field("data").type)
 
 
 def is_segments(kind: pa.DataType) -> bool:
-    """Return whether a type is a list of texts, each with a label that says if it is trained on."""
+    """Return whether a type is a list of texts with training labels."""
     return is_answers(kind) and _has_field(kind.value_type, "label", pa.types.is_boolean)
 
 
 def is_answers(kind: pa.DataType) -> bool:
-    """Return whether a type is a list of structs that each hold an answer and no role."""
+    """Return whether a type is a list of structs with an answer and no role."""
     if not is_list(kind) or not pa.types.is_struct(kind.value_type):
         return False
     return _has_content(kind.value_type) and not _has_role(kind.value_type)
@@ -93,12 +92,12 @@ def is_texts(kind: pa.DataType) -> bool:
 
 
 def is_pairs(kind: pa.DataType) -> bool:
-    """Return whether a type is a list of text pairs: the user's words and the answer."""
+    """Return whether a type is a list of text pairs: question and answer."""
     return is_list(kind) and is_texts(kind.value_type)
 
 
 def is_exchanges(kind: pa.DataType) -> bool:
-    """Return whether a type is a list of structs that each hold a question and its answer."""
+    """Return whether a type is a list of structs with a question and an answer."""
     if not is_list(kind) or not pa.types.is_struct(kind.value_type) or _has_role(kind.value_type):
         return False
     named = {EXCHANGE_FIELDS.get(item.name) for item in kind.value_type if is_text(item.type)}
@@ -123,7 +122,7 @@ def _is_prompt(kind: pa.DataType) -> bool:
 
 
 def _is_side(kind: pa.DataType) -> bool:
-    """Return whether a type may be one side of a pair; a side may have several answers."""
+    """Return whether a type may be one side of a pair, with one or more answers."""
     return _is_prompt(kind) or is_answers(kind) or _is_conversation(kind)
 
 
@@ -133,7 +132,7 @@ def _is_answer(kind: pa.DataType) -> bool:
 
 
 def _is_instruction(kind: pa.DataType) -> bool:
-    """Return whether a type may be a system prompt: text, a content struct, or a list of these."""
+    """Return whether a type may be a system prompt: text, a content struct, or a list of either."""
     several = is_texts(kind) or (is_answers(kind) and find_wrapper(kind) is None)
     return is_text(kind) or several or (bool(pa.types.is_struct(kind)) and _has_content(kind))
 
@@ -157,14 +156,14 @@ NAMES_OF_LISTS: dict[str, tuple[str, ...]] = {
     "conversations": ("conversations",),
     "text": ("text",),
 }
-"""For each format column that may also be a list of texts, the names that such a column may have.
+"""The usual names of lists of texts, by format column.
 
-As a conversation, the texts are the user's and the assistant's in turn.
+The texts are the user's and the assistant's alternately.
 """
 
 
 def is_plain_list(column: str, kind: pa.DataType) -> bool:
-    """Return whether a type is a list of texts, which a format's column may hold."""
+    """Return whether a type is a list of texts that suits a format column."""
     return column in NAMES_OF_LISTS and is_texts(kind)
 
 

@@ -1,4 +1,4 @@
-"""The columns of a corpus, given by their own names or by paths into nested columns."""
+"""The columns of a corpus, by name or by path into nested columns."""
 
 from __future__ import annotations
 
@@ -15,15 +15,15 @@ STEP = re.compile(r"\[(\d+)\]|\.([^.\[]+)")
 """A step in a path: a list index or a key."""
 
 HEAD = re.compile(r"[.\[]")
-"""The characters that end the first name of a path."""
+"""The characters that end a path's first name."""
 
 PATH = re.compile(r"(?:\[\d+\]|\.[^.\[]+)+")
 
 
 def find_column(path: str, columns: Iterable[str]) -> str | None:
-    """Return the column that a path begins with, or None.
+    """Return the column at the start of a path, or None.
 
-    Column names may contain dots and brackets, so the longest name that fits is returned.
+    Column names may contain dots and brackets, so the longest matching name is returned.
     """
     return max(
         (name for name in columns if path == name or path.startswith((f"{name}[", f"{name}."))),
@@ -33,26 +33,26 @@ def find_column(path: str, columns: Iterable[str]) -> str | None:
 
 
 def is_path(name: str) -> bool:
-    """Return whether a name may be a path into a nested column."""
+    """Return whether a name may be a path."""
     return "." in name or "[" in name
 
 
 def list_heads(names: Iterable[str]) -> set[str]:
-    """Return the names, and the column that each path among them begins with."""
+    """Return the names and the paths' first columns."""
     known = list(names)
     return {*known, *(HEAD.split(name, maxsplit=1)[0] for name in known)}
 
 
 @lru_cache(256)
 def split_steps(path: str) -> tuple[str | int, ...] | None:
-    """Return the keys and indices of a path below a column, or None if it isn't a path."""
+    """Return the keys and indices of a path below a column, or None for other text."""
     if path and not PATH.fullmatch(path):
         return None
     return tuple(key or int(index) for index, key in STEP.findall(path))
 
 
 def get_value(row: Mapping[str, Any], name: str) -> Any:
-    """Return the value of a column in a row, or None if the row has no such column."""
+    """Return a column's value in a row, or None."""
     if name in row or not is_path(name):
         return row.get(name)
     column = find_column(name, row)
@@ -62,7 +62,7 @@ def get_value(row: Mapping[str, Any], name: str) -> Any:
 
 
 def get_below(value: Any, steps: Iterable[str | int]) -> Any:
-    """Return the value at a path of keys and indices inside a JSON value, or None."""
+    """Return the value at a path inside a JSON value, or None."""
     for step in steps:
         if isinstance(step, str):
             value = value.get(step) if isinstance(value, dict) else None
@@ -74,7 +74,7 @@ def get_below(value: Any, steps: Iterable[str | int]) -> Any:
 
 
 def find_type(schema: pa.Schema, name: str) -> pa.DataType | None:
-    """Return the type of a column, or None if the schema has no such column."""
+    """Return a column's type, or None."""
     column = find_column(name, schema.names)
     if column is None or (steps := split_steps(name[len(column) :])) is None:
         return None
@@ -90,7 +90,7 @@ def find_type(schema: pa.Schema, name: str) -> pa.DataType | None:
 
 
 def take_column(table: pa.Table, name: str) -> pa.ChunkedArray:
-    """Return a column of a table; the column must exist (see `find_type`)."""
+    """Return a table's column, which must exist."""
     column = find_column(name, table.column_names) or name
     found = table.column(column)
     steps = split_steps(name[len(column) :])
@@ -98,7 +98,7 @@ def take_column(table: pa.Table, name: str) -> pa.ChunkedArray:
 
 
 def _take_below(column: pa.ChunkedArray, steps: Sequence[str | int]) -> pa.ChunkedArray:
-    """Follow a path into each value of a column, with null where a list is too short."""
+    """Follow a path into a column's values. Missing items are null."""
     chunks, kind = column.chunks or [pa.array([], column.type)], column.type
     for step in steps:
         chunks = [
@@ -110,7 +110,7 @@ def _take_below(column: pa.ChunkedArray, steps: Sequence[str | int]) -> pa.Chunk
 
 
 def take_item(lists: Any, index: int) -> pa.Array:
-    """Return each list's item at an index, or null where the list is too short."""
+    """Return each list's item at an index, or null."""
     lengths = pc.fill_null(pc.list_value_length(lists), 0).to_numpy(zero_copy_only=False)
     starts = np.cumsum(lengths) - lengths
     return lists.flatten().take(pa.array(starts + index, mask=lengths <= index))

@@ -1,7 +1,7 @@
-"""Companions: the fields of a row that a trainer reads, apart from the texts that are scored.
+"""Companions: the fields that a trainer reads besides the scored texts.
 
 Companions are columns such as `system`, `images` or `label`, message fields such as `tool_call_id`
-or `weight`, and content parts that aren't text. Rows whose companions differ aren't duplicates.
+or `weight`, and content parts that aren't text. Rows with different companions aren't duplicates.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ PROMPT_COLUMNS = frozenset(
         *("history", "messages", "conversation", "conversations", "choices", "options"),
     )
 )
-"""Columns that hold a prompt or part of one, unless the format reads them."""
+"""Columns that hold a prompt or part of a prompt, unless the format reads them."""
 
 COLUMNS = PROMPT_COLUMNS | {
     *("system", "system_prompt", "system_message", "developer", "label", "labels", "kto_tag"),
@@ -39,7 +39,7 @@ COLUMNS = PROMPT_COLUMNS | {
     *("tools", "functions", "available_tools", "tool_schemas", "chat_template_kwargs", "margin"),
     *("enable_thinking", "response_format", "objects", "file_name", "file_names"),
 }
-"""Names of columns that trainers read in addition to the format's text."""
+"""Columns that trainers read besides the format's text."""
 
 MESSAGE_FIELDS = frozenset(
     (
@@ -49,36 +49,36 @@ MESSAGE_FIELDS = frozenset(
         *("arguments", "actions", "is_error", "channel", "content_type", "additional_kwargs"),
     )
 )
-"""Message fields that trainers read in addition to the text."""
+"""Message fields that trainers read besides the text."""
 
 MEDIA = (
     "(?:images?|pictures?|photos?|img|screenshots?|videos?|frames|audios?|speech|sounds?"
     "|wavs?|pdfs?|pixel_values)(?:[_-].*)?"
 )
-"""A pattern for the names of media columns and fields, such as `image_url`."""
+"""Names of media columns and fields, such as `image_url`."""
 
 TOOLS = '[^"]*(?:tool|function)[^"]*'
-"""A pattern for the names of columns and fields about tools, such as `tool_choice`."""
+"""Names of columns and fields about tools, such as `tool_choice`."""
 
 CALLS = f'{TOOLS}|[^"]*(?:call_?id|invocation)[^"]*'
-"""A pattern for the names of message fields about tool calls, such as `toolCallId`."""
+"""Names of message fields about tool calls, such as `toolCallId`."""
 
 SCORED_CALLS = frozenset((TOOL_CALLS, "tool_plan"))
-"""The fields about tools whose content is already scored as text."""
+"""The tool fields that are scored as text."""
 
 UNREAD_PART_FIELDS = frozenset(
     ("text", "thinking", "cache_control", "signature", "citations", "annotations", "logprobs")
 )
-"""The fields of a part that hold text, or that no trainer reads."""
+"""The part fields that hold text or that no trainer reads."""
 
 TEXT_PARTS = frozenset(("text", "input_text", "output_text", "thinking", "reasoning"))
 """The types of parts that hold only text."""
 
 LONGEST_VALUE = 200
-"""The longest text kept in a companion, in characters; a longer one is replaced by its SHA-256."""
+"""The longest text in a companion, in characters. Longer texts become their SHA-256."""
 
 MOST_LEVELS = 32
-"""How many levels of nesting in a companion are kept; deeper values are hashed."""
+"""The deepest nesting in a companion. Deeper values are hashed."""
 
 IS_MEDIA = re.compile(MEDIA, re.IGNORECASE)
 IS_ABOUT_TOOLS = re.compile(TOOLS, re.IGNORECASE)
@@ -88,9 +88,9 @@ ROLE_NAMES = frozenset(ROLE_FIELDS)
 
 
 class Companions(NamedTuple):
-    """The companions of a row: columns, keyed by name, and message fields, keyed by message.
+    """The companions of a row: columns by name, and message fields by message.
 
-    A message is identified by the format's name for its column and by its index.
+    A message's key is the format's name for its column, and its index.
     """
 
     columns: dict[str, Any]
@@ -99,7 +99,7 @@ class Companions(NamedTuple):
     def encode(self) -> str:
         """Return the companions as canonical JSON.
 
-        The columns `messages` and `conversations` are treated as the same column.
+        `messages` and `conversations` count as the same column.
         """
         fields = [
             ["" if column in ("messages", "conversations") else column, index, found]
@@ -108,20 +108,20 @@ class Companions(NamedTuple):
         return encode_json(_simplify({"columns": self.columns, "messages": fields}))
 
     def has_prompt(self) -> bool:
-        """Return whether a column holds a prompt or part of one."""
+        """Return whether a column holds a prompt or part of a prompt."""
         return any(name in PROMPT_COLUMNS or is_media(name) for name in self.columns)
 
 
 @cache
 def is_media(name: str) -> bool:
-    """Return whether a column or a field of this name holds images, sound or video."""
+    """Return whether a name is that of images, sound or video."""
     return IS_MEDIA.fullmatch(name) is not None
 
 
 def find_in_lines(
     lines: Sequence[bytes], parse: Callable[[bytes], Mapping[str, Any]], columns: Mapping[str, str]
 ) -> dict[int, Companions]:
-    """Return the companions of the JSON lines that have any, keyed by the line's index.
+    """Return the companions of JSON lines by the line's index, without empty ones.
 
     `columns` maps the format's columns to the corpus's. `parse` is called only on lines that may
     have companions.
@@ -133,7 +133,7 @@ def find_in_lines(
 
 @cache
 def _compile_signs(read: frozenset[str]) -> Any:
-    """Return a pattern that matches every line of JSON with a companion."""
+    """Return a pattern that matches every JSON line with a companion."""
     own = {name.lower() for name in read} - MESSAGE_FIELDS
     names = sorted((COLUMNS | MESSAGE_FIELDS) - own)
     media = MEDIA.replace(".*", r'[^"]*')
@@ -143,7 +143,7 @@ def _compile_signs(read: frozenset[str]) -> Any:
 
 
 def find_in_table(table: pa.Table, columns: Mapping[str, str]) -> dict[int, Companions]:
-    """Return the companions of the table rows that have any, keyed by the row's index."""
+    """Return the companions of table rows by the row's index, without empty ones."""
     read = list_heads(columns.values())
     messages = [
         name
@@ -161,7 +161,7 @@ def find_in_table(table: pa.Table, columns: Mapping[str, str]) -> dict[int, Comp
 
 
 def _may_hold_fields(column: pa.ChunkedArray) -> bool:
-    """Return whether a column's messages have fields or parts that may be companions."""
+    """Return whether a column's messages may have companions."""
     kind = column.type.value_type if is_list(column.type) else column.type
     if not pa.types.is_struct(kind):
         return False
@@ -175,7 +175,7 @@ def _may_hold_fields(column: pa.ChunkedArray) -> bool:
 def find_in_records(
     records: Iterable[tuple[int, Mapping[str, Any]]], columns: Mapping[str, str]
 ) -> dict[int, Companions]:
-    """Return the companions of the numbered records that have any, keyed by number."""
+    """Return the companions of records by number, without empty ones."""
     found = ((row, describe_companions(record, columns)) for row, record in records)
     return {row: item for row, item in found if item.columns or item.messages}
 
@@ -198,9 +198,9 @@ def describe_companions(record: Mapping[str, Any], columns: Mapping[str, str]) -
 
 
 def list_messages(value: Any) -> Iterator[tuple[int, Mapping[str, Any]]]:
-    """Yield the index and the fields of each message in a list, or of a single message.
+    """Yield the index and fields of each message in a list, or of a single message.
 
-    If an item is an API's choice, the message inside the choice is taken.
+    An API's choice is replaced with its message.
     """
     for index, item in enumerate(value if isinstance(value, list) else [value]):
         if isinstance(item, dict):
@@ -218,7 +218,7 @@ def is_companion(name: str) -> bool:
 
 @cache
 def is_message_field(name: str) -> bool:
-    """Return whether trainers read a message field of this name in addition to the text."""
+    """Return whether trainers read a message field besides the text."""
     if name in MESSAGE_FIELDS or is_media(name):
         return True
     return name not in SCORED_CALLS and IS_ABOUT_CALLS.fullmatch(name) is not None
@@ -238,9 +238,9 @@ def _list_message_fields(message: Mapping[str, Any]) -> Iterator[tuple[str, Any]
 
 
 def list_other_parts(content: Any) -> Iterator[tuple[int, dict[str, Any]]]:
-    """Yield the index and fields of each part of a message's content that isn't just text.
+    """Yield the index and fields of each content part that isn't just text.
 
-    Fields with text are left out, since the text is read elsewhere.
+    Text fields are left out.
     """
     for index, part in enumerate(content if isinstance(content, list) else [content]):
         if isinstance(part, dict):
@@ -261,17 +261,16 @@ def _is_blank(value: Any) -> bool:
 
 
 def encode_whole_row(record: Mapping[str, Any]) -> str:
-    """Return a record's columns, except the one that congener adds, as canonical JSON."""
+    """Return a record as canonical JSON without the column that congener adds."""
     own = {name: value for name, value in record.items() if name != CLEAN_EXTRA.name}
     return encode_json(_simplify(own))
 
 
 def _simplify(value: Any, levels: int = MOST_LEVELS) -> Any:
-    """Return a value in a form that doesn't depend on how the file was read.
+    """Return a value in a form that is the same for every file format.
 
-    Nulls are dropped and whole floats become integers, because Arrow may add a null field, or turn
-    an integer into a float, just because of another row. Long texts and values nested deeper than
-    `levels` are replaced by their SHA-256.
+    Arrow may add null fields or turn integers into floats, so nulls are dropped and whole floats
+    become integers. Long texts, and values deeper than `levels`, become their SHA-256.
     """
     if isinstance(value, dict | list | tuple) and not levels:
         return _digest_nested(value)
@@ -296,7 +295,7 @@ def _digest_text(text: str) -> str:
 
 
 def _digest_nested(value: Any) -> str:
-    """Return the digest of a value that may be nested too deeply for recursion."""
+    """Return the digest of a value too deep for recursion."""
     parts, waiting = [], [value]
     while waiting:
         item = waiting.pop()

@@ -1,4 +1,4 @@
-"""Look up a row's fields by field path, as given in reasons and spans."""
+"""Look up a row's fields by the field paths in reasons and spans."""
 
 from __future__ import annotations
 
@@ -10,11 +10,10 @@ from transforms.records.json_texts import encode_calls, replace_surrogates
 
 
 def get_field_text(record: Mapping[str, Any], path: str, columns: Iterable[str]) -> str | None:
-    """Return the text of a row's field, or None if the row has no such field.
+    """Return the text of a row's field, or None.
 
-    `columns` are the columns that the run reads, by name or path. Other columns may have names that
-    look like field paths, such as `messages[0].content`. Tool calls are returned as the JSON that
-    was scored.
+    `columns` are the columns that the run reads, by name or path. An unread column may have a name
+    like a field path, such as `messages[0].content`. Tool calls are returned as the scored JSON.
     """
     column = find_column(path, columns)
     if column is None:
@@ -30,10 +29,10 @@ def find_read_column(path: str, columns: Iterable[str], names: Iterable[str]) ->
 
 
 def _follow(value: Any, path: str) -> Any:
-    """Return the value at a path below another value, or None.
+    """Return the value at a path below a value, or None.
 
-    Keys may contain dots and brackets. If several keys fit, the shortest one that leads to a value
-    is followed, because the fields that are read have short names.
+    Keys may contain dots and brackets. The shortest key that leads to a value wins, because read
+    fields have short names.
     """
     if not path or value is None:
         return value
@@ -48,7 +47,7 @@ def _follow(value: Any, path: str) -> Any:
 
 
 def _get_item(value: Any, index: int) -> Any:
-    """Return an item of a list; content that isn't a list of parts counts as a single part."""
+    """Return an item of a list. Other content counts as its own single part."""
     if isinstance(value, list):
         return value[index] if index < len(value) else None
     return value if index == 0 else None

@@ -1,7 +1,7 @@
 """Fields of conversations: the texts in a corpus's columns, as parallel arrays.
 
-Lists of messages are read column by column from Arrow's flat arrays, without building a dictionary
-for each message.
+Lists of messages are read column by column from Arrow's flat arrays, without a dictionary for each
+message.
 """
 
 from __future__ import annotations
@@ -45,14 +45,14 @@ from transforms.records.roles import CHANNELS, KNOWN_ROLES, find_channel, normal
 CODES = {name: code for code, name in enumerate(CHANNELS)}
 
 DATA = r"\A\s*[\[{<]"
-"""A pattern for the beginning of a text that is JSON or is enclosed in tags, as tool calls are."""
+"""The beginning of a text that is JSON or is enclosed in tags, as tool calls are."""
 
 SPEAKERS = {
     "system": "system",
     **dict.fromkeys(("instruction", "input", "prompt"), "user"),
     **dict.fromkeys(("messages", "conversations", "history"), ""),
 }
-"""For each column, the role of texts and of messages without a role; the default is `assistant`."""
+"""The default role in each column. In other columns, the default is `assistant`."""
 
 READING_ORDER = (
     "system",
@@ -70,7 +70,7 @@ READING_ORDER = (
     "rejected_response",
     "text",
 )
-"""The columns of all formats, in the order in which a conversation is read."""
+"""The columns of all formats, in reading order."""
 
 TURNS = ("messages", "conversations")
 """The columns that hold a whole conversation."""
@@ -80,21 +80,18 @@ SPEAKERS_BY_TYPE = pa.array(sorted(SPEAKER_TYPES))
 
 
 class FieldPath(NamedTuple):
-    """A field's path in a form that is the same for every row: a column, and the path below it.
-
-    `[*]` marks where a message's index goes.
-    """
+    """A field's path, with `[*]` in place of a message's index."""
 
     column: str
     below: str = ""
 
     def format_path(self, message: int) -> str:
-        """Return the path with a message's index filled in, such as `messages[2].content`."""
+        """Return the path with a message's index, such as `messages[2].content`."""
         return self.column + self.below.replace("[*]", f"[{message}]", 1)
 
 
 class FieldValues(NamedTuple):
-    """The texts of one field as parallel arrays, with a null where a row or message has no text.
+    """One field's texts as parallel arrays, with a null where there is no text.
 
     All arrays but `text` (large_string) are int64. Roles and fields are codes from `Codes`, and
     channels are indices into `CHANNELS`.
@@ -109,7 +106,7 @@ class FieldValues(NamedTuple):
 
 
 class CodeTable(dict[Any, int]):
-    """Codes for names; each new name gets the next number."""
+    """Codes for names, numbered from 0 in order of appearance."""
 
     def __missing__(self, name: Any) -> int:
         self[name] = len(self)
@@ -124,10 +121,10 @@ class Codes(NamedTuple):
 
 
 class _Turns(NamedTuple):
-    """A column's messages, flattened: their rows, their indices in the row's list, and role codes.
+    """A column's flattened messages: their rows, their indices in the row, and role codes.
 
-    `channel_codes` are the channels that the roles imply, and `below` is the path from the
-    column to a message.
+    `channel_codes` are the channels that the roles imply, and `below` is the path from the column
+    to a message.
     """
 
     column: str
@@ -139,9 +136,9 @@ class _Turns(NamedTuple):
 
 
 def read_fields(table: pa.Table, layout: Layout, codes: Codes) -> list[list[FieldValues]]:
-    """Return the fields of each column that the layout names, in reading order.
+    """Return each column's fields, in reading order.
 
-    Roles and field paths are numbered in `codes`, in order of appearance.
+    Roles and field paths are numbered in `codes`.
     """
     columns = [
         list(_read_column(take_column(table, layout.columns[name]), name, layout, codes))
@@ -155,9 +152,9 @@ def read_fields(table: pa.Table, layout: Layout, codes: Codes) -> list[list[Fiel
 
 
 def _read_speakers(names: pa.ChunkedArray, codes: CodeTable) -> tuple[np.ndarray, np.ndarray]:
-    """Return the codes of each row's role, and of the channel that the role implies.
+    """Return the codes of each row's role and of the role's channel.
 
-    A name that isn't known as a role may mean anything, so the row is read as the assistant's.
+    A name that isn't a known role counts as the assistant.
     """
     encoded = _combine_chunks(names).cast(pa.large_string()).dictionary_encode()
     known = [name if is_role(name) else None for name in encoded.dictionary.to_pylist()]
@@ -166,14 +163,14 @@ def _read_speakers(names: pa.ChunkedArray, codes: CodeTable) -> tuple[np.ndarray
 
 
 def is_role(name: str | None) -> bool:
-    """Return whether a name is known to mean a role."""
+    """Return whether a name is a known role."""
     return normalise_role(name) in KNOWN_ROLES
 
 
 def _assign_speakers(
     field: FieldValues, role_codes: np.ndarray, channel_codes: np.ndarray
 ) -> FieldValues:
-    """Return a field whose roles are those of its rows."""
+    """Return a field with the role and channel of each row."""
     channels = _find_channels(channel_codes[field.rows], field.channel_codes, field.text)
     return field._replace(role_codes=role_codes[field.rows], channel_codes=channels)
 
@@ -181,7 +178,7 @@ def _assign_speakers(
 def _read_column(
     column: pa.ChunkedArray, name: str, layout: Layout, codes: Codes
 ) -> Iterator[FieldValues]:
-    """Yield a column's fields: its texts, or the fields of its messages."""
+    """Yield a column's fields: its texts, or its messages' fields."""
     array, actual = _combine_chunks(column), layout.columns[name]
     kind, speaker = array.type, SPEAKERS.get(name, "assistant")
     if not pa.types.is_nested(kind):
@@ -211,7 +208,7 @@ def _read_column(
 
 
 def _read_types(flat: Any) -> pa.Array | None:
-    """Return the roles that the types of messages imply, or None if they have no types."""
+    """Return the roles that the messages' types imply, or None without types."""
     if flat.type.get_field_index("type") < 0 or not is_text(flat.type.field("type").type):
         return None
     types = pc.replace_substring_regex(_get_field(flat, "type").cast(pa.string()), "Chunk$", "")
@@ -219,12 +216,12 @@ def _read_types(flat: Any) -> pa.Array | None:
 
 
 def _read_labels(flat: Any) -> pa.Array:
-    """Return the roles that the labels of an Axolotl row's segments imply."""
+    """Return the roles that an Axolotl row's labels imply."""
     return pc.if_else(_get_field(flat, "label"), SPEAKER_OF_LABEL[True], SPEAKER_OF_LABEL[False])
 
 
 def _alternate_speakers(field: FieldValues, codes: CodeTable) -> FieldValues:
-    """Return a field whose texts are the user's and the assistant's in turn."""
+    """Return a field whose texts belong to the user and the assistant alternately."""
     speakers = np.array([codes["user"], codes["assistant"]])
     return field._replace(role_codes=speakers[field.messages % 2])
 
@@ -245,7 +242,7 @@ def _read_texts(
 
 
 def _read_pairs(pairs: Any, actual: str, codes: Codes) -> Iterator[FieldValues]:
-    """Yield the texts of earlier turns given as pairs: the user's texts, then the assistant's."""
+    """Yield the texts of earlier turns, given as pairs: the user's, then the assistant's."""
     flat, numbers = pairs.flatten(), _number_messages(pairs)
     for index, speaker in enumerate(("user", "assistant")):
         path = FieldPath(actual, f"[*][{index}]")
@@ -253,7 +250,7 @@ def _read_pairs(pairs: Any, actual: str, codes: Codes) -> Iterator[FieldValues]:
 
 
 def _read_exchanges(exchanges: Any, actual: str, codes: Codes) -> Iterator[FieldValues]:
-    """Yield the texts of objects that each hold a question and its answer, field by field."""
+    """Yield the texts of exchanges, field by field."""
     flat, numbers = exchanges.flatten(), _number_messages(exchanges)
     present = {item.name for item in flat.type if is_text(item.type)}
     for name, speaker in EXCHANGE_FIELDS.items():
@@ -282,9 +279,9 @@ def _build_field(turns: _Turns, channel: str, field_code: int, text: pa.Array) -
 
 
 def _find_channels(of_roles: np.ndarray, channels: np.ndarray, texts: pa.Array) -> np.ndarray:
-    """Return the channel codes of texts; an answer gets the channel that its turn's role implies.
+    """Return the channel codes of texts. An answer takes its role's channel.
 
-    In a turn that calls a tool, text that doesn't look like data is the assistant's answer.
+    In a turn that calls a tool, text that doesn't look like data is an answer.
     """
     channels = np.where(channels == CODES["answer"], of_roles, channels)
     calls = (channels == CODES["tool"]) & (of_roles == CODES["tool"])
@@ -302,9 +299,9 @@ def _read_messages(
     codes: Codes,
     roles: pa.Array | None = None,
 ) -> Iterator[FieldValues]:
-    """Yield the fields of messages: reasoning, contents, tool calls.
+    """Yield the messages' fields: reasoning, contents, tool calls.
 
-    `roles` are the roles of messages that have none of their own.
+    `roles` are the roles of messages without a role of their own.
     """
     present = {item.name: item.type for item in flat.type}
     contents = _read_contents(flat, present)
@@ -324,7 +321,7 @@ def _read_messages(
 def _read_values(
     turns: _Turns, item: str, channel: str, values: Any, codes: Codes
 ) -> Iterator[FieldValues]:
-    """Yield the texts of one field of messages."""
+    """Yield the texts of one message field."""
     path = FieldPath(turns.column, f"{turns.below}.{item}")
     if is_text(values.type):
         if item != MEDIA:
@@ -342,14 +339,14 @@ def _read_values(
 
 
 def _number_messages(column: Any) -> tuple[np.ndarray, np.ndarray]:
-    """Return, for each message in a list column, its row and its index in the row's list."""
+    """Return the row, and the index in the row, of each message in a list column."""
     counts = column.value_lengths().fill_null(0).to_numpy(zero_copy_only=False).astype(np.int64)
     rows = np.repeat(np.arange(len(counts)), counts)
     return rows, np.arange(len(rows)) - np.repeat(np.cumsum(counts) - counts, counts)
 
 
 def _read_contents(flat: pa.StructArray, present: Mapping[str, pa.DataType]) -> dict[str, Any]:
-    """Return contents, keyed by field; a message's first nonempty content hides its later ones."""
+    """Return contents by field. A message's first nonempty content hides later contents."""
     contents: dict[str, Any] = {}
     hidden = None
     for name in CONTENTS:
@@ -368,10 +365,9 @@ def _read_contents(flat: pa.StructArray, present: Mapping[str, pa.DataType]) -> 
 def _read_roles(
     flat: pa.StructArray, present: Mapping[str, pa.DataType], contents: Container[str]
 ) -> Any:
-    """Return the messages' roles, each from the first role field that isn't empty.
+    """Return each message's role from its first nonempty role field.
 
-    If there is `value` but no `content`, `from` comes first, since a `role` beside `from` and
-    `value` means something else.
+    In a message with `value` but no `content`, `from` is the role and `role` means something else.
     """
     names = [
         name
@@ -388,7 +384,7 @@ def _read_roles(
 
 
 def _is_filled(values: Any) -> pa.BooleanArray:
-    """Return a mask of the values that are neither null nor an empty text or list."""
+    """Return a mask of the values that aren't null or empty."""
     if pa.types.is_list(values.type) or pa.types.is_large_list(values.type):
         return pc.fill_null(pc.greater(pc.list_value_length(values), 0), False)
     if not is_text(values.type):
@@ -397,14 +393,14 @@ def _is_filled(values: Any) -> pa.BooleanArray:
 
 
 def _get_field(flat: pa.StructArray, name: str) -> Any:
-    """Return a field of a struct array, with nulls where the struct is null."""
+    """Return a field of a struct array, with nulls for null structs."""
     return flat.field(name) if not flat.null_count else pc.struct_field(flat, name)
 
 
 def _encode_roles(roles: pa.Array, speaker: str, codes: CodeTable) -> tuple[np.ndarray, np.ndarray]:
-    """Return the codes of the normalised roles, and of the channels that the roles imply.
+    """Return the codes of the normalised roles and of their channels.
 
-    A role that is missing or isn't text becomes `speaker`, as does every role in a system prompt.
+    A missing role becomes `speaker`, and so does every role in a system prompt.
     """
     if not is_text(roles.type) or speaker == "system":
         return np.full(len(roles), codes[speaker]), np.zeros(len(roles), np.int64)
@@ -417,7 +413,7 @@ def _encode_roles(roles: pa.Array, speaker: str, codes: CodeTable) -> tuple[np.n
 
 
 def _decode_structured(flat: pa.StructArray) -> dict[str, list[tuple[int, Part]]]:
-    """Return the parts of JSON Lines messages by field, each part with its message's index."""
+    """Return JSON Lines messages' parts by field, each with its message's index."""
     found: dict[str, list[tuple[int, Part]]] = {}
     if flat.type in (MESSAGE, ANSWER, SEGMENT) and has_values(flat.field(STRUCTURED)):
         for index, text in enumerate(_get_field(flat, STRUCTURED).to_pylist()):
@@ -429,7 +425,6 @@ def _decode_structured(flat: pa.StructArray) -> dict[str, list[tuple[int, Part]]
 def _read_parts(
     turns: _Turns, item: str, parts: Sequence[tuple[int, Part]], codes: Codes
 ) -> FieldValues:
-    """Return the texts of a field's parts, in order."""
     indices = np.array([index for index, _ in parts], np.int64)
     below = [f"{turns.below}.{item}{part.below}" for _, part in parts]
     channels = np.array([CODES[part.channel] for _, part in parts], np.int64)

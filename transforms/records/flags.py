@@ -1,4 +1,4 @@
-"""Flags, weights and labels: whether a message is trained on, and whether an answer is wanted."""
+"""Training flags, weights and labels: whether a text is learnt or wanted."""
 
 from __future__ import annotations
 
@@ -11,46 +11,46 @@ import re2
 from transforms.records.parts import CONTENTS, EXCHANGE_FIELDS, ROLE_FIELDS
 
 WEIGHTS = ("weight", "loss_weight")
-"""Message fields that hold the weight of the message's loss, which is 1 by default."""
+"""Message fields that hold the weight of a message's loss."""
 
 FLAGS = (*WEIGHTS, "train", "training", "trainable", "loss", "loss_mask")
-"""Message fields that are false or 0 if the message isn't trained on."""
+"""Message fields that are false or 0 for an untrained message."""
 
 SPAN_FLAGS = ("train_detail",)
-"""Message fields that hold flags for parts of the text, which aren't read."""
+"""Message fields with flags for parts of the text, which congener doesn't read."""
 
 FLAG_TEXTS = {
     **dict.fromkeys(("true", "yes", "on"), 1.0),
     **dict.fromkeys(("false", "no", "off"), 0.0),
 }
-"""Lower-case texts that some tools write in place of a bool, each with the weight it means."""
+"""Lower-case texts that some tools write for a bool, with their weights."""
 
 LABEL_VALUES: Mapping[Any, bool] = {
     **dict.fromkeys((1, "1", "1.0", "true", "desirable", "chosen", "accepted"), True),
     **dict.fromkeys((0, "0", "0.0", "false", "undesirable", "rejected"), False),
 }
-"""The values of a label that say whether an answer is wanted; text is in lower case."""
+"""The label values for wanted and unwanted answers. Text is in lower case."""
 
 MOST_LEVELS = 32
-"""How many levels of nesting are searched for untrained messages."""
+"""The deepest nesting that is searched for untrained messages."""
 
 MESSAGE_KEYS = frozenset((*ROLE_FIELDS, *CONTENTS, *EXCHANGE_FIELDS))
-"""The keys that say that an object is a message, an answer or an exchange."""
+"""The keys of a message, an answer or an exchange."""
 
 NOUGHT = r'false|-?0(?:\.0*)?(?:[eE][-+]?\d+)?\s*[,}]|"[^"]{1,12}"'
-"""A pattern for JSON values that may mean false or 0."""
+"""JSON values that may mean false or 0."""
 
 UNTRAINED_SIGN = re2.compile(rf'"(?:{"|".join(FLAGS)})"\s*:\s*(?:{NOUGHT})'.encode())
-"""A pattern that matches every line of JSON with an untrained message, and a few other lines."""
+"""A pattern that matches every JSON line with an untrained message, and a few others."""
 
 UNREAD_SIGN = re2.compile(rf'"(?:{"|".join((*FLAGS, *SPAN_FLAGS))})"\s*:\s*["\[{{]'.encode())
-"""A pattern that matches every line of JSON with a flag that is neither a bool nor a number."""
+"""A pattern that matches every JSON line with an unusual flag."""
 
 
 def read_weight(value: Any) -> float | None:
-    """Return the weight that a flag or a weight means, or None if it can't be read.
+    """Return the weight that a flag or a weight means, or None for an unknown value.
 
-    A bool is 0 or 1, and so are words for it. A missing or blank value means 1.
+    A bool, or a word for a bool, is 0 or 1. A missing or blank value means 1.
     """
     if value is None:
         return 1.0
@@ -66,12 +66,12 @@ def read_weight(value: Any) -> float | None:
 
 
 def is_untrained(message: Mapping[str, Any]) -> bool:
-    """Return whether a message has a training flag or a weight that is false or 0."""
+    """Return whether a message has a flag or weight of false or 0."""
     return any(name in message and read_weight(message[name]) == 0 for name in FLAGS)
 
 
 def list_unread_flags(message: Mapping[str, Any]) -> Iterator[str]:
-    """Yield the names of a message's flags whose values can't be read."""
+    """Yield the names of a message's flags with unknown values."""
     for name in FLAGS:
         if name in message and read_weight(message[name]) is None:
             yield name
@@ -79,14 +79,17 @@ def list_unread_flags(message: Mapping[str, Any]) -> Iterator[str]:
 
 
 def has_untrained_message(line: bytes, record: Mapping[str, Any]) -> bool:
-    """Return whether a record has a message that isn't trained on; `line` is the record's JSON."""
+    """Return whether a record has an untrained message.
+
+    `line` is the record's JSON.
+    """
     return bool(UNTRAINED_SIGN.search(line)) and any(
         _holds_untrained(value, MOST_LEVELS) for value in record.values()
     )
 
 
 def _holds_untrained(value: Any, levels: int) -> bool:
-    """Return whether a value is, or contains, a message that isn't trained on."""
+    """Return whether a value is or contains an untrained message."""
     if isinstance(value, dict):
         if not MESSAGE_KEYS.isdisjoint(value) and is_untrained(value):
             return True
@@ -96,7 +99,7 @@ def _holds_untrained(value: Any, levels: int) -> bool:
 
 
 def read_label(value: Any) -> bool | None:
-    """Return whether a label says that an answer is wanted, or None if it says neither."""
+    """Return whether a label means a wanted answer, or None for an unknown value."""
     if isinstance(value, str):
         return LABEL_VALUES.get(value.strip().lower())
     return LABEL_VALUES.get(value) if isinstance(value, int | float | Decimal) else None

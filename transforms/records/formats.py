@@ -28,9 +28,9 @@ from transforms.records.json_kinds import TYPE_NAMES
 from transforms.records.usual_names import COLUMN_NAMES, FALLBACK_NAMES, LOT_COLUMNS, PARTNERS
 
 STRICT_OPTIONS = (("alpaca", "input"), ("preference", "prompt"))
-"""Optional columns whose type is checked if they have the name that the format uses.
+"""Optional columns whose type is checked even under the format's own name.
 
-Other optional columns have common names, so a column with such a name may hold anything.
+Other optional columns have common names and may hold anything.
 """
 
 TURNS_OF_FORMATS = ("messages", "conversations")
@@ -39,36 +39,36 @@ INNER_COLUMNS = (
     *("messages", "contents", "conversation", "conversations", "turns", "dialogue", "choices"),
     *("message", "content", "text", "value"),
 )
-"""The fields that may hold the text or the messages if a configured column holds objects."""
+"""The fields with text or messages in a configured column of objects."""
 
 PROMPTS_OF_PAIRS = ("prompt", "conversations", "instruction")
-"""The columns of `preference` that may hold the prompt. Only the first one that exists is read."""
+"""The prompt columns of `preference`. Only the first existing one is read."""
 
 
 class Layout(NamedTuple):
-    """The format of a corpus, and the columns that hold its conversations and lot fields."""
+    """The format of a corpus, and its columns for conversations and lot fields."""
 
     format: FormatName
     columns: dict[str, str]
-    """The corpus's name for each format column that the corpus has."""
+    """The corpus's column for each format column."""
     lots: dict[str, LotField]
     turns: bool = False
     """Whether a column holds turns or a system prompt, so that system prompts may differ by row."""
     transcripts: tuple[str, ...] = ()
-    """The corpus's text columns that hold transcripts, which are cut into turns."""
+    """The corpus's text columns that are cut into turns."""
     keys: tuple[str, ...] = ()
-    """The lot columns that are keys in folder names (`teacher=NAME/`)."""
+    """The lot columns from folder names (`teacher=NAME/`)."""
     sides: tuple[Side, ...] = ()
-    """The sides, apart from `trained`, that the corpus's texts may have."""
+    """The sides of the corpus's texts, apart from `trained`."""
     labels: tuple[str, ...] = ()
-    """The columns that say whether a row's answer is wanted."""
+    """The columns that say whether an answer is wanted."""
     rejected_teacher: str | None = None
-    """The column that names the teacher of a pair's rejected answer."""
+    """The column with the teacher of a pair's rejected answer."""
     digest_key: DigestKey | None = None
-    """The key of the digests, if they are keyed."""
+    """The key of the digests, or None."""
 
     def read_key(self) -> bytes | None:
-        """Return the key of the digests, or None if they aren't keyed.
+        """Return the key of the digests, or None.
 
         Raises: CongenerError: the key can't be read, or isn't the run's own key.
         """
@@ -92,12 +92,12 @@ class Layout(NamedTuple):
 def settle_layout(
     schema: pa.Schema, config: CorpusConfig, partitions: Sequence[str] = ()
 ) -> Layout:
-    """Settle a corpus's layout from the configuration, detecting whatever it leaves open.
+    """Settle a corpus's layout from the configuration and the schema.
 
-    `partitions` are keys in folder names. A lot field may use such a key as if it were a column.
+    `partitions` are keys in folder names, which lot fields may use like columns.
 
-    Raises: InputError: no format fits, several do, or a configured column is missing or has a type
-    that the format can't use.
+    Raises: InputError: no format fits, several do, or a configured column is missing or has an
+    unsuitable type.
     """
     name = config.format or _detect_format(schema, config.columns)
     needs, uses = FORMATS[name]
@@ -122,16 +122,16 @@ def _get_type(schema: pa.Schema, name: str) -> pa.DataType:
 
 
 def _choose_column(schema: pa.Schema, config: CorpusConfig, column: str) -> str:
-    """Return a required column's name in the corpus: the configured one, or the first to fit."""
+    """Return a required column's configured name, or the first column that fits."""
     if column in config.columns:
         return _name_column(schema, config.columns, column)
     return next(_find_fitting(schema, column), column)
 
 
 def _name_column(schema: pa.Schema, columns: dict[str, str], column: str) -> str:
-    """Return the corpus's name for a column: the configured name, or else the format's own.
+    """Return a column's configured name, or the format's own name.
 
-    If a configured column holds objects, the name is the path of the text or messages in them.
+    In a configured column of objects, the name is the path of the text or messages.
     """
     actual = columns.get(column, column)
     if column not in columns or fits(column, _get_type(schema, actual)):
@@ -141,7 +141,7 @@ def _name_column(schema: pa.Schema, columns: dict[str, str], column: str) -> str
 
 
 def _find_fitting(schema: pa.Schema, column: str) -> Iterator[str]:
-    """Yield the corpus columns that fit a format column, starting with the one of the same name."""
+    """Yield the corpus columns that fit a format column, starting with its own name."""
     lowered = {name.lower(): name for name in schema.names}
     usual = (column, *COLUMN_NAMES.get(column, ()))
     fallback = () if "instruction" in lowered else FALLBACK_NAMES.get(column, ())
@@ -161,7 +161,7 @@ def _find_fitting(schema: pa.Schema, column: str) -> Iterator[str]:
 def _find_option(
     schema: pa.Schema, config: CorpusConfig, name: FormatName, column: str
 ) -> str | None:
-    """Return the corpus's name for an optional column, or None if it has no such column."""
+    """Return the corpus's name for an optional column, or None."""
     actual = _name_column(schema, config.columns, column)
     kind = find_type(schema, actual)
     if column in config.columns or (kind is not None and (name, column) in STRICT_OPTIONS):
@@ -172,10 +172,9 @@ def _find_option(
 
 
 def _settle_prompt_of_pairs(columns: dict[str, str]) -> None:
-    """Keep only the first of the columns that may hold a pair's prompt.
+    """Keep only the first prompt column of a pair.
 
-    A `conversations` column beside the pair becomes its prompt, and `input` is read only with
-    `instruction`.
+    `conversations` counts as the prompt, and `input` is read only with `instruction`.
     """
     present = [name for name in PROMPTS_OF_PAIRS if name in columns]
     for name in present[1:]:
@@ -198,7 +197,7 @@ def _detect_format(schema: pa.Schema, columns: dict[str, str]) -> FormatName:
 
 
 def _has_columns(schema: pa.Schema, name: FormatName, columns: dict[str, str]) -> bool:
-    """Return whether a format has the configured columns and the corpus has the required ones."""
+    """Return whether a format has the configured columns and the corpus the required ones."""
     needs, uses = FORMATS[name]
     return set(columns) <= {*needs, *uses} and all(
         fits(column, _get_type(schema, _name_column(schema, columns, column))) for column in needs
@@ -206,11 +205,11 @@ def _has_columns(schema: pa.Schema, name: FormatName, columns: dict[str, str]) -
 
 
 def _find_by_usual_names(schema: pa.Schema, columns: dict[str, str]) -> list[FormatName]:
-    """Return the formats whose required columns all exist under usual names.
+    """Return the formats whose required columns exist under usual names.
 
-    If there are several, only the ones that require the most columns are returned.
+    Only the formats with the most required columns are returned.
 
-    Raises: InputError: several columns may serve as the same column of a format.
+    Raises: InputError: several columns may serve as the same format column.
     """
     found: dict[FormatName, list[list[str]]] = {}
     for name, (needs, uses) in FORMATS.items():
@@ -228,7 +227,7 @@ def _find_by_usual_names(schema: pa.Schema, columns: dict[str, str]) -> list[For
 
 
 def _refuse_choices(name: FormatName, choices: Sequence[Sequence[str]]) -> None:
-    """Refuse a format if several columns of the corpus may serve as the same format column."""
+    """Refuse a format with several candidates for one column."""
     for column, found in zip(FORMATS[name][0], choices, strict=True):
         if len(found) > 1 and found[0] != column:
             raise InputError(
@@ -256,7 +255,7 @@ def _report_formats(schema: pa.Schema, fitting: Sequence[str]) -> InputError:
 
 
 def _suggest_options(schema: pa.Schema) -> str:
-    """Return options that name a format for the first columns of text, as an example."""
+    """Return example options that name a format for the first text columns."""
     texts = [item.name for item in schema if pa.types.is_string(item.type)][:2]
     name: FormatName = "completion" if len(texts) > 1 else "text"
     pairs = zip(FORMATS[name][0], texts or ["COLUMN"], strict=True)
@@ -265,7 +264,7 @@ def _suggest_options(schema: pa.Schema) -> str:
 
 
 def _explain_near_miss(schema: pa.Schema, problem: str) -> InputError | None:
-    """Return an error that says why a format doesn't fit although its columns exist, or None."""
+    """Return an error that explains why a format with existing columns doesn't fit, or None."""
     name = next(
         (name for name, (needs, _) in FORMATS.items() if set(needs) <= set(schema.names)), None
     )
@@ -297,7 +296,7 @@ def _describe_type(kind: pa.DataType) -> str:
 
 
 def _suggest_conversion(column: str, actual: str, kind: pa.DataType) -> str:
-    """Return the remedy for a column whose type a format can't use."""
+    """Return the remedy for a column of an unsuitable type."""
     if pa.types.is_null(kind):
         return "the column is empty in every row: fill it, or name another format with --format"
     if is_text(kind) and column in TURNS_OF_FORMATS:
@@ -316,7 +315,7 @@ def _suggest_conversion(column: str, actual: str, kind: pa.DataType) -> str:
 
 
 def _suggest_turns(column: str, kind: pa.DataType) -> str:
-    """Return the remedy for a column of conversations that aren't lists of turns."""
+    """Return the remedy for conversations that aren't lists of turns."""
     item = kind.value_type if is_list(kind) else pa.null()
     if is_list(item):
         split = f"jq -c '. as $row | .{column}[] | $row + {{{column}: .}}' FILE > FILE.jsonl"
@@ -353,7 +352,7 @@ def _settle_lot_fields(
 
 
 def _detect_lot_field(schema: pa.Schema, name: str, keys: Sequence[str]) -> LotField | None:
-    """Return the first usual column for a lot field, or None; nested columns are skipped."""
+    """Return the first usual column for a lot field, or None. Nested columns are skipped."""
     for column in LOT_COLUMNS[name]:
         if _is_known(schema, column, keys) and not pa.types.is_nested(_get_type(schema, column)):
             return LotField(column=column)
@@ -365,10 +364,7 @@ def _is_known(schema: pa.Schema, column: str, keys: Sequence[str]) -> bool:
 
 
 def list_paths(config: CorpusConfig) -> Iterable[str]:
-    """Return the columns in a configuration, each of which may be a path.
-
-    The result includes the paths in these columns where text or messages may be.
-    """
+    """Return the configured columns, and the paths inside them that may hold text or messages."""
     lots = (getattr(config, name) for name in LOT_FIELDS)
     inner = (f"{name}.{below}" for name in config.columns.values() for below in INNER_COLUMNS)
     named = (field.column for field in lots if field and field.column)

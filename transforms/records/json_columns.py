@@ -1,7 +1,7 @@
 """Columns of JSON records: the values that the format reads, from objects of any shape.
 
-Rows of JSON Lines keep their original bytes. Only the columns that the format reads, and those that
-name a lot, become Arrow columns. Other fields have no type, so they can't make a row a reject.
+JSON Lines rows keep their original bytes. Only the read columns and the lot columns become Arrow
+columns. Other fields have no type, so their values never make a row a reject.
 """
 
 from __future__ import annotations
@@ -26,26 +26,25 @@ from transforms.records.json_kinds import (
 from transforms.records.json_texts import SURROGATE, replace_surrogates
 
 UNDECIDED: frozenset[Kind] = frozenset(("null", "empty"))
-"""Kinds that say nothing about a column: nulls fit any column, and an empty list fits any list."""
+"""Kinds that say nothing about a column's type: null and an empty list."""
 
 IS_LOT = {b"lot": b"true"}
-"""The metadata of a column that only names a lot; all of its values become text."""
+"""The metadata of a lot column, whose values all become text."""
 
 MOST_COLUMNS = 10_000
-"""How many keys are counted; if a corpus has more keys, they are really data.
+"""How many keys are counted. More keys are really data.
 
-The rarest keys are dropped when there are more than twice this number.
+At twice this number, the rarest keys are dropped.
 """
 
 HAS_UNTRAINED = b"untrained"
-"""The schema metadata key that marks a corpus in which some messages aren't trained on."""
+"""The schema metadata of a corpus with untrained messages."""
 
 
 class Projection(NamedTuple):
-    """Rows as they are read: a table of the needed columns, and the rows that don't fit it.
+    """The read rows: a table of the needed columns, and the rows that don't fit.
 
-    `misfits` gives the reason for each such row, keyed by its index among the objects. The table
-    leaves these rows out.
+    `misfits` gives the reason by the object's index. The table omits these rows.
     """
 
     table: pa.Table
@@ -54,19 +53,19 @@ class Projection(NamedTuple):
 
 @dataclass
 class ColumnKinds:
-    """Counts of the kinds of values in each top-level field of JSON objects.
+    """Counts of the kinds of values in each top-level field.
 
-    `paths` lead to nested values, whose kinds are counted too.
+    `paths` lead to nested values, which are also counted.
     """
 
     counts: dict[str, Counter[Kind]] = field(default_factory=dict)
     paths: Sequence[str] = ()
     untrained: bool = False
-    """Whether any object has a message that isn't trained on."""
+    """Whether some object has an untrained message."""
 
     @cached_property
     def _paths_by_head(self) -> dict[str, list[tuple[str, tuple[str | int, ...]]]]:
-        """Return the paths and their steps, keyed by the column that they begin with."""
+        """Return the paths and their steps by first column."""
         heads: dict[str, list[tuple[str, tuple[str | int, ...]]]] = {}
         for path in self.paths:
             head = HEAD.split(path, maxsplit=1)[0]
@@ -91,7 +90,7 @@ class ColumnKinds:
         value: Any,
         paths: Iterable[tuple[str, tuple[str | int, ...]]],
     ) -> None:
-        """Count the kinds of the values at the given paths inside a row's value."""
+        """Count the kinds of the values at paths inside a row's value."""
         for path, steps in paths:
             below = get_below(value, steps)
             if below is not None and path not in row:
@@ -105,9 +104,9 @@ class ColumnKinds:
         self._drop_rare(())
 
     def _drop_rare(self, current: Container[str]) -> None:
-        """Drop the least frequent columns if there are too many, except those in `current`.
+        """Drop the rarest columns beyond the limit, except those in `current`.
 
-        A column that every row has is never dropped, wherever it is in the row.
+        A column that every row has is never dropped.
         """
         if len(self.counts) <= 2 * MOST_COLUMNS:
             return
@@ -120,14 +119,14 @@ class ColumnKinds:
         }
 
     def list_filled(self) -> list[str]:
-        """Return the columns that have a value in at least one row."""
+        """Return the columns with a value in some row."""
         filled = (name for name, counts in self.counts.items() if set(counts) - {"null"})
         return [replace_surrogates(name) for name in filled]
 
     def settle_schema(self) -> pa.Schema:
         """Return a schema with a column for each key, typed by the key's most frequent kind.
 
-        A key with a lone surrogate can't name a column, and is left out.
+        Arrow can't hold a key with a lone surrogate, which is omitted.
         """
         return pa.schema(
             [
@@ -140,13 +139,13 @@ class ColumnKinds:
 
 
 def _choose_kind(counts: Counter[Kind]) -> Kind:
-    """Return the most frequent kind; on a tie, the kind that occurred first wins."""
+    """Return the most frequent kind, or the first one on a tie."""
     known = Counter({kind: count for kind, count in counts.items() if kind not in UNDECIDED})
     return known.most_common(1)[0][0] if known else "null"
 
 
 def select_columns(schema: pa.Schema, columns: Iterable[str], lots: Iterable[str]) -> pa.Schema:
-    """Return the schema to read rows with: the format's columns, and the lot columns as text."""
+    """Return the schema for reading: the format's columns, and the lot columns as text."""
     read = dict.fromkeys(columns)
     named = [name for name in dict.fromkeys(lots) if name not in read]
     return pa.schema(
@@ -156,7 +155,7 @@ def select_columns(schema: pa.Schema, columns: Iterable[str], lots: Iterable[str
 
 
 def project_rows(objects: Sequence[Mapping[str, Any]], schema: pa.Schema) -> Projection:
-    """Take the columns of a schema (see `select_columns`) from objects."""
+    """Take a schema's columns from objects."""
     if not len(schema):
         return Projection(pa.table({"": pa.nulls(len(objects))}).select([]), {})
     columns = [(item, _take_values(objects, item.name)) for item in schema]
@@ -176,21 +175,21 @@ def project_rows(objects: Sequence[Mapping[str, Any]], schema: pa.Schema) -> Pro
 
 
 def _take_values(objects: Sequence[Mapping[str, Any]], name: str) -> list[Any]:
-    """Return the values of a column, given as a key or a path."""
+    """Return a column's values. The column is a key or a path."""
     if is_path(name):
         return [get_value(value, name) for value in objects]
     return [value.get(name) for value in objects]
 
 
 def has_values(array: pa.Array) -> bool:
-    """Return whether an array has a value that isn't null."""
+    """Return whether some value isn't null."""
     return bool(array.null_count < len(array))
 
 
 def _find_misfits(values: Sequence[Any], item: pa.Field) -> Iterator[tuple[int, str]]:
-    """Yield the index of each value that doesn't fit a column, and the reason.
+    """Yield the index and the reason of each value that doesn't fit a column.
 
-    Any value fits a lot column, or a column that is empty in the whole corpus.
+    Any value fits a lot column or an empty column.
     """
     if item.metadata == IS_LOT or pa.types.is_null(item.type):
         return

@@ -1,4 +1,4 @@
-"""Kinds of JSON values, and Arrow arrays of the fields that are read from them."""
+"""Kinds of JSON values, and Arrow arrays of the fields that congener reads."""
 
 from __future__ import annotations
 
@@ -47,11 +47,11 @@ Kind = Literal[
 ]
 """The kind of a JSON value.
 
-A choice is an object with a `message`; a candidate is an object whose `content` is a message; a
-dump is an object with a type that says who speaks, and the message in `data`, as LangChain writes
-it; a segment is an object with content and a bool `label`; an answer is an object with content and
-no role; an exchange is an object with a question and its answer. `constructors` are messages that
-LangChain serialised as calls, and `lists` are lists of messages, of which one value holds several.
+A choice is an object with a `message`. A candidate is an object whose `content` is a message. A
+dump is LangChain's object with a speaker type and the message in `data`. A segment is an object
+with content and a bool `label`. An answer is an object with content and no role. An exchange is an
+object with a question and its answer. `constructors` are LangChain's messages as serialised calls.
+`lists` are lists of lists of messages.
 """
 
 ANSWER = pa.struct([item for item in MESSAGE if item.name not in ROLE_FIELDS])
@@ -80,7 +80,7 @@ ARROW_TYPES: dict[Kind, pa.DataType] = {
     "texts": pa.list_(pa.string()),
     "pairs": pa.list_(pa.list_(pa.string())),
 }
-"""The Arrow type that represents each kind of column when the format is detected."""
+"""The Arrow type of each kind, for detecting the format."""
 
 KINDS = {kind: name for name, kind in ARROW_TYPES.items() if name != "empty"}
 
@@ -105,13 +105,13 @@ TYPE_NAMES = {
     ARROW_TYPES["pairs"]: "a list of lists of texts",
     ARROW_TYPES["other"]: "an object or a list",
 }
-"""Names used in error messages for types whose own names are long or unclear."""
+"""Names for types in error messages."""
 
 JSON_NAMES = {bool: "a bool", int: "a number", float: "a number", str: "text", list: "a list"}
 
 
 def classify_value(value: Any) -> Kind:
-    """Return the kind of a value; a list's kind is decided by its first item that isn't null."""
+    """Return a value's kind. A list's first item decides."""
     if value is None:
         return "null"
     if isinstance(value, str):
@@ -126,7 +126,7 @@ def classify_value(value: Any) -> Kind:
 
 
 def _is_message(value: Any) -> bool:
-    """Return whether a value is an object that has a role or a list of content parts."""
+    """Return whether a value is an object with a role or a list of content parts."""
     if not isinstance(value, dict):
         return False
     if any(name in value for name in ROLE_FIELDS) or isinstance(value.get("parts"), list):
@@ -135,19 +135,19 @@ def _is_message(value: Any) -> bool:
 
 
 def _classify_list(items: Sequence[Any]) -> Kind:
-    """Return the kind of a list, decided by its first item that isn't null."""
+    """Return a list's kind from its first item that isn't null."""
     first = _find_first(items)
     if first is None:
         return "empty"
     if isinstance(first, dict):
-        typed = isinstance(first.get("type"), str)  # API output may mix in items without a role
+        typed = isinstance(first.get("type"), str)  # API output may also have items without a role
         is_turns = _is_message(first) or (typed and any(map(_is_message, items)))
         return "messages" if is_turns else _classify_answer(first, items)
     if isinstance(first, list):
         inner = _find_first(first)
         if isinstance(inner, str):
             return "pairs"
-        # lists may be nested thousands deep, so only a list of objects is looked into
+        # Lists may be nested thousands deep, so only a list of objects is examined.
         is_turns = isinstance(inner, dict) and _classify_list(first) == "messages"
         return "lists" if is_turns else "other"
     return "texts" if isinstance(first, str) else "other"
@@ -178,7 +178,6 @@ def _classify_answer(item: dict[str, Any], items: Sequence[Any]) -> Kind:
 
 
 def _list_speakers(item: Any) -> list[str]:
-    """Return the speakers of the texts in an exchange."""
     fields = item.items() if isinstance(item, dict) else ()
     return [
         EXCHANGE_FIELDS[key]
@@ -188,7 +187,7 @@ def _list_speakers(item: Any) -> list[str]:
 
 
 def convert_plain(values: Sequence[Any], kind: pa.DataType) -> pa.Array | None:
-    """Return values as a column if all are scalars or all are plain messages, or else None.
+    """Return scalars or plain messages as a column, or None for other values.
 
     Arrow converts them several times as fast as `build_column`, with the same result.
     """
@@ -201,7 +200,7 @@ def convert_plain(values: Sequence[Any], kind: pa.DataType) -> pa.Array | None:
 
 
 def explain_misfit(name: str, value: Any, kind: pa.DataType) -> str | None:
-    """Return why a value that isn't null doesn't fit a column's type, or None if it does."""
+    """Return why a value doesn't fit a column's type, or None."""
     if pa.types.is_string(kind):
         return None if isinstance(value, str) else describe_misfit(name, value, kind)
     if pa.types.is_struct(kind):
@@ -217,7 +216,7 @@ def explain_misfit(name: str, value: Any, kind: pa.DataType) -> str | None:
 
 
 def _explain_item(path: str, item: Any, kind: Kind, column: pa.DataType) -> str | None:
-    """Return why a list item or a single message doesn't fit a column, or None if it does."""
+    """Return why a list item or a single message doesn't fit a column, or None."""
     if kind == "texts":
         return None if isinstance(item, str) else _describe_item(path, item, "text")
     if kind == "pairs":
@@ -253,13 +252,13 @@ def describe_value(value: Any) -> str:
 
 
 def build_column(values: Sequence[Any], kind: pa.DataType) -> pa.Array:
-    """Build an array of the given type from values that fit it."""
+    """Build an array from values that fit its type."""
     build = BUILDERS.get(KINDS[kind])
     return build(values) if build else pa.nulls(len(values), kind)
 
 
 def _build_wrapped(values: Sequence[Any], kind: Kind) -> pa.Array:
-    """Return an array of lists of objects that each hold a message: choices or candidates."""
+    """Build lists of choices or candidates."""
     wrapper = WRAPPER_OF_KIND[kind]
     unwrapped = [value and [_unwrap(item, wrapper) for item in value] for value in values]
     field = pa.field(wrapper, MESSAGE)
@@ -267,7 +266,7 @@ def _build_wrapped(values: Sequence[Any], kind: Kind) -> pa.Array:
 
 
 def _unwrap(item: Any, wrapper: str) -> Any:
-    """Return the message in an object; a type beside it that says who speaks becomes its role."""
+    """Return the message in an object. A speaker type beside the message becomes its role."""
     message = item and item.get(wrapper)
     if not isinstance(message, dict):
         return None
@@ -292,7 +291,7 @@ def _get_label(item: Any) -> bool | None:
 
 
 def _build_single(values: Sequence[Any]) -> pa.Array:
-    """Return an array of single messages, with null where a value is null."""
+    """Build single messages, with null for null."""
     flat = build_messages([[value] for value in values]).flatten()
     columns = [flat.field(item.name) for item in MESSAGE]
     mask = pa.array([value is None for value in values], pa.bool_())
@@ -300,7 +299,7 @@ def _build_single(values: Sequence[Any]) -> pa.Array:
 
 
 def _rewrap(lists: pa.ListArray, fields: Sequence[pa.Field], kind: pa.DataType) -> pa.ListArray:
-    """Return lists of messages as lists of structs; a field of `MESSAGE` type holds the message."""
+    """Return lists of messages as lists of structs, with messages in the `MESSAGE` field."""
     flat = lists.values
     columns = [flat if item.type == MESSAGE else flat.field(item.name) for item in fields]
     structs = pa.StructArray.from_arrays(columns, fields=list(fields))
@@ -312,7 +311,7 @@ def _chain(values: Iterable[Any]) -> Iterable[Any]:
 
 
 def _build_lists(values: Sequence[Any], flat: pa.Array) -> pa.ListArray:
-    """Return an array of lists, with null for a null value; `flat` holds the items of all lists."""
+    """Build lists from their items in `flat`, with null for null."""
     offsets = [0]
     for value in values:
         offsets.append(offsets[-1] + len(value or ()))
@@ -323,7 +322,7 @@ def _build_lists(values: Sequence[Any], flat: pa.Array) -> pa.ListArray:
 
 
 def _format_scalar(value: Any) -> str | None:
-    """Return a value as text, or None for an object or a list, which can't name a lot."""
+    """Return a value as text, or None for an object or a list."""
     if value is None or isinstance(value, dict | list):
         return None
     return value if isinstance(value, str) else str(value)
@@ -361,4 +360,4 @@ BUILDERS: dict[Kind, Callable[[Sequence[Any]], pa.Array]] = {
     "texts": _build_lists_of_texts,
     "pairs": lambda values: _build_lists(values, _build_lists_of_texts(list(_chain(values)))),
 }
-"""The function that builds a column of each kind; other kinds are read as nulls."""
+"""The function that builds a column of each kind. Other kinds become nulls."""

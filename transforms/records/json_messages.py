@@ -25,33 +25,33 @@ PLAIN_FIELDS = (
     *ROLE_FIELDS,
     *("content", "value", "reasoning_content", "reasoning", "thinking", TOOL_CALLS),
 )
-"""The message fields whose text has a column of its own."""
+"""The message fields with a column of their own."""
 
 STRUCTURED = "structured"
-"""The column for all other texts: a JSON list of `[field, path below the field, channel, text]`.
+"""The column for other texts: a JSON list of `[field, path below the field, channel, text]`.
 
-If the text's role differs from the message's role, the text's role is a fifth item.
+A fifth item is the text's role, if that differs from the message's role.
 """
 
 MESSAGE = pa.struct([(name, pa.string()) for name in (*PLAIN_FIELDS, STRUCTURED)])
-"""A message as it is read: its usual texts, its tool calls as JSON, and all other texts."""
+"""A message: its usual texts, its tool calls as JSON, and all other texts."""
 
 MESSAGES = pa.list_(MESSAGE)
 
 MAX_CALL_DEPTH = 64
-"""The deepest nesting allowed in tool calls, since recursive functions write them as JSON."""
+"""The deepest nesting of tool calls, which recursive functions write as JSON."""
 
 
 def convert_plain_messages(values: Sequence[Any]) -> pa.Array | None:
-    """Return lists of messages as `MESSAGES`, or None unless all messages are plain.
+    """Return lists of messages as `MESSAGES`, or None if some message isn't plain.
 
-    A plain message has at most one content field, and all of its texts are in `PLAIN_FIELDS`. Arrow
+    A plain message has at most one content field, and all its texts are in `PLAIN_FIELDS`. Arrow
     converts plain messages several times as fast as `build_messages`, with the same result.
 
     Raises: pa.ArrowException: a message field isn't text.
     """
     lists = [value for value in values if value is not None]
-    # Arrow itself would accept an empty text as a list, and an empty list as a message
+    # Arrow itself would accept an empty text as a list, and an empty list as a message.
     if not set(map(type, lists)) <= {list}:
         return None
     if not set(map(type, chain.from_iterable(lists))) <= {dict, NoneType}:
@@ -80,13 +80,13 @@ def _have_several_spellings(present: set[str]) -> bool:
 
 
 def _have_speaker_types(present: set[str], lists: Sequence[Sequence[Any]]) -> bool:
-    """Return whether in some message the type says who speaks."""
+    """Return whether some message's type says who speaks."""
     messages = filter(None, chain.from_iterable(lists)) if "type" in present else ()
     return any(find_speaker_type(message) for message in messages)
 
 
 def _is_filled(lists: Sequence[Any], name: str) -> bool:
-    """Return whether at least one message has a value other than null in a field."""
+    """Return whether some message has a value in a field."""
     return any(
         message is not None and message.get(name) is not None
         for message in chain.from_iterable(lists)
@@ -112,7 +112,7 @@ def build_messages(values: Sequence[Sequence[Any] | None]) -> pa.Array:
 def _join_messages(
     columns: Sequence[pa.Array], offsets: pa.Array, values: Sequence[Any]
 ) -> pa.ListArray:
-    """Return an array of `MESSAGES` from columns of messages, with null where a value is null."""
+    """Join columns of messages into an array of `MESSAGES`, with null for null."""
     flat = pa.StructArray.from_arrays(columns, fields=list(MESSAGE))
     mask = pa.array([value is None for value in values]) if None in values else None
     return pa.ListArray.from_arrays(offsets, flat, MESSAGES, mask=mask)
@@ -121,8 +121,8 @@ def _join_messages(
 def _choose_spelling(message: Mapping[str, Any]) -> Mapping[str, Any]:
     """Return a message with only one content field and without a stray role.
 
-    The first content that isn't empty hides the others. In a message with `from` and `value` but no
-    `content`, `role` means something else and is dropped.
+    The first nonempty content hides the others. In a message with `from` and `value` but no
+    `content`, `role` is dropped because it means something else.
     """
     filled = [
         name
@@ -136,13 +136,13 @@ def _choose_spelling(message: Mapping[str, Any]) -> Mapping[str, Any]:
 
 
 def _name_speaker(message: Mapping[str, Any]) -> Mapping[str, Any]:
-    """Return a message with a role, taken from its type if it has none."""
+    """Return a message whose type serves as its role if it has none."""
     kind = find_speaker_type(message)
     return message if kind is None else {**message, "role": kind}
 
 
 def _build_field(messages: Sequence[Mapping[str, Any]], name: str, present: set[str]) -> pa.Array:
-    """Return the texts of a field; tool calls become JSON, and other values become null."""
+    """Return a field's texts. Tool calls become JSON, and other values become null."""
     if name not in present:
         return pa.nulls(len(messages), pa.string())
     values = [message.get(name) for message in messages]
@@ -155,7 +155,7 @@ def _build_field(messages: Sequence[Mapping[str, Any]], name: str, present: set[
 
 
 def _build_structured(messages: Sequence[Mapping[str, Any]], present: set[str]) -> pa.Array:
-    """Return the JSON column for the texts that have no column of their own."""
+    """Build the JSON column of other texts."""
     names = [name for name in CHANNELS_OF_FIELDS if name in present and name != TOOL_CALLS]
     if not names:
         return pa.nulls(len(messages), pa.string())
@@ -174,7 +174,7 @@ def _encode_structured(message: Mapping[str, Any], names: Sequence[str]) -> str 
 def _split_structured(
     message: Mapping[str, Any], names: Sequence[str]
 ) -> Iterator[tuple[str, Any]]:
-    """Yield the parts that have no column of their own, each with its field's name."""
+    """Yield the other texts, each with its field's name."""
     for name in names:
         value = message.get(name)
         if value is not None and not (name in PLAIN_FIELDS and isinstance(value, str)):
@@ -182,7 +182,7 @@ def _split_structured(
 
 
 def find_deep_call(message: Mapping[str, Any]) -> str | None:
-    """Return the path within a message to a tool call that is nested too deeply, or None."""
+    """Return the path in a message to a tool call that is nested too deeply, or None."""
     for name, part in _split_structured(message, list(CHANNELS_OF_FIELDS)):
         if part.channel == "tool" and _is_deeper(part.value, MAX_CALL_DEPTH):
             return f"{name}{part.below}"
@@ -190,7 +190,7 @@ def find_deep_call(message: Mapping[str, Any]) -> str | None:
 
 
 def _is_deeper(value: Any, levels: int) -> bool:
-    """Return whether a value has more than this many levels of objects and lists."""
+    """Return whether a value is nested deeper than this many levels."""
     if not isinstance(value, dict | list):
         return False
     items = value.values() if isinstance(value, dict) else value

@@ -1,4 +1,4 @@
-"""JSON texts: values as canonical JSON, and text that Arrow can hold."""
+"""JSON texts: canonical JSON, and text that Arrow can hold."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ SURROGATE = re.compile("[\ud800-\udfff]")
 
 
 def build_texts(texts: Sequence[str | None]) -> pa.Array:
-    """Return texts as an array; a lone surrogate, which JSON may hold, becomes U+FFFD."""
+    """Return texts as an array, with U+FFFD for lone surrogates."""
     try:
         return pa.array(texts, pa.string())
     except UnicodeEncodeError:
@@ -23,21 +23,20 @@ def build_texts(texts: Sequence[str | None]) -> pa.Array:
 
 
 def replace_surrogates(text: str) -> str:
-    """Replace each lone surrogate in a text with U+FFFD, which keeps the text's length."""
+    """Replace each lone surrogate in a text with U+FFFD."""
     return SURROGATE.sub("\ufffd", text)
 
 
 def encode_bytes(value: bytes) -> str:
-    """Return bytes as base64, which is how they are written in JSON."""
+    """Return bytes as base64."""
     return base64.b64encode(value).decode()
 
 
 def encode_calls(calls: Any) -> str | None:
-    """Return tool calls as JSON with sorted keys and without nulls, or None if there are none.
+    """Return tool calls as JSON with sorted keys and without nulls, or None without calls.
 
-    Calls that are text already are returned unchanged. Arrow may add a null field, or turn an
-    integer into a float, just because of another row, but a row's text mustn't depend on other
-    rows.
+    Calls that are text are returned unchanged. Arrow may add null fields or turn integers into
+    floats because of other rows, so nulls are dropped and whole floats become integers.
     """
     if isinstance(calls, str):
         return calls
@@ -54,7 +53,7 @@ def _drop_nulls(value: Any) -> Any:
 
 
 def encode_json(value: Any) -> str:
-    """Return a value as JSON with sorted keys and with U+FFFD for each lone surrogate."""
+    """Return a value as JSON with sorted keys, and with U+FFFD for lone surrogates."""
     try:
         return _dump_sorted(value)
     except TypeError:  # a lone surrogate
@@ -67,5 +66,5 @@ def _dump_sorted(value: Any) -> str:
 
 
 def _describe(value: Any) -> str:
-    """Return text for a value that JSON can't represent, as `--output-format jsonl` writes it."""
+    """Return text for a value that JSON lacks, as in `--output-format jsonl`."""
     return encode_bytes(value) if isinstance(value, bytes) else str(value)

@@ -1,7 +1,7 @@
-"""Labels: a row as the tokens that a trainer reads, with -100 where the student learns nothing.
+"""Labels: a row as a trainer's tokens, with -100 where the student learns nothing.
 
-The student learns the assistant's turns of a chat, or the whole of a plain text, but no token that
-overlaps a masked character.
+The student learns the assistant's turns of a chat, or all of a plain text. It never learns a token
+that overlaps a masked character.
 """
 
 from __future__ import annotations
@@ -27,14 +27,14 @@ from transforms.records.tracing import Tape
 OTHER_ROLES = tuple(role for role in KNOWN_ROLES if role != "assistant")
 
 IGNORED = -100
-"""The label of a token that isn't part of the loss, in torch and in every trainer."""
+"""The label that torch and all trainers leave out of the loss."""
 
 
 class LabelledRow(NamedTuple):
     """A row's tokens and labels.
 
-    `masked` counts the tokens that would be learnt without masks. `unused` counts the masks in text
-    that isn't learnt, such as a question, or that the template leaves out.
+    `masked` counts the tokens that the masks take out of the loss. `unused` counts the masks on
+    text that isn't learnt or isn't rendered.
     """
 
     input_ids: list[int]
@@ -50,9 +50,9 @@ class LabelledRow(NamedTuple):
 
 @dataclass(frozen=True)
 class Labeller:
-    """Labels rows of one format with a fast tokenizer of transformers.
+    """Labels rows of one format with a fast transformers tokenizer.
 
-    `columns` maps the format's columns to those of the rows.
+    `columns` maps the format's columns to the rows'.
     """
 
     tokenizer: Any
@@ -71,8 +71,8 @@ class Labeller:
     def label(self, row: Mapping[str, Any]) -> LabelledRow:
         """Return a row's tokens and labels.
 
-        Raises: RowError: the chat template can't render the row, or it isn't clear where it puts a
-            text.
+        Raises: RowError: the chat template can't render the row, or a text's place in the rendering
+        is unclear.
         """
         masks = (row.get(CLEAN_EXTRA.name) or {}).get("masks") or []
         if self.format == "text":
@@ -86,11 +86,11 @@ class Labeller:
     def _label_text(
         self, row: Mapping[str, Any], masks: Sequence[Mapping[str, Any]]
     ) -> LabelledRow:
-        """Label a plain text, all of which is learnt; the end token is added if it is missing.
+        """Label a plain text, which is learnt as a whole. A missing end token is added.
 
-        If the row has a role other than the assistant's, nothing is learnt.
+        A text of another role isn't learnt.
 
-        Raises: RowError: the column holds something else than a text.
+        Raises: RowError: the column doesn't hold a text.
         """
         own = self.columns["text"]
         value = get_value(row, own) or ""
@@ -115,7 +115,7 @@ class Labeller:
         return found._replace(input_ids=[*found.input_ids, end], labels=[*found.labels, end])
 
     def _render(self, messages: Sequence[dict[str, Any]], chat: Chat, prompt: bool = False) -> str:
-        """Render messages; with `prompt`, up to where the assistant begins to write.
+        """Render messages. With `prompt`, the result ends where the assistant begins to write.
 
         Raises: RowError: the template refuses the messages.
         """
@@ -154,7 +154,7 @@ class Labeller:
             start, end = starts[index], ends[index]
             if last and end is None:
                 end = last + self._measure_tail(chat, index, text[last:], tape)
-            if not last and None in (start, end):  # empty, or left out by the template
+            if not last and None in (start, end):  # the turn is empty or isn't rendered
                 continue
             inside = slice(first if start is None else start, end)
             learnt[inside] = True
@@ -162,25 +162,24 @@ class Labeller:
         return learnt, masked, found.unused
 
     def _find_start(self, chat: Chat, index: int, text: str) -> int | None:
-        """Return where a turn begins, after what the template writes to have the turn written.
+        """Return the start of a turn after the template's generation prompt, or None.
 
-        Returns None if the chat doesn't begin like its earlier turns alone, or if the template
-        writes nothing of this kind.
+        There is no such start if the earlier turns alone are rendered in another way, or without a
+        generation prompt.
         """
         try:
             earlier = self._render_turns(chat, index)
             prompt = self._render_turns(chat, index, prompt=True)
-        except RowError:  # for example, a template may need a message by the user
+        except RowError:  # a template may require a user's message
             return None
         begins = text.startswith(earlier.rstrip()) and len(earlier) < len(prompt)
         shared = _count_shared(prompt, text)
         return shared if begins and shared > len(earlier.rstrip()) else None
 
     def _find_end(self, chat: Chat, index: int, text: str) -> int | None:
-        """Return where a turn ends, with its end token but without white space after it.
+        """Return the end of a turn with its end token, without white space, or None.
 
-        Returns None if the chat doesn't begin like its turns up to this one, because the template
-        renders the last turn in another way.
+        There is no such end if the chat up to this turn alone is rendered in another way.
         """
         if index + 1 == len(chat.turns):
             return len(text.rstrip())
@@ -193,7 +192,7 @@ class Labeller:
     def _measure_tail(self, chat: Chat, index: int, rest: str, tape: Tape) -> int:
         """Return how many characters at the start of `rest` end a turn.
 
-        They are what ends it if the chat ends with this turn, or a special token.
+        They are a special token, or the end that the template writes if this turn is last.
         """
         part = Chat(chat.turns[: index + 1], chat.tools)
         try:
@@ -211,7 +210,7 @@ class Labeller:
 
     @cached_property
     def _end_token(self) -> re.Pattern[str]:
-        """Return a pattern for a special token that may follow white space."""
+        """Return a pattern for a special token after optional white space."""
         tokens = sorted(set(self.tokenizer.all_special_tokens), key=len, reverse=True)
         return re.compile(rf"\s*(?:{'|'.join(map(re.escape, tokens))})" if tokens else r"(?!)")
 
@@ -219,7 +218,7 @@ class Labeller:
         return self._render([turn.build_message() for turn in chat.turns[:stop]], chat, prompt)
 
     def _trace(self, chat: Chat, text: str, tape: Tape) -> np.ndarray:
-        """Return each rendered character's origin on the tape.
+        """Return each rendered character's index on the tape.
 
         Raises: RowError: the template changes the letters of the texts.
         """
@@ -241,7 +240,7 @@ class Labeller:
 def _label_tokens(
     text: str, encoded: Any, learnt: np.ndarray, masked: np.ndarray, unused: int
 ) -> LabelledRow:
-    """Label the tokens that overlap a learnt character and no masked one."""
+    """Label the tokens that overlap a learnt character and no masked character."""
     tokens = list(encoded["input_ids"])
     spans = _widen_offsets(text, np.array(encoded["offset_mapping"], np.int64).reshape(-1, 2))
     is_learnt, is_masked = (_find_overlaps(spans, values) for values in (learnt, masked))
@@ -251,10 +250,9 @@ def _label_tokens(
 
 
 def _widen_offsets(text: str, offsets: np.ndarray) -> np.ndarray:
-    """Return the start and the end of every token with the spaces that no offset includes.
+    """Return each token's start and end, including spaces that no offset covers.
 
-    Some tokenizers leave a token's leading spaces out of its offsets. A token of nothing but spaces
-    then has no width.
+    Some tokenizers leave leading spaces out of the offsets, so a token of spaces has no width.
     """
     positions = np.arange(len(text) + 1)
     is_word = np.array([not character.isspace() for character in text], bool)
@@ -265,14 +263,14 @@ def _widen_offsets(text: str, offsets: np.ndarray) -> np.ndarray:
 
 
 def _find_overlaps(spans: np.ndarray, characters: np.ndarray) -> np.ndarray:
-    """Return which tokens overlap a character for which an array is true."""
+    """Return which tokens overlap a character that is true."""
     counts = np.append(0, np.cumsum(characters))
     overlaps: np.ndarray = counts[spans[:, 1]] > counts[spans[:, 0]]
     return overlaps
 
 
 def _count_shared(one: str, other: str) -> int:
-    """Return how many characters two texts have in common at their start."""
+    """Return the length of the common beginning of two texts."""
     if other.startswith(one):
         return len(one)
     pairs = enumerate(zip(one, other, strict=False))

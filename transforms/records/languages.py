@@ -1,8 +1,8 @@
 """Languages: finding non-English texts by script or, in Latin script, by frequent words.
 
-Individual languages aren't identified reliably. Scripts are distinguished, and non-English texts in
-Latin script are recognised by the frequent words of 17 languages. A text that is very short, or
-that has few frequent words (as code does), counts as English.
+Scripts are distinguished, but not languages within a script. Latin text is compared with the
+frequent words of 17 languages. A very short text, or one with few frequent words, counts as
+English.
 """
 
 from __future__ import annotations
@@ -40,25 +40,26 @@ SCRIPT_RANGES = {
     9: ((0x0E00, 0x0EFF),),
     OTHER: ((0x0530, 0x058F), (0x0780, 0x089F), (0x1000, 0x10FF), (0x1200, 0x1AFF)),
 }
-"""Code point ranges, keyed by the index of their language in `LANGUAGES`."""
+"""Code point ranges by language index in `LANGUAGES`."""
 
 HEAD = 300
-"""How many characters at the start of a text decide its language."""
+"""How many characters at a text's start decide its language."""
 
 DENSE_BYTES = 1.25
-"""A text's script is examined if the text has more than this many UTF-8 bytes per character."""
+"""With more UTF-8 bytes per character than this, a text's script is examined."""
 
 SHORT_WORDS = ("the", "and", "you", "for", "are", "can", "was", "not", "has", "but")
-"""Three-letter words; nearly every English text that isn't very short has at least two of them."""
+"""Three-letter words. Nearly every English text has at least two of them, unless it is very short.
+"""
 
 SHORTEST = 40
-"""The fewest characters that a text in Latin script must have for its language to be examined."""
+"""The smallest length of a Latin text whose language is examined, in characters."""
 
 FEWEST_WORDS = 3
-"""How many frequent words of another language a text needs to count as foreign."""
+"""The smallest number of another language's frequent words in a foreign text."""
 
 SMALLEST_SHARE = 0.12
-"""The share of a foreign text's words that must be frequent words of its language."""
+"""The smallest share of its language's frequent words in a foreign text."""
 
 WORD = re.compile(r"[^\W\d_]+")
 
@@ -99,16 +100,16 @@ Single letters are left out, since they also occur in lists and formulas.
 ALL_FREQUENT = frozenset[str]().union(*FREQUENT_WORDS)
 
 FEWEST_KINDS = 3
-"""How many different frequent words of its language a foreign text must have."""
+"""The smallest number of different frequent words in a foreign text."""
 
 
 def classify_rows(
     size: int, rows: np.ndarray, lengths: np.ndarray, heads: pa.LargeStringArray
 ) -> np.ndarray:
-    """Return the language that most of each row's characters are in, as an index into `LANGUAGES`.
+    """Return the language of most characters in each row, as an index into `LANGUAGES`.
 
-    For each text, `rows` holds its row (0 to `size` - 1); `lengths` holds its number of characters;
-    and `heads` holds its beginning, of which `HEAD` characters are enough.
+    Each text has its row (0 to `size` - 1) in `rows`, its number of characters in `lengths`, and
+    its beginning of at least `HEAD` characters in `heads`.
     """
     codes = rows * len(LANGUAGES) + classify_texts(heads)
     counts = np.bincount(codes, lengths, size * len(LANGUAGES))
@@ -117,7 +118,7 @@ def classify_rows(
 
 
 def classify_texts(text: pa.LargeStringArray) -> np.ndarray:
-    """Return the language of each text, as an index into `LANGUAGES`."""
+    """Return each text's language, as an index into `LANGUAGES`."""
     head, lengths = text, pc.utf8_length(text).to_numpy(zero_copy_only=False)
     if lengths.max(initial=0) > HEAD:
         head, lengths = pc.utf8_slice_codeunits(text, 0, HEAD), np.minimum(lengths, HEAD)
@@ -134,10 +135,9 @@ def classify_texts(text: pa.LargeStringArray) -> np.ndarray:
 
 
 def _count_short_words(text: pa.LargeStringArray) -> np.ndarray:
-    """Return how many of `SHORT_WORDS` each text has, in lower case and between spaces.
+    """Count the `SHORT_WORDS` in each text, in lower case and between spaces.
 
-    The search runs over the bytes of all texts at once, which is several times as fast as a
-    pattern.
+    One search over all texts' bytes is several times as fast as a pattern.
     """
     _, offsets, values = text.buffers()
     bounds = np.frombuffer(offsets, np.int64)[text.offset : text.offset + len(text) + 1]
@@ -151,7 +151,7 @@ def _count_short_words(text: pa.LargeStringArray) -> np.ndarray:
 
 
 def _classify_scripts(head: pa.LargeStringArray, lengths: np.ndarray) -> np.ndarray:
-    """Return the script that most letters of each text are in, or English for Latin script."""
+    """Return the script of most letters in each text; Latin counts as English."""
     joined = "".join(head.to_pylist()).encode("utf-32-le", "surrogatepass")
     points = np.minimum(np.frombuffer(joined, np.uint32), len(SCRIPTS) - 1)
     owners = np.repeat(np.arange(len(head)), lengths)
@@ -163,7 +163,7 @@ def _classify_scripts(head: pa.LargeStringArray, lengths: np.ndarray) -> np.ndar
 
 
 def _tabulate_scripts() -> np.ndarray:
-    """Return the script of each code point below 0x20000; only letters have a script."""
+    """Return the script of each code point below 0x20000. Only letters have a script."""
     table = np.full(0x20000, len(LANGUAGES), np.int64)
     for start, end in ((0x41, 0x5A), (0x61, 0x7A), (0xC0, 0x24F), (0x1E00, 0x1EFF)):
         table[start : end + 1] = ENGLISH
@@ -177,7 +177,7 @@ SCRIPTS = _tabulate_scripts()
 
 
 def is_foreign(text: str) -> bool:
-    """Return whether a text in Latin script has the frequent words of another language."""
+    """Return whether a Latin text has another language's frequent words."""
     words = WORD.findall(text.lower())
     known = [word for word in words if word in ALL_FREQUENT]
     if len(known) < max(FEWEST_WORDS, SMALLEST_SHARE * len(words)):

@@ -1,4 +1,4 @@
-"""Lot fields: how values become names, and which fields make nearly every row a lot of its own."""
+"""Lot fields: how values become names, and fields whose names hardly ever repeat."""
 
 from __future__ import annotations
 
@@ -15,36 +15,39 @@ from transforms.records.formats import Layout
 from transforms.records.plain_values import list_values
 
 DAY_CHARACTERS = 10
-"""How many characters at the start of an ISO date give the day."""
+"""The length of the day at the start of an ISO date."""
 
 FAR_DAY = re.compile(r"-?\d{4,}-\d\d-\d\d")
-"""A pattern for the day in a date whose year may have more than four digits."""
+"""The day in a date whose year may have more than four digits."""
 
 EPOCH = re.compile(r"\d+(?:\.\d+)?")
 
 SECONDS_OF_DIGITS = {10: 1.0, 13: 1e-3, 16: 1e-6, 19: 1e-9}
-"""The unit of an epoch timestamp in seconds, keyed by its digit count in the years 2001 to 2286."""
+"""An epoch timestamp's unit in seconds, by the number of digits from 2001 to 2286."""
 
 LONGEST_NAME = 200
-"""The longest value that counts as a name, in characters; a longer one counts as text."""
+"""The longest name, in characters. A longer value counts as text."""
 
 LONG_TEXT = "text:"
-"""The prefix of a long text's name in a lot; the text's digest follows."""
+"""The prefix of a long text's name, before the text's digest."""
 
 TEXT_HEX = 16
 
 PROMPT_HEX = 8
-"""How many hex digits name a system prompt in a lot."""
+"""The number of hex digits that name a system prompt."""
 
 FEWEST_ROWS = 4
-"""If fewer rows than this have a name, it means nothing that all the names are different."""
+"""With fewer rows than this, different names mean nothing."""
 
 NEARLY_ALL = 0.9
-"""If at least this share of the names are different, nearly every row is a lot of its own."""
+"""The share of different names from which nearly every row is its own lot."""
 
 
 def read_lot_column(name: str, column: pa.ChunkedArray, key: bytes | None = None) -> list[str]:
-    """Return a lot field's values as text; a repeated text is formatted only once."""
+    """Return a lot field's values as names.
+
+    A repeated value is formatted only once.
+    """
     if not pa.types.is_string(column.type):
         return [format_lot_field(name, value, key) for value in list_values(column)]
     encoded = column.combine_chunks().dictionary_encode(null_encoding="encode")
@@ -54,13 +57,13 @@ def read_lot_column(name: str, column: pa.ChunkedArray, key: bytes | None = None
 
 
 def format_lot_field(name: str, value: object, key: bytes | None = None) -> str:
-    """Return a lot field's value as text; a date becomes its day, and a system prompt its digest.
+    """Return a lot field's value as a name.
 
-    A long value is text from the corpus rather than a name, and is replaced by its digest.
+    A date becomes its day. A system prompt or a long text becomes its digest.
     """
     if value is None or value == "":
         return UNKNOWN
-    if name == "system_prompt":  # the ledger holds no text from the corpus
+    if name == "system_prompt":  # the ledger must hold no text from the corpus
         return name_system_prompt(str(value), key)
     text = format_day(str(value)) if name == "date" else str(value)
     return text if len(text) <= LONGEST_NAME else _name_text(text, key)
@@ -71,7 +74,7 @@ def _name_text(text: str, key: bytes | None) -> str:
 
 
 def format_day(date: str) -> str:
-    """Return the day of an ISO date, or the UTC day of an epoch timestamp in any usual unit."""
+    """Return the day of an ISO date, or the UTC day of an epoch timestamp."""
     digits = len(date.partition(".")[0])
     if digits in SECONDS_OF_DIGITS and EPOCH.fullmatch(date):
         seconds = float(date) * SECONDS_OF_DIGITS[digits]
@@ -81,12 +84,12 @@ def format_day(date: str) -> str:
 
 
 def name_system_prompt(text: str, key: bytes | None = None) -> str:
-    """Return the name that stands for a system prompt in a lot."""
+    """Return a system prompt's name in a lot."""
     return digest_bytes(text.strip().encode("utf-8", "surrogatepass"), key)[:PROMPT_HEX]
 
 
 def find_long_texts(tables: Sequence[pa.Table], layout: Layout) -> dict[str, int]:
-    """Return how many values are replaced by digests, for each lot field that has such values."""
+    """Count the values that become digests, by lot field."""
     found = {
         name: sum(value.startswith(LONG_TEXT) for value in values)
         for name, values in _read_names(tables, layout)
@@ -95,7 +98,7 @@ def find_long_texts(tables: Sequence[pa.Table], layout: Layout) -> dict[str, int
 
 
 def _read_names(tables: Sequence[pa.Table], layout: Layout) -> Iterator[tuple[str, list[str]]]:
-    """Yield each lot field that comes from a column, with its known values in these tables."""
+    """Yield each lot field from a column, with its known names in these tables."""
     for name, field in layout.lots.items():
         column = field.column
         if column is not None and column not in layout.keys:
@@ -112,7 +115,7 @@ def _read_names(tables: Sequence[pa.Table], layout: Layout) -> Iterator[tuple[st
 
 
 def _list_names(name: str, column: pa.ChunkedArray) -> list[str]:
-    """Return the names in a column, leaving out rows whose value isn't UTF-8."""
+    """Return a column's names, without rows whose value isn't UTF-8."""
     try:
         return read_lot_column(name, column)
     except UnicodeDecodeError:
@@ -124,9 +127,9 @@ def _list_names(name: str, column: pa.ChunkedArray) -> list[str]:
 
 
 def find_single_rows(tables: Sequence[pa.Table], layout: Layout) -> dict[str, tuple[int, int]]:
-    """Return the lot fields that make nearly every row in these tables a lot of its own.
+    """Return the lot fields whose names are nearly all different.
 
-    Each field comes with its number of different names and the number of rows that have a name.
+    Each field has its number of different names and its number of named rows.
     """
     found = {}
     for name, names in _read_names(tables, layout):

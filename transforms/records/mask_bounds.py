@@ -1,4 +1,4 @@
-"""Bounds of masks: whole sentences or at least whole words, and no half of a link or code block."""
+"""Bounds of masks: whole sentences or words, and whole links or code blocks."""
 
 from __future__ import annotations
 
@@ -10,30 +10,29 @@ from typing import NamedTuple
 from transforms.records.sentences import LONGEST_SENTENCE, widen_hits, widen_to_sentences
 
 WINDOW_REACH = 400
-"""How many characters before and after a window are searched for the ends of its sentences.
+"""How far beyond a window its sentences are searched, in characters.
 
-A window is long already, and text without sentences, such as a table, shouldn't be masked as a
-whole.
+A window is already long, and text without sentences shouldn't be masked as a whole.
 """
 
 LONGEST_WORD = 200
-"""How far a mask is widened to the end of a word; longer runs of letters are no words."""
+"""How far a mask grows to complete a word. Longer runs of letters aren't words."""
 
 LONGEST_INLINE = 500
-"""How many characters around a bound are searched for a link or for code within a line."""
+"""How far around a bound to search for a link or inline code, in characters."""
 
 INLINE = re.compile(
     r"!?\[[^\[\]\n]{0,300}\]\([^()\s]{0,300}\)|(?<!`)(`{1,2})[^`\n]{1,200}\1(?!`)"
     r"|https?://[^\s<>]{1,300}"
 )
-"""A link or an image in Markdown, code within a line, or a URL."""
+"""A Markdown link or image, inline code, or a URL."""
 
 FENCE = re.compile(r"^[ \t]{0,3}(```+|~~~+)[^\n]*\n?", re.MULTILINE)
 """A line that opens or closes a code block."""
 
 
 class _Block(NamedTuple):
-    """A code block: where it starts and ends with its fences, and the code between them."""
+    """A code block: its bounds with the fences, and the bounds of the code."""
 
     start: int
     first: int
@@ -42,12 +41,12 @@ class _Block(NamedTuple):
 
 
 def find_mask_of_hits(text: str, hits: Iterable[tuple[int, int]]) -> list[tuple[int, int]]:
-    """Return what a mask of lexicon hits, given in text order, covers: their sentences."""
+    """Return the sentences of lexicon hits, which are given in text order."""
     return _settle(text, widen_hits(text, list(hits)))
 
 
 def find_mask_of_window(text: str, start: int, end: int) -> list[tuple[int, int]]:
-    """Return what a mask of a window or a loop covers, or nothing if it is empty."""
+    """Return the mask of a window or a loop, or nothing if it is empty."""
     if not text[start:end].strip():
         return []
     start, end = trim(text, start, end)
@@ -58,14 +57,14 @@ def find_mask_of_window(text: str, start: int, end: int) -> list[tuple[int, int]
 
 
 def trim(text: str, start: int, end: int) -> tuple[int, int]:
-    """Return a span without the white space at its ends."""
+    """Return a span without white space at its ends."""
     inside = text[start:end]
     left = start + len(inside) - len(inside.lstrip())
     return left, max(left, start + len(inside.rstrip()))
 
 
 def _settle(text: str, spans: Iterable[tuple[int, int]]) -> list[tuple[int, int]]:
-    """Return the spans with settled bounds, joined where they overlap."""
+    """Settle the bounds of spans, and join overlapping spans."""
     blocks = list(_list_blocks(text)) if "```" in text or "~~~" in text else []
     settled = []
     for span in join_spans(spans):
@@ -75,7 +74,7 @@ def _settle(text: str, spans: Iterable[tuple[int, int]]) -> list[tuple[int, int]
 
 
 def join_spans(spans: Iterable[tuple[int, int]]) -> Iterator[tuple[int, int]]:
-    """Yield spans in text order, joined where they overlap, without empty ones."""
+    """Yield nonempty spans in text order, with overlapping spans joined."""
     last: tuple[int, int] | None = None
     for start, end in sorted(spans):
         if last is not None and start <= last[1]:
@@ -89,7 +88,7 @@ def join_spans(spans: Iterable[tuple[int, int]]) -> Iterator[tuple[int, int]]:
 
 
 def _complete_words(text: str, start: int, end: int) -> tuple[int, int]:
-    """Widen a span that begins or ends inside a word to the whole word."""
+    """Widen a span to whole words."""
     first, last = max(0, start - LONGEST_WORD), min(len(text), end + LONGEST_WORD)
     left, right = start, end
     while left > first and text[left].isalnum() and text[left - 1].isalnum():
@@ -100,7 +99,7 @@ def _complete_words(text: str, start: int, end: int) -> tuple[int, int]:
 
 
 def _complete_inline(text: str, start: int, end: int) -> tuple[int, int]:
-    """Widen a span that begins or ends inside a link or code within a line to all of it."""
+    """Widen a span to whole links and inline code."""
     for bound in (start, end):
         first = max(text.rfind("\n", 0, bound) + 1, bound - LONGEST_INLINE)
         after = text.find("\n", bound)
@@ -112,7 +111,7 @@ def _complete_inline(text: str, start: int, end: int) -> tuple[int, int]:
 
 
 def _list_blocks(text: str) -> Iterator[_Block]:
-    """Yield every code block; a block without its closing fence ends with the text."""
+    """Yield every code block. A block without a closing fence ends with the text."""
     opening: re.Match[str] | None = None
     for match in FENCE.finditer(text):
         if opening is None:
@@ -125,9 +124,9 @@ def _list_blocks(text: str) -> Iterator[_Block]:
 
 
 def _complete_blocks(blocks: Sequence[_Block], start: int, end: int) -> tuple[int, int]:
-    """Settle a span that covers one fence of a code block, or part of one, but not both.
+    """Settle a span that covers one fence of a code block, or part of a fence.
 
-    A short block is covered as a whole; of a long one, nothing is covered.
+    A short block is covered as a whole, and a long block not at all.
     """
     for bound in (start, end - 1):
         index = bisect_right(blocks, bound, key=lambda block: block.start) - 1

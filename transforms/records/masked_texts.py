@@ -1,4 +1,4 @@
-"""Masks on the texts of a chat, and on the characters that a template renders them as."""
+"""Masks on a chat's texts, and on the rendered characters."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ from transforms.records.tracing import Tape
 class MaskedTexts(NamedTuple):
     """The masked characters of a chat's texts.
 
-    `characters` and `whole` are bool arrays over the tape; `whole` marks the texts of fields that
-    are masked as a whole, such as tool calls. `turns` are the paths of messages that are masked as
-    a whole. `unused` counts the masks in text that isn't learnt.
+    `characters` and `whole` are bool arrays over the tape. `whole` marks fields that are masked as
+    a whole, such as tool calls. `turns` are the paths of messages that are masked as a whole.
+    `unused` counts the masks on text that isn't learnt.
     """
 
     characters: np.ndarray
@@ -29,10 +29,9 @@ class MaskedTexts(NamedTuple):
 def find_masked_texts(
     tape: Tape, turns: Iterable[ChatTurn], masks: Sequence[Mapping[str, Any]]
 ) -> MaskedTexts:
-    """Find the masked characters on the tape, which holds the texts of the given turns.
+    """Find the masked characters on the tape of the given turns.
 
-    If a mask names a field of a message that holds none of these texts, the whole message is
-    masked.
+    A mask on a message field without text on the tape masks the whole message.
     """
     paths = [turn.path for turn in turns]
     characters = np.zeros(len(tape.characters), bool)
@@ -41,7 +40,7 @@ def find_masked_texts(
         path = mask["field_path"]
         below = [name for name in tape.starts if _is_below(name, path)]
         if path in tape.starts:
-            # many tokenizers put the space before a word into the word's token
+            # Many tokenizers put the space before a word into the word's token.
             start, end = trim(tape.texts[path], mask["start"], mask["end"])
             characters[tape.starts[path] + start : tape.starts[path] + end] = True
         elif below:
@@ -58,8 +57,8 @@ def find_masked_texts(
 def mask_turn(turn: ChatTurn, origins: np.ndarray, found: MaskedTexts) -> np.ndarray:
     """Return which characters of a rendered turn are masked.
 
-    `origins` holds the tape's index for each of them, or -1 for what the template wrote. That is
-    masked if the text on both sides of it is masked, or the field on one side as a whole.
+    `origins` holds each character's tape index, or -1 for the template's own text. Such text is
+    masked between two masked texts, or beside a field that is masked as a whole.
     """
     if turn.path in found.turns:
         return np.ones(len(origins), bool)
@@ -77,5 +76,5 @@ def mask_turn(turn: ChatTurn, origins: np.ndarray, found: MaskedTexts) -> np.nda
 
 
 def _is_below(path: str, above: str) -> bool:
-    """Return whether a path leads to something inside what another path leads to."""
+    """Return whether a path is below another path."""
     return bool(above) and path.startswith((f"{above}.", f"{above}["))

@@ -1,4 +1,4 @@
-"""Message parts: which fields of a message are read, and the texts inside structured fields."""
+"""Message parts: which message fields are read, and the texts inside structured fields."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ SPEAKER_TYPES = frozenset(
         *("HumanMessageChunk", "AIMessageChunk"),
     )
 )
-"""The types that say who speaks in a message without a role, as LangChain writes them."""
+"""The message types that say who speaks, as LangChain writes them."""
 
 SPEAKER_OF_LABEL = {True: "assistant", False: "user"}
-"""The role of an Axolotl segment, whose label says whether its text is trained on."""
+"""The role of an Axolotl segment, by its training label."""
 
 EXCHANGE_FIELDS = {
     "system": "system",
@@ -26,15 +26,15 @@ EXCHANGE_FIELDS = {
     **dict.fromkeys(("output", "response", "completion", "answer"), "assistant"),
     **dict.fromkeys(("assistant", "gpt", "bot", "chatbot"), "assistant"),
 }
-"""The fields of an exchange (a question and its answer in one object), each with its speaker."""
+"""The fields of an exchange (a question and its answer), with their speakers."""
 
 CONTENTS = (
     *("content", "value", "parts", "text", "message"),
     *("answer", "response", "completion", "generation", "output", "generated_text"),
 )
-"""The fields that hold a turn's content.
+"""The fields of a turn's content.
 
-If a message has several, the first one that isn't empty is read.
+Only a message's first nonempty content is read.
 """
 
 THINKING_FIELDS = (
@@ -53,7 +53,7 @@ THINKING_FIELDS = (
 )
 
 REMARKS = ("refusal", "audio")
-"""The fields that hold further content of a turn: a refusal, or an answer as speech."""
+"""The fields of further content: a refusal, or an answer as speech."""
 
 TOOL_CALLS = "tool_calls"
 
@@ -62,7 +62,7 @@ CHANNELS_OF_FIELDS = {
     **dict.fromkeys((*CONTENTS, *REMARKS), "answer"),
     **dict.fromkeys(("function_call", TOOL_CALLS), "tool"),
 }
-"""The message fields that are read, in reading order, each with its channel."""
+"""The channel of each message field, in reading order."""
 
 INHERITED = ""
 CHANNELS_OF_KEYS = {
@@ -72,19 +72,19 @@ CHANNELS_OF_KEYS = {
     **dict.fromkeys(("audio", "transcript"), INHERITED),
     **dict.fromkeys(("functionCall", "function_call", "toolUse"), "tool"),
 }
-"""The keys of a typed part that are read, in reading order, each with its channel."""
+"""The channel of each key of a typed part, in reading order."""
 
 CALL_TYPES = (
     *("tool_use", "server_tool_use", "mcp_tool_use"),
     *("tool_call", "tool-call", "function_call"),
 )
-"""The types of the parts that are whole tool calls."""
+"""The types of parts that are whole tool calls."""
 
 RESULT_TYPES = (
     *("tool_result", "tool-result", "tool_response", "tool_output"),
     *("function_call_output", "function_response", "function_result"),
 )
-"""The types of the parts that hold what a tool returned, in any role's message.
+"""The types of parts with a tool's result, in any role's message.
 
 Anthropic's other types, such as `web_search_tool_result`, end with the first type here.
 """
@@ -93,28 +93,28 @@ RESULT_KEYS = (
     *("functionResponse", "function_response", "toolResult", "codeExecutionResult"),
     "code_execution_result",
 )
-"""The keys of a part that hold what a tool returned."""
+"""The keys of a part with a tool's result."""
 
 RESULT_CONTENTS = ("content", "output", "result", "response")
-"""The keys that are read from a tool's result, in reading order."""
+"""The keys of a tool result's content, in reading order."""
 
 FREE_CONTENTS = RESULT_CONTENTS[1:]
-"""The keys of a result that may hold any JSON value, which is then read as a whole."""
+"""The keys of a result that may hold any JSON value."""
 
 THINKING_TYPES = ("thinking", "reasoning")
-"""Prefixes of the `type` of a thinking part."""
+"""The first words of a thinking part's `type`."""
 
 MEDIA = "audio"
-"""A key whose value holds text only if the value is an object; a string is a file or its bytes."""
+"""A key with text only if its value is an object. A string is a file or its bytes."""
 
 MAX_LEVELS = 8
-"""The deepest nesting that is searched for texts; known formats have up to five levels."""
+"""The deepest nesting that is searched for texts. Known formats have up to five levels."""
 
 
 class Part(NamedTuple):
     """A text or a tool call, with its channel and its path below the field.
 
-    `role` says who speaks, if that isn't the message's speaker.
+    `role` is the speaker, if another than the message's.
     """
 
     below: str
@@ -124,7 +124,7 @@ class Part(NamedTuple):
 
 
 def find_speaker_type(message: Mapping[str, Any]) -> str | None:
-    """Return the type that says who speaks in a message, or None if its role does."""
+    """Return the speaker type of a message without a role, or None."""
     kind = message.get("type")
     if not isinstance(kind, str) or any(name in message for name in ROLE_FIELDS):
         return None
@@ -132,10 +132,7 @@ def find_speaker_type(message: Mapping[str, Any]) -> str | None:
 
 
 def split_field(name: str, value: Any) -> Iterator[Part]:
-    """Yield the texts and the tool calls in a field of a message, in order.
-
-    Calls are yielded as they are, and other parts as text.
-    """
+    """Yield the texts and the tool calls in a message field, in order."""
     channel = CHANNELS_OF_FIELDS[name]
     if channel == "tool":
         yield Part("", channel, value)
@@ -155,7 +152,7 @@ def _split_value(value: Any, path: str, channel: str, levels: int) -> Iterator[P
 
 
 def _split_part(part: Mapping[str, Any], path: str, channel: str, levels: int) -> Iterator[Part]:
-    """Yield the texts and calls of a typed part; everything inside a thinking part is thinking."""
+    """Yield the texts and calls of a typed part. A thinking part holds only thinking."""
     kind = part.get("type")
     kind = kind if isinstance(kind, str) else ""
     if kind in CALL_TYPES:
@@ -178,7 +175,7 @@ def _split_part(part: Mapping[str, Any], path: str, channel: str, levels: int) -
 
 
 def find_result(part: Mapping[str, Any]) -> tuple[str, Mapping[str, Any]] | None:
-    """Return the key and the value of a part's tool result, or None if the part has none.
+    """Return the key and the value of a part's tool result, or None.
 
     The key is empty if the part itself is the result.
     """
@@ -190,7 +187,7 @@ def find_result(part: Mapping[str, Any]) -> tuple[str, Mapping[str, Any]] | None
 
 
 def _split_result(result: Mapping[str, Any], path: str, levels: int) -> Iterator[Part]:
-    """Yield a tool result's texts with the tool's role; a JSON value is yielded as one part."""
+    """Yield a tool result's texts with the tool's role. A JSON value is one part."""
     for key in RESULT_CONTENTS:
         value, below = result.get(key), f"{path}.{key}"
         texts = [

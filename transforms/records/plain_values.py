@@ -1,7 +1,7 @@
-"""Arrow values in JSON form: every type and every date, whatever packages are installed.
+"""Arrow values in JSON form, for every type and every date.
 
-pyarrow's own conversion fails on nanoseconds without pandas, on years beyond 9999, and on time
-zones that this machine doesn't know.
+pyarrow's own conversion fails on nanoseconds without pandas, on years beyond 9999, and on unknown
+time zones.
 """
 
 from __future__ import annotations
@@ -16,12 +16,12 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 UNITS = {"s": 0, "ms": 3, "us": 6, "ns": 9}
-"""How many decimal places of a second each unit of time has."""
+"""The decimal places of a second in each unit of time."""
 
 DAY_SECONDS = 86_400
 
 CYCLE_DAYS, CYCLE_YEARS = 146_097, 400
-"""The Gregorian calendar repeats after this many days, or this many years."""
+"""The Gregorian calendar's cycle, in days and in years."""
 
 CYCLE_START = dt.date(2000, 1, 1)
 START_DAYS = (CYCLE_START - dt.date(1970, 1, 1)).days
@@ -36,10 +36,10 @@ def list_rows(table: pa.Table | pa.RecordBatch) -> list[dict[str, Any]]:
 
 
 def list_values(column: pa.Array | pa.ChunkedArray) -> list[Any]:
-    """Return a column's values in JSON form, except that bytes and decimals are Python objects.
+    """Return a column's values in JSON form, but bytes and decimals as Python objects.
 
-    Dates and times are text in ISO format, in UTC if they have a time zone. Durations are whole
-    numbers of their unit. A map is a list of pairs.
+    Dates and times are ISO text, in UTC if they have a time zone. Durations are whole numbers of
+    their unit. A map is a list of pairs.
 
     Raises: UnicodeDecodeError: a text isn't UTF-8.
     """
@@ -61,7 +61,7 @@ def list_values(column: pa.Array | pa.ChunkedArray) -> list[Any]:
 
 
 def is_plain(kind: pa.DataType) -> bool:
-    """Return whether Arrow itself converts all values of a type as `list_values` promises."""
+    """Return whether Arrow itself converts a type as `list_values` promises."""
     if isinstance(kind, pa.BaseExtensionType):
         return False
     if pa.types.is_temporal(kind) or pa.types.is_map(kind):
@@ -109,7 +109,7 @@ def _hide_nulls(values: list[Any], column: pa.Array) -> list[Any]:
 
 
 def _find_format(kind: pa.DataType) -> Callable[[int], Any]:
-    """Return a function that formats the number behind a temporal value."""
+    """Return a function that formats a temporal value's number."""
     if pa.types.is_date32(kind):
         return format_day
     if pa.types.is_date64(kind):
@@ -123,13 +123,13 @@ def _find_format(kind: pa.DataType) -> Callable[[int], Any]:
 
 
 def format_time(number: int, places: int) -> str:
-    """Return a time as text; `number` counts units of 10**-`places` seconds since 1970."""
+    """Return a time as text. `number` counts units of 10**-`places` seconds since 1970."""
     day, rest = divmod(number, DAY_SECONDS * 10**places)
     return f"{format_day(day)} {_format_clock(rest, places)}"
 
 
 def format_day(day: int) -> str:
-    """Return the Gregorian date of a day, in any year; `day` counts days since 1970."""
+    """Return a day's Gregorian date. `day` counts days since 1970."""
     cycles, left = divmod(day - START_DAYS, CYCLE_DAYS)
     date = CYCLE_START + dt.timedelta(left)
     year = date.year + cycles * CYCLE_YEARS
@@ -137,7 +137,7 @@ def format_day(day: int) -> str:
 
 
 def _format_clock(number: int, places: int) -> str:
-    """Return a time of day with as many decimal places as it needs."""
+    """Return a time of day without needless decimal places."""
     if number < 0:
         return f"-{_format_clock(-number, places)}"
     seconds, fraction = divmod(number, 10**places)

@@ -1,4 +1,4 @@
-"""Prompts: the messages of a record before its last answer, for a different teacher to answer."""
+"""Prompts: a record's messages before its last answer, for another teacher."""
 
 from __future__ import annotations
 
@@ -31,24 +31,24 @@ ASKING_COLUMNS = ("instruction", "prompt", "question", "query", "problem", "inpu
 """Columns that hold the user's words, unless the format reads them."""
 
 TOOL_COLUMNS = ("tools", "functions", "available_tools", "tool_schemas")
-"""The columns that list the tools that the teacher may call."""
+"""The columns of the teacher's tools."""
 
 FUNCTIONS = ("function", "functionCall", "function_call", "toolUse")
-"""The fields that may hold a call's function."""
+"""The fields of a call's function."""
 
 ARGUMENTS = ("arguments", "input", "args", "parameters")
 CALL_IDS = ("id", "call_id", "tool_call_id", "toolUseId", "toolCallId")
 RESULT_IDS = ("tool_call_id", "tool_use_id", "call_id", "toolUseId", "toolCallId", "id")
 
 RESULT_PART = re.compile(r"(?:\[\*\])?(?:\.\w+)+\[(\d+)\]\.(?!text\b)")
-"""A pattern for the path of a text in a call's result; its group is the index of the part."""
+"""The path of a text in a call's result. Its group is the part's index."""
 
 
 class Prompt(NamedTuple):
-    """A prompt: its messages in chat API form, its tools, and the names of what it lacks.
+    """A prompt: its messages in chat API form, its tools, and what it lacks.
 
-    `missing` names the columns and fields that text can't carry, such as images. It also includes
-    `prompt` if there is no turn to answer.
+    `missing` names the columns and fields that aren't text, such as images, and `prompt` if there
+    is no turn to answer.
     """
 
     messages: list[dict[str, Any]]
@@ -56,16 +56,16 @@ class Prompt(NamedTuple):
     missing: list[str]
 
     def encode(self) -> str:
-        """Return a request body as JSON: the messages, and the tools if there are any."""
+        """Return a request body as JSON."""
         tools = {"tools": self.tools} if self.tools else {}
         return encode_json({"messages": self.messages, **tools})
 
 
 @dataclass
 class _Turn:
-    """A message: its column and its index there, its role, its text, and its tool calls as JSON.
+    """A message: its column and index, its role, its text, and its tool calls as JSON.
 
-    `part` is the index of the content part that holds a call's result, or None.
+    `part` is the index of the content part with a call's result, or None.
     """
 
     column: str
@@ -77,7 +77,7 @@ class _Turn:
 
     @cached_property
     def content(self) -> str:
-        """Return the text; all of its pieces must have been added before."""
+        """Return the text. All pieces must have been added."""
         return "".join(self.pieces)
 
     def has_words_of(self, other: _Turn) -> bool:
@@ -88,18 +88,17 @@ class _Turn:
 
 
 class _End(NamedTuple):
-    """The first message after a prompt: its column, and its index there."""
+    """The column and index of the first message after a prompt."""
 
     column: str
     message: int
 
 
 def extract_prompt(segments: Segments, indices: Sequence[int]) -> list[dict[str, str]]:
-    """Return the role and the text of each message before the last answer of a row.
+    """Return the role and the text of each message before a row's last answer.
 
-    `indices` select the row's segments. Thinking is left out, and tool calls are given as JSON. For
-    a preference pair, the first side with an answer is used. If that side repeats the prompt, the
-    prompt appears only once.
+    `indices` select the row's segments. Thinking is left out, and tool calls are JSON. For a
+    preference pair, the first side with an answer is used, and a repeated prompt appears only once.
     """
     return [
         {"role": turn.role, "content": turn.content or "\n".join(turn.calls)}
@@ -108,7 +107,7 @@ def extract_prompt(segments: Segments, indices: Sequence[int]) -> list[dict[str,
 
 
 def describe_content(message: Mapping[str, Any]) -> str:
-    """Return the text of a prompt's message, or its tool calls as JSON if it has no text."""
+    """Return the text of a prompt's message, or else its tool calls as JSON."""
     return message["content"] or encode_json(message.get("tool_calls", ""))
 
 
@@ -118,7 +117,7 @@ def build_prompt(
     record: Mapping[str, Any],
     columns: Mapping[str, str],
 ) -> Prompt:
-    """Return a row's prompt, with everything that an answer needs, as far as text can carry it.
+    """Return a row's prompt with everything that an answer needs and text can carry.
 
     `record` is the whole row. `columns` maps the format's columns to the corpus's.
     """
@@ -137,7 +136,7 @@ def build_prompt(
 
 
 def _select_turns(segments: Segments, indices: Sequence[int]) -> tuple[list[_Turn], _End | None]:
-    """Return the messages before the last answer, and the place of the first message after them."""
+    """Return the messages before the last answer, and the place of the next message."""
     spoken = [i for i in indices if CHANNELS[segments.channel_codes[i]] != "thinking"]
     columns = {index: segments.fields[segments.field_codes[index]].column for index in spoken}
     answers = {index for index in spoken if _get_role(segments, index) == "assistant"}
@@ -164,7 +163,7 @@ def _get_role(segments: Segments, index: int) -> str:
 
 
 def _cut_before_last_answer(indices: Sequence[int], answers: Container[int]) -> Sequence[int]:
-    """Return the indices that come before the last run of answers."""
+    """Return the indices before the last run of answers."""
     end = len(indices)
     while end and indices[end - 1] not in answers:
         end -= 1
@@ -174,11 +173,10 @@ def _cut_before_last_answer(indices: Sequence[int], answers: Container[int]) -> 
 
 
 def _join_turns(segments: Segments, indices: Iterable[int]) -> list[_Turn]:
-    """Join each message's segments, with a line break between different fields.
+    """Join each message's segments, with a line break between fields.
 
-    Each call's result is a turn of its own. The user's words in several columns, such as an
-    instruction and its input, are one message, because many chat templates refuse two user messages
-    in a row.
+    Each call's result is a turn of its own. The user's words in several columns are one message,
+    because many chat templates refuse two user messages in a row.
     """
     turns: list[_Turn] = []
     before = None
@@ -206,7 +204,7 @@ def _join_turns(segments: Segments, indices: Iterable[int]) -> list[_Turn]:
 def _describe_turns(
     turns: Sequence[_Turn], record: Mapping[str, Any], missing: list[str]
 ) -> Iterator[dict[str, Any]]:
-    """Yield messages with their tool calls, and with the ids by which results refer to calls."""
+    """Yield messages with their tool calls and with matching call ids."""
     columns = dict.fromkeys(turn.column for turn in turns)
     messages = {column: dict(list_messages(get_value(record, column))) for column in columns}
     waiting: dict[str, None] = {}
@@ -234,7 +232,7 @@ def _describe_turns(
 
 
 def _get_result(message: Mapping[str, Any], turn: _Turn) -> Mapping[str, Any]:
-    """Return the object that holds a tool turn's call id: a message part, or the message itself."""
+    """Return the object with a tool turn's call id: a message part, or the message."""
     if turn.part is None:
         return message
     lists = (message[name] for name in CONTENTS if isinstance(message.get(name), list))
@@ -245,7 +243,7 @@ def _get_result(message: Mapping[str, Any], turn: _Turn) -> Mapping[str, Any]:
 
 
 def _split_calls(text: str) -> list[Any]:
-    """Return the calls in the text of a segment; text that isn't JSON is one call."""
+    """Return the calls in a segment's text. Text that isn't JSON is one call."""
     value = _parse_json(text)
     return value if isinstance(value, list) else [value]
 
@@ -258,7 +256,7 @@ def _parse_json(text: str) -> Any:
 
 
 def _parse_call(call: Any) -> dict[str, Any]:
-    """Return any provider's tool call in chat API form; a missing name becomes an empty string."""
+    """Return any provider's tool call in chat API form. A missing name becomes empty."""
     call = call if isinstance(call, dict) else {"arguments": call}
     function = next((call[name] for name in FUNCTIONS if isinstance(call.get(name), dict)), call)
     given: Any = next((function[name] for name in ARGUMENTS if function.get(name) is not None), {})
@@ -268,14 +266,14 @@ def _parse_call(call: Any) -> dict[str, Any]:
 
 
 def _find_text(value: Mapping[str, Any], names: Iterable[str]) -> str:
-    """Return the first text among some fields of an object, or an empty string."""
+    """Return the first text among an object's fields, or an empty string."""
     return next((value[name] for name in names if isinstance(value.get(name), str)), "")
 
 
 def _list_unsaid(
     companions: Companions, columns: Mapping[str, str], prompt: Container[str], end: _End | None
 ) -> Iterator[str]:
-    """Yield the paths of everything in the prompt's messages that isn't text, such as images."""
+    """Yield the paths of everything in the prompt that isn't text, such as images."""
     for (name, index), fields in companions.messages.items():
         column = columns[name]
         if column in prompt and (end is None or column != end.column or index < end.message):
@@ -288,7 +286,7 @@ def _list_unsaid(
 
 
 def _is_said(part: Mapping[str, Any]) -> bool:
-    """Return whether prompts include a part: they include tool calls, and results without media."""
+    """Return whether a prompt can include a part: a tool call, or a result without media."""
     if result := find_result(part):
         content = result[1].get("content")
         items = content if isinstance(content, list) else []

@@ -1,4 +1,4 @@
-"""Texts of one row: the question that a text answers, and the last answer."""
+"""Texts of one row: a text's question, and the last answer."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from transforms.records.segments import Segments, extract_segments
 
 
 class SpokenText(NamedTuple):
-    """The role of whoever speaks, and the text; several fields of one turn are joined."""
+    """A speaker's role and text. Several fields of one turn are joined."""
 
     role: str
     text: str
@@ -20,15 +20,15 @@ class SpokenText(NamedTuple):
 def find_question(
     record: Mapping[str, Any], path: str, start: int, layout: Layout
 ) -> SpokenText | None:
-    """Return the turn before a stretch of a field, or None if nobody else speaks before it.
+    """Return the turn before a stretch of a field, or None without another speaker before.
 
-    `path` is the field's path, and `start` the offset of the stretch in it.
+    `path` is the field's path, and `start` the stretch's offset.
     """
     segments = extract_record_segments(record, layout)
     own = [index for index, name in enumerate(segments.field_paths) if name == path]
     if not own:
         return None
-    # several turns of a transcript are in one field
+    # a transcript's turns are in one field
     speaking = max((index for index in own if segments.starts[index] <= start), default=own[0])
     roles, before = segments.roles, speaking
     while before and roles[before - 1] == roles[speaking]:
@@ -42,7 +42,7 @@ def find_question(
 
 
 def find_answer(record: Mapping[str, Any], layout: Layout) -> SpokenText | None:
-    """Return the record's last assistant turn or, without one, its last text, if it has any."""
+    """Return the record's last assistant turn, or else its last text, or None."""
     segments = extract_record_segments(record, layout)
     roles = segments.roles
     own = [index for index, role in enumerate(roles) if role == "assistant"] or range(len(roles))
@@ -50,7 +50,7 @@ def find_answer(record: Mapping[str, Any], layout: Layout) -> SpokenText | None:
 
 
 def extract_record_segments(record: Mapping[str, Any], layout: Layout) -> Segments:
-    """Return the segments of one record in JSON form, as in the corpus that it belongs to."""
+    """Return the segments of one JSON record of a corpus."""
     columns = tuple(layout.columns.values())
     kinds = ColumnKinds(paths=columns)
     kinds.observe(record)

@@ -1,4 +1,4 @@
-"""Reasoning in answers: blocks between marks such as `<think>`, and the rest of the answer."""
+"""Reasoning in answers: blocks between marks such as `<think>`, and the answer."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import numpy as np
 import pyarrow as pa
 
 FINAL = r"(?:<\|start\|>assistant)?<\|channel\|>final<\|message\|>"
-"""A pattern for the mark that begins gpt-oss's answer."""
+"""The mark at the start of gpt-oss's answer."""
 
 END = "<|end|>"
 
@@ -27,17 +27,16 @@ MODEL_MARKS = (
         rf"(?:<\|end\|>)?{FINAL}|<\|end\|>",
     ),
 )
-"""Patterns for the marks with which reasoning models begin and end a block.
+"""The marks of reasoning models.
 
-The opening mark may be in the model's template instead of the text, and the text may end before the
-closing mark.
+The template may hold the opening mark, and the text may end before the closing mark.
 """
 
 PROMPTED_TAGS = (
     *("thought", "thoughts", "reasoning", "scratchpad", "inner_monologue"),
     *("chain_of_thought", "cot", "antthinking"),
 )
-"""Tags that prompts tell models to use. An unpaired tag is just a word, unless it begins a text."""
+"""Tags that prompts ask for. An unpaired tag is just a word, unless it begins a text."""
 
 MARKS = (*MODEL_MARKS, *((rf"<{tag}>", rf"</{tag}>") for tag in PROMPTED_TAGS))
 
@@ -57,7 +56,7 @@ THINKING_SIGNS = (
     re.compile(rb"\[/?(?i:THINK)\]"),
     re.compile(b"\xe2\x97\x81/?(?i:think)"),
 )
-"""Byte patterns; every text with a reasoning block matches at least one of them."""
+"""Byte patterns, at least one of which matches every text with reasoning."""
 
 ANSWER_TAGS = ("answer", "final_answer", "solution", "response", "output")
 
@@ -70,7 +69,7 @@ CLOSING_OF_ANSWER = re.compile(
     re.IGNORECASE,
 )
 LONGEST_CLOSING = 99
-"""How many characters at the end of an answer are searched for its closing mark."""
+"""How many characters at an answer's end are searched for its closing mark."""
 
 
 class _Mark(NamedTuple):
@@ -83,12 +82,12 @@ class _Mark(NamedTuple):
 
     @classmethod
     def decode(cls, mark: re.Match[str]) -> _Mark:
-        """Return a mark from a match of `MARK`, decoding the name of the matched group."""
+        """Return the mark of a match of `MARK`."""
         name = str(mark.lastgroup)
         return cls(name[0] == "o", int(name[1:]), *mark.span())
 
     def closes_model(self, text: str) -> bool:
-        """Return whether this mark alone proves a block: it is a model's closing mark.
+        """Return whether this mark alone proves a block.
 
         `<|end|>` proves nothing, since it also ends other models' turns.
         """
@@ -97,7 +96,10 @@ class _Mark(NamedTuple):
 
 
 class ChannelSpan(NamedTuple):
-    """A part of a field that belongs to one channel; `start` is its first character's offset."""
+    """A part of a field in one channel.
+
+    `start` is the first character's offset.
+    """
 
     channel: str
     start: int
@@ -105,7 +107,7 @@ class ChannelSpan(NamedTuple):
 
 
 def split_reasoning(text: str) -> list[ChannelSpan]:
-    """Split a text into reasoning and answer, in order, without marks and blank parts."""
+    """Split a text into reasoning and answer, in order, without marks or blank parts."""
     spans, offset = [], 0
     for start, end, inner_start, inner_end in find_thinking_blocks(text):
         spans.append(ChannelSpan("answer", offset, text[offset:start]))
@@ -118,7 +120,7 @@ def split_reasoning(text: str) -> list[ChannelSpan]:
 
 
 def _unwrap(span: ChannelSpan) -> ChannelSpan:
-    """Strip the marks, such as `<answer>`, around an answer that accompanies reasoning."""
+    """Strip marks such as `<answer>` around an answer with reasoning."""
     opening = OPENING_OF_ANSWER.match(span.text)
     begin = opening.end() if opening else 0
     closing = CLOSING_OF_ANSWER.search(span.text, max(begin, len(span.text) - LONGEST_CLOSING))
@@ -128,11 +130,10 @@ def _unwrap(span: ChannelSpan) -> ChannelSpan:
 
 
 def find_thinking_blocks(text: str) -> Iterator[tuple[int, int, int, int]]:
-    """Yield the start and end of each reasoning block, then the start and end of its content.
+    """Yield the bounds of each reasoning block, and then of its content.
 
-    If a model's block lacks its closing mark, the block extends to the end of the text. If the
-    block lacks its opening mark, it begins at the start of the text, unless another mark precedes
-    it.
+    A model's block without a closing mark extends to the end of the text. A block without an
+    opening mark begins at the start of the text, or after the previous mark.
     """
     marks = [_Mark.decode(mark) for mark in MARK.finditer(text)]
     if marks and marks[0].closes_model(text):
@@ -157,9 +158,9 @@ def find_thinking_blocks(text: str) -> Iterator[tuple[int, int, int, int]]:
 
 
 def find_texts_with(texts: pa.LargeStringArray, signs: Iterable[re.Pattern[bytes]]) -> list[int]:
-    """Return the ascending indices of the texts in which any of `signs` matches.
+    """Return the ascending indices of the texts that match any of `signs`.
 
-    The search runs over Arrow's single buffer and creates no Python strings.
+    The search runs over Arrow's buffer and creates no Python strings.
     """
     if not len(texts):
         return []

@@ -1,4 +1,4 @@
-"""Repeated keys: keys that a JSON object has twice, so that the value depends on the parser."""
+"""Repeated keys in JSON objects, whose values would depend on the parser."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ REASON = "field {!r} occurs twice, and readers of JSON differ on which counts"
 
 
 class _Repeating(dict[str, Any]):
-    """An object that has some keys more than once."""
+    """An object with repeated keys."""
 
     repeated: frozenset[str] = frozenset()
 
@@ -40,11 +40,10 @@ class _Repeating(dict[str, Any]):
 def find_repeated_keys(
     lines: Sequence[bytes], objects: Sequence[Mapping[str, Any]], schema: pa.Schema
 ) -> dict[int, str]:
-    """Find rows that repeat a key that is read, and return why each is a reject, keyed by row.
+    """Find rows that repeat a read key, and return the reject reasons by row.
 
-    `lines` are the bytes of `objects`, and `schema` holds the columns that are read. A parsed
-    object holds a repeated key only once, so a line is parsed again only if it may have more keys
-    than its object.
+    `lines` are the bytes of `objects`, and `schema` holds the read columns. A parsed object holds a
+    repeated key only once, so only a line with more keys than its object is parsed again.
     """
     return {
         index: REASON.format(path)
@@ -54,15 +53,15 @@ def find_repeated_keys(
 
 
 def _has_more_keys(line: bytes, known: int) -> bool:
-    """Return whether a line of JSON may have more keys than the given number."""
+    """Return whether a JSON line may have more keys than `known`."""
     more = line.count(b'":') - known
-    if more < 0:  # some keys have white space after them
+    if more < 0:  # white space follows some keys
         more = len(SPACED_KEY.findall(line)) - known
     return more > 0 and more > line.count(b'\\":')  # inside a string, a quotation mark is escaped
 
 
 def _count_keys(value: Mapping[str, Any]) -> int:
-    """Count the keys of an object and of all objects in it."""
+    """Count the keys of an object and of all nested objects."""
     count, waiting = 0, [value]
     for item in waiting:
         count += len(item)
@@ -86,7 +85,7 @@ def _list_objects(items: Sequence[Any]) -> list[Any]:
 
 
 def _find_path(line: bytes, schema: pa.Schema) -> str | None:
-    """Return the path of a line's first key that is both read and repeated, or None."""
+    """Return the path of a line's first repeated read key, or None."""
     try:
         row = json.loads(line.decode("utf-8-sig"), object_pairs_hook=_build_object, parse_int=float)
     except (ValueError, RecursionError):
@@ -102,7 +101,7 @@ def _find_path(line: bytes, schema: pa.Schema) -> str | None:
 
 
 def _build_object(pairs: Sequence[tuple[str, Any]]) -> dict[str, Any]:
-    """Return an object that knows which of its keys are repeated."""
+    """Return an object that knows its repeated keys."""
     found = dict(pairs)
     if len(found) == len(pairs):
         return found
@@ -127,7 +126,7 @@ def _find_on_path(value: Any, steps: Iterable[str | int]) -> str | None:
 
 
 def _find_below(value: Any, path: str) -> str | None:
-    """Return the path of the first repeated key below a column that congener reads, or None."""
+    """Return the path of the first repeated read key below a column, or None."""
     waiting = [(value, path)]
     while waiting:
         item, at = waiting.pop()

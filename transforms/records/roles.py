@@ -1,4 +1,4 @@
-"""Roles and channels: who speaks in a segment, and whether it is an answer, thinking or a call."""
+"""Roles and channels: a segment's speaker, and whether it is an answer, thinking or a call."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ CALL_NAMES = (
     "tool_caller",
     "tool_use",
 )
-"""Names that a corpus gives to the assistant when it calls a tool."""
+"""Names for the assistant when it calls a tool."""
 
 THINKING_NAMES = (
     "thinking",
@@ -29,7 +29,7 @@ THINKING_NAMES = (
     "cot",
     "analysis",
 )
-"""Names that a corpus gives to the assistant when it thinks."""
+"""Names for the assistant when it thinks."""
 
 NAMES_OF_ROLE = {
     "user": (
@@ -58,7 +58,7 @@ NAMES_OF_ROLE = {
 }
 
 ROLES = {name: role for role, names in NAMES_OF_ROLE.items() for name in names}
-"""Lower-case role names of other formats, each with the `messages` role that it means."""
+"""Lower-case role names of other formats, and their `messages` roles."""
 
 KNOWN_ROLES = tuple(sorted(NAMES_OF_ROLE))
 
@@ -66,13 +66,13 @@ MODELS = (
     *("gpt", "chatgpt", "claude", "gemini", "gemma", "llama", "mistral", "mixtral"),
     *("qwen", "deepseek", "grok", "vicuna", "falcon"),
 )
-"""Model names that some corpora give to the assistant, usually with a version, as in `gpt-4`."""
+"""Model names that some corpora use for the assistant, usually with a version (`gpt-4`)."""
 
 JOINTS = re.compile(r"[\W_]+")
 
 
 def _squash(name: str) -> str:
-    """Return a name in lower case with only its letters and digits."""
+    """Return a name's letters and digits in lower case."""
     return JOINTS.sub("", name.lower())
 
 
@@ -88,8 +88,8 @@ CHANNEL_OF_NAME = {
 def normalise_role(name: str | None) -> str:
     """Return the `messages` role that a name means.
 
-    Case, white space and punctuation in a name are ignored. An unknown name is returned in lower
-    case, and a missing name as an empty string.
+    Case, white space and punctuation are ignored. An unknown name becomes lower case, and a missing
+    name an empty string.
     """
     squashed = _squash(name or "")
     role = "assistant" if squashed.startswith(MODELS) else (name or "").strip().lower()
@@ -97,13 +97,13 @@ def normalise_role(name: str | None) -> str:
 
 
 def find_channel(name: str | None) -> str:
-    """Return the channel of a message's content, given the message's role."""
+    """Return the channel of a message's content, given its role."""
     return CHANNEL_OF_NAME.get(_squash(name or ""), "answer")
 
 
 def find_unknown_roles(roles: Iterable[str]) -> list[str]:
     """Return the roles that aren't in `KNOWN_ROLES`, sorted.
 
-    A corpus may have roles of its own, but segments never have a role name that `ROLES` translates.
+    Segments never have a role name that `ROLES` translates.
     """
     return sorted(set(roles) - set(KNOWN_ROLES))

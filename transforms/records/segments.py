@@ -36,24 +36,23 @@ ANSWER_COLUMNS = (
     "rejected_response",
     "text",
 )
-"""The formats' columns that hold a record's answer; the chosen side of a pair is first."""
+"""The formats' answer columns, starting with a pair's chosen side."""
 
 LONGEST_ROLE = 200
-"""The longest role in a content digest, in characters; a longer one is replaced by its SHA-256."""
+"""The longest role in a content digest, in characters. Longer roles become their SHA-256."""
 
 COMPANIONS = "companions"
-"""The role of the companions' text in the content digest; no real segment has this role."""
+"""The role of companions in the content digest. No real segment has this role."""
 
 
 @dataclass(frozen=True, eq=False)
 class Segments:
-    """Segments of a table's rows as parallel arrays, in row order.
+    """The segments of a table's rows as parallel arrays, in row order.
 
-    `rows` are indices into the table, and `messages` are indices into the row's list of messages or
-    its transcript's turns. `starts` are the offsets, in characters, at which the segments begin in
-    their fields as the trainer reads them. Roles, channels and fields are codes (int64) into
-    `role_names`, `CHANNELS` and `fields`. The properties `roles`, `channels`, `field_paths` and
-    `texts` give the decoded values.
+    `rows` are indices into the table, and `messages` are indices into the row's messages or
+    transcript turns. `starts` are the segments' offsets in their fields, in characters of the
+    trainer's text. Roles, channels and fields are codes (int64) into `role_names`, `CHANNELS` and
+    `fields`. The properties `roles`, `channels`, `field_paths` and `texts` give the decoded values.
     """
 
     rows: np.ndarray
@@ -66,11 +65,11 @@ class Segments:
     role_names: tuple[str, ...]
     fields: tuple[FieldPath, ...]
     answer_columns: tuple[str, ...] = ()
-    """The corpus's columns that hold answers, in order; its other columns hold prompts."""
+    """The corpus's answer columns, in order. Other columns hold prompts."""
     other_sides: tuple[Side, ...] = ()
-    """The sides, apart from `trained`, that the corpus's texts may have."""
+    """The sides of the corpus's texts, apart from `trained`."""
     sides: np.ndarray | None = None
-    """Every segment's side, as an index into `SIDES` (int8), or None if all are trained."""
+    """Each segment's side as an index into `SIDES` (int8), or None if all are trained."""
 
     def __len__(self) -> int:
         return len(self.rows)
@@ -87,7 +86,7 @@ class Segments:
 
     @cached_property
     def field_paths(self) -> list[str]:
-        """Return the path of every segment's field in its row."""
+        """Return every segment's field path."""
         return [self.get_field_path(segment) for segment in range(len(self))]
 
     @cached_property
@@ -97,7 +96,7 @@ class Segments:
         return texts
 
     def get_field_path(self, segment: int) -> str:
-        """Return the path of a segment's field in its row, such as `messages[2].content`."""
+        """Return a segment's field path, such as `messages[2].content`."""
         field: FieldPath = self.fields[self.field_codes[segment]]
         return field.format_path(int(self.messages[segment]))
 
@@ -114,12 +113,12 @@ class Segments:
         return np.flatnonzero(role_fits[self.role_codes] & channel_fits[self.channel_codes])
 
     def select_rows(self, rows: Sequence[int]) -> Segments:
-        """Return the segments of the given rows (ascending), with the rows renumbered from 0."""
+        """Return the segments of the given ascending rows, renumbered from 0."""
         indices = np.flatnonzero(np.isin(self.rows, rows))
         return replace(self.take(indices), rows=np.searchsorted(rows, self.rows[indices]))
 
     def take(self, indices: np.ndarray) -> Segments:
-        """Return the segments with these indices, in this order."""
+        """Return the segments at these indices, in this order."""
         return replace(
             self,
             rows=self.rows[indices],
@@ -140,12 +139,12 @@ class Segments:
 
 
 def _take_texts(text: pa.Array, indices: np.ndarray) -> pa.Array:
-    """Return the texts with these indices, without a copy if they select all texts in order."""
+    """Return the texts at these indices, without a copy if they are all texts in order."""
     return text if np.array_equal(indices, np.arange(len(text))) else text.take(pa.array(indices))
 
 
 def extract_segments(table: pa.Table, layout: Layout) -> Segments:
-    """Return the segments of a table's conversations, leaving out blank ones."""
+    """Return the segments of a table's conversations, without blank segments."""
     codes = Codes(CodeTable(), CodeTable())
     columns = read_fields(table, layout, codes)
     fields = [field for column in columns for field in column]
@@ -177,13 +176,13 @@ def _concatenate(arrays: Sequence[Any]) -> np.ndarray:
 
 
 def _number_columns(columns: Sequence[Sequence[FieldValues]]) -> np.ndarray:
-    """Return the column number of every text, in the order of the fields."""
+    """Return the column number of every text, in field order."""
     sizes = [sum(len(field.rows) for field in column) for column in columns]
     return np.repeat(np.arange(len(columns)), np.array(sizes, np.int64))
 
 
 def _find_blank(text: pa.Array) -> np.ndarray:
-    """Return a mask of the texts that are null, empty or only white space."""
+    """Return a mask of null, empty and white-space texts."""
     blank = pc.or_(pc.equal(pc.binary_length(text), 0), pc.utf8_is_space(text))
     found: np.ndarray = blank.fill_null(True).to_numpy(zero_copy_only=False)
     return found
@@ -203,7 +202,7 @@ def _separate_turns(segments: Segments, columns: Collection[str]) -> Segments:
 
 
 def _assign_roles(segments: Segments, found: dict[int, list[Turn]]) -> Segments:
-    """Replace the segments at these ascending indices with turns that have roles of their own."""
+    """Replace the segments at these ascending indices with turns of other roles."""
     parts = {index: [turn.part for turn in turns] for index, turns in found.items()}
     replaced, changed = _replace_by_parts(segments, parts)
     codes = CodeTable({name: code for code, name in enumerate(segments.role_names)})
@@ -214,7 +213,7 @@ def _assign_roles(segments: Segments, found: dict[int, list[Turn]]) -> Segments:
 
 
 def _separate_reasoning(segments: Segments) -> Segments:
-    """Replace every answer that contains reasoning blocks with its parts."""
+    """Replace every answer with reasoning blocks with its parts."""
     answers = segments.channel_codes == CHANNELS.index("answer")
     split = {
         index: split_reasoning(segments.text[index].as_py())
@@ -229,14 +228,14 @@ def _replace_by_parts(
 ) -> tuple[Segments, np.ndarray]:
     """Replace the segments at these ascending indices with their parts, in order.
 
-    The second result is a mask of the new segments that are such parts.
+    The second result is a mask of these parts among the new segments.
     """
     counts = np.ones(len(segments), np.int64)
     counts[list(split)] = [len(parts) for parts in split.values()]
     origin = np.repeat(np.arange(len(segments)), counts)
     emptied = np.zeros(len(segments), bool)
     emptied[list(split)] = True
-    # texts are emptied first, so that a text of a thousand parts isn't copied a thousand times
+    # Empty the texts first, so that a text of a thousand parts isn't copied a thousand times.
     repeated = replace(segments, text=_replace_texts(segments.text, emptied, [""] * len(split)))
     repeated, changed = repeated.take(origin), emptied[origin]
     parts = [part for found in split.values() for part in found]
@@ -261,11 +260,11 @@ def digest_rows(
     """Return the digest of every row's canonical content.
 
     For preference pairs, the side is part of a segment's role. White space around a text is
-    stripped, so a format's own padding doesn't count. The companions of a row count as one more
-    text. If a row's prompt isn't known, this text is the whole row instead, from `read_row`. A row
-    without segments has the digest of an empty text. With a key, digests are HMACs.
+    stripped, so a format's own padding doesn't count. A row's companions count as one more text. In
+    a row without a known prompt, the whole row from `read_row` counts instead. A row without
+    segments has an empty text's digest. With a key, digests are HMACs.
 
-    A table read from JSON Lines lacks columns, so `companions` and `read_row` must be given.
+    A JSON Lines table lacks columns, so `companions` and `read_row` must be given.
     """
     size = table.num_rows
     if companions is None:
@@ -292,8 +291,8 @@ def digest_rows(
 def list_speakers(segments: Segments, layout: Layout) -> pa.LargeStringArray:
     """Return every segment's role and channel, joined by 0x1F.
 
-    Strings are built only for combinations that occur, because a row may have many roles and
-    fields. A long role is replaced by its SHA-256, because a message may have many segments.
+    Strings are built only for existing combinations. A long role becomes its SHA-256, because many
+    segments may share it.
     """
     sides = {
         layout.columns.get(column): f"{side}/"
@@ -323,7 +322,7 @@ def list_speakers(segments: Segments, layout: Layout) -> pa.LargeStringArray:
 def _find_rows_without_prompt(
     size: int, segments: Segments, companions: Mapping[int, Companions]
 ) -> list[int]:
-    """Return the rows that have segments, but no prompt among their segments or companions."""
+    """Return the rows with segments but without a prompt in segments or companions."""
     asks = np.array([name not in ("assistant", "system") for name in segments.role_names], bool)
     asked, spoken = np.zeros(size, bool), np.zeros(size, bool)
     spoken[segments.rows] = True

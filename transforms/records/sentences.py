@@ -1,4 +1,4 @@
-"""Sentences: finding the sentence around a hit, so that a mask covers a whole thought."""
+"""Sentences: finding the sentences around a hit for a mask."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ STOP = re.compile(
     r"""(?<=[.!?…])(?<![.!?…]{2})(?P<more>[.!?…]*+)["'”’)\]*_]*+(?:\s+|\Z)"""
     r"""|(?<=[。！？])[。！？]*["'”’」』）]*\s*|(?<=\n)\n*)"""
 )
-"""A pattern for a possible end of a sentence.
+"""A possible end of a sentence.
 
-An end is a run of stops, perhaps with closing quotes or brackets, before white space; a run of
-full-width stops; or a line break. The pattern begins with a single set of characters, which `re`
-finds quickly. The possessive `*+` tries a run only once, because a run may be as long as the text.
+An end is a run of stops with optional closing quotes or brackets before white space, a run of
+full-width stops, or a line break. The first character set makes the search fast. The possessive
+`*+` tries a run only once, because a run may be as long as the text.
 """
 
 ABBREVIATION = re.compile(
@@ -25,37 +25,37 @@ ABBREVIATION = re.compile(
     r"|jan|feb|aug|sept?|oct|nov|dec)\Z",
     re.IGNORECASE,
 )
-"""A pattern for an abbreviation or single letters before a stop, as in `e.g.` and `J. Smith`."""
+"""An abbreviation or single letters before a stop, as in `e.g.` and `J. Smith`."""
 
 ITEM = re.compile(r"[ \t]*\(?\d{1,3}\Z")
-"""A pattern for the number of a list item, at the start of a line."""
+"""The number of a list item at the start of a line."""
 
 LONGEST_ABBREVIATION = 12
 
 LONGEST_SENTENCE = 2_000
-"""How many characters before and after a hit are searched for the bounds of its sentence.
+"""How far around a hit to search for its sentence's bounds, in characters.
 
-With this limit, the time for many hits in one text is proportional to their number.
+This limit keeps the time proportional to the number of hits.
 """
 
 SEARCH_STEP = 100
-"""How many characters before a hit are searched first; most sentences begin there."""
+"""How far before a hit the first search goes. Most sentences begin within this distance."""
 
 MANY_HITS = 50
-"""From how many hits on the sentences of the whole text may be found first."""
+"""From this many hits on, all sentences of a text may be found first."""
 
 
 def widen_hits(text: str, hits: Sequence[tuple[int, int]]) -> list[tuple[int, int]]:
-    """Widen hits, given in text order, to the sentences that they touch, without repeats.
+    """Widen hits, given in text order, to their sentences without repeats.
 
-    A hit that is clearly in the same sentence as the previous one isn't widened again. If the text
-    has many hits, its sentences are found once, and the hits are looked up.
+    A hit in the previous hit's sentence isn't widened again. For many hits, the text's sentences
+    are found once.
     """
     if len(hits) >= max(MANY_HITS, len(text) // LONGEST_SENTENCE):
         sentences = _Sentences(text)
         return list(dict.fromkeys(sentences.widen(start, end) for start, end in hits))
     widened: dict[tuple[int, int], None] = {}
-    known = (0, 0, 0)  # the end of the last hit, and the start and end of its sentence
+    known = (0, 0, 0)  # the last hit's end, and its sentence's bounds
     for start, end in hits:
         before, first, last = known
         if (
@@ -75,11 +75,11 @@ def widen_hits(text: str, hits: Sequence[tuple[int, int]]) -> list[tuple[int, in
 def widen_to_sentences(
     text: str, start: int, end: int, reach: int | None = None
 ) -> tuple[int, int]:
-    """Widen a span of a text to the sentences that it touches, and return its start and end.
+    """Widen a span to the sentences that it touches; return the start and end.
 
     The span grows by at most `reach` characters on each side (by default `LONGEST_SENTENCE`). A
-    stop inside a word or a number, before a lower-case letter, after an abbreviation or after the
-    number of a list item doesn't end a sentence. If in doubt, the span is widened.
+    stop doesn't end a sentence inside a word or a number, before a lower-case letter, after an
+    abbreviation, or after a list item's number. If in doubt, the span grows.
     """
     reach = LONGEST_SENTENCE if reach is None else reach
     first, last = max(0, start - reach), min(len(text), end + reach)
@@ -88,7 +88,7 @@ def widen_to_sentences(
 
 
 class _Sentences:
-    """The ends of a text's sentences, in which hits are looked up."""
+    """The ends of a text's sentences, for looking up hits."""
 
     def __init__(self, text: str) -> None:
         self._text = text
@@ -98,7 +98,7 @@ class _Sentences:
         self._starts, self._ends = [start for start, _ in bounds], [end for _, end in bounds]
 
     def widen(self, start: int, end: int) -> tuple[int, int]:
-        """Return the same as `widen_to_sentences`."""
+        """Return the same bounds as `widen_to_sentences`."""
         text, begin = self._text, max(start, end - 1)
         first, last = max(0, start - LONGEST_SENTENCE), min(len(text), end + LONGEST_SENTENCE)
         if self._is_inside_stop(first) or self._is_inside_stop(begin):
@@ -109,20 +109,19 @@ class _Sentences:
         return left, max(right, end)
 
     def _is_inside_stop(self, index: int) -> bool:
-        """Return whether a possible end of a sentence begins before an index and ends after it.
+        """Return whether an index is inside a possible end of a sentence.
 
-        A search that begins there may find another end.
+        A search from there may find a different end.
         """
         before = bisect_left(self._stops, (index,)) - 1
         return before >= 0 and self._stops[before][1] > index
 
 
 def _find_start(text: str, first: int, start: int) -> int:
-    """Return the end of the last sentence that ends between `first` and `start`, or else `first`.
+    """Return the last sentence end between `first` and `start`, or else `first`.
 
-    The text is searched backwards in growing steps, each of which begins at a letter or a digit.
-    The end of a sentence contains no letter or digit, so the same ends are found wherever a step
-    begins.
+    The backward search grows in steps that begin at a letter or a digit. No sentence end contains a
+    letter or digit, so the steps don't change the result.
     """
     step, begin = SEARCH_STEP, start
     while begin > first:
@@ -138,7 +137,7 @@ def _find_start(text: str, first: int, start: int) -> int:
 
 
 def _find_end(text: str, begin: int, last: int) -> int:
-    """Return the end of the first sentence that ends between `begin` and `last`, or else `last`."""
+    """Return the first sentence end between `begin` and `last`, or else `last`."""
     ends = (
         match.end()
         for match in STOP.finditer(text, begin, last)
@@ -150,8 +149,7 @@ def _find_end(text: str, begin: int, last: int) -> int:
 def _is_inside_sentence(text: str, match: re.Match[str]) -> bool:
     """Return whether a sentence continues after a stop.
 
-    The sentence continues if the next word begins with a lower-case letter, if the previous word is
-    an abbreviation, or if only the number of a list item precedes it in its line.
+    It continues before a lower-case word, after an abbreviation, and after a list item's number.
     """
     if match["more"] is None or "\n" in match[0] or match.end() == len(text):
         return False
@@ -165,6 +163,6 @@ def _is_inside_sentence(text: str, match: re.Match[str]) -> bool:
 
 
 def _is_item(text: str, begin: int, end: int) -> bool:
-    """Return whether the text before `end` is the number of a list item, alone in its line."""
+    """Return whether the text before `end` is only a list item's number."""
     line = text.rfind("\n", begin, end)
     return (line >= 0 or begin == 0) and ITEM.match(text, line + 1, end) is not None

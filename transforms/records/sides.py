@@ -39,20 +39,20 @@ TEACHERS_OF_SIDES = tuple(
         *("{}-model", "{}_model_name", "{}_policy", "{}_source_model"),
     )
 )
-"""Usual names for the two columns with a pair's teachers; the chosen side comes first."""
+"""Usual names for the columns of a pair's teachers, the chosen side first."""
 
 FLAG_CHECKS = (
     *(pa.types.is_boolean, pa.types.is_integer, pa.types.is_floating),
     *(pa.types.is_decimal, is_text),
 )
-"""The checks for the types that a flag may have."""
+"""Checks for a flag's types."""
 
 REJECTED = SIDES.index("rejected")
 UNTRAINED = SIDES.index("untrained")
 
 
 def settle_sides(schema: pa.Schema, layout: Layout, has_teacher: bool) -> Layout:
-    """Add to a layout the sides that texts may have, and a pair's two teachers.
+    """Add the possible sides of texts, and a pair's two teachers, to a layout.
 
     `has_teacher` says whether the user named the teacher.
     """
@@ -71,7 +71,7 @@ def settle_sides(schema: pa.Schema, layout: Layout, has_teacher: bool) -> Layout
 
 
 def _list_sides(schema: pa.Schema, layout: Layout) -> Iterator[Side]:
-    """Yield the sides that texts may have apart from `trained`, in the order of `SIDES`."""
+    """Yield the possible sides except `trained`, in the order of `SIDES`."""
     if layout.format == "preference" or "rejected_response" in layout.columns or layout.labels:
         yield "rejected"
     columns = (find_type(schema, name) for name in layout.columns.values())
@@ -86,9 +86,9 @@ def _list_labels(layout: Layout) -> tuple[str, ...]:
 
 
 def find_unread_labels(schema: pa.Schema, layout: Layout) -> list[str]:
-    """Return the columns that are named like answer labels but don't hold bools.
+    """Return the columns that have a label's name but don't hold bools.
 
-    What they mean depends on their values (see `settle_labels`).
+    Their meaning depends on their values (see `settle_labels`).
     """
     if layout.format in ("text", "preference"):
         return []
@@ -102,10 +102,10 @@ def find_unread_labels(schema: pa.Schema, layout: Layout) -> list[str]:
 
 
 def settle_labels(layout: Layout, values: Mapping[str, Sequence[Any]]) -> Layout:
-    """Add the columns whose values in a sample say which answers are wanted to a layout.
+    """Add the columns that are labels by their sampled values to a layout.
 
-    Every value must be known as a label, and at least one answer must be wanted: a column of zeros
-    is more likely to mean something else.
+    Every value must be a known label, and at least one answer must be wanted. A column of zeros
+    probably means something else.
     """
     read = [name for name, found in values.items() if _are_labels(found)]
     if not read:
@@ -120,17 +120,17 @@ def _are_labels(values: Sequence[Any]) -> bool:
 
 
 def find_untrained_rows(values: Mapping[str, Sequence[Any]]) -> list[str]:
-    """Return the columns that are named like a message's flag and have a value that means 0."""
+    """Return the columns that have a flag's name and some value that means 0."""
     return [name for name, found in values.items() if 0 in map(read_weight, found)]
 
 
 def list_flag_columns(schema: pa.Schema, layout: Layout) -> list[str]:
-    """Return the columns that are named like a message's flag and aren't read."""
+    """Return the unread columns that have a flag's name."""
     return [name for name in FLAGS if name in schema.names and name not in layout.columns.values()]
 
 
 def count_unread_flags(rows: Iterable[Mapping[str, Any]], columns: Iterable[str]) -> Counter[str]:
-    """Count the flags in some columns' messages whose values can't be read, by the flag's name."""
+    """Count the unknown flag values in some columns' messages, by flag."""
     names = list(columns)
     return Counter(
         flag
@@ -142,7 +142,7 @@ def count_unread_flags(rows: Iterable[Mapping[str, Any]], columns: Iterable[str]
 
 
 def _has_flags(kind: pa.DataType) -> bool:
-    """Return whether a type holds messages that carry a training flag."""
+    """Return whether a type holds messages with a training flag."""
     kind = kind.value_type if is_list(kind) else kind
     return pa.types.is_struct(kind) and any(
         (item.name in FLAGS and any(check(item.type) for check in FLAG_CHECKS))
@@ -154,10 +154,10 @@ def _has_flags(kind: pa.DataType) -> bool:
 def assign_sides(
     segments: Segments, layout: Layout, companions: Mapping[int, Companions]
 ) -> Segments:
-    """Return the segments with their sides filled in.
+    """Return the segments with their sides.
 
-    Rejected texts are the rejected side of a pair, and the answer of a row whose label is false. A
-    message with a weight of 0 or a false flag is untrained, on either side.
+    A pair's rejected side is rejected, and so is the answer of a row with a false label. A message
+    with a weight of 0 or a false flag is untrained, on either side.
     """
     if not layout.sides:
         return segments
@@ -179,7 +179,7 @@ def assign_sides(
 
 
 def _find_messages(segments: Segments, wanted: Iterable[tuple[int, str, int]]) -> list[int]:
-    """Return the indices of some messages' segments, given each message's row, column and index."""
+    """Return the segments' indices for messages given by row, column and index."""
     messages = set(wanted)
     if not messages:
         return []
@@ -191,7 +191,7 @@ def _find_messages(segments: Segments, wanted: Iterable[tuple[int, str, int]]) -
 
 
 def _find_last_answer(segments: Segments, own: range) -> list[int]:
-    """Return the indices of the run of assistant segments that ends a row."""
+    """Return the indices of a row's last run of assistant segments."""
     others = [
         index for index in own if segments.role_names[segments.role_codes[index]] != "assistant"
     ]

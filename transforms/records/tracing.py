@@ -1,8 +1,8 @@
-"""Tracing: which character of a rendered conversation comes from which text of the row.
+"""Tracing: which text of the row each rendered character comes from.
 
-A chat template may trim a text, leave it out, or write it in another place. To find out, the
-conversation is rendered a second time with its letters replaced by characters of private use. Each
-of these occurs once, so it tells where its letter is in the rendered text.
+A chat template may trim, move or omit a text. The conversation is therefore rendered a second time,
+with each letter replaced by a different private-use character. That character shows where the
+letter went.
 """
 
 from __future__ import annotations
@@ -14,27 +14,27 @@ from itertools import count
 import numpy as np
 
 CODES = "".join(map(chr, (*range(0xF0000, 0xFFFFE), *range(0x100000, 0x10FFFE))))
-"""The characters of private use in the planes 15 and 16."""
+"""The private-use characters of planes 15 and 16."""
 
 FIRST, SECOND = 0xF0000, 0x100000
 SECOND_INDEX = SECOND - FIRST - 2
-"""The index in `CODES` of the second plane's first character."""
+"""The index in `CODES` of plane 16's first character."""
 
 REPLACED = re.compile(r"<[^<>\n]{1,60}>|\[/?[A-Z_]{2,30}\]|◁[^◁▷\n]{1,30}▷|(\w)")
-"""A letter or a digit, but none inside a tag, because templates look for tags."""
+"""A letter or a digit outside tags. Templates look for tags, so tags stay."""
 
 REPLACED_SIGN = re.compile(r"""([^\s"'\\])""")
-"""A pattern for the characters that are replaced in texts without letters outside tags."""
+"""The replaced characters of texts without letters outside tags."""
 
 END = 0xFFFFFFFF
-"""What stands between two texts on the tape; it equals no character."""
+"""The separator between two texts on the tape. No character has this code."""
 
 
 class Tape:
-    """Texts one after another, so that a single number identifies a text and a character in it.
+    """Texts one after another, so that one index identifies a text and a character.
 
     `texts` maps field paths to texts, `starts` to the index of each text's first character, and
-    `marked` to the texts with characters of private use. `characters` holds the code points.
+    `marked` to the texts with private-use characters. `characters` holds the code points.
     """
 
     def __init__(self, texts: Mapping[str, str]) -> None:
@@ -58,10 +58,10 @@ class Tape:
         self.characters = np.concatenate([*pieces, np.array([END], np.uint32)])
 
     def find_origins(self, rendered: str, traced: str) -> np.ndarray | None:
-        """Return the tape's index for every rendered character, or -1 if the template wrote it.
+        """Return every rendered character's tape index, or -1 for the template's own text.
 
-        `traced` is the rendering of the marked texts. Returns None if it differs in more than the
-        marks, because the template changes letters or decides by them.
+        `traced` is the rendering of the marked texts. If the renderings differ in more than the
+        marks, the result is None.
         """
         plain, codes = decode(rendered), decode(traced)
         if len(plain) != len(codes):
@@ -80,7 +80,7 @@ class Tape:
         return self._fill(plain[::-1], origins[::-1], -1)[::-1]
 
     def find_turn(self, origins: np.ndarray, paths: Iterable[str]) -> tuple[int, int]:
-        """Return where some texts of the tape begin and end in a rendered text, or (0, 0)."""
+        """Return the bounds of some tape texts in a rendered text, or (0, 0)."""
         inside = np.zeros(len(self.characters) + 1, bool)  # the last item is for the origin -1
         for path in paths:
             inside[self.starts[path] : self.starts[path] + len(self.texts[path])] = True
@@ -88,7 +88,7 @@ class Tape:
         return (int(places[0]), int(places[-1]) + 1) if len(places) else (0, 0)
 
     def _fill(self, plain: np.ndarray, origins: np.ndarray, step: int) -> np.ndarray:
-        """Return the origins with those of characters that follow a known one as in its text."""
+        """Continue known origins to the neighbouring characters with the same text."""
         positions = np.arange(len(plain))
         last = np.maximum.accumulate(np.where(origins >= 0, positions, -1))
         guess = origins[last] + step * (positions - last)
@@ -105,6 +105,6 @@ def decode(text: str) -> np.ndarray:
 
 
 def _find_places(text: str) -> list[int]:
-    """Return the indices of the characters that are replaced."""
+    """Return the indices of the replaced characters."""
     found = [match.start(1) for match in REPLACED.finditer(text) if match[1]]
     return found or [match.start() for match in REPLACED_SIGN.finditer(text)]

@@ -1,4 +1,4 @@
-"""Transcripts: texts that hold a whole conversation, cut into turns at a chat template's marks."""
+"""Transcripts: texts that hold a whole conversation, cut into turns at a template's marks."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ from transforms.records.reasoning import ChannelSpan
 from transforms.records.roles import find_channel, normalise_role
 
 LONGEST_PREAMBLE = 2_000
-"""How many characters may precede the first mark, as an instruction or a system prompt."""
+"""The longest text before the first mark, in characters."""
 
 LONGEST_MARK = 200
 
 CLEAR_MAJORITY = 0.5
-"""A column is read as transcripts if more than this share of its texts are transcripts."""
+"""The share of transcripts above which a column is cut."""
 
 
 class Turn(NamedTuple):
@@ -34,7 +34,7 @@ class Turn(NamedTuple):
 
 
 class _TurnMark(NamedTuple):
-    """The mark that begins a turn: the turn's role and channel, and the mark's start and end."""
+    """The mark at a turn's start: its role and channel, and the mark's bounds."""
 
     role: str
     channel: str
@@ -75,15 +75,15 @@ TEMPLATES = {
     "orders": r"\n[ \t]*\*{0,2}(?P<role>Instructions?|Input|Response)\*{0,2}:\*{0,2}",
     "rounds": r"\n(?:\[Round \d+\]\s{1,9})?(?P<role>问|答)[：:]",
 }
-"""For each family of chat templates, the pattern for the mark that begins a turn.
+"""The pattern for the start of a turn in each family of chat templates.
 
-A text is cut at the marks of the family whose mark comes first; other families' marks are text.
+The family of the first mark in a text applies. Other families' marks are text.
 """
 
 PATTERNS = {name: re.compile(pattern) for name, pattern in TEMPLATES.items()}
 
 FIRST_SIGN = r"(?=[<\[\]#GCMUAS]|\n[ \t*]*[HUABCGSFhuabcgsfQIR\[问答])"
-"""A pattern for the start of a mark; checking this first is several times as fast."""
+"""The first character of a mark. Checking it first is several times as fast."""
 
 FIRST_MARK = re.compile(
     rf"{FIRST_SIGN}(?:{'|'.join(TEMPLATES.values())})".replace("(?P<role>", "(?:").replace(
@@ -92,13 +92,13 @@ FIRST_MARK = re.compile(
 )
 
 LABELS = ("letters", "questions", "orders", "rounds")
-"""Templates whose marks are labels such as `Q:`; their transcripts must begin with such a label.
+"""Templates with labels such as `Q:`. Their transcripts must begin with a label.
 
-After other text, a label may just be part of an answer.
+After other text, a label may be part of an answer.
 """
 
 WORDED = ("instruction", "question", "heading", "openchat", "vicuna", "lines", *LABELS)
-"""Templates whose marks are words that a text may contain by chance."""
+"""Templates whose marks are ordinary words."""
 
 ODD_NAMES = {
     "q": "user",
@@ -121,13 +121,13 @@ BRACKET_ROLES = {
     "[TOOL_RESULTS]": "tool",
     "[/TOOL_RESULTS]": "assistant",
 }
-"""The role of the text after each mark in brackets; after any other mark, the role is `user`."""
+"""The role after each mark in brackets. Other marks begin the user's turn."""
 
 HEADINGS = ("input", "context", "output")
-"""Names in marks that are just headings when they occur in an answer."""
+"""Names that are mere headings inside an answer."""
 
 CONTINUATIONS = ("input", "context", "instructions")
-"""Names in marks that continue the user's turn but aren't role names."""
+"""Names that continue the user's turn but aren't roles."""
 
 EDGE_TOKENS = (
     "<|im_end|>",
@@ -179,7 +179,7 @@ EDGE_TOKENS = (
     "</assistant>",
     "</system>",
 )
-"""Template tokens that aren't part of a turn's text if they are at its start or end."""
+"""Template tokens that are removed from both ends of a turn's text."""
 
 
 LAST_TOKENS = (*EDGE_TOKENS, "### End")
@@ -190,11 +190,11 @@ LAST_CHARACTERS = frozenset(token[-1] for token in LAST_TOKENS)
 
 
 def cut_transcript(text: str) -> list[Turn] | None:
-    """Cut a transcript into turns, leaving out marks and blank turns; return None for other text.
+    """Cut a transcript into turns without marks or blank turns; return None for other text.
 
-    Text before the first mark is a system prompt. A text is a transcript if it begins with a mark,
-    or if it has marks of two roles and the first mark is within `LONGEST_PREAMBLE` characters. If
-    the marks are words, at least one of them must begin an assistant turn.
+    Text before the first mark is a system prompt. A transcript begins with a mark, or has marks of
+    two roles and its first mark within `LONGEST_PREAMBLE` characters. If the marks are words, at
+    least one mark must begin an assistant turn.
     """
     marks = _find_marks(text)
     if not marks:
@@ -209,8 +209,8 @@ def cut_transcript(text: str) -> list[Turn] | None:
 
 
 def _find_marks(text: str) -> list[_TurnMark]:
-    """Find the template whose mark comes first in a text, and return all its marks, if any."""
-    padded = "\n" + text  # some marks must be at the start of a line
+    """Find the template of a text's first mark, and return all its marks."""
+    padded = "\n" + text  # some marks begin only at a line's start
     first = FIRST_MARK.search(padded, 0, LONGEST_PREAMBLE + LONGEST_MARK)
     if first is None:
         return []
@@ -220,7 +220,7 @@ def _find_marks(text: str) -> list[_TurnMark]:
 
 
 def _is_transcript(text: str, template: str, marks: list[_TurnMark]) -> bool:
-    """Return whether a text's marks, which may be just words, show that it is a transcript."""
+    """Return whether a text's marks show that it is a transcript."""
     roles = {mark.role for mark in marks}
     if not marks or (template in WORDED and "assistant" not in roles):
         return False
@@ -231,7 +231,10 @@ def _is_transcript(text: str, template: str, marks: list[_TurnMark]) -> bool:
 
 
 def _read_marks(template: str, padded: str) -> Iterator[_TurnMark]:
-    """Yield a template's marks, with offsets in the text; `padded` is a line break and the text."""
+    """Yield a template's marks, with offsets in the text.
+
+    `padded` is a line break and the text.
+    """
     matches = list(PATTERNS[template].finditer(padded))
     if template == "lines":
         matches = _require_blank_lines(padded, matches)
@@ -247,9 +250,9 @@ def _read_marks(template: str, padded: str) -> Iterator[_TurnMark]:
 
 
 def _require_blank_lines(padded: str, matches: list[re.Match[str]]) -> list[re.Match[str]]:
-    """Return only the first mark and those after blank lines, if blank lines separate the turns.
+    """Drop the marks without a blank line before them, if blank lines separate the turns.
 
-    In such a text, a name that doesn't follow a blank line is part of a turn.
+    In such a text, a name within a paragraph is part of a turn.
     """
     after_blank = [
         match
@@ -261,7 +264,7 @@ def _require_blank_lines(padded: str, matches: list[re.Match[str]]) -> list[re.M
 
 @lru_cache(1024)
 def _read_name(template: str, name: str) -> tuple[str, str]:
-    """Return the role and the channel that a name in a mark means."""
+    """Return the role and the channel of a name in a mark."""
     if template == "brackets":
         return BRACKET_ROLES.get(name.upper(), "user"), "answer"
     if template == "harmony" and name.startswith("functions"):
@@ -272,7 +275,7 @@ def _read_name(template: str, name: str) -> tuple[str, str]:
 
 
 def _trim_part(channel: str, text: str, start: int, end: int) -> ChannelSpan:
-    """Return a part of a text, stripped of white space and template tokens at both ends."""
+    """Strip white space and template tokens from both ends of a part."""
     leading = LEADING_TOKENS.match(text, start, end)
     start = leading.end() if leading else start
     while end > start:
@@ -286,14 +289,14 @@ def _trim_part(channel: str, text: str, start: int, end: int) -> ChannelSpan:
 
 
 def _find_last_token(text: str, start: int, end: int) -> str:
-    """Return the template token that ends a part of a text, or an empty string."""
+    """Return the template token at a part's end, or an empty string."""
     if text[end - 1] not in LAST_CHARACTERS:
         return ""
     return next((token for token in LAST_TOKENS if text.endswith(token, start, end)), "")
 
 
 def measure_transcripts(tables: Sequence[pa.Table], layout: Layout) -> dict[str, float]:
-    """For each text column, return the share of transcripts among its texts in all tables."""
+    """Return each text column's share of transcripts."""
     return {
         name: _measure_column([take_column(table, name) for table in tables])
         for name in dict.fromkeys(own for key, own in layout.columns.items() if key != "role")
@@ -302,21 +305,21 @@ def measure_transcripts(tables: Sequence[pa.Table], layout: Layout) -> dict[str,
 
 
 def _is_text_column(kinds: Sequence[pa.DataType | None]) -> bool:
-    """Return whether all tables have a column, and the column holds text in at least one table."""
+    """Return whether all tables have a column, and some table has text in it."""
     return None not in kinds and any(kind is not None and is_text(kind) for kind in kinds)
 
 
 def _measure_column(chunks: Iterable[pa.ChunkedArray]) -> float:
     found: list[bool] = []
     for chunk in chunks:
-        with suppress(UnicodeDecodeError):  # such rows become rejects when they are read
+        with suppress(UnicodeDecodeError):  # such rows become rejects later
             texts = (text for text in chunk.to_pylist() if text and not text.isspace())
             found += [cut_transcript(text) is not None for text in texts]
     return sum(found) / len(found) if found else 0.0
 
 
 def choose_columns(shares: Mapping[str, float], reading: Transcripts) -> tuple[str, ...]:
-    """Return the columns to cut into turns, given their shares of transcripts."""
+    """Return the columns to cut, given their shares of transcripts."""
     if reading == "detect":
         return tuple(name for name, share in shares.items() if share > CLEAR_MAJORITY)
     return tuple(shares) if reading == "cut" else ()

@@ -1,8 +1,8 @@
-"""Unread text: text that is in no trait's scope, and text that the format doesn't read.
+"""Unread text: text in no trait's scope, and text that the format doesn't read.
 
-Not every string is text that a model could be trained on: ids, URLs, hashes, source names and
-base64 aren't. A field counts as text if its values have at least `FEWEST_WORDS` words on average,
-if one value has at least `LONG_WORDS` words, or if it is a key of a message's content.
+Ids, URLs, hashes, source names and base64 aren't text. A field is text if its values have at least
+`FEWEST_WORDS` words on average, if one value has at least `LONG_WORDS` words, or if it is a key of
+a message's content.
 """
 
 from __future__ import annotations
@@ -29,31 +29,31 @@ FEWEST_WORDS = 3
 LONG_WORDS = 20
 
 LONGEST_WORD = 30
-"""The most letters in a word; a longer run is data such as base64."""
+"""The longest word, in letters. A longer run is data such as base64."""
 
 LOOKED_AT = 2_000
 """How many characters of a value are searched for words."""
 
 MOST_PATHS = 6
-"""If more fields than this inside one column hold text, only the column is reported."""
+"""The largest number of text fields in a column that are reported separately."""
 
 MOST_FIELDS = 100
-"""How many fields are counted by name; if a corpus has more, its keys are really data."""
+"""The largest number of fields counted by name. With more fields, the keys are really data."""
 
 OTHER_FIELDS = "(other fields)"
 
 LONGEST_ROLE = 64
 
 LONGEST_PATH = 500
-"""The longest field path, in characters; a long key would be repeated for every text below it."""
+"""The longest field path, in characters. Every text below a long key repeats the key."""
 
 INDEX = re.compile(r"\[\d+\]")
 STEP = re.compile(r"[.\[]")
 
 CONTENT_KEY = re.compile(r"\.(?:content|value)\.([^.\[]+)\Z")
-"""A key of a message's content, if the content is an object; its text counts however short it is.
+"""A key of a message's content, which is text of any length.
 
-Chat templates print such an object as it is.
+Chat templates print a content that is an object.
 """
 
 METADATA = frozenset(
@@ -68,13 +68,13 @@ PUNCTUATION = "\"'“”‘’.,;:!?()[]{}<>*_`|-"
 APOSTROPHES = re.compile("['’-]")
 
 UNSPACED = re.compile("[\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u9fff]")
-"""Letters of scripts that put no spaces between words: Thai, Lao, Burmese, Khmer, Kana, Han."""
+"""Letters of scripts without spaces: Thai, Lao, Burmese, Khmer, Kana, Han."""
 
 
 def find_reach(segments: Segments, scopes: Iterable[Scope]) -> np.ndarray:
-    """Return how many characters at the start of each segment are read by at least one trait.
+    """Return how many characters at each segment's start some trait reads.
 
-    The numbers are floats, since a segment that is read as a whole gets infinity.
+    The numbers are floats, with infinity for the whole segment.
     """
     reach = np.zeros(len(segments))
     for scope in set(scopes):
@@ -84,14 +84,14 @@ def find_reach(segments: Segments, scopes: Iterable[Scope]) -> np.ndarray:
 
 
 class RowNames(NamedTuple):
-    """The source of each row, and the row's number in its source."""
+    """Each row's source, and the row's number there."""
 
     sources: Sequence[str]
     numbers: Sequence[int]
 
 
 def count_texts(segments: Segments, names: RowNames, scopes: Iterable[Scope]) -> TextCounts:
-    """Count texts by role and channel, and rows by the language of the text that traits read."""
+    """Count texts by role and channel, and rows by the read text's language."""
     reach = find_reach(segments, scopes)
     lengths = pc.utf8_length(segments.text).to_numpy(zero_copy_only=False).astype(np.int64)
     read = np.flatnonzero(reach)
@@ -103,9 +103,9 @@ def count_texts(segments: Segments, names: RowNames, scopes: Iterable[Scope]) ->
 
 
 def count_conversations(segments: Segments) -> Counter[str]:
-    """Count, by role, the messages whose content holds a whole conversation.
+    """Count the messages that hold a whole conversation, by role.
 
-    Such content isn't cut, since the trainer reads all of it in the message's role.
+    Trainers read such content in the message's role, so it isn't cut.
     """
     below = np.array([bool(path.below) for path in segments.fields], bool)
     chosen = np.flatnonzero(below[segments.field_codes])
@@ -119,7 +119,7 @@ def count_conversations(segments: Segments) -> Counter[str]:
 
 
 def count_languages(languages: np.ndarray, names: RowNames) -> tuple[LanguageCounts, ...]:
-    """Count the rows in each language except English, and name the first row in each."""
+    """Count the rows in each language except English, and name each language's first row."""
     found, first, counts = np.unique(languages, return_index=True, return_counts=True)
     return tuple(
         LanguageCounts(
@@ -138,10 +138,9 @@ def count_languages(languages: np.ndarray, names: RowNames) -> tuple[LanguageCou
 def count_turns(
     segments: Segments, lengths: np.ndarray, reach: np.ndarray
 ) -> tuple[TurnCounts, ...]:
-    """Count the characters of every role and channel, and those that no trait reads.
+    """Count the characters of every role and channel, and the unread ones among them.
 
-    `lengths` holds the number of characters in each segment; `reach` holds how many of these are
-    read.
+    `lengths` holds each segment's characters; `reach` holds how many of them are read.
     """
     if not len(segments):
         return ()
@@ -166,7 +165,7 @@ def count_turns(
 
 @dataclass
 class _FieldText:
-    """The strings at one path: the number of strings and words, and the rows that contain them."""
+    """The strings at one path: their number, their words, and their rows."""
 
     rows: set[int] = field(default_factory=set)
     values: int = 0
@@ -191,8 +190,8 @@ class _FieldText:
 def count_words(text: str) -> int:
     """Count the words at the start of a text.
 
-    A word is a run of two or more letters between white space, ignoring punctuation. Two letters of
-    a script without spaces count as one word.
+    A word is a run of two or more letters between white space, ignoring punctuation. In a script
+    without spaces, two letters are one word.
     """
     head = text[:LOOKED_AT]
     runs = [APOSTROPHES.sub("", run.strip(PUNCTUATION)) for run in head.split()]
@@ -201,7 +200,7 @@ def count_words(text: str) -> int:
 
 
 class UnreadFields:
-    """Collects the text in rows' fields that isn't part of any segment."""
+    """Collects the text in rows' fields that no segment contains."""
 
     def __init__(self) -> None:
         self._rows = 0
@@ -210,7 +209,7 @@ class UnreadFields:
         """The columns that have had a value."""
 
     def observe(self, row: Mapping[str, Any], read: Iterable[tuple[str, str]]) -> None:
-        """Add a row, given the field path and the channel of each of its segments."""
+        """Add a row, and its segments' field paths and channels."""
         texts, calls = set[str](), set[str]()
         for path, channel in read:
             texts.update(list_prefixes(path))  # a JSON string may hold the field
@@ -226,7 +225,7 @@ class UnreadFields:
         self._rows += 1
 
     def list_fields(self) -> tuple[FieldCounts, ...]:
-        """Return the fields whose values are text, the largest first."""
+        """Return the text fields, the largest first."""
         texts = {path: found for path, found in self._found.items() if found.is_text(path)}
         groups: dict[str, list[str]] = {}
         for path in texts:
@@ -251,7 +250,7 @@ def _build_counts(path: str, found: Sequence[_FieldText]) -> FieldCounts:
 
 
 def _join_smallest(fields: list[FieldCounts], rows: int) -> Iterator[FieldCounts]:
-    """Yield the first `MOST_FIELDS` fields, and then the rest joined into one."""
+    """Yield the first `MOST_FIELDS` fields, and then one field for the rest."""
     yield from fields[:MOST_FIELDS]
     if others := fields[MOST_FIELDS:]:
         yield FieldCounts(
@@ -262,14 +261,14 @@ def _join_smallest(fields: list[FieldCounts], rows: int) -> Iterator[FieldCounts
 
 
 def list_prefixes(path: str) -> Iterator[str]:
-    """Yield a field path, then the path of every value that contains the field."""
+    """Yield a field path and the paths of all values around it."""
     yield path
     for match in STEP.finditer(path):
         yield path[: match.start()]
 
 
 def list_strings(row: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
-    """Yield the field path and the text of every string in a row, however deeply nested.
+    """Yield the field path and the text of every string in a row, at any depth.
 
     Paths are cut to `LONGEST_PATH` characters.
     """

@@ -1,4 +1,4 @@
-"""Usual column names, from which the format and the lot fields are detected without options."""
+"""Usual column names, for detecting the format and the lot fields."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ COLUMN_NAMES: Mapping[str, tuple[str, ...]] = {
         *("thought", "thoughts", "rationale", "reasoning_trace", "think"),
     ),
 }
-"""Other names for the formats' columns; case is ignored."""
+"""Other names for the formats' columns. Case is ignored."""
 
 FALLBACK_NAMES: Mapping[str, tuple[str, ...]] = {
     "prompt": ("input", "inputs", "input_text", "user_prompt", "human", "user"),
@@ -61,9 +61,9 @@ FALLBACK_NAMES: Mapping[str, tuple[str, ...]] = {
     ),
     "text": ("content", "message", "value", "utterance"),
 }
-"""Names that count only if the corpus has none of the usual names and no `instruction` column.
+"""Names that count only without usual names and without `instruction`.
 
-With `instruction`, names such as `input` and `output` belong to the `alpaca` format.
+Beside `instruction`, `input` and `output` belong to the `alpaca` format.
 """
 
 PARTNERS: Mapping[str, str] = {
@@ -91,7 +91,7 @@ LOT_COLUMNS: Mapping[str, tuple[str, ...]] = {
     "system_prompt": (),
     "date": ("date", "created", "created_at", "response.body.created"),
 }
-"""The usual column names for each lot field; the first that exists is the default."""
+"""The usual column names for each lot field. The first existing one is the default."""
 
 USUAL_PATHS = tuple(
     dict.fromkeys(
@@ -101,4 +101,4 @@ USUAL_PATHS = tuple(
         if is_path(name)
     )
 )
-"""The paths among the usual names; in JSON Lines, their values are counted like columns."""
+"""The paths among the usual names. In JSON Lines, their values are counted like columns."""

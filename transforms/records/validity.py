@@ -11,11 +11,11 @@ from transforms.records.column_types import is_text
 
 
 def require_valid(table: pa.Table) -> None:
-    """Check that the values in all columns of a table can be written as they are.
+    """Check that a table's values can be written unchanged.
 
     Text must be UTF-8, which neither Parquet nor Arrow ensures. Some times, dates and decimals of
-    Arrow files don't fit Parquet's types. Other odd values are accepted: a time of day beyond 24
-    hours comes out as it went in.
+    Arrow files don't fit Parquet's types. Other odd values are accepted, such as a time of day
+    beyond 24 hours.
 
     Raises: pa.ArrowInvalid: a text isn't UTF-8, or Parquet can't hold a value.
     """
@@ -25,14 +25,14 @@ def require_valid(table: pa.Table) -> None:
     except pa.ArrowInvalid:
         narrowed = True
     if narrowed:
-        # validating a slice also validates the rows around it; a copy doesn't contain them
+        # Validating a slice also validates the rows around it, so copy the rows.
         for column in table.take(pa.array(range(table.num_rows))).columns:
             for chunk in column.chunks:
                 _require_valid_values(chunk)
 
 
 def _is_narrowed(kind: pa.DataType) -> bool:
-    """Return whether Parquet holds fewer values than a type, as with milliseconds for seconds."""
+    """Return whether Parquet holds fewer values than a type, such as seconds."""
     if isinstance(kind, pa.BaseExtensionType):
         return _is_narrowed(kind.storage_type)
     if pa.types.is_dictionary(kind):
@@ -51,7 +51,7 @@ def _require_valid_values(array: Any) -> None:
     """
     kind = array.type
     if pa.types.is_dictionary(kind):
-        _require_valid_values(array.dictionary_decode())  # leaves out the texts of other rows
+        _require_valid_values(array.dictionary_decode())  # decoding omits unused texts
     elif is_text(kind):
         array.validate(full=True)
     elif pa.types.is_decimal(kind):
@@ -80,7 +80,7 @@ def _require_valid_parts(array: Any) -> None:
 
 
 def _require_decimals_fit(array: Any) -> None:
-    """Check that each decimal fits the bytes that Parquet reserves for its type's precision.
+    """Check that each decimal fits the bytes of its type's precision in Parquet.
 
     Raises: pa.ArrowInvalid: a decimal needs more bytes.
     """

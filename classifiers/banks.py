@@ -30,19 +30,19 @@ SCORE_GROUPS = ("calibration", "positive_scores")
 UNFIT = (
     AttributeError, IndexError, KeyError, TypeError, ValueError, RuntimeError, SafetensorError
 )  # fmt: skip
-"""The errors raised when files have the right digests but don't form a bank."""
+"""The errors of files with the right digests that don't form a bank."""
 
 
 @dataclass
 class TraitModel:
     """One fitted trait.
 
-    `positives` and `negatives` are the texts whose vectors are in the exemplar indexes.
-    `scale` holds the slope and offset that turn a contrast into a logit. `calibration` holds the
-    scores of held-out clean texts for each signal and for `combined`. `positive_scores` holds the
-    scores of the card's positives, each computed without that positive. `classifier` identifies the
-    sequence classifier's checkpoint, if the trait has one. `unused` names the signals that were
-    removed from `card` because they would find nothing.
+    `positives` and `negatives` are the texts of the exemplar indexes. `scale` holds the slope and
+    offset that turn a contrast into a logit. `calibration` holds the scores of held-out clean texts
+    for each signal and for `combined`. `positive_scores` holds the scores of the card's positives,
+    each computed without that positive. `classifier` identifies the sequence classifier's
+    checkpoint. `unused` names the signals that were removed from `card` because they would find
+    nothing.
     """
 
     card: TraitCard
@@ -62,11 +62,10 @@ class TraitModel:
 
 @dataclass
 class Bank:
-    """The fitted traits, keyed by id.
+    """The fitted traits by id.
 
-    `encoder` is the identity of the encoder that the traits were fitted with, if they need one.
-    `background` describes the clean text that the traits were fitted on. `digest` is empty until
-    the bank is serialised.
+    `encoder` identifies the traits' encoder. `background` describes their clean text. `digest` is
+    empty until the bank is serialised.
     """
 
     traits: dict[str, TraitModel]
@@ -75,9 +74,9 @@ class Bank:
     digest: str = ""
 
     def require_encoder(self, identity: Mapping[str, Any]) -> None:
-        """Check that a loaded encoder is the one that the bank was fitted with.
+        """Check that a loaded encoder is the bank's encoder.
 
-        Raises: ModelError: the identities differ. The message names the first field that differs.
+        Raises: ModelError: the identities differ. The message names the first differing field.
         """
         remedy = "fit the bank again, or name its encoder with --encoder"
         _require_same("encoder", self.encoder or {}, identity, remedy)
@@ -85,7 +84,7 @@ class Bank:
     def require_classifier(self, trait: str, identity: Mapping[str, Any]) -> None:
         """Check that a loaded sequence classifier is the one that a trait was calibrated with.
 
-        Raises: ModelError: the identities differ. The message names the first field that differs.
+        Raises: ModelError: the identities differ. The message names the first differing field.
         """
         remedy = "fit the bank again, or restore the classifier's files"
         _require_same(
@@ -118,7 +117,7 @@ def _describe_file(name: str, digests: Mapping[str, str]) -> str:
 
 
 def serialise_bank(bank: Bank) -> dict[str, bytes]:
-    """Return the bank's files, keyed by name, and set `bank.digest`.
+    """Return the bank's files by name, and set `bank.digest`.
 
     Equal banks have equal bytes.
     """
@@ -144,7 +143,7 @@ def serialise_bank(bank: Bank) -> dict[str, bytes]:
 
 
 def _serialise_trait(name: str, trait: TraitModel, files: dict[str, bytes]) -> dict[str, Any]:
-    """Add a trait's files to `files` and return its entry in the bank's index."""
+    """Add a trait's files to `files`, and return the trait's entry in the index."""
     for polarity, index in (("positive", trait.positive_index), ("negative", trait.negative_index)):
         if index is not None:
             files[f"{name}/{polarity}.faiss"] = serialise_index(index)
@@ -174,14 +173,15 @@ def _serialise_trait(name: str, trait: TraitModel, files: dict[str, bytes]) -> d
 
 
 def read_bank(read: Callable[[str], bytes], where: str) -> Bank:
-    """Read a bank through `read(name) -> bytes`, checking each file's digest before it is used.
+    """Read a bank through `read(name) -> bytes`, checking each file's digest first.
 
     Raises: ModelError: a file is missing or was altered, the files don't fit together, or the bank
     has a different format.
     """
     index = _read_index(read, where)
     try:
-        # check the cards before reading any other file: a name that isn't an id could be a path
+        # Check the cards before reading any other file, because a name that isn't an id could be a
+        # path.
         cards = _read_cards(index["traits"], where)
         traits = {
             name: _read_trait(
@@ -206,7 +206,7 @@ def read_bank(read: Callable[[str], bytes], where: str) -> Bank:
 def _require_parts(trait: TraitModel) -> None:
     """Check that a trait has what its signals need.
 
-    Raises: ValueError: a part is missing, or an index doesn't have exactly one vector per text.
+    Raises: ValueError: a part is missing, or an index doesn't have one vector per text.
     """
     name, signals = trait.card.id, trait.card.signals
     if signals.exemplars and trait.positive_index is None:
@@ -222,9 +222,9 @@ def _require_parts(trait: TraitModel) -> None:
 
 
 def _require_one_dimension(bank: Bank) -> None:
-    """Check that all vectors in a bank have the same dimension, and that the bank names an encoder.
+    """Check that all vectors have the same dimension, and that an encoder is named.
 
-    Raises: ValueError: indexes or heads have different dimensions, or no encoder is named.
+    Raises: ValueError: dimensions differ, or no encoder is named.
     """
     found = {
         size
@@ -277,7 +277,6 @@ def _read_index(read: Callable[[str], bytes], where: str) -> dict[str, Any]:
 
 
 def _describe(error: Exception) -> str:
-    """Describe an error in one line."""
     return f"{type(error).__name__}: {str(error).splitlines()[0] if str(error) else ''}"
 
 
@@ -352,6 +351,5 @@ def _read_trait(
 
 
 def _select_scores(tensors: Mapping[str, np.ndarray], group: str) -> dict[str, np.ndarray]:
-    """Return one group of scores, by signal."""
     names = {name: name.removeprefix(f"{group}/") for name in tensors}
     return {signal: tensors[name] for name, signal in names.items() if signal != name}

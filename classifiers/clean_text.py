@@ -1,4 +1,4 @@
-"""Clean text: which rows a card is trained on and calibrated on, and how they are scored."""
+"""Clean text: the rows that a card is trained and calibrated on, and their scoring."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ from schemas.errors import CardError
 class CleanRow(NamedTuple):
     """The texts of one clean record.
 
-    `origin` is `background`, `user`, or the id of the trait whose card the texts belong to.
-    `polarity` is `positive` or `negative` for a card's texts, and otherwise `clean`. A card's texts
-    count as clean only for other traits.
+    `origin` is `background`, `user`, or the trait id of the texts' card. `polarity` is `positive`
+    or `negative` for a card's texts, and otherwise `clean`. A card's texts are clean only for other
+    traits.
     """
 
     texts: tuple[str, ...]
@@ -28,7 +28,7 @@ class CleanRow(NamedTuple):
 
     @property
     def name(self) -> str:
-        """Return the name by which a card can leave the row out."""
+        """Return the name under which a card can leave the row out."""
         return f"{self.origin}/{_digest_row(self)[:12]}"
 
 
@@ -36,7 +36,7 @@ class CleanRow(NamedTuple):
 class CleanText:
     """Clean text for fitting and calibration. A threshold's guarantee holds for similar text.
 
-    `user` is the user's sample, which is used only for calibration. Without a sample, half of
+    `user` is the user's sample, which serves only for calibration. Without a sample, half of
     `shipped`, chosen by digest, is held out for calibration.
     """
 
@@ -52,13 +52,13 @@ class CleanText:
 
 @dataclass
 class _Answers:
-    """Texts for the scorer, each presented as an assistant's answer."""
+    """Texts as assistant answers for the scorer."""
 
     rows: np.ndarray
     text: pa.LargeStringArray
 
     def find_in_scope(self, roles: Iterable[str], channels: Iterable[str]) -> np.ndarray:
-        """Return all segments if the assistant's answers are in scope, otherwise none."""
+        """Return all segments if the scope includes the assistant's answers, otherwise none."""
         return (
             np.arange(len(self.rows))
             if "assistant" in roles and "answer" in channels
@@ -69,8 +69,8 @@ class _Answers:
 def collect_background(library: Iterable[LoadedCard]) -> tuple[CleanRow, ...]:
     """Return the clean text that ships with congener.
 
-    It consists of the background conversations and the exemplars of every library trait, which are
-    clean text for other traits.
+    It consists of background conversations and of every library trait's exemplars, which are clean
+    for other traits.
     """
     rows = [CleanRow(tuple(texts), "background", "clean") for texts in read_background()]
     for card in library:
@@ -82,8 +82,7 @@ def collect_background(library: Iterable[LoadedCard]) -> tuple[CleanRow, ...]:
 def select_suitable(card: LoadedCard, rows: Iterable[CleanRow]) -> list[CleanRow]:
     """Return the rows that are clean text for a trait.
 
-    The trait's own texts, the positives of related traits, and the texts that the card names are
-    left out.
+    The trait's own texts, positives of related traits, and texts in `leave_out` aren't suitable.
     """
     own = {*card.positives, *card.negatives}
     related = {card.id, *card.card.related}
@@ -99,7 +98,10 @@ def select_suitable(card: LoadedCard, rows: Iterable[CleanRow]) -> list[CleanRow
 
 
 def is_held_out(row: CleanRow) -> bool:
-    """Return whether a shipped row is held out for calibration; half are, chosen by digest."""
+    """Return whether a shipped row is held out for calibration.
+
+    Half of the rows are, chosen by digest.
+    """
     return int(_digest_row(row)[:8], 16) % 2 == 0
 
 
@@ -124,7 +126,7 @@ def require_known_texts(card: LoadedCard, shipped: Iterable[CleanRow]) -> None:
 
 
 def split_clean_text(card: LoadedCard, clean: CleanText) -> tuple[list[CleanRow], list[CleanRow]]:
-    """Return the rows to train on and the rows to calibrate on, which are disjoint."""
+    """Return a card's training rows and calibration rows, which are disjoint."""
     held = list_calibration_rows(clean)
     return (
         select_suitable(card, list_training_rows(clean)),
@@ -133,17 +135,17 @@ def split_clean_text(card: LoadedCard, clean: CleanText) -> tuple[list[CleanRow]
 
 
 def list_training_rows(clean: CleanText) -> list[CleanRow]:
-    """Return the clean rows that any card may be trained on."""
+    """Return the clean rows on which cards may be trained."""
     return [row for row in clean.shipped if clean.user or not is_held_out(row)]
 
 
 def list_calibration_rows(clean: CleanText) -> list[CleanRow]:
-    """Return the clean rows that any card may be calibrated on."""
+    """Return the clean rows on which cards may be calibrated."""
     return list(clean.user) or [row for row in clean.shipped if is_held_out(row)]
 
 
 def present_as_answers(rows: Sequence[CleanRow]) -> _Answers:
-    """Return the rows in the form that the scorer takes, with each nonblank text as an answer."""
+    """Return the rows for the scorer, with each nonblank text as an answer."""
     flat = [(row, text) for row, item in enumerate(rows) for text in item.texts if text.strip()]
     return _Answers(
         np.array([row for row, _ in flat], np.int64),

@@ -39,21 +39,21 @@ from schemas.errors import CardError
 from schemas.scores import COMBINED
 
 SIMILARITIES = 1 << 24
-"""The largest number of similarities held in memory at once; they take 64 MiB."""
+"""The largest number of similarities in memory at once; they take 64 MiB."""
 
 MOST_BACKGROUND = 8_192
-"""The largest number of background windows that a trait is fitted on.
+"""The largest number of background windows per trait.
 
-Every trait keeps the vectors of its negatives, so without a limit, memory would grow with traits
-times windows: the library's background has 43,000 windows of 8 tokens, but only 4,000 of 32.
+Every trait keeps its negatives' vectors, so memory would grow with traits times windows. The
+library's background has 43,000 windows of 8 tokens, but only 4,000 of 32 tokens.
 """
 
 CALIBRATED_ROWS = 5_000
-"""How many rows of clean text are scored at once: as many as a shard has by default."""
+"""How many clean rows are scored at once, as in a default shard."""
 
 
 _GroupKey = tuple[int | None, str]
-"""A group of texts in a fit: the opening that they are cut to, and the card or nothing."""
+"""The opening that a group's texts are cut to, and the texts' card if there is one."""
 
 
 class EncodedWindow(NamedTuple):
@@ -64,14 +64,14 @@ class EncodedWindow(NamedTuple):
 
 
 class _Vectors(NamedTuple):
-    """Vectors, keyed by text: one for each positive, and one for each window of a negative."""
+    """Vectors by text: one for each positive, and one for each window of a negative."""
 
     positives: dict[str, np.ndarray]
     negatives: dict[str, list[EncodedWindow]]
 
 
 class _TextGroup(NamedTuple):
-    """Texts that are encoded together: positives as a whole, and negatives in windows.
+    """Texts that are encoded together: whole positives, and negatives in windows.
 
     `windows` holds the positives' windows, then the negatives'.
     """
@@ -83,7 +83,7 @@ class _TextGroup(NamedTuple):
 
 @dataclass(frozen=True)
 class _FixedTotal:
-    """Passes on the batches of a fit, but no totals, because the fit has given its total before."""
+    """Passes on a fit's batches without their totals, which the fit reports itself."""
 
     progress: Progress | None
 
@@ -91,18 +91,16 @@ class _FixedTotal:
         """Ignore a part of the total."""
 
     def batch(self, tokens: int, windows: int) -> None:
-        """Pass on a batch."""
         if self.progress:
             self.progress.batch(tokens, windows)
 
     def cut(self, budget: int) -> None:
-        """Pass on that memory ran out."""
         if self.progress:
             self.progress.cut(budget)
 
 
 def compute_fit_key(card: LoadedCard, clean: CleanText, identity: Mapping[str, Any] | None) -> str:
-    """Return a digest of everything that a fitted trait depends on; equal keys mean equal fits."""
+    """Return a digest of everything that a fitted trait depends on."""
     options = card.card.signals.classifier
     classifier = find_model(options.model, options.revision).identity if options else None
     encoder = identity if uses_encoder(card.card) else None
@@ -110,7 +108,7 @@ def compute_fit_key(card: LoadedCard, clean: CleanText, identity: Mapping[str, A
 
 
 def uses_encoder(card: TraitCard) -> bool:
-    """Return whether a card has a dense signal, which needs the encoder."""
+    """Return whether a card has a signal that needs the encoder."""
     return any(getattr(card.signals, name) for name in DENSE)
 
 
@@ -121,9 +119,9 @@ def limit_card(card: TraitCard, signals: Sequence[str]) -> TraitCard:
 
 
 def limit_bank(bank: Bank, signals: Sequence[str]) -> Bank:
-    """Return the bank limited to the given signals; traits that have none of them are left out.
+    """Return the bank limited to the given signals, without traits that have none of them.
 
-    The combined calibration scores are recomputed from the remaining signals.
+    The combined calibration scores are recomputed.
     """
     traits = {
         name: _limit_trait(trait, signals)
@@ -158,10 +156,10 @@ def fit_bank(
     kept: Mapping[str, TraitModel] | None = None,
     progress: Progress | None = None,
 ) -> Bank:
-    """Fit a bank from these cards; traits in `kept` are used unchanged.
+    """Fit a bank from these cards. Traits in `kept` are used unchanged.
 
     Each text is encoded only once, however many traits use it. The result is deterministic on one
-    machine, and a trait's is the same whichever other traits are fitted with it.
+    machine, and no trait depends on the other traits.
 
     `progress` receives the total before any text is encoded.
     """
@@ -189,9 +187,9 @@ def fit_bank(
 
 
 def _group_by_opening(cards: Iterable[LoadedCard]) -> list[list[LoadedCard]]:
-    """Group cards whose texts are cut alike; each group scores the clean text on its own.
+    """Group cards with equal openings. Each group scores the clean text separately.
 
-    Batches would otherwise depend on the other cards, and with them the last digits of vectors.
+    Otherwise, batches would depend on the other cards, and so would the vectors' last digits.
     """
     groups: dict[int | None, list[LoadedCard]] = {}
     for card in cards:
@@ -202,7 +200,7 @@ def _group_by_opening(cards: Iterable[LoadedCard]) -> list[list[LoadedCard]]:
 def _build_scorer(
     cards: Iterable[LoadedCard], encoder: Encoder | None, config: EncoderConfig
 ) -> Scorer:
-    """Return a scorer of clean answers for traits that aren't fitted yet."""
+    """Return a scorer of clean answers for unfitted traits."""
     traits = {card.id: scope_to_answers(TraitModel(card.card, card.digest)) for card in cards}
     bank = Bank(traits, None, {})
     return Scorer(bank, encoder, load_classifiers(bank, config))
@@ -211,11 +209,10 @@ def _build_scorer(
 def _group_texts(
     cards: Iterable[LoadedCard], clean: CleanText, encoder: Encoder | None
 ) -> dict[_GroupKey, _TextGroup]:
-    """Cut the texts of a fit into windows: clean text once for each opening, then each card's own.
+    """Cut the texts of a fit into windows: clean text once per opening, and each card's own.
 
-    Every window of a clean text is clean, and a long row gets the score of its highest-scoring
-    window. A positive becomes a single vector, because it isn't known which of its windows shows
-    the trait.
+    Every window of a clean text is clean. A positive becomes a single vector, because any of its
+    windows may show the trait.
     """
     if encoder is None:
         return {}
@@ -238,7 +235,7 @@ def _expect_windows(
     scorers: Iterable[Scorer],
     rows: Sequence[CleanRow],
 ) -> None:
-    """Report how many windows and tokens the whole fit has."""
+    """Report the number of windows and tokens in the whole fit."""
     counts = [len(window.ids) for group in groups for window in group.windows]
     for scorer, block in product(scorers, _cut_blocks(rows)):
         counts += [len(window.ids) for window in scorer.list_windows(present_as_answers(block))]
@@ -259,7 +256,7 @@ def _encode_group(group: _TextGroup, encoder: Encoder | None, progress: Progress
 
 
 def _select_vectors(card: LoadedCard, vectors: Mapping[_GroupKey, _Vectors]) -> _Vectors:
-    """Return the vectors that a card is fitted with."""
+    """Return the vectors for fitting a card."""
     opening = card.card.scope.opening
     own, shared = (vectors.get((opening, name), _Vectors({}, {})) for name in (card.id, ""))
     return _Vectors(own.positives, {**shared.negatives, **own.negatives})
@@ -268,10 +265,9 @@ def _select_vectors(card: LoadedCard, vectors: Mapping[_GroupKey, _Vectors]) -> 
 def collect_texts(
     card: LoadedCard, clean: CleanText
 ) -> tuple[tuple[str, ...], tuple[str, ...], tuple[str, ...]]:
-    """Return the positives, hard negatives and background texts to fit a card on.
+    """Return a card's positives, hard negatives and background texts.
 
-    Texts are cut to the scope's opening. A text that is in several groups is returned only in the
-    first.
+    Texts are cut to the scope's opening. A text of several groups is returned only in the first.
     """
     opening = card.card.scope.opening
     background = (text for row in split_clean_text(card, clean)[0] for text in row.texts)
@@ -309,7 +305,7 @@ def _fit_trait(card: LoadedCard, clean: CleanText, vectors: _Vectors) -> TraitMo
 
 
 def limit_windows(windows: Sequence[EncodedWindow], most: int) -> Sequence[EncodedWindow]:
-    """Return at most this many windows in their order, chosen by digest if there are more."""
+    """Return at most this many windows in order. If there are more, digests decide."""
     if len(windows) <= most:
         return windows
     digests = [digest_bytes(window.text.encode("utf-8", "surrogatepass")) for window in windows]
@@ -328,9 +324,9 @@ def _stack(windows: Sequence[EncodedWindow], dimension: int) -> np.ndarray:
 def fit_dense(trait: TraitModel, positives: np.ndarray, negatives: np.ndarray, hard: int) -> None:
     """Fit a trait's exemplar indexes and head from unit vectors.
 
-    The first `hard` negatives are the card's hard negatives. If the positives are more like the
-    negatives than like each other, a high contrast speaks against the trait, so the exemplars
-    aren't used.
+    The first `hard` negatives are the card's hard negatives. The exemplars aren't used if the
+    positives are more like the negatives than like each other, since a high contrast would then
+    speak against the trait.
     """
     labels = np.concatenate([np.ones(len(positives)), np.zeros(len(negatives))])
     weights = balance_weights(labels, np.arange(len(labels)) < len(positives) + hard)
@@ -358,7 +354,7 @@ def fit_dense(trait: TraitModel, positives: np.ndarray, negatives: np.ndarray, h
 def leave_one_out(
     positives: np.ndarray, negatives: np.ndarray, neighbours: int
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Return the contrast of every positive and every negative with the other exemplars."""
+    """Return each exemplar's contrast with the other exemplars."""
     return _contrast_others(positives, negatives, neighbours, 1.0), _contrast_others(
         negatives, positives, neighbours, -1.0
     )
@@ -367,10 +363,10 @@ def leave_one_out(
 def _contrast_others(
     own: np.ndarray, others: np.ndarray, neighbours: int, sign: float
 ) -> np.ndarray:
-    """Return how much more similar each vector in `own` is to the rest of `own` than to `others`.
+    """Return each own vector's similarity to the rest of `own` minus that to `others`.
 
     Both similarities are means over the nearest `neighbours`. `sign` is 1 for positives and -1 for
-    negatives, so that a high result always indicates the trait.
+    negatives, so a high result always indicates the trait.
     """
     if not len(own):
         return np.empty(0, np.float32)
@@ -384,10 +380,10 @@ def _contrast_others(
 
 
 def _average_nearest(vectors: np.ndarray, count: int) -> np.ndarray:
-    """Return each vector's mean similarity to its `count` nearest neighbours, or 0 if `count` is 0.
+    """Return each vector's mean similarity to its `count` nearest neighbours, or 0.
 
-    The similarities are computed for a few vectors at a time, because the full matrix grows with
-    the square of the number of vectors.
+    The similarities are computed for a few vectors at a time, because the full matrix grows
+    quadratically.
     """
     near = np.zeros(len(vectors), np.float32)
     step = max(1, SIMILARITIES // len(vectors))
@@ -407,7 +403,7 @@ def _calibrate(
     rows: Sequence[CleanRow],
     clean: CleanText,
 ) -> None:
-    """Score clean rows as `filter` does, and store each trait's scores of its held-out rows."""
+    """Score clean rows as `filter` does, and store each trait's held-out scores."""
     scorer.bank.traits = {card.id: scope_to_answers(fitted[card.id]) for card in cards}
     parts = [_score_by_trait(scorer, block) for block in _cut_blocks(rows)]
     index_of = {row: index for index, row in enumerate(rows)}
@@ -423,7 +419,7 @@ def _calibrate(
 
 
 def _cut_blocks(rows: Sequence[CleanRow]) -> list[Sequence[CleanRow]]:
-    """Cut rows into blocks that are scored at once, at least one."""
+    """Cut rows into blocks for scoring, at least one."""
     starts = range(0, max(1, len(rows)), CALIBRATED_ROWS)
     return [rows[start : start + CALIBRATED_ROWS] for start in starts]
 
@@ -431,10 +427,10 @@ def _cut_blocks(rows: Sequence[CleanRow]) -> list[Sequence[CleanRow]]:
 def score_positives(
     card: LoadedCard, trait: TraitModel, classifier: SequenceClassifier | None = None
 ) -> dict[str, np.ndarray]:
-    """Return the scores of a card's positives, by signal: each as if its text weren't on the card.
+    """Return the scores of a card's positives by signal, each computed without that positive.
 
-    The trait already has the held-out scores of its dense signals. Other signals aren't fitted, so
-    they score the positives as they are. Nothing is returned without positives, or if a head has no
+    The trait already has its dense signals' held-out scores. Other signals aren't fitted, so they
+    score the positives directly. The result is empty without positives, or if a head has no
     held-out scores.
     """
     scores, names = dict(trait.positive_scores), trait.card.signals.names
@@ -453,7 +449,7 @@ def score_positives(
 
 
 def _score_by_trait(scorer: Scorer, rows: Sequence[CleanRow]) -> dict[str, dict[str, np.ndarray]]:
-    """Return the clean rows' scores, keyed by trait and then by signal or `combined`."""
+    """Return the rows' scores by trait, and then by signal or `combined`."""
     scores = scorer.score(len(rows), present_as_answers(rows))
     return {
         trait: {COMBINED: scores.combined[trait]}
@@ -463,9 +459,9 @@ def _score_by_trait(scorer: Scorer, rows: Sequence[CleanRow]) -> dict[str, dict[
 
 
 def scope_to_answers(trait: TraitModel) -> TraitModel:
-    """Return the trait with its scope set to answers, since all clean texts are answers.
+    """Return the trait with answers as its scope, since all clean texts are answers.
 
-    Even traits that read thinking or the user's turns are therefore calibrated on answers.
+    Traits of thinking or user turns are calibrated on answers too.
     """
     scope = Scope(opening=trait.card.scope.opening)
     return replace(trait, card=trait.card.model_copy(update={"scope": scope}))

@@ -25,7 +25,7 @@ M = TypeVar("M", bound=BaseModel)
 CARD_BYTES = 1 << 20
 CORE_TAG = "tag:yaml.org,2002:"
 FEWEST_POSITIVES = 4
-"""The fewest positives for an `exemplars` or `head` signal. A dozen positives work well."""
+"""The smallest number of positives for an `exemplars` or `head` signal. A dozen work well."""
 
 
 @dataclass(frozen=True)
@@ -44,7 +44,7 @@ class LoadedCard:
 
     @property
     def digest(self) -> str:
-        """Return the digest of the card and its texts, which doesn't depend on the folder."""
+        """Return the digest of the card and its texts."""
         return digest_config(
             [self.card.model_dump(mode="json", exclude_none=True), self.positives, self.negatives]
         )
@@ -53,7 +53,7 @@ class LoadedCard:
 class _PlainLoader(yaml.SafeLoader):
     """A safe YAML loader that refuses duplicate keys, aliases and tags.
 
-    Expanding aliases can use up all memory, and tags create values that no field accepts.
+    Aliases can expand beyond memory, and tags create values that no field accepts.
     """
 
     def compose_node(self, parent: Any, index: Any) -> Any:
@@ -71,7 +71,7 @@ class _PlainLoader(yaml.SafeLoader):
         return super().compose_node(parent, index)
 
     def construct_mapping(self, node: Any, deep: bool = False) -> Any:
-        # the parent's method runs first, because its error for an unhashable key names the line
+        # The parent's method runs first, because its error for an unhashable key names the line.
         found = super().construct_mapping(node, deep)
         keys = [self.construct_object(key, deep=True) for key, _ in node.value]
         for key, times in Counter(keys).items():
@@ -81,7 +81,9 @@ class _PlainLoader(yaml.SafeLoader):
 
 
 def read_text_file(path: Path, limit: int | None = None) -> str:
-    """Return the text of a file that a person wrote: UTF-8, with or without a byte order mark.
+    """Return the text of a UTF-8 file that a person wrote.
+
+    A byte order mark is removed.
 
     Raises: CardError: the path isn't a file, or the file can't be read, isn't UTF-8, or has more
     than `limit` bytes.
@@ -111,15 +113,15 @@ def read_text_file(path: Path, limit: int | None = None) -> str:
 
 
 def read_yaml(path: Path, model: type[M]) -> M:
-    """Read a YAML file into a model; an empty file is read as having no fields.
+    """Read a YAML file into a model. An empty file has no fields.
 
     Raises: CardError: the file is missing, too large or not plain YAML, or one of its fields is
-        wrong.
+    wrong.
     """
     text = read_text_file(path, CARD_BYTES)
     try:
         value = yaml.load(text, _PlainLoader)  # noqa: S506 - it is a SafeLoader
-    # besides YAMLError, the loader raises these for malformed dates or numbers and deep nesting
+    # Malformed dates or numbers and deep nesting raise the other errors.
     except (yaml.YAMLError, ValueError, TypeError, OverflowError, RecursionError) as error:
         raise _describe_yaml(error, path) from error
     try:
@@ -149,12 +151,12 @@ def _describe_yaml(error: Exception, path: Path) -> CardError:
 
 
 def read_texts(path: Path) -> tuple[str, ...]:
-    """Read exemplars from a file with one {"text": …} per line.
+    """Read exemplars from a file with one {"text": …} on each line.
 
     Raises: CardError: the file can't be read, a line isn't of this form, or a text appears twice.
     """
     texts: list[str] = []
-    # not splitlines, which would also split at U+2028 and other separators
+    # Splitting with splitlines would also split at U+2028 and other separators.
     for number, line in enumerate(read_text_file(path).split("\n"), 1):
         if line.strip():
             texts.append(_read_text(line, where=f"{path} line {number}"))
@@ -205,9 +207,9 @@ def load_card(folder: Path) -> LoadedCard:
 
 
 def find_cards(names: Sequence[str] = ()) -> list[LoadedCard]:
-    """Load the named traits, or the whole library if no names are given, sorted by id.
+    """Load the named traits, sorted by id, or the whole library without names.
 
-    A name is a trait folder, a folder of trait folders, or the id of a trait in the library.
+    A name is a trait folder, a folder of trait folders, or a library trait's id.
 
     Raises: CardError: a name matches no trait, a card has a mistake, or two cards have the same id.
     """
@@ -231,7 +233,7 @@ def find_cards(names: Sequence[str] = ()) -> list[LoadedCard]:
 
 @cache
 def _load_shipped(folder: Path) -> LoadedCard:
-    """Load a library card once per process, since parsing all of them takes 0.2 s."""
+    """Load a library card once per process. Parsing all cards takes 0.2 s."""
     return load_card(folder)
 
 
@@ -256,7 +258,7 @@ def _list_folders(folder: Path) -> list[Path]:
 
 
 def read_background() -> list[list[str]]:
-    """Return the library's clean conversations, each as a list of the assistant's texts."""
+    """Return the library's clean conversations, each as a list of answers."""
     conversations = []
     for path in sorted(LIBRARY.glob("background-*.jsonl")):
         rows: Iterable[Any] = map(json.loads, path.read_text(encoding="utf-8").splitlines())

@@ -1,4 +1,4 @@
-"""Score the rows of a shard with every signal of every trait, and locate the highest scores."""
+"""Score a shard's rows with every signal of every trait, and locate the highest scores."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ from schemas.cards import ClassifierOptions, Scope, SignalName
 from schemas.scores import COMBINED, SCORE_DECIMALS, score_column
 
 DENSE = ("exemplars", "head")
-"""The signals that are computed from the encoder's vectors."""
+"""The signals that use the encoder's vectors."""
 
 
 class Texts(Protocol):
@@ -59,11 +59,11 @@ class BestSpans(NamedTuple):
 
 @dataclass
 class SignalScores:
-    """The scores that one signal of one trait gives to rows, and their evidence.
+    """The scores of one trait's signal for rows, and their evidence.
 
     `scores` is float32 [rows], with NaN for a row with nothing in scope. For dense signals,
-    `window` holds the index of each row's highest-scoring window. `hits` holds the start and end of
-    every lexicon hit, keyed by segment.
+    `window` holds the index of each row's best window. `hits` holds the start and end of every
+    lexicon hit by segment.
     """
 
     scores: np.ndarray
@@ -74,10 +74,10 @@ class SignalScores:
 
 @dataclass
 class Scores:
-    """The rounded scores of a shard's rows: `combined[trait]` and `signals[trait][signal]`.
+    """A shard's rounded scores: `combined[trait]` and `signals[trait][signal]`.
 
     `vectors` holds the vectors of all windows, float32 [windows, dimension]. `vector_rows` holds
-    each window's row, or -1 if the window doesn't count towards its row's vector.
+    each window's row, or -1 for a window that the row's vector leaves out.
     """
 
     size: int
@@ -89,7 +89,7 @@ class Scores:
     def average_vectors(self) -> np.ndarray:
         """Return the unit mean of each row's window vectors, float16 [rows, dimension].
 
-        The vector is zero for rows without windows.
+        A row without windows has a zero vector.
 
         Raises: ValueError: there are no vectors, because no trait of the bank needs the encoder.
         """
@@ -110,14 +110,14 @@ class Scores:
         return result
 
     def count_unscored(self) -> int:
-        """Return how many rows have nothing in any trait's scope."""
+        """Count the rows with nothing in any trait's scope."""
         scored = np.zeros(self.size, bool)
         for scores in self.combined.values():
             scored |= ~np.isnan(scores)
         return self.size - int(scored.sum())
 
     def get_scores(self, trait: str, signal: str) -> np.ndarray:
-        """Return a trait's scores from one signal, or its combined scores."""
+        """Return a signal's scores for a trait, or the combined scores."""
         return self.combined[trait] if signal == COMBINED else self.signals[trait][signal].scores
 
 
@@ -131,8 +131,8 @@ def combine(signals: Mapping[str, np.ndarray]) -> np.ndarray:
     """Combine the scores of a trait's signals into one score in [0, 1].
 
     The logits of the dense signals are averaged, because their errors differ
-    (benchmarks/personas.py). The result and the other signals' scores are combined as independent
-    evidence: 1 - Π(1 - score).
+    (benchmarks/personas.py). This average and the other signals count as independent evidence: 1 -
+    Π(1 - score).
     """
     dense = [
         np.clip(signals[name].astype(np.float64), 1e-6, 1 - 1e-6)
@@ -152,7 +152,7 @@ def round_scores(values: np.ndarray) -> np.ndarray:
 
 @dataclass
 class Scorer:
-    """A bank and the loaded models that score with it."""
+    """A bank and its loaded models."""
 
     bank: Bank
     encoder: Encoder | None
@@ -167,7 +167,7 @@ class Scorer:
         }
 
     def sum_counts(self) -> BatchCounts:
-        """Return how much all models together have computed so far."""
+        """Return the total work of all models so far."""
         parts = [model.counts for model in self._models]
         return BatchCounts(
             *(
@@ -181,7 +181,7 @@ class Scorer:
         return [model for model in (self.encoder, *self.classifiers.values()) if model]
 
     def score(self, size: int, texts: Texts) -> Scores:
-        """Score `size` rows, given their segments.
+        """Score `size` rows from their segments.
 
         Raises: ModelError: a model's files were overwritten since it was loaded.
         """
@@ -231,7 +231,8 @@ class Scorer:
             return
         windows, segments, cuts = self.cut_windows(texts)
         result.vectors = self.encoder.encode(windows, self.progress)
-        # a row's vector covers its whole text, or the shortest opening if every trait has one
+        # A row's vector covers its whole text, or the shortest opening if every trait has an
+        # opening.
         result.vector_rows = np.where(cuts == cuts[:1], texts.rows[segments], -1)
         for name in names:
             trait = self.bank.traits[name]
@@ -255,8 +256,8 @@ class Scorer:
     def cut_windows(self, texts: Texts) -> tuple[list[Window], np.ndarray, np.ndarray]:
         """Cut the segments in the scope of dense signals into windows.
 
-        Segments are cut once for each opening length. The result consists of the windows, each
-        window's segment, and the length of its opening, which is 0 for whole texts.
+        Segments are cut once for each opening length. The results are the windows, each window's
+        segment, and each window's opening length, which is 0 for whole texts.
 
         Raises: ValueError: the scorer has no encoder.
         """
@@ -279,7 +280,7 @@ class Scorer:
         return windows, np.array(segments, int), np.array(cuts, int)
 
     def list_windows(self, texts: Texts) -> list[Window]:
-        """Return every window that a model reads when these segments are scored."""
+        """Return every window that models read when they score these segments."""
         windows = self.cut_windows(texts)[0] if self.encoder and self._list_dense_traits() else []
         for name in self.classifiers:
             windows += self._cut_for_classifier(name, texts)[1]
@@ -309,14 +310,14 @@ class Scorer:
 
 
 def find_in_scope(texts: Texts, scope: Scope) -> np.ndarray:
-    """Return the indexes of the segments whose role and channel are in scope."""
+    """Return the indexes of the segments in scope."""
     return texts.find_in_scope(scope.roles, scope.channels)
 
 
 def cut_openings(
     texts: Texts, segments: Sequence[int] | np.ndarray, opening: int | None
 ) -> pa.LargeStringArray:
-    """Return the texts of segments, cut to the opening if there is one."""
+    """Return the segments' texts, cut to the opening if there is one."""
     chosen = (
         texts.text
         if len(segments) == len(texts.text)
@@ -331,7 +332,7 @@ def _collect_spans(windows: Sequence[Window], indexes: Sequence[int] | np.ndarra
 
 
 def score_dense(trait: TraitModel, vectors: np.ndarray) -> dict[SignalName, np.ndarray]:
-    """Score vectors with a trait's dense signals; each result is float32 [vectors] in [0, 1]."""
+    """Score vectors with a trait's dense signals. Each result is float32 [vectors] in [0, 1]."""
     found: dict[SignalName, np.ndarray] = {}
     signals = trait.card.signals
     if signals.exemplars:
@@ -353,14 +354,13 @@ def reduce_to_rows(
     spans: np.ndarray,
     windows: np.ndarray | None = None,
 ) -> SignalScores:
-    """Return each row's highest score and its span, given the scores of segments or windows.
+    """Reduce the scores of segments or windows to each row's highest score and its span.
 
-    Of equal scores, the first one wins. `segments` and `spans` hold the segment and the span
-    that each score belongs to. For dense signals, `windows` holds each score's index among the
-    vectors.
+    On a tie, the first score wins. `segments` and `spans` hold each score's segment and span. For
+    dense signals, `windows` holds each score's vector index.
 
-    Raises: RowError: a score isn't finite. Without this error, the row would look as if it had
-    nothing in scope.
+    Raises: RowError: a score isn't finite. Such a row would otherwise seem to have nothing in
+    scope.
     """
     require_finite(np.asarray(scores), "a signal")
     segments = np.asarray(segments, int)
@@ -388,7 +388,7 @@ def needs_encoder(bank: Bank) -> bool:
 
 
 def load_scorer(bank: Bank, config: EncoderConfig, encoder: Encoder | None = None) -> Scorer:
-    """Load the models that the traits of a bank need.
+    """Load the models that a bank's traits need.
 
     Raises: ModelError: a model can't be loaded, or isn't the one that the bank was fitted with.
     """
@@ -406,9 +406,9 @@ def load_scorer(bank: Bank, config: EncoderConfig, encoder: Encoder | None = Non
 
 
 def load_classifiers(bank: Bank, config: EncoderConfig) -> dict[str, SequenceClassifier]:
-    """Load the sequence classifier of every trait that has one.
+    """Load each trait's sequence classifier.
 
-    A checkpoint that two traits share is loaded twice.
+    Traits with the same checkpoint load separate copies.
     """
     options: dict[str, ClassifierOptions] = {
         name: trait.card.signals.classifier

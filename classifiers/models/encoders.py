@@ -1,4 +1,4 @@
-"""The transformer encoder, which computes the vectors that exemplar search and heads share."""
+"""The transformer encoder, whose vectors exemplar search and heads share."""
 
 from __future__ import annotations
 
@@ -29,47 +29,45 @@ from schemas.encoders import DEFAULT_ENCODER, WINDOW_OVERLAP, WINDOW_TOKENS
 from schemas.errors import ModelError, RowError, is_out_of_memory
 
 FEWEST_WINDOW_TOKENS = 8
-"""The fewest tokens that a window may have.
+"""The smallest window, in tokens.
 
-A window needs room for special tokens, and for text that neighbouring windows don't share.
+A window needs room for special tokens, and for text outside the overlap.
 """
 
 LAYER_DEPTHS = (1.0, 2 / 3, 1 / 2)
-"""The layers that are averaged into a vector, as fractions of the encoder's depth.
+"""The averaged layers, as fractions of the encoder's depth.
 
-The middle layers of an encoder that was trained for topical similarity still encode manner and
-stance. On 34 persona traits (32 + 32 exemplars), logistic regression gained 0.013 in AUROC over the
-last layer alone, and the gain held up on 34 other traits (benchmarks/personas.py).
+The middle layers of a topical-similarity encoder still represent manner and stance. On 34 persona
+traits (32 + 32 exemplars), logistic regression gained 0.013 in AUROC over the last layer alone, and
+34 other traits confirmed the gain (benchmarks/personas.py).
 """
 
 TOKEN_BUDGET = {"cpu": 2_048, "cuda": 131_072}
 """The largest number of padded tokens in a batch.
 
-On a CPU, small batches stay in the cache: a core processes 18 % more tokens/s with a budget of 2 k
-than with 4 k. With a budget of 1 k, a core gains another 3 %, but Python has twice as much to do. A
-GPU needs large batches.
+On a CPU, small batches stay in the cache: 2 k gives a core 18 % more tokens/s than 4 k. A budget of
+1 k gives another 3 %, but Python has twice as much to do. A GPU needs large batches.
 """
 
 
 class Progress(Protocol):
-    """A listener for the progress of the models through the windows."""
+    """A listener for the models' progress."""
 
     def expect(self, windows: int, tokens: int) -> None:
-        """Note that a model will process this many more windows, with this many tokens in all."""
+        """Note that a model will process more windows with this many tokens."""
 
     def batch(self, tokens: int, windows: int) -> None:
         """Note a finished batch. `tokens` excludes padding."""
 
     def cut(self, budget: int) -> None:
-        """Note that memory ran out, so batches hold at most `budget` padded tokens from now on."""
+        """Limit later batches to `budget` padded tokens, because memory ran out."""
 
 
 @dataclass(frozen=True)
 class EncoderConfig:
     """The encoder to load, and how to run it.
 
-    The device, the precision and the token budget affect only the speed and the vectors' last
-    digits.
+    The device, the precision and the token budget affect only speed and last digits.
     """
 
     model: str = DEFAULT_ENCODER
@@ -104,7 +102,7 @@ class Encoder:
 
     @property
     def identity(self) -> dict[str, Any]:
-        """Return the settings that vectors depend on; a bank works only with equal settings."""
+        """Return the settings that vectors depend on. A bank works only with equal settings."""
         return {
             **self.files.identity,
             "pooling": self.pooling,
@@ -115,9 +113,9 @@ class Encoder:
 
     @property
     def layers(self) -> tuple[int, ...]:
-        """Return the numbers of the layers that make up a vector, in the order of `layer_depths`.
+        """Return the numbers of a vector's layers, in the order of `layer_depths`.
 
-        If several depths round to the same layer, that layer is listed once.
+        A layer that several depths round to is listed once.
         """
         depth = int(self.model.config.num_hidden_layers)  # type: ignore[union-attr, arg-type]
         return tuple(
@@ -125,24 +123,21 @@ class Encoder:
         )
 
     def cut_windows(self, texts: Sequence[str]) -> list[Window]:
-        """Cut texts into overlapping windows, at least one per text, in the order of the texts."""
+        """Cut texts into overlapping windows, at least one per text, in text order."""
         return cut_windows(
             self.tokenizer, texts, self.config.window_tokens, self.config.window_overlap
         )
 
     def take_whole(self, texts: Sequence[str]) -> list[Window]:
-        """Return one window per text, truncated to the model's limit.
-
-        Positives are encoded in this way.
-        """
+        """Return one window per text, truncated to the model's limit, as for positives."""
         windows = cut_windows(self.tokenizer, texts, self.max_tokens, 0)
         firsts = {window.text: window for window in reversed(windows)}
         return [firsts[index] for index in range(len(texts))]
 
     def encode(self, windows: Sequence[Window], progress: Progress | None = None) -> np.ndarray:
-        """Return the vectors of windows, float32 [windows, dimension].
+        """Return the windows' vectors, float32 [windows, dimension].
 
-        If memory runs out, the token budget is cut for good, `counts.budget_cuts` is incremented,
+        If memory runs out, the token budget shrinks for good, `counts.budget_cuts` grows by one,
         and the batch is retried in parts.
 
         Raises: RowError: a vector contains NaN or infinity.
@@ -151,7 +146,7 @@ class Encoder:
         return compute_values(self, windows, vectors, progress)
 
     def forward(self, tokens: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
-        """Return the unit vectors of one padded batch, as [windows, dimension]."""
+        """Return one padded batch's unit vectors, as [windows, dimension]."""
         output = self.model(
             input_ids=tokens, attention_mask=mask, output_hidden_states=len(self.layers) > 1
         )
@@ -179,7 +174,7 @@ class Encoder:
 def compute_values(
     model: Any, windows: Sequence[Window], values: np.ndarray, progress: Progress | None
 ) -> np.ndarray:
-    """Fill an array [windows, …] with a loaded model's outputs, and return it.
+    """Fill an array [windows, …] with a model's outputs, and return the array.
 
     Raises: RowError: a value is NaN or infinity.
     """
@@ -198,9 +193,9 @@ def run_batches(
 ) -> None:
     """Run `runner.forward` on windows, given as token ids, and pass each batch's result to `keep`.
 
-    `keep` receives the indexes of the batch's windows and their values. Windows are sorted by
-    length, and batches hold at most `runner.token_budget` padded tokens. `at_once` batches run at
-    the same time; if there are several, each runs on one core.
+    `keep` receives the indexes and the values of a batch's windows. Windows are sorted by length,
+    and batches hold at most `runner.token_budget` padded tokens. `at_once` batches run at the same
+    time; if there are several, each runs on one core.
 
     Raises: RuntimeError, MemoryError: the work failed, or a single window doesn't fit in memory.
     """
@@ -242,7 +237,7 @@ def _count_batch(runner: Any, lengths: Sequence[int], progress: Progress | None)
 
 
 def require_finite(values: np.ndarray, where: str) -> None:
-    """Check that a model's output contains only finite numbers.
+    """Check that a model's output is finite.
 
     Raises: RowError: the output contains NaN or infinity.
     """
@@ -251,7 +246,7 @@ def require_finite(values: np.ndarray, where: str) -> None:
 
 
 def _plan(ids: Sequence[list[int]], indexes: np.ndarray, budget: int) -> list[np.ndarray]:
-    """Return batches of these windows, shortest windows first, so that `pop` takes the longest."""
+    """Return batches of these windows, shortest first, so that `pop` takes the longest."""
     batches = plan_batches([len(ids[index]) for index in indexes], budget)
     return [indexes[batch] for batch in reversed(batches)]
 
@@ -268,21 +263,19 @@ def _run_batch(runner: Any, batch: Sequence[list[int]]) -> np.ndarray:
 
 
 def count_parallel_batches(device: torch.device) -> int:
-    """Return how many batches to run at the same time: one per torch thread, or one on a GPU.
+    """Return how many batches run at once: one per torch thread, or one on a GPU.
 
-    Cores that share a batch wait for each other after every operation, so they all wait when
-    another program takes up one of them. On two busy cores, an encoder is 2.2 times as fast with
-    one batch per core.
+    Cores that share a batch wait for each other after every operation. On two cores that other
+    programs also use, an encoder is 2.2 times as fast with one batch per core.
     """
     return torch.get_num_threads() if device.type == "cpu" else 1
 
 
 @contextmanager
 def _open_pool(threads: int) -> Iterator[ThreadPoolExecutor]:
-    """Yield a thread pool in which each thread uses one core, unless there is only one thread.
+    """Yield a pool of threads with one core each, or of one thread with torch's usual cores.
 
-    A single thread uses as many cores as torch is set to use. `set_num_threads` also affects
-    threads that start later, so the old number is restored afterwards.
+    `set_num_threads` also affects later threads, so the old number is restored afterwards.
     """
     before = torch.get_num_threads()
     try:
@@ -295,18 +288,18 @@ def _open_pool(threads: int) -> Iterator[ThreadPoolExecutor]:
 
 
 def find_pad_id(model: torch.nn.Module) -> int:
-    """Return the token id to pad with.
+    """Return the token id for padding.
 
-    The mask hides padding, so any id in the vocabulary works, such as 0.
+    The mask hides padding, so any id in the vocabulary works.
     """
     return getattr(model.config, "pad_token_id", None) or 0
 
 
 def load_encoder(config: EncoderConfig) -> Encoder:
-    """Load the encoder that a configuration names.
+    """Load a configuration's encoder.
 
     Raises: ModelError: the model can't be found, loaded or run on the device, its files change
-        while it is loaded, or the configured windows don't suit the model.
+    while it is loaded, or the configured windows don't suit the model.
     """
     device = choose_device(config.device)
     dtype = choose_dtype(config.precision, device)
@@ -330,10 +323,10 @@ def load_encoder(config: EncoderConfig) -> Encoder:
 
 
 def check_windows(size: int, overlap: int, limit: int, files: ModelFiles) -> None:
-    """Check that a model with this limit can read windows of this size and overlap.
+    """Check that windows of this size and overlap suit a model with this limit.
 
     Raises: ModelError: the windows are longer than the limit, hold hardly any text, or overlap so
-        much that they hardly advance.
+    much that they hardly advance.
     """
     if size > limit:
         raise ModelError(
@@ -353,8 +346,7 @@ def check_windows(size: int, overlap: int, limit: int, files: ModelFiles) -> Non
 def _find_limit(files: ModelFiles, model: torch.nn.Module) -> int:
     """Return how many tokens the model can read.
 
-    This is the limit in the sentence-transformers settings, or the model's number of positions if
-    that is smaller.
+    This is the smaller of the sentence-transformers limit and the model's number of positions.
     """
     stated = read_description(files.folder, "sentence_bert_config.json").get("max_seq_length")
     config: Any = model.config
@@ -363,7 +355,7 @@ def _find_limit(files: ModelFiles, model: torch.nn.Module) -> int:
 
 
 def _find_pooling(files: ModelFiles) -> Literal["mean", "cls"]:
-    """Return the pooling named in the sentence-transformers settings, in the old or new format."""
+    """Return the pooling from sentence-transformers settings, in either format."""
     name = find_pooling(files.folder)
     settings = read_description(files.folder, name) if name else {}
     first = settings.get("pooling_mode_cls_token") or settings.get("pooling_mode") == "cls"

@@ -14,21 +14,21 @@ from schemas.errors import ModelError
 SETTINGS = (".json", ".txt", ".model", ".jinja", ".tiktoken", ".spm", ".codes")
 """The suffixes of configuration and tokenizer files.
 
-All such files beside the weights are digested, because the kind of tokenizer determines which of
-them are read.
+All such files beside the weights are digested, because each kind of tokenizer reads different
+files.
 """
 
 SINGLE = "model.safetensors"
 SHARDED = "model.safetensors.index.json"
 POOLING = "1_Pooling"
-"""The folder of the pooling settings, unless `modules.json` names a different one."""
+"""The folder of the pooling settings, unless `modules.json` names another folder."""
 
 
 def digest_checkpoint(folder: Path) -> dict[str, str]:
-    """Return the SHA-256 of every file that loading reads, keyed by its path in the folder.
+    """Return the SHA-256 of every file that loading reads, by path.
 
-    These files are the weights, whichever subfolder they are in; the configuration and tokenizer
-    files beside `config.json`; and the pooling settings. Links are followed.
+    These are the weights, the configuration and tokenizer files beside `config.json`, and the
+    pooling settings. Links are followed.
 
     Raises: ModelError: the weights are missing or aren't safetensors, or a JSON file that describes
     the checkpoint can't be read.
@@ -46,7 +46,7 @@ class FileStamp(NamedTuple):
 
 
 def stamp_checkpoint(folder: Path) -> dict[str, FileStamp]:
-    """Return the stamp of every file that loading reads, keyed by its path in the folder.
+    """Return the stamp of every file that loading reads, by path.
 
     Raises: ModelError: as for `digest_checkpoint`.
     """
@@ -54,10 +54,10 @@ def stamp_checkpoint(folder: Path) -> dict[str, FileStamp]:
 
 
 def find_overwritten(folder: Path, stamps: Mapping[str, FileStamp]) -> list[str]:
-    """Return the files whose content was overwritten in place since they were stamped.
+    """Return the files that were overwritten in place since they were stamped.
 
-    Loaded weights may still be mapped to their file, so they change with it. A file that replaces
-    another one, or that is removed, leaves the mapped content as it was.
+    Loaded weights may still be mapped to their file. A removed or replaced file leaves the mapped
+    content unchanged.
     """
     found = []
     for name, before in stamps.items():
@@ -88,7 +88,7 @@ def _list_settings(folder: Path) -> list[str]:
 
 
 def list_weights(folder: Path) -> list[str]:
-    """Return the paths of the weights that transformers loads from a folder.
+    """Return the paths of a folder's weights for transformers.
 
     Raises: ModelError: the folder has no safetensors weights, or lacks a weights file that its
     index lists. Pickled weights aren't loaded, because unpickling runs code.
@@ -121,7 +121,7 @@ def list_weights(folder: Path) -> list[str]:
 
 
 def find_pooling(folder: Path) -> str | None:
-    """Return the path of sentence-transformers' pooling settings, or None if there are none."""
+    """Return the path of sentence-transformers' pooling settings, or None."""
     stated = [
         str(module.get("path", ""))
         for module in read_description(folder, "modules.json", list)
@@ -132,7 +132,7 @@ def find_pooling(folder: Path) -> str | None:
 
 
 def read_description(folder: Path, name: str, kind: type = dict) -> Any:
-    """Return the object or list in a checkpoint's JSON file, or an empty one if there is no file.
+    """Return the object or list in a checkpoint's JSON file, or an empty one for a missing file.
 
     Raises: ModelError: the file can't be read, or isn't JSON of this kind.
     """
@@ -155,7 +155,7 @@ def _report_damage(folder: Path, name: str, problem: str) -> ModelError:
 
 
 def summarise_digests(digests: list[str]) -> str:
-    """Combine digests into one: the SHA-256 of all of them, or a single digest unchanged."""
+    """Combine digests into one SHA-256. A single digest stays unchanged."""
     if len(digests) == 1:
         return digests[0]
     return hashlib.sha256("".join(digests).encode()).hexdigest()

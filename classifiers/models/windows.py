@@ -10,13 +10,13 @@ import numpy as np
 import torch
 
 CHARS_PER_CALL = 1 << 20
-"""How many characters of text each call of the tokenizer gets: enough to keep its threads busy."""
+"""How many characters each tokenizer call gets, which keeps its threads busy."""
 
 
 class Window(NamedTuple):
-    """A run of tokens from one text, with special tokens, and the characters that the run covers.
+    """A run of tokens from one text, with special tokens and the covered characters.
 
-    `text` is the index of the text among those that were cut.
+    `text` is the text's index.
     """
 
     text: int
@@ -29,8 +29,8 @@ class Window(NamedTuple):
 class BatchCounts:
     """How much a model has computed.
 
-    `tokens` excludes padding and `padded` includes it. `budget_cuts` counts how often the token
-    budget was cut because memory ran out.
+    `tokens` excludes padding, and `padded` includes it. `budget_cuts` counts how often memory ran
+    out.
     """
 
     tokens: int = 0
@@ -46,15 +46,15 @@ class BatchCounts:
 
     @property
     def padding_waste(self) -> float:
-        """Return the share of the computed tokens that were padding."""
+        """Return the padding's share of all computed tokens."""
         return 1 - self.tokens / self.padded if self.padded else 0.0
 
 
 def cut_windows(tokenizer: Any, texts: Sequence[str], size: int, overlap: int) -> list[Window]:
-    """Cut texts into windows of at most `size` tokens, special tokens included.
+    """Cut texts into windows of at most `size` tokens, including special tokens.
 
-    Neighbouring windows share `overlap` tokens. Every text has at least one window. This changes
-    the tokenizer's padding and truncation settings.
+    Neighbouring windows share `overlap` tokens. Every text has at least one window. The function
+    changes the tokenizer's padding and truncation settings.
     """
     tokenizer.no_padding()
     tokenizer.enable_truncation(size, stride=overlap)
@@ -86,10 +86,10 @@ def _list_windows(text: int, encoding: Any) -> Iterator[Window]:
 
 
 def plan_batches(lengths: Sequence[int], budget: int) -> list[np.ndarray]:
-    """Group windows, given by their lengths, into batches of at most `budget` padded tokens.
+    """Group windows by length into batches of at most `budget` padded tokens.
 
-    Each batch is an array of indexes into `lengths`. Windows are ordered from longest to shortest,
-    and windows of equal length by index. A window longer than the budget is a batch by itself.
+    Each batch is an array of indexes into `lengths`. The longest windows come first, and windows of
+    equal length are in index order. A window beyond the budget is a batch by itself.
     """
     order = np.lexsort((np.arange(len(lengths)), -np.asarray(lengths)))
     batches, first = [], 0

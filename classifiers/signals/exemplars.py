@@ -1,4 +1,4 @@
-"""Exemplar search: FAISS finds the positives and negatives nearest to a text, by inner product."""
+"""Exemplar search: FAISS finds the nearest positives and negatives by inner product."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from schemas.errors import ModelError
 
 try:
     import faiss
-except ImportError as error:  # FAISS is an extra: its two wheels can't share an environment
+except ImportError as error:  # FAISS is an extra, because its two wheels can't share an environment
     raise ModelError(
         "FAISS isn't installed",
         remedy="pip install 'congener[cpu]', or 'congener[gpu]' on a CUDA machine",
@@ -18,28 +18,28 @@ except ImportError as error:  # FAISS is an extra: its two wheels can't share an
 
 
 class Neighbour(NamedTuple):
-    """An exemplar near a text: its row in the index and its cosine similarity to the text."""
+    """An exemplar near a text: its row in the index, and its cosine similarity."""
 
     row: int
     similarity: float
 
 
 def build_index(vectors: np.ndarray) -> Any:
-    """Build an exact inner-product index of unit vectors; row numbers serve as ids."""
+    """Build an exact inner-product index of unit vectors, with row numbers as ids."""
     index = faiss.IndexFlatIP(vectors.shape[1])
     index.add(np.ascontiguousarray(vectors, np.float32))
     return index
 
 
 def build_optional_index(vectors: np.ndarray) -> Any:
-    """Build an index, or return None if there are no vectors."""
+    """Build an index, or return None without vectors."""
     return build_index(vectors) if len(vectors) else None
 
 
 def move_to_device(index: Any, device: str) -> Any:
-    """Move an index to the first GPU if `device` is `cuda` and this build of FAISS supports GPUs.
+    """Move an index to the first GPU if `device` is `cuda` and FAISS supports GPUs.
 
-    Otherwise return the index unchanged.
+    Otherwise, return the index unchanged.
     """
     if (
         index is not None
@@ -57,16 +57,16 @@ def serialise_index(index: Any) -> bytes:
 
 
 def deserialise_index(data: bytes) -> Any:
-    """Return an index from its bytes; check their digest first, since FAISS checks nothing."""
+    """Return an index from its bytes. FAISS checks nothing, so check the digest first."""
     return faiss.deserialize_index(np.frombuffer(data, np.uint8))
 
 
 def contrast(vectors: np.ndarray, positives: Any, negatives: Any, neighbours: int) -> np.ndarray:
-    """Return how much more similar each vector is to the nearest positives than to the negatives.
+    """Return each vector's mean similarity to the nearest positives minus that to negatives.
 
-    The result is the difference of two mean similarities, float32 [vectors]. Without negatives, it
-    is just the mean similarity to the nearest positives. On 68 persona traits (32 + 32 exemplars),
-    AUROC was 0.90 with the mean of five neighbours and 0.74 with the single nearest positive.
+    The result is float32 [vectors]. Without negatives, it is just the similarity to positives. On
+    68 persona traits (32 + 32 exemplars), AUROC was 0.90 with the mean of five neighbours and 0.74
+    with the single nearest positive.
     """
     near = _average_top(vectors, positives, neighbours)
     return (

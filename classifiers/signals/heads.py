@@ -15,7 +15,7 @@ from schemas.cards import HeadOptions
 STRENGTHS = (3.0, 10.0, 30.0, 100.0)
 """The inverse regularisation strengths (scikit-learn's C) to choose from.
 
-The strengths are in ascending order, because each fit starts from the previous one.
+They ascend, because each fit starts from the previous fit.
 """
 
 FOLDS = 5
@@ -28,7 +28,7 @@ Layer = tuple[torch.Tensor, torch.Tensor]
 class Head:
     """A trained head: layers of (weight [out, in], bias [out]) with ReLU between them.
 
-    The last layer has one output, a logit. `strength` is the inverse regularisation that was used.
+    The last layer has one output, a logit. `strength` is the chosen inverse regularisation.
     """
 
     layers: tuple[tuple[np.ndarray, np.ndarray], ...]
@@ -47,7 +47,7 @@ class Head:
 class TrainedHead(NamedTuple):
     """A head, and each text's logit from a head that was trained without the text's fold.
 
-    `held_out` is None if no fold could be held out.
+    `held_out` is None if there were too few texts for folds.
     """
 
     head: Head
@@ -63,10 +63,10 @@ class Labelled(NamedTuple):
 
 
 def balance_weights(labels: np.ndarray, hard: np.ndarray | None = None) -> np.ndarray:
-    """Return weights with mean 1 that give positives and negatives the same total weight.
+    """Return weights with mean 1 and equal totals for positives and negatives.
 
-    Hard negatives, given by the mask `hard`, get half of the negatives' weight. Otherwise the
-    hundreds of background texts would outweigh a card's own negatives.
+    The hard negatives (a mask) get half of the negatives' weight. Otherwise, hundreds of background
+    texts would outweigh a card's own negatives.
     """
     groups = np.where(labels == 1, 0, 1 if hard is None else np.where(hard, 1, 2))
     shares = {0: 0.5, 1: 0.25, 2: 0.25} if len(np.unique(groups)) == 3 else {0: 0.5, 1: 0.5, 2: 0.5}
@@ -77,10 +77,10 @@ def balance_weights(labels: np.ndarray, hard: np.ndarray | None = None) -> np.nd
 
 
 def train_head(data: Labelled, options: HeadOptions) -> TrainedHead:
-    """Train a head deterministically, with the strength that does best on held-out folds.
+    """Train a head deterministically, with the best strength on held-out folds.
 
-    The criterion is the weighted log loss. If a label has fewer than two texts, no fold can be held
-    out, and the second strength is used.
+    The criterion is the weighted log loss. If a label has fewer than two texts, there are no folds,
+    and the second strength is used.
     """
     folds = min(FOLDS, int(np.bincount(data.labels.astype(int), minlength=2).min()))
     if folds < 2:
@@ -92,13 +92,13 @@ def train_head(data: Labelled, options: HeadOptions) -> TrainedHead:
 
 
 def _measure_loss(data: Labelled, logits: np.ndarray) -> float:
-    """Return the weighted log loss of some logits."""
+    """Return the logits' weighted log loss."""
     signed = np.where(data.labels == 1, -1.0, 1.0) * logits
     return float((np.logaddexp(0, signed) * data.weights).sum())
 
 
 def _predict_folds(data: Labelled, options: HeadOptions, folds: int) -> dict[float, np.ndarray]:
-    """Return each strength's logits of all texts, each from a head trained without its fold.
+    """Return all texts' logits by strength, each from a head trained without the text's fold.
 
     The texts of each label are assigned to folds in turn.
     """
@@ -117,7 +117,7 @@ def _predict_folds(data: Labelled, options: HeadOptions, folds: int) -> dict[flo
 
 
 def _fit(data: Labelled, options: HeadOptions, strength: float, start: Head | None = None) -> Head:
-    """Fit a head with L-BFGS, starting from the layers of `start` if it is given.
+    """Fit a head with L-BFGS, starting from `start` if given.
 
     The objective is strength × weighted log loss + half the sum of squared weights. Biases aren't
     regularised.
@@ -156,7 +156,7 @@ def _copy_layers(head: Head) -> list[Layer]:
 
 
 def _initialise_layers(sizes: Sequence[int]) -> list[Layer]:
-    """Return zeros for a linear head, whose loss is convex, and small seeded noise otherwise."""
+    """Return zeros for a linear head, whose loss is convex, and otherwise small seeded noise."""
     generator = torch.Generator().manual_seed(0)
     spread = 0.0 if len(sizes) == 2 else 0.5
     return [

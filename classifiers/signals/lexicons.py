@@ -1,4 +1,4 @@
-"""Lexicons: weighted linear-time patterns whose quoted and denied hits can be ignored."""
+"""Lexicons: weighted linear-time patterns that can ignore quoted and denied hits."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from classifiers.signals.quotation import Answer, is_quoted, read_answer
 from schemas.cards import LexiconOptions, Pattern, compile_pattern, join_patterns
 
 LOOK_BACK = 60
-"""How many characters before a hit, within its clause, are searched for a denial."""
+"""How far before a hit a denial in the same clause is searched, in characters."""
 
 DENIAL = re.compile(
     r"\b(?:not(?! (?:just|merely|only|simply)\b)|never|no(?!,)|nor|neither|without"
@@ -32,27 +32,28 @@ CLAUSE = re.compile(
     r"|,\s+(?=(?:i|as an?|since|because)\b)",
     re.IGNORECASE,
 )
-"""A pattern for the end of a clause, which also ends a denial.
+"""The end of a clause, which also ends a denial.
 
 A comma ends a clause only before a new subject, so "avoid delve, tapestry" denies both words.
 """
 
 PEEK = 8
-"""How many characters after the start of a hit show whether it begins a clause."""
+"""How many characters from the start of a hit show whether the hit begins a clause."""
 
 COUNTED = re.compile(
     r"(\\Q.*?(?:\\E|$)|\\[pPx]\{[^}]*\}|\\.|\[\^?\]?(?:\[:\^?\w+:\]|\\.|[^\]\\])*\])"
     r"|\{\d+(?:,\d*)?\}",
     re.DOTALL,
 )
-"""A pattern for a counted repetition; its group matches a quotation, escape or character class.
+"""A counted repetition in a pattern.
 
-Text that matches the group may look like a counted repetition, but isn't one.
+The group matches quotations, escapes and character classes, which may look like counted
+repetitions.
 """
 
 
 class Hit(NamedTuple):
-    """A match of a pattern: the start and end of the match, its text, and the pattern."""
+    """A pattern's match: its start, end and text."""
 
     start: int
     end: int
@@ -75,8 +76,8 @@ class Lexicon:
     def _look_up(self, around: str, start: int, end: int) -> Pattern:
         """Return the pattern that matches from `start` to `end`.
 
-        `around` is the match with one more character on each side, which is as far as RE2's anchors
-        and word boundaries look.
+        `around` is the match with one more character on each side, because RE2's anchors and word
+        boundaries look that far.
         """
         for pattern, compiled in zip(self.options.patterns, self._single, strict=True):
             if (match := compiled.match(around, start)) and match.end() == end:
@@ -91,10 +92,10 @@ class Lexicon:
     def find_hits(self, text: str) -> list[Hit]:
         """Return the hits that count, in order.
 
-        Hits that overlap a match of an `unless` pattern don't count; nor do quoted or denied hits,
-        if the lexicon ignores such hits.
+        Hits that overlap a match of an `unless` pattern don't count. If the lexicon ignores quoted
+        or denied hits, they don't count either.
         """
-        # if ASCII text is passed as bytes, RE2 needn't convert its offsets to characters
+        # RE2 needn't convert offsets to characters if ASCII text is passed as bytes.
         data = text.encode() if text.isascii() else text
         found = [self._make_hit(text, *match.span()) for match in self._find.finditer(data)]
         if not found:
@@ -106,8 +107,8 @@ class Lexicon:
     def _is_discounted(
         self, text: str, hit: Hit, excused: Sequence[tuple[int, int]], answer: Answer | None
     ) -> bool:
-        # excused spans don't overlap, so only the last one that begins before the hit's end can
-        # reach into the hit
+        # Excused spans don't overlap, so only the last one before the hit's end can reach into the
+        # hit.
         nearby = bisect_left(excused, (hit.end,)) - 1
         if nearby >= 0 and hit.start < excused[nearby][1]:
             return True
@@ -116,10 +117,9 @@ class Lexicon:
         return self.options.denied == "ignore" and is_denied(text, hit.start)
 
     def score(self, text: str, hits: Sequence[Hit]) -> float:
-        """Return 1 - exp(-weight / scale), where weight is the sum of the hits' capped weights.
+        """Return 1 - exp(-weight / scale) for the sum of the hits' capped weights.
 
-        With `per_words`, the weight is first divided by (number of words / `per_words`), if this
-        quotient is more than 1.
+        With `per_words`, the weight is first divided by words / `per_words`, but at least by 1.
         """
         counted: dict[str, int] = {}
         weight = 0.0
@@ -132,11 +132,10 @@ class Lexicon:
 
 
 class LexiconScores(NamedTuple):
-    """The scores that one lexicon gives to texts.
+    """One lexicon's scores for texts.
 
-    `scores` is float32 [texts]. `spans` is int32 [texts, 2]: the start and end of the heaviest hit
-    (the first one, if several tie), or zeros if there is none. `hits` lists the start and end of
-    every hit, keyed by text.
+    `scores` is float32 [texts]. `spans` is int32 [texts, 2]: the start and end of the first
+    heaviest hit, or zeros. `hits` lists the start and end of every hit by text.
     """
 
     scores: np.ndarray
@@ -147,9 +146,9 @@ class LexiconScores(NamedTuple):
 def score_lexicons(lexicons: Sequence[Lexicon], texts: pa.LargeStringArray) -> list[LexiconScores]:
     """Score texts with every lexicon.
 
-    For each lexicon, a vectorised pass first rules out the texts that can't have a hit. A single
-    pass for all lexicons would be slower (40 s instead of 1.1 s on 40,000 answers), because the
-    automaton of their union outgrows RE2's memory.
+    For each lexicon, a vectorised pass first excludes texts without hits. One pass for all lexicons
+    takes 40 s instead of 1.1 s on 40,000 answers, because the union's automaton outgrows RE2's
+    memory.
     """
     with ThreadPoolExecutor(os.cpu_count()) as pool:
         return list(
@@ -161,7 +160,7 @@ def score_lexicons(lexicons: Sequence[Lexicon], texts: pa.LargeStringArray) -> l
 
 
 def _find_candidates(lexicon: Lexicon, texts: pa.Array) -> list[int]:
-    """Return the indexes of texts that may have hits, or all if Arrow's RE2 refuses the pattern."""
+    """Return the indexes of texts that may have hits: all texts if Arrow refuses the pattern."""
     try:
         found = pc.match_substring_regex(texts, lexicon.loose, ignore_case=True)
     except pa.ArrowInvalid:
@@ -189,13 +188,13 @@ def _score_texts(
 def loosen_counts(pattern: str) -> str:
     """Replace every counted repetition in a pattern with `*`.
 
-    The new pattern matches wherever `pattern` does, and its automaton is far smaller.
+    The result matches wherever `pattern` does, and its automaton is far smaller.
     """
     return COUNTED.sub(lambda match: match[1] or "*", pattern)
 
 
 def is_denied(text: str, start: int) -> bool:
-    """Return whether a hit that begins at `start` is denied by earlier words in its clause."""
+    """Return whether earlier words in its clause deny a hit that begins at `start`."""
     begin = max(0, start - LOOK_BACK)
     for mark in CLAUSE.finditer(text, begin, start + PEEK):
         begin = min(mark.end(), start) if mark.start() <= start else begin

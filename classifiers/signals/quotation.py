@@ -11,20 +11,20 @@ from typing import NamedTuple
 FENCE = re.compile(r"```|^[ \t]*~~~", re.MULTILINE)
 
 LINE_CONTEXT = 1_000
-"""How many characters on each side of a span, in its line, are searched for quotation marks."""
+"""How far from a span quotation marks are searched in its line, in characters."""
 
 WRAPPER = re.compile(
     r"\s*(?:<(?P<tag>[\w-]+)>(?P<tagged>.*)</(?P=tag)>|```\w*\n(?P<fenced>.*?)\n?```)\s*\Z",
     re.DOTALL,
 )
-"""A pattern for an answer that is entirely enclosed in one pair of tags or one code block."""
+"""An answer that one pair of tags or one code block encloses."""
 
 PAIRED = (
     *(("“", "”"), ("„", "“"), ("„", "”"), ("«", "»"), ("‹", "›"), ("‚", "‘")),
     *(("「", "」"), ("『", "』"), ("``", "''")),
     *((f"<{tag}>", f"</{tag}>") for tag in ("code", "pre", "blockquote", "q")),
 )
-"""Quotation marks whose opening and closing characters differ, and tags for quotations and code."""
+"""Tags and quotation marks with different opening and closing forms."""
 
 REVERSED = ("»", "«")
 """Guillemets that point inwards, as in German and Danish."""
@@ -32,41 +32,40 @@ REVERSED = ("»", "«")
 MARK = re.compile('"|&quot;')
 CURLY_MARK = re.compile("”")
 OPENING_MARK = re.compile('["“”„«»‹›‚「『`<&]')
-"""A pattern that matches a character of every opening mark, except single quotation marks."""
+"""A character of every opening mark except single quotation marks."""
 
 ESCAPED_MARK = re.compile(r'(?<!\\)(?:\\\\)*\\"')
-"""A pattern for an escaped quotation mark inside a JSON string."""
+"""An escaped quotation mark inside a JSON string."""
 
-# Each pattern begins with its mark, which `re` finds quickly, then checks what precedes the mark.
+# Each pattern begins with its mark, which `re` finds quickly, and then checks the text before it.
 SINGLE_OPENING = re.compile(
     r"'(?<![\w']')(?=[^\W\d])(?!(?:tis|twas|em|til|cause|bout|n)\b)|‘", re.IGNORECASE
 )
 SINGLE_CLOSING = re.compile(r"['’](?<=[\w.,!?…)]['’])(?![\w'])")
-"""A pattern for a closing single mark at the end of a word. Marks inside words are apostrophes."""
+"""A closing single mark at the end of a word. Marks inside words are apostrophes."""
 
 STRING_END = re.compile(r'(?<!\\)(?:\\\\)*"')
-"""A pattern for the quotation mark that begins or ends a JSON string."""
+"""The quotation mark that begins or ends a JSON string."""
 
 JSON_OPENING = re.compile(r"[{\[]\s*[\"{\[]")
 RECORD_OPENING = re.compile(r"\s*[{\[]\s*(?:\{\s*)?[\"']")
-"""A pattern for the start of an answer that is a JSON or Python record, even a damaged one."""
+"""The start of an answer that is a JSON or Python record, even a damaged record."""
 
 JSON_SEPARATOR = re.compile(r"[\s,]*")
 
 MOST_OPENINGS = 20
-"""How many brackets in an answer are tried as the beginning of JSON."""
+"""How many brackets in an answer are tried as the start of JSON."""
 
 JSON_SHARE = 0.5
-"""If more than this share of an answer is JSON, the whole answer counts as JSON."""
+"""An answer with more than this share of JSON counts as JSON."""
 
 
 class Answer(NamedTuple):
-    """The properties of a whole answer: its code fences, what encloses it, and its JSON.
+    """A whole answer's code fences, enclosure and JSON.
 
-    `begin` and `end` are the offsets of the text inside any tags, code block or quotation marks
-    that enclose the whole answer. Such an enclosure doesn't make the text a quotation. `json_begin`
-    and `json_end` are the offsets of the JSON that makes up the answer, and are equal if there is
-    none.
+    `begin` and `end` bound the text inside tags, a code block or quotation marks around the whole
+    answer. Such an enclosure isn't a quotation. `json_begin` and `json_end` bound the answer's
+    JSON, and are equal without JSON.
     """
 
     fences: list[int]
@@ -77,12 +76,12 @@ class Answer(NamedTuple):
 
     @property
     def is_json(self) -> bool:
-        """Return whether the answer is JSON, so that the strings in it aren't quotations."""
+        """Return whether the answer is JSON. Strings in JSON aren't quotations."""
         return self.json_end > self.json_begin
 
 
 def read_answer(text: str) -> Answer:
-    """Return the properties of a text that is a whole answer."""
+    """Return the properties of a whole answer."""
     begin, end = _unwrap(text)
     found = _find_json(text, begin, end)
     if found is None:
@@ -101,9 +100,9 @@ def _unwrap(text: str) -> tuple[int, int]:
 
 
 def _find_json(text: str, begin: int, end: int) -> tuple[int, int] | None:
-    """Return the offsets of the JSON that makes up most of a stretch of text, or None.
+    """Return the bounds of JSON that fills most of a stretch of text, or None.
 
-    JSON that is cut short or has a mistake counts only if the stretch begins with it.
+    Incomplete or broken JSON counts only at the start of the stretch.
     """
     if "{" not in text and "[" not in text:
         return None
@@ -116,7 +115,7 @@ def _find_json(text: str, begin: int, end: int) -> tuple[int, int] | None:
 
 
 def _list_json(text: str, begin: int, end: int) -> Iterator[tuple[int, int]]:
-    """Yield the offsets of each run of outermost JSON objects and lists."""
+    """Yield the bounds of each run of outermost JSON objects and lists."""
     decoder, after = json.JSONDecoder(), begin
     for _ in range(MOST_OPENINGS):
         opening = JSON_OPENING.search(text, after, end)
@@ -142,7 +141,7 @@ def _skip(pattern: re.Pattern[str], text: str, start: int) -> int:
 
 
 def _strip_quotes(text: str, begin: int, end: int) -> tuple[int, int]:
-    """Return the offsets of a stretch without any quotation marks that enclose all of it."""
+    """Return the bounds of a stretch without enclosing quotation marks."""
     inner = text[begin:end]
     stripped = inner.strip()
     for opening, closing in (('"', '"'), ("'", "'"), ("‘", "’"), *PAIRED):
@@ -156,7 +155,7 @@ def _strip_quotes(text: str, begin: int, end: int) -> tuple[int, int]:
 
 
 def _has_mark(text: str, opening: str, closing: str) -> bool:
-    """Return whether a text contains either mark of a pair, not counting apostrophes in words."""
+    """Return whether a text contains either mark of a pair, apart from apostrophes."""
     if opening in "'‘":
         return bool(SINGLE_OPENING.search(text) or SINGLE_CLOSING.search(text))
     return opening in text or closing in text
@@ -171,10 +170,9 @@ def find_fences(text: str) -> list[int]:
 def is_quoted(text: str, start: int, end: int, answer: Answer | None = None) -> bool:
     """Return whether a span is in quotation marks, in a quoted line, or in code.
 
-    Both marks of a pair must be in the span's line and at most `LINE_CONTEXT` characters away, so
-    that checking a span takes limited time. A mark after a letter or a digit doesn't open a pair:
-    it is an inch mark or an apostrophe. A caller with many spans can pass the result of
-    `read_answer`.
+    Both marks must be in the span's line, within `LINE_CONTEXT` characters, which limits the time
+    for each span. A mark after a letter or a digit is an inch mark or an apostrophe and opens
+    nothing. For many spans, pass the result of `read_answer`.
     """
     answer = read_answer(text) if answer is None else answer
     in_json = answer.json_begin <= start < answer.json_end
@@ -196,7 +194,7 @@ def is_quoted(text: str, start: int, end: int, answer: Answer | None = None) -> 
 
 
 def _is_between(before: str, after: str, mark: re.Pattern[str]) -> bool:
-    """Return whether a span is inside a pair of marks, given the text before and after it."""
+    """Return whether a span is inside a pair of marks, from the text around it."""
     if OPENING_MARK.search(before) is None:  # most texts quote nothing
         return False
     return (
@@ -212,7 +210,7 @@ def _is_between(before: str, after: str, mark: re.Pattern[str]) -> bool:
 
 
 def _list_pairs(before: str) -> Iterator[tuple[str, str]]:
-    """Yield the pairs of marks that may enclose a span, given the text before the span."""
+    """Yield the pairs of marks that may enclose a span, from the text before it."""
     opening, closing = before.find("«"), before.find("»")
     yield from PAIRED
     if closing >= 0 and (opening < 0 or closing < opening):
@@ -222,7 +220,7 @@ def _list_pairs(before: str) -> Iterator[tuple[str, str]]:
 def _is_between_single(before: str, after: str) -> bool:
     """Return whether a span is between single quotation marks rather than apostrophes.
 
-    `before` ends with the first character of the span, and `after` begins with its last one.
+    `before` includes the span's first character, and `after` its last.
     """
     openings = [match.start() for match in SINGLE_OPENING.finditer(before)]
     closings = [match.start() for match in SINGLE_CLOSING.finditer(before)]
@@ -231,7 +229,7 @@ def _is_between_single(before: str, after: str) -> bool:
 
 
 def _cut_to_string(before: str, after: str) -> tuple[str, str]:
-    """Cut the text before and after a span to the JSON string that contains the span."""
+    """Cut the text around a span to the JSON string that contains the span."""
     begin = max((match.end() for match in STRING_END.finditer(before)), default=0)
     end = STRING_END.search(after)
     return before[begin:], after[: end.start()] if end else after

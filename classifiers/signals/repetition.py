@@ -1,4 +1,4 @@
-"""Degenerate loops: words that a text repeats again and again, with nothing in between."""
+"""Degenerate loops: words that a text repeats without a break."""
 
 from __future__ import annotations
 
@@ -12,18 +12,18 @@ import numpy as np
 from schemas.cards import RepetitionOptions
 
 LONGEST_PERIOD = 80
-"""The largest number of words in a unit that may be repeated: about a paragraph."""
+"""The longest repeated unit, in words: about a paragraph."""
 
 FEWEST_COPIES = 3
-"""The fewest consecutive copies that make a loop. Two copies are normal, as in a chorus."""
+"""The smallest number of copies in a loop. Two copies are normal, as in a chorus."""
 
 FEWEST_WORDS = 12
-"""The fewest words that make a loop. Fewer repeated words are emphasis ("no, no, no")."""
+"""The smallest number of words in a loop. Fewer repeated words are emphasis ("no, no, no")."""
 
 LONG_WORD = 40
 WORD = re.compile(r"[^\W\d_]+")
 TOKEN = re.compile(r"[^\W\d_]+(?:_*\d\w*)?|\d+(?:[.,:/-]\d+)*")
-"""A pattern for a name with a digit in it (such as `step_2`), a word or a number."""
+"""A name with a digit (such as `step_2`), a word or a number."""
 
 NUMBERING = re.compile(r"\s*(?:[-*•]\s*)?\d+[.):]")
 DIGIT = re.compile(r"\d")
@@ -31,21 +31,21 @@ LINE = re.compile(r"[^\n]+")
 
 SYMBOL = re.compile(r"[<>{}\[\]|\\=;$&#_/]")
 KEY = re.compile(r"""["']\s*:""")
-"""A pattern for the end of a key in a record, as written in JSON and Python."""
+"""The end of a key in a JSON or Python record."""
 
 FEWEST_NUMBERS = 0.25
-"""A line is structured if at least this share of its words and numbers are numbers.
+"""The smallest share of numbers in a structured line.
 
 Table rows, records and lines of code are structured, and may differ only in their numbers. "Step 2:
-I am sorry" is prose: only one of its five words and numbers is a number.
+I am sorry" is prose: only one of five tokens is a number.
 """
 
 MOST_SYMBOLS = 0.2
-"""The largest share of code and markup symbols among the characters of a line of prose."""
+"""The largest share of code and markup symbols in a line of prose."""
 
 
 class Loop(NamedTuple):
-    """A text's longest loop: its score in [0, 1] and the characters that it covers."""
+    """A text's longest loop: its score in [0, 1] and its characters."""
 
     score: float
     start: int
@@ -53,14 +53,14 @@ class Loop(NamedTuple):
 
 
 def find_loop(text: str, options: RepetitionOptions) -> Loop:
-    """Return the longest loop in a text, or zeros if there is none.
+    """Return the longest loop in a text, or zeros without a loop.
 
-    The score is the number of words in the loop, divided by `span` or by the text's number of
-    words, whichever is smaller. Case is ignored. Punctuation is skipped, so that a ruled line isn't
-    a loop. Numbers are skipped in prose and at the beginning of a line, so that numbering doesn't
-    hide a loop. In structured lines, numbers are compared, so that a table's rows aren't a loop,
-    but numbers never count as words. A word longer than `LONG_WORD` characters is treated as a
-    sequence of letters. A line of single letters, such as a row of a grid, is treated as one word.
+    The score is the loop's number of words, divided by `span` or by the text's number of words,
+    whichever is smaller. Case and punctuation are ignored, so a ruled line isn't a loop. Numbers
+    are skipped in prose and at the start of a line, so numbering doesn't hide a loop. In structured
+    lines, numbers are compared but don't count as words, so a table isn't a loop. A word longer
+    than `LONG_WORD` characters counts as a sequence of letters. A line of single letters, such as a
+    grid row, counts as one word.
     """
     tokens = [token for line in LINE.findall(text) for token in _split_line(line)]
     first, length = _find_longest_loop(tokens)
@@ -70,7 +70,7 @@ def find_loop(text: str, options: RepetitionOptions) -> Loop:
     score = min(1.0, count / min(options.span, _count_words(tokens)))
     spans = islice(_locate_tokens(text), first, first + length)
     start, end = next(spans)
-    # one at a time, because a text may have millions of tokens
+    # a text may have millions of tokens
     return Loop(score, start, max((stop for _, stop in spans), default=end))
 
 
@@ -79,12 +79,12 @@ def _count_words(tokens: Iterable[str]) -> int:
 
 
 def _split_line(line: str) -> list[str]:
-    """Return a line's words in lower case, and also its numbers if the line is structured."""
+    """Return a line's words in lower case, with its numbers if the line is structured."""
     has_digit = DIGIT.search(line) is not None
     found = (TOKEN if has_digit else WORD).findall(line, _skip_numbering(line) if has_digit else 0)
     longest = len(max(found, key=len, default=""))
     if not has_digit and 1 < longest <= LONG_WORD:
-        return [word.lower() for word in found]  # a much faster path, which most lines take
+        return [word.lower() for word in found]  # most lines take this faster path
     if _is_grid_row(found):
         return ["".join(found).lower()]
     structured = _is_structured(line, found)
@@ -106,7 +106,7 @@ def _locate_tokens(text: str) -> Iterator[tuple[int, int]]:
 
 
 def _is_grid_row(words: Sequence[str]) -> bool:
-    """Return whether a line's words are just a few single letters, as in a row of a grid."""
+    """Return whether a line's words are a few single letters, as in a grid row."""
     return 1 < len(words) <= LONG_WORD and all(len(word) == 1 and word.isalpha() for word in words)
 
 
@@ -116,7 +116,7 @@ def _skip_numbering(line: str) -> int:
 
 
 def _cut_word(word: str, structured: bool) -> Iterator[tuple[int, str]]:
-    """Yield the tokens that a word or number consists of, each with its offset."""
+    """Yield the tokens of a word or number, each with its offset."""
     if word[0].isdecimal():
         if structured:
             yield 0, word
@@ -134,7 +134,7 @@ def _is_structured(line: str, found: Sequence[str]) -> bool:
 
 
 def _find_longest_loop(tokens: Sequence[str]) -> tuple[int, int]:
-    """Return the index of the first token in the longest loop, and how many tokens the loop has.
+    """Return the longest loop's first token and its number of tokens.
 
     Loops of fewer than `FEWEST_WORDS` tokens may be missed.
     """
@@ -153,7 +153,7 @@ def _find_longest_loop(tokens: Sequence[str]) -> tuple[int, int]:
 
 
 def _find_longest_run(same: np.ndarray) -> tuple[int, int]:
-    """Return the start and length of the longest run of true values."""
+    """Return the start and length of the longest run of true."""
     edges = np.flatnonzero(np.diff(np.concatenate(([0], same.view(np.int8), [0]))))
     if not len(edges):
         return 0, 0

@@ -36,7 +36,7 @@ WINDOW_OVERLAP = 64
 
 @dataclass
 class SequenceClassifier:
-    """A loaded checkpoint, and the index of the label whose probability is the score."""
+    """A loaded checkpoint, and the index of the scored label."""
 
     files: ModelFiles
     tokenizer: Any
@@ -56,7 +56,7 @@ class SequenceClassifier:
         return self.model.config
 
     def cut_windows(self, texts: Sequence[str]) -> list[Window]:
-        """Cut texts into overlapping windows that this model can read."""
+        """Cut texts into overlapping windows for this model."""
         positions = int(getattr(self._config, "max_position_embeddings", WINDOW_TOKENS))
         size = min(WINDOW_TOKENS, positions)
         return cut_windows(self.tokenizer, texts, size, min(WINDOW_OVERLAP, size // 4))
@@ -73,7 +73,7 @@ class SequenceClassifier:
     def forward(self, tokens: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
         """Return the label's probability for each window of a padded batch.
 
-        The probability is a sigmoid if labels are independent, and a softmax if they are exclusive.
+        Independent labels have a sigmoid, and exclusive labels a softmax.
         """
         logits = self.model(input_ids=tokens, attention_mask=mask).logits.float()
         independent = (
@@ -86,10 +86,10 @@ class SequenceClassifier:
 def load_sequence_classifier(
     options: ClassifierOptions, device: Device = "auto", precision: Precision = "auto"
 ) -> SequenceClassifier:
-    """Load the checkpoint that a card names.
+    """Load a card's checkpoint.
 
     Raises: ModelError: the checkpoint can't be found or loaded, changes while it is loaded, or has
-        no such label.
+    no such label.
     """
     chosen = choose_device(device)
     files = find_model(options.model, options.revision)

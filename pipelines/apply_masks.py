@@ -1,4 +1,4 @@
-"""`congener apply-masks`: a run's clean rows as tokens, with no loss on what is masked."""
+"""`congener apply-masks`: write a run's clean rows as tokens, without loss on masks."""
 
 from __future__ import annotations
 
@@ -33,10 +33,10 @@ from transforms.records.labels import LabelledRow, Labeller
 from transforms.records.plain_values import list_rows
 
 RECORD = "congener.json"
-"""The file that says which run and which tokenizer a folder of tokens is made from."""
+"""The file that names the run and the tokenizer of a folder of tokens."""
 
 LEFT_OUT = "left-out.jsonl"
-"""The file that lists the rows that no chat template could render, with the reasons."""
+"""The file that lists the rows that no chat template could render, with reasons."""
 
 TOKENS = pa.schema(
     [
@@ -49,7 +49,10 @@ TOKENS = pa.schema(
 
 @dataclass(frozen=True)
 class MaskSettings:
-    """What `apply-masks` is asked for; `max_tokens` cuts longer rows at their end."""
+    """The settings of `apply-masks`.
+
+    Rows longer than `max_tokens` are cut at their end.
+    """
 
     output: str
     tokenizer: str
@@ -63,8 +66,8 @@ class MaskSettings:
 class AppliedMasks:
     """What has been written: rows by split, and counts of tokens, masks and rows.
 
-    `masked` counts the tokens that would be learnt without masks, `unused` the masks in text that
-    isn't learnt, `unlearnt` the rows without a token to learn, and `cut` the shortened rows.
+    `masked` counts the tokens that the masks take out of the loss, and `unused` the masks in
+    unlearnt text. `unlearnt` counts rows without a learnt token, and `cut` shortened rows.
     """
 
     rows: dict[str, int] = field(default_factory=dict)
@@ -89,10 +92,10 @@ class AppliedMasks:
 
 
 def apply_masks(run: str, settings: MaskSettings) -> AppliedMasks:
-    """Write a run's clean rows as tokens and labels, in a folder that `datasets` loads.
+    """Write a run's clean rows as tokens and labels in a folder that `datasets` loads.
 
     Raises: CongenerError: the run, the tokenizer or the output can't be used, or a row can't be
-        rendered and `leave_out` isn't set.
+    rendered and `leave_out` isn't set.
     """
     manifest = load_manifest(run)
     if manifest.identity.format == "preference":
@@ -123,7 +126,7 @@ def apply_masks(run: str, settings: MaskSettings) -> AppliedMasks:
 
 
 def _require_free_output(run: str, output: str) -> None:
-    """Refuse an output with files, or inside the run, whose readers would read the tokens too.
+    """Refuse an output that has files or is inside the run, where it would be foreign data.
 
     Raises: RunError: the output can't be used.
     """
@@ -152,7 +155,7 @@ def _build_labeller(manifest: Manifest, settings: MaskSettings) -> Labeller:
 
 
 def _read_card(run: str, manifest: Manifest) -> DatasetCard | None:
-    """Return the card that lists the files of each split, if the run has one."""
+    """Return the run's card with each split's files, or None."""
     listed = any(output.path == CLEAN_CARD for output in manifest.outputs)
     return read_card(storage.join(run, CLEAN_CARD)) if listed else None
 
@@ -214,7 +217,7 @@ def _read_rows(run: str, output: Output) -> Sequence[dict[str, Any]]:
 def _write_records(
     run: str, manifest: Manifest, settings: MaskSettings, applied: AppliedMasks
 ) -> None:
-    """Write which run and tokenizer the tokens are made from, and the rows that were left out."""
+    """Record the run and the tokenizer, and list the omitted rows."""
     record = {
         "run": manifest.run_id,
         "manifest": manifest.digest,

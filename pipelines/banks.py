@@ -64,7 +64,7 @@ BACKGROUND_REMEDY = (
 
 
 class FitPlan(NamedTuple):
-    """What a run's bank is made from: cards, clean text, the encoder and traits fitted earlier."""
+    """The basis of a run's bank: cards, clean text, the encoder and earlier fitted traits."""
 
     cards: Sequence[LoadedCard]
     clean: CleanText
@@ -81,26 +81,26 @@ class PreparedBank(NamedTuple):
 
 
 def save_bank(bank: Bank, uri: str) -> None:
-    """Write a bank's files, the index last."""
+    """Write a bank's files, with the index last."""
     files = serialise_bank(bank)
     for name in sorted(files, key=lambda name: (name == INDEX_FILE, name)):
         storage.write_bytes(storage.join(uri, name), files[name])
 
 
 def load_bank(uri: str) -> Bank:
-    """Read a bank, and check every file against its digest."""
+    """Read a bank, checking every file's digest."""
     return read_bank(lambda name: storage.read_bytes(storage.join(uri, name)), uri)
 
 
 def remove_bank(uri: str) -> None:
-    """Remove the files that a bank's index lists, and any folders that this leaves empty.
+    """Remove a bank's files, and folders that become empty.
 
     Other files in the folder, such as the user's cards, are kept.
 
     Raises: ModelError: the index is damaged or has a different format.
     """
     names = list_bank_files(lambda name: storage.read_bytes(storage.join(uri, name)), uri)
-    for name in names:  # the index goes first, so a half-removed bank doesn't look whole
+    for name in names:  # the index goes first, so that a half-removed bank doesn't look whole
         storage.remove_tree(storage.join(uri, name))
     if storage.is_local(uri):
         for folder in {Path(uri, name).parent for name in names[1:]}:
@@ -109,7 +109,7 @@ def remove_bank(uri: str) -> None:
 
 
 def tabulate_scores(bank: Bank, group: str) -> pa.Table:
-    """Return one of the bank's groups of scores (`SCORE_GROUPS`), sorted by trait and signal."""
+    """Return one group of a bank's scores (`SCORE_GROUPS`), sorted by trait and signal."""
     batches = [
         pa.record_batch(
             [[name] * len(scores), [signal] * len(scores), pa.array(scores, pa.float32())],
@@ -126,15 +126,13 @@ def prepare_bank(
 ) -> PreparedBank:
     """Return a run's bank and encoder.
 
-    If the configuration names a bank but no traits, that bank is used unchanged. Otherwise the
-    configured traits are fitted, except those that the given bank already has with the same card.
-    Traits that an earlier run fitted from the same card, clean text and encoder are taken from the
-    cache. If there is a policy, thresholds that can't be settled are reported before anything is
-    fitted.
+    A configured bank without configured traits is used unchanged. Otherwise, the configured traits
+    are fitted, except those that the bank has with the same card. The cache supplies traits that
+    were fitted from the same card, clean text and encoder. With a policy, impossible thresholds are
+    reported before anything is fitted.
 
-    Raises: ModelError: the bank was fitted with a different encoder from the one loaded.
-    Raises: CardError: the policy names an unknown trait or signal, or there is too little clean
-        text for a level.
+    Raises: ModelError: the bank was fitted with a different encoder. Raises: CardError: the policy
+    names an unknown trait or signal, or there is too little clean text for a level.
     """
     given = load_bank(config.bank) if config.bank else None
     if given and not config.traits:
@@ -209,7 +207,7 @@ def _load_encoder(config: FilterConfig, given: Bank | None, needed: bool) -> Enc
 
 
 def _fit_missing(plan: FitPlan, config: FilterConfig, listener: Listener) -> Bank:
-    """Fit and cache the traits that are neither in the given bank nor in the cache."""
+    """Fit and cache the traits that neither the given bank nor the cache has."""
     cards, clean, encoder, given = plan
     folders = {card.id: _find_cached(card, plan) for card in cards if card.id not in given}
     cached = {name: trait for name in folders if (trait := _read_cached(name, folders[name]))}
@@ -229,7 +227,7 @@ def _fit_missing(plan: FitPlan, config: FilterConfig, listener: Listener) -> Ban
 
 
 def _find_cached(card: LoadedCard, plan: FitPlan) -> Path | None:
-    """Return the cache folder for one of a plan's traits, or None if there is no cache."""
+    """Return the cache folder of one of a plan's traits, or None without a cache."""
     encoder = plan.encoder if uses_encoder(card.card) else None
     key = compute_fit_key(card, plan.clean, encoder.identity if encoder else None)
     key = digest_config([VERSION, str(encoder.dtype) if encoder else None, key])
@@ -250,7 +248,7 @@ def _read_cached(trait: str, folder: Path | None) -> TraitModel | None:
 
 
 def _save_cached(bank: Bank, folder: Path | None) -> str | None:
-    """Write a bank to the cache; if that fails, return the reason and the remedy."""
+    """Write a bank to the cache, or return why this fails and the remedy."""
     if folder is None:
         return f"this user has no home folder ({CACHE_REMEDY})"
     try:
@@ -263,10 +261,10 @@ def _save_cached(bank: Bank, folder: Path | None) -> str | None:
 def gather_clean_text(
     background: Sequence[str], corpus: CorpusConfig, limits: ShardLimits | None = None
 ) -> CleanText:
-    """Gather the clean text that thresholds are calibrated on.
+    """Gather the clean text for calibrating thresholds.
 
-    It is the user's sample if there is one, and otherwise the held-out half of the library's
-    background. `limits` bounds how far compressed samples may expand.
+    It is the user's sample, or else the held-out half of the library's background. `limits` bounds
+    the expansion of compressed samples.
     """
     shipped = collect_background(find_cards())
     if not background:
@@ -308,9 +306,9 @@ def read_answers(
 
 
 def _choose_background_format(corpus: CorpusConfig, schema: pa.Schema) -> CorpusConfig:
-    """Return the corpus's layout if it fits the background's columns, or else an empty layout.
+    """Return the corpus's layout if it fits the background, or else an empty layout.
 
-    If the layout is empty, the background's own layout is detected.
+    With an empty layout, the background's own layout is detected.
     """
     if corpus.format and all(find_type(schema, name) for name in corpus.columns.values()):
         return CorpusConfig(format=corpus.format, columns=corpus.columns)
@@ -318,12 +316,11 @@ def _choose_background_format(corpus: CorpusConfig, schema: pa.Schema) -> Corpus
 
 
 def choose_cards(config: FilterConfig) -> list[LoadedCard]:
-    """Return the cards of a run's traits, each limited to the signals that the run may use.
+    """Return the cards of a run's traits, each limited to the run's signals.
 
-    Library traits that have none of these signals are left out.
+    Library traits without these signals are left out.
 
-    Raises: ModelError: a trait that was named has none of the signals that the run may use, or no
-    trait has any of these signals.
+    Raises: ModelError: a named trait has none of the run's signals, or no trait has any.
     """
     cards = find_cards([str(require_local_path(name)) for name in config.traits])
     if not config.signals:

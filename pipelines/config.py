@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 
 class EncoderSettings(Strict):
-    """The encoder, and the windows of text that it reads."""
+    """The encoder and its windows."""
 
     model: str = DEFAULT_ENCODER
     revision: str | None = None
@@ -37,9 +37,9 @@ class EncoderSettings(Strict):
 
 
 class Hardware(Strict):
-    """The device that models run on.
+    """The models' device.
 
-    Only the floating-point type that `precision` selects is part of a run's identity.
+    Only the floating-point type of `precision` is part of a run's identity.
     """
 
     device: Literal["auto", "cpu", "cuda"] = "auto"
@@ -48,7 +48,7 @@ class Hardware(Strict):
 
 
 class FilterConfig(Strict):
-    """The settings of `congener filter`; every setting on the command line is a field here."""
+    """The settings of `congener filter`. Every option is a field here."""
 
     input: tuple[str, ...] = ()
     output: str = ""
@@ -57,20 +57,20 @@ class FilterConfig(Strict):
     bank: str | None = None
     policy: str | None = None
     limit: int | None = Field(None, ge=1)
-    """How many rows are filtered, from the beginning of the input; by default, all of them."""
+    """How many rows are filtered from the start of the input, or all."""
     background: tuple[str, ...] = ()
     vectors: bool = False
-    """Whether to also write each row's vector, in float16, for maps, clustering or search."""
+    """Whether to write each row's vector in float16, for maps, clustering or search."""
     span_floor: Threshold = Field(DEFAULT_SPAN_FLOOR, ge=0, le=1)
     """The lowest score whose spans are stored, unless a threshold is even lower."""
     output_format: OutputFormat = "input"
-    """The file format of `clean/` and `quarantine/`; by default, the format of the input."""
+    """The file format of `clean/` and `quarantine/`, by default the input's."""
     operator: str | None = None
-    """Who answers for the run, for the manifest; by default, the user of the process."""
+    """The manifest's responsible person, by default the user of the process."""
     private_quarantine: bool = False
-    """Whether only the owner may read the quarantine, rejects and swap list (local disks only)."""
+    """Whether only the owner may read removed text (local disks only)."""
     digest_key: str | None = None
-    """The file or environment variable (`env:NAME`) that holds the key for the ledger's digests."""
+    """The file or environment variable (`env:NAME`) with the key of the ledger's digests."""
     corpus: CorpusConfig = CorpusConfig()
     shards: ShardLimits = ShardLimits()
     encoder: EncoderSettings = EncoderSettings()
@@ -100,10 +100,9 @@ class FilterConfig(Strict):
         return self
 
     def for_launcher(self) -> FilterConfig:
-        """Return the settings for the process that launches the run.
+        """Return the settings for the launcher.
 
-        On Dataflow, the configured device is meant for the worker machines; the launcher may not
-        have one.
+        On Dataflow, the configured device belongs to the workers, and the launcher may lack it.
         """
         if self.engine.runner != "dataflow":
             return self
@@ -111,7 +110,7 @@ class FilterConfig(Strict):
         return self.model_copy(update={"hardware": hardware})
 
     def build_encoder_config(self) -> EncoderConfig:
-        """Return the encoder and hardware settings in the form that `classifiers` expects."""
+        """Return the encoder and hardware settings for `classifiers`."""
         from classifiers.models.encoders import EncoderConfig  # loads torch, which is slow
 
         return EncoderConfig(**self.encoder.model_dump(), **self.hardware.model_dump())
@@ -128,7 +127,7 @@ class FilterConfig(Strict):
         )
 
     def select_identity(self) -> dict[str, object]:
-        """Return the settings that affect a run's bytes, leaving out file paths and hardware."""
+        """Return the settings that affect a run's bytes, without file paths and hardware."""
         return self.model_dump(
             mode="json",
             include={
@@ -162,7 +161,7 @@ def make_absolute(path: str) -> str:
 
 
 def require_local_path(path: str) -> Path:
-    """Return a path after checking that it is on this machine's disk.
+    """Return a path on this machine's disk.
 
     Raises: CardError: the path is a URI.
     """
@@ -176,7 +175,7 @@ def require_local_path(path: str) -> Path:
 
 
 def read_config(path: str | None) -> FilterConfig:
-    """Read a configuration file, or return the defaults if there is no path.
+    """Read a configuration file, or return the defaults without a path.
 
     Raises: CardError: the file can't be read, or a field is wrong.
     """
@@ -186,7 +185,7 @@ def read_config(path: str | None) -> FilterConfig:
 
 
 def read_policy(path: str | None) -> Policy:
-    """Read a policy file, or return the default policy if there is no path.
+    """Read a policy file, or return the default policy without a path.
 
     Raises: CardError: the file can't be read, or a field is wrong.
     """

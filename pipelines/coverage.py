@@ -1,4 +1,4 @@
-"""Coverage: the text that traits read, estimated before a run and counted exactly after it."""
+"""Coverage: the text that traits read, estimated before a run and counted after it."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ from transforms.records.unread_text import (
 from transforms.records.validity import require_valid
 
 UNREAD_NAMED = 8
-"""The largest number of kinds of text that a notice names."""
+"""The largest number of kinds of text in a notice."""
 
 UNREAD_REMEDY = (
     "name a column with --column, widen the scope of a trait, or raise the budget; name what the "
@@ -37,13 +37,13 @@ UNREAD_REMEDY = (
 )
 
 GROWTH = 0.01
-"""A share is reported after the run if it exceeds twice its value in the sample by this margin."""
+"""The margin by which a share must exceed twice its sampled value to be reported."""
 
 
 def measure_sample(
     sample: Sample, corpus: Corpus, layout: Layout, bank: Bank, policy: Policy
 ) -> Coverage:
-    """Count the text of a sample that the bank's traits read, and the text that they don't."""
+    """Count the sampled text that the bank's traits read, and the text that they don't."""
     scopes = {trait.card.scope for trait in bank.traits.values()}
     fields, added, conversations = UnreadFields(), TextCounts(), Counter[str]()
     if shard := sample.merge():
@@ -71,13 +71,13 @@ def measure_sample(
 
 
 def _find_unsampled(sample: Sample, corpus: Corpus, known: Collection[str]) -> tuple[str, ...]:
-    """Return the columns that are empty in the sample, unless the sample is the whole corpus."""
+    """Return the columns without values in the sample, unless the sample is the whole corpus."""
     is_whole = sample.rows == sum(source.rows for source in corpus.sources)
     return () if is_whole else find_unsampled(corpus, known)
 
 
 def _extract_segments(shard: Shard, layout: Layout) -> tuple[Segments, dict[int, str]]:
-    """Return the segments of the rows that can be split, and for each other row, why it can't."""
+    """Return the segments of the rows that can be split, and the errors of other rows."""
 
     def attempt(rows: Sequence[int]) -> Segments:
         table = keep_rows(shard, rows).table
@@ -100,7 +100,7 @@ def _observe_fields(
 
 
 def complete_coverage(sampled: Coverage, receipts: Iterable[Receipt]) -> Coverage:
-    """Replace a sample's counts of turns and languages with the counts for all rows."""
+    """Replace a sample's counts of turns and languages with the counts of all rows."""
     added = add_counts(receipt.texts for receipt in receipts)
     characters = sum(turn.characters for turn in added.turns)
     return sampled.model_copy(
@@ -113,9 +113,9 @@ def complete_coverage(sampled: Coverage, receipts: Iterable[Receipt]) -> Coverag
 
 
 def check_unread(coverage: Coverage, budget: float | None) -> None:
-    """Stop a run whose traits leave more of the text unread than its policy allows.
+    """Stop a run that leaves more text unread than its policy allows.
 
-    Raises: BudgetError: the share of the text that no trait looks at exceeds the budget.
+    Raises: BudgetError: the unread share exceeds the budget.
     """
     trained = coverage.select_trained()
     share = trained.compute_unread_share()
@@ -129,9 +129,9 @@ def check_unread(coverage: Coverage, budget: float | None) -> None:
 
 
 def describe_sample(coverage: Coverage, sample: str) -> Iterator[Notice]:
-    """Name the text in a sample that no trait looks at.
+    """Name the unread text in a sample.
 
-    `sample` is the name of the sample in the notices.
+    `sample` is the sample's name in the notices.
     """
     trained = coverage.select_trained().list_unread()
     yield from _describe_unread(trained, sample)
@@ -163,7 +163,7 @@ def describe_sample(coverage: Coverage, sample: str) -> Iterator[Notice]:
 
 
 def describe_rest(sampled: Coverage, coverage: Coverage) -> Iterator[Notice]:
-    """Name the text that no trait looks at, if the sample showed none or far less of it."""
+    """Name unread text of which the sample showed nothing or far less."""
     known = {item.where: item.share for item in sampled.select_trained().list_unread()}
     counted = "all rows (the sample before the run didn't show it)"
     late = [
@@ -183,10 +183,10 @@ def _list_unexpected(coverage: Coverage) -> list[UnreadText]:
 
 
 def _describe_unread(unread: Sequence[UnreadText], counted: str) -> Iterator[Notice]:
-    """Warn of text that no trait looks at.
+    """Warn of unread text.
 
-    Tool calls get a notice instead of a warning, because few traits cover them. Text that the
-    policy expects to be unread is left out.
+    Tool calls get a notice instead of a warning, because few traits cover them. Expected unread
+    text is left out.
     """
     calls = [item for item in unread if item.is_call and not item.is_expected]
     if others := [item for item in unread if not (item.is_call or item.is_expected)]:
@@ -230,5 +230,5 @@ def _format_sum(unread: Iterable[UnreadText]) -> str:
 
 
 def format_rows(count: int) -> str:
-    """Return a number of rows with its unit: `1 row` or `1,200 rows`."""
+    """Format a number of rows: `1 row` or `1,200 rows`."""
     return f"{count:,} row{'' if count == 1 else 's'}"

@@ -1,4 +1,4 @@
-"""Decide on a finished run's rows again, without a model or the corpus."""
+"""Decide a finished run's rows again, without a model or the corpus."""
 
 from __future__ import annotations
 
@@ -26,7 +26,10 @@ from transforms.rules import Rule, settle_rules
 
 
 class ShardDecisions(NamedTuple):
-    """New decisions on a shard's rows, except rejects; `ledger_rows` holds their ledger indexes."""
+    """New decisions on a shard's rows, except rejects.
+
+    `ledger_rows` holds their ledger indexes.
+    """
 
     shard: str
     ledger_rows: np.ndarray
@@ -34,10 +37,10 @@ class ShardDecisions(NamedTuple):
 
 
 def decide_run(run: str, policy: Policy) -> Iterator[ShardDecisions]:
-    """Yield a different policy's decisions on a finished run, shard by shard, in corpus order.
+    """Yield another policy's decisions on a finished run, shard by shard, in corpus order.
 
-    This needs only the scores, spans and lots that the run stored. A new run with that policy would
-    give the same decisions, reasons and masks. Nothing is written.
+    The run's stored scores, spans and lots are enough. A new run with that policy would give the
+    same decisions, reasons and masks. Nothing is written.
 
     Raises: CardError: the policy can't be settled with the run's traits and calibration scores.
     Raises: RunError: the run isn't finished, or a threshold is below the run's span floor.
@@ -53,10 +56,10 @@ def decide_run(run: str, policy: Policy) -> Iterator[ShardDecisions]:
 
 
 def settle_recorded_rules(run: str, manifest: Manifest, policy: Policy) -> list[Rule]:
-    """Settle a different policy's rules from what a finished run recorded.
+    """Settle another policy's rules from a finished run's records.
 
-    Raises: CardError: the rules can't be settled.
-    Raises: RunError: a threshold is below the run's span floor.
+    Raises: CardError: the rules can't be settled. Raises: RunError: a threshold is below the run's
+    span floor.
     """
     rules = settle_rules(read_recorded_traits(run, manifest), policy)
     for rule in rules:
@@ -102,7 +105,7 @@ def _find_output(manifest: Manifest, path: str) -> Output:
 
 
 def read_lots(ledger: pa.Table) -> list[Lot]:
-    """Return the lot of each row of a ledger, from its columns."""
+    """Return each ledger row's lot."""
     names = [name for name in (*LOT_FIELDS, REJECTED_TEACHER) if name in ledger.column_names]
     columns = (ledger.column(name).fill_null(UNKNOWN).to_pylist() for name in names)
     return [Lot(*fields) for fields in zip(*columns, strict=True)]
@@ -111,10 +114,10 @@ def read_lots(ledger: pa.Table) -> list[Lot]:
 def _find_repeats(
     run: str, manifest: Manifest, rules: Sequence[Rule], priority: Sequence[str]
 ) -> dict[str, dict[int, tuple[Lot, ...]]]:
-    """For each shard, return the rows that repeat earlier rows, and the lots of those earlier rows.
+    """Return each shard's rows that repeat earlier rows, with the earlier rows' lots.
 
-    Copies are ordered by the priority of their splits, then by their place in the corpus. Rows are
-    numbered as if there were no rejects.
+    Copies are ordered by the priority of their splits, then by their place in the corpus. Row
+    numbers leave out rejects.
     """
     columns = ["decision", "content_digest", *LOT_FIELDS]
     seen: dict[str, Seen] = {}
@@ -134,6 +137,6 @@ def _find_repeats(
 
 
 def _rank_ledger(run: str, output: Output, priority: Sequence[str]) -> int:
-    """Return the rank of a shard's split; all of a shard's rows are in one split."""
+    """Return the rank of a shard's split."""
     source: str = read_table(run, output, ["source"]).column("source")[0].as_py()
     return rank_split(find_split(source), priority)

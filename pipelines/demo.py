@@ -26,7 +26,7 @@ ANY_TRAIT = "any trait"
 
 @dataclass(frozen=True)
 class Outcome:
-    """How the rows on which a trait fired compare with the truth."""
+    """A comparison of the rows on which a trait fired with the truth."""
 
     name: str
     true: int
@@ -35,20 +35,20 @@ class Outcome:
 
     @property
     def precision(self) -> float | None:
-        """Return the share of found rows that have the trait, or None if no row was found."""
+        """Return the share of found rows that have the trait, or None without found rows."""
         return self.right / self.found if self.found else None
 
     @property
     def recall(self) -> float | None:
-        """Return the share of rows with the trait that were found, or None if no row has it."""
+        """Return the share of rows with the trait that were found, or None without such rows."""
         return self.right / self.true if self.true else None
 
 
 @dataclass(frozen=True)
 class Remark:
-    """What happened to a sample row, and a comment on it, if there is one.
+    """The decision on a sample row, and a comment if there is one.
 
-    `found` are the traits that fired, and `true` those that the row has.
+    `found` are the traits that fired, and `true` the row's own traits.
     """
 
     corpus: str
@@ -66,7 +66,7 @@ class Remark:
 
 
 class _SampleRow(NamedTuple):
-    """A sample row, the decision on it, and its line of the truth."""
+    """A sample row, its decision, and its line of the truth."""
 
     corpus: str
     source: str
@@ -95,7 +95,7 @@ def run_demo(
 
 
 def compare_with_truth(output: str, traits: list[str]) -> list[Outcome]:
-    """Compare the runs with the truth, for each trait, and for rows with any trait."""
+    """Compare the runs with the truth, for each trait and for any trait."""
     true, found, right = Counter[str](), Counter[str](), Counter[str]()
     for row in _read_rows(output):
         real, fired = row.true, row.found
@@ -106,9 +106,9 @@ def compare_with_truth(output: str, traits: list[str]) -> list[Outcome]:
 
 
 def list_remarks(output: str, traits: Collection[str]) -> list[Remark]:
-    """List the rows with a comment and those that the runs get wrong; right ones come first.
+    """List the rows that have a comment or a wrong decision, right rows first.
 
-    `traits` are the runs' traits; the truth about other traits doesn't count.
+    Only the truth about `traits` counts.
     """
     remarks = [
         Remark(
@@ -128,7 +128,7 @@ def _with_any(traits: set[str]) -> list[str]:
 
 
 def _read_rows(output: str) -> Iterator[_SampleRow]:
-    """Yield every sample row, with the decision on it and the truth."""
+    """Yield every sample row with its decision and the truth."""
     for name in CORPORA:
         pattern = f"{output}/{name}/{shard_path('ledger', '*')}"
         ledger = pl.read_parquet(pattern).select("source", "row", "decision", "reasons")

@@ -1,4 +1,4 @@
-"""`congener doctor`: the installed packages, the device, and the model that a run would use."""
+"""`congener doctor`: check the packages, the device and the model for a run."""
 
 from __future__ import annotations
 
@@ -22,8 +22,7 @@ GIB = 2**30
 class Check(NamedTuple):
     """The result of one check.
 
-    `good` is False if something that every run needs is missing, and None if something optional is
-    missing.
+    `good` is False if every run needs the missing thing, and None if the thing is optional.
     """
 
     name: str
@@ -32,7 +31,7 @@ class Check(NamedTuple):
 
 
 def examine() -> list[Check]:
-    """Check everything that a run depends on; nothing is downloaded."""
+    """Check everything that a run needs, without downloads."""
     return [
         _check_python(),
         *_check_packages(),
@@ -99,7 +98,7 @@ def _check_encoder() -> Check:
 
 @contextmanager
 def _stay_offline() -> Iterator[None]:
-    """Keep the hub's client from downloading inside the block."""
+    """Prevent downloads by the hub's client inside the block."""
     before = os.environ.get("HF_HUB_OFFLINE")
     os.environ["HF_HUB_OFFLINE"] = "1"
     try:

@@ -1,8 +1,7 @@
 """Checks that run before Beam and torch are loaded, so that a mistake is reported at once.
 
-Loading Beam and torch takes seconds. A command calls one of these functions before it imports the
-module that does the work. That module repeats all checks, and also checks files on object stores,
-which can't be reached without Beam.
+Beam and torch take seconds to load. A command calls one of these functions before it imports its
+working module. That module repeats all checks, and also checks files on object stores.
 """
 
 from __future__ import annotations
@@ -78,7 +77,7 @@ def check_settings(config: FilterConfig, beam_options: Sequence[str] = ()) -> No
 def _require_paths(config: FilterConfig, given: Sequence[str]) -> None:
     """Refuse settings without an input or an output.
 
-    The remedy takes words that belong to no option for the inputs.
+    Stray words count as inputs in the remedy.
     """
     if config.input and config.output:
         return
@@ -121,7 +120,7 @@ def _require_writable_scheme(output: str) -> None:
 
 
 def require_outside(run: str, inputs: Sequence[str]) -> None:
-    """Refuse an output inside an input folder, because the next attempt would read it as input.
+    """Refuse an output inside an input folder, where the next attempt would read it.
 
     Raises: InputError: the output is inside an input folder.
     """
@@ -154,7 +153,7 @@ def check_sources(config: FilterConfig) -> None:
 
 
 def check_fit(config: FilterConfig, output: str, restart: bool = False) -> None:
-    """Check the local files that `congener fit` reads, and the folder that it writes to.
+    """Check the local files and the output folder of `congener fit`.
 
     Raises: CongenerError: a file is missing or has a mistake, or the output can't be used.
     """
@@ -181,7 +180,7 @@ def check_run(run: str) -> None:
 
 
 def check_manifest(run: str) -> None:
-    """Check that a local folder has a manifest, whether it is sound or not.
+    """Check that a local folder has a manifest, sound or not.
 
     Raises: RunError: the folder has no manifest.
     """
@@ -214,7 +213,7 @@ def check_output(output: str) -> None:
 
 
 def _require_unfinished(config: FilterConfig) -> None:
-    """Refuse a finished run, unless a process may still be cleaning up in it."""
+    """Refuse a finished run, unless a process may still be cleaning up there."""
     run = config.output
     if storage.is_local(run) and not Path(run, WORK).exists():
         from pipelines.runs.unfinished import require_unfinished
@@ -236,7 +235,7 @@ def _require_matches(patterns: Iterable[str]) -> None:
 def _may_match(pattern: str) -> bool:
     """Return whether a local glob may match anything.
 
-    Only `*` means the same to Beam and to Python, so other wildcards are assumed to match.
+    Beam and Python agree only on `*`, so other wildcards may match.
     """
     fixed = GLOB_SIGN.split(pattern, maxsplit=1)[0].rpartition("/")[0]
     if fixed and not Path(fixed).is_dir():
@@ -247,7 +246,7 @@ def _may_match(pattern: str) -> bool:
 
 
 def _check_bank(bank: str | None) -> None:
-    """Refuse a local folder that holds no bank."""
+    """Refuse a local folder without a bank."""
     if bank and storage.is_local(bank) and not Path(bank, BANK_INDEX).is_file():
         raise ModelError(
             f"is not a bank: it has no {BANK_INDEX}",
@@ -257,7 +256,7 @@ def _check_bank(bank: str | None) -> None:
 
 
 def _check_cards(config: FilterConfig) -> None:
-    """Refuse a trait or a policy that can't be read, and a policy that doesn't fit the traits."""
+    """Refuse an unreadable trait or policy, and a policy that doesn't fit the traits."""
     policy = read_policy(config.policy)
     if config.bank and not config.traits:
         return  # the traits come from the bank, which isn't read here

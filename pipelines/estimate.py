@@ -1,4 +1,4 @@
-"""`congener estimate`: estimate a run's time and price from a sample that is filtered here."""
+"""`congener estimate`: estimate a run's time and price from a sample."""
 
 from __future__ import annotations
 
@@ -24,18 +24,17 @@ from transforms.score import get_scorer, score
 from transforms.write import Destination, write_shard
 
 LARGEST = 10**15
-"""The largest value allowed for an option of an estimate."""
+"""The largest value of an option."""
 
 STRETCHES = 20
-"""Roughly how many stretches of rows a sample consists of."""
+"""The approximate number of stretches in a sample."""
 
 
 class Terms(NamedTuple):
     """The assumptions behind an estimate.
 
-    `speed` is how many times faster each machine is than this one. `price` is the price of one
-    machine for an hour. `startup_minutes` is how long each machine is paid for before it starts to
-    work.
+    `speed` is each machine's speed relative to this one. `price` is the price of one machine for an
+    hour. `startup_minutes` is the paid time before a machine begins to work.
     """
 
     machines: int = 1
@@ -45,7 +44,7 @@ class Terms(NamedTuple):
 
 
 class Stretch(NamedTuple):
-    """Rows that were filtered here, and the tokens and seconds that they took."""
+    """Rows that were filtered here, with their tokens and seconds."""
 
     rows: int
     tokens: int
@@ -55,10 +54,10 @@ class Stretch(NamedTuple):
 class Estimate(NamedTuple):
     """The size and cost of a run: rows, tokens, machine hours, hours of wall time, and the price.
 
-    `spread` is twice the standard error of the sample's mean seconds per row, as a share of that
-    mean. It is corrected for a finite population, so it is 0 once all rows are in the sample. It
-    covers the differences between rows, not an error in `speed`. `highest` is the price if the work
-    is larger by `spread` but starting the machines costs the same.
+    `spread` is twice the standard error of the sample's mean seconds per row, as a share of the
+    mean. A correction for a finite population makes it 0 once all rows are in the sample. It covers
+    the differences between rows, but no error in `speed`. `highest` is the price of work that is
+    larger by `spread`, with the same costs of starting.
     """
 
     rows: int
@@ -78,10 +77,10 @@ def run_estimate(
     budget: float | None = None,
     listener: Listener = ignore,
 ) -> Estimate:
-    """Filter a sample of the corpus in a temporary folder, and estimate the cost of the whole run.
+    """Filter a sample of the corpus in a temporary folder, and estimate the whole run.
 
-    Raises: BudgetError: the highest price is over the budget.
-    Raises: CongenerError: the run can't be settled.
+    Raises: BudgetError: the highest price is over the budget. Raises: CongenerError: the run can't
+    be settled.
     """
     if not config.input:
         raise CardError(
@@ -106,7 +105,7 @@ def run_estimate(
 
 
 def require_sizes(numbers: Mapping[str, float]) -> None:
-    """Refuse numbers that can't be used in an estimate.
+    """Refuse unusable numbers.
 
     Raises: CardError: a number is negative, infinite, NaN or far too large.
     """
@@ -119,9 +118,9 @@ def require_sizes(numbers: Mapping[str, float]) -> None:
 
 
 def draw_sample(settled: FilterPlan, sample: int) -> list[tuple[ShardPlan, ...]]:
-    """Draw each task's first shard, then each task's second, and so on until there are enough rows.
+    """Draw each task's first shard, then each second shard, and so on, for enough rows.
 
-    Tasks are ordered by digest. A task's later shards can't be read without the earlier ones.
+    Tasks are ordered by digest. A task's later shards can't be read without its earlier shards.
     """
     tasks = sorted(settled.tasks, key=lambda task: task[0].name.rsplit("-", 1)[1])
     taken, rows, deep_enough = Counter[int](), 0, list(range(len(tasks)))
@@ -139,8 +138,7 @@ def draw_sample(settled: FilterPlan, sample: int) -> list[tuple[ShardPlan, ...]]
 def measure_sample(settled: FilterPlan, sample: int) -> list[Stretch]:
     """Filter the drawn shards, from reading to writing, and time each one.
 
-    The first shard is filtered twice, and only the second time counts, because the first includes
-    warm-up.
+    The first shard is filtered twice, and the first time doesn't count because it includes warm-up.
     """
     chosen = draw_sample(settled, sample)
     for task in chosen[:1]:
@@ -166,7 +164,7 @@ def _filter_task(settled: FilterPlan, task: tuple[ShardPlan, ...]) -> Iterator[S
 
 
 def extrapolate(rows: int, stretches: list[Stretch], terms: Terms) -> Estimate:
-    """Estimate the whole run from the stretches of a sample."""
+    """Estimate the whole run from the sample."""
     sampled = sum(stretch.rows for stretch in stretches)
     times = rows / max(sampled, 1)
     work = sum(stretch.seconds for stretch in stretches) * times / terms.speed / 3600
@@ -188,5 +186,5 @@ def extrapolate(rows: int, stretches: list[Stretch], terms: Terms) -> Estimate:
 def _estimate_spread(costs: list[float]) -> float:
     """Return twice the standard error of the mean cost, as a share of the mean."""
     if len(costs) < 2:
-        return 1.0  # one stretch proves nothing about the others: assume up to twice the work
+        return 1.0  # one stretch says nothing about others, so assume up to twice the work
     return 2 * statistics.stdev(costs) / math.sqrt(len(costs)) / statistics.fmean(costs)

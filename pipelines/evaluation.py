@@ -34,20 +34,20 @@ from transforms.records.columns import get_value
 from transforms.records.field_paths import get_field_text
 
 RATES = (0.002, 0.01, 0.05, 0.2)
-"""The levels whose thresholds divide the scores into ranges, beside the threshold in force."""
+"""The levels whose thresholds divide the scores, besides the threshold in force."""
 
 STEPS = 10**SCORE_DECIMALS
 
 SCORE_CHANGE = 0.001
-"""Scores that differ by more than this weren't given by the same version of a card."""
+"""A larger change of a score means another version of the card."""
 
 KEYS = ("source", "row", "record_id")
 
 
 class Range(NamedTuple):
-    """The rows whose scores are at or above `lowest` and below the range before.
+    """The rows with scores from `lowest` up to the next higher range.
 
-    `rows` holds their indexes in the ledger, in the random order in which they are read.
+    `rows` holds their ledger indexes, in a random reading order.
     """
 
     lowest: float
@@ -56,10 +56,10 @@ class Range(NamedTuple):
 
 @dataclass(frozen=True)
 class Population:
-    """The rows of a run that have a score of one trait, divided into ranges of scores.
+    """A run's rows with a trait's score, divided into ranges of scores.
 
-    `thresholds` maps thresholds, from the highest down, to their levels. `removed` is how many rows
-    reach the threshold in force, but are no longer in the run's folders.
+    `thresholds` maps thresholds, from the highest down, to their levels. `removed` counts rows
+    above the threshold in force that left the run's folders.
     """
 
     run: str
@@ -74,8 +74,8 @@ class Population:
 class Measured(NamedTuple):
     """The accuracy of one threshold, and the rows that it finds.
 
-    `accuracy` is about the rows of this corpus, and `on_new_rows` about new rows drawn like them.
-    If `are_found_rows_read`, the precision in `accuracy` is exact, and if `are_all_rows_read`, the
+    `accuracy` describes this corpus, and `on_new_rows` describes new rows drawn like it. With
+    `are_found_rows_read`, the precision in `accuracy` is exact. With `are_all_rows_read`, the
     recall is too.
     """
 
@@ -90,7 +90,7 @@ class Measured(NamedTuple):
 
 
 class RowText(NamedTuple):
-    """A row to read: its keys in the ledger, its score, and its text with the strongest span."""
+    """A row to read: its ledger keys, its score, its text and its best span."""
 
     keys: dict[str, Any]
     score: float
@@ -102,7 +102,7 @@ class RowText(NamedTuple):
 
 @contextmanager
 def open_run_on(config: FilterConfig, trait: str, listener: Listener) -> Iterator[str]:
-    """Filter a corpus into a temporary run that removes no row, and yield the run's folder.
+    """Filter a corpus into a temporary run that keeps all rows, and yield the run's folder.
 
     Raises: CongenerError: the corpus or the card is wrong.
     """
@@ -142,7 +142,7 @@ def divide_rows(run: str, trait: str) -> Population:
 def _read_scores(
     run: str, manifest: Manifest, rule: SettledThreshold
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Return the rule's score of every row, and whether the row is in one of the run's folders."""
+    """Return the rule's score of every row, and whether the run's folders hold the row."""
     if not manifest.conservation.rows_in:
         return np.empty(0, np.float32), np.empty(0, bool)
     column = score_column(rule.trait, rule.signal)
@@ -153,7 +153,7 @@ def _read_scores(
 
 
 def _cut_ranges(steps: np.ndarray, edges: Sequence[float], trait: str) -> Iterator[Range]:
-    """Yield the ranges between thresholds that have rows, from the highest scores down."""
+    """Yield the nonempty ranges between thresholds, from the highest scores down."""
     highest = STEPS + 1
     for lowest in (*edges, 0.0):
         rows = np.flatnonzero((steps >= round(lowest * STEPS)) & (steps < highest))
@@ -164,10 +164,10 @@ def _cut_ranges(steps: np.ndarray, edges: Sequence[float], trait: str) -> Iterat
 
 
 def allot_reading(ranges: Sequence[Range], budget: int) -> list[int]:
-    """Divide a number of rows to read among ranges, evenly, but twice as many to the lowest.
+    """Divide the rows to read evenly among ranges, but with twice as many for the lowest.
 
-    What a small range can't use goes to the others. The lowest range has nearly all rows, so it
-    limits how well recall can be known.
+    Small ranges pass on what they can't use. The lowest range has nearly all rows, so it determines
+    how well recall is known.
     """
     shares = [1] * (len(ranges) - 1) + [2]
     sizes = [len(item.rows) for item in ranges]
@@ -182,9 +182,9 @@ def allot_reading(ranges: Sequence[Range], budget: int) -> list[int]:
 
 
 def choose_rows(population: Population, known: Collection[int], budget: int) -> list[int]:
-    """Return the rows to read beside those that are known, so that `budget` rows are read in all.
+    """Return the rows to read besides the known rows, for `budget` rows in all.
 
-    The ranges take turns, so reading may stop at any time.
+    The ranges take turns, so that reading may stop at any time.
     """
     parts = []
     counts = allot_reading(population.ranges, budget)
@@ -196,7 +196,7 @@ def choose_rows(population: Population, known: Collection[int], budget: int) -> 
 
 
 def match_labels(population: Population, labels: Sequence[Label], where: str) -> dict[int, Label]:
-    """Return the labels by the index of their row.
+    """Return the labels by row index.
 
     Raises: CardError: no label names a row of the run, or two labels of a row differ.
     """
@@ -212,7 +212,7 @@ def match_labels(population: Population, labels: Sequence[Label], where: str) ->
 
 
 def find_rows(population: Population, keys: Sequence[RowKey]) -> dict[RowKey, list[int]]:
-    """Return the indexes of the named rows in the ledger; names of no row are left out."""
+    """Return the named rows' ledger indexes, without unknown names."""
     named = pl.DataFrame(
         [key for key in keys if not isinstance(key, str)],
         schema={"source": pl.String, "row": pl.Int64},
@@ -247,7 +247,7 @@ def _gather_labels(
 
 
 def count_changed(population: Population, labels: Mapping[int, Label]) -> int:
-    """Count the labelled rows that were chosen by another score than they have in this run."""
+    """Count the labelled rows whose score has changed."""
     return sum(
         label.score is not None
         and not abs(float(population.scores[index]) - label.score) <= SCORE_CHANGE
@@ -256,7 +256,7 @@ def count_changed(population: Population, labels: Mapping[int, Label]) -> int:
 
 
 def measure(population: Population, labels: Mapping[int, Label]) -> list[Measured]:
-    """Measure the accuracy of the threshold in force and of its alternatives."""
+    """Measure the accuracy of the threshold in force and of the alternatives."""
     strata = summarise(population, labels)
     result = []
     for threshold, rate in population.thresholds.items():
@@ -279,7 +279,7 @@ def measure(population: Population, labels: Mapping[int, Label]) -> list[Measure
 
 
 def summarise(population: Population, labels: Mapping[int, Label]) -> list[Stratum]:
-    """Count each range's rows, the rows that were read, and those of them that show the trait."""
+    """Count each range's rows, its read rows, and its read rows with the trait."""
     strata = []
     for item in population.ranges:
         answers = [labels[row].shows for row in item.rows.tolist() if row in labels]
@@ -288,7 +288,7 @@ def summarise(population: Population, labels: Mapping[int, Label]) -> list[Strat
 
 
 def read_texts(population: Population, rows: Sequence[int]) -> list[RowText]:
-    """Read the texts of rows, given by their indexes in the ledger, and return them in that order.
+    """Read the texts of rows in the order of the given ledger indexes.
 
     Raises: RunError: a file of the run is missing or damaged.
     """
@@ -336,7 +336,7 @@ def _build_text(
 
 
 def _list_texts(value: Any, key: str = "") -> Iterator[str]:
-    """Yield the texts in a row's columns in order, without the names of roles and types."""
+    """Yield the texts in a row's columns in order, without role and type names."""
     if isinstance(value, str):
         if value.strip() and key not in ("role", "from", "type", "name", "id"):
             yield value

@@ -1,4 +1,4 @@
-"""`congener filter`: turn a corpus into a run, with clean shards, quarantine, ledger and manifest.
+"""`congener filter`: turn a corpus into a run with clean shards, quarantine, ledger and manifest.
 
 The command has four steps: settle (pipelines/plan.py), open, execute, publish.
 """
@@ -39,9 +39,9 @@ from transforms.write import Destination, WriteShards
 
 
 class OpenedRun(NamedTuple):
-    """A settled run whose directory is open.
+    """A settled run with an open directory.
 
-    `done` maps finished shards to their receipts, and `began` is when work began.
+    `done` maps finished shards to receipts. `began` is when work began.
     """
 
     plan: FilterPlan
@@ -56,9 +56,9 @@ def run_filter(
     beam_options: Sequence[str] = (),
     listener: Listener = ignore,
 ) -> Manifest:
-    """Filter a corpus into a run directory and return its manifest.
+    """Filter a corpus into a run directory, and return the manifest.
 
-    `listener` receives notices and progress. `command` is recorded in the manifest.
+    `listener` receives notices and progress. The manifest records `command`.
 
     Raises: CongenerError: the run can't be settled, resumed, or published within its budgets.
     """
@@ -74,7 +74,7 @@ def run_filter(
 def plan_run(
     config: FilterConfig, beam_options: Sequence[str] = (), listener: Listener = ignore
 ) -> FilterPlan:
-    """Settle a run without writing anything to its output.
+    """Settle a run without writing anything.
 
     Raises: CongenerError: the run can't be settled.
     """
@@ -82,16 +82,16 @@ def plan_run(
 
 
 def _prepare_settings(config: FilterConfig, beam_options: Sequence[str]) -> FilterConfig:
-    """Check the settings and make their paths absolute where workers need that."""
+    """Check the settings, and make paths absolute for workers."""
     check_settings(config, beam_options)
     object_stores.use_options(build_engine_options(config.engine, beam_options))
     return config.with_absolute_paths()
 
 
 def open_run(plan: FilterPlan, restart: bool, listener: Listener) -> OpenedRun:
-    """Begin or resume a run, and store the bank in its directory.
+    """Begin or resume a run, and store the bank there.
 
-    Raises: RunError: the directory holds a different run, or folders that no run has written.
+    Raises: RunError: the directory holds a different run or foreign folders.
     """
     run = plan.config.output
     _send(listener, unfinished.open_run(run, plan.record, restart))
@@ -116,7 +116,7 @@ def _send(listener: Listener, notices: Iterable[Notice]) -> None:
 def execute(
     opened: OpenedRun, beam_options: Sequence[str] = (), listener: Listener = ignore
 ) -> None:
-    """Run the pipeline on the tasks that have unfinished shards.
+    """Run the pipeline on the tasks with unfinished shards.
 
     Raises: HandedOver: the job continues without this process.
     """
@@ -164,7 +164,7 @@ def build_pipeline(pipeline: beam.Pipeline, plan: FilterPlan, tasks: Sequence[ob
 
 
 def _find_duplicates(plan: FilterPlan, pipeline: beam.Pipeline) -> beam.PCollection | None:
-    """Find duplicates by reading the whole corpus again, including finished shards."""
+    """Find duplicates in the whole corpus, including finished shards."""
     if plan.policy.duplicates == "keep":
         return None
     rows = pipeline | "ReadForDuplicates" >> ReadShards(plan.tasks, plan.read_schema)
@@ -175,10 +175,9 @@ def _find_duplicates(plan: FilterPlan, pipeline: beam.Pipeline) -> beam.PCollect
 def publish(opened: OpenedRun, command: Sequence[str], listener: Listener) -> Manifest:
     """Write the manifest if every row is accounted for and the budgets hold.
 
-    Raises: BudgetError: the run is over a budget, or an input file has only rejects. In either
-        case, the run is removed.
-    Raises: RunError: shards are missing, another process has replaced the run, or there is foreign
-        data in its folders.
+    Raises: BudgetError: the run is over a budget, or an input file has only rejects. The run is
+    removed. Raises: RunError: shards are missing, another process has replaced the run, or there is
+    foreign data in its folders.
     """
     plan, run = opened.plan, opened.plan.config.output
     receipts = publication.order_receipts(
@@ -221,7 +220,7 @@ def describe_run(
     outputs: Sequence[Output],
     command: Sequence[str],
 ) -> Manifest:
-    """Describe the finished run."""
+    """Describe the finished run in a manifest."""
     plan = opened.plan
     calibrated_on = {name: trait.calibrated_on for name, trait in plan.bank.traits.items()}
     seconds = time.monotonic() - opened.began

@@ -27,7 +27,7 @@ from transforms.files import storage
 
 @dataclass(frozen=True)
 class FittedTrait:
-    """A fitted trait: its exemplars, its signals, and the threshold for the level in its card."""
+    """A fitted trait: its exemplars, its signals, and the threshold at its level."""
 
     trait: str
     positives: int
@@ -38,13 +38,13 @@ class FittedTrait:
     """The number of clean texts that the level needs."""
     calibrated_on: str
     found: FoundShare | None = None
-    """How many of the positives would be found."""
+    """How many of the positives the threshold would find."""
     strongest: tuple[StrongText, ...] = ()
-    """The held-out clean texts that score highest."""
+    """The held-out clean texts with the highest scores."""
 
 
 class FittedBank(NamedTuple):
-    """A written bank, and the clean texts that score highest for each trait fitted in this call."""
+    """A written bank, and the strongest clean texts of its newly fitted traits."""
 
     bank: Bank
     strongest: dict[str, list[StrongText]]
@@ -55,10 +55,10 @@ def run_fit(
 ) -> FittedBank:
     """Fit the configuration's traits and write the bank.
 
-    With `restart`, an old bank is removed once the new one is ready. Other files are kept.
+    With `restart`, the new bank replaces an old one. Other files are kept.
 
     Raises: CongenerError: a card or the encoder is wrong, the cards are inside the output, or the
-        output already holds a bank.
+    output already holds a bank.
     """
     exists = storage.exists(storage.join(output, INDEX_FILE))
     if exists and not restart:
@@ -79,7 +79,7 @@ def run_fit(
 
 
 def require_cards_outside(traits: Sequence[str], output: str) -> None:
-    """Refuse trait folders inside the output, where they would mix with the bank's own folders.
+    """Refuse trait folders inside the output, which will hold the bank's own folders.
 
     Raises: RunError: a trait folder is inside the output.
     """

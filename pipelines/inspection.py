@@ -1,4 +1,4 @@
-"""`congener inspect`: print a run's decisions, and its rows with the reasons for them."""
+"""`congener inspect`: print a run's decisions, and its rows with reasons."""
 
 from __future__ import annotations
 
@@ -39,19 +39,19 @@ from transforms.records.field_paths import get_field_text
 from transforms.records.questions import SpokenText
 
 EXEMPLAR_CONTEXT = 80
-"""How many characters are shown on either side of what an exemplar has in common with a row."""
+"""How many characters are shown on each side of an exemplar's telling part."""
 
 TURN_CHARACTERS = 240
-"""How many characters are shown of a turn that holds no evidence, such as the question."""
+"""How many characters are shown of a turn without evidence, such as the question."""
 
 COUNTS_SHOWN = 50
-"""The maximum number of counts printed; every row of a corpus may have its own teacher."""
+"""The largest number of printed counts. Every row may have its own teacher."""
 
 ROW_INDENT = 2
 REASON_INDENT = 4
 
 BRACKETS = {"marked": ("«", "»", "bold red"), "masked": ("⟦", "⟧", "bold magenta")}
-"""The signs around a span and around a masked stretch, and their style."""
+"""The brackets and styles of a span and of a masked stretch."""
 
 ORDERS: dict[Order, str] = {
     "score": "highest score first",
@@ -61,7 +61,7 @@ ORDERS: dict[Order, str] = {
 
 
 class Inspection(NamedTuple):
-    """A run's counts and a page of its rows."""
+    """A run's counts, and a page of its rows."""
 
     manifest: Manifest
     counts: list[Count]
@@ -78,12 +78,12 @@ class View(NamedTuple):
 
 
 def inspect_run(run: str, view: View, whole: bool = True) -> Inspection:
-    """Count a run's rows, and read a page of them.
+    """Count a run's rows, and read a page of rows.
 
-    Unless `whole` is set, records from Parquet have only the columns that the run read.
+    Unless `whole` is set, Parquet records have only the columns that the run read.
 
     Raises: RunError: the run isn't finished, a file is missing or damaged, or a filter matches no
-        row.
+    row.
     """
     with report_damage(run):
         manifest = load_manifest(run)
@@ -92,7 +92,7 @@ def inspect_run(run: str, view: View, whole: bool = True) -> Inspection:
 
 
 def inspect_as_dicts(run: str, view: View) -> dict[str, Any]:
-    """Return an inspection in JSON-compatible types. Texts are complete and unescaped.
+    """Return an inspection for JSON. Texts are complete and unescaped.
 
     Raises: RunError: for the same reasons as `inspect_run`.
     """
@@ -113,7 +113,7 @@ def inspect_as_dicts(run: str, view: View) -> dict[str, Any]:
 
 
 def _describe_row(row: ShownRow) -> dict[str, Any]:
-    """Return a row's fields and its lot's fields, under the names that they have in the ledger."""
+    """Return a row's and its lot's fields, under their ledger names."""
     found = row._asdict()
     del found["lot"]
     return {
@@ -135,7 +135,7 @@ def _describe_spoken(said: SpokenText | None) -> dict[str, str] | None:
 
 
 def _convert_to_json(value: Any) -> Any:
-    """Convert any value from a corpus: bytes to base64, and infinities and NaN to null."""
+    """Convert any corpus value for JSON: bytes to base64, and infinities and NaN to null."""
     if isinstance(value, Mapping):
         return {str(key): _convert_to_json(below) for key, below in value.items()}
     if isinstance(value, list | tuple):
@@ -148,7 +148,7 @@ def _convert_to_json(value: Any) -> Any:
 
 
 def print_inspection(console: Console, run: str, view: View) -> None:
-    """Print a page of rows; before the first page, print the counts.
+    """Print a page of rows. The first page begins with the counts.
 
     Raises: RunError: for the same reasons as `inspect_run`.
     """
@@ -157,15 +157,15 @@ def print_inspection(console: Console, run: str, view: View) -> None:
         console.print(render_counts(counts, manifest))
     for number, row in enumerate(page.rows, page.start + 1):
         console.print(render_row(row, number, page.total, manifest))
-    # a command that wraps over several lines can't be copied
+    # a wrapped command can't be copied
     console.print(render_end(page, run, view), soft_wrap=True)
 
 
 def render_counts(counts: Sequence[Count], manifest: Manifest) -> Table:
-    """Tabulate the largest counts, in the order in which the counts are given.
+    """Tabulate the largest counts in the given order.
 
-    Names from the corpus become `Text`, in which rich ignores markup. If a trait fired on a text
-    that isn't trained on, a column says where it was found.
+    Names from the corpus become `Text`, in which rich ignores markup. A column names the side of
+    findings in untrained text.
     """
     is_sided = any(count.side != "trained" for count in counts)
     table = build_table(
@@ -178,7 +178,7 @@ def render_counts(counts: Sequence[Count], manifest: Manifest) -> Table:
         "share>",
         title=f"run {manifest.run_id}: {manifest.conservation.rows_in:,} rows",
     )
-    # findings come before rows without any, and larger counts before smaller ones
+    # findings before other rows, and larger counts before smaller ones
     largest = sorted(counts, key=lambda count: (count.trait is None, -count.rows))
     shown = set(largest[:COUNTS_SHOWN])
     for count in (item for item in counts if item in shown):
@@ -208,7 +208,7 @@ def _list_notes(counts: Sequence[Count], largest: Sequence[Count]) -> Iterator[s
 
 
 def render_row(row: ShownRow, number: int, total: int, manifest: Manifest) -> Group:
-    """Show a row: its origin, its decision, its lot, then each reason."""
+    """Show a row: its origin, its decision, its lot, and each reason."""
     head = Text.assemble(
         (f"{number:,} of {total:,}", "bold"),
         "  ",
@@ -238,7 +238,7 @@ def render_row(row: ShownRow, number: int, total: int, manifest: Manifest) -> Gr
 
 
 def _explain_row(row: ShownRow, manifest: Manifest) -> Iterator[str]:
-    """Yield what a reader must know about a row besides its reasons."""
+    """Yield facts about a row besides its reasons."""
     if row.error is not None:
         yield f"couldn't be read: {escape_name(row.error, TURN_CHARACTERS)}"
         yield escape_name((row.raw or b"").decode(errors="replace"), TURN_CHARACTERS)
@@ -256,7 +256,7 @@ def _explain_row(row: ShownRow, manifest: Manifest) -> Iterator[str]:
 def _render_finding(
     finding: TraitFinding, before: TraitFinding | None, row: ShownRow, manifest: Manifest
 ) -> Iterator[RenderableType]:
-    """Show a finding; what the finding `before` shows already isn't repeated."""
+    """Show a finding without repeating what the finding `before` shows."""
     relation = "against" if finding.action else "below"
     scores = f"score {finding.score:.4f} {relation} {finding.threshold:.4f} ({finding.signal})"
     action = f", {finding.action}" if finding.action else ""
@@ -295,7 +295,7 @@ def _show_spoken(said: SpokenText, style: str = "dim") -> Text:
 
 
 def _tabulate_neighbours(finding: TraitFinding, patterns: Sequence[str]) -> Table:
-    """Tabulate the nearest exemplars, the nearest first, each cut around what it shows."""
+    """Tabulate the nearest exemplars, each cut around its telling part."""
     table = Table.grid(padding=(0, 2, 0, 0))
     text = finding.text or ""
     own = text[finding.start : finding.end] if finding.end > finding.start else text
@@ -310,7 +310,7 @@ def _tabulate_neighbours(finding: TraitFinding, patterns: Sequence[str]) -> Tabl
 
 
 def _show_excerpt(finding: TraitFinding, masks: Sequence[MaskedSpan]) -> Text:
-    """Show the text around a span, with the masked stretches of the same field."""
+    """Show the text around a span, with masked stretches."""
     if finding.text is None:
         return Text("(the field isn't in the row)", style="dim")
     own = [(mask.start, mask.end) for mask in masks if mask.field_path == finding.field_path]
@@ -318,7 +318,7 @@ def _show_excerpt(finding: TraitFinding, masks: Sequence[MaskedSpan]) -> Text:
 
 
 def _join_pieces(pieces: Sequence[Piece]) -> Text:
-    """Join pieces, with signs where a span or a masked stretch begins and ends."""
+    """Join pieces, with brackets around spans and masked stretches."""
     text, before = Text(), Piece("")
     for piece in (*pieces, Piece("")):
         for name in ("marked", "masked"):
@@ -334,7 +334,7 @@ def _join_pieces(pieces: Sequence[Piece]) -> Text:
 
 
 def _render_other_masks(row: ShownRow, manifest: Manifest) -> Iterator[RenderableType]:
-    """Show the masked stretches in which no reason has its span."""
+    """Show the masked stretches that hold no reason's span."""
     columns = manifest.identity.columns.values()
     for mask in row.masks:
         shown = any(
@@ -356,7 +356,7 @@ def _indent(part: RenderableType, columns: int) -> Padding:
 
 
 def render_end(page: Page, run: str, view: View) -> Text:
-    """Show the number of rows, and the commands for the next and previous page."""
+    """Show the number of rows, and the commands for the neighbouring pages."""
     order = f", {ORDERS[view.order]}" if page.total > 1 else ""
     lines = [f"{describe_selection(page.total, view.filters)}{order}"]
     if any(row.reasons and row.record is not None for row in page.rows):
@@ -373,7 +373,7 @@ def render_end(page: Page, run: str, view: View) -> Text:
 
 
 def describe_selection(total: int, filters: Filters) -> str:
-    """Say how many rows a view selects, and by what."""
+    """Describe how many rows a view selects, and by which filters."""
     rows = f"{total:,} row{'' if total == 1 else 's'}"
     lots = any(filters.select_lots())
     selected = " of the selected lots" if lots else ""
@@ -399,7 +399,7 @@ def build_command(run: str, view: View) -> str:
 
 
 def _quote_word(word: str) -> str:
-    """Quote a word for the shell, with bash's `$'...'` if it has hidden characters."""
+    """Quote a word for the shell, as bash's `$'...'` if it has hidden characters."""
     if not any(piece.added for piece in escape_text(word)):
         return shlex.quote(word)
     spelled = (

@@ -1,4 +1,4 @@
-"""Files of labels: which rows a reader judged, and whether they show a trait."""
+"""Files of labels: a reader's judgements of rows."""
 
 from __future__ import annotations
 
@@ -15,17 +15,17 @@ SPELLINGS: Mapping[object, bool] = {
     **dict.fromkeys(("yes", "y", "true", "1"), True),
     **dict.fromkeys(("no", "n", "false", "0"), False),
 }
-"""How a label may be written as text; true, false, 1 and 0 work too."""
+"""Accepted texts of a label, besides true, false, 1 and 0."""
 
 
 RowKey: TypeAlias = tuple[str, int] | str
-"""What names a row: its source and row number, or its record id."""
+"""A row's name: its source and row number, or its record id."""
 
 
 class Label(NamedTuple):
-    """A row that was read, by its source and row number or by its record id.
+    """A label of a row, named by source and row number or by record id.
 
-    `score` is the score that the row had when it was chosen, if the file says so.
+    `score` is the row's score when it was chosen, if the file gives the score.
     """
 
     source: str | None
@@ -37,14 +37,14 @@ class Label(NamedTuple):
 
     @property
     def key(self) -> RowKey | None:
-        """Return what names the row."""
+        """Return the row's name."""
         if self.source is None or self.row is None:
             return self.record_id
         return self.source, self.row
 
 
 def read_labels(path: Path, trait: str) -> list[Label]:
-    """Read a trait's labels from JSON Lines; lines without a label and of other traits are skipped.
+    """Read a trait's labels from JSON Lines, without unlabelled lines and other traits' lines.
 
     Raises: CardError: the file can't be read, or a line isn't a label.
     """
@@ -65,7 +65,7 @@ def list_unlabelled(path: Path, trait: str) -> list[RowKey]:
 
 
 def _read_lines(path: Path, trait: str) -> Iterator[tuple[int, dict[str, Any]]]:
-    """Yield the number and the fields of each line that is about a trait."""
+    """Yield the number and the fields of a trait's lines."""
     for number, line in enumerate(read_text_file(path).split("\n"), 1):
         if line.strip():
             fields = _parse_line(line, f"{path} line {number}")
@@ -119,7 +119,7 @@ def _parse_answer(value: object, where: str) -> bool:
 
 
 def append_lines(path: Path, lines: Iterable[Mapping[str, Any]]) -> None:
-    """Append lines to a file of labels, which is created if needed.
+    """Append lines to a file of labels, creating the file if needed.
 
     Raises: StorageError: the file can't be written.
     """
@@ -138,7 +138,7 @@ def append_lines(path: Path, lines: Iterable[Mapping[str, Any]]) -> None:
 
 
 def keep_answer(path: Path, answer: Mapping[str, Any]) -> None:
-    """Set the label of the line that lists the answer's row without one, or append a line.
+    """Label the answer's row in its unlabelled line, or append a line.
 
     Raises: StorageError: the file can't be written.
     """
@@ -157,7 +157,7 @@ def keep_answer(path: Path, answer: Mapping[str, Any]) -> None:
 
 
 def _find_separator(path: Path) -> str:
-    """Return the line break that a file lacks at its end."""
+    """Return the missing line break at a file's end."""
     if not path.exists() or not path.stat().st_size:
         return ""
     with path.open("rb") as file:

@@ -1,4 +1,4 @@
-"""The negatives nearest to a trait's positives: which are its own, and which the library's."""
+"""The negatives nearest to a trait's positives: the card's own or the library's."""
 
 from __future__ import annotations
 
@@ -12,18 +12,18 @@ from classifiers.clean_text import CleanRow, collect_background
 from classifiers.library import LoadedCard, find_cards
 
 NEIGHBOURS = 5
-"""How many of the negatives nearest to each positive are counted."""
+"""How many negatives nearest to each positive are counted."""
 
 SHOWN = 3
-"""How many of the negatives that are most often near are shown."""
+"""How many of the most frequent neighbours are shown."""
 
 SHOWN_CHARACTERS = 80
 
 
 def describe_neighbours(card: LoadedCard, trait: TraitModel) -> Iterator[str]:
-    """Say whose negatives are nearest to a fitted trait's positives, and which are so most often.
+    """Describe whose negatives are nearest to a fitted trait's positives.
 
-    Nothing is said about a trait without an exemplar search.
+    A trait without an exemplar search gets no description.
     """
     if trait.positive_index is None or trait.negative_index is None:
         return
@@ -45,9 +45,9 @@ def describe_neighbours(card: LoadedCard, trait: TraitModel) -> Iterator[str]:
 def name_negatives(
     texts: Iterable[str], card: LoadedCard, shipped: Sequence[CleanRow]
 ) -> dict[str, str]:
-    """Return where each window of a negative is from: the card, or a text of the library.
+    """Return the origin of each negative: the card or a library text.
 
-    The name of a library text is the one by which a card can leave it out.
+    A card can leave a library text out by this name.
     """
     return {text: _name_negative(text, card, shipped) for text in texts}
 

@@ -1,4 +1,4 @@
-"""Notices about the settings of a run: the input, the device, and the basis of the thresholds."""
+"""Notices about a run's settings: the input, the device, and the thresholds' basis."""
 
 from __future__ import annotations
 
@@ -41,14 +41,14 @@ CONVERTED: dict[Kind, str] = {
     "arrow": "Arrow comes out as Parquet, with the same columns and types",
     "csv": "CSV comes out as Parquet, with every value as text, exactly as in the file",
 }
-"""The notice for each kind of input file whose rows come out in a different file format."""
+"""The notice for each kind of input file whose rows change their file format."""
 
 RARE_TRANSCRIPTS = 0.01
-"""The smallest share of uncut transcripts that is worth a warning about a column."""
+"""The smallest share of uncut transcripts that leads to a warning."""
 
 
 def describe_corpus(corpus: Corpus, layout: Layout) -> Iterator[Notice]:
-    """Describe the input and its format, and name the files that were ignored."""
+    """Describe the input and its format, and name the ignored files."""
     rows = sum(source.rows for source in corpus.sources)
     yield Notice(f"input: {len(corpus.sources)} files, {rows:,} rows; {layout.describe()}")
     if corpus.ignored:
@@ -70,7 +70,7 @@ def describe_corpus(corpus: Corpus, layout: Layout) -> Iterator[Notice]:
 
 
 def describe_sides(corpus: Corpus, layout: Layout, sample: Sample) -> Iterator[Notice]:
-    """Say which texts have scores of their own, and warn of labels and flags that aren't read."""
+    """Describe which texts have scores of their own, and warn of unread labels and flags."""
     if layout.sides:
         texts = " and ".join(TEXTS_OF_SIDES[side] for side in layout.sides)
         yield Notice(
@@ -100,7 +100,7 @@ def describe_sides(corpus: Corpus, layout: Layout, sample: Sample) -> Iterator[N
 
 
 def describe_speakers(corpus: Corpus, layout: Layout, sample: Sample) -> Iterator[Notice]:
-    """Say how rows of one message, or of a list of texts, are read."""
+    """Describe how rows of one message or of a list of texts are read."""
     if name := layout.columns.get("role"):
         roles = take_values(sample, [name])[name]
         unknown = Counter(role for role in roles if isinstance(role, str) and not is_role(role))
@@ -133,7 +133,7 @@ def describe_speakers(corpus: Corpus, layout: Layout, sample: Sample) -> Iterato
 
 
 def describe_limit(corpus: Corpus) -> str | None:
-    """Say which rows of its input a limited run filters, or return None if it filters them all."""
+    """Describe which rows a limited run filters, or return None without a limit."""
     if not corpus.rows_left_out:
         return None
     rows = sum(source.rows for source in corpus.sources)
@@ -141,7 +141,7 @@ def describe_limit(corpus: Corpus) -> str | None:
 
 
 def _describe_partitions(corpus: Corpus) -> Iterator[Notice]:
-    """Name the partition keys, and say which of them are also columns."""
+    """Name the partition keys, including those that are also columns."""
     if not corpus.partitions:
         return
     yield Notice(
@@ -185,7 +185,7 @@ def describe_single_rows(layout: Layout, sample: Sample) -> Iterator[Notice]:
 
 
 def describe_long_texts(layout: Layout, sample: Sample) -> Iterator[Notice]:
-    """Say which lot fields hold long texts; the ledger stores only digests of such texts."""
+    """Name the lot fields with long texts, which the ledger stores as digests."""
     tables = [shard.table for shard in sample.shards]
     for name, count in find_long_texts(tables, layout).items():
         yield Notice(
@@ -195,7 +195,7 @@ def describe_long_texts(layout: Layout, sample: Sample) -> Iterator[Notice]:
 
 
 def describe_comparison(corpus: Corpus, layout: Layout) -> Notice:
-    """Name the columns that are compared to find duplicates, and the columns that aren't."""
+    """Name the columns that duplicates are compared by, and the other columns."""
     read = list(dict.fromkeys(layout.columns.values()))
     others = [name for name in corpus.schema.names if name not in read]
     compared = read + [name for name in others if is_companion(name)]
@@ -205,7 +205,7 @@ def describe_comparison(corpus: Corpus, layout: Layout) -> Notice:
 
 
 def describe_split_priority(corpus: Corpus, policy: Policy) -> Iterator[Notice]:
-    """Say which split keeps a row that is in several splits."""
+    """Name the split that keeps a row of several splits."""
     splits = dict.fromkeys(
         split for source in corpus.sources for split in list_splits(source.name, source.splits)
     )
@@ -221,7 +221,7 @@ def describe_split_priority(corpus: Corpus, policy: Policy) -> Iterator[Notice]:
 def describe_settings(
     bank: Bank, rules: Sequence[Rule], policy: Policy, device: str
 ) -> Iterator[Notice]:
-    """Describe device, bank and thresholds, and warn about rules that can't work as intended."""
+    """Describe device, bank and thresholds, and warn about unsuitable rules."""
     yield Notice(f"device: {device}; bank {bank.digest[:12]} with {len(bank.traits)} traits")
     yield from describe_unused(bank)
     yield from _describe_calibration(bank, rules)
@@ -238,7 +238,7 @@ def describe_settings(
 
 
 def describe_unused(bank: Bank) -> Iterator[Notice]:
-    """Warn of signals that aren't used because they would find the opposite of their trait."""
+    """Warn of signals that are unused because they would find the opposite of their trait."""
     for name, trait in bank.traits.items():
         if trait.unused:
             yield warn(
@@ -255,7 +255,7 @@ def _describe_calibration(bank: Bank, rules: Sequence[Rule]) -> Iterator[Notice]
             source = bank.traits[rule.trait].calibrated_on
             texts.setdefault(source, []).append(rule.threshold.clean)
     for source, counts in texts.items():
-        # all rows of a user's own sample are calibrated on, so none of them is held out
+        # all rows of a user's own sample are calibrated on
         is_own = source.startswith("--background ")
         texts_of = "clean rows of" if is_own else "held-out clean texts of the"
         yield Notice(

@@ -1,4 +1,4 @@
-"""The plan of a run: all settings are settled and checked before any work begins."""
+"""The plan of a run, whose settings are checked before any work begins."""
 
 from __future__ import annotations
 
@@ -67,18 +67,18 @@ class FilterPlan:
     corpus: Corpus
     layout: Layout
     sampled: Coverage
-    """Which text the traits read, measured on a sample of the corpus."""
+    """The text that the traits read in a sample."""
     bank: Bank
     rules: tuple[Rule, ...]
     tasks: tuple[tuple[ShardPlan, ...], ...]
     encoder: EncoderConfig
-    """The models' settings for workers, with the device and precision that were settled here."""
+    """The workers' model settings, with the launcher's device and precision."""
     device: str
     columns: pa.Schema | None = None
-    """The columns of the Parquet output, if the input is JSON Lines."""
+    """The columns of Parquet output for JSON Lines input."""
     classifiers: dict[str, dict[str, Any]] = field(default_factory=dict)
     parents: tuple[str, ...] = ()
-    """The ids of the runs whose clean rows are in the input."""
+    """The ids of the runs whose clean rows are the input."""
 
     @property
     def shards(self) -> list[ShardPlan]:
@@ -87,23 +87,26 @@ class FilterPlan:
 
     @property
     def extra_column(self) -> bool:
-        """Return whether clean rows get a `congener` column, which rules that flag or mask need."""
+        """Return whether some rule can flag or mask, which needs the `congener` column."""
         sides = self.layout.sides
         return any(rule.list_actions(sides) & {"flag", "mask"} for rule in self.rules)
 
     @property
     def read_schema(self) -> pa.Schema:
-        """Return the schema that rows are read with; for JSON Lines, only the needed columns."""
+        """Return the schema for reading rows.
+
+        For JSON Lines, the schema has only the needed columns.
+        """
         return self.corpus.select_schema(self.layout)
 
     @property
     def span_floor(self) -> float:
-        """Return the score at or above which spans are stored."""
+        """Return the lowest score whose spans are stored."""
         return find_span_floor(self.config.span_floor, self.rules)
 
     @property
     def record(self) -> RunRecord:
-        """Return the identity and the settings that the run records when it begins."""
+        """Return the identity and the settings that a run records at its start."""
         settings = {
             "config": self.config.select_identity(),
             "policy": self.policy.model_dump(mode="json"),
@@ -138,7 +141,7 @@ class FilterPlan:
 
     @property
     def scoring(self) -> ScoringConfig:
-        """Return the configuration that a worker needs for scoring."""
+        """Return a worker's configuration for scoring."""
         return ScoringConfig(
             bank_uri=storage.join(self.config.output, BANK),
             bank_digest=self.bank.digest,
@@ -149,9 +152,9 @@ class FilterPlan:
 
 
 def settle(config: FilterConfig, listener: Listener) -> FilterPlan:
-    """Settle a run: survey the input, fit or load the bank, load the models, settle the thresholds.
+    """Settle a run: survey the input, fit or load the bank, load the models, settle thresholds.
 
-    Raises: CongenerError: a step fails. In that case, nothing has been written to the output.
+    Raises: CongenerError: a step fails. Nothing has been written to the output.
     """
     policy = read_policy(config.policy)
     listener(Noticed(Notice(f"reading {list_names(config.input)}")))
@@ -241,7 +244,7 @@ def _settle_corpus(config: FilterConfig) -> tuple[Corpus, Layout]:
 
 
 def _settle_layout(config: FilterConfig, corpus: Corpus) -> Layout:
-    """Settle the layout; if that fails, the error names the files.
+    """Settle the layout. An error names the files.
 
     Raises: InputError: no format fits, or a file is a single object that contains the rows.
     """
@@ -258,10 +261,10 @@ def _settle_layout(config: FilterConfig, corpus: Corpus) -> Layout:
 def _settle_models(
     config: FilterConfig, model: Encoder | SequenceClassifier | None
 ) -> EncoderConfig:
-    """Record the device and precision in use, so that workers can't fall back to different ones."""
+    """Record the device and precision in use, so that workers can't use others."""
     asked = config.build_encoder_config()
     if model is None or config.engine.runner == "dataflow":
-        return asked  # a Dataflow run has both set, because its launcher may lack the GPU
+        return asked  # a Dataflow run sets both, because the launcher may lack the GPU
     return replace(
         asked,
         device="cuda" if model.device.type == "cuda" else "cpu",
@@ -278,7 +281,7 @@ def _describe_device(model: Encoder | SequenceClassifier | None, config: FilterC
 
 
 def _require_apart(run: str, corpus: Corpus) -> None:
-    """Refuse an input inside the output: the run could read its own output or remove its input."""
+    """Refuse an input inside the output, which a run could read again or remove."""
     if not storage.is_local(run):
         return
     folder = Path(run).resolve()

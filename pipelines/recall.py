@@ -1,4 +1,4 @@
-"""List the exemplars of a card that a fitted bank gets wrong."""
+"""List a card's exemplars that a fitted bank gets wrong."""
 
 from __future__ import annotations
 
@@ -27,10 +27,10 @@ SHOWN_CHARACTERS = 60
 
 
 def list_missed(cards: Sequence[LoadedCard], bank: Bank, scorer: Scorer) -> list[list[str]]:
-    """For each card, say in sentences which of its texts the bank gets wrong.
+    """Describe which of each card's texts the bank gets wrong.
 
     Raises: CardError: the bank lacks a card's trait, or was fitted from a different version of the
-        card.
+    card.
     """
     for card in cards:
         _require_same_card(card, bank)
@@ -38,7 +38,7 @@ def list_missed(cards: Sequence[LoadedCard], bank: Bank, scorer: Scorer) -> list
 
 
 def load_for_check(uri: str) -> tuple[Bank, Scorer]:
-    """Load a bank and the encoder that it names, for scoring texts as answers.
+    """Load a bank and its encoder for scoring answers.
 
     Raises: ModelError: the bank or one of its models can't be loaded.
     """
@@ -98,7 +98,7 @@ def _judge(card: LoadedCard, bank: Bank, scorer: Scorer) -> Iterator[str]:
 
 
 def _judge_held_out(trait: TraitModel) -> Iterator[str]:
-    """Say which positives the trait doesn't find if each is held out from the fit."""
+    """Describe the positives that the trait doesn't find without them in the fit."""
     scores = trait.positive_scores.get(COMBINED, np.empty(0, np.float32))
     missed = np.flatnonzero(~fires(scores, _find_threshold(trait, COMBINED)))
     if len(missed):
@@ -111,7 +111,7 @@ def _judge_held_out(trait: TraitModel) -> Iterator[str]:
 
 
 def _find_threshold(trait: TraitModel, signal: Any) -> float:
-    """Return a signal's threshold at the card's level, or infinity if it has no threshold."""
+    """Return a signal's threshold at the card's level, or infinity without a threshold."""
     policy = Policy(traits={trait.card.id: TraitRule(signal=signal)})
     (rule,) = settle_rules({trait.card.id: trait}, policy)
     return float(np.inf if rule.threshold.value is None else rule.threshold.value)

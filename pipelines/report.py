@@ -1,4 +1,4 @@
-"""`congener report`: write a self-contained page about a run, and the rates in it as a table.
+"""`congener report`: write a self-contained page about a run, and its table of rates.
 
 Both depend only on the manifest and its files, so `congener verify` can make them again.
 """
@@ -56,19 +56,19 @@ from schemas.shares import (
 from transforms.files import storage
 
 EXAMPLES = 3
-"""The maximum number of examples of each kind shown per trait."""
+"""The largest number of examples of each kind per trait."""
 
 GROUPS_SHOWN = 50
-"""The maximum number of groups listed in a table of groups."""
+"""The largest number of groups in a table."""
 
 RATES_SHOWN = 6
-"""The maximum number of groups listed beside a trait."""
+"""The largest number of groups beside a trait."""
 
 GROUPINGS = ("teacher", "lot", "source")
 """The groupings on the page."""
 
 TURN_CHARACTERS = 300
-"""How many characters are shown of a turn that holds no evidence, such as the question."""
+"""How many characters are shown of a turn without evidence, such as the question."""
 
 FATES = {
     "quarantine": ("is in quarantine", "are in quarantine"),
@@ -76,14 +76,14 @@ FATES = {
     "duplicate": ("repeats an earlier row", "repeat an earlier row"),
     "reject": ("couldn't be read", "couldn't be read"),
 }
-"""For each decision that removes rows, how one row and how several rows are described."""
+"""Phrases for one row and for several rows of each removing decision."""
 
 
 class Quotation(NamedTuple):
-    """A row to show: the pieces of its text, and what to say about it.
+    """A row to show: the pieces of its text, and remarks.
 
-    `finding` is the trait's finding in the row, or None if no trait fired. `verdict` says what was
-    decided, and by which trait. `is_doubtful` says whether the nearest exemplar is a negative.
+    `finding` is the trait's finding in the row, or None without one. `verdict` states the decision
+    and its trait. `is_doubtful` is true if the nearest exemplar is a negative.
     """
 
     row: ShownRow
@@ -95,7 +95,7 @@ class Quotation(NamedTuple):
 
 
 class RateRow(NamedTuple):
-    """A group's labelled names, and its rows, of which `fired` have a finding."""
+    """A group's labelled names, its rows, and its `fired` rows with a finding."""
 
     names: list[tuple[str, str]]
     rows: int
@@ -109,7 +109,10 @@ class RateRow(NamedTuple):
 
 
 class RateTable(NamedTuple):
-    """A table of groups; `scale` is the highest upper bound of the intervals in it."""
+    """A table of groups.
+
+    `scale` is the highest upper bound of the intervals.
+    """
 
     kind: str
     rows: list[RateRow]
@@ -119,11 +122,11 @@ class RateTable(NamedTuple):
 
 
 class TraitSection(NamedTuple):
-    """The contents of a trait's section of the page.
+    """The contents of a trait's section.
 
-    `fired` is the number of rows on which the trait fired, for each side of the texts, and
-    `decided_by_another` how many of them have another trait's decision. `overall` is the rate in
-    all rows, or None if no row could be read.
+    `fired` is the number of rows on which the trait fired, by side. In `decided_by_another` of
+    these rows, another trait decided. `overall` is the rate in all rows, or None without readable
+    rows.
     """
 
     rule: SettledThreshold
@@ -147,7 +150,7 @@ class TraitSection(NamedTuple):
 
 
 class ExceptionRow(NamedTuple):
-    """An exception of the policy, and how many rows are in its lots."""
+    """An exception of the policy, and the number of rows in its lots."""
 
     exception: LotException
     lot: list[tuple[str, str]]
@@ -155,7 +158,7 @@ class ExceptionRow(NamedTuple):
 
 
 def write_report(run: str) -> str:
-    """Write a finished run's page and its table of rates, and return the page's path or URI.
+    """Write a finished run's page and rates, and return the page's path or URI.
 
     Raises: RunError: the run isn't finished, or one of its files was changed or is missing.
     """
@@ -172,9 +175,9 @@ def write_report(run: str) -> str:
 
 
 def render_report(run: str, manifest: Manifest, rates: Rates | None = None) -> str:
-    """Return the page, which depends only on the manifest and its files.
+    """Return the page.
 
-    `rates` are the run's, if they are known already.
+    `rates` are the run's rates, if known.
 
     Raises: RunError: a file that the manifest lists is missing or damaged.
     """
@@ -183,7 +186,7 @@ def render_report(run: str, manifest: Manifest, rates: Rates | None = None) -> s
 
 
 def _escape_hidden(value: object) -> object:
-    """Escape control characters in every value on the page, except the template's own markup."""
+    """Escape control characters in every value on the page."""
     if isinstance(value, str) and not isinstance(value, Markup):
         return escape_controls(value)
     return value
@@ -216,7 +219,7 @@ def _load_template() -> Template:
 
 
 def gather_contents(run: str, manifest: Manifest, rates: Rates) -> dict[str, Any]:
-    """Gather the page's contents, under the names that the template uses."""
+    """Gather the page's contents under the template's names."""
     rows_in, by_decision = manifest.conservation.rows_in, manifest.conservation.by_decision
     policy = read_recorded_policy(manifest)
     return {
@@ -247,14 +250,14 @@ def gather_contents(run: str, manifest: Manifest, rates: Rates) -> dict[str, Any
 
 
 def describe_title(manifest: Manifest) -> str:
-    """Return a title that a person would give: the input, and what it was filtered for."""
+    """Return a title: the input, and what it was filtered for."""
     traits = [rule.trait for rule in manifest.thresholds]
     wanted = traits[0] if len(traits) == 1 else f"{len(traits)} traits"
     return f"{name_input(manifest)}, filtered for {wanted}"
 
 
 def name_input(manifest: Manifest) -> str:
-    """Return the name of the input: that of its only file, or that of the folder of its files."""
+    """Return the name of the input's only file, or of its folder."""
     if len(manifest.inputs) == 1:
         return escape_name(manifest.inputs[0].name)
     folders = {item.uri.removesuffix(item.name).rstrip("/") for item in manifest.inputs}
@@ -263,7 +266,7 @@ def name_input(manifest: Manifest) -> str:
 
 
 def describe_origin(manifest: Manifest, policy: Policy) -> Iterator[str]:
-    """Yield when, by whom and with what the run was made, as far as the manifest says."""
+    """Yield when, by whom and with what the run was made, as far as known."""
     known = manifest.circumstances
     if finished := known.get("finished"):
         yield f"finished on {str(finished)[:10]}"
@@ -282,25 +285,25 @@ def describe_origin(manifest: Manifest, policy: Policy) -> Iterator[str]:
 
 
 class UnreadRow(NamedTuple):
-    """A line in the table of text that no trait looks at."""
+    """A line in the table of unread text."""
 
     text: UnreadText
     is_trained: bool
 
 
 def describe_unread(manifest: Manifest) -> list[UnreadRow]:
-    """List the text that no trait looks at, and say whether the policy counts it as trained on."""
+    """List the unread text, and whether the policy counts it as trained."""
     names = {item.where for item in manifest.coverage.select_trained().list_unread()}
     return [UnreadRow(item, item.where in names) for item in manifest.coverage.list_unread()]
 
 
 def format_row_count(count: int) -> str:
-    """Return a number of rows with its unit: `1 row` or `1,200 rows`."""
+    """Format a number of rows: `1 row` or `1,200 rows`."""
     return f"{count:,} row{'' if count == 1 else 's'}"
 
 
 def summarise_rows(manifest: Manifest) -> str:
-    """Return a sentence that accounts for all rows."""
+    """Summarise all rows in a sentence."""
     total, by_decision = manifest.conservation.rows_in, manifest.conservation.by_decision
     out = _sum_decisions(by_decision, PUBLISHED)
     share, verb = format_percent(out / max(total, 1)), "is" if out == 1 else "are"
@@ -319,7 +322,7 @@ def _sum_decisions(by_decision: Mapping[str, int], names: Iterable[str]) -> int:
 
 
 def quote_decisions(run: str, manifest: Manifest) -> list[Quotation]:
-    """Quote a row of each decision, with the finding that scored highest or came nearest."""
+    """Quote a row of each decision, with the best finding or the nearest miss."""
     rows = find_row_of_each_decision(run, manifest)
     return [_quote_row(row) for row in rows.values()]
 
@@ -331,7 +334,7 @@ def _quote_row(row: ShownRow) -> Quotation:
 
 
 def _lead_to(finding: TraitFinding) -> str | None:
-    """Return the decision that a trait's own action leads to."""
+    """Return the decision of a trait's own action."""
     return "quarantine" if finding.action == "swap" else finding.action
 
 
@@ -347,7 +350,7 @@ def _quote(row: ShownRow, finding: TraitFinding | None) -> Quotation:
 
 
 def describe_verdict(row: ShownRow, finding: TraitFinding | None) -> str:
-    """Say what was decided about a row, and by which other trait if not by the finding's own."""
+    """State the decision on a row, and its trait if another than the finding's."""
     if finding is None or finding.action is None:
         return row.decision
     if row.decision in (_lead_to(finding), "duplicate"):
@@ -357,7 +360,10 @@ def describe_verdict(row: ShownRow, finding: TraitFinding | None) -> str:
 
 
 def _cut_text(row: ShownRow, finding: TraitFinding | None) -> list[Piece]:
-    """Return the text around the evidence, or else the row's answer, or what the row lacks."""
+    """Return the text around the evidence.
+
+    Without evidence, the text is the row's answer, or says what the row lacks.
+    """
     if finding is not None and finding.text is not None:
         own = [
             (mask.start, mask.end) for mask in row.masks if mask.field_path == finding.field_path
@@ -414,7 +420,7 @@ def _quote_examples(examples: Sequence[Example]) -> list[Quotation]:
 
 
 def _drop_repeated(tables: Sequence[RateTable]) -> list[RateTable]:
-    """Leave out tables of a single group, and those whose groups have the same rows as others'."""
+    """Leave out tables of a single group, and repeated tables of the same groups."""
     kept: dict[tuple[tuple[int, int], ...], RateTable] = {}
     for table in tables:
         if len(table.rows) > 1:
@@ -429,7 +435,7 @@ def _select(rates: Rates, kind: str, trait: str | None) -> pl.DataFrame:
 
 
 def tabulate_rates(rates: Rates, kind: str, trait: str | None, most: int) -> RateTable:
-    """Tabulate the groups whose rates are surely high: those with the highest lower bounds."""
+    """Tabulate the groups with the highest lower bounds."""
     lines = _select(rates, kind, trait).sort("low", "share", descending=True, maintain_order=True)
     shown = [_build_rate_row(line) for line in lines.head(most).to_dicts()]
     unlisted = lines.height - len(shown)
@@ -446,7 +452,7 @@ def _build_rate_row(line: Mapping[str, Any]) -> RateRow:
 
 
 def _label_names(line: Mapping[str, Any]) -> list[tuple[str, str]]:
-    """Return a group's known names, each with a label if there are several fields."""
+    """Return a group's known names, with labels if there are several fields."""
     fields = ("teacher", "prompt_source", "system_prompt", "source")
     names = [(field.replace("_", " "), line[field]) for field in fields if line[field] is not None]
     if not names:
@@ -457,7 +463,7 @@ def _label_names(line: Mapping[str, Any]) -> list[tuple[str, str]]:
 
 
 def describe_exceptions(run: str, manifest: Manifest, policy: Policy) -> list[ExceptionRow]:
-    """Describe the policy's exceptions, and count the rows that are in their lots."""
+    """Describe the policy's exceptions, and count the rows in their lots."""
     if not policy.exceptions:
         return []
     lots = count_lots(run, manifest)

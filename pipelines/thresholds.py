@@ -21,14 +21,14 @@ from schemas.receipts import NearMisses
 from schemas.scores import score_column
 
 RATES = (0.001, 0.002, 0.005, 0.01, 0.02, 0.03, 0.05, 0.1, 0.2)
-"""The levels that are shown, as far as there is enough clean text for them."""
+"""The shown levels. Levels that need more clean text are left out."""
 
 
 class Choice(NamedTuple):
-    """A threshold, the level that it keeps, and what it would find.
+    """A threshold, its level, and what it would find.
 
-    `rate` is None for a threshold set by hand, and `bound` bounds the clean rows lost.
-    `is_in_force` is true for the threshold that the run used.
+    `rate` is None for a threshold set by hand. `bound` bounds the clean rows lost. `is_in_force` is
+    true for the run's own threshold.
     """
 
     threshold: float
@@ -48,7 +48,7 @@ class TraitChoices(NamedTuple):
 
 
 def list_choices(run: str, traits: Sequence[str] = ()) -> list[TraitChoices]:
-    """List other thresholds for a finished run's traits, or for some of them.
+    """List other thresholds for a finished run's traits.
 
     Raises: RunError: the run isn't finished, has no such trait, or a file is missing or damaged.
     """
@@ -90,10 +90,10 @@ def _list_for_trait(
 def settle_thresholds(
     rule: SettledThreshold, trait: RecordedTrait, rates: Sequence[float] = RATES
 ) -> dict[float, tuple[float | None, float | None]]:
-    """Return the threshold in force and those of other levels, from the highest down.
+    """Return the threshold in force and other levels' thresholds, from the highest down.
 
-    Each threshold has its level and its bound. Of levels with the same threshold, the strictest
-    counts. Levels that need more clean text are left out.
+    Each threshold has its level and its bound. If several levels have the same threshold, the
+    strictest level counts. Levels that need more clean text are left out.
     """
     rate = rule.max_false_positive_rate if rule.origin == "calibrated" else None
     found = {rule.threshold: (rate, rule.bound)}
@@ -109,7 +109,7 @@ def settle_thresholds(
 def _count_rows(
     run: str, manifest: Manifest, rule: SettledThreshold, thresholds: Sequence[float]
 ) -> list[int]:
-    """Count the rows whose scores reach each threshold, loading a part of the scores at a time."""
+    """Count the rows at or above each threshold, loading parts of the scores at a time."""
     if not list_outputs(manifest, "scores"):
         return [0] * len(thresholds)
     step = (pl.col(score_column(rule.trait, rule.signal)) * STEPS).round().cast(pl.Int32)

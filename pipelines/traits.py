@@ -20,10 +20,10 @@ from transforms.records.roles import KNOWN_ROLES, find_unknown_roles
 CARD_FILE = "card.yaml"
 
 ENOUGH_POSITIVES = 12
-"""The minimum number of positives for detection to work at all."""
+"""The smallest number of positives for useful detection."""
 
 PLACEHOLDER = "Replace this line"
-"""The beginning of every placeholder text in a new card."""
+"""The beginning of every placeholder in a new card."""
 
 CARD = """\
 # A trait card. All fields but `id` are optional; docs/trait-cards.md describes them.
@@ -63,7 +63,7 @@ FIRST_CLAUSE = re.compile(r"[.:;](?= |$)")
 
 
 def describe_card(card: LoadedCard) -> dict[str, Any]:
-    """Describe a card briefly, in JSON-compatible types."""
+    """Describe a card briefly for JSON."""
     return {
         "id": card.id,
         "title": card.card.title,
@@ -83,10 +83,10 @@ def summarise(description: str) -> str:
 
 
 def create_card(folder: Path) -> None:
-    """Write the skeleton of a card to a new folder, whose name becomes the trait's id.
+    """Write the skeleton of a card to a new folder, whose name is the trait's id.
 
-    Raises: CardError: the folder exists, or its name can't be an id.
-    Raises: StorageError: the folder can't be written.
+    Raises: CardError: the folder exists, or its name can't be an id. Raises: StorageError: the
+    folder can't be written.
     """
     try:
         trait = TypeAdapter(TraitId).validate_python(folder.name)
@@ -114,11 +114,10 @@ def create_card(folder: Path) -> None:
 def check_cards(names: list[str], bank: str | None = None) -> list[CheckedCard]:
     """Load cards by id or folder, and return each one with advice for its author.
 
-    If a bank that has the cards is given, the advice also names the exemplars that the bank gets
-    wrong.
+    With a bank, the advice names the exemplars that the bank gets wrong.
 
-    Raises: CardError: a card has a mistake, or isn't in the bank.
-    Raises: ModelError: the bank can't be loaded.
+    Raises: CardError: a card has a mistake, or isn't in the bank. Raises: ModelError: the bank
+    can't be loaded.
     """
     cards = find_cards(names)
     if any(card.card.leave_out for card in cards):
@@ -142,7 +141,7 @@ def _require_known_texts(cards: Iterable[LoadedCard]) -> None:
 
 
 def describe_library_negatives(card: LoadedCard) -> str:
-    """Say how many of the library's rows a card is trained on beside its own negatives."""
+    """Describe how many library rows a card is trained on besides its own negatives."""
     from classifiers.clean_text import (  # loads Arrow
         CleanText,
         collect_background,
@@ -161,7 +160,10 @@ def describe_library_negatives(card: LoadedCard) -> str:
 
 
 def list_advice(card: LoadedCard, known: Sequence[str]) -> list[str]:
-    """Advise on what is valid but unwise in a card; `known` holds the ids that a card may name."""
+    """Advise on valid but unwise parts of a card.
+
+    `known` holds the ids that a card may name.
+    """
     return [*_advise_on_texts(card), *_advise_on_fields(card, known)]
 
 
@@ -194,7 +196,7 @@ def _advise_on_fields(card: LoadedCard, known: Sequence[str]) -> Iterator[str]:
 
 
 def find_card(name: str) -> LoadedCard:
-    """Load one card, by id or folder.
+    """Load one card by id or folder.
 
     Raises: CardError: the name matches no card or several cards.
     """
@@ -208,7 +210,7 @@ def find_card(name: str) -> LoadedCard:
 
 
 def find_trait_id(name: str) -> str:
-    """Return the id of a card in a folder, or the name itself if it isn't such a folder.
+    """Return the id of the card in a folder, or the name itself.
 
     Raises: CardError: the card has a mistake.
     """

@@ -1,4 +1,4 @@
-"""`congener verify`: recompute what a finished run's manifest states, and name what differs."""
+"""`congener verify`: recompute a finished run's manifest, and name the differences."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ from transforms.near_misses import measure_near_misses
 from transforms.rules import Rule, find_span_floor, settle_rules
 
 SHORTEST_DIGEST = 16
-"""The smallest number of hex digits that is accepted as a recorded digest."""
+"""The smallest number of hex digits in a recorded digest."""
 
 FLOAT_TOLERANCE = 1e-9
 
@@ -61,7 +61,7 @@ RECORDED_DIGEST = re.compile(rf"[0-9a-fA-F]{{{SHORTEST_DIGEST},64}}")
 
 
 REPORT_HEAD = 1000
-"""How many bytes of a report are searched for the version that wrote it."""
+"""How many bytes of a report are searched for its version."""
 
 REPORT_VERSION = re.compile(rb'<meta name="generator" content="congener ([\w.+-]{1,40})">')
 
@@ -79,14 +79,14 @@ def verify_run(
     recorded: RecordedDigests | None = None,
     digest_key: str | None = None,
 ) -> list[Finding]:
-    """Return everything that differs from the manifest, or an empty list if the run is whole.
+    """Return everything that differs from the manifest.
 
-    If `inputs` is set, the input files are digested again, at the paths in the manifest. Only
-    digests `recorded` elsewhere can reveal that the whole run was replaced by a different,
-    consistent one. If the run's digests are keyed, `digest_key` refers to the key.
+    With `inputs`, the input files are digested again at the manifest's paths. Only digests
+    `recorded` elsewhere can reveal that another consistent run replaced the whole run. `digest_key`
+    refers to the key of keyed digests.
 
-    Raises: RunError: the run has no manifest.
-    Raises: CardError: a recorded digest is malformed, or the key is missing, wrong or not needed.
+    Raises: RunError: the run has no manifest. Raises: CardError: a recorded digest is malformed, or
+    the key is missing, wrong or not needed.
     """
     recorded = recorded or RecordedDigests()
     _require_digests(recorded)
@@ -102,7 +102,7 @@ def verify_run(
         *_check_manifest(run, manifest),
         *_check_files(run, manifest),
     ]
-    # later checks would report the same problems again
+    # later checks would repeat these problems
     findings = findings or list(_check_bank(run, manifest))
     findings = findings or list(_check_rules(run, manifest))
     findings = findings or list(check_shards(run, manifest, key))
@@ -112,9 +112,9 @@ def verify_run(
 
 
 def list_files_left_aside(run: str) -> list[ForeignFile]:
-    """List the foreign files that `verify_run` leaves out of its findings.
+    """List the foreign files that `verify_run` ignores.
 
-    If the manifest can't be read, the list is empty.
+    An unreadable manifest gives an empty list.
     """
     try:
         outputs = load_manifest(run).outputs
@@ -132,7 +132,7 @@ def list_files_left_aside(run: str) -> list[ForeignFile]:
 
 
 def _read_key(manifest: Manifest, reference: str | None) -> bytes | None:
-    """Return the key of a run's digests, or None if they aren't keyed."""
+    """Return the key of a run's digests, or None without one."""
     check = manifest.identity.digest_key
     if (check is None) == (reference is None):
         return None if check is None or reference is None else DigestKey(reference, check).read()
@@ -145,7 +145,7 @@ def _read_key(manifest: Manifest, reference: str | None) -> bytes | None:
 
 
 def describe_outcome(manifest: Manifest, findings: Sequence[Finding]) -> dict[str, object]:
-    """Describe the outcome in a machine-readable form."""
+    """Describe the outcome for JSON."""
     return {
         "whole": not findings,
         "run_id": manifest.run_id,
@@ -168,7 +168,7 @@ def _require_digests(recorded: RecordedDigests) -> None:
 
 
 def _compare_recorded(manifest: Manifest, recorded: RecordedDigests) -> Iterator[Finding]:
-    """Compare the manifest with the digests that were recorded elsewhere."""
+    """Compare the manifest with digests that were recorded elsewhere."""
     for name, expected, found in (
         ("ledger_root", recorded.root, manifest.ledger_root),
         ("digest", recorded.digest, manifest.digest),
@@ -178,7 +178,7 @@ def _compare_recorded(manifest: Manifest, recorded: RecordedDigests) -> Iterator
 
 
 def _check_manifest(run: str, manifest: Manifest) -> Iterator[Finding]:
-    """Check that the manifest is consistent and is written the way congener writes it."""
+    """Check that the manifest is consistent and in congener's own form."""
     if storage.find_link(run, MANIFEST):
         yield Finding(MANIFEST, "is a link, so its content isn't part of the run")
     if manifest.to_bytes() != storage.read_bytes(storage.join(run, MANIFEST)):
@@ -207,7 +207,7 @@ def _check_manifest(run: str, manifest: Manifest) -> Iterator[Finding]:
 
 
 def _check_cards(manifest: Manifest) -> Iterator[Finding]:
-    """Check that the manifest has the card of every trait with a threshold, and no other cards."""
+    """Check that the manifest has a card for every threshold, and no other cards."""
     traits = {rule.trait for rule in manifest.thresholds}
     for trait in sorted(traits - set(manifest.cards)):
         yield Finding(MANIFEST, f"has no card of trait {trait}, which has a threshold")
@@ -219,7 +219,7 @@ def _check_cards(manifest: Manifest) -> Iterator[Finding]:
 
 
 def _check_files(run: str, manifest: Manifest) -> Iterator[Finding]:
-    """Check the bytes of every output, and check that the run's folders hold no other data."""
+    """Check the bytes of every output, and that no other data is in the run's folders."""
     shards = {shard for shard, _ in manifest.shards}
     for output in manifest.outputs:
         if not _is_run_file(output, shards):
@@ -240,7 +240,7 @@ def _check_files(run: str, manifest: Manifest) -> Iterator[Finding]:
 
 
 def _is_run_file(output: Output, shards: set[str]) -> bool:
-    """Return whether an output is of a shard or the bank, calibration scores or dataset card."""
+    """Return whether an output belongs to a shard, the bank, calibration or the dataset card."""
     folder, shard, suffix, stem = parse_path(output.path)
     if output.path in (*CALIBRATION_FILES, CLEAN_CARD) or is_bank_file(output.path):
         return True
@@ -255,7 +255,7 @@ def _is_run_file(output: Output, shards: set[str]) -> bool:
 
 
 def _check_bank(run: str, manifest: Manifest) -> Iterator[Finding]:
-    """Check that the run's bank is whole, and is the one that the identity names."""
+    """Check that the run's bank is whole and matches the identity."""
     from pipelines.banks import load_bank
 
     try:
@@ -298,7 +298,7 @@ def _compare_thresholds(manifest: Manifest, rules: Sequence[Rule]) -> Iterator[F
 def _is_close(one: object, other: object) -> bool:
     """Return whether two values are equal.
 
-    Floats may differ in their last digits, which depend on library versions.
+    The last digits of floats depend on library versions and may differ.
     """
     if isinstance(one, float) and isinstance(other, float):
         return math.isclose(one, other, rel_tol=FLOAT_TOLERANCE)
@@ -306,7 +306,7 @@ def _is_close(one: object, other: object) -> bool:
 
 
 def _check_floor(manifest: Manifest, rules: Sequence[Rule]) -> Iterator[Finding]:
-    """Check that the span floor is the configured one, or the lowest threshold if that is lower."""
+    """Check that the span floor is the configured floor, or a lower threshold."""
     configured = manifest.config.get("span_floor")
     if not isinstance(configured, int | float):
         yield Finding(MANIFEST, "config has no span_floor")
@@ -316,7 +316,7 @@ def _check_floor(manifest: Manifest, rules: Sequence[Rule]) -> Iterator[Finding]
 
 
 def _describe_rule(rule: Rule) -> dict[str, Any]:
-    """Return the fields of a settled rule under their names in the manifest."""
+    """Return a settled rule's fields under the manifest's names."""
     return {
         "signal": rule.signal,
         "action": rule.action,
@@ -332,7 +332,7 @@ def _describe_rule(rule: Rule) -> dict[str, Any]:
 
 
 def _check_scores(run: str, manifest: Manifest) -> Iterator[Finding]:
-    """Check that every trait has scores, and recount rows without a score and near misses."""
+    """Check that every trait has scores, and recount unscored rows and near misses."""
     columns = [score_column(rule.trait) for rule in manifest.thresholds]
     unscored = -manifest.conservation.by_decision.get("reject", 0)
     near: dict[str, NearMisses] = {}
@@ -354,7 +354,7 @@ def _check_scores(run: str, manifest: Manifest) -> Iterator[Finding]:
 
 
 def _find_report_version(run: str) -> str | None:
-    """Return the version of congener that a run's report names, or None without such a report."""
+    """Return the version of congener in a run's report, or None."""
     page = storage.join(run, REPORT_PAGE)
     if not storage.exists(page):
         return None
@@ -363,7 +363,7 @@ def _find_report_version(run: str) -> str | None:
 
 
 def _check_report(run: str, manifest: Manifest) -> Iterator[Finding]:
-    """Make the report again, if there is one of this version, and compare its page and table."""
+    """Make a report of this version again, and compare the page and the table."""
     there = [path for path in REPORT_FILES if storage.exists(storage.join(run, path))]
     if not there or _find_report_version(run) not in (None, name_code()):
         return
@@ -412,7 +412,7 @@ def _check_counts(run: str, manifest: Manifest) -> Iterator[Finding]:
         ("decisions", decisions, Counter(manifest.conservation.by_decision)),
         ("rows on which traits fired", fired, Counter(manifest.fired)),
     ):
-        if counted != stated:  # counters that differ only in zero counts are equal
+        if counted != stated:  # a count of zero may be missing on either side
             problem = f"counts {name} as {dict(stated)}, but the ledger has {dict(counted)}"
             yield Finding(MANIFEST, problem)
     for source in manifest.inputs:
@@ -422,7 +422,7 @@ def _check_counts(run: str, manifest: Manifest) -> Iterator[Finding]:
 
 
 def _check_inputs(manifest: Manifest) -> Iterator[Finding]:
-    """Digest the input files again, without reading a whole file into memory."""
+    """Digest the input files again, a part at a time."""
     for source in manifest.inputs:
         if not storage.exists(source.uri):
             yield Finding(source.uri, "this input no longer exists")

@@ -1,4 +1,4 @@
-"""The versions of congener and of the packages whose code affects a run's bytes."""
+"""The versions of congener and of the packages that affect a run's bytes."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ COMMIT_DIGITS = 12
 """How many digits of a commit are shown."""
 
 GIT_SECONDS = 5
-"""How many seconds git has to name the commit of a checkout."""
+"""How many seconds git has to name a checkout's commit."""
 
 PACKAGES = (
     "apache-beam",
@@ -33,7 +33,7 @@ PACKAGES = (
 
 
 def find_package_versions() -> dict[str, str]:
-    """Return the version of each package in `PACKAGES` that is installed, keyed by name."""
+    """Return the versions of the installed packages in `PACKAGES`."""
     installed = {}
     for name in PACKAGES:
         try:
@@ -45,17 +45,17 @@ def find_package_versions() -> dict[str, str]:
 
 @cache
 def name_code() -> str:
-    """Return the version with the commit, as in `0.1.0+06723eb8a1c2`, or alone if it is unknown."""
+    """Return the version, with the commit if known, as in `0.1.0+06723eb8a1c2`."""
     commit, _, changed = (find_commit() or "").partition("-")
     local = "-".join(filter(None, (commit[:COMMIT_DIGITS], changed)))
     return f"{VERSION}+{local}" if local else VERSION
 
 
 def find_commit() -> str | None:
-    """Return the commit of the code, with `-dirty` if a checkout has changes, or None if unknown.
+    """Return the commit of the code, or None.
 
-    A package that was installed from a repository records its commit (PEP 610); a checkout is
-    asked through git.
+    A checkout with changes adds `-dirty`. A package that was installed from a repository records
+    its commit (PEP 610). Git knows a checkout's commit.
     """
     with suppress(metadata.PackageNotFoundError, ValueError, AttributeError):
         origin = json.loads(metadata.distribution("congener").read_text("direct_url.json") or "{}")

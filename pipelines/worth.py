@@ -1,4 +1,4 @@
-"""What a threshold is worth: the positives that it finds, and the clean texts closest to it."""
+"""A threshold's worth: the positives that it finds, and the clean texts closest to it."""
 
 from __future__ import annotations
 
@@ -17,18 +17,18 @@ from schemas.shares import format_interval
 from transforms.rules import Rule
 
 STRONGEST = 3
-"""How many of the clean texts with the highest scores are shown."""
+"""How many of the strongest clean texts are shown."""
 
 SHOWN_CHARACTERS = 100
 
 NAMED_TRAITS = 5
-"""Up to this many named traits are described before a run; a table describes more of them."""
+"""The largest number of traits described before a run. A table describes more traits."""
 
 
 class StrongText(NamedTuple):
     """A held-out clean text with a high score.
 
-    `name` says where the text is from, in the form in which a card can leave it out.
+    `name` is the text's origin, and a card can leave the text out by this name.
     """
 
     score: float
@@ -45,9 +45,9 @@ class StrongText(NamedTuple):
 def list_strongest(
     bank: Bank, plan: FitPlan | None, signals: Mapping[str, str]
 ) -> dict[str, list[StrongText]]:
-    """List each trait's held-out clean texts with the highest scores of the given signal.
+    """List each trait's held-out clean texts with the highest scores of the signal.
 
-    Traits of a given bank have none, because they may be calibrated on other text.
+    A given bank's traits have none, because they may be calibrated on other text.
     """
     if plan is None:
         return {}
@@ -77,9 +77,9 @@ def _find_strongest(rows: Sequence[CleanRow], scores: np.ndarray) -> list[Strong
 def describe_worth(
     rules: Sequence[Rule], bank: Bank, plan: FitPlan | None, named: Sequence[str]
 ) -> Iterator[Notice]:
-    """Say what each named trait's threshold finds, and warn of thresholds that sit in the noise.
+    """Describe what each named trait's threshold finds, and warn of thresholds within the noise.
 
-    Only a warning is given for a trait of the whole library or of a given bank.
+    A trait of the whole library or of a given bank gets only a warning.
     """
     strongest = list_strongest(bank, plan, {rule.trait: rule.signal for rule in rules})
     for rule in rules:
@@ -97,14 +97,14 @@ def describe_worth(
 
 
 def _explain_noise(rule: Rule, trait: TraitModel) -> str:
-    """Say why a threshold sits in the noise, and what to do about it."""
+    """Explain why a threshold is within the noise, and the remedy."""
     if trait.card.signals.names != ("lexicon",):
         return (
             "The threshold sits in the noise: clean text scores as high as most of the positives. "
             "Add positives like those that are missed and hard negatives like the strongest clean "
             "texts, or accept a milder level"
         )
-    # a lexicon learns nothing from positives and negatives
+    # a lexicon learns nothing from its exemplars
     remedy = "Narrow the patterns, give them different weights, or accept a milder level"
     if not trait.calibrated_on.startswith("--background "):
         remedy += "; --background FILE calibrates on text like yours"
@@ -122,7 +122,7 @@ def _explain_noise(rule: Rule, trait: TraitModel) -> str:
 
 
 def _find_only_score(rule: Rule, trait: TraitModel) -> float | None:
-    """Return the score that all hits in positives and clean texts have, or None if they differ."""
+    """Return the score that all hits share, or None if they differ."""
     groups = (trait.positive_scores, trait.calibration)
     scores = np.concatenate([group.get(rule.signal, np.empty(0)) for group in groups])
     hits = np.unique(np.round(scores[scores > 0].astype(np.float64), SCORE_DECIMALS))
@@ -130,7 +130,7 @@ def _find_only_score(rule: Rule, trait: TraitModel) -> float | None:
 
 
 def describe_found(found: FoundShare, threshold: float) -> str:
-    """Describe how many positives reach a threshold, and how far apart the two are."""
+    """Describe how many positives reach a threshold, and their distance from it."""
     gap = found.median - threshold
     return (
         f"{found.found} of the card's {found.positives} positives reach {threshold:.4f} when each "

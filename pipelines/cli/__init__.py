@@ -1,1 +1,1 @@
-"""The command line: a module for each command, which holds only its options and its output."""
+"""The command line: a module for each command, with only its options and its output."""

@@ -16,12 +16,12 @@ if TYPE_CHECKING:
     from pipelines.doctor import Check
 
 MISSING = 2
-"""The exit code if something that a run needs is missing."""
+"""The exit code if a run lacks something."""
 WORDS = {True: "ok", False: "MISSING", None: "-"}
 
 
 class DoctorResult(NamedTuple):
-    """The results of checking this environment."""
+    """The results of the checks."""
 
     checks: Sequence[Check]
 

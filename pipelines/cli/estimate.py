@@ -48,13 +48,13 @@ Budget = Annotated[
 
 
 class EstimateResult(NamedTuple):
-    """An estimate, and the assumptions that it rests on."""
+    """An estimate and its assumptions."""
 
     estimate: Estimate
     terms: Terms
 
     def render(self) -> Iterator[str]:
-        """Return the estimate in three lines: the rows, the work and the uncertainty."""
+        """Return the estimate: the rows, the work and the uncertainty."""
         found, machines = self.estimate, self.terms.machines
         yield (
             f"{found.rows:,} rows, about {found.tokens:,} tokens, "

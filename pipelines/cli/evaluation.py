@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     from pipelines.labels import Label
 
 SHOWN_CHARACTERS = 2_000
-"""How many characters of a row's text are shown to the reader."""
+"""How many characters of a row's text are shown."""
 
 SHOWN_PROMPT = 300
 
@@ -78,7 +78,7 @@ class ReadingOptions(Options):
 
 
 class Evaluation(NamedTuple):
-    """The accuracy of a trait's thresholds, and how many rows of each range of scores were read."""
+    """The accuracy of a trait's thresholds, and the number of read rows in each range."""
 
     trait: str
     labels: str
@@ -88,7 +88,7 @@ class Evaluation(NamedTuple):
     unlabelled: int = 0
 
     def render(self) -> Iterator[Table | str]:
-        """Return a table of the ranges, and a table of the thresholds."""
+        """Return a table of ranges and a table of thresholds."""
         table = build_table("scores from", "rows>", "read>", "show it>", title=self.trait)
         for lowest, stratum in zip(self.lowest, self.strata, strict=True):
             table.add_row(
@@ -136,7 +136,10 @@ class Evaluation(NamedTuple):
 
 
 class RowsToRead(NamedTuple):
-    """The rows that a file lists for somebody to read; `added` of them were written just now."""
+    """The rows that a file lists for reading.
+
+    `added` of them are new.
+    """
 
     unlabelled: int
     added: int
@@ -152,12 +155,12 @@ class RowsToRead(NamedTuple):
         yield _describe_file(self.labels, self.unlabelled)
 
     def to_json(self) -> dict[str, Any]:
-        """Return the numbers of rows and the file."""
+        """Return the counts and the file."""
         return {"rows_to_read": self.unlabelled, "added": self.added, "labels": self.labels}
 
 
 def _describe_file(labels: str, unlabelled: int) -> str:
-    """Name the file of labels, and count the rows in it that have none."""
+    """Name the file of labels, and count its unlabelled rows."""
     path = f"{Path(labels).absolute()} (--labels names another file)"
     if unlabelled:
         return f"{unlabelled:,} rows are still unlabelled in {path}"
@@ -169,7 +172,7 @@ def _to_json(accuracy: Accuracy) -> dict[str, Any]:
 
 
 def _describe_threshold(item: Measured) -> Iterator[str]:
-    """State the precision and recall of a threshold, and what each of them is about."""
+    """State a threshold's precision and recall, and the rows that they describe."""
     exact = {
         "precision": f"all {item.rows:,} found rows were read" * item.are_found_rows_read,
         "recall": "all of its rows were read" * item.are_all_rows_read,
@@ -189,7 +192,7 @@ def _describe_threshold(item: Measured) -> Iterator[str]:
 
 
 def _describe_accuracy(item: Measured, *, is_new: bool) -> tuple[str, str]:
-    """Return the cells of a threshold's precision and recall."""
+    """Return the table cells of a threshold's precision and recall."""
     if is_new:
         precision, recall = map(_describe_interval, item.on_new_rows)
         return precision, recall
@@ -254,7 +257,7 @@ def _filter_corpus(settings: FilterConfig, trait: str) -> Iterator[str]:
 
 
 def _evaluate(run: str, trait: str, path: Path, budget: int) -> Evaluation | RowsToRead:
-    """Ask about the rows that lack a label, or write them to the file, and measure the trait."""
+    """Ask about the unlabelled rows, or write them to the file, and measure the trait."""
     from pipelines.evaluation import choose_rows, divide_rows, measure, read_texts, summarise
     from pipelines.labels import append_lines
 
@@ -291,7 +294,7 @@ def _find_unlabelled(population: Population, path: Path) -> set[int]:
 
 
 def _read_labels(population: Population, path: Path) -> dict[int, Label]:
-    """Read the labels, if there are any, and warn of those that belong to other scores."""
+    """Read the labels, and warn of those for other scores."""
     from pipelines.evaluation import count_changed, match_labels
     from pipelines.labels import read_labels
 
@@ -309,7 +312,7 @@ def _read_labels(population: Population, path: Path) -> dict[int, Label]:
 
 
 def _ask(trait: str, texts: Sequence[RowText], path: Path) -> None:
-    """Ask about each row, and keep every answer in the file at once. Scores aren't shown."""
+    """Ask about each row, without its score, and save every answer at once."""
     from pipelines.labels import keep_answer
 
     console = open_console(stderr=True, soft_wrap=True)
@@ -326,7 +329,7 @@ def _ask(trait: str, texts: Sequence[RowText], path: Path) -> None:
 
 
 def _read_answer(console: Console, trait: str) -> str:
-    """Return an answer; the end of the input means to quit."""
+    """Read an answer. The end of the input means to quit."""
     while True:
         console.print(f"Does it show {trait}? [y]es, [n]o, [s]kip, [q]uit: ", markup=False, end="")
         line = sys.stdin.readline()
@@ -338,7 +341,7 @@ def _read_answer(console: Console, trait: str) -> str:
 
 
 def _describe_line(text: RowText, trait: str, label: bool | None) -> dict[str, Any]:
-    """Return a line of the file of labels; only the row and the label are read from it later."""
+    """Return a line of the file of labels. Only the row and the label are read again."""
     shown = {} if label is not None else {"text": text.text}
     return {**text.keys, "trait": trait, "label": label, "score": text.score, **shown}
 
@@ -349,7 +352,7 @@ def _shorten(text: str) -> str:
 
 
 def _mark_span(text: RowText) -> Text:
-    """Return a row's text with its strongest span in bold, cut around the span if it is long."""
+    """Return a row's text with its best span in bold, cut around a long span."""
     room = max(0, SHOWN_CHARACTERS - (text.end - text.start))
     first = max(0, min(text.start - room // 2, len(text.text) - SHOWN_CHARACTERS))
     last = max(first + SHOWN_CHARACTERS, text.end)

@@ -47,7 +47,7 @@ DryRun = Annotated[
 ]
 
 MANY_REJECTS = 8
-"""The exit code if a run is published but has unexpectedly many rejects."""
+"""The exit code of a published run with unexpectedly many rejects."""
 
 
 @dataclass(frozen=True)
@@ -129,7 +129,7 @@ class CorpusOptions(Options):
     ] = None
 
     def to_settings(self) -> dict[str, Any]:
-        """Return the settings, including those that are set by several options together.
+        """Return the settings, including those that several options set together.
 
         Raises: CardError: a --column isn't NAME=COLUMN.
         """
@@ -243,7 +243,7 @@ class FilterResult(NamedTuple):
     manifest: Manifest
 
     def render(self) -> Iterator[str]:
-        """Return the run's folder, what a trainer reads, and the next commands."""
+        """Return the run's folder, a trainer's inputs, and the next commands."""
         from schemas.policies import PUBLISHED
 
         output = shlex.quote(self.output)
@@ -272,12 +272,12 @@ class FilterResult(NamedTuple):
 
 
 class DryRunResult(NamedTuple):
-    """A settled run that isn't carried out."""
+    """A settled run that isn't executed."""
 
     plan: FilterPlan
 
     def render(self) -> Iterator[str | Table]:
-        """Return the traits' rules, and how much work the run would be."""
+        """Return the traits' rules and the amount of work."""
         table = build_table("trait", "action", "score ≥>", "origin", "clean lost>")
         for rule in self.plan.rules:
             bound = rule.threshold.bound
@@ -298,7 +298,7 @@ class DryRunResult(NamedTuple):
         )
 
     def to_json(self) -> dict[str, Any]:
-        """Return the run's identity and rules, and how much work it would be."""
+        """Return the run's identity, rules and amount of work."""
         shards = self.plan.shards
         return {
             "run_id": self.plan.run_id,
@@ -313,7 +313,7 @@ class DryRunResult(NamedTuple):
 
 
 def parse_columns(pairs: Sequence[str]) -> dict[str, str]:
-    """Return a mapping from the format's column names to the corpus's.
+    """Return the corpus's name for each format column.
 
     Raises: CardError: a pair isn't NAME=COLUMN.
     """

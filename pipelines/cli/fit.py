@@ -82,7 +82,7 @@ class FitResult(NamedTuple):
 
 
 def _describe_worth(trait: FittedTrait) -> Iterator[str]:
-    """Say which positives would be found, and show the clean texts that score highest."""
+    """Describe which positives would be found, and show the clean texts with the highest scores."""
     from pipelines.worth import describe_found
 
     if trait.found is not None and trait.threshold.value is not None:

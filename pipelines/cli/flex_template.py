@@ -14,20 +14,20 @@ DOCUMENTED = "see docs/operations.md, Dataflow"
 
 
 def run_template() -> None:
-    """Run `congener filter` with the parameters that a Flex Template's launcher passes."""
+    """Run `congener filter` with a Flex Template launcher's parameters."""
     sys.argv[1:] = build_command_line(sys.argv[1:])
     main()
 
 
 def build_command_line(arguments: Sequence[str]) -> list[str]:
-    """Return the `congener filter` command line for a Flex Template's parameters.
+    """Return a Flex Template's parameters as a `congener filter` command line.
 
     The template's launcher passes all parameters as `--name=value`. Parameters that `filter` knows
-    become its options, and all others become Beam options. List items are separated by commas, and
-    flags are true or false.
+    become options, and others become Beam options. List items are separated by commas, and flags
+    are true or false.
 
     Raises: CardError: an argument isn't `--name=value`, a flag isn't true or false, or a runner
-        other than Dataflow is given.
+    other than Dataflow is given.
     """
     known = list_filter_options()
     own: list[str] = []
@@ -56,7 +56,7 @@ def _to_options(name: str, value: str, kind: type) -> list[str]:
     """Return the command line arguments for one parameter."""
     option = f"--{name.replace('_', '-')}"
     if not value:
-        return []  # the console also sends parameters that were left empty
+        return []  # the console also sends empty parameters
     if kind is list:
         return [word for item in value.split(",") for word in (option, item.strip())]
     if kind is not bool:
@@ -67,7 +67,7 @@ def _to_options(name: str, value: str, kind: type) -> list[str]:
 
 
 def list_filter_options() -> dict[str, type]:
-    """Return the options of `congener filter` with their types: list, bool (a flag) or str.
+    """Return the options of `congener filter` and their types: list, bool (a flag) or str.
 
     Names have underscores instead of hyphens.
     """

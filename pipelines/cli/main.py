@@ -52,7 +52,7 @@ COMMANDS = {
     "apply-masks": "pipelines.cli.apply_masks:apply_run_masks",
     "doctor": "pipelines.cli.doctor:examine_environment",
 }
-"""For each command, the function or group of functions to import when the command is called."""
+"""The function or group of functions to import for each command."""
 
 EXIT_CODES = """
 Exit codes: 0 done; 1 an unexpected error; 2 the input, a card, a policy, a model or an option is
@@ -65,7 +65,7 @@ USAGE = 2
 INTERRUPTED = 130
 
 FULL_OR_BROKEN = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO)
-"""Errors caused by the disk rather than by the given path."""
+"""Errors that the disk causes rather than the given path."""
 
 UNNAMED = (
     *FULL_OR_BROKEN,
@@ -76,30 +76,30 @@ UNNAMED = (
     errno.ENFILE,
     errno.ENOENT,
 )
-"""File errors that are reported even if the system doesn't say which file they are about."""
+"""File errors that are reported even without a file name."""
 
 STEP = re.compile(r" \[while running '[^'\n]*'\]$")
-"""What Beam adds to the message of an error raised in a stage."""
+"""Beam's addition to the message of an error in a stage."""
 
 
 class CommandGroup(TyperGroup):
-    """The group of all commands, which imports each command only when needed."""
+    """The group of all commands. Each command is imported only when needed."""
 
     def __init__(self, **settings: Any) -> None:
         super().__init__(**settings)
         self.commands = dict.fromkeys(COMMANDS)  # type: ignore[assignment]  # names for suggestions
 
     def list_commands(self, ctx: Any) -> list[str]:  # noqa: ARG002
-        """Return the names of the commands, in the order of `COMMANDS`."""
+        """Return the command names in the order of `COMMANDS`."""
         return list(COMMANDS)
 
     def get_command(self, ctx: Any, cmd_name: str) -> Any:  # noqa: ARG002
-        """Return the command with this name, or None if there is none."""
+        """Return the command with this name, or None."""
         return load_command(cmd_name) if cmd_name in COMMANDS else None
 
 
 class GroupedCommand(TyperCommand):
-    """A command whose help lists the options under the headings of their groups."""
+    """A command whose help lists the options under group headings."""
 
     def format_options(self, ctx: Any, formatter: Any) -> None:
         """Write the arguments, then each group of options."""
@@ -132,7 +132,7 @@ app = typer.Typer(
 
 @cache
 def load_command(name: str) -> Any:
-    """Import a command and convert it for typer."""
+    """Import a command for typer."""
     module, _, attribute = COMMANDS[name].partition(":")
     command = getattr(importlib.import_module(module), attribute)
     if isinstance(command, typer.Typer):
@@ -146,7 +146,7 @@ def load_command(name: str) -> Any:
 
 
 def format_help(command: Callable[..., Any]) -> str:
-    """Return a command's docstring, marked up so that the help keeps line breaks in examples."""
+    """Return a command's docstring with markup that keeps line breaks in examples."""
     paragraphs = inspect.cleandoc(command.__doc__ or "").split("\n\n")
     return "\n\n".join(
         f"\b\n{text}" if text.startswith("congener ") else text for text in paragraphs
@@ -174,13 +174,13 @@ def congener(
 
 def main() -> None:
     """Run the command line to its end, even if nobody reads the output, and exit with its code."""
-    # If the shell closed a stream (`>&-`), it is None in Python
+    # If the shell closed a stream (`>&-`), it is None in Python.
     null = Path(os.devnull)
     given = [stream or null.open("w") for stream in (sys.stdout, sys.stderr)]
     sys.stdout, sys.stderr = (outlive_reader(never_fail(stream)) for stream in given)
     handler = logging.StreamHandler()
     handler.setFormatter(EscapingFormatter(logging.BASIC_FORMAT))
-    # Beam warns about every extra that isn't installed
+    # Beam warns about every missing extra
     logging.basicConfig(level=logging.ERROR, handlers=[handler])
     logging.getLogger("apache_beam.runners.common").addFilter(is_unreported)
     try:
@@ -193,16 +193,16 @@ def main() -> None:
 
 
 def is_unreported(record: logging.LogRecord) -> bool:
-    """Return whether a log record must be printed, because `main` won't report its error.
+    """Return whether a log record must be printed because `main` won't report it.
 
-    Beam logs every error that a stage raises, with its traceback.
+    Beam logs every error of a stage with its traceback.
     """
     error = record.exc_info[1] if record.exc_info else None
     return not isinstance(error, CongenerError | KeyboardInterrupt)
 
 
 def _exit_after(error: Exception) -> NoReturn:
-    """Print an error and exit with its code, or raise the error again if it is unexpected."""
+    """Print an error and exit with its code, or raise an unexpected error again."""
     if isinstance(error, typer.Abort):
         _exit_interrupted()
     if show := getattr(error, "show", None):  # a usage error
@@ -224,7 +224,7 @@ def _exit_after(error: Exception) -> NoReturn:
 def _print_trace(
     kind: type[BaseException], error: BaseException, trace: TracebackType | None
 ) -> None:
-    """Print an unexpected error with control characters escaped, since it may quote a corpus."""
+    """Print an unexpected error with control characters escaped. Its message may quote a corpus."""
     lines = traceback.format_exception(kind, error, trace)
     sys.stderr.write(escape_controls("".join(lines)))
 
@@ -235,10 +235,9 @@ def _exit_interrupted() -> NoReturn:
 
 
 def describe_refusal(error: BaseException) -> CongenerError | None:
-    """Return an error to report if the system refused access to a path, and None otherwise.
+    """Return an error to report if the system refused access to a path, or None.
 
-    Most code that opens a path reports a refusal itself, in more detail. This function covers the
-    rest.
+    Most code that opens a path reports a refusal in more detail. This function covers the rest.
     """
     for item in walk_causes(error):
         if isinstance(item, OSError) and (item.filename is not None or item.errno in UNNAMED):
@@ -253,10 +252,9 @@ def describe_refusal(error: BaseException) -> CongenerError | None:
 
 
 def find_cause(error: BaseException | None) -> CongenerError | None:
-    """Return the first congener error among an error and its causes.
+    """Return the first congener error among an error and its causes, or None.
 
-    An error that blames the input is replaced if the machine is really at fault, for example
-    because it has run out of file handles.
+    A machine fault, such as a lack of file handles, replaces an error that blames the input.
     """
     found = next((item for item in walk_causes(error) if isinstance(item, CongenerError)), None)
     if found is not None and found.exit_code == USAGE and find_machine_fault(found):

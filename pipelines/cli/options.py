@@ -1,8 +1,7 @@
-"""The options that commands share, in groups, and how they override a configuration's settings.
+"""The options that commands share, in groups, and the settings that they override.
 
-A group is a dataclass whose fields are options. `spread_groups` replaces each group among a
-command's parameters with the options in it. A `Setting` in a field's annotation names the
-configuration setting that the option overrides.
+A group is a dataclass of options. `spread_groups` replaces each group among a command's parameters
+with its options. A `Setting` in a field's annotation names the setting that the option overrides.
 """
 
 from __future__ import annotations
@@ -24,7 +23,7 @@ if TYPE_CHECKING:
 
 
 def expand_argument(path: str) -> str:
-    """Expand `~` in a path to the home folder, because a shell doesn't expand it in quotes.
+    """Expand `~` in a path, because a shell doesn't expand it in quotes.
 
     Raises: InputError: the system can't look up the path.
     """
@@ -63,14 +62,13 @@ BeamOptions = Annotated[
 
 
 OTHER_OPTIONS = "Other options"
-"""The heading of options that belong to no group."""
+"""The heading of options without a group."""
 
 
 class Setting(NamedTuple):
     """The configuration setting that an option overrides.
 
-    If the option is given, the setting takes the option's value, or `value` if the option is a
-    flag.
+    The setting takes the option's value, or `value` if the option is a flag.
     """
 
     path: str
@@ -79,7 +77,10 @@ class Setting(NamedTuple):
 
 @dataclass(frozen=True)
 class Options:
-    """A group of options. `heading` is its heading in the command's help."""
+    """A group of options.
+
+    `heading` is the group's heading in the help.
+    """
 
     heading = OTHER_OPTIONS
 
@@ -99,14 +100,14 @@ class Options:
 
     @classmethod
     def name_options(cls) -> Iterator[tuple[str, str]]:
-        """Yield the path of each setting with the option that overrides it."""
+        """Yield each setting's path and option."""
         for hint in get_type_hints(cls, include_extras=True).values():
             found = {type(item): item for item in hint.__metadata__}
             if Setting in found:
                 yield found[Setting].path, found[OptionInfo].default  # typer's place for the name
 
     def to_settings(self) -> dict[str, Any]:
-        """Return a mapping from the paths of settings to the values that options give them."""
+        """Return the settings' values by path."""
         settings: dict[str, Any] = {}
         for name, hint in get_type_hints(type(self), include_extras=True).items():
             given = getattr(self, name)
@@ -155,7 +156,7 @@ class TraitOptions(Options):
 
 @dataclass(frozen=True)
 class SignalOptions(TraitOptions):
-    """The traits, their signals, and the bank with the fitted traits."""
+    """The traits, their signals, and their bank."""
 
     signals: Annotated[
         list[str] | None,
@@ -192,7 +193,7 @@ class BackgroundOptions(Options):
 
 @dataclass(frozen=True)
 class ModelOptions(Options):
-    """The encoder, and the device that models run on."""
+    """The encoder, and the models' device."""
 
     heading = "Models"
 
@@ -226,7 +227,7 @@ class ModelOptions(Options):
 
 
 def read_settings(config: str | None, *groups: Options) -> FilterConfig:
-    """Read a configuration file, and override its settings with those given as options.
+    """Read a configuration file, and override settings with options.
 
     Raises: CardError: the file can't be read, or a setting is wrong.
     """
@@ -243,8 +244,7 @@ def apply_settings(
 ) -> FilterConfig:
     """Read a configuration file, or take the defaults, and override some settings.
 
-    `changes` maps the paths of settings to values.
-    `options` maps the paths of settings to the options that gave them, for errors.
+    `changes` maps setting paths to values. `options` maps setting paths to options, for errors.
 
     Raises: CardError: the file can't be read, or a setting is wrong.
     """
@@ -270,7 +270,7 @@ def apply_settings(
 
 
 def spread_groups(command: Callable[..., None]) -> Callable[..., None]:
-    """Return the command with each option in its groups as a parameter, as typer requires."""
+    """Return the command with its groups' options as parameters, as typer requires."""
     groups: dict[str, type[Options]] = {}
     parameters: list[inspect.Parameter] = []
     for name, kind in get_type_hints(command, include_extras=True).items():

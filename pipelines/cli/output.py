@@ -1,4 +1,4 @@
-"""Print the results of commands as text or JSON, with control characters escaped."""
+"""Print commands' results as text or JSON, with control characters escaped."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from pipelines.display.terminal import open_console, print_text
 
 
 class Result(Protocol):
-    """The result of a command, which can be printed as text or as JSON."""
+    """A command's result, for printing as text or as JSON."""
 
     def render(self) -> Iterable[RenderableType]:
         """Return the lines and tables to print on a terminal."""
 
     def to_json(self) -> Any:
-        """Return the result in JSON-compatible types."""
+        """Return the result for JSON."""
 
 
 def print_result(result: Result, as_json: bool) -> None:
@@ -35,7 +35,7 @@ def print_result(result: Result, as_json: bool) -> None:
 def say(part: RenderableType = "") -> None:
     """Print a text or a table on stdout.
 
-    Strings aren't parsed as markup, and their control characters are escaped.
+    Strings aren't parsed as markup, and control characters are escaped.
     """
     if isinstance(part, str | Text):
         print_text(open_console(), part)
@@ -44,16 +44,16 @@ def say(part: RenderableType = "") -> None:
 
 
 def style(text: str, name: str) -> Text:
-    """Return a text in a given style, such as `red`."""
+    """Return a text in a style, such as `red`."""
     return Text(text, style=name)
 
 
 def print_json(value: Any) -> None:
-    """Print JSON on stdout. It is pure ASCII, with all other characters escaped."""
+    """Print ASCII JSON on stdout, with all other characters escaped."""
     sys.stdout.write(json.dumps(value, indent=1, default=str) + "\n")
 
 
 def print_error(message: str, *, red: bool = True) -> None:
-    """Print a message on stderr, with markup ignored and control characters escaped."""
+    """Print a message on stderr, without markup and with control characters escaped."""
     text = Text(f"congener: {message}", style="red" if red else "")
     print_text(open_console(stderr=True), text)

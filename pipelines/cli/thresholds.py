@@ -77,7 +77,7 @@ class ThresholdTables(NamedTuple):
 
 
 def describe_share(found: FoundShare | None) -> str:
-    """Return how many of the card's positives are found, with the interval of their share."""
+    """Return how many of the card's positives are found, with the share's interval."""
     if found is None:
         return "-"
     low, high = round_down(found.low, 2) * 100, round_up(found.high, 2) * 100

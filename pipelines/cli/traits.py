@@ -62,12 +62,12 @@ FittedBank = Annotated[
 
 
 class TraitList(NamedTuple):
-    """A brief list of cards."""
+    """A short list of cards."""
 
     cards: Sequence[dict[str, Any]]
 
     def render(self) -> Iterator[Table]:
-        """Return a table of the cards, and one of what they look for."""
+        """Return a table of the cards, and a table of what they detect."""
         table, meanings = (
             build_table("id", "signals", "action", "texts>"),
             build_table("id", "finds"),
@@ -131,7 +131,7 @@ class TraitCheck(NamedTuple):
             yield from (f"  advice: {note}" for note in notes)
 
     def to_json(self) -> list[dict[str, Any]]:
-        """Return brief descriptions of the cards, with the advice."""
+        """Return short descriptions of the cards, with the advice."""
         from pipelines.traits import describe_card
 
         return [{**describe_card(card), "advice": notes} for card, notes in self.checked]

@@ -17,10 +17,10 @@ if TYPE_CHECKING:
     from schemas.manifests import Manifest
 
 DIFFERENT = 5
-"""The exit code if anything differs."""
+"""The exit code for differences."""
 
 FINDINGS_SHOWN = 100
-"""The maximum number of differences printed; a run may have a million files."""
+"""The largest number of printed differences. A run may have a million files."""
 
 Inputs = Annotated[bool, typer.Option("--inputs", help="Also digest the input files again.")]
 Root = Annotated[
@@ -45,7 +45,7 @@ DigestKey = Annotated[
 
 
 class VerifyResult(NamedTuple):
-    """The differences from a run's manifest, or the manifest if there are none."""
+    """The differences from a run's manifest, or the manifest without differences."""
 
     findings: Sequence[Finding]
     manifest: Manifest | None
@@ -99,7 +99,7 @@ def verify_run(
     congener verify run/ --digest 5d41402abc4b2a76   (detects a whole forgery)
     congener verify run/ --digest-key digest.key     (for keyed digests)
     """
-    if not (root or digest):  # a malformed digest is reported before a missing run
+    if not (root or digest):  # report a malformed digest before a missing run
         from pipelines.early_checks import check_manifest
 
         check_manifest(run)

@@ -1,4 +1,4 @@
-"""Lay out a report's charts by computing where bars, columns and axes are drawn."""
+"""Compute the positions of bars, columns and axes in a report's charts."""
 
 from __future__ import annotations
 
@@ -10,10 +10,9 @@ from schemas.policies import PUBLISHED, REMOVED
 from schemas.scores import SCORE_DECIMALS
 
 STEPS: int = 10**SCORE_DECIMALS
-"""The number of steps between the scores 0 and 1."""
 
 LEAST_TOP = 9
-"""The lowest count at which a histogram's axis may end, so that it has two ticks."""
+"""The lowest end of a histogram's axis, which leaves room for two ticks."""
 
 COUNT_UNITS = ((10**9, "G"), (10**6, "M"), (10**3, "k"))
 
@@ -29,7 +28,7 @@ class Bar(NamedTuple):
 
 
 class Plot(NamedTuple):
-    """The area that a histogram covers in its drawing."""
+    """A histogram's area in its drawing."""
 
     left: float = 40.0
     top: float = 18.0
@@ -45,7 +44,7 @@ class Plot(NamedTuple):
 
     @property
     def bottom(self) -> float:
-        """Return the lower edge, where the columns begin."""
+        """Return the lower edge of the columns."""
         return self.top + self.height
 
 
@@ -53,7 +52,10 @@ PLOT = Plot()
 
 
 class Column(NamedTuple):
-    """A column of a histogram; `fired` says whether its rows reach the threshold."""
+    """A column of a histogram.
+
+    `fired` says whether the rows reach the threshold.
+    """
 
     x: float
     y: float
@@ -70,7 +72,7 @@ class Tick(NamedTuple):
 
 
 class Histogram(NamedTuple):
-    """A histogram's columns and ticks, and the x of the threshold, or None if that is above 1."""
+    """A histogram's columns, ticks and threshold position, which is None above 1."""
 
     columns: list[Column]
     ticks: list[Tick]
@@ -99,10 +101,10 @@ def lay_out_waterfall(rows_in: int, by_decision: Mapping[str, int]) -> list[Bar]
 def lay_out_histogram(
     below: Sequence[int], above: Sequence[int], threshold: float, plot: Plot = PLOT
 ) -> Histogram:
-    """Lay out a histogram of scores in bins of equal width from 0 to 1, on a logarithmic scale.
+    """Lay out a histogram of scores from 0 to 1 on a logarithmic scale.
 
-    `below` and `above` count each bin's rows on either side of the threshold. In the bin that
-    contains the threshold, the threshold line separates the two counts.
+    `below` and `above` count each bin's rows on either side of the threshold. The threshold line
+    separates the two counts of its bin.
     """
     bins = len(below)
     most = max(LEAST_TOP, *map(sum, zip(below, above, strict=True)))
@@ -123,10 +125,9 @@ def lay_out_histogram(
 
 
 def find_bin(score: float, bins: int) -> int:
-    """Return the bin of a score; the last bin includes 1.
+    """Return the bin of a score. The last bin includes 1.
 
-    Scores have four decimals. They are first rounded to whole steps, so that the bin doesn't depend
-    on a float's last bits.
+    Scores are first rounded to whole steps, so that a float's last bits don't matter.
     """
     return min(round(score * STEPS) * bins // STEPS, bins - 1)
 
@@ -134,7 +135,7 @@ def find_bin(score: float, bins: int) -> int:
 def _lay_out_column(
     plot: Plot, bins: int, index: int, halved: bool, count: int, fired: bool, top: float
 ) -> Column:
-    """Lay out a column; in the bin with the threshold, it stays on its own side of the line."""
+    """Lay out a column. In the threshold's bin, the column stays on its own side of the line."""
     step = plot.width / bins
     width = step / 2 if halved else step
     left = plot.left + (index + 1) * step - width if fired else plot.left + index * step

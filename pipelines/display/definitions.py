@@ -1,4 +1,4 @@
-"""Say in words what a trait's card defines: which text it reads, and by which signals."""
+"""Describe a trait's card in words: the text that it reads, and its signals."""
 
 from __future__ import annotations
 
@@ -7,20 +7,20 @@ from collections.abc import Iterator
 from schemas.cards import TraitCard
 
 PATTERNS_SHOWN, PATTERN_CHARACTERS = 3, 40
-"""How many lexicon patterns are shown, and how long they may be; the card has the others."""
+"""The number and the length of the shown lexicon patterns."""
 
 CHANNELS = {"answer": "answers", "thinking": "thinking", "tool": "tool calls"}
 
 
 def describe_scope(card: TraitCard) -> str:
-    """Say which text the trait's signals read: whose, in which channels, and how much of it."""
+    """Describe the text that the trait reads: whose, in which channels, and how much of it."""
     channels = " and ".join(CHANNELS[name] for name in card.scope.channels)
     part = f", the first {card.scope.opening:,} characters of each" if card.scope.opening else ""
     return f"{channels} of {' and '.join(card.scope.roles)}{part}"
 
 
 def describe_signals(card: TraitCard) -> Iterator[tuple[str, str, list[str]]]:
-    """Yield each signal's name, what it measures, and some of its lexicon patterns."""
+    """Yield each signal's name, its measure, and some of its lexicon patterns."""
     signals = card.signals
     if signals.exemplars is not None:
         near = signals.exemplars.neighbours

@@ -1,4 +1,4 @@
-"""Make record text safe to show: cut it around a span, and escape every control character."""
+"""Make record text safe to show: cut it around a span, and escape control characters."""
 
 from __future__ import annotations
 
@@ -9,23 +9,23 @@ from itertools import groupby, pairwise
 from typing import NamedTuple
 
 CONTEXT = 160
-"""How many characters are shown on either side of a span."""
+"""How many characters are shown on each side of a span."""
 
 LONGEST_SPAN = 640
-"""How many characters of a span are shown; a longer span loses its middle."""
+"""How many characters of a span are shown. A longer span loses its middle."""
 
 LONGEST_NAME = 120
 """How many characters of a name, such as a source or a teacher, are shown."""
 
 HIDDEN = frozenset({"Cc", "Cf", "Cs", "Zl", "Zp"})
-"""The Unicode categories of characters that are invisible or control the display.
+"""The Unicode categories of invisible and control characters.
 
-They are controls, format characters (bidirectional marks, zero-width characters, tags), surrogates,
-and line and paragraph separators.
+These are controls, format characters (bidirectional marks, zero-width characters, tags),
+surrogates, and line and paragraph separators.
 """
 
 LONGEST_WORD = 24
-"""How far from a cut to look for white space, in characters."""
+"""How far from a cut white space is searched, in characters."""
 
 WHITE_SPACE = re.compile(r"\s+")
 SYMBOLS = {"\n": "↵", "\t": "⇥"}
@@ -34,8 +34,8 @@ SYMBOLS = {"\n": "↵", "\t": "⇥"}
 class Piece(NamedTuple):
     """A part of an excerpt.
 
-    It is `marked` if it is inside the span, `masked` if the trainer should leave it out, and
-    `added` if it is an escape or an ellipsis rather than the record's text.
+    `marked` parts are inside the span, and `masked` parts are left out of the loss. An `added` part
+    is an escape or an ellipsis.
     """
 
     text: str
@@ -51,9 +51,9 @@ def build_excerpt(
     masks: Sequence[tuple[int, int]] = (),
     context: int = CONTEXT,
 ) -> list[Piece]:
-    """Cut a text around a span, and return the pieces, which are safe to show in sequence.
+    """Cut a text around a span, and return safe pieces.
 
-    `masks` are the stretches of the text that the trainer should leave out.
+    `masks` are the stretches that are left out of the loss.
     """
     start = min(max(start, 0), len(text))
     end = min(max(end, start), len(text))
@@ -66,7 +66,7 @@ def build_excerpt(
 
 
 def _find_first(text: str, start: int, context: int) -> int:
-    """Return where to start showing the text before a span: at a word, if one begins nearby."""
+    """Return the start of the text before a span, at a word if one begins nearby."""
     cut = start - context
     if cut <= 0:
         return 0
@@ -75,7 +75,7 @@ def _find_first(text: str, start: int, context: int) -> int:
 
 
 def _find_last(text: str, end: int, context: int) -> int:
-    """Return where to stop showing the text after a span: after a word, if one ends nearby."""
+    """Return the end of the text after a span, after a word if one ends nearby."""
     cut = end + context
     if cut >= len(text):
         return len(text)
@@ -100,7 +100,7 @@ def _show_span(
 def _show(
     text: str, start: int, end: int, masks: Sequence[tuple[int, int]], marked: bool = False
 ) -> Iterator[Piece]:
-    """Yield the pieces of a stretch, divided where masks begin and end."""
+    """Yield the pieces of a stretch, divided at the bounds of masks."""
     edges = {min(max(edge, start), end) for mask in masks for edge in mask}
     for begin, stop in pairwise(sorted({start, end, *edges})):
         masked = any(first <= begin < last for first, last in masks)
@@ -109,7 +109,7 @@ def _show(
 
 
 def escape_text(text: str, marked: bool = False) -> Iterator[Piece]:
-    """Split a text into visible stretches and stretches of hidden characters, which are escaped."""
+    """Split a text into visible stretches and escapes of hidden characters."""
     for hidden, chars in groupby(text, lambda char: unicodedata.category(char) in HIDDEN):
         stretch = "".join(chars)
         yield Piece("".join(map(_escape, stretch)) if hidden else stretch, marked, hidden)
@@ -120,6 +120,6 @@ def _escape(char: str) -> str:
 
 
 def escape_name(text: str, longest: int = LONGEST_NAME) -> str:
-    """Return a text as one escaped line, cut after `longest` characters."""
+    """Escape a text as one line of at most `longest` characters."""
     shown = "".join(piece.text for piece in escape_text(text[:longest]))
     return f"{shown}…" if len(text) > longest else shown

@@ -1,4 +1,4 @@
-"""Find the part of an exemplar that shows why it resembles a row."""
+"""Find the part of an exemplar that resembles a row."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from schemas.cards import compile_pattern, join_patterns
 
 SENTENCE = re.compile(r"[^.!?\n]+[.!?]*")
 WORD = re.compile(r"\w{4,}")
-"""A word that may be telling; most shorter ones are in every text."""
+"""A word that may be telling. Shorter words are in every text."""
 
 
 def find_likeness(text: str, patterns: Sequence[str], other: str) -> tuple[int, int]:
-    """Return the stretch of an exemplar to cut it around.
+    """Return the bounds of the most telling stretch of an exemplar.
 
-    That is a lexicon hit or, without one, the sentence that shares the most words with the `other`
-    text; if none shares any, the stretch is empty and at the start.
+    That is a lexicon hit, or else the sentence that shares the most words with `other`, or else an
+    empty stretch at the start.
     """
     if patterns and (hit := compile_pattern(join_patterns(patterns)).search(text)):
         return hit.span()  # type: ignore[no-any-return]
@@ -35,7 +35,7 @@ def _list_words(text: str) -> set[str]:
 
 
 def list_patterns(card: Mapping[str, Any]) -> list[str]:
-    """Return the lexicon patterns of a card as a manifest records it."""
+    """Return the lexicon patterns of a card in a manifest."""
     lexicon = card.get("signals", {}).get("lexicon") or {}
     return [pattern["match"] for pattern in lexicon.get("patterns", ())]
 

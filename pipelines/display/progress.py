@@ -32,16 +32,15 @@ from schemas.scores import TEXTS_OF_SIDES
 from schemas.shares import format_bound, format_percent, round_down, round_up
 
 LOG_SECONDS = 30.0
-"""How many seconds to wait between progress lines that aren't redrawn in place."""
+"""The seconds between progress lines that aren't redrawn in place."""
 
 REDRAW_SECONDS = 0.3
 
 
 class RowCount:
-    """Counts the finished rows of a run from its events.
+    """Counts a run's finished rows from events.
 
-    A shard that is being scored counts in part, in proportion to the windows that a model has
-    processed.
+    The shard in progress counts in proportion to its processed windows.
     """
 
     def __init__(self) -> None:
@@ -68,17 +67,16 @@ class RowCount:
                 self.done = rows
 
     def estimate_rows(self) -> float:
-        """Return the number of finished rows, including the finished part of the current shard."""
+        """Return the number of finished rows, including a part of the current shard."""
         if not self._windows_planned:
             return self.done
         return self.done + self._shard_rows * self._windows_done / self._windows_planned
 
 
 class TerminalReporter:
-    """Reports the events of a run on stderr; pass it as a listener.
+    """Reports a run's events on stderr, as a listener.
 
-    If `quiet`, it reports only warnings. When used as a context manager, it stops its thread on
-    exit.
+    If `quiet`, only warnings are reported. As a context manager, it stops its thread on exit.
     """
 
     def __init__(self, quiet: bool = False) -> None:
@@ -126,7 +124,7 @@ class TerminalReporter:
             self._fit.update(event)
 
     def report_work(self, event: Event) -> None:
-        """Report progress and warnings alone, for a run that is a part of another command."""
+        """Report only progress and warnings, for a run inside another command."""
         match event:
             case Noticed(notice) if notice.severity != "warning":
                 return
@@ -136,7 +134,7 @@ class TerminalReporter:
                 self(event)
 
     def say(self, text: str) -> None:
-        """Print a line without interpreting square brackets as markup."""
+        """Print a line without markup."""
         print_text(self.console, text)
 
     def _start_thread(self) -> None:
@@ -202,9 +200,9 @@ class TerminalReporter:
 
 
 class FitProgress:
-    """Shows the progress of a fit: a bar on a terminal, and elsewhere a line now and then.
+    """Shows a fit's progress: a bar on a terminal, and elsewhere occasional lines.
 
-    Nothing is shown for a cached bank. `find_console` returns the console to print to.
+    A cached bank shows nothing. `find_console` returns the console.
     """
 
     def __init__(self, find_console: Callable[[], Console]) -> None:
@@ -280,7 +278,7 @@ def tabulate_decisions(manifest: Manifest) -> Table:
 
 
 def tabulate_traits(manifest: Manifest) -> Table:
-    """Tabulate each trait's rows, action and threshold, and what the threshold costs and finds."""
+    """Tabulate each trait's rows, action and threshold, with the threshold's costs and finds."""
     headings = ("trait", "rows>", "action", "score ≥>", "clean\nlost>", "positives\nfound>")
     table = build_table(*headings, title="traits")
     for item in manifest.thresholds:
@@ -296,7 +294,7 @@ def tabulate_traits(manifest: Manifest) -> Table:
 
 
 def format_found(item: SettledThreshold) -> str:
-    """Return the interval of the share of the card's positives that would be found, in percent."""
+    """Return the interval of the share of positives that would be found, in percent."""
     if item.found_low is None or item.found_high is None:
         return "-"
     low, high = round_down(item.found_low, 2) * 100, round_up(item.found_high, 2) * 100
@@ -304,7 +302,7 @@ def format_found(item: SettledThreshold) -> str:
 
 
 def tabulate_other_sides(manifest: Manifest) -> Table:
-    """Tabulate how many rows have a finding in rejected answers or in untrained turns."""
+    """Tabulate the rows with a finding in rejected answers or untrained turns."""
     sides = [side for side in manifest.list_found_sides() if side != "trained"]
     table = build_table(
         "trait",

@@ -23,9 +23,9 @@ from rich.text import Text
 
 
 def build_table(*columns: str, title: str | None = None) -> Table:
-    """Return an empty table with these columns; a name that ends in `>` right-aligns its column.
+    """Return an empty table. A column name that ends in `>` right-aligns the column.
 
-    The first column is never wrapped. The other columns wrap, so that no text is cut off.
+    The first column never wraps. Other columns wrap, so that no text is cut off.
     """
     table = Table(title=title, title_justify="left", title_style="bold", box=box.SIMPLE_HEAD)
     for index, name in enumerate(columns):
@@ -49,7 +49,7 @@ def escape_controls(text: str) -> str:
 
 
 class EscapeControls(RenderHook):
-    """Escapes control characters in everything that a console renders, wherever it comes from."""
+    """Escapes control characters in everything that a console renders."""
 
     def process_renderables(self, renderables: list[ConsoleRenderable]) -> list[ConsoleRenderable]:
         """Return the renderables with their control characters escaped."""
@@ -69,23 +69,23 @@ class _Escaped:
 
 
 def open_console(**options: Any) -> Console:
-    """Return a console that escapes every character that a terminal would interpret."""
+    """Return a console that escapes control characters."""
     console = Console(highlight=False, **options)
     console.push_render_hook(EscapeControls())
     return console
 
 
 class Verbatim(str):
-    """Text that is never wrapped, such as a command that a user may copy."""
+    """Text that is never wrapped, such as a command to copy."""
 
     __slots__ = ()
 
 
 def print_text(console: Console, text: str | Text) -> None:
-    """Print text without interpreting markup.
+    """Print text without markup.
 
-    On a terminal, lines are wrapped between words. In a file or a pipe, and for `Verbatim` text,
-    lines stay whole.
+    On a terminal, lines wrap between words. In a file or a pipe, and for `Verbatim` text, lines
+    stay whole.
     """
     whole = isinstance(text, Verbatim) or not console.is_terminal
     console.print(text, markup=False, soft_wrap=whole)
@@ -95,7 +95,7 @@ class EscapingFormatter(logging.Formatter):
     """Escapes control characters in log records and tracebacks, which may quote a corpus."""
 
     def format(self, record: logging.LogRecord) -> str:
-        """Return the record as text that is safe on a terminal."""
+        """Return the record as safe text."""
         return escape_controls(super().format(record))
 
 
@@ -111,11 +111,11 @@ SPELT = {
     "–": "-",
     "·": "*",
 }
-"""ASCII replacements for characters in congener's own output that a terminal may not support."""
+"""ASCII replacements for characters that a terminal may lack."""
 
 
 def spell_signs(error: UnicodeError) -> tuple[str, int]:
-    """Replace characters that an encoding lacks: those in `SPELT` with ASCII, others with `?`.
+    """Replace characters that an encoding lacks, with ASCII from `SPELT` or else `?`.
 
     This is an error handler for the `codecs` module.
     """
@@ -126,7 +126,7 @@ def spell_signs(error: UnicodeError) -> tuple[str, int]:
 
 
 def never_fail(stream: TextIO) -> TextIO:
-    """Make a stream replace the characters that its encoding lacks, and return the stream."""
+    """Make a stream replace characters that its encoding lacks, and return the stream."""
     if isinstance(stream, io.TextIOWrapper):
         codecs.register_error("congener.spell", spell_signs)
         stream.reconfigure(errors="congener.spell")
@@ -134,9 +134,9 @@ def never_fail(stream: TextIO) -> TextIO:
 
 
 class DurableStream:
-    """A stream that keeps working when its reader goes away.
+    """A stream that outlives its reader.
 
-    Once its pipe is closed (as by `| head`), all output is discarded and the work continues.
+    Once the pipe is closed (as by `| head`), output is discarded and the work continues.
     """
 
     def __init__(self, stream: TextIO) -> None:
@@ -154,22 +154,22 @@ class DurableStream:
         return len(text)
 
     def flush(self) -> None:
-        """Flush the stream, or discard the buffered text if the pipe is closed."""
+        """Flush the stream, or discard the buffer if the pipe is closed."""
         try:
             self._stream.flush()
         except BrokenPipeError:
             self._discard()
 
     def _discard(self) -> None:
-        """Point the descriptor at the null device, so that buffered and later text is discarded."""
+        """Redirect the descriptor to the null device."""
         null = os.open(os.devnull, os.O_WRONLY)
         os.dup2(null, self._stream.fileno())
         os.close(null)
 
 
 def outlive_reader(stream: TextIO) -> TextIO:
-    """Return a stream that keeps working when its reader goes away.
+    """Return a stream that outlives its reader.
 
-    A stream that was closed from the start (`>&-`) is None in Python and is returned unchanged.
+    A stream that was closed from the start (`>&-`) is None and stays None.
     """
     return stream if stream is None else cast("TextIO", DurableStream(stream))

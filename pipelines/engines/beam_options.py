@@ -1,6 +1,6 @@
-"""Check Beam's options: an option that is unknown or contradicts a preset is an error.
+"""Check Beam's options: unknown options, and options that contradict a preset, are errors.
 
-Beam itself only warns about an unknown option, and lets a later option override an earlier one.
+Beam itself only warns about an unknown option, and lets later options override earlier ones.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ SYNTAX = "Beam's options come after -- and are written --name=value"
 
 
 def combine_options(preset: Preset, given: Sequence[str] = ()) -> list[str]:
-    """Return a preset's options combined with those that the user gave.
+    """Combine a preset's options with the user's options.
 
     Raises: CardError: an option is unknown, contradicts the preset, or fails the preset's check.
     """
@@ -37,7 +37,7 @@ def combine_options(preset: Preset, given: Sequence[str] = ()) -> list[str]:
 
 
 def parse_options(options: Sequence[str], preset: Preset) -> dict[str, Any]:
-    """Return the names and values of the given options as Beam parses them, leaving out defaults.
+    """Return the given options as Beam parses them, without defaults.
 
     Raises: CardError: Beam doesn't know an option, or its value has the wrong type.
     """
@@ -54,7 +54,7 @@ def parse_options(options: Sequence[str], preset: Preset) -> dict[str, Any]:
 
 
 def _require_agreement(name: str, value: Any, runner: str, fixed: dict[str, Any]) -> None:
-    """Refuse an option that contradicts a fixed one; lists never do, since they are merged."""
+    """Refuse an option that contradicts a fixed one. Lists are merged, so they never contradict."""
     if name == "runner":
         wanted = runner
     elif name in fixed and not isinstance(value, list) and value != fixed[name]:
@@ -68,11 +68,10 @@ def _require_agreement(name: str, value: Any, runner: str, fixed: dict[str, Any]
 
 
 class _Parser(_BeamArgumentParser):
-    """Beam's parser, except that it raises an error with a remedy instead of ending the process."""
+    """Beam's parser, which here raises an error with a remedy instead of ending the process."""
 
     @property
     def known(self) -> list[str]:
-        """Return the options that the parser knows."""
         return [name for action in self._actions for name in action.option_strings]
 
     def error(self, message: str) -> NoReturn:

@@ -22,13 +22,13 @@ REMEDIES = {
     "DataflowJobAlreadyExistsError": "wait for the end of the job; the same command then publishes "
     "the run, or resumes it",
 }
-"""Remedies for client errors, keyed by class name because the client may not be installed."""
+"""Remedies for client errors, by class name because the client may not be installed."""
 
 DOCUMENTED = "see docs/operations.md, Dataflow"
 
 
 def make_dataflow_preset(engine: Engine) -> Preset:
-    """Return the preset for Dataflow, which uses a constant number of machines (`workers`)."""
+    """Return the preset for Dataflow with a constant number of machines (`workers`)."""
     machines = (
         (f"--num_workers={engine.workers}", f"--max_num_workers={engine.workers}")
         if engine.workers
@@ -55,7 +55,7 @@ def make_dataflow_preset(engine: Engine) -> Preset:
 
 
 def translate_error(error: Exception) -> EngineError | None:
-    """Return an error with a remedy for a failed or a refused job, or None for any other error."""
+    """Return an error with a remedy for a failed or refused job, or None for other errors."""
     remedy = REMEDIES.get(type(error).__name__)
     return EngineError(str(error).strip(), remedy=remedy) if remedy else None
 
@@ -63,7 +63,7 @@ def translate_error(error: Exception) -> EngineError | None:
 def require_options(options: PipelineOptions, accelerator: str | None) -> None:
     """Refuse options that the service would refuse later, or that would waste machines.
 
-    Raises: CardError: an option is missing or wrong; the first one is reported.
+    Raises: CardError: an option is missing or wrong.
     """
     given = options.get_all_options()
     problems = (*_find_missing(given), *_find_wrong_values(given, accelerator))
@@ -108,10 +108,10 @@ def _find_wrong_values(given: dict[str, Any], accelerator: str | None) -> Iterat
 def require_ready(
     uris: Iterable[str], device: str, precision: str, accelerator: str | None
 ) -> None:
-    """Refuse settings that would mean different things on the launcher and on the machines.
+    """Refuse settings with different meanings on the launcher and on the machines.
 
     Raises: CardError: one of `uris` is a local path, or device, precision and accelerator don't
-        agree.
+    agree.
     """
     for uri in uris:
         if storage.is_local(uri):

@@ -1,4 +1,4 @@
-"""Turn errors raised by an engine into errors with a remedy."""
+"""Turn an engine's errors into errors with a remedy."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ RAISED = re.compile(
     r"(?: \[while running '[^'\n]*'.*)?$",
     re.MULTILINE,
 )
-"""The pattern of a congener error in a worker's traceback: its class, message and remedy."""
+"""A congener error in a worker's traceback: its class, message and remedy."""
 
 
 @contextmanager
 def translate_failures(options: PipelineOptions, preset: Preset) -> Iterator[None]:
-    """Turn errors that an engine raises inside the block into errors with a remedy.
+    """Turn an engine's errors inside the block into errors with a remedy.
 
-    An error that may be caused by a bug is raised unchanged.
+    Possible bugs are raised unchanged.
 
     Raises:
         CongenerError: a worker raised it.
@@ -46,7 +46,7 @@ def translate_failures(options: PipelineOptions, preset: Preset) -> Iterator[Non
 
 
 def _translate_runtime_error(error: Exception) -> CongenerError | None:
-    """Return the error behind one of Beam's RuntimeErrors: a congener error, or a failed job."""
+    """Return the congener error or failed job behind one of Beam's RuntimeErrors, or None."""
     if not isinstance(error, RuntimeError):
         return None
     if found := find_worker_error(str(error)):
@@ -60,7 +60,7 @@ def _translate_runtime_error(error: Exception) -> CongenerError | None:
 
 
 def find_worker_error(trace: str) -> CongenerError | None:
-    """Rebuild the congener error from a worker's traceback; a worker sends back only text."""
+    """Rebuild the congener error from a worker's traceback, since a worker sends only text."""
     kinds = {kind.__name__: kind for kind in CongenerError.__subclasses__()}
     for name, problem, remedy in reversed(RAISED.findall(trace)):
         if name in kinds:

@@ -1,4 +1,4 @@
-"""The Flink engine: its preset, and how its jobs are cancelled."""
+"""The Flink engine: its preset, and the cancellation of its jobs."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ TIMEOUT = 30
 def make_flink_preset(engine: Engine) -> Preset:
     """Return the preset for a Flink cluster behind Beam's job server.
 
-    Python runs in worker pools beside the TaskManagers, and nothing is staged.
+    Python runs in worker pools beside the TaskManagers. Nothing is staged.
     """
     parallelism = (f"--parallelism={engine.workers}",) if engine.workers else ()
     return Preset(
@@ -47,8 +47,7 @@ def make_flink_preset(engine: Engine) -> Preset:
 def cancel_job(options: PipelineOptions) -> None:
     """Cancel a job through Flink's REST interface.
 
-    If Beam's job server is asked to cancel a batch job, it only forgets the job, which keeps
-    running.
+    Beam's job server only forgets a cancelled batch job, which keeps running.
 
     Raises: EngineError: Flink doesn't answer.
     """

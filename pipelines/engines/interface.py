@@ -1,7 +1,7 @@
-"""The interface of the engines: the settings that choose an engine, and the preset that it offers.
+"""The interface of the engines: the settings that choose an engine, and the engine's preset.
 
-This module imports neither Beam nor any other part of `pipelines`. An engine is a module with a
-function that makes its `Preset`; only the module `launch` knows all engines.
+This module imports neither Beam nor other parts of `pipelines`. An engine is a module that makes a
+`Preset`. Only the module `launch` knows all engines.
 """
 
 from __future__ import annotations
@@ -19,17 +19,17 @@ if TYPE_CHECKING:
     from apache_beam.options.pipeline_options import PipelineOptions
 
 SAFE_PATH = {"PYTHONSAFEPATH": "1"}
-"""The environment variable that keeps `python -m` from importing from the current folder.
+"""The environment variable that stops `python -m` from importing from the current folder.
 
-Every Python process that an engine starts has this variable, because a corpus folder may contain an
+Every Python process of an engine has this variable, because a corpus folder may contain an
 `orjson.py` or a package named `transforms`.
 """
 
 
 class Engine(Strict):
-    """The settings that choose what runs the pipeline.
+    """The settings that choose an engine.
 
-    They aren't part of a run's identity, because a run has the same bytes on every engine.
+    They aren't part of a run's identity, because every engine gives the same bytes.
     """
 
     runner: Literal["local", "flink", "dataflow"] = "local"
@@ -40,17 +40,17 @@ class Engine(Strict):
     deadline: float | None = Field(None, gt=0)
     """The number of minutes after which a job on a cluster is cancelled."""
     wait: bool = True
-    """Whether the launcher waits for the job and publishes the run; only Dataflow allows False."""
+    """Whether the launcher waits for the job and publishes the run. Only Dataflow allows False."""
 
     @property
     def uses_other_processes(self) -> bool:
-        """Return whether processes other than this one do the work."""
+        """Return whether other processes do the work."""
         return self.runner != "local" or (self.workers or 1) > 1
 
 
 @dataclass(frozen=True)
 class Preset:
-    """How an engine uses Beam: a runner, its options and the engine's own hooks."""
+    """How an engine uses Beam: a runner, its options and the engine's hooks."""
 
     runner: str
     """The name of Beam's runner."""
@@ -59,19 +59,19 @@ class Preset:
     defaults: tuple[str, ...] = ()
     """Options that the user can override after `--`."""
     extra: tuple[str, ...] = ()
-    """Names of options that the engine knows but Beam's Python code doesn't."""
+    """Names of engine options that Beam's Python code doesn't know."""
     environment: Mapping[str, str] = field(default_factory=dict)
     """Environment variables for the processes that the runner starts."""
     check: Callable[[PipelineOptions], None] = lambda _: None
-    """Raises CardError for options that the engine would refuse later or that would waste money."""
+    """Raises CardError for options that the engine would refuse later or that waste money."""
     cancel: Callable[[PipelineOptions], None] = lambda _: None
     """Cancels a job that Beam's own cancellation doesn't stop."""
     translate: Callable[[Exception], EngineError | None] = lambda _: None
-    """Turns an error from the engine's client into one with a remedy, or returns None."""
+    """Turns an engine client's error into one with a remedy, or returns None."""
 
 
 def check_engine(engine: Engine, given: Sequence[str] = ()) -> None:
-    """Check the settings and the Beam options after `--` as far as possible without Beam.
+    """Check the settings and the Beam options without Beam.
 
     Raises: CardError: a setting has no meaning for the runner, or an option doesn't begin with `-`.
     """

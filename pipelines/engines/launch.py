@@ -1,4 +1,4 @@
-"""Launch a pipeline on an engine: build its options, set its environment and wait for it to end."""
+"""Launch a pipeline on an engine: build its options, set its environment and wait."""
 
 from __future__ import annotations
 
@@ -31,12 +31,12 @@ PRESETS: dict[str, Callable[[Engine], Preset]] = {
 
 
 def build_engine_options(engine: Engine, given: Sequence[str] = ()) -> PipelineOptions:
-    """Return the engine's options combined with those that the user gave.
+    """Combine the engine's options with the user's options.
 
-    The options also configure access to object stores.
+    The options also configure object stores.
 
     Raises: CardError: a setting has no meaning here, an option is unknown or contradicts the
-        preset, or an option holds a secret.
+    preset, or an option holds a secret.
     """
     check_engine(engine, given)
     options = PipelineOptions(combine_options(PRESETS[engine.runner](engine), given))
@@ -51,7 +51,7 @@ def build_engine_options(engine: Engine, given: Sequence[str] = ()) -> PipelineO
 
 
 def is_handed_over(options: PipelineOptions) -> bool:
-    """Return whether a job goes on without its launcher, or is only saved as a template."""
+    """Return whether a job continues without its launcher, or is only saved as a template."""
     return bool(
         options.view_as(StandardOptions).no_wait_until_finish
         or options.view_as(GoogleCloudOptions).template_location
@@ -64,9 +64,9 @@ def open_pipeline(
 ) -> Iterator[beam.Pipeline]:
     """Yield a pipeline, and run it on the engine when the block ends.
 
-    If the block ends without an error, the pipeline has finished or was handed over. `name` is the
-    job's name if the options don't give one. Dataflow refuses a second job with the same name while
-    the first one is active.
+    After a block without an error, the pipeline has finished or was handed over. `name` is the
+    default job name. Dataflow refuses a second job with the same name while the first one is
+    active.
 
     Raises:
         CardError: the settings or the options are wrong.
@@ -87,7 +87,7 @@ def open_pipeline(
 
 
 def _wait(result: PipelineResult, deadline: float | None, cancel: Callable[[], None]) -> None:
-    """Wait for a job, and cancel it if the deadline passes or the user interrupts it."""
+    """Wait for a job, and cancel it at the deadline or on an interrupt."""
     try:
         state = result.wait_until_finish(duration=int(deadline * 60_000) if deadline else None)
     except KeyboardInterrupt:
@@ -122,7 +122,7 @@ def _set_environment(changes: Mapping[str, str]) -> Iterator[None]:
 
 @contextmanager
 def listen_on_loopback() -> Iterator[None]:
-    """Make the servers that Beam opens for its workers listen only on the loopback address."""
+    """Make Beam's servers for its workers listen only on the loopback address."""
     server = grpc_server._Server  # noqa: SLF001
     original = server.add_insecure_port
 

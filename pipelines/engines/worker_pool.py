@@ -1,9 +1,8 @@
-"""A pool that starts Python workers when a Flink TaskManager on the same machine asks for them.
+"""A pool that starts Python workers for a Flink TaskManager on the same machine.
 
-TaskManagers ask through Beam's `EXTERNAL` environment. Beam's own pool isn't used, because it
-listens on every address, runs the first `python` in PATH without the job's options, lets the
-workers' stdout fill a pipe that nobody reads, and stops the wrong worker if two TaskManagers share
-it.
+TaskManagers use Beam's `EXTERNAL` environment. Beam's own pool isn't safe enough: it listens on
+every address, runs the first `python` in PATH without the job's options, doesn't drain the workers'
+stdout, and stops the wrong worker if two TaskManagers share it.
 """
 
 from __future__ import annotations
@@ -33,7 +32,7 @@ from pipelines.engines.interface import SAFE_PATH
 LOG = logging.getLogger(__name__)
 WORKER = (sys.executable, "-m", "apache_beam.runners.worker.sdk_worker_main")
 PATIENCE = 10.0
-"""How many seconds a worker is given to exit after SIGTERM."""
+"""How many seconds a worker has to exit after SIGTERM."""
 PROVISION_TIMEOUT = 60
 """How many seconds to wait for the job's options."""
 
@@ -57,9 +56,9 @@ def build_worker_environment(request: beam_fn_api_pb2.StartWorkerRequest) -> dic
 
 
 class WorkerPool(beam_fn_api_pb2_grpc.BeamFnExternalWorkerPoolServicer):
-    """Starts workers, and stops them when the pool is closed.
+    """Starts workers, and stops them when the pool closes.
 
-    A worker exits on its own when its TaskManager closes the connection.
+    A worker exits when its TaskManager closes the connection.
     """
 
     def __init__(self) -> None:
@@ -89,7 +88,7 @@ class WorkerPool(beam_fn_api_pb2_grpc.BeamFnExternalWorkerPoolServicer):
         return beam_fn_api_pb2.StartWorkerResponse()
 
     def StopWorker(self, request: Any, context: Any) -> Any:  # noqa: N802, ARG002
-        """Do nothing: TaskManagers on a machine share worker ids, and workers exit on their own."""
+        """Do nothing. TaskManagers share worker ids, and workers exit on their own."""
         return beam_fn_api_pb2.StopWorkerResponse()
 
     def _await_end(self, worker: subprocess.Popen[bytes]) -> None:
@@ -99,7 +98,7 @@ class WorkerPool(beam_fn_api_pb2_grpc.BeamFnExternalWorkerPoolServicer):
         LOG.info("process %d ended with %d", worker.pid, code)
 
     def list_running(self) -> list[int]:
-        """Return the process ids of the workers that are running."""
+        """Return the process ids of the running workers."""
         with self._lock:
             return sorted(worker.pid for worker in self._workers)
 
@@ -117,7 +116,10 @@ class WorkerPool(beam_fn_api_pb2_grpc.BeamFnExternalWorkerPoolServicer):
 
 
 def serve(port: int, host: str = "127.0.0.1") -> tuple[WorkerPool, grpc.Server, int]:
-    """Start a pool, and return it with its server and its port; port 0 means any free port."""
+    """Start a pool, and return it with its server and port.
+
+    Port 0 means any free port.
+    """
     pool = WorkerPool()
     server = grpc.server(ThreadPoolExecutor())
     beam_fn_api_pb2_grpc.add_BeamFnExternalWorkerPoolServicer_to_server(pool, server)
@@ -145,7 +147,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         "can run code (default: %(default)s)",
     )
     given = parser.parse_args(arguments)
-    # forced, because a warning while importing Beam has already configured logging
+    # force this, because importing Beam may have configured logging
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s", force=True)
     stop = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):

@@ -1,4 +1,4 @@
-"""Find files of a finished run that were changed since it was published, by their digests."""
+"""Find changed files in a finished run by their digests."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from transforms.files import storage
 
 
 def find_change(uri: str, output: Output) -> str | None:
-    """Say how a file differs from the manifest, or return None if it doesn't."""
+    """Describe how a file differs from the manifest, or return None."""
     if not storage.exists(uri):
         return "is missing"
     try:
@@ -24,7 +24,7 @@ def find_change(uri: str, output: Output) -> str | None:
 
 
 def require_unaltered(run: str, manifest: Manifest) -> None:
-    """Refuse a run if its manifest or a file that the manifest lists was changed.
+    """Refuse a run with a changed manifest or a changed file.
 
     Raises: RunError: a file was changed or is missing.
     """

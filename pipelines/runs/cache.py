@@ -1,4 +1,4 @@
-"""The cache, which holds fitted banks and copies of files from remote runs."""
+"""The cache of fitted banks and of copies of remote files."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from transforms.files.locations import expand_home
 CACHE_REMEDY = "set CONGENER_CACHE to a folder where you may write"
 
 STALE_SECONDS = 3600.0
-"""The age from which a temporary file in the cache counts as left behind by a killed process."""
+"""The age at which a temporary file in the cache counts as abandoned."""
 
 
 def get_cache_folder() -> Path | None:
-    """Return the cache's folder, or None if this user has no home folder.
+    """Return the cache's folder, or None without a home folder.
 
-    It is CONGENER_CACHE if that is set, and otherwise a folder in the user's cache. XDG_CACHE_HOME
-    is used only if it is an absolute path, as its specification demands.
+    CONGENER_CACHE overrides the user's cache folder. XDG_CACHE_HOME counts only as an absolute
+    path, as its specification demands.
     """
     if named := os.environ.get("CONGENER_CACHE"):
         return Path(expand_home(named))
@@ -33,21 +33,19 @@ def get_cache_folder() -> Path | None:
 
 
 def sweep_cache() -> None:
-    """Remove temporary files that killed processes left in the cache, if the cache is writable."""
+    """Remove killed processes' temporary files from the cache."""
     if (folder := get_cache_folder()) is not None:
         with suppress(OSError, StorageError):
             storage.sweep(str(folder), STALE_SECONDS)
 
 
 def fetch_file(uri: str, sha256: str, size: int, suffix: str) -> str:
-    """Return the local path of a file or, if the file is remote, of a local copy.
+    """Return the local path of a file or of a remote file's copy.
 
-    A copy's name consists of its digest and the suffix, so a file that several runs or pages share
-    is fetched once.
+    A copy's name consists of its digest and the suffix, so a shared file is fetched once.
 
-    Raises:
-        RunError: the file doesn't have the digest.
-        StorageError: there is no cache, or it can't be written.
+    Raises: RunError: the file doesn't have the digest. StorageError: there is no cache, or it can't
+    be written.
     """
     if storage.is_local(uri):
         return uri

@@ -1,4 +1,4 @@
-"""Describe how the settings of an unfinished run differ from the current ones."""
+"""Describe the differences between an unfinished run's settings and the current ones."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 MOST_SHOWN = 12
-"""The maximum number of differences listed; any others are only counted."""
+"""The largest number of listed differences. Further differences are only counted."""
 
 LONGEST_VALUE = 60
 SETTINGS_OF_DIGEST = {
@@ -14,7 +14,7 @@ SETTINGS_OF_DIGEST = {
     "policy_digest": "policy",
     "bank_digest": "traits",
 }
-"""For each digest in a run's identity, the settings whose differences are listed in its place."""
+"""For each digest in a run's identity, the settings to compare instead."""
 
 
 def list_changes(begun: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:

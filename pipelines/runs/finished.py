@@ -27,11 +27,11 @@ from transforms.files.json_lines import decode_lines, parse_line
 from transforms.records.plain_values import list_rows
 
 LONGEST_REASON = 300
-"""How many characters are shown of the reason why a file can't be read."""
+"""How many characters of a read error are shown."""
 
 BATCH_ROWS = 1024
 PARALLEL_FETCHES = 4
-"""How many files of a remote run are fetched at the same time."""
+"""How many remote files are fetched at once."""
 
 
 def list_outputs(manifest: Manifest, folder: str) -> list[Output]:
@@ -46,9 +46,9 @@ def list_outputs(manifest: Manifest, folder: str) -> list[Output]:
 def scan_folder(
     run: str, manifest: Manifest, folder: str, row_index: str | None = None
 ) -> pl.LazyFrame:
-    """Scan the files in one of a run's folders, in corpus order.
+    """Scan the files in a run's folder, in corpus order.
 
-    Remote files are fetched first, and JSON Lines are read once in full to find their schema.
+    Remote files are fetched first, and JSON Lines are read once to find their schema.
 
     Raises: RunError: a file is missing, or JSON Lines can't be read as a table.
     """
@@ -66,7 +66,7 @@ def scan_folder(
 
 
 def get_local_path(run: str, output: Output) -> str:
-    """Return the local path of one of a run's files, fetching it if it is remote.
+    """Return the local path of a run's file, fetching a remote file.
 
     Raises: RunError: the file is missing, or doesn't match the manifest.
     """
@@ -76,9 +76,9 @@ def get_local_path(run: str, output: Output) -> str:
 
 
 def require_file(run: str, uri: str) -> None:
-    """Check that a file of a run exists, if the run is on this machine's disk.
+    """Check that a file of a local run exists.
 
-    On a store, a missing file is reported when it is read.
+    A store reports a missing file when the file is read.
 
     Raises: RunError: the file doesn't exist.
     """
@@ -91,7 +91,7 @@ def require_file(run: str, uri: str) -> None:
 
 
 def read_json_lines(run: str, path: str) -> list[dict[str, Any]]:
-    """Read the rows of one of a run's JSON Lines files.
+    """Read the rows of a run's JSON Lines file.
 
     Raises: ValueError: a line isn't a JSON object, or the last line has no line break.
     """
@@ -111,16 +111,16 @@ def _parse_row(number: int, line: bytes) -> dict[str, Any]:
 
 
 def read_table(run: str, output: Output, columns: list[str] | None = None) -> pa.Table:
-    """Read all or some columns of one of a run's Parquet files."""
+    """Read all or some columns of a run's Parquet file."""
     data = storage.read_bytes(storage.join(run, output.path))
     return pq.read_table(pa.BufferReader(data), columns=columns)
 
 
 def read_folder(run: str, manifest: Manifest, folder: str) -> pa.Table:
-    """Read all files in one of a run's folders, in corpus order.
+    """Read all files in a run's folder, in corpus order.
 
     Raises: RunError: the manifest lists no file in the folder, a file is missing or damaged, or
-        JSON Lines can't be read as a table.
+    JSON Lines can't be read as a table.
     """
     outputs = list_outputs(manifest, folder)
     if not outputs:
@@ -139,9 +139,9 @@ def read_folder(run: str, manifest: Manifest, folder: str) -> pa.Table:
 def read_rows(
     run: str, path: str, indexes: Sequence[int], columns: Sequence[str] | None = None
 ) -> dict[int, dict[str, Any]]:
-    """Read single rows of one of a run's files, and return them by their index in the file.
+    """Read single rows of a run's file, and return them by index.
 
-    Parquet is decoded only up to the last of these rows. For JSON Lines, `columns` is ignored.
+    Parquet is decoded only up to the last row. For JSON Lines, `columns` is ignored.
 
     Raises: RunError: the file is missing, or a row is missing or damaged.
     """
@@ -176,16 +176,16 @@ def _read_json_rows(run: str, path: str, indexes: Sequence[int]) -> dict[int, di
 
 @contextmanager
 def report_damage(run: str, *more: type[Exception]) -> Iterator[None]:
-    """Turn any library's error about a damaged file of a run into a `RunError`.
+    """Turn any library's error about a damaged file into a `RunError`.
 
-    `more` are further errors to catch, which congener's own reading code raises.
+    `more` are further errors to catch.
 
     Raises: RunError: a file can't be read.
     """
     try:
         yield
     except (pa.ArrowException, pl.exceptions.PolarsError, OSError, *more) as error:
-        # an OSError means that pages of a Parquet file can't be decoded
+        # an OSError means that Parquet pages can't be decoded
         reason = str(error).split("\n", 1)[0][:LONGEST_REASON]
         raise RunError(
             f"a file of the run can't be read: {reason}",

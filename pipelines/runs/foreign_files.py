@@ -1,4 +1,4 @@
-"""Find foreign files in a run's folder; readers would mistake some of them for part of the run."""
+"""Find foreign files in a run's folder, which readers may mistake for a part of the run."""
 
 from __future__ import annotations
 
@@ -29,19 +29,19 @@ from transforms.files.patterns import SYSTEM_FOLDER, is_hidden_name
 from transforms.files.removals import is_deleted_name
 
 LITTER = re.compile(r"(?:eh)?thumbs\.db|desktop\.ini|icon\r|.*~|#.*#", re.IGNORECASE)
-"""Names of junk files that systems and editors leave behind, except hidden ones."""
+"""Junk files of systems and editors, except hidden files."""
 
 REPORT_FILES = (REPORT_PAGE, RATES_TABLE)
-"""The files that `congener report` adds to a finished run; the manifest doesn't list them."""
+"""The files of `congener report`, which the manifest doesn't list."""
 
 FEW = 5
-"""How many files are named; any others are only counted."""
+"""How many files are named. Further files are only counted."""
 
 
 class ForeignFile(NamedTuple):
     """A file that isn't part of the run.
 
-    `is_read` says whether readers of one of the run's folders would read the file too.
+    `is_read` says whether readers of a run folder would read it.
     """
 
     path: str
@@ -50,14 +50,14 @@ class ForeignFile(NamedTuple):
 
 
 def list_foreign_files(run: str, outputs: Collection[Output]) -> list[ForeignFile]:
-    """List the files in a run's folder that aren't outputs of the run, ordered by path."""
+    """List the files in a run's folder that aren't outputs, ordered by path."""
     known = {MANIFEST, *REPORT_FILES, *(output.path for output in outputs)}
     paths = (path for path in storage.list_tree(run) if path.split("/")[0] != WORK)
     return [describe_foreign_file(path) for path in paths if path not in known]
 
 
 def describe_foreign_file(path: str) -> ForeignFile:
-    """Describe a file in a run's folder that isn't one of the run's outputs."""
+    """Describe a foreign file in a run's folder."""
     *folders, name = path.split("/")
     if is_deleted_name(name):
         return ForeignFile(path, "is deleted, but a program still has it open", is_read=False)
@@ -79,7 +79,7 @@ def describe_foreign_file(path: str) -> ForeignFile:
 
 
 def remove_strays(run: str, outputs: Collection[Output]) -> list[str]:
-    """Remove from a run's folders what earlier attempts left, and return the files' paths."""
+    """Remove earlier attempts' files from a run's folders, and return their paths."""
     strays = [found.path for found in list_foreign_files(run, outputs) if _is_attempt(found.path)]
     for path in strays:
         storage.remove_tree(storage.join(run, path))
@@ -87,7 +87,7 @@ def remove_strays(run: str, outputs: Collection[Output]) -> list[str]:
 
 
 def _is_attempt(path: str) -> bool:
-    """Return whether a file is named like an output: an earlier attempt may have left it."""
+    """Return whether a file has an output's name, and so may be from an earlier attempt."""
     if storage.TEMPORARY.fullmatch(path.rpartition("/")[2]) or path in {
         *CALIBRATION_FILES,
         CLEAN_CARD,
@@ -100,9 +100,9 @@ def _is_attempt(path: str) -> bool:
 
 
 def require_no_foreign_data(run: str, outputs: Collection[Output] = ()) -> None:
-    """Refuse a run whose folders hold foreign data that readers would mistake for part of the run.
+    """Refuse a run whose folders hold foreign data.
 
-    A file that is named like an output isn't foreign data: an earlier attempt may have left it.
+    A file with an output's name may be from an earlier attempt, and isn't foreign data.
 
     Raises: RunError: a folder holds foreign data.
     """
@@ -118,7 +118,7 @@ def require_no_foreign_data(run: str, outputs: Collection[Output] = ()) -> None:
 
 
 def summarise_foreign_files(files: Sequence[ForeignFile]) -> Iterator[str]:
-    """Name the foreign files that a check leaves aside, in one line per problem."""
+    """Name the ignored foreign files, in one line per problem."""
     problems = Counter(file.problem for file in files)
     for problem in problems:
         paths = [file.path for file in files if file.problem == problem]

@@ -1,4 +1,4 @@
-"""A finished run's JSON Lines as a polars frame, with one schema for the rows of all files."""
+"""A finished run's JSON Lines as a polars frame with one schema."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from transforms.files import storage
 from transforms.files.json_lines import decode_lines
 
 Shape: TypeAlias = "type | dict[str, Shape] | list[Shape] | None"
-"""The type of a JSON value: an object's fields, the one type of a list's items, or a scalar."""
+"""The type of a JSON value: an object's fields, a list's item type, or a scalar."""
 
 SCALARS: Mapping[type | None, pl.DataType] = {
     None: pl.Null(),
@@ -26,7 +26,7 @@ SCALARS: Mapping[type | None, pl.DataType] = {
 }
 
 MAX_DEPTH = 32
-"""How many levels of nesting keep their types; values at deeper levels become JSON text."""
+"""The deepest nesting with types. Deeper values become JSON text."""
 
 HIGHEST_INTEGER = 2**63 - 1
 NUMBERS = (int, float)
@@ -34,10 +34,11 @@ NO_FIELDS: Shape = {}
 
 
 def scan_json_lines(files: Mapping[str, str], row_index: str | None = None) -> pl.LazyFrame:
-    """Scan local JSON Lines files; `files` maps their paths in the run to local paths.
+    """Scan local JSON Lines files.
 
-    Every file is read once for the schema. A field is null in rows that lack it. If a field's
-    values are of different kinds, the field becomes text, and values that aren't text become JSON.
+    `files` maps paths in the run to local paths. Every file is read once for the schema. A missing
+    field is null. A field with values of different kinds becomes text, and its other values become
+    JSON.
 
     Raises: RunError: polars can't read a row, because of a NaN, an infinity or a lone surrogate.
     Raises: ValueError: the last line of a file has no line break.
@@ -51,7 +52,7 @@ def scan_json_lines(files: Mapping[str, str], row_index: str | None = None) -> p
 
 
 def _parse_lines(path: str, local: str) -> Iterator[dict[str, Any]]:
-    """Yield the rows of a file, parsed as standard JSON, since that is what polars accepts."""
+    """Yield a file's rows as standard JSON, which is all that polars accepts."""
     lines = decode_lines(storage.read_bytes(local), parse_path(path).suffix)
     for number, line in enumerate(lines):
         try:
@@ -78,7 +79,7 @@ def infer_shape(value: Any, depth: int = MAX_DEPTH) -> Shape:
 
 
 def merge_shapes(one: Shape, other: Shape) -> Shape:
-    """Return a type that can hold the values of both types, or text if their kinds differ."""
+    """Return a type for the values of both types, or text if their kinds differ."""
     if one == other or other is None:
         return one
     if one is None:
@@ -92,7 +93,7 @@ def merge_shapes(one: Shape, other: Shape) -> Shape:
 
 
 def convert_shape(shape: Shape) -> pl.DataType:
-    """Return the polars type for the type of a JSON value."""
+    """Return the polars type of a JSON type."""
     if isinstance(shape, dict):
         return pl.Struct({name: convert_shape(below) for name, below in shape.items()})
     return pl.List(convert_shape(shape[0])) if isinstance(shape, list) else SCALARS[shape]

@@ -1,4 +1,4 @@
-"""The lock on a run directory, which lets only one process at a time write a run."""
+"""The lock on a run directory, so that only one process at a time writes a run."""
 
 from __future__ import annotations
 
@@ -23,9 +23,9 @@ HELD = (errno.EAGAIN, errno.EACCES)
 LOCK = "lock"
 
 TRIES = 100
-"""How many times to retry if the last holder removes the lock file before this process locks it.
+"""How often to retry when the last holder removes the lock file before this process locks it.
 
-There is a limit because every attempt fails in this way if a mount has vanished.
+Without a limit, a vanished mount would cause an endless loop.
 """
 
 
@@ -33,7 +33,7 @@ There is a limit because every attempt fails in this way if a mount has vanished
 def lock_run(run: str) -> Iterator[None]:
     """Lock a local run directory for this process.
 
-    Folders that were created only for the lock are removed again.
+    Folders that were created for the lock are removed again.
 
     Raises: RunError: another process holds the lock, or the path isn't a folder.
     """
@@ -52,10 +52,9 @@ def lock_run(run: str) -> Iterator[None]:
 def _release(run: Path, stream: IO[str], made: bool) -> None:
     """Release a lock, and remove the lock file and its folders if no run was begun.
 
-    Nothing is raised, because an error here would hide why a run failed, or make a finished run
-    fail. The file is deleted before it is unlocked, because otherwise it could be deleted after
-    another process has locked it. The folders are removed after that, because some file systems
-    keep a deleted file in its folder until it is closed.
+    Errors are ignored, because they would hide the run's own outcome. The file is deleted before it
+    is unlocked, so that no other process can lock it in between. The folders are removed last,
+    because some file systems keep a deleted file in its folder until it is closed.
     """
     folder = run / WORK
     with suppress(OSError):
@@ -64,7 +63,7 @@ def _release(run: Path, stream: IO[str], made: bool) -> None:
     with suppress(OSError):
         stream.close()
     for empty in (folder, run) if made else (folder,):
-        with suppress(OSError):  # the folder isn't empty: it holds a run or somebody's files
+        with suppress(OSError):  # the folder holds a run or other files
             empty.rmdir()
 
 
@@ -81,7 +80,7 @@ def require_folder(run: Path) -> None:
 
 
 def _acquire(path: Path) -> IO[str]:
-    """Open and lock a file; start over if the previous holder removes it before it is locked."""
+    """Open and lock a file. If the previous holder removes the file first, start over."""
     for _ in range(TRIES):
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
@@ -109,7 +108,7 @@ def _is_same(stream: IO[str], path: Path) -> bool:
 
 
 def _sign(stream: IO[str]) -> IO[str]:
-    """Write into the lock file who holds it, for the error that a second process reports."""
+    """Write the holder into the lock file, for a second process's error."""
     stream.truncate(0)
     stream.write(f"process {os.getpid()} on {platform.node()}")
     stream.flush()

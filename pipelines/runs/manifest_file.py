@@ -1,6 +1,6 @@
 """Read the manifest of a finished run.
 
-Nothing here needs polars or Arrow, so a wrong path is reported at once.
+This module needs neither polars nor Arrow, so a wrong path is reported at once.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from transforms.files import storage
 DAMAGED = "restore it from a copy of the run, or make the run again with --restart"
 IS_AN_OUTPUT = "name the folder that was given to congener filter as --output"
 LONGEST_PROBLEM = 300
-"""How many characters of a manifest's problems are shown in an error."""
+"""How many characters of a manifest's problems are shown."""
 
 
 def load_manifest(run: str) -> Manifest:
@@ -48,9 +48,9 @@ def load_manifest(run: str) -> Manifest:
 
 
 def _require_format(run: str, data: bytes) -> None:
-    """Refuse a manifest with a different format version, even if its fields are unknown.
+    """Refuse a manifest with another format version.
 
-    Raises: RunError: the manifest has a different format version.
+    Raises: RunError: the manifest has another format version.
     """
     try:
         fields = dict(json.loads(data))
@@ -72,7 +72,7 @@ def _refuse_format(run: str, version: int, code: str) -> RunError:
 
 
 def _explain_absence(run: str) -> RunError:
-    """Return an error that says what is at the path instead of a finished run."""
+    """Return an error that describes what is at the path instead of a finished run."""
     if not storage.exists(run):
         return RunError("doesn't exist", where=run, remedy=f"check the path: {IS_AN_OUTPUT}")
     if storage.is_local(run) and not Path(run).is_dir():

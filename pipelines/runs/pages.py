@@ -1,4 +1,4 @@
-"""Choose which of a finished run's rows to show, in which order, a page at a time."""
+"""Choose a page of a finished run's rows."""
 
 from __future__ import annotations
 
@@ -17,20 +17,23 @@ from schemas.scores import score_column
 from transforms.rules import Rule
 
 MOST_ROWS = 2**32 - 1
-"""The largest number of rows that polars can count."""
+"""The largest number of rows that polars counts."""
 
 Order = Literal["score", "threshold", "row"]
-"""The order of rows: highest score first, nearest to a threshold first, or as in the corpus.
+"""The order of rows: by score, by distance from a threshold, or as in the corpus.
 
-In the order of scores, rows on which no trait fired come last, those nearest to a threshold first.
+By score, rows without a fired trait come last, the nearest to a threshold first.
 """
 
 INDEX = "index"
-"""The column that numbers the rows of the whole ledger."""
+"""The column of row numbers in the whole ledger."""
 
 
 class Page(NamedTuple):
-    """Consecutive rows in some order; the filters select `total` rows in all."""
+    """Consecutive rows in some order.
+
+    The filters select `total` rows in all.
+    """
 
     total: int
     start: int
@@ -39,13 +42,13 @@ class Page(NamedTuple):
 
     @property
     def next_start(self) -> int | None:
-        """Return the start of the next page, if there is one."""
+        """Return the start of the next page, or None."""
         end = self.start + self.limit
         return end if self.limit and end < self.total else None
 
     @property
     def previous_start(self) -> int | None:
-        """Return the start of the previous page, if there is one."""
+        """Return the start of the previous page, or None."""
         if not (self.limit and self.start and self.total):
             return None
         return max(0, min(self.start, self.total) - self.limit)
@@ -60,11 +63,11 @@ def read_page(
     limit: int = 5,
     whole: bool = True,
 ) -> Page:
-    """Read a page of rows; corpus files that have no row on the page aren't opened.
+    """Read a page of rows.
 
-    Unless a decision or a row is given, only rows on which a trait fired are selected. With the
-    decision `keep` or with a row, `filters.trait` doesn't select rows, but says which trait's score
-    and threshold count. `whole` says whether records need all of their columns.
+    Without a decision or a row in the filters, only rows with a fired trait are selected. With the
+    decision `keep` or with a row, `filters.trait` selects no rows, and only chooses the score and
+    the threshold. `whole` asks for all columns of records.
 
     Raises: RunError: a file is missing or damaged, or a filter matches no row of the run.
     """
@@ -94,7 +97,7 @@ def _select_rows(run: str, manifest: Manifest, filters: Filters) -> pl.LazyFrame
 def _rank_rows(
     run: str, manifest: Manifest, selected: pl.LazyFrame, filters: Filters, order: Order
 ) -> pl.LazyFrame:
-    """Sort the selected rows; rows of equal rank stay in the order of the corpus."""
+    """Sort the selected rows. Rows of equal rank stay in corpus order."""
     if order == "row":
         return selected.select(INDEX)
     reasons = pl.col("reasons").list.eval(_take_if_trait(filters.trait))
@@ -114,17 +117,17 @@ def _rank_rows(
 
 
 def _take_if_trait(trait: str | None) -> pl.Expr:
-    """Return the reasons of a trait in a list of reasons, or all of them."""
+    """Return a trait's reasons in a list of reasons, or all reasons."""
     every = pl.element()
     return every if trait is None else every.filter(every.struct.field("trait") == trait)
 
 
 def scan_margins(run: str, manifest: Manifest, trait: str | None = None) -> pl.LazyFrame:
-    """Scan how far each row's trained text is above the nearest threshold, or below it.
+    """Scan each row's distance above or below the nearest threshold.
 
-    The columns are `index`, the row's index in the whole ledger, and `margin`, the largest
-    difference between a trait's score and its threshold. It is negative if no trait fired, and null
-    if no trait scored above 0. `trait` selects one trait.
+    `index` is the row's index in the whole ledger. `margin` is the largest difference between a
+    trait's score on trained text and its threshold: negative if no trait fired, and null if no
+    trait scored above 0. `trait` selects one trait.
     """
     rules = [rule for rule in read_recorded_rules(manifest) if trait in (None, rule.trait)]
     scores = scan_folder(run, manifest, "scores", INDEX)

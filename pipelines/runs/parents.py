@@ -1,4 +1,4 @@
-"""Earlier runs whose clean rows are the input of a run, and the notes that they left there."""
+"""Parents: earlier runs whose clean rows are the input, and the notes in these rows."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ CLEAN = "/clean/"
 
 
 def find_parents(sources: Iterable[Source]) -> dict[str, str]:
-    """Return the folders of the runs whose clean files are among the sources, with their run ids.
+    """Return the folders and ids of runs whose clean files are among the sources.
 
-    A run counts if its manifest lists one of the files with the digest that the file has.
+    The manifest must list a source with its digest.
     """
     found: dict[str, str] = {}
     manifests: dict[str, tuple[str, set[tuple[str, str]]]] = {}
@@ -39,14 +39,14 @@ def find_parents(sources: Iterable[Source]) -> dict[str, str]:
 
 
 def _read_outputs(run: str) -> tuple[str, set[tuple[str, str]]]:
-    """Return a run's id, and the paths below `clean/` and the digests of its clean files."""
+    """Return a run's id, and the paths and digests of its clean files."""
     uri = storage.join(run, MANIFEST)
     try:
         manifest = orjson.loads(storage.read_bytes(uri)) if storage.exists(uri) else {}
         outputs = [(item["path"], item["sha256"]) for item in manifest.get("outputs", ())]
         run_id = str(manifest.get("run_id", ""))
     except (ValueError, LookupError, TypeError, AttributeError, InputError):
-        return "", set()  # a manifest of something else, or a damaged one
+        return "", set()  # a damaged manifest, or something else
     prefix = CLEAN.removeprefix("/")
     return run_id, {
         (path.removeprefix(prefix), digest) for path, digest in outputs if path.startswith(prefix)
@@ -54,7 +54,7 @@ def _read_outputs(run: str) -> tuple[str, set[tuple[str, str]]]:
 
 
 def describe_parents(parents: Mapping[str, str]) -> Iterator[Notice]:
-    """Yield a notice that names the runs whose clean rows are filtered again."""
+    """Yield a notice that names the parents."""
     if parents:
         yield Notice(
             f"the input has clean rows of an earlier run, whose flags and masks are kept: "
@@ -63,9 +63,9 @@ def describe_parents(parents: Mapping[str, str]) -> Iterator[Notice]:
 
 
 def require_notes(corpus: Corpus, sample: Sample) -> None:
-    """Check that a column `congener` holds what an earlier run wrote to `clean/`.
+    """Check that a `congener` column holds an earlier run's notes.
 
-    Raises: InputError: it holds something else.
+    Raises: InputError: the column holds something else.
     """
     name = CLEAN_EXTRA.name
     if name not in corpus.schema.names:

@@ -64,7 +64,7 @@ LIMITS = (
         "trait left. Prefer to replace the teacher's completions."
     ),
 )
-"""The limitations that apply to every run and that every manifest states."""
+"""The limitations that every manifest states."""
 
 BUDGET_REMEDIES = {
     "removal_budget": "look at the thresholds and at the traits that fired (the table above), then "
@@ -80,13 +80,12 @@ REJECTS_NAMED = 5
 REJECT_SHARE = 0.01
 """The share of rejects above which a published run counts as a failure.
 
-It applies if the policy has no `reject_budget`, that is, if nobody has stated how many rejects to
-expect.
+A policy's `reject_budget` replaces this share.
 """
 
 
 def list_limits(corpus: Corpus, traits: Collection[str]) -> tuple[str, ...]:
-    """Return the limitations of a run over this corpus that looked for these traits."""
+    """Return the limitations of a run with this corpus and these traits."""
     limits = list(LIMITS)
     if part := describe_limit(corpus):
         limits.append(f"The run covers a part of its input: {part}.")
@@ -98,7 +97,7 @@ def list_limits(corpus: Corpus, traits: Collection[str]) -> tuple[str, ...]:
 def count_decisions(corpus: Corpus, receipts: Sequence[Receipt]) -> Conservation:
     """Add up the decisions on all rows.
 
-    Raises: RunError: the number of decisions differs from the number of rows in the corpus.
+    Raises: RunError: the corpus has another number of rows.
     """
     counts: Counter[str] = Counter()
     for receipt in receipts:
@@ -134,7 +133,7 @@ def check_budgets(result: Conservation, policy: Policy) -> None:
 
 
 def check_sources(run: str, inputs: Sequence[InputFile], outputs: Sequence[Output]) -> None:
-    """Stop a run in which all rows of a file are rejects, which suggests the wrong format.
+    """Stop a run if all rows of a file are rejects, which suggests a wrong format.
 
     Raises: BudgetError: all rows of a file are rejects.
     """
@@ -160,7 +159,7 @@ def _list_rejects(outputs: Sequence[Output]) -> list[Output]:
 
 
 def describe_rejects(run: str, outputs: Sequence[Output]) -> Iterator[Notice]:
-    """Name a run's first rejects with their reasons, and count the others."""
+    """Name a run's first rejects with their reasons, and count further rejects."""
     files = _list_rejects(outputs)
     left = REJECTS_NAMED
     for output in files:
@@ -176,7 +175,7 @@ def describe_rejects(run: str, outputs: Sequence[Output]) -> Iterator[Notice]:
 
 
 def has_many_rejects(manifest: Manifest) -> bool:
-    """Return whether rejects exceed `REJECT_SHARE` in a run whose policy has no reject budget."""
+    """Return whether rejects exceed `REJECT_SHARE` without a reject budget."""
     result = manifest.conservation
     rejected = result.by_decision.get("reject", 0)
     is_stated = manifest.policy["reject_budget"] is not None
@@ -184,7 +183,7 @@ def has_many_rejects(manifest: Manifest) -> bool:
 
 
 def warn_of_many_rejects(manifest: Manifest) -> Iterator[Notice]:
-    """Warn about a run that has too many rejects to count as a success."""
+    """Warn about a run with too many rejects."""
     if has_many_rejects(manifest):
         result = manifest.conservation
         yield warn(
@@ -195,12 +194,11 @@ def warn_of_many_rejects(manifest: Manifest) -> Iterator[Notice]:
 
 
 def withdraw_run(run: str, manifest: Manifest) -> list[Notice]:
-    """Remove a run's rows and its bank, because a budget stopped it; keep what shows the reason.
+    """Remove the rows and the bank of a run that a budget stopped.
 
-    The kept folders hold no text. What the manifest would have been is written to `WITHDRAWN`.
-    The working files go last: if this is interrupted, the folder still shows that it holds a run.
-    Files that can't be removed are reported as notices and not as errors, so the run still fails
-    for exceeding its budget.
+    The folders without text are kept, and `WITHDRAWN` gets the manifest. The working files go last,
+    so that the folder still looks like a run after an interruption. A file that can't be removed
+    leads to a notice, because the budget is the error to raise.
     """
     removed = (MANIFEST, *(name for name in FOLDERS if name not in EVIDENCE_FOLDERS))
     notices = [notice for name in removed for notice in _try_removal(run, name)]
@@ -276,10 +274,10 @@ def order_receipts(plans: Sequence[ShardPlan], receipts: Mapping[str, Receipt]) 
 
 
 def describe_findings(run: str, manifest: Manifest) -> Iterator[Notice]:
-    """Point out traits that found nothing but nearly did, and traits that found no more than noise.
+    """Point out traits that found nothing but nearly did, and traits that found only noise.
 
-    A trait may fire on as many clean rows as its bound allows. If it fired on no more rows than
-    that, all of them may be mistakes.
+    A trait may fire on as many clean rows as its bound allows. All of its findings may be mistakes
+    if there are no more than that.
     """
     rows = manifest.conservation.rows_in - manifest.conservation.by_decision.get("reject", 0)
     missed, doubtful = [], []
@@ -303,7 +301,7 @@ def describe_findings(run: str, manifest: Manifest) -> Iterator[Notice]:
 
 
 def describe_prompts(receipts: Sequence[Receipt]) -> Iterator[Notice]:
-    """Say how many rows have no prompt on the swap list, and how many prompts are incomplete."""
+    """Describe how many rows lack a prompt, and how many prompts are incomplete."""
     if unprompted := sum(receipt.unprompted for receipt in receipts):
         yield warn(
             f"{unprompted:,} rows are held for another teacher, but aren't on the swap list: they "
@@ -317,7 +315,7 @@ def describe_prompts(receipts: Sequence[Receipt]) -> Iterator[Notice]:
 
 
 def warn_of_unmatched(run: str, outputs: Sequence[Output], policy: Policy) -> Iterator[Notice]:
-    """Warn of a policy's exceptions that match no row, with the names that rows have instead."""
+    """Warn of exceptions that match no row, and list the rows' names."""
     if not policy.exceptions:
         return
     lots: set[Lot] = set()
@@ -340,7 +338,7 @@ def warn_of_unmatched(run: str, outputs: Sequence[Output], policy: Policy) -> It
 
 
 def sum_receipts(receipts: Sequence[Receipt]) -> dict[str, Any]:
-    """Add up the receipts of the shards, for the manifest."""
+    """Add up the shards' receipts for the manifest."""
     fired: Counter[str] = Counter()
     near: dict[str, NearMisses] = {}
     for receipt in receipts:
@@ -364,7 +362,7 @@ def describe_circumstances(
     command: Sequence[str],
     operator: str | None = None,
 ) -> dict[str, Any]:
-    """Describe where the run took place and how fast it was, which doesn't affect its outputs."""
+    """Describe the run's place and speed, which don't affect the outputs."""
     tokens = sum(receipt.tokens for receipt in receipts)
     padded = sum(receipt.padded for receipt in receipts)
     rows = sum(receipt.rows for receipt in receipts)
@@ -386,15 +384,15 @@ def describe_circumstances(
 
 
 def find_user() -> str | None:
-    """Return the name of the user who runs this process, or None if the system doesn't know it."""
+    """Return the name of the process's user, or None."""
     try:
         return getpass.getuser()
-    except (OSError, KeyError, ImportError):  # a container's user may have no entry
+    except (OSError, KeyError, ImportError):  # a container's user may be unnamed
         return None
 
 
 def write_calibration(run: str, bank: Bank) -> tuple[Output, ...]:
-    """Write the scores that other thresholds need: those of clean texts and of positives."""
+    """Write the calibration scores of clean texts and of positives."""
     tables = {
         CALIBRATION: tabulate_scores(bank, "calibration"),
         POSITIVES: tabulate_scores(bank, "positive_scores"),
@@ -409,7 +407,7 @@ def _write_table(run: str, path: str, table: pa.Table) -> Output:
 
 
 def list_bank(bank: Bank) -> list[Output]:
-    """List the files of a run's bank, which the run wrote when it began."""
+    """List the files of a run's bank."""
     return [
         Output(path=f"{BANK}/{name}", rows=0, bytes=len(data), sha256=digest_bytes(data))
         for name, data in serialise_bank(bank).items()
@@ -417,7 +415,7 @@ def list_bank(bank: Bank) -> list[Output]:
 
 
 def warn_of_lost_splits(plans: Sequence[ShardPlan], outputs: Sequence[Output]) -> Iterator[Notice]:
-    """Warn of splits that have no rows left, because loaders won't find them in `clean/`."""
+    """Warn of splits without clean rows, which loaders won't find."""
     files = [parse_path(output.path) for output in outputs]
     clean = {file.shard for file in files if file.folder == "clean"}
     kept = {split for plan in plans if plan.name in clean for split in plan.splits}
@@ -430,7 +428,7 @@ def warn_of_lost_splits(plans: Sequence[ShardPlan], outputs: Sequence[Output]) -
 def write_card(
     run: str, corpus: Corpus, plans: Sequence[ShardPlan], outputs: Sequence[Output]
 ) -> tuple[Output, ...]:
-    """If the input has a dataset card, write a card that lists the clean files of each split."""
+    """Write a card that lists each split's clean files, if the input has a dataset card."""
     if corpus.card is None:
         return ()
     files = [parse_path(output.path) for output in outputs]
@@ -445,12 +443,12 @@ def write_card(
 
 
 def publish_manifest(run: str, manifest: Manifest) -> Manifest:
-    """Add the manifest's digest and write the manifest, which finishes the run."""
+    """Add the digest to the manifest and write it, which finishes the run."""
     sealed = manifest.seal()
     storage.write_bytes(storage.join(run, MANIFEST), sealed.to_bytes())
     return sealed
 
 
 def remove_work(run: str) -> list[Notice]:
-    """Remove a finished run's working files, and return a notice if that fails."""
+    """Remove a finished run's working files, or return a notice."""
     return list(_try_removal(run, WORK))

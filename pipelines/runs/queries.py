@@ -20,19 +20,18 @@ from schemas.policies import DECISIONS
 from schemas.scores import SIDES, Side, split_side
 
 FIRED = pl.col("reasons").list.eval(pl.element().struct.field("trait"))
-"""The traits that fired on a ledger row."""
 
 FINDINGS = pl.col("reasons").list.eval(
     pl.element().struct.field("trait")
     + pl.element().struct.field("signal").str.extract("(@.*)").fill_null("")
 )
-"""The traits that fired on a ledger row, each with its side, written as in `name_finding`."""
+"""The traits that fired on a ledger row, with their sides (`name_finding`)."""
 
 SEPARATOR = "\x1f"
-"""The character that joins a row's traits while rows are counted; no trait id contains it."""
+"""The separator of a row's traits in counts. No trait id contains it."""
 
 NAMES_LISTED = 20
-"""How many known names are listed in an error about an unknown name."""
+"""How many known names an error lists."""
 
 NAME_CHARACTERS = 120
 """How many characters of a name are shown in an error."""
@@ -45,8 +44,8 @@ ROW_NUMBER = re.compile(r"[0-9]{1,18}")
 class Filters(NamedTuple):
     """Filters for ledger rows.
 
-    They are a trait that fired, names or shell patterns for lot fields, a decision, and one row:
-    its number, its file and number (`chat.jsonl:17`), or its record id.
+    A filter can be a fired trait, a name or shell pattern for each lot field, a decision, or one
+    row. The row is given by number, file and number (`chat.jsonl:17`), or record id.
     """
 
     trait: str | None = None
@@ -66,10 +65,10 @@ EVERYTHING = Filters()
 
 
 class Count(NamedTuple):
-    """The number of rows with this decision, teacher and fired trait (None if none fired).
+    """The number of rows with this decision, teacher and fired trait or None.
 
-    `side` is the side of the texts on which the trait fired. `of` is the number of the teacher's
-    rows in the selected lots, whatever their decision.
+    `side` is the side of the trait's finding. `of` is the number of the teacher's selected rows
+    with any decision.
     """
 
     decision: str
@@ -83,10 +82,10 @@ class Count(NamedTuple):
 def scan_ledger(
     run: str, manifest: Manifest, filters: Filters = EVERYTHING, row_index: str | None = None
 ) -> pl.LazyFrame:
-    """Scan the ledger rows that the filters select, with `UNKNOWN` in place of null lot fields.
+    """Scan the ledger rows that the filters select, with `UNKNOWN` for null lot fields.
 
     Raises: RunError: the run doesn't have the trait or the row, no such decision exists, or a lot
-        field's filter matches no row.
+    field's filter matches no row.
     """
     scanned = scan_folder(run, manifest, "ledger", row_index)
     whole = scanned.with_columns(pl.col(LOT_FIELDS).fill_null(UNKNOWN))
@@ -120,7 +119,7 @@ def _require_decision(decision: str) -> None:
 
 
 def _select_row(wanted: str, whole: pl.LazyFrame) -> pl.Expr:
-    """Return the condition for one row: its number, its file and number, or its record id.
+    """Return the condition for one row.
 
     Raises: RunError: no row fits.
     """
@@ -145,7 +144,7 @@ def _select_row(wanted: str, whole: pl.LazyFrame) -> pl.Expr:
 def require_trait(trait: str, manifest: Manifest) -> None:
     """Check that a run has a trait.
 
-    Raises: RunError: it doesn't.
+    Raises: RunError: the run doesn't have the trait.
     """
     known = [rule.trait for rule in manifest.thresholds]
     if trait not in known:
@@ -153,7 +152,7 @@ def require_trait(trait: str, manifest: Manifest) -> None:
 
 
 def _match_names(wanted: str, field: str, names: Iterable[str]) -> list[str]:
-    """Return the names that equal `wanted` or match it as a pattern.
+    """Return the names that equal or match a pattern.
 
     Raises: RunError: no name matches.
     """
@@ -181,7 +180,7 @@ def _list_names(known: list[str]) -> str:
 def count_rows(run: str, manifest: Manifest, filters: Filters = EVERYTHING) -> list[Count]:
     """Count rows by decision, trait, side and teacher.
 
-    A row counts once for each trait and each side of its texts on which the trait fired.
+    A row counts once for each trait and side with a finding.
 
     Raises: RunError: for the same reasons as `scan_ledger`.
     """
@@ -210,7 +209,7 @@ def _count_by_teacher(run: str, manifest: Manifest, filters: Filters) -> dict[st
 
 
 def count_lots(run: str, manifest: Manifest) -> dict[Lot, int]:
-    """Count the rows of each lot that could be read."""
+    """Count the readable rows of each lot."""
     frame = scan_ledger(run, manifest).filter(pl.col("decision") != "reject")
     names = frame.collect_schema().names()
     fields = [name for name in (*LOT_FIELDS, REJECTED_TEACHER) if name in names]

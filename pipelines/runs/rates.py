@@ -1,4 +1,4 @@
-"""Compare the rates of traits between a finished run's teachers, lots and sources."""
+"""Compare traits' rates between a finished run's teachers, lots and sources."""
 
 from __future__ import annotations
 
@@ -25,28 +25,28 @@ GROUPINGS: dict[str, tuple[str, ...]] = {
     "lot": ("teacher", "prompt_source", "system_prompt"),
     "source": ("source",),
 }
-"""Each grouping, with the ledger columns that rows are grouped by.
+"""The ledger columns of each grouping.
 
-Lots are grouped without their dates, which would make groups of a few rows.
+Lots have no dates here, because dates would make tiny groups.
 """
 
 FIELDS = ("teacher", "prompt_source", "system_prompt", "source")
 """The ledger columns of all groupings."""
 
 LEAST_ROWS = 20
-"""The fewest rows of a group; a trait that fired on none of 19 rows may have a rate of 17 %."""
+"""The smallest group. A trait that fired on none of 19 rows may have a rate of 17 %."""
 
 FEW_GROUPS = 10
-"""Up to this many groups are compared even if they are small."""
+"""With at most this many groups, small groups are compared too."""
 
 CONFIDENCE = 0.95
 """The confidence level of the intervals."""
 
 BOUND_DECIMALS = 6
-"""The number of decimals to which lower bounds are rounded down and upper bounds are rounded up."""
+"""The number of decimals of bounds, which are rounded outwards."""
 
 COUNTED = tuple(name for name in DECISIONS if name not in ("swap", "reject"))
-"""The decisions that a ledger has on rows that could be read."""
+"""The decisions on readable rows."""
 
 RATES = pl.Schema(
     {
@@ -58,33 +58,32 @@ RATES = pl.Schema(
         **dict.fromkeys(("share", "low", "high"), pl.Float64()),
     }
 )
-"""The columns of the table of rates, which `compare_groups` describes."""
+"""The columns of the rates table (see `compare_groups`)."""
 
 
 class Rates(NamedTuple):
-    """The table of rates, and the groups that it leaves out, by grouping."""
+    """The rates table, and the omitted groups by grouping."""
 
     table: pl.DataFrame
     omitted: dict[str, Omitted]
 
 
 class Omitted(NamedTuple):
-    """How many groups are too small to compare, and how many rows they have in all."""
+    """How many groups are too small to compare, and how many rows they have."""
 
     groups: int
     rows: int
 
 
 def compare_groups(run: str, manifest: Manifest) -> Rates:
-    """Return a line for each group of rows, each trait, and each side on which a trait fired.
+    """Return a line for each group of rows, each trait, and each side with findings.
 
-    `rows` counts the group's rows that could be read, `fired` those on which the trait fired, and
-    `share` is their quotient, with the Clopper-Pearson interval from `low` to `high`. The columns
-    named like decisions count what became of the rows on which the trait fired.
-    `decided_by_another` counts those of them whose decision is another trait's. Lines without a
-    trait are about all traits together: `fired` then counts the rows on which any fired, and the
-    decisions are those on all rows. Groups of fewer than `LEAST_ROWS` rows are left out, unless
-    there are at most `FEW_GROUPS` groups. Fields by which rows aren't grouped are null.
+    `rows` counts the group's readable rows, and `fired` the rows on which the trait fired. `share`
+    is their quotient, with the Clopper-Pearson interval from `low` to `high`. The decision columns
+    count the decisions on the fired rows, and `decided_by_another` counts decisions of other
+    traits. Lines without a trait cover all traits: `fired` counts the rows on which any trait
+    fired, and the decision columns count all rows. Groups of fewer than `LEAST_ROWS` rows are
+    omitted, unless there are at most `FEW_GROUPS` groups. Fields outside the grouping are null.
 
     Raises: RunError: a file is missing.
     """
@@ -109,13 +108,13 @@ def _cast_column(name: str) -> pl.Expr:
 
 
 def _count_rows(readable: pl.LazyFrame) -> pl.LazyFrame:
-    """Count rows by the fields of all groupings, the decision, and whether any trait fired."""
+    """Count rows by all groupings' fields, the decision, and whether any trait fired."""
     fired = (pl.col("reasons").list.len() > 0).alias("any_fired")
     return readable.group_by(*FIELDS, "decision", fired).agg(rows=pl.len())
 
 
 def _count_findings(readable: pl.LazyFrame, manifest: Manifest) -> pl.DataFrame:
-    """Count findings by the fields of all groupings, trait, side, and decision."""
+    """Count findings by all groupings' fields, trait, side and decision."""
     rules = read_recorded_rules(manifest)
     names = readable.collect_schema().names()
     lots = [name for name in (*LOT_FIELDS, REJECTED_TEACHER) if name in names]
@@ -143,7 +142,7 @@ def _count_findings(readable: pl.LazyFrame, manifest: Manifest) -> pl.DataFrame:
 def _tabulate_decisions(
     rules: Sequence[Rule], manifest: Manifest, lots: pl.DataFrame | None
 ) -> pl.DataFrame:
-    """Return the decision that each trait's own action leads to, by side and lot."""
+    """Return each trait's own decision, by side and lot."""
     known = [{}] if lots is None else lots.to_dicts()
     lines = []
     for fields, rule, side in product(known, rules, manifest.list_found_sides()):
@@ -156,7 +155,7 @@ def _tabulate_decisions(
 
 
 def _choose_groups(counted: pl.DataFrame, fields: Sequence[str]) -> tuple[pl.DataFrame, Omitted]:
-    """Return the groups to compare with their numbers of rows, and what is left out."""
+    """Return the groups to compare with their sizes, and the omitted groups."""
     if not fields:
         return counted.select(pl.col("rows").sum()), Omitted(0, 0)
     every = counted.group_by(fields).agg(pl.col("rows").sum())
@@ -170,7 +169,7 @@ def _choose_groups(counted: pl.DataFrame, fields: Sequence[str]) -> tuple[pl.Dat
 def _tabulate_totals(
     counted: pl.DataFrame, groups: pl.DataFrame, fields: Sequence[str]
 ) -> pl.DataFrame:
-    """Return each group's rows by decision, and how many of them any trait fired on."""
+    """Return each group's rows by decision, and its rows with any finding."""
     sums = [pl.col("rows").filter(pl.col("decision") == name).sum().alias(name) for name in COUNTED]
     fired = pl.col("rows").filter("any_fired").sum().alias("fired")
     totals = _group(counted, fields, [*sums, fired])
@@ -203,7 +202,7 @@ def _join(groups: pl.DataFrame, found: pl.DataFrame, fields: Sequence[str]) -> p
 
 
 def _add_intervals(table: pl.DataFrame) -> pl.DataFrame:
-    """Add shares, and bounds that are rounded outwards; equal counts are computed once."""
+    """Add shares and bounds. Equal counts are computed once."""
     pairs = table.select("fired", "rows").unique()
     low, high = compute_intervals(pairs["fired"].to_numpy(), pairs["rows"].to_numpy(), CONFIDENCE)
     bounds = pairs.with_columns(
@@ -215,7 +214,7 @@ def _add_intervals(table: pl.DataFrame) -> pl.DataFrame:
 
 
 def _sort(table: pl.DataFrame, manifest: Manifest) -> pl.DataFrame:
-    """Sort by grouping, fields, trait and side, with all traits together first."""
+    """Sort by grouping, fields, trait and side, starting with all traits together."""
     groupings = pl.col("grouping").replace_strict({name: i for i, name in enumerate(GROUPINGS)})
     traits = {rule.trait: i for i, rule in enumerate(manifest.thresholds)}
     order = pl.col("trait").replace_strict(traits, default=-1, return_dtype=pl.Int32)

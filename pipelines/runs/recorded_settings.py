@@ -18,7 +18,7 @@ from transforms.rules import Rule
 
 
 class RecordedTrait(NamedTuple):
-    """A trait of a finished run: its card, and the scores of clean texts and of its positives.
+    """A trait of a finished run: its card, and its calibration scores.
 
     The scores are float32, by signal.
     """
@@ -30,7 +30,7 @@ class RecordedTrait(NamedTuple):
 
 
 def read_recorded_traits(run: str, manifest: Manifest) -> dict[str, RecordedTrait]:
-    """Read a finished run's cards and calibration scores, keyed by trait.
+    """Read a finished run's cards and calibration scores by trait.
 
     Raises: ValueError: a card is invalid, or the file of calibration scores has the wrong columns.
     """
@@ -48,7 +48,7 @@ def read_recorded_traits(run: str, manifest: Manifest) -> dict[str, RecordedTrai
 
 
 def _read_scores(run: str, manifest: Manifest, path: str) -> dict[str, dict[str, np.ndarray]]:
-    """Return the scores in one of a run's calibration files, by trait and signal."""
+    """Return the scores in a calibration file, by trait and signal."""
     scores: dict[str, dict[str, np.ndarray]] = {}
     for output in manifest.outputs:
         if output.path == path:
@@ -69,7 +69,7 @@ def read_recorded_policy(manifest: Manifest) -> Policy:
 def read_recorded_rules(manifest: Manifest) -> list[Rule]:
     """Return a finished run's rules, in the order of its thresholds.
 
-    `congener verify` checks that they follow from the cards, the policy and the calibration scores.
+    `congener verify` checks these rules against the cards, the policy and the calibration scores.
 
     Raises: ValueError: the policy is invalid.
     """
@@ -100,7 +100,7 @@ def _read_found(item: SettledThreshold) -> FoundShare | None:
 
 
 def _drop_nulls(value: Any) -> Any:
-    """Leave out null fields, because lots in a policy don't accept null."""
+    """Leave out null fields, which lots in a policy refuse."""
     if isinstance(value, dict):
         return {name: _drop_nulls(below) for name, below in value.items() if below is not None}
     return [_drop_nulls(below) for below in value] if isinstance(value, list) else value

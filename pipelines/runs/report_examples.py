@@ -1,4 +1,4 @@
-"""Find examples in a finished run: rows on which each trait fired, and a row of each decision."""
+"""Find example rows in a finished run, by trait and by decision."""
 
 from __future__ import annotations
 
@@ -15,20 +15,20 @@ from schemas.manifests import Manifest
 from schemas.policies import DECISIONS, PUBLISHED
 
 SHOWN = (*PUBLISHED, "quarantine")
-"""The decisions for which the run's output includes the row's text."""
+"""The decisions that keep a row's text in the run's output."""
 
 
 class Example(NamedTuple):
-    """A row on which a trait fired, with that trait's finding."""
+    """A row with a trait's finding."""
 
     row: ShownRow
     finding: TraitFinding
 
 
 class TraitExamples(NamedTuple):
-    """A trait's examples: those just above its threshold, and those with the highest scores.
+    """A trait's examples: just above the threshold, and with the highest scores.
 
-    `unshown` counts the rows on which the trait fired but whose text isn't in the output.
+    `unshown` counts the fired rows whose text isn't in the output.
     """
 
     nearest: Sequence[Example] = ()
@@ -37,17 +37,17 @@ class TraitExamples(NamedTuple):
 
 
 class _Choice(NamedTuple):
-    """A trait's examples, given as row indexes in the whole ledger."""
+    """A trait's examples as ledger indexes."""
 
     nearest: list[int]
     highest: list[int]
 
 
 def find_examples(run: str, manifest: Manifest, most: int) -> dict[str, TraitExamples]:
-    """Find at most `most` examples of each kind for every trait that fired.
+    """Find at most `most` examples of each kind for every fired trait.
 
-    Of rows with equal content, only the first can be chosen. Equal scores are listed in corpus
-    order. Only the examples' texts are loaded into memory.
+    Only the first of several rows with equal content is chosen. Equal scores are in corpus order.
+    Only the examples' texts are loaded.
 
     Raises: RunError: a file is missing.
     """
@@ -72,7 +72,7 @@ def _take_finding(row: ShownRow, trait: str) -> Example:
 
 
 def find_row_of_each_decision(run: str, manifest: Manifest) -> dict[str, ShownRow]:
-    """Return a row of each decision: the one with the highest score, or nearest to a threshold.
+    """Return the row with the highest score, or nearest to a threshold, for each decision.
 
     Raises: RunError: a file is missing.
     """
@@ -88,7 +88,7 @@ def find_row_of_each_decision(run: str, manifest: Manifest) -> dict[str, ShownRo
 def _choose_rows(
     run: str, manifest: Manifest, most: int
 ) -> tuple[dict[str, _Choice], dict[str, int]]:
-    """Choose each trait's examples, and count the rows whose text isn't in the run's output."""
+    """Choose each trait's examples, and count the rows without text in the output."""
     fired = _scan_fired(run, manifest)
     margin, score = pl.col("score") - pl.col("threshold"), pl.col("score")
     by_score = pl.col("index").sort_by(score, "index", descending=[True, False])
@@ -107,7 +107,7 @@ def _choose_rows(
         ],
         engine="streaming",
     )
-    # a row in both lists is shown only with the nearest, which are harder to judge
+    # a row in both lists is shown only among the nearest
     choices = {
         trait: _Choice(nearest, [row for row in highest if row not in nearest])
         for trait, nearest, highest in chosen.iter_rows()
@@ -116,7 +116,7 @@ def _choose_rows(
 
 
 def _scan_fired(run: str, manifest: Manifest) -> pl.LazyFrame:
-    """Scan the reasons found in trained text, each with its row's index in the whole ledger."""
+    """Scan the reasons in trained text, each with its row's ledger index."""
     reasons = (pl.col("reasons").struct.field(name) for name in ("trait", "score", "threshold"))
     return (
         scan_folder(run, manifest, "ledger", row_index="index")

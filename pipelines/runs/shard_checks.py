@@ -1,4 +1,4 @@
-"""Check that the files of each shard in a finished run agree with the shard's ledger."""
+"""Check that each shard's files in a finished run agree with the shard's ledger."""
 
 from __future__ import annotations
 
@@ -38,10 +38,10 @@ BY_CERTAINTY: tuple[Kind, ...] = (
     *("text", "message", "messages", "choices", "candidates", "dumps", "segments"),
     *("pairs", "texts", "answers"),
 )
-"""The kinds of values, with the most distinctive ones first."""
+"""The kinds of values, starting with the most distinctive kinds."""
 
 OPTIONAL_FOLDERS = ("vectors",)
-"""The folders that only some runs have."""
+"""The folders that some runs lack."""
 
 READ_ERRORS = (
     pa.ArrowException,
@@ -52,18 +52,18 @@ READ_ERRORS = (
     InputError,
     RunError,
 )
-"""Errors raised when reading a file that isn't in the format of a run's files."""
+"""Errors of reading a file in another format."""
 
 
 class Finding(NamedTuple):
-    """A difference from the manifest: the file, and what is wrong with it."""
+    """A difference from the manifest: the file and the problem."""
 
     where: str
     problem: str
 
 
 class _Shard(NamedTuple):
-    """A shard that is being checked: its files by folder, and its ledger."""
+    """A shard to check: its files by folder, and its ledger."""
 
     run: str
     manifest: Manifest
@@ -80,9 +80,9 @@ class _Shard(NamedTuple):
 
 
 def check_shards(run: str, manifest: Manifest, key: bytes | None = None) -> Iterator[Finding]:
-    """For every shard, yield the differences between its ledger and its other files.
+    """Yield the differences between every shard's ledger and its other files.
 
-    `key` is the key of the run's digests, if they are keyed.
+    `key` is the key of the run's digests, or None.
     """
     by_shard: dict[str, dict[str, Output]] = {}
     for output in manifest.outputs:
@@ -97,7 +97,7 @@ def check_shards(run: str, manifest: Manifest, key: bytes | None = None) -> Iter
 
 
 def _guard(output: Output, findings: Iterable[Finding]) -> Iterator[Finding]:
-    """Yield the findings about a file, and one more if the file can't be read."""
+    """Yield the findings about a file, and one more for an unreadable file."""
     try:
         yield from findings
     except READ_ERRORS as error:
@@ -128,7 +128,7 @@ def _check_ledger(
 
 
 def _check_rows(shard: _Shard, folder: str) -> Iterator[Finding]:
-    """Check that a folder has the rows that the ledger assigns to it, unchanged and in order."""
+    """Check that a folder has the ledger's rows for it, unchanged and in order."""
     decisions = [name for name, other in FOLDER_OF_DECISION.items() if other == folder]
     chosen = pc.is_in(shard.ledger.column("decision"), value_set=pa.array(decisions))
     expected = shard.ledger.filter(chosen)
@@ -159,13 +159,13 @@ def _check_rows(shard: _Shard, folder: str) -> Iterator[Finding]:
 
 
 def _is_numbered(rows: pa.Table, path: str) -> bool:
-    """Return whether the ledger rows name every row of a single file, in the file's order."""
+    """Return whether the ledger rows name every row of one file in order."""
     paths, indexes = rows.column("output").to_pylist(), rows.column("output_row").to_pylist()
     return set(paths) <= {path} and indexes == list(range(rows.num_rows))
 
 
 def _has_own_stem(shard: _Shard, path: str) -> bool:
-    """Return whether a file has the stem of its source; always True outside corpus folders."""
+    """Return whether a file has its source's stem. Outside corpus folders, the result is True."""
     file = parse_path(path)
     source = shard.ledger.column("source")[0].as_py()
     return file.folder not in CORPUS_FOLDERS or file.stem == build_stem(source)
@@ -174,7 +174,7 @@ def _has_own_stem(shard: _Shard, path: str) -> bool:
 def _check_content(
     shard: _Shard, output: Output, table: Any, digests: Sequence[str]
 ) -> Iterator[Finding]:
-    """Check the content of published or quarantined rows against the digests in the ledger."""
+    """Check published or quarantined rows against the ledger's digests."""
     identity = shard.manifest.identity
     corpus = _take_corpus_columns(table, identity.columns)
     columns = {name: own for name, own in identity.columns.items() if own in corpus.column_names}
@@ -197,7 +197,7 @@ def _check_content(
 def _take_corpus_columns(
     rows: pa.Table | list[dict[str, Any]], columns: Mapping[str, str]
 ) -> pa.Table:
-    """Return a table of the columns that the corpus's format reads.
+    """Return the columns that the corpus's format reads as a table.
 
     Raises: ValueError: a row has a value that doesn't fit its column.
     """
@@ -217,11 +217,10 @@ def _take_corpus_columns(
 
 
 def _find_type(values: Iterable[Any]) -> pa.DataType | None:
-    """Return the type of a column, or None if all its values are null.
+    """Return a column's type, or None for a column of nulls.
 
-    A run gives a column the most frequent kind of its values in the corpus. A shard may have no
-    value of that kind, but every value in the shard fits that kind. The most distinctive kind in
-    the shard therefore determines the type of the column.
+    A run types a column by the corpus's most frequent kind. A shard's values all fit this kind, so
+    the most distinctive kind among them determines the type.
     """
     known = {classify_value(value): value for value in values if value is not None}
     for kind in BY_CERTAINTY:
@@ -235,7 +234,7 @@ def _find_type(values: Iterable[Any]) -> pa.DataType | None:
 def _check_rejects(
     output: Output, table: pa.Table, digests: Sequence[str], key: bytes | None
 ) -> Iterator[Finding]:
-    """Check the bytes of rejects against the digests in the ledger."""
+    """Check the bytes of rejects against the ledger's digests."""
     raws = table.column("raw").to_pylist()
     for row, (raw, expected) in enumerate(zip(raws, digests, strict=True)):
         if digest_bytes(raw, key) != expected:
@@ -275,9 +274,9 @@ def _check_spans(shard: _Shard, table: pa.Table) -> Iterator[Finding]:
 
 
 def _is_evidence(span: Mapping[str, Any], reason: Mapping[str, Any]) -> bool:
-    """Return whether a stored span is the one that a reason names.
+    """Return whether a stored span belongs to a reason.
 
-    A reason with a combined score doesn't say which signal scored highest.
+    A reason with a combined score doesn't name the best signal.
     """
     fields = ["trait", "field_path", "start", "end"]
     (signal, side), stored = split_side(reason["signal"]), split_side(span["signal"])

@@ -1,4 +1,4 @@
-"""Read rows of a finished run as a person needs them: text, reasons, scores, masks, question."""
+"""Read rows of a finished run for a person: text, reasons, scores, masks, question."""
 
 from __future__ import annotations
 
@@ -26,19 +26,19 @@ from transforms.records.questions import SpokenText, find_answer, find_question
 from transforms.rules import Rule
 
 NEAR_MISSES = 2
-"""How many traits are shown of a row on which none fired."""
+"""How many near misses a row without fired traits shows."""
 
 
 NO_SPAN: Mapping[str, Any] = {"field_path": "", "start": 0, "end": 0}
-"""The span of a score below the run's span floor."""
+"""The span of a score below the span floor."""
 
 
 class TraitFinding(NamedTuple):
-    """A trait's score on a row, its threshold, and the span that scored highest.
+    """A trait's score on a row, its threshold, and its best span.
 
-    `action` is the action that the trait asks for, and None if it didn't fire. `text` is the text
-    of the field, or None if there is none. `signals` holds the scores of all the trait's signals,
-    and `neighbours` the nearest exemplars, which only quarantined rows have.
+    `action` is the trait's action, or None if the trait didn't fire. `text` is the field's text, or
+    None. `signals` holds the scores of the trait's signals. `neighbours` holds the nearest
+    exemplars of a quarantined row.
     """
 
     trait: str
@@ -56,7 +56,7 @@ class TraitFinding(NamedTuple):
 
 
 class MaskedSpan(NamedTuple):
-    """A stretch of a field that the trainer should leave out, in characters from its start."""
+    """A stretch of a field that is left out of the loss, in characters."""
 
     field_path: str
     start: int
@@ -64,13 +64,12 @@ class MaskedSpan(NamedTuple):
 
 
 class ShownRow(NamedTuple):
-    """A row: its origin, its decision, the findings, and the record unchanged.
+    """A row: its origin, its decision, the findings, and the unchanged record.
 
-    `reasons` are the traits that fired. If none did, `near` holds those that came nearest to their
-    thresholds. `masks` are the stretches that the trainer should leave out. `record` is None if the
-    run doesn't contain the row. `copy_of` is the row that a duplicate repeats; the record is then
-    that row's. `answer` is the last answer, if no finding has a text. `error` says why a reject
-    can't be read, and `raw` is what it holds.
+    `reasons` are the traits that fired, or else `near` holds the nearest misses. `masks` are the
+    stretches that are left out of the loss. `record` is None if the run doesn't contain the row.
+    For a duplicate, `copy_of` is the repeated row, whose record is given. `answer` is the last
+    answer, if no finding has a text. `error` is the reason of a reject, and `raw` its content.
     """
 
     source: str
@@ -96,7 +95,7 @@ class _LedgerPlace(NamedTuple):
 
 
 class _Stored(NamedTuple):
-    """What the run stores about a row, in all of its tables."""
+    """A row's data from all of the run's tables."""
 
     ledger: Mapping[str, Any]
     scores: Mapping[str, Any]
@@ -113,10 +112,10 @@ def read_shown_rows(
     trait: str | None = None,
     whole: bool = True,
 ) -> list[ShownRow]:
-    """Read rows by their indexes in the whole ledger, in the order in which they are given.
+    """Read rows by their ledger indexes, in the given order.
 
-    Only files that contain such a row are opened. `trait` restricts near misses to one trait.
-    Unless `whole` is set, records from Parquet have only the columns that the run read.
+    Only files with such a row are opened. `trait` restricts near misses to one trait. Unless
+    `whole` is set, Parquet records have only the columns that the run read.
 
     Raises: RunError: a file is missing or damaged.
     """
@@ -142,7 +141,7 @@ def read_shown_rows(
 
 
 def _locate_rows(manifest: Manifest, indexes: Sequence[int]) -> dict[int, _LedgerPlace]:
-    """Return the shard of each row, from the numbers of rows in the ledger's files."""
+    """Return each row's place in a shard's ledger, from the files' row counts."""
     files = list_outputs(manifest, "ledger")
     ends = list(accumulate(output.rows for output in files))
     found, number = {}, 0
@@ -157,7 +156,7 @@ def _locate_rows(manifest: Manifest, indexes: Sequence[int]) -> dict[int, _Ledge
 def _read_tables(
     run: str, places: Mapping[int, _LedgerPlace]
 ) -> dict[int, tuple[dict[str, Any], dict[str, Any], list[dict[str, Any]]]]:
-    """Return each row's line in the ledger, its scores, and its spans."""
+    """Return each row's ledger line, scores and spans."""
     found: dict[int, tuple[dict[str, Any], dict[str, Any], list[dict[str, Any]]]] = {}
     for shard, indexes in groupby(places, key=lambda index: places[index].shard):
         own = {index: places[index].row for index in indexes}
@@ -174,7 +173,7 @@ def _read_tables(
 def _find_copies(
     run: str, manifest: Manifest, ledgers: Sequence[Mapping[str, Any]]
 ) -> dict[str, dict[str, Any]]:
-    """Return, for the content of each duplicate, a row with the same content that is in a file."""
+    """Return a stored row with the same content for each duplicate's content."""
     digests = [row["content_digest"] for row in ledgers if row["decision"] == "duplicate"]
     if not digests:
         return {}
@@ -191,7 +190,7 @@ def _find_copies(
 def _read_records(
     run: str, manifest: Manifest, rows: Mapping[int, Mapping[str, Any]], whole: bool
 ) -> dict[int, dict[str, Any]]:
-    """Read the records of the rows that are in a file, one file at a time."""
+    """Read the stored rows' records, file by file."""
     stored = {index: row for index, row in rows.items() if row["output"] is not None}
     found: dict[int, dict[str, Any]] = {}
     for path in sorted({row["output"] for row in stored.values()}):
@@ -203,7 +202,7 @@ def _read_records(
 
 
 def _choose_columns(run: str, manifest: Manifest, path: str) -> list[str] | None:
-    """Return the columns of a Parquet file that the run read or added, or None for all."""
+    """Return the Parquet columns that the run read or added, or None for all."""
     if is_json_lines(path) or parse_path(path).folder == "rejects":
         return None
     uri = storage.join(run, path)
@@ -215,7 +214,7 @@ def _choose_columns(run: str, manifest: Manifest, path: str) -> list[str] | None
 
 
 def _take_note(record: dict[str, Any] | None, decision: str) -> Mapping[str, Any]:
-    """Remove and return what the run added to a record, as opposed to a column of the corpus."""
+    """Remove the run's note from a record, and return it."""
     if record is None:
         return {}
     if decision == "reject":
@@ -232,9 +231,9 @@ def _take_note(record: dict[str, Any] | None, decision: str) -> Mapping[str, Any
 
 
 def _fits(noted: Any, decision: str) -> bool:
-    """Return whether a note may be on a row with a decision.
+    """Return whether a note may be on a row with this decision.
 
-    On a published row, an earlier run may have left a stronger decision than this run's own.
+    An earlier run may have left a stronger decision on a published row.
     """
     return noted == decision or (noted in PUBLISHED and decision in PUBLISHED)
 
@@ -273,7 +272,7 @@ def _describe_row(
 
 
 def build_layout(manifest: Manifest) -> Layout:
-    """Return the layout of a run's corpus, as far as reading its texts needs it."""
+    """Return the layout of a run's corpus, as far as reading texts needs it."""
     identity = manifest.identity
     name = cast("FormatName", identity.format)
     return Layout(name, identity.columns, {}, transcripts=identity.transcripts)
@@ -336,7 +335,7 @@ def _list_signals(
 def _find_near_misses(
     stored: _Stored, lot: Lot, rules: Mapping[str, Rule], trait: str | None
 ) -> Sequence[TraitFinding]:
-    """Return the traits whose scores come nearest to their thresholds, if any scored at all."""
+    """Return the traits whose scores are nearest to their thresholds."""
     own = [rules[trait]] if trait else list(rules.values())
     found = sorted(_score_traits(stored, lot, own), key=lambda item: item.threshold - item.score)
     return found[:NEAR_MISSES]
@@ -372,5 +371,5 @@ def _score_traits(stored: _Stored, lot: Lot, rules: Sequence[Rule]) -> Iterator[
 
 
 def _round_score(score: float) -> float:
-    """Return a float32 score as a float64 without the extra decimals of the conversion."""
+    """Return a float32 score as a float64 without spurious decimals."""
     return round(score, SCORE_DECIMALS)

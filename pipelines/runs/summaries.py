@@ -14,11 +14,11 @@ BINS = 40
 """The number of bins in a histogram of scores."""
 
 STEPS: int = 10**SCORE_DECIMALS
-"""The number of steps from 0 to 1. Scores counted in whole steps can be compared exactly."""
+"""The number of steps from 0 to 1. Whole steps can be compared exactly."""
 
 
 class ScoreCounts(NamedTuple):
-    """How many of a trait's scores in each bin are below its threshold, and how many aren't."""
+    """The numbers of a trait's scores below and above its threshold, by bin."""
 
     below: list[int]
     above: list[int]
@@ -26,7 +26,7 @@ class ScoreCounts(NamedTuple):
 
 
 def count_scores(run: str, manifest: Manifest) -> list[ScoreCounts]:
-    """Count every trait's scores, in the order of the thresholds, loading only a part at a time."""
+    """Count every trait's scores in the order of the thresholds, loading parts at a time."""
     if not manifest.conservation.rows_in:
         return [ScoreCounts([0] * BINS, [0] * BINS, 0) for _ in manifest.thresholds]
     scores = scan_folder(run, manifest, "scores")

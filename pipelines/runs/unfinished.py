@@ -1,4 +1,4 @@
-"""Begin a run, or resume an unfinished one if its settings are the same, and check its shards."""
+"""Begin or resume a run, and check its finished shards."""
 
 from __future__ import annotations
 
@@ -32,41 +32,40 @@ RUN_ID_HEX = 16
 
 
 class RunRecord(NamedTuple):
-    """What a run records when it begins: its identity, and the settings behind its digests."""
+    """A run's record at its start: its identity, and the settings behind its digests."""
 
     identity: dict[str, Any]
     settings: dict[str, Any]
 
     @property
     def run_id(self) -> str:
-        """Return the run's id, which its receipts and its manifest carry."""
+        """Return the run's id in its receipts and its manifest."""
         return compute_run_id(self.identity)
 
 
 class FinishedShards(NamedTuple):
-    """The receipts of finished shards, keyed by shard, and notices about the ignored receipts."""
+    """The receipts of finished shards, and notices about ignored receipts."""
 
     receipts: dict[str, Receipt]
     notices: list[Notice]
 
 
 def compute_run_id(identity: Mapping[str, Any]) -> str:
-    """Return the id of the run with this identity."""
+    """Return the run id of an identity."""
     return digest_config(identity)[:RUN_ID_HEX]
 
 
 CLEARING = f"{WORK}/clearing"
-"""A file that exists only while a run is being removed."""
+"""A file that exists only during the removal of a run."""
 
 SIGNS_OF_A_RUN = (MANIFEST, BEGUN, RECEIPTS, CLEARING, WITHDRAWN)
-"""Files and folders that only a run writes: a folder with any of them holds a run."""
+"""Files and folders that only a run writes."""
 
 
 def require_unfinished(run: str, restart: bool, config: FilterConfig | None = None) -> None:
     """Refuse a finished run unless `restart` is set.
 
-    Working files that a crash left behind after publication are removed. The error lists how the
-    run's settings differ from the given ones.
+    Working files that a crash left are removed. The error lists the changed settings.
 
     Raises: RunError: the run is finished.
     """
@@ -84,10 +83,10 @@ def require_unfinished(run: str, restart: bool, config: FilterConfig | None = No
 
 
 def _compare_finished(run: str, config: FilterConfig | None) -> list[str]:
-    """Return how a finished run's policy and configuration differ from the given ones."""
+    """Return the differences from a finished run's policy and configuration."""
     if config is None:
         return []
-    with suppress(RunError):  # whether the manifest is damaged is for verify to say
+    with suppress(RunError):  # reporting a damaged manifest is verify's job
         manifest = load_manifest(run)
         begun = {"config": manifest.config, "policy": manifest.policy}
         policy = read_policy(config.policy).model_dump(mode="json")
@@ -96,10 +95,10 @@ def _compare_finished(run: str, config: FilterConfig | None) -> list[str]:
 
 
 def open_run(run: str, record: RunRecord, restart: bool) -> list[Notice]:
-    """Begin or resume a run; return the notices about it.
+    """Begin or resume a run, and return notices.
 
     Raises: RunError: the folder holds an unfinished run with a different input, configuration, bank
-        or code version, or folders that no run has written.
+    or code version, or foreign folders.
     """
     if restart or storage.exists(storage.join(run, WITHDRAWN)):
         _require_a_run(run)
@@ -119,9 +118,9 @@ def open_run(run: str, record: RunRecord, restart: bool) -> list[Notice]:
 
 
 def _require_a_run(run: str) -> None:
-    """Refuse a folder whose subfolders are named like run folders, unless a run has written them.
+    """Refuse a folder with foreign subfolders that have a run's folder names.
 
-    Raises: RunError: there are such subfolders with files in them, but no sign of a run.
+    Raises: RunError: such subfolders hold files, but nothing shows that a run wrote them.
     """
     if any(storage.exists(storage.join(run, name)) for name in SIGNS_OF_A_RUN):
         return
@@ -134,7 +133,7 @@ def _require_a_run(run: str) -> None:
 
 
 def _check_record(run: str, record: RunRecord) -> list[Notice]:
-    """Check that the folder holds this run, using run.json, or the receipts if it is damaged."""
+    """Check that the folder holds this run, from run.json or the receipts."""
     try:
         earlier = _read_record(run)
     except ValueError as error:
@@ -152,7 +151,7 @@ def _write_record(run: str, record: RunRecord) -> None:
 
 
 def _read_record(run: str) -> dict[str, Any]:
-    """Read what the run recorded when it began.
+    """Read a run's record.
 
     Raises: ValueError: the file is damaged.
     """
@@ -166,9 +165,9 @@ def _read_record(run: str) -> dict[str, Any]:
 
 
 def keep_private(run: str) -> None:
-    """Let only the owner read the text that was taken out of the corpus.
+    """Let only the owner read the text that left the corpus.
 
-    Call this before any of that text is written, and again once all of it is written.
+    Call this before any of that text is written, and again afterwards.
     """
     for folder in PRIVATE_FOLDERS:
         storage.keep_private(storage.join(run, folder))
@@ -188,7 +187,7 @@ def _require_same(run: str, earlier: Mapping[str, Any], record: RunRecord) -> No
 
 def _require_own_receipts(run: str, record: RunRecord) -> None:
     for uri in storage.list_folder(storage.join(run, RECEIPTS), ".json"):
-        with suppress(ValueError):  # a damaged receipt proves nothing; its shard is processed again
+        with suppress(ValueError):  # a shard with a damaged receipt is processed again
             other = parse_receipt(storage.read_bytes(uri)).run
             if other != record.run_id:
                 raise RunError(
@@ -202,7 +201,7 @@ def _require_own_receipts(run: str, record: RunRecord) -> None:
 def require_ours(run: str, record: RunRecord) -> None:
     """Refuse to publish a run that another process has replaced.
 
-    This can happen on an object store, where nothing locks a run.
+    Object stores have no lock.
 
     Raises: RunError: another process has begun a run here, or has removed this one.
     """
@@ -229,13 +228,13 @@ def clear_run(run: str) -> None:
 
 
 def _clear_work(run: str) -> None:
-    """Remove the working files, except the lock, which this process may hold."""
+    """Remove the working files except the lock, which this process may hold."""
     for name in (RECEIPTS, BEGUN, CLEARING):
         storage.remove_tree(storage.join(run, name))
 
 
 def find_finished_shards(run: str, record: RunRecord, plans: Sequence[ShardPlan]) -> FinishedShards:
-    """Find the shards that have a sound receipt from this run and every file that it names."""
+    """Find the shards with a sound receipt of this run and all listed files."""
     planned = {plan.name: plan for plan in plans}
     receipts: dict[str, Receipt] = {}
     notices = []
@@ -249,7 +248,7 @@ def find_finished_shards(run: str, record: RunRecord, plans: Sequence[ShardPlan]
 
 
 def _check_receipt(run: str, uri: str, record: RunRecord, plan: ShardPlan | None) -> Receipt:
-    """Return a shard's receipt after checking it.
+    """Check and return a shard's receipt.
 
     Raises: ValueError: the receipt is damaged, belongs to another run, or doesn't match its files.
     """

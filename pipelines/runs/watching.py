@@ -1,4 +1,4 @@
-"""Watch a run from outside: count rows from receipts while other processes do the work."""
+"""Watch a run: count finished rows from receipts while other processes do the work."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from transforms.files import storage
 from transforms.files.planning import ShardPlan
 
 PAUSE_SECONDS = 2.0
-"""How many seconds to wait between listings of the receipts, which may be on a store."""
+"""The seconds between listings of the receipts, which may be on a store."""
 
 
 @contextmanager
 def watch_receipts(run: str, shards: Sequence[ShardPlan], listener: Listener) -> Iterator[None]:
-    """Until the block ends, report from a background thread how many rows are finished."""
+    """Report the finished rows from a background thread until the block ends."""
     stop = threading.Event()
 
     def watch() -> None:
@@ -34,7 +34,7 @@ def watch_receipts(run: str, shards: Sequence[ShardPlan], listener: Listener) ->
 
 
 def count_finished_rows(run: str, shards: Sequence[ShardPlan]) -> int:
-    """Count the rows of the shards that have a receipt."""
+    """Count the rows of the shards with a receipt."""
     rows = {shard.name: shard.rows for shard in shards}
     receipts = storage.list_folder(storage.join(run, RECEIPTS), ".json")
     return sum(rows.get(receipt_shard(uri), 0) for uri in receipts)

@@ -1,4 +1,4 @@
-"""Fixtures for all tests: the real encoder, a cache, trait folders and the repository's root."""
+"""Fixtures for all tests: the encoder, a cache, trait folders and the root."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ from hypothesis import settings
 from classifiers.models.encoders import Encoder, EncoderConfig, load_encoder
 from tests.support.keys import KEY
 
-# Examples have no deadline, since a test's first example also pays for imports and caches.
+# Examples have no deadline, because the first example also pays for imports and caches.
 settings.register_profile("congener", settings.default, deadline=None)
 settings.load_profile("congener")
 
-# Test processes share the cores, and with such small tensors, threads would mostly wait.
+# Test processes share the cores, so more threads would mostly wait.
 torch.set_num_threads(1)
 
 CardFolder = Callable[..., Path]
@@ -38,9 +38,9 @@ def pytest_runtest_makereport() -> Generator[None, pytest.TestReport, pytest.Tes
 
 @pytest.fixture(scope="session", autouse=True)
 def cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    """Cache fitted banks in a folder of this session, or in CONGENER_TEST_CACHE if that is set.
+    """Cache fitted banks in a session's folder, or in CONGENER_TEST_CACHE.
 
-    Unless that variable is set, no test sees the banks of earlier sessions.
+    Without that variable, no test sees banks of earlier sessions.
     """
     named = os.environ.get("CONGENER_TEST_CACHE")
     folder = Path(named) if named else tmp_path_factory.mktemp("cache")
@@ -57,7 +57,7 @@ def root() -> Path:
 
 @pytest.fixture(scope="session")
 def shared_data(root: Path) -> Path:
-    """Return the folder of real text beside the repository, or skip the test."""
+    """Return the folder of real text, or skip the test."""
     folder = root.parent / "shared" / "data"
     if not folder.is_dir():
         pytest.skip("there is no real text in ../shared/data on this machine")
@@ -72,10 +72,9 @@ def encoder() -> Encoder:
 
 @pytest.fixture
 def card_folder(tmp_path: Path) -> CardFolder:
-    """Return a function that writes a trait folder in `tmp_path / "traits"` and returns its path.
+    """Return a function that writes a trait folder below `tmp_path` and returns its path.
 
-    `card` is YAML without the id. `positives` and `negatives` are texts; no file is written for an
-    empty list.
+    `card` is YAML without the id. An empty list of texts writes no file.
     """
 
     def write(
@@ -98,7 +97,7 @@ def card_folder(tmp_path: Path) -> CardFolder:
 
 @pytest.fixture
 def key_file(tmp_path: Path) -> str:
-    """Return the path of a file that holds `KEY` and a line break."""
+    """Return the path of a file with `KEY` and a line break."""
     path = tmp_path / "digest.key"
     path.write_bytes(KEY + b"\n")
     return str(path)

@@ -1,4 +1,4 @@
-"""Fixtures for the classifier tests: made-up cards, a bank fitted on them, tiny checkpoints."""
+"""Fixtures for the classifier tests: made-up cards, a fitted bank, tiny checkpoints."""
 
 from __future__ import annotations
 
@@ -80,7 +80,7 @@ def make_sentences(count: int) -> list[str]:
 def make_card(
     name: str, card: dict, positives: tuple[str, ...] = (), negatives: tuple[str, ...] = ()
 ) -> LoadedCard:
-    """Return a card with its texts, as if it had been loaded from a folder."""
+    """Return a card with its texts, like a loaded card."""
     return LoadedCard(
         TraitCard.model_validate({"id": name, **card}), positives, negatives, Path(name)
     )
@@ -88,7 +88,7 @@ def make_card(
 
 @pytest.fixture(scope="session")
 def plain() -> Callable[[int], list[str]]:
-    """Return a function that returns plain, clean sentences."""
+    """Return a function that returns plain sentences."""
     return make_sentences
 
 
@@ -174,7 +174,7 @@ def make_tokenizer() -> transformers.PreTrainedTokenizerFast:
 def tiny_checkpoint(tmp_path: Path) -> Callable[..., Path]:
     """Return a function that saves a tiny seeded BERT and its tokenizer, and returns the folder.
 
-    `kind` is the name of a transformers class, and `settings` are passed to its configuration.
+    `kind` is a transformers class, and `settings` configure it.
     """
 
     def save(kind: str = "BertModel", name: str = "tiny", **settings) -> Path:
@@ -188,7 +188,7 @@ def tiny_checkpoint(tmp_path: Path) -> Callable[..., Path]:
         config = transformers.BertConfig(
             vocab_size=5 + len(WORDS), max_position_embeddings=64, **sizes, **settings
         )
-        config.initializer_range = 0.5  # large enough that outputs differ between texts
+        config.initializer_range = 0.5  # makes outputs differ between texts
         model = getattr(transformers, kind)(config)
         folder = tmp_path / name
         model.save_pretrained(folder)

@@ -1,4 +1,4 @@
-"""Banks: a round trip changes nothing, and altered, missing or foreign files are refused."""
+"""Banks: a round trip changes nothing, and damaged banks are refused."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from schemas.errors import InputError, ModelError
 
 
 def make_reader(files):
-    """Return a function that reads in-memory files as if they were in a folder."""
+    """Return a function that reads in-memory files."""
 
     def read(name):
         if name not in files:
@@ -36,14 +36,14 @@ def files(small_bank):
 
 
 def test_a_round_trip_gives_equal_bytes_and_digest(small_bank, files):
-    """A bank that is read and written again gives the same files, byte for byte."""
+    """A bank that is read and written again has the same bytes."""
     again = read_bank(make_reader(files), "bank")
     assert again.digest == small_bank.digest
     assert serialise_bank(again) == files
 
 
 def test_a_round_trip_through_a_folder(files, tmp_path, small_bank):
-    """A bank can be written to a folder and read back, since file names are relative paths."""
+    """A bank can be written to a folder and read back."""
     for name, data in files.items():
         (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).write_bytes(data)
@@ -54,7 +54,7 @@ def test_a_round_trip_through_a_folder(files, tmp_path, small_bank):
 
 
 def test_a_bank_that_was_read_is_the_bank_that_was_written(small_bank, files, encoder):
-    """A round trip preserves cards, texts, scales, heads, calibration scores and neighbours."""
+    """A round trip preserves cards, texts, scales, heads, scores and neighbours."""
     again = read_bank(make_reader(files), "bank")
     vectors = encoder.encode(encoder.take_whole(["It rains on the roof.", "A list of prices."]))
     assert list(again.traits) == ["loops", "machine-talk", "rain-talk"]
@@ -97,7 +97,7 @@ def test_the_order_of_traits_makes_no_difference(small_bank, files):
 
 
 def test_the_digest_covers_every_part(small_bank, files):
-    """A change to a card, a scale, a text, the encoder or the background changes the digest."""
+    """A change to any part of a bank changes the digest."""
     rain = small_bank.traits["rain-talk"]
     changed = [
         replace(rain, card=rain.card.model_copy(update={"threshold": 0.5})),
@@ -124,7 +124,7 @@ def test_the_digest_covers_every_part(small_bank, files):
 @settings(max_examples=150, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(data=st.data())
 def test_any_flipped_byte_is_refused(files, data):
-    """One altered byte in any file is an error, unless the index still holds equal JSON."""
+    """A flipped byte in any file is an error, unless the index holds equal JSON."""
     name = data.draw(st.sampled_from(sorted(files)))
     offset = data.draw(st.integers(0, len(files[name]) - 1))
     byte = data.draw(st.integers(0, 255).filter(lambda value: value != files[name][offset]))
@@ -153,8 +153,8 @@ def test_a_changed_file_is_named(files):
 
 
 def test_every_missing_file_is_refused(files):
-    """Any missing file raises an error that names it."""
-    # the index, texts and tensors for each trait, and two FAISS indexes
+    """The error for any missing file names the file."""
+    # index, texts and tensors of each trait, two FAISS indexes
     assert len(files) == 1 + 3 * 2 + 2
     for name in files:
         left = {key: data for key, data in files.items() if key != name}
@@ -179,13 +179,13 @@ def test_every_missing_file_is_refused(files):
     ],
 )
 def test_a_file_that_is_no_bank_is_refused(data):
-    """Data that isn't a bank index is refused, and the message gives the command to fit a bank."""
+    """The error for a file that isn't a bank gives the command to fit one."""
     with pytest.raises(ModelError, match=r"is not a trait bank(.|\n)*congener fit"):
         read_bank(make_reader({INDEX_FILE: data}), "bank")
 
 
 def test_another_format_is_refused(files):
-    """A bank in a different format raises an error that names both formats."""
+    """The error for another format names both formats."""
     description = json.loads(files[INDEX_FILE])
     description["format"] = 1
     description["digest"] = digest_config(
@@ -196,7 +196,7 @@ def test_another_format_is_refused(files):
 
 
 def test_a_nan_in_the_index_is_refused(files):
-    """NaN isn't allowed in canonical JSON, so NaN in an index is reported as damage."""
+    """NaN in an index is reported as damage."""
     description = json.loads(files[INDEX_FILE])
     description["traits"]["rain-talk"]["scale"] = [float("nan"), 0.0]
     with pytest.raises(ModelError, match=r"is not a trait bank: bank\.json is not the index"):
@@ -204,7 +204,7 @@ def test_a_nan_in_the_index_is_refused(files):
 
 
 def test_another_encoder_is_refused_by_field(small_bank, encoder):
-    """The error for a different encoder names the first field that differs, with both values."""
+    """The error for another encoder names the first differing field and both values."""
     small_bank.require_encoder(encoder.identity)
     for name in encoder.identity.keys() - {"files"}:
         with pytest.raises(ModelError, match=rf"fitted with {name} .*loaded encoder has 'other'"):
@@ -216,7 +216,7 @@ def test_another_encoder_is_refused_by_field(small_bank, encoder):
 
 
 def test_an_encoder_with_other_files_is_refused_by_file(small_bank, encoder):
-    """The error for an encoder with different files names the first file that differs."""
+    """The error for an encoder with other files names the first differing file."""
     files = encoder.identity["files"]
     for now, problem in (
         (
@@ -231,12 +231,12 @@ def test_an_encoder_with_other_files_is_refused_by_file(small_bank, encoder):
 
 
 def test_the_encoder_is_compared_as_it_was_written(files, encoder):
-    """An encoder's identity is the same after it is written as JSON and read back."""
+    """An encoder's identity is the same after a round trip through JSON."""
     read_bank(make_reader(files), "bank").require_encoder(encoder.identity)
 
 
 def test_a_bank_without_an_encoder_takes_any():
-    """A bank without dense signals is fitted without an encoder and accepts any encoder."""
+    """A bank without dense signals accepts any encoder."""
     bank = Bank({"a": TraitModel(TraitCard(id="a", signals=["repetition"]), "0")}, None, {})
     bank.require_encoder({"model": "any"})
     again = read_bank(make_reader(serialise_bank(bank)), "bank")
@@ -254,7 +254,7 @@ def test_a_bank_without_an_encoder_takes_any():
     ],
 )
 def test_the_error_has_the_reason_why_the_index_cannot_be_read(error, reason):
-    """A disk or object store error is quoted in the message."""
+    """The error for an unreadable index quotes the reason."""
 
     def fail(name):
         raise error
@@ -264,7 +264,7 @@ def test_the_error_has_the_reason_why_the_index_cannot_be_read(error, reason):
 
 
 def test_a_card_of_another_id_is_refused(files):
-    """A trait's card must have the trait's id, even if all digests are right."""
+    """A trait's card must have the trait's id."""
     description = json.loads(files[INDEX_FILE])
     description["traits"]["rain-talk"]["card"]["id"] = "sun-talk"
     description["digest"] = digest_config(
@@ -276,7 +276,7 @@ def test_a_card_of_another_id_is_refused(files):
 
 @pytest.mark.parametrize("name", ["../../etc", "/etc", "rain-talk/../..", "..", "rain talk", ""])
 def test_a_trait_with_a_path_as_its_id_is_refused_before_any_file_is_read(files, name):
-    """A bank can't name files outside its folder, even if its digests are right."""
+    """A trait id with a path is refused before any file is read."""
     description = json.loads(files[INDEX_FILE])
     entry = description["traits"].pop("rain-talk")
     description["traits"][name] = entry | {"card": entry["card"] | {"id": name}}
@@ -306,7 +306,7 @@ def reseal(description):
 
 
 def replace_file(files, name, data):
-    """Return a bank's files with one file replaced and the digests recomputed."""
+    """Return a bank's files with one file replaced and new digests."""
     description = json.loads(files[INDEX_FILE])
     description["files"][name] = digest_bytes(data)
     return {**files, name: data, INDEX_FILE: reseal(description)}
@@ -331,14 +331,14 @@ def replace_file(files, name, data):
     ids=["deep", "keys", "fewer", "encoding", "no tensors", "no head", "no index", "other index"],
 )
 def test_files_that_do_not_fit_together_are_refused(files, name, data, reason):
-    """Files that don't form a bank raise a one-line error, even if their digests are right."""
+    """Files with right digests that don't form a bank raise a one-line error."""
     changed = replace_file(files, f"rain-talk/{name}", data)
     with pytest.raises(ModelError, match=rf"^bank: its files don't fit together \(.*{reason}"):
         read_bank(make_reader(changed), "bank")
 
 
 def test_vectors_of_two_encoders_are_refused(files, small_bank):
-    """A trait copied from a bank with a different encoder is an error."""
+    """Vectors of two encoders in one bank are an error."""
     rain = small_bank.traits["rain-talk"]
     other = build_index(np.eye(rain.positive_index.ntotal, 9, dtype=np.float32))
     changed = replace_file(files, "rain-talk/positive.faiss", serialise_index(other))
@@ -348,7 +348,7 @@ def test_vectors_of_two_encoders_are_refused(files, small_bank):
 
 @pytest.mark.parametrize("part", ["traits", "files"])
 def test_an_index_of_other_types_is_refused(files, part):
-    """An index with lists in place of objects, or with very deep nesting, isn't a bank."""
+    """An index with lists for objects, or with deep nesting, is refused."""
     description = json.loads(files[INDEX_FILE]) | {part: []}
     with pytest.raises(ModelError, match="is not a trait bank"):
         read_bank(make_reader({**files, INDEX_FILE: reseal(description)}), "bank")
@@ -360,7 +360,7 @@ def test_an_index_of_other_types_is_refused(files, part):
     ("field", "value"), [("card", {}), ("card", 5), ("scale", [1]), ("scale", None)]
 )
 def test_an_entry_of_another_shape_is_refused(files, field, value):
-    """An index entry of the wrong shape is reported as an error in the bank."""
+    """The error for an index entry of another shape names the bank."""
     description = json.loads(files[INDEX_FILE])
     description["traits"]["rain-talk"][field] = value
     with pytest.raises(ModelError, match=r"^bank: (its files don't fit|the card of trait)"):

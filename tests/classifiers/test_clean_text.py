@@ -1,4 +1,4 @@
-"""Clean text: training and calibration rows are disjoint, and each has the right origin."""
+"""Clean text: disjoint training and calibration rows with their origins."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ LIBRARY_IDS = [card.id for card in find_cards()]
 
 @pytest.fixture(scope="module")
 def library():
-    """Return the library's cards, keyed by id."""
+    """Return the library's cards by id."""
     return {card.id: card for card in find_cards()}
 
 
@@ -41,7 +41,7 @@ def shipped(library):
 
 @pytest.mark.parametrize("name", LIBRARY_IDS)
 def test_no_calibration_text_is_a_training_text(library, shipped, name):
-    """No text of a trait is used in both training and calibration, alone or inside a row."""
+    """No text of a trait is in both training and calibration."""
     card = library[name]
     training, calibration = split_clean_text(card, shipped)
     trained = {text for row in training for text in row.texts} | {*card.positives, *card.negatives}
@@ -52,7 +52,7 @@ def test_no_calibration_text_is_a_training_text(library, shipped, name):
 
 @pytest.mark.parametrize("name", LIBRARY_IDS)
 def test_only_clean_text_is_used(library, shipped, name):
-    """The positives of a trait and of its related traits aren't clean text for that trait."""
+    """Positives of a trait and of its related traits aren't clean text for that trait."""
     card = library[name]
     rows = [row for side in split_clean_text(card, shipped) for row in side]
     origins = {row.origin for row in rows if row.polarity == "positive"}
@@ -63,7 +63,7 @@ def test_only_clean_text_is_used(library, shipped, name):
 
 @pytest.mark.parametrize("name", LIBRARY_IDS)
 def test_the_library_alone_calibrates_the_default_level(library, shipped, name):
-    """Half of the shipped text is enough for the default level and for the card's own level."""
+    """Half of the shipped text is enough for the default level and the card's own level."""
     training, calibration = split_clean_text(library[name], shipped)
     assert len(calibration) >= max(
         count_texts_needed(Level()), count_texts_needed(library[name].card.level)
@@ -73,7 +73,7 @@ def test_the_library_alone_calibrates_the_default_level(library, shipped, name):
 
 @pytest.mark.parametrize("name", LIBRARY_IDS)
 def test_the_users_background_is_used_entirely_for_calibration(library, shipped, name):
-    """All of a user's sample is used for calibration, and all shipped text for training."""
+    """A user's sample serves for calibration, and all shipped text for training."""
     user = tuple(
         CleanRow((f"Sentence {number}.", "And another."), "user", "clean") for number in range(50)
     )
@@ -86,7 +86,7 @@ def test_the_users_background_is_used_entirely_for_calibration(library, shipped,
 
 
 def test_the_background_is_conversations_and_exemplars(library, shipped):
-    """The background has each exemplar once and each conversation as one row, with its origin."""
+    """The background has each exemplar and each conversation once, with its origin."""
     kinds = {
         kind: sum(row.polarity == kind for row in shipped.shipped)
         for kind in ("clean", "negative", "positive")
@@ -103,7 +103,7 @@ TEXTS = st.lists(st.sampled_from(POOL), unique=True, max_size=4)
 
 @st.composite
 def draw_rows(draw):
-    """Draw rows of one or two texts; as in the library, no text is in two rows."""
+    """Draw rows of one or two texts, without repeats."""
     left = list(POOL)
     rows = []
     for size in draw(st.lists(st.integers(1, 2), max_size=8)):
@@ -121,7 +121,7 @@ def draw_rows(draw):
 @settings(max_examples=200)
 @given(draw_rows(), TEXTS, TEXTS)
 def test_a_users_card_keeps_its_texts_apart_too(rows, positives, negatives):
-    """Training and calibration share no text, even if a user's exemplars copy shipped text."""
+    """Training and calibration share no text, even if exemplars copy shipped text."""
     card = LoadedCard(
         TraitCard(id="one", related=("two",)), tuple(positives), tuple(negatives), None
     )
@@ -134,7 +134,7 @@ def test_a_users_card_keeps_its_texts_apart_too(rows, positives, negatives):
 
 
 def test_half_is_held_out_by_digest():
-    """A row's text alone decides whether the row is held out, and about half of all rows are."""
+    """A row's text decides whether the row is held out, and about half of all rows are."""
     rows = [
         CleanRow((f"Sentence number {number}.",), "background", "clean") for number in range(2000)
     ]
@@ -146,7 +146,7 @@ def test_half_is_held_out_by_digest():
 
 
 def test_a_text_that_utf8_cannot_encode_is_assigned_too():
-    """A lone surrogate, which JSON can hold, is digested like any other character."""
+    """A text with a lone surrogate is assigned too."""
     rows = [CleanRow((f"\ud800 {number}",), "a", "clean") for number in range(100)]
     assert 25 < sum(map(is_held_out, rows)) < 75
 
@@ -167,7 +167,7 @@ def test_every_text_is_an_answer():
 
 
 def test_a_card_can_leave_out_a_library_text(library, shipped):
-    """A text that a card names is used neither for its training nor for its calibration."""
+    """A named library text serves neither for training nor for calibration."""
     card = library["coercion"]
     for side in range(2):
         row = split_clean_text(card, shipped)[side][0]
@@ -179,14 +179,14 @@ def test_a_card_can_leave_out_a_library_text(library, shipped):
 
 
 def test_a_name_says_where_a_text_is_from(shipped):
-    """The names of all library texts differ, and each begins with the text's origin."""
+    """Each library text's name is unique, and begins with the text's origin."""
     names = [row.name for row in shipped.shipped]
     assert len(set(names)) == len({row.texts for row in shipped.shipped})
     assert all(row.name.startswith(f"{row.origin}/") for row in shipped.shipped)
 
 
 def test_a_text_that_the_library_lacks_cant_be_left_out(shipped):
-    """A name that matches no library text is an error that names the card's file."""
+    """The error for an unknown name of a text names the card's file."""
     card = LoadedCard(TraitCard(id="a", leave_out=("background/0123456789ab",)), (), (), Path("a"))
     with pytest.raises(CardError, match=r"no such text") as caught:
         require_known_texts(card, shipped.shipped)

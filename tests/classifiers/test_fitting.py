@@ -1,4 +1,4 @@
-"""Fitting: training and calibration texts are disjoint, and fits are deterministic."""
+"""Fitting: disjoint training and calibration texts, and deterministic fits."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ from tests.classifiers.conftest import RAIN, RAIN_ASKED
 
 
 def test_a_refit_gives_equal_bytes(small_cards, small_clean, small_bank, encoder):
-    """The same cards, clean text and encoder give the same bytes, whatever the cards' order."""
+    """The same cards, clean text and encoder give the same bytes in any order."""
     again = fit_bank(small_cards[::-1], small_clean, encoder, encoder.config)
     assert serialise_bank(again) == serialise_bank(small_bank)
     assert again.digest == small_bank.digest
@@ -49,7 +49,7 @@ def test_a_refit_gives_equal_bytes(small_cards, small_clean, small_bank, encoder
 def test_fitted_traits_are_kept_and_only_the_rest_is_fitted(
     small_cards, small_clean, small_bank, encoder, monkeypatch
 ):
-    """Traits from an earlier bank are reused, and the bank equals a bank fitted from scratch."""
+    """Traits from an earlier bank are reused, and the result equals a new fit."""
     fitted = []
     fit_trait = fitting._fit_trait
     monkeypatch.setattr(
@@ -65,7 +65,7 @@ def test_fitted_traits_are_kept_and_only_the_rest_is_fitted(
 
 
 def test_a_trait_does_not_depend_on_the_others(small_cards, small_clean, small_bank, encoder):
-    """A trait fitted on its own equals the same trait in a bank of several."""
+    """A trait alone equals the same trait in a larger bank."""
     (rain,) = (card for card in small_cards if card.id == "rain-talk")
     alone = fit_bank([rain], small_clean, encoder, encoder.config).traits["rain-talk"]
     among = small_bank.traits["rain-talk"]
@@ -79,7 +79,7 @@ def test_a_trait_does_not_depend_on_the_others(small_cards, small_clean, small_b
 
 
 def test_a_trait_alone_has_the_same_bytes(small_cards, small_clean, small_bank, encoder):
-    """A trait's files are the same whichever traits are fitted with it, so they can be cached."""
+    """A trait's files don't depend on the other traits."""
     for card in small_cards:
         alone = fit_bank([card], small_clean, encoder, encoder.config)
         among = Bank({card.id: small_bank.traits[card.id]}, alone.encoder, alone.background)
@@ -107,7 +107,7 @@ class Tally:
 
 
 def test_the_total_is_known_before_the_fit(small_cards, small_clean, encoder):
-    """The total of windows and tokens is given once, and the work adds up to it exactly."""
+    """The total of windows and tokens is given once, and the work adds up to it."""
     tally = Tally()
     fit_bank(small_cards, small_clean, encoder, encoder.config, progress=tally)
     assert tally.expected == [(tally.windows, tally.tokens)]
@@ -115,7 +115,7 @@ def test_the_total_is_known_before_the_fit(small_cards, small_clean, encoder):
 
 
 def test_positives_are_scored_without_themselves(small_cards, small_bank, encoder):
-    """A positive's held-out score is what it gets from a card that lacks it, not from its own."""
+    """A positive's held-out score comes from a card without that positive."""
     scores = small_bank.traits["rain-talk"].positive_scores
     assert set(scores) == {"combined", "exemplars", "head", "lexicon"}
     (rain,) = (card for card in small_cards if card.id == "rain-talk")
@@ -133,7 +133,7 @@ def test_positives_are_scored_without_themselves(small_cards, small_bank, encode
 
 
 def test_a_stray_positive_is_not_found(small_cards, small_clean, encoder):
-    """A positive unlike all others scores high on its own card, but low when it is held out."""
+    """A positive unlike all others scores high on its own card, but low when held out."""
     (rain,) = (card for card in small_cards if card.id == "rain-talk")
     stray = "Add the eggs one at a time, then fold in the sifted flour."
     card = replace(rain, positives=(*rain.positives, stray))
@@ -147,7 +147,7 @@ def test_a_stray_positive_is_not_found(small_cards, small_clean, encoder):
 
 
 def test_positives_of_a_lexicon_are_scored_as_they_are(small_clean):
-    """A lexicon isn't fitted, so its positives' scores are those that filter would give them."""
+    """A lexicon's positives have the scores that `filter` gives them."""
     card = LoadedCard(
         TraitCard.model_validate({"id": "a", "signals": {"lexicon": {"patterns": ["chairs"]}}}),
         ("Nine chairs.", "A stool.", "Chairs again."),
@@ -163,7 +163,7 @@ def test_positives_of_a_lexicon_are_scored_as_they_are(small_clean):
 def test_calibration_scores_are_those_of_held_out_rows(
     small_cards, small_clean, small_bank, encoder
 ):
-    """A bank's calibration scores equal the scores that the scorer gives the held-out rows."""
+    """Calibration scores equal the scorer's scores of held-out rows."""
     (rain,) = (card for card in small_cards if card.id == "rain-talk")
     rows = split_clean_text(rain, small_clean)[1]
     found = Scorer(small_bank, encoder, {}).score(len(rows), present_as_answers(rows))
@@ -175,7 +175,7 @@ def test_calibration_scores_are_those_of_held_out_rows(
 
 
 def test_a_trait_of_the_thinking_is_calibrated_too(small_cards, small_clean, small_bank):
-    """Clean text consists of answers, but thinking traits are calibrated on it too."""
+    """Traits that read thinking are calibrated on answers."""
     (machine,) = (card for card in small_cards if card.id == "machine-talk")
     assert machine.card.scope.channels == ("thinking",)
     scores = small_bank.traits["machine-talk"].calibration["combined"]
@@ -200,7 +200,7 @@ def test_the_bank_separates_the_trait_from_plain_text(small_bank, encoder, plain
 def test_exemplars_and_negatives_are_in_the_order_of_the_index(
     small_cards, small_clean, small_bank
 ):
-    """A card's own negatives precede clean text; order matters, as neighbours are row numbers."""
+    """A card's own negatives come before clean text, in the order of row numbers."""
     (rain,) = (card for card in small_cards if card.id == "rain-talk")
     trait = small_bank.traits["rain-talk"]
     training = [text for row in split_clean_text(rain, small_clean)[0] for text in row.texts]
@@ -243,7 +243,7 @@ def test_negatives_are_fitted_in_the_windows_of_scoring(encoder, plain):
 
 
 def test_a_long_clean_row_counts_by_its_highest_window(small_cards, small_clean, encoder, plain):
-    """As in `filter`, a window in the middle of a long row can set the row's score."""
+    """A window in the middle of a long row can set the row's score."""
     (rain,) = (card for card in small_cards if card.id == "rain-talk")
     quiet = " ".join(plain(120))
     rows = (
@@ -260,7 +260,7 @@ def test_a_long_clean_row_counts_by_its_highest_window(small_cards, small_clean,
 
 
 def test_traits_without_dense_signals_need_no_encoder(small_clean):
-    """A lexicon is calibrated without an encoder, and the bank has none."""
+    """A lexicon is calibrated without an encoder."""
     card = LoadedCard(
         TraitCard.model_validate({"id": "a", "signals": {"lexicon": {"patterns": ["chairs"]}}}),
         (),
@@ -285,7 +285,7 @@ def draw_units(count, seed):
 @settings(max_examples=60)
 @given(st.integers(0, 12), st.integers(0, 12), st.integers(1, 6), st.integers(0, 99))
 def test_leave_one_out_equals_a_search_without_the_exemplar(positives, negatives, neighbours, seed):
-    """Each exemplar is contrasted with all other exemplars, like a text from the corpus."""
+    """Each exemplar is contrasted with all other exemplars."""
     one, other = draw_units(positives, seed), draw_units(negatives, seed + 1)
     found = leave_one_out(one, other, neighbours)
     for own, rest, values, sign in ((one, other, found[0], 1), (other, one, found[1], -1)):
@@ -298,14 +298,14 @@ def test_leave_one_out_equals_a_search_without_the_exemplar(positives, negatives
 
 
 def draw_pairs(count=12):
-    """Return dissimilar positives and, for each positive, a very close negative."""
+    """Return dissimilar positives, each with a very close negative."""
     positives = np.eye(count, 24, dtype=np.float32)
     negatives = positives + 0.5 * np.eye(24, dtype=np.float32)[-1]
     return positives, negatives / np.linalg.norm(negatives, axis=1, keepdims=True)
 
 
 def test_exemplars_that_would_find_the_opposite_are_not_used():
-    """If each positive is closest to its own negative, the exemplars aren't used, only the head."""
+    """Exemplars that would find the opposite aren't used, but the head is."""
     positives, negatives = draw_pairs()
     margins = np.concatenate(leave_one_out(positives, negatives, 5))
     assert margins[:12].max() < margins[12:].min()
@@ -320,7 +320,7 @@ def test_exemplars_that_would_find_the_opposite_are_not_used():
 
 
 def test_a_card_of_exemplars_that_find_nothing_is_refused(tmp_path):
-    """A card is refused if its only signal is exemplars that find nothing."""
+    """A card is refused if its only signal is useless exemplars."""
     positives, negatives = draw_pairs()
     texts = [f"text {number}" for number in range(24)]
     card = LoadedCard(
@@ -337,7 +337,7 @@ def test_a_card_of_exemplars_that_find_nothing_is_refused(tmp_path):
 @settings(max_examples=40)
 @given(st.integers(4, 12), st.integers(1, 12), st.integers(1, 6), st.integers(0, 999))
 def test_a_used_slope_is_positive(positives, negatives, neighbours, seed):
-    """Whatever the exemplars, a higher contrast never means a lower score."""
+    """A higher contrast never lowers the score."""
     trait = TraitModel(TraitCard(id="a", signals={"exemplars": {"neighbours": neighbours}}), "0")
     fit_dense(trait, draw_units(positives, seed), draw_units(negatives, seed + 1), negatives)
     used = trait.positive_index is not None
@@ -346,7 +346,7 @@ def test_a_used_slope_is_positive(positives, negatives, neighbours, seed):
 
 
 def test_the_scale_makes_logits_of_margins():
-    """For well-separated clouds, positives have logits above zero and negatives below zero."""
+    """In separated clouds, positives have logits above zero, and negatives below."""
     positives, negatives = draw_units(20, 0), draw_units(60, 1)
     positives[:, 0] += 2
     positives /= np.linalg.norm(positives, axis=1, keepdims=True)
@@ -369,7 +369,7 @@ def test_the_scale_makes_logits_of_margins():
 
 
 def test_a_key_changes_with_what_a_trait_depends_on(small_cards, small_clean):
-    """A fit's key covers the card, its texts, clean text and any encoder that the trait needs."""
+    """A fit's key covers the card, its texts, the clean text and any needed encoder."""
     rain, loops = small_cards[2], small_cards[0]
     key = compute_fit_key(rain, small_clean, {"model": "m"})
     assert key == compute_fit_key(replace(rain, folder=None), small_clean, {"model": "m"})
@@ -391,7 +391,7 @@ def test_a_key_changes_with_what_a_trait_depends_on(small_cards, small_clean):
 
 
 def test_a_card_can_be_limited_to_some_signals(small_cards):
-    """If a card is limited to some signals, the remaining signals keep their options."""
+    """In a limited card, the remaining signals keep their options."""
     rain = small_cards[2].card
     only = limit_card(rain, ["lexicon", "repetition"])
     assert only.signals.names == ("lexicon",)
@@ -400,7 +400,7 @@ def test_a_card_can_be_limited_to_some_signals(small_cards):
 
 
 def test_a_bank_can_be_limited_to_some_signals(small_bank):
-    """Traits without any of the signals are dropped; combined scores and the digest change."""
+    """Limiting a bank drops traits without the signals, and changes scores and digest."""
     only = limit_bank(small_bank, ["head", "lexicon"])
     assert list(only.traits) == ["machine-talk", "rain-talk"]
     rain, whole = only.traits["rain-talk"], small_bank.traits["rain-talk"]
@@ -415,7 +415,7 @@ def test_a_bank_can_be_limited_to_some_signals(small_bank):
 
 
 def test_an_opening_cuts_the_texts_to_fit_on():
-    """A trait with an opening is fitted on distinct openings, each either positive or negative."""
+    """A trait with an opening is fitted on distinct openings."""
     card = LoadedCard(
         TraitCard.model_validate({"id": "x", "scope": {"opening": 20}}),
         (
@@ -439,7 +439,7 @@ def test_an_opening_cuts_the_texts_to_fit_on():
 def test_background_windows_are_limited_for_each_trait(
     small_cards, small_clean, encoder, monkeypatch
 ):
-    """A trait keeps all of its own negatives, but only so many windows of other texts."""
+    """A trait keeps all of its own negatives, but a limited number of background windows."""
     monkeypatch.setattr(fitting, "MOST_BACKGROUND", 10)
     card = next(card for card in small_cards if card.id == "rain-talk")
     trait = fit_bank([card], small_clean, encoder, encoder.config).traits[card.id]
@@ -448,7 +448,7 @@ def test_background_windows_are_limited_for_each_trait(
 
 
 def test_the_choice_of_windows_depends_on_their_texts_alone():
-    """The same windows are chosen in any order, and they stay in that order."""
+    """The choice of windows doesn't depend on their order, which is kept."""
     windows = [EncodedWindow(f"text {number}", np.zeros(1)) for number in range(50)]
     chosen = limit_windows(windows, 20)
     assert len(chosen) == 20

@@ -1,4 +1,4 @@
-"""Trait cards on disk: the library, user folders, and errors with file, line and field."""
+"""Trait cards on disk: the library, user folders, and errors."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def test_the_whole_library_is_found(library):
 
 
 def test_the_library_is_read_once_and_other_folders_every_time(library, card_folder):
-    """A shipped card is the same object each time, but a changed folder is read again."""
+    """A shipped card is loaded once, but a changed folder is read again."""
     assert all(one is other for one, other in zip(find_cards(), library, strict=True))
     folder = card_folder("a", positives=DOZEN)
     (before,) = find_cards([str(folder)])
@@ -62,7 +62,7 @@ def test_the_library_is_read_once_and_other_folders_every_time(library, card_fol
 
 @pytest.mark.parametrize("name", SHIPPED)
 def test_a_shipped_card_is_complete(name):
-    """A shipped card has a title, a long description, sources, and thirty texts of each kind."""
+    """A shipped card has a title, a description, sources, and thirty texts of each kind."""
     (card,) = find_cards([name])
     assert card.id == card.folder.name == name
     assert card.card.title
@@ -75,7 +75,7 @@ def test_a_shipped_card_is_complete(name):
 
 
 def test_related_traits_name_each_other(library):
-    """Relations are mutual, except that `over-refusal` doesn't name `ai-disclaimer` back."""
+    """Relations are mutual, except for `over-refusal` and `ai-disclaimer`."""
     related = {card.id: set(card.card.related) for card in library}
     one_way = {
         (one, other)
@@ -87,12 +87,12 @@ def test_related_traits_name_each_other(library):
 
 
 def normalise(text):
-    """Return a text without case, punctuation or extra spacing, for comparison."""
+    """Return a text without case, punctuation or extra spacing."""
     return re.sub(r"\W+", " ", unicodedata.normalize("NFKC", text)).casefold().strip() or text
 
 
 def test_no_text_appears_in_two_files(library):
-    """No text occurs twice in the exemplars or background, even with different case or spacing."""
+    """No text occurs twice in the library, even with another case or spacing."""
     texts = [
         (normalise(text), f"{card.id}/{kind}")
         for card in library
@@ -105,7 +105,7 @@ def test_no_text_appears_in_two_files(library):
 
 
 def test_the_background_is_conversations_with_answers():
-    """The background has enough conversations for calibration, and no answer is empty."""
+    """The background has enough conversations, and no answer is empty."""
     conversations = read_background()
     assert len(conversations) >= 300
     assert all(turns for turns in conversations)
@@ -113,7 +113,7 @@ def test_the_background_is_conversations_with_answers():
 
 
 def read_full_length():
-    """Return the background rows whose answers are as long as real answers."""
+    """Return the background rows with answers of real length."""
     lines = (LIBRARY / "background-full-length.jsonl").read_text(encoding="utf-8").splitlines()
     return [json.loads(line) for line in lines]
 
@@ -141,7 +141,7 @@ def test_the_full_length_background_is_as_long_as_real_answers():
     [card.id for card in find_cards() if card.card.signals.lexicon or card.card.signals.repetition],
 )
 def test_the_full_length_background_shows_no_trait(library, name):
-    """The answers have no lexicon hits, apart from a little vendor phrasing, and no long loops."""
+    """Full-length answers have almost no lexicon hits and no long loops."""
     card = next(card for card in library if card.id == name).card
     answers = [row["messages"][-1]["content"][: card.scope.opening] for row in read_full_length()]
     if card.signals.lexicon:
@@ -168,7 +168,7 @@ def test_a_folder_with_a_dozen_positives_is_a_trait(card_folder):
 
 
 def test_a_folder_of_folders_and_names_of_the_library_are_found(card_folder):
-    """Names can be a mix of paths and ids, and a trait that is named twice is loaded once."""
+    """Names may mix paths and ids, and a repeated trait is loaded once."""
     first, second = (
         card_folder("rain-talk", positives=DOZEN),
         card_folder("sun-talk", positives=DOZEN),
@@ -180,7 +180,7 @@ def test_a_folder_of_folders_and_names_of_the_library_are_found(card_folder):
 
 
 def test_an_unknown_name_is_refused_with_the_known_ones(tmp_path):
-    """The error for a name that isn't a trait or a trait folder lists the library's traits."""
+    """The error for an unknown name lists the library's traits."""
     for name in ("no-such-trait", str(tmp_path), "../quirks/ai-disclaimer", ""):
         with pytest.raises(
             CardError, match=r"is neither a trait folder(.|\n)*ai-disclaimer, coercion"
@@ -189,7 +189,7 @@ def test_an_unknown_name_is_refused_with_the_known_ones(tmp_path):
 
 
 def test_two_cards_of_one_id_are_refused(card_folder):
-    """The error for two cards with the same id names both folders, since either may be wrong."""
+    """The error for two cards with the same id names both folders."""
     folder = card_folder("ai-disclaimer", positives=DOZEN)
     with pytest.raises(CardError, match=r"has the same id as .*: 'ai-disclaimer'") as caught:
         find_cards(["ai-disclaimer", str(folder)])
@@ -198,14 +198,14 @@ def test_two_cards_of_one_id_are_refused(card_folder):
 
 
 def refused(folder):
-    """Return the error message for a folder that can't be loaded."""
+    """Return the error message for a trait folder."""
     with pytest.raises(CardError) as caught:
         load_card(folder)
     return str(caught.value)
 
 
 def test_a_mistake_is_named_with_file_and_field(card_folder):
-    """The error for a card with mistakes names the file, every wrong field and the known fields."""
+    """The error for a card names the file, every wrong field and the known fields."""
     folder = card_folder(
         card="titel: x\nlevel: {confidence: 2}\nsignals: {lexicon: {patterns: ['(a)\\1']}}\n",
         positives=DOZEN,
@@ -250,7 +250,7 @@ def test_a_mistake_is_named_with_file_and_field(card_folder):
     ],
 )
 def test_yaml_that_is_not_plain_is_refused(card_folder, card, says):
-    """The errors for aliases, duplicate keys, tags and bad syntax name the file and line or key."""
+    """The errors for aliases, repeated keys, tags and bad syntax name the file and the place."""
     folder = card_folder(card=card, positives=DOZEN)
     message = refused(folder)
     assert message.startswith(f"{folder / 'card.yaml'}: is not plain YAML: ")
@@ -258,7 +258,7 @@ def test_yaml_that_is_not_plain_is_refused(card_folder, card, says):
 
 
 def test_a_tab_in_yaml_comes_with_a_remedy(card_folder):
-    """A line that is indented with a tab gives its number and the remedy."""
+    """The error for a tab in the indentation names the line and the remedy."""
     message = refused(card_folder(card="signals:\n\tlexicon: {}\n", positives=DOZEN))
     assert "there is a tab, which YAML doesn't allow here" in message
     assert "line 3, column 1" in message
@@ -266,7 +266,7 @@ def test_a_tab_in_yaml_comes_with_a_remedy(card_folder):
 
 
 def test_a_misspelt_trait_comes_with_a_suggestion():
-    """The error for an unknown library trait names the most similar one."""
+    """The error for an unknown library trait names the most similar trait."""
     with pytest.raises(CardError, match=r"did you mean 'date-confusion'\?"):
         find_cards(["date-confusoin"])
 
@@ -289,7 +289,7 @@ def test_a_card_that_is_no_mapping_or_missing_is_refused(card_folder):
 
 
 def test_yaml_is_read_into_any_model(tmp_path):
-    """`read_yaml` reads a file into any model, and an empty file gives the model's defaults."""
+    """`read_yaml` reads any model, and an empty file gives the model's defaults."""
 
     class Model(BaseModel):
         number: int = 3
@@ -324,7 +324,7 @@ def test_yaml_is_read_into_any_model(tmp_path):
     ids=lambda line: line[:16],
 )
 def test_a_bad_line_of_exemplars_is_named(card_folder, line):
-    """The error for a bad line names the file and the line's number, counting blank lines."""
+    """The error for a bad line names the file and the line, counting blank lines."""
     folder = card_folder(positives=DOZEN)
     path = folder / "positives.jsonl"
     path.write_text(json.dumps({"text": "a"}) + "\n\n" + line + "\n")
@@ -332,7 +332,7 @@ def test_a_bad_line_of_exemplars_is_named(card_folder, line):
 
 
 def test_exemplars_that_are_not_utf8_are_refused(card_folder):
-    """The error for a line that isn't UTF-8 names the line and its file."""
+    """The error for invalid UTF-8 names the file and the line."""
     folder = card_folder(positives=DOZEN)
     path = folder / "negatives.jsonl"
     path.write_bytes(b'{"text": "fine"}\n{"text": "caf\xe9"}\n')
@@ -340,7 +340,7 @@ def test_exemplars_that_are_not_utf8_are_refused(card_folder):
 
 
 def test_a_byte_order_mark_is_no_mistake(card_folder):
-    """A byte order mark is accepted, because Windows editors write one at the start of files."""
+    """A byte order mark, as Windows editors write, is accepted."""
     folder = card_folder(positives=DOZEN, negatives=["Fine."])
     expected = load_card(folder)
     for path in folder.iterdir():
@@ -368,14 +368,14 @@ def test_a_file_of_a_card_that_cannot_be_read_is_named(card_folder, name):
 
 
 def test_huge_numbers_are_refused_in_words(card_folder):
-    """A number too long for Python to print is reported like any other mistake."""
+    """A number too long for Python to print is an ordinary mistake."""
     folder = card_folder(card=f"title: 0x{'f' * 5000}\n", positives=DOZEN)
     assert "should be text but is a number of thousands of digits (int)" in refused(folder)
 
 
 @pytest.mark.parametrize("mark", ["\u2028", "\u2029", "\x85", "\u00a0"])
 def test_only_a_newline_ends_a_line(tmp_path, mark):
-    """Unicode line separators other than a line break may be part of a JSON string."""
+    """Only a line break ends a line, so JSON strings may hold Unicode separators."""
     path = tmp_path / "texts.jsonl"
     text = f"one{mark}two"
     path.write_text(
@@ -390,7 +390,7 @@ def test_only_a_newline_ends_a_line(tmp_path, mark):
 
 
 def test_texts_that_appear_twice_are_refused(card_folder):
-    """A text may not occur twice in a file, or as both a positive and a negative."""
+    """A text may occur only once in a card."""
     folder = card_folder(positives=[*DOZEN, DOZEN[3]])
     assert "positives.jsonl: the text 'It rains for the 3th day" in refused(folder)
     other = card_folder("sun-talk", positives=DOZEN, negatives=[DOZEN[5], "Fine."])
@@ -398,7 +398,7 @@ def test_texts_that_appear_twice_are_refused(card_folder):
 
 
 def test_too_few_positives_are_refused_for_fitted_signals_only(card_folder):
-    """Fitting exemplars or a head needs positives; a lexicon needs none."""
+    """Exemplars and heads need positives, but a lexicon doesn't."""
     folder = card_folder(positives=DOZEN[: FEWEST_POSITIVES - 1])
     assert refused(folder).startswith(
         f"{folder / 'positives.jsonl'}: signal exemplars needs at least {FEWEST_POSITIVES} "
@@ -413,7 +413,7 @@ def test_too_few_positives_are_refused_for_fitted_signals_only(card_folder):
 
 
 def test_the_digest_covers_card_and_texts(card_folder):
-    """Changing a card, its texts or their order changes the digest; moving the folder doesn't."""
+    """Changing a card or its texts changes the digest, but moving the folder doesn't."""
     first = load_card(card_folder("a", positives=DOZEN, negatives=["Fine."]))
     elsewhere = replace(first, folder=first.folder / "elsewhere")
     assert elsewhere.digest == first.digest
@@ -428,7 +428,7 @@ def test_the_digest_covers_card_and_texts(card_folder):
 
 
 def test_yaml_of_very_many_keys_is_refused_in_time(card_folder):
-    """A file with very many keys is checked in one pass, in about the time it takes to parse."""
+    """A file with very many keys is checked in about its parsing time."""
     card = "".join(f"k{number}: 1\n" for number in range(12_000))
     began = time.process_time()
     yaml.safe_load(card)
@@ -447,14 +447,14 @@ def test_yaml_of_very_many_keys_is_refused_in_time(card_folder):
     ],
 )
 def test_a_card_cannot_turn_remote_code_on(card_folder, card):
-    """No card field, at any depth, turns on remote code."""
+    """No card field turns on remote code."""
     assert "trust_remote_code: is not known" in refused(
         card_folder(card=card + "\n", positives=DOZEN)
     )
 
 
 def test_reading_trait_folders_loads_no_model_library(root, card_folder):
-    """Trait folders are checked without waiting for torch, transformers or FAISS."""
+    """Checking trait folders loads no model library."""
     folder = card_folder(positives=DOZEN)
     code = (
         "import sys\n"
@@ -469,5 +469,5 @@ def test_reading_trait_folders_loads_no_model_library(root, card_folder):
 
 
 def test_nothing_in_the_library_drops_rows():
-    """No library trait drops rows, so the rows that a trait removes can always be inspected."""
+    """No library trait drops rows."""
     assert "drop" not in {card.card.action for card in find_cards()}

@@ -1,4 +1,4 @@
-"""Scoring: each row's highest score and its span, scopes, combined scores, and independent rows."""
+"""Scoring: highest scores and their spans, scopes, combined scores, independent rows."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ LONG = "The clerk sold the old maps and painted a red door. " * 30
 
 @dataclass
 class SegmentColumns:
-    """Segments as the scorer reads them, in parallel columns."""
+    """Segments for the scorer, as parallel columns."""
 
     rows: np.ndarray
     roles: list
@@ -101,7 +101,7 @@ def scores(scorer):
 
 
 def test_columns_are_in_order(scores):
-    """A trait's combined score is first, and its signals follow in the order of `SIGNALS`."""
+    """A trait's combined score comes first, and its signals follow in the order of `SIGNALS`."""
     assert list(scores.build_columns()) == [
         "loops",
         "loops/repetition",
@@ -118,7 +118,7 @@ def test_columns_are_in_order(scores):
 
 
 def test_scores_are_between_zero_and_one_or_missing(scores):
-    """A row with nothing in scope scores NaN, because zero would mean that it was scored."""
+    """A row with nothing in scope scores NaN, and other scores are in [0, 1]."""
     for name, values in scores.build_columns().items():
         present = values[~np.isnan(values)]
         assert ((present >= 0) & (present <= 1)).all(), name
@@ -138,14 +138,14 @@ def test_scores_are_between_zero_and_one_or_missing(scores):
 
 
 def test_only_segments_in_scope_count(scores):
-    """Text outside a trait's scope isn't scored: rain in a user turn, machines in an answer."""
+    """Text outside a trait's scope isn't scored."""
     assert scores.signals["rain-talk"]["lexicon"].scores[0] == 0
     assert scores.signals["loops"]["repetition"].scores[3] == 1
     assert scores.signals["machine-talk"]["head"].best_spans.segment.tolist() == [-1, 2, -1, -1, -1]
 
 
 def test_spans_locate_the_evidence(scores):
-    """A span is a lexicon hit, a loop, or the window that a dense signal scored."""
+    """A span is a lexicon hit, a loop, or a window of a dense signal."""
     lexicon = scores.signals["rain-talk"]["lexicon"].best_spans
     assert lexicon.segment[1] == 3
     assert TEXTS.texts[3][lexicon.start[1] : lexicon.end[1]] == "It is raining"
@@ -172,7 +172,7 @@ def test_a_trait_scores_higher_where_it_shows(scores):
 
 
 def test_signals_equal_what_their_parts_compute(scores, scorer, small_bank):
-    """For each signal, a row's score is the highest of its windows' scores, computed directly."""
+    """A row's score equals the highest of its windows' scores."""
     trait = small_bank.traits["rain-talk"]
     card = trait.card.signals
     windows = scorer.encoder.cut_windows(TEXTS.texts[3:4])
@@ -197,7 +197,7 @@ def test_signals_equal_what_their_parts_compute(scores, scorer, small_bank):
 
 
 def test_windows_lead_to_the_vectors_of_the_evidence(scores, small_bank):
-    """Scoring the vector of a dense signal's best window gives the row's score."""
+    """The vector of a dense signal's best window has the row's score."""
     for name, signal in (
         ("rain-talk", "exemplars"),
         ("rain-talk", "head"),
@@ -212,7 +212,7 @@ def test_windows_lead_to_the_vectors_of_the_evidence(scores, small_bank):
 
 
 def test_other_rows_do_not_change_a_score(scorer, scores):
-    """A row scores the same alone as among other rows, to the last stored decimal."""
+    """Other rows don't change a row's rounded score."""
     for row in range(5):
         inside = [index for index, other in enumerate(TEXTS.rows) if other == row]
         alone = scorer.score(
@@ -232,7 +232,7 @@ def test_other_rows_do_not_change_a_score(scorer, scores):
 
 
 def test_no_rows_and_rows_without_segments_have_columns(scorer):
-    """Without rows, columns are empty; without segments, they are NaN."""
+    """Columns are empty without rows, and NaN without segments."""
     assert all(
         values.shape == (0,) for values in scorer.score(0, make_segments()).build_columns().values()
     )
@@ -265,7 +265,7 @@ PROBABILITIES = st.floats(0, 1, width=32)
     )
 )
 def test_the_combination_is_the_stated_one(signals):
-    """Dense logits are averaged, and the other signals are added as independent evidence."""
+    """Dense logits are averaged, and other signals count as independent evidence."""
     dense = [
         np.clip(signals[name], 1e-6, 1 - 1e-6) for name in ("exemplars", "head") if name in signals
     ]
@@ -293,7 +293,7 @@ def test_more_evidence_never_lowers_the_combination(name, low, high, other):
 
 
 def test_a_missing_score_stays_missing_when_combined():
-    """If every signal's score is NaN, the combined score is NaN too, without a warning."""
+    """If every signal's score is NaN, so is the combined score."""
     nothing = np.array([np.nan, 0.5], np.float32)
     found = combine({"exemplars": nothing, "head": nothing, "lexicon": nothing})
     assert np.isnan(found[0])
@@ -301,7 +301,7 @@ def test_a_missing_score_stays_missing_when_combined():
 
 
 def test_the_logistic_function_does_not_overflow():
-    """Extreme logits give the same results as in scipy, and NaN stays NaN, without a warning."""
+    """Extreme logits give scipy's results, and NaN stays NaN."""
     values = np.array([-1e6, -800.0, -3.0, 0.0, 3.0, 800.0, 1e6])
     assert apply_logistic(values) == pytest.approx(expit(values), abs=1e-15)
     assert np.isnan(apply_logistic(np.array([np.nan]))).all()
@@ -313,7 +313,7 @@ WINDOWS = st.lists(st.tuples(st.integers(0, 4), st.integers(0, 8)), max_size=25)
 @settings(max_examples=150)
 @given(WINDOWS, st.booleans())
 def test_reduction_takes_the_first_of_the_largest(windows, dense):
-    """A row gets the score and span of its best window (the first on a tie), or NaN and -1."""
+    """A row gets the first best window's score and span, or NaN and -1."""
     windows = sorted(windows, key=lambda item: item[0])  # segments are in row order
     rows = [row for row, _ in windows]
     values = np.array([score / 8 for _, score in windows], np.float32)
@@ -336,7 +336,7 @@ def test_reduction_takes_the_first_of_the_largest(windows, dense):
 
 
 def test_scores_are_rounded_before_they_are_compared():
-    """Windows whose scores differ only in batch-dependent bits tie, and the first window wins."""
+    """Windows that differ only in the last bits tie, and the first window wins."""
     texts = make_segments((0, "assistant", "answer", ""), (0, "assistant", "answer", ""))
     spans = np.array([[0, 1], [1, 2]], np.int32)
     found = reduce_to_rows(1, texts, [0, 1], np.array([0.5, 0.5 + 1e-6], np.float32), spans)
@@ -348,7 +348,7 @@ def test_scores_are_rounded_before_they_are_compared():
 
 
 def test_scope_is_role_and_channel():
-    """A segment is in scope if both its role and its channel are in scope."""
+    """A segment is in scope if its role and its channel are."""
     assert find_in_scope(TEXTS, Scope()).tolist() == [1, 2, 3, 4, 5]
     assert find_in_scope(TEXTS, Scope(channels=("thinking",))).tolist() == [2]
     assert find_in_scope(
@@ -365,7 +365,7 @@ def test_scope_is_role_and_channel():
 
 
 def test_scores_are_given_by_trait_and_signal(scores):
-    """Scores can be looked up by trait and signal, and `combined` is one of the signals."""
+    """Scores can be looked up by trait and signal, including `combined`."""
     for trait, signals in scores.signals.items():
         assert scores.get_scores(trait, "combined") is scores.combined[trait]
         for name, item in signals.items():
@@ -384,7 +384,7 @@ def test_only_dense_signals_need_the_encoder(small_bank):
 
 
 def test_a_scorer_refuses_another_encoder(small_bank, encoder):
-    """An encoder whose windows differ from the bank's windows is an error."""
+    """An encoder with other windows than the bank's is an error."""
     assert load_scorer(small_bank, encoder.config, encoder).encoder is encoder
     other = replace(encoder, config=replace(encoder.config, window_tokens=64))
     with pytest.raises(ModelError, match="bank was fitted with window_tokens"):
@@ -392,7 +392,7 @@ def test_a_scorer_refuses_another_encoder(small_bank, encoder):
 
 
 def test_sequence_classifiers_are_scored_beside_the_rest(tiny_checkpoint):
-    """A card with a checkpoint scores text in scope by the probability of the card's label."""
+    """A sequence classifier scores text in scope by its label's probability."""
     folder = tiny_checkpoint(
         "BertForSequenceClassification",
         id2label={0: "dry", 1: "wet"},
@@ -421,7 +421,7 @@ def test_sequence_classifiers_are_scored_beside_the_rest(tiny_checkpoint):
 
 
 def test_a_scorer_refuses_a_classifier_with_other_files(tiny_checkpoint):
-    """If a file of a trait's checkpoint has changed since calibration, the error names the file."""
+    """The error for a changed checkpoint file names the file."""
     folder = tiny_checkpoint(
         "BertForSequenceClassification",
         id2label={0: "wet", 1: "dry"},
@@ -448,7 +448,7 @@ def test_a_scorer_refuses_a_classifier_with_other_files(tiny_checkpoint):
 
 
 def set_opening(bank, opening):
-    """Return the bank with this opening in the scope of every trait."""
+    """Return the bank with this opening for every trait."""
     traits = {
         name: replace(
             trait,
@@ -462,7 +462,7 @@ def set_opening(bank, opening):
 
 
 def test_text_after_the_opening_changes_no_score(small_bank, encoder):
-    """With an opening, every signal reads only the first characters."""
+    """With an opening, text after the first characters changes no score."""
     scorer = Scorer(set_opening(small_bank, 60), encoder, {})
     head = "The baker sold two recipes, painted a door, and swept the hall all day."
     short = scorer.score(1, make_segments((0, "assistant", "answer", head[:60])))
@@ -482,7 +482,7 @@ def test_text_after_the_opening_changes_no_score(small_bank, encoder):
 
 
 def test_traits_with_and_without_an_opening_share_a_run(small_bank, encoder):
-    """A trait's opening changes neither other traits' scores nor a row's vector."""
+    """One trait's opening doesn't change other traits' scores or a row's vector."""
     names = list(small_bank.traits)
     mixed = Bank(
         {**small_bank.traits, names[0]: set_opening(small_bank, 60).traits[names[0]]},
@@ -502,7 +502,7 @@ def test_traits_with_and_without_an_opening_share_a_run(small_bank, encoder):
 
 
 def test_a_score_that_is_not_finite_is_refused():
-    """NaN from a signal is an error, because it would look like a row with nothing in scope."""
+    """NaN from a signal is an error."""
     texts = make_segments((0, "assistant", "answer", ""))
     spans = np.zeros((1, 2), np.int32)
     with pytest.raises(RowError, match="gives NaN or infinity"):
@@ -510,13 +510,13 @@ def test_a_score_that_is_not_finite_is_refused():
 
 
 def test_rows_without_a_score_are_counted(scores, small_bank):
-    """A row counts as unscored if none of its text is in the scope of any trait."""
+    """A row is unscored if no text of it is in any trait's scope."""
     assert scores.count_unscored() == 2  # one row has no text at all, and one has no assistant text
     assert Scores(3, {"a": np.array([np.nan, 0.5, 0], np.float32)}).count_unscored() == 1
 
 
 def test_the_vector_of_a_row_is_the_mean_of_its_windows(scores, scorer):
-    """A row's vector has unit length, or is all zeros if the row has no windows."""
+    """A row's vector has unit length, or is zero without windows."""
     vectors = scores.average_vectors().astype(np.float64)
     lengths = np.linalg.norm(vectors, axis=1)
     assert lengths == pytest.approx([1, 1, 0, 1, 0], abs=1e-2)
@@ -525,7 +525,7 @@ def test_the_vector_of_a_row_is_the_mean_of_its_windows(scores, scorer):
 
 
 def test_without_an_encoder_there_are_no_windows_and_no_vectors(small_bank):
-    """Asking for windows or vectors without an encoder raises an error that gives the reason."""
+    """The error for windows or vectors without an encoder gives the reason."""
     loops = Scorer(Bank({"loops": small_bank.traits["loops"]}, None, {}), None, {})
     with pytest.raises(ValueError, match="no windows: the scorer has no encoder"):
         loops.cut_windows(TEXTS)
@@ -534,7 +534,7 @@ def test_without_an_encoder_there_are_no_windows_and_no_vectors(small_bank):
 
 
 def test_a_model_that_is_overwritten_stops_the_work(tiny_checkpoint):
-    """Loaded weights may be mapped to their file, so scores stop once the file is rewritten."""
+    """Scoring stops once a loaded model's file is overwritten."""
     folder = tiny_checkpoint()
     config = EncoderConfig(model=str(folder), device="cpu", window_tokens=16, window_overlap=4)
     scorer = Scorer(Bank({}, None, {}), load_encoder(config), {})

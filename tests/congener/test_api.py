@@ -45,7 +45,7 @@ def run(corpus, tmp_path_factory):
 
 
 def test_the_version_is_the_packages():
-    """`congener.__version__` is the version of the distribution."""
+    """`congener.__version__` is the distribution's version."""
     assert congener.__version__ == VERSION
 
 
@@ -57,7 +57,7 @@ def test_filter_and_open_give_the_same_run(run):
 
 
 def test_filtering_prints_nothing_unless_asked(corpus, tmp_path, capfd):
-    """Filtering prints nothing by default; with `progress` it prints notices and tables."""
+    """Filtering prints nothing by default, and notices and tables with `progress`."""
     filter_corpus(corpus, tmp_path / "quiet", **LEXICONS)
     assert capfd.readouterr() == ("", "")
     filter_corpus([corpus], tmp_path / "shown", progress=True, **LEXICONS)
@@ -65,7 +65,7 @@ def test_filtering_prints_nothing_unless_asked(corpus, tmp_path, capfd):
 
 
 def test_tables_are_aligned(run):
-    """The ledger and the scores have a row for every input row, in the same order."""
+    """The ledger and the scores have a row for every input row, in order."""
     ledger, scores = run.ledger().collect(), run.scores().collect()
     assert ledger.select("source", "row").equals(scores.select("source", "row"))
     assert ledger["teacher"].to_list() == [teacher for teacher, _ in ROWS]
@@ -76,7 +76,7 @@ def test_tables_are_aligned(run):
 
 
 def test_tables_are_read_as_arrow(run):
-    """`read` returns an Arrow table, or raises an error that names a folder without files."""
+    """`read` returns an Arrow table, and the error for an empty folder names it."""
     assert run.read("ledger").num_rows == len(ROWS)
     with pytest.raises(CongenerError, match="no rows in vectors/"):
         run.read("vectors")
@@ -84,7 +84,7 @@ def test_tables_are_read_as_arrow(run):
 
 @pytest.mark.parametrize("kind", ["jsonl", "parquet"])
 def test_the_corpus_is_a_table_of_either_kind(corpus, tmp_path, kind):
-    """`clean` and `quarantine` have the corpus's columns, both for Parquet and for JSON Lines."""
+    """`clean` and `quarantine` have the corpus's columns for Parquet and JSON Lines."""
     rows = [json.loads(line) for line in corpus.read_text().splitlines()]
     path = tmp_path / f"rows.{kind}"
     if kind == "parquet":
@@ -107,7 +107,7 @@ def test_the_corpus_is_a_table_of_either_kind(corpus, tmp_path, kind):
 
 
 def test_rows_of_mixed_shapes_are_a_table(tmp_path):
-    """A field whose kind differs between rows becomes text, and a missing field becomes null."""
+    """A field of mixed kinds becomes text, and a missing field becomes null."""
     more = [{"meta": 1}, {"meta": {"a": [1]}}, {}, {"meta": "x"}]
     rows = [{"text": f"Tern number {number}.", **item} for number, item in enumerate(more)]
     path = tmp_path / "rows.jsonl"
@@ -121,7 +121,7 @@ def test_rows_of_mixed_shapes_are_a_table(tmp_path):
 
 
 def test_rows_that_no_table_can_hold_are_an_error(tmp_path):
-    """A row with NaN passes through a run, but polars can't read it; the error names the row."""
+    """The error for a row with NaN, which polars can't read, names the row."""
     path = tmp_path / "rows.jsonl"
     path.write_text('{"text": "A tern.", "x": 1}\n{"text": "Terns.", "x": NaN}\n')
     run = filter_corpus(path, tmp_path / "run", **LEXICONS)
@@ -139,14 +139,14 @@ def test_a_folder_that_is_no_run_is_refused(tmp_path):
 
 
 def test_an_unknown_setting_is_refused(corpus, tmp_path):
-    """A misspelt setting gives an error that lists the known settings."""
+    """The error for a misspelt setting lists the known settings."""
     with pytest.raises(CongenerError, match="trait: is not known") as caught:
         filter_corpus(corpus, tmp_path / "run", trait=["vendor-identity"])
     assert "traits, signals" in str(caught.value)
 
 
 def test_texts_are_scored_with_their_spans():
-    """The frame has a row for each text and trait, with the characters that scored highest."""
+    """The frame has a row for each text and trait, with the best span."""
     texts = [text for _, text in ROWS]
     traits = ["ai-disclaimer", "vendor-identity"]
     found = score_texts(texts, traits=traits, **LEXICONS)
@@ -163,7 +163,7 @@ def test_texts_are_scored_with_their_spans():
 
 
 def test_a_text_with_nothing_to_look_at_has_no_score():
-    """A text of only white space has a null score, and no trait fires on it."""
+    """A text of only white space has a null score and doesn't fire."""
     (row,) = score_texts(["  \n"], traits=["ai-disclaimer"], **LEXICONS).to_dicts()
     assert row["score"] is None
     assert row["fires"] is False
@@ -171,7 +171,7 @@ def test_a_text_with_nothing_to_look_at_has_no_score():
 
 
 def test_a_policy_sets_the_threshold():
-    """A policy's threshold applies to single texts in the same way as to a corpus."""
+    """A policy's threshold also applies to single texts."""
     policy = Policy.model_validate({"traits": {"ai-disclaimer": {"threshold": 1.0}}})
     found = score_texts([ROWS[0][1]], policy=policy, traits=["ai-disclaimer"], **LEXICONS)
     assert found["threshold"].to_list() == [1.0]
@@ -179,7 +179,7 @@ def test_a_policy_sets_the_threshold():
 
 
 def test_without_traits_the_librarys_are_used():
-    """Every text has a row for each library trait that has a lexicon, always in the same order."""
+    """Every text has a row for each library trait with a lexicon, in a fixed order."""
     found = score_texts([text for _, text in ROWS[:2]], **LEXICONS)
     first, second = (found.filter(text=text)["trait"].to_list() for text in (0, 1))
     assert first == second
@@ -188,13 +188,13 @@ def test_without_traits_the_librarys_are_used():
 
 
 def test_a_folder_without_rows_scans_as_nothing(run):
-    """Scanning the vectors of a run that stored none gives no rows."""
+    """Scanning a folder without rows gives no rows."""
     assert run.scan("vectors").collect().height == 0
     assert run.scan("spans").collect().height == len(ROWS)
 
 
 def test_a_labeller_reads_the_rows_of_its_run(run):
-    """A labeller knows the format and the columns of its run."""
+    """A labeller knows its run's format and columns."""
     labeller = run.build_labeller(None)
     assert (labeller.format, labeller.columns) == (
         run.manifest.identity.format,
@@ -203,7 +203,7 @@ def test_a_labeller_reads_the_rows_of_its_run(run):
 
 
 def test_a_run_is_filtered_again_only_when_asked(corpus, run):
-    """A finished run isn't replaced by accident; `restart` replaces it with an equal run."""
+    """Only `restart` replaces a finished run, and the new run is equal."""
     with pytest.raises(CongenerError, match="the run is finished"):
         filter_corpus(corpus, run.path, **LEXICONS)
     again = filter_corpus(corpus, run.path, restart=True, **LEXICONS)

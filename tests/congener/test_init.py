@@ -1,4 +1,4 @@
-"""The public names: all names exist, and no name is loaded before it is used."""
+"""The public names: all exist, and none is loaded before its use."""
 
 import subprocess
 import sys
@@ -10,7 +10,7 @@ from congener import api
 
 
 def test_every_public_name_is_there():
-    """Every name in `__all__` can be imported, and is the same object as in the API module."""
+    """Every name in `__all__` is the API module's own object."""
     assert {name: getattr(congener, name) for name in congener.__all__} == {
         name: getattr(api, name) for name in api.__all__
     }
@@ -18,7 +18,7 @@ def test_every_public_name_is_there():
 
 
 def test_an_unknown_name_is_an_attribute_error():
-    """A misspelt name gives the same error as it does in any other module."""
+    """A misspelt name is an AttributeError."""
     with pytest.raises(AttributeError, match="'congener' has no attribute 'scores'"):
         _ = congener.scores
 

@@ -11,7 +11,7 @@ from pipelines.version import VERSION
 
 
 def test_the_console_script_is_this_module():
-    """The installed command calls `congener.__main__`, which first checks package origins."""
+    """The installed command calls `congener.__main__`."""
     (script,) = metadata.entry_points(group="console_scripts", name="congener")
     assert script.value == "congener.__main__:main"
 
@@ -42,7 +42,7 @@ main()
     ],
 )
 def test_code_and_output_survive_an_abort_at_exit(tmp_path, arguments, code, out, err):
-    """An abort in C code at exit doesn't change the exit code, and Python's exit handlers run."""
+    """An abort in C code at exit doesn't change the exit code, and exit handlers run."""
     command = [sys.executable, "-c", ABORTING, *arguments]
     done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=tmp_path)
     assert (done.returncode, done.stdout) == (code, out)
@@ -51,7 +51,7 @@ def test_code_and_output_survive_an_abort_at_exit(tmp_path, arguments, code, out
 
 @pytest.mark.parametrize("closed", [">&-", "2>&-", ">&- 2>&-"])
 def test_streams_that_a_shell_closed_change_no_code(closed):
-    """The exit code is the command's own, even if the command's output can't be printed."""
+    """The exit code stays the same if the output can't be printed."""
     command = ["sh", "-c", f"{sys.executable} -m congener verify {closed}"]
     assert subprocess.run(command, check=False, capture_output=True).returncode == 2
 
@@ -70,7 +70,7 @@ def test_an_unexpected_error_ends_with_1():
 
 
 def test_a_foreign_package_ends_with_2(monkeypatch, capsys):
-    """If a package is foreign, the exit code is 2, and stderr names the package."""
+    """With a foreign package, the exit code is 2, and stderr names the package."""
     monkeypatch.setattr("congener.origins.PACKAGES", ("json",))
     with pytest.raises(SystemExit) as caught:
         main()
@@ -79,7 +79,7 @@ def test_a_foreign_package_ends_with_2(monkeypatch, capsys):
 
 
 def test_a_folder_that_was_removed_ends_with_2(monkeypatch, capsys, tmp_path):
-    """If the current folder has been removed, the command exits with 2 before loading libraries."""
+    """In a removed folder, the command exits with 2 before loading libraries."""
     gone = tmp_path / "gone"
     gone.mkdir()
     monkeypatch.chdir(gone)

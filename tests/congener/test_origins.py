@@ -1,4 +1,4 @@
-"""Either Python finds congener's own packages, or an error names the folder of others."""
+"""Python finds congener's own packages, or an error names the foreign folder."""
 
 import os
 import subprocess
@@ -15,7 +15,7 @@ HOSTILE = "from pathlib import Path\nPath(r'{marker}').write_text('imported')\n"
 
 @pytest.fixture
 def hostile(tmp_path):
-    """Make packages with congener's package names that leave a marker if they are imported."""
+    """Make foreign packages with congener's names, which leave a marker if imported."""
     marker = tmp_path / "marker"
     folder = tmp_path / "work"
     for name in (*PACKAGES, "orjson"):
@@ -25,7 +25,7 @@ def hostile(tmp_path):
 
 
 def run_python(folder, *arguments, **environment):
-    """Run the current Python interpreter in a folder; return exit code, stdout and stderr."""
+    """Run Python in a folder; return exit code, stdout and stderr."""
     done = subprocess.run(
         [sys.executable, *arguments],
         cwd=folder,
@@ -38,18 +38,18 @@ def run_python(folder, *arguments, **environment):
 
 
 def test_own_packages_are_found():
-    """In this environment, every package comes from congener's install folder."""
+    """Every package comes from congener's install folder."""
     origins.require_own_packages()
     assert {find_package(name) for name in PACKAGES} == {INSTALL_FOLDER / name for name in PACKAGES}
 
 
 def test_a_package_that_does_not_exist_is_none():
-    """Looking for a package that doesn't exist returns None."""
+    """A missing package gives None."""
     assert find_package("no_such_package_anywhere") is None
 
 
 def test_a_module_without_a_spec_is_found_nowhere(monkeypatch):
-    """A module that was made by hand has no origin."""
+    """A hand-made module has no origin."""
     module = type(sys)("by_hand")
     module.__spec__ = None
     monkeypatch.setitem(sys.modules, "by_hand", module)
@@ -57,14 +57,14 @@ def test_a_module_without_a_spec_is_found_nowhere(monkeypatch):
 
 
 def test_a_missing_package_is_reported(monkeypatch):
-    """If an installation lacks a package, the error names the package."""
+    """The error for a missing package names the package."""
     monkeypatch.setattr(origins, "PACKAGES", ("no_such_package_anywhere",))
     with pytest.raises(ImportError, match="has no package 'no_such_package_anywhere'"):
         origins.require_own_packages()
 
 
 def test_a_package_of_somebody_else_is_named_in_one_line(hostile):
-    """In a notebook beside a folder called `schemas`, the error on first use names the folder."""
+    """The error beside a folder called `schemas` names that folder."""
     folder, marker = hostile
     code = "import congener\ntry:\n    congener.open_run\nexcept ImportError as e:\n    print(e)"
     code, out, err = run_python(folder, "-c", code)
@@ -77,7 +77,7 @@ def test_a_package_of_somebody_else_is_named_in_one_line(hostile):
 
 
 def test_python_m_congener_leaves_the_current_folder_out(hostile):
-    """`python -m congener` runs congener's own packages, whatever is in the current folder."""
+    """`python -m congener` runs its own packages in any current folder."""
     folder, marker = hostile
     code, out, err = run_python(folder, "-m", "congener", "--version")
     assert (code, err) == (0, "")
@@ -86,7 +86,7 @@ def test_python_m_congener_leaves_the_current_folder_out(hostile):
 
 
 def test_a_package_on_pythonpath_is_refused(hostile, tmp_path):
-    """If PYTHONPATH puts a foreign package first, the command prints one line and exits with 2."""
+    """With a foreign package first on PYTHONPATH, the command prints one line and exits with 2."""
     folder, marker = hostile
     code, out, err = run_python(
         tmp_path, "-m", "congener", "--version", PYTHONPATH=str(folder), PYTHONSAFEPATH="1"
@@ -98,7 +98,7 @@ def test_a_package_on_pythonpath_is_refused(hostile, tmp_path):
 
 
 def test_only_the_current_folder_leaves_the_path(monkeypatch, tmp_path):
-    """The current folder is removed from the path, however it is spelt; other entries stay."""
+    """Only the current folder is removed from the path, in any spelling."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(sys, "path", ["", str(INSTALL_FOLDER), str(tmp_path), "/elsewhere", "."])
     leave_out_current_folder()
@@ -106,7 +106,7 @@ def test_only_the_current_folder_leaves_the_path(monkeypatch, tmp_path):
 
 
 def test_congeners_own_folder_stays_on_the_path(monkeypatch):
-    """The current folder stays on the path if congener is installed there, as in a checkout."""
+    """The current folder stays on the path if congener is installed there."""
     monkeypatch.chdir(INSTALL_FOLDER)
     monkeypatch.setattr(sys, "path", ["", "/elsewhere"])
     leave_out_current_folder()
@@ -114,5 +114,5 @@ def test_congeners_own_folder_stays_on_the_path(monkeypatch):
 
 
 def test_home_is_the_folder_of_the_packages():
-    """The install folder that the check compares against contains the `origins` module."""
+    """The install folder contains the `origins` module."""
     assert Path(origins.__file__).resolve().is_relative_to(INSTALL_FOLDER)

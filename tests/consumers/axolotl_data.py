@@ -1,6 +1,6 @@
 """Print the rows that Axolotl prepares from a folder of tokens, as JSON on the last line.
 
-It runs in a process of its own: Axolotl's packages are in none of the project's extras.
+The script runs in its own process, because no extra of the project installs Axolotl.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from tests.support.students import build_student
 
 
 def prepare(folder: str) -> list[dict[str, list[int]]]:
-    """Return the rows of Axolotl's training data, for a configuration with an empty `type`."""
+    """Return the rows of Axolotl's training data with an empty `type`."""
     from axolotl.utils.data.sft import prepare_datasets
     from axolotl.utils.dict import DictDefault
 

@@ -1,6 +1,6 @@
 """Print the batch that LLaMA-Factory makes from a folder of tokens, as JSON on the last line.
 
-It runs in a process of its own: LLaMA-Factory's packages are in none of the project's extras.
+The script runs in its own process, because no extra of the project installs LLaMA-Factory.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from tests.support.students import build_student
 
 
 def collate(folder: str) -> list[dict[str, list[int]]]:
-    """Return the rows of one batch for supervised fine-tuning, with `tokenized_path` set."""
+    """Return one batch for supervised fine-tuning, with `tokenized_path` set."""
     from llamafactory.data import SFTDataCollatorWith4DAttentionMask
     from llamafactory.data.loader import get_dataset
     from llamafactory.data.template import TEMPLATES

@@ -33,7 +33,7 @@ LAYOUTS = {
 
 
 def write_file(path: Path, rows: list[dict[str, object]]) -> None:
-    """Write rows in the format and the compression that a file's name implies."""
+    """Write rows in the format and compression of a file's name."""
     path.parent.mkdir(parents=True, exist_ok=True)
     if path.suffix == ".parquet":
         table = pa.Table.from_pylist(rows)
@@ -47,13 +47,13 @@ def write_file(path: Path, rows: list[dict[str, object]]) -> None:
 
 
 def load(path: Path, cache: Path) -> datasets.DatasetDict:
-    """Load a folder as if the user had given only its path."""
+    """Load a folder by its path alone."""
     return datasets.load_dataset(str(path), cache_dir=str(cache))
 
 
 @pytest.fixture
 def settings(card_folder, tmp_path) -> FilterConfig:
-    """Return the configuration of a run that keeps every row, with shards of three rows."""
+    """Configure a run that keeps every row, with shards of three rows."""
     return FilterConfig(
         input=(str(tmp_path / "in"),),
         output=str(tmp_path / "run"),
@@ -73,7 +73,7 @@ CARDS = {
 
 @pytest.mark.parametrize("files", CARDS.values(), ids=CARDS)
 def test_clean_has_the_splits_of_the_dataset_card(tmp_path, settings, files):
-    """Clean rows stay in splits that only a dataset card names, even after a second filtering."""
+    """Clean rows keep the splits of a dataset card, even after a second filtering."""
     card = yaml.safe_dump({"configs": [{"config_name": "default", "data_files": files}]})
     (tmp_path / "in").mkdir()
     (tmp_path / "in" / "README.md").write_text(f"---\n{card}---\n# Herons\n")
@@ -96,7 +96,7 @@ def test_clean_has_the_splits_of_the_dataset_card(tmp_path, settings, files):
 
 @pytest.mark.parametrize("layout", LAYOUTS)
 def test_clean_is_loaded_like_the_input(tmp_path, settings, layout):
-    """Clean files load with the input's splits, features and rows, however splits are named."""
+    """Clean files load with the input's splits, features and rows."""
     for number, name in enumerate(LAYOUTS[layout]):
         rows = [build_conversation(number * 10 + row, f"Answer {row}.") for row in range(5)]
         write_file(tmp_path / "in" / name, rows[: 5 if number % 2 else 1])
@@ -113,7 +113,7 @@ def test_clean_is_loaded_like_the_input(tmp_path, settings, layout):
 
 
 def test_files_that_differ_without_harm_are_loaded_as_one(tmp_path, settings):
-    """All clean files have the same schema and unchanged values, so a loader needn't cast."""
+    """All clean files have the same schema and unchanged values."""
     rows = [build_conversation(number, "An answer.") for number in range(2)]
     table = pa.Table.from_pylist(rows)
     turn = pa.struct([("content", pa.large_string()), ("role", pa.string())])
@@ -135,7 +135,7 @@ def test_files_that_differ_without_harm_are_loaded_as_one(tmp_path, settings):
 
 
 def test_a_run_over_clean_keeps_the_names(tmp_path, settings):
-    """Filtering a run's output again gives files with the same names, except for the digests."""
+    """Filtering a run's output again gives the same file names except for digests."""
     for name in HUB:
         write_file(tmp_path / "in" / name, [build_conversation(0, "An answer.")] * 5)
     run_filter(settings)
@@ -147,6 +147,6 @@ def test_a_run_over_clean_keeps_the_names(tmp_path, settings):
 
 
 def list_names(run: str) -> list[str]:
-    """Return the names of the clean files, with the digests removed."""
+    """Return the clean files' names without digests."""
     paths = sorted(Path(run, "clean").rglob("*.parquet"))
     return [path.relative_to(run).as_posix().rpartition("-")[0] for path in paths]

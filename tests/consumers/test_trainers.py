@@ -1,4 +1,4 @@
-"""Axolotl and LLaMA-Factory leave exactly the masked tokens of a run out of the loss."""
+"""Axolotl and LLaMA-Factory leave a run's masked tokens out of the loss."""
 
 import json
 import os
@@ -16,14 +16,14 @@ from tests.support.students import build_student
 
 ROOT = Path(__file__).resolve().parents[2]
 TRAINERS = ROOT / ".venv" / "trainers"
-"""Where `make test-trainers` installs the trainers, apart from the project's own packages."""
+"""The folder where `make test-trainers` installs the trainers."""
 
 MASKED = "A heron stood in the reeds."
 
 
 @pytest.fixture(scope="module")
 def tokens(tmp_path_factory) -> str:
-    """Filter rows with a trait that masks herons, apply the masks, and return the folder."""
+    """Filter rows with a trait that masks herons, and apply the masks."""
     folder = tmp_path_factory.mktemp("tokens")
     card = folder / "heron" / "card.yaml"
     card.parent.mkdir()
@@ -44,7 +44,7 @@ def tokens(tmp_path_factory) -> str:
 @pytest.mark.trainers
 @pytest.mark.parametrize("trainer", ["axolotl_data", "llamafactory_data"])
 def test_a_trainer_keeps_the_labels(tokens, trainer):
-    """The trainer's own data code gives every row's labels as they were written."""
+    """A trainer's data code keeps every row's labels."""
     environment = {
         **os.environ,
         "PYTHONPATH": os.pathsep.join([str(ROOT), str(TRAINERS)]),
@@ -62,7 +62,7 @@ def test_a_trainer_keeps_the_labels(tokens, trainer):
 
 
 def test_only_the_masked_sentence_is_hidden(tokens):
-    """The written labels of an answer are those of its text without the masked sentence."""
+    """The labels hide only the masked sentence of an answer."""
     tokenizer = build_student()
     for ids, labels in _read_rows(tokens):
         answer = tokenizer.decode(ids).split("assistant\n")[1].removesuffix("\n")

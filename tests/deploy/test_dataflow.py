@@ -1,4 +1,4 @@
-"""deploy/dataflow: the template's parameters, the launch script and the image's steps."""
+"""deploy/dataflow: the template's parameters, the launch script and the image."""
 
 import json
 import os
@@ -22,7 +22,7 @@ from schemas.cards import SignalName
 ROOT = Path(__file__).parents[2]
 FOLDER = ROOT / "deploy" / "dataflow"
 SETTLED = {"runner", "no_wait", "deadline", "json", "private_quarantine", "dry_run", "quiet"}
-"""Options that aren't parameters: a template sets them, or they have no meaning on Dataflow."""
+"""Options that the template sets, or that mean nothing on Dataflow."""
 
 GOOD = {
     "input": "gs://bucket/a/*.jsonl,s3://bucket/b",
@@ -83,12 +83,12 @@ def parameters() -> dict[str, dict]:
 
 
 def accepts(parameter: dict, value: str) -> bool:
-    """Return whether each of a parameter's regular expressions matches the whole value."""
+    """Return whether all of a parameter's regular expressions match the value."""
     return all(re.fullmatch(pattern, value) for pattern in parameter["regexes"])
 
 
 def test_parameters_are_the_options_of_filter(parameters):
-    """The parameters are the options of `congener filter`, except the options left out above."""
+    """The parameters are the options of `congener filter`, apart from `SETTLED`."""
     assert set(parameters) == set(list_filter_options()) - SETTLED
     assert set(GOOD) == set(parameters)
 
@@ -112,7 +112,7 @@ def test_every_parameter_is_described(parameters):
 
 @pytest.mark.parametrize("name", [name for name, value in GOOD.items() if value])
 def test_expressions_accept_good_values(parameters, name):
-    """A parameter's regular expressions accept a good value."""
+    """A parameter's regular expressions accept good values."""
     assert accepts(parameters[name], GOOD[name])
 
 
@@ -120,12 +120,12 @@ def test_expressions_accept_good_values(parameters, name):
     ("name", "value"), [(name, value) for name, values in BAD.items() for value in values]
 )
 def test_expressions_refuse_bad_values(parameters, name, value):
-    """A parameter's regular expressions refuse a bad value before it reaches the launcher."""
+    """A parameter's regular expressions refuse bad values."""
     assert not accepts(parameters[name], value)
 
 
 def test_expressions_and_code_name_the_same_choices(parameters):
-    """The regular expressions allow the same choices as the code."""
+    """The regular expressions and the code allow the same choices."""
     assert set(
         parameters["signals"]["regexes"][0].split("(")[1].rstrip(",").rstrip(")").split("|")
     ) == set(get_args(SignalName))
@@ -136,7 +136,7 @@ def test_expressions_and_code_name_the_same_choices(parameters):
 
 
 def test_parameters_become_the_configuration(monkeypatch, tmp_path, card_folder):
-    """All parameters, including those that the launcher adds, become the right configuration."""
+    """All parameters become the right configuration."""
     import pipelines.filter as module
 
     got = {}
@@ -149,7 +149,7 @@ def test_parameters_become_the_configuration(monkeypatch, tmp_path, card_folder)
     policy, card = tmp_path / "policy.yaml", card_folder(card=LEXICON)
     policy.write_text("removal_budget: 0.5\n")
     given = GOOD | {
-        "teacher_column": "",  # empty means unset, so it doesn't contradict `teacher`
+        "teacher_column": "",  # empty means unset
         "policy": str(policy),
         "traits": f"vendor-identity,{card}",
     }
@@ -198,7 +198,7 @@ def test_parameters_become_the_configuration(monkeypatch, tmp_path, card_folder)
 
 
 def test_the_entry_is_three_lines():
-    """`main.py` defines nothing that would be pickled, and exits with 2 after a mistake."""
+    """`main.py` defines nothing, and exits with 2 after a mistake."""
     assert len((FOLDER / "main.py").read_text().split("\n\n")) == 3
     command = [
         sys.executable,
@@ -266,7 +266,7 @@ def launch(arguments, **environment) -> subprocess.CompletedProcess:
 
 
 def test_the_script_estimates_then_launches():
-    """An estimate with the budget precedes the run, and only the run gets options after `--`."""
+    """The script estimates with the budget, then runs with the options after `--`."""
     ended = launch([*LAUNCH, *GPU], PRINT="1")
     assert ended.returncode == 0, ended.stderr
     estimate, run = (shlex.split(line) for line in ended.stdout.splitlines())
@@ -281,7 +281,7 @@ def test_the_script_estimates_then_launches():
 
 
 def test_what_the_script_prints_is_parsed_by_the_command_line(monkeypatch):
-    """Without an accelerator, the printed command is valid and uses CPUs in fp32."""
+    """The printed command is valid, and uses CPUs in fp32 without an accelerator."""
     import pipelines.filter as module
 
     got = []
@@ -303,7 +303,7 @@ def test_what_the_script_prints_is_parsed_by_the_command_line(monkeypatch):
 
 @pytest.mark.parametrize("left_out", ["--budget", "--image", "--input"])
 def test_the_script_needs_its_options(left_out):
-    """Without a budget, an image or an input, no command is printed or run."""
+    """Without a budget, an image or an input, nothing is printed or run."""
     index = LAUNCH.index(left_out)
     ended = launch(LAUNCH[:index] + LAUNCH[index + 2 :], PRINT="1")
     assert ended.returncode == 2
@@ -312,7 +312,7 @@ def test_the_script_needs_its_options(left_out):
 
 
 def test_over_budget_nothing_is_launch(tmp_path):
-    """If the estimate exceeds the budget, the script exits with 3 and launches nothing."""
+    """Above the budget, the script exits with 3 and launches nothing."""
     (tmp_path / "congener").write_text(
         f'#!/bin/sh\necho "$1" >> {tmp_path}/calls\n[ "$1" = filter ] || exit 3\n'
     )
@@ -323,7 +323,7 @@ def test_over_budget_nothing_is_launch(tmp_path):
 
 
 def read_instructions() -> list[tuple[str, str]]:
-    """Return the Dockerfile's instructions, with continued lines joined."""
+    """Return the Dockerfile's instructions, with joined lines."""
     lines = (FOLDER / "Dockerfile").read_text().splitlines(keepends=True)
     text = "".join(line for line in lines if not line.startswith("#")).replace("\\\n", " ")
     pairs = (line.split(None, 1) for line in text.splitlines() if line.strip())
@@ -331,7 +331,7 @@ def read_instructions() -> list[tuple[str, str]]:
 
 
 def test_the_image_holds_what_it_needs():
-    """Copied files exist, nothing is added from a URL, and the entry point is Beam's program."""
+    """The image copies existing files, adds nothing from a URL, and starts Beam's program."""
     found = read_instructions()
     copied = [
         word
@@ -354,7 +354,7 @@ def test_the_image_holds_what_it_needs():
 
 @pytest.mark.deploy
 def test_the_images_steps_in_a_clean_environment(tmp_path):
-    """The launcher runs in the environment that the image's pip steps build from the wheel."""
+    """The launcher runs in an environment of the image's pip steps."""
     wheels = sorted((ROOT / "dist").glob("congener-*.whl"))
     assert len(wheels) == 1, "make build first"
     assert any(

@@ -1,4 +1,4 @@
-"""Flink on Kubernetes: each object conforms to its schema, and the parts fit together."""
+"""Flink on Kubernetes: objects that fit their schemas and each other."""
 
 from pathlib import Path
 
@@ -42,12 +42,12 @@ def find_container(item, name: str):
     "item", OBJECTS, ids=lambda item: f"{item['kind']}-{item['metadata']['name']}"
 )
 def test_objects_hold_to_the_schemas(item, version):
-    """No object has a field that Kubernetes doesn't know or a value of the wrong type."""
+    """Every object conforms to its Kubernetes schema."""
     kubernetes_validate.validate(item, version, strict=True)
 
 
 def test_a_mistake_would_be_found():
-    """The check above can fail: it refuses a misspelt field."""
+    """The schema check refuses a misspelt field."""
     wrong = yaml.safe_load(yaml.safe_dump(find_object("Deployment", "congener-jobserver")))
     wrong["spec"]["replica"] = 1
     with pytest.raises(kubernetes_validate.ValidationError, match="replica"):
@@ -60,7 +60,7 @@ def test_a_mistake_would_be_found():
     ids=lambda item: item["metadata"]["name"],
 )
 def test_selectors_find_their_pods(item):
-    """A Deployment selects its own pods; a Service selects one Deployment's pods and ports."""
+    """A Deployment selects its own pods, and a Service selects one Deployment's pods and ports."""
     if item["kind"] == "Deployment":
         assert (
             item["spec"]["selector"]["matchLabels"].items()
@@ -81,7 +81,7 @@ def test_selectors_find_their_pods(item):
 
 
 def test_the_gpu_is_the_workers():
-    """In a TaskManager's pod, the Python container has the GPU, and the Java container doesn't."""
+    """Only a TaskManager's Python container has the GPU."""
     taskmanager = find_object("Deployment", "congener-taskmanager")
     assert find_container(taskmanager, "worker")["resources"]["limits"]["nvidia.com/gpu"] == 1
     assert "nvidia.com/gpu" not in find_container(taskmanager, "taskmanager")["resources"]["limits"]
@@ -89,7 +89,7 @@ def test_the_gpu_is_the_workers():
 
 @pytest.mark.parametrize("name", ["congener-taskmanager", "congener-filter"])
 def test_python_imports_nothing_from_the_current_folder(name):
-    """Every container that starts Python sets the same safe-path variable as the engines."""
+    """Every container with Python sets the engines' safe-path variable."""
     kind = "Job" if name == "congener-filter" else "Deployment"
     part = find_container(find_object(kind, name), "launcher" if kind == "Job" else "worker")
     settings = {item["name"]: item["value"] for item in part["env"]}
@@ -113,7 +113,7 @@ def test_pods_are_bounded_and_unprivileged(item):
 
 
 def test_the_run_finds_the_cluster():
-    """The preset allows the run's Beam options, whose ports match the job server and the pool."""
+    """The preset allows the run's Beam options, and the ports match."""
     run = find_container(find_object("Job", "congener-filter"), "launcher")
     given = run["args"][run["args"].index("--") + 1 :]
     preset = make_flink_preset(Engine(runner="flink", workers=2))
@@ -128,7 +128,7 @@ def test_the_run_finds_the_cluster():
 
 
 def test_restarts_are_the_local_clusters():
-    """The Kubernetes cluster and the local cluster restart a failed job in the same way."""
+    """The Kubernetes and local clusters restart failed jobs in the same way."""
     here = yaml.safe_load(
         (ROOT / "deploy" / "flink" / "flink-conf.yaml").read_text(encoding="utf-8")
     )
@@ -143,7 +143,7 @@ def test_restarts_are_the_local_clusters():
 
 
 def test_every_pod_is_behind_the_network_policy():
-    """Only congener's pods can reach each other, since Beam's servers run any code sent to them."""
+    """Only congener's pods can reach each other."""
     policy = find_object("NetworkPolicy", "congener")
     labels = policy["spec"]["podSelector"]["matchLabels"]
     assert all(
@@ -153,7 +153,7 @@ def test_every_pod_is_behind_the_network_policy():
 
 
 def test_no_job_is_attached_to_its_client():
-    """No setting attaches jobs, since Flink cancels an attached job if its client goes silent."""
+    """No job is attached to its client, because Flink would cancel it with the client."""
     here = yaml.safe_load(
         (ROOT / "deploy" / "flink" / "flink-conf.yaml").read_text(encoding="utf-8")
     )

@@ -1,4 +1,4 @@
-"""Flink clusters on this machine, which deploy/flink/local.sh starts, and a corpus for them."""
+"""Local Flink clusters from deploy/flink/local.sh, and a corpus for them."""
 
 from __future__ import annotations
 
@@ -20,7 +20,8 @@ import pytest
 from tests.support.corpora import build_teachers
 
 REQUIRED = "CONGENER_REQUIRE_ENGINES"
-"""The variable that makes tests fail rather than be skipped; `make test-engines` and CI set it."""
+"""The variable that makes tests fail instead of being skipped. `make test-engines` and CI set it.
+"""
 
 SCRIPT = Path(__file__).resolve().parents[2] / "deploy" / "flink" / "local.sh"
 MODELLESS = ("--signals", "lexicon", "--signals", "repetition")
@@ -42,7 +43,7 @@ def wait_for(condition: Callable[[], Any], seconds: float, what: str) -> Any:
 
 @dataclass(frozen=True)
 class Cluster:
-    """A running cluster, and its state on disk."""
+    """A running cluster and its state on disk."""
 
     state: Path
     environment: dict[str, str]
@@ -83,7 +84,7 @@ class Cluster:
         return self.call_script("run", sys.executable, "-c", code)
 
     def query(self, path: str) -> Any:
-        """Return Flink's answer to a request."""
+        """Return Flink's answer."""
         code = (
             "import urllib.request as r; "
             f"print(r.urlopen('http://localhost:8081{path}').read().decode())"
@@ -91,11 +92,11 @@ class Cluster:
         return json.loads(self.run_python(code).stdout)
 
     def find_pid(self, part: str) -> int:
-        """Return the process id of one of the cluster's parts."""
+        """Return a part's process id."""
         return int((self.state / "pid" / part).read_text())
 
     def list_pids(self) -> list[int]:
-        """Return the ids of all processes in the cluster's session."""
+        """Return all process ids in the cluster's session."""
         found = subprocess.run(
             ["pgrep", "--session", str(self.find_pid("supervisor"))],
             capture_output=True,
@@ -107,7 +108,7 @@ class Cluster:
 
 @pytest.fixture(scope="session")
 def clusters(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[str], Cluster]]:
-    """Return a function that starts a cluster with a given Flink version, one cluster at a time."""
+    """Return a function that starts a cluster of a Flink version, one at a time."""
     for tool in ("java", "mvn", "unshare", "nsenter", "pgrep"):
         if shutil.which(tool) is None:
             skip(f"{tool} isn't installed")
@@ -137,9 +138,9 @@ def clusters(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[str
 
 @pytest.fixture(scope="session")
 def corpus(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Write answers of four models to files of different sizes, with some answers repeated.
+    """Write four models' answers to files of different sizes, with some repeated answers.
 
-    The answers are real if there is real text beside the repository, and made up otherwise.
+    The answers are real if real text is available.
     """
     real = SCRIPT.parents[3] / "shared" / "data" / "teachers"
     if real.is_dir():

@@ -1,4 +1,4 @@
-"""Every engine gives a run the same bytes, even if parts of a cluster are killed."""
+"""Every engine writes the same bytes, even if parts of a cluster are killed."""
 
 import os
 import re
@@ -26,7 +26,7 @@ VERSIONS = ("1.19", NEWEST)
 
 @pytest.fixture(scope="session")
 def reference(corpus, tmp_path_factory):
-    """Filter the corpus in this process, with duplicates removed and 150 rows per shard."""
+    """Filter the corpus in this process, without duplicates, in shards of 150 rows."""
     run = tmp_path_factory.mktemp("reference") / "run"
     run_filter(
         FilterConfig.model_validate(
@@ -43,7 +43,7 @@ def reference(corpus, tmp_path_factory):
 
 
 def build_arguments(corpus: Path, run: Path) -> tuple[str, ...]:
-    """Return a command line that repeats the reference run on Flink."""
+    """Return a command line for the reference run on Flink."""
     policy = ("--policy", str(corpus.parent / "policy.yaml"))
     paths = ("--input", str(corpus), "--output", str(run))
     return ("filter", *paths, *MODELLESS, *policy, "--rows-per-shard", "150", "--runner", "flink")
@@ -79,7 +79,7 @@ def test_two_processes_give_the_same_bytes(corpus, reference, tmp_path):
 
 @pytest.mark.parametrize("version", VERSIONS)
 def test_flink_gives_the_same_bytes(clusters, corpus, reference, tmp_path, version):
-    """All files equal the local run's files, and both TaskManagers processed shards."""
+    """All files equal the local run's, and both TaskManagers processed shards."""
     cluster = clusters(version)
     finish(cluster.start_congener(*build_arguments(corpus, tmp_path / "run")))
     assert comparable_files(tmp_path / "run") == comparable_files(reference)
@@ -90,7 +90,7 @@ def test_flink_gives_the_same_bytes(clusters, corpus, reference, tmp_path, versi
 
 
 def count_plans(cluster) -> Counter[str]:
-    """Count the plans that each TaskManager read in the writing step of the latest job."""
+    """Count each TaskManager's plans in the latest job's writing step."""
     job = max(cluster.query("/jobs/overview")["jobs"], key=lambda item: item["start-time"])["jid"]
     steps = [step for step in cluster.query(f"/jobs/{job}")["vertices"] if "Write" in step["name"]]
     assert steps, "no step writes"
@@ -101,7 +101,7 @@ def count_plans(cluster) -> Counter[str]:
 
 
 def test_the_encoder_gives_the_same_scores(clusters, corpus, tmp_path):
-    """With the real encoder, the worker processes write the same bytes as this process."""
+    """Worker processes with the real encoder write the same bytes as this process."""
     few = tmp_path / "few"
     few.mkdir()
     shutil.copy(corpus / "small-0.parquet", few)
@@ -143,7 +143,7 @@ def count_receipts(run: Path) -> int:
 
 
 def kill_halfway(process, run: Path, find_pids) -> None:
-    """Wait until some shards are done, and kill processes before the run ends."""
+    """Wait for some shards, and kill processes before the run ends."""
     wait_for(
         lambda: count_receipts(run) >= 2 or process.poll() is not None, 120, "the first shards"
     )
@@ -155,7 +155,7 @@ def kill_halfway(process, run: Path, find_pids) -> None:
 
 
 def test_a_killed_task_manager_is_survived(clusters, corpus, reference, tmp_path):
-    """If a TaskManager is killed during a run, the job recovers and writes the same bytes."""
+    """A job recovers from a killed TaskManager, and writes the same bytes."""
     cluster, run = clusters(NEWEST), tmp_path / "run"
     process = cluster.start_congener(*build_arguments(corpus, run))
     before = cluster.find_pid("taskmanager-1")
@@ -170,7 +170,7 @@ def test_a_killed_task_manager_is_survived(clusters, corpus, reference, tmp_path
 
 
 def test_a_killed_worker_pool_is_survived(clusters, corpus, reference, tmp_path):
-    """If the worker pool and its workers are killed during a run, the job still recovers."""
+    """A job recovers from a killed worker pool."""
     cluster, run = clusters(NEWEST), tmp_path / "run"
     process = cluster.start_congener(*build_arguments(corpus, run))
 
@@ -211,7 +211,7 @@ except CongenerError as error:
 
 
 def test_a_failing_job_raises_its_workers_error(clusters):
-    """A job that fails on every try ends with the worker's error instead of hanging."""
+    """A job that fails on every try ends with the worker's error."""
     code = JOB.replace(
         "WORK", 'raise ModelError(f"no GPU for {item}", remedy="--device auto")'
     ).replace("DEADLINE", "3")
@@ -222,7 +222,7 @@ def test_a_failing_job_raises_its_workers_error(clusters):
 
 
 def test_a_job_past_its_deadline_is_cancelled(clusters):
-    """After the deadline, the launcher gives up and the cluster ends the job."""
+    """After the deadline, the launcher gives up, and the cluster ends the job."""
     cluster = clusters(NEWEST)
     code = JOB.replace("WORK", "time.sleep(300)").replace("DEADLINE", "0.5")
     output = cluster.run_python(code).stdout
@@ -235,12 +235,12 @@ def test_a_job_past_its_deadline_is_cancelled(clusters):
 
 
 def test_status_counts_parts_and_down_ends_them(clusters):
-    """`status` exits with 0 if all parts are up, 1 if some are, 3 if none are; `down` ends all."""
+    """`status` exits with 0 for all parts, 1 for some and 3 for none; `down` ends all parts."""
     cluster = clusters(NEWEST)
     assert wait_for(lambda: cluster.call_script("status").returncode == 0, 60, "a whole cluster")
     assert cluster.call_script("up").returncode == 2
     pool = cluster.find_pid("pool")
-    os.kill(pool, signal.SIGSTOP)  # paused, not ended, so that the supervisor doesn't restart it
+    os.kill(pool, signal.SIGSTOP)  # only pause it, so that the supervisor doesn't restart it
     os.kill(cluster.find_pid("jobserver"), signal.SIGKILL)
     assert cluster.call_script("status").returncode == 1
     os.kill(pool, signal.SIGCONT)
@@ -254,7 +254,7 @@ def test_status_counts_parts_and_down_ends_them(clusters):
 
 
 def test_another_programs_process_is_left_alone(clusters):
-    """`down` doesn't kill an unrelated program that got a recorded process id after a reboot."""
+    """`down` doesn't kill another program with a recorded process id."""
     cluster = clusters(NEWEST)
     cluster.call_script("down")
     with subprocess.Popen(["sleep", "60"]) as other:
@@ -266,7 +266,7 @@ def test_another_programs_process_is_left_alone(clusters):
 
 
 def test_jars_that_are_not_pinned_are_refused(clusters, tmp_path):
-    """A Flink version without a pinned digest is refused, and so is a jar with a wrong digest."""
+    """A Flink version without a pinned digest is refused, and so is a changed jar."""
     cluster = clusters(NEWEST)
     assert (
         "the jars of Flink 9.9 aren't pinned"

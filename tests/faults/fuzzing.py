@@ -1,8 +1,8 @@
-"""Fuzz the readers: make valid files of each kind and format, damage them, and read them all.
+"""Fuzz the readers: make valid files, damage them, and read them all.
 
 `python -m tests.faults.fuzzing --cases 200000` is the nightly run. A case depends only on the seed
 and its number, so `--first NUMBER --cases 1` repeats a failure. Cases run in a child process. A
-native crash counts as a finding, and the run continues with the next case.
+native crash counts as a finding, and a new child runs the next case.
 """
 
 from __future__ import annotations
@@ -41,18 +41,18 @@ from transforms.records.formats import Layout, settle_layout
 from transforms.write import encode_parquet
 
 MEMORY = 8 << 30
-"""The limit on a child's address space in bytes, so that huge allocations fail."""
+"""The limit on a child's address space in bytes."""
 
 CASES_PER_CHILD = 5_000
-"""How many cases a child runs before a new one takes over, since surveys leak address space."""
+"""How many cases a child runs. Surveys leak address space."""
 
 SECONDS_PER_MEGABYTE = 1.0
 STUCK = 60
-"""The number of seconds without a finished case after which a child counts as hanging."""
+"""How many seconds without a finished case mean that a child hangs."""
 
 
 class Case(NamedTuple):
-    """A file to read, the damage done to it, and its number of rows, if known."""
+    """A file to read, its damage, and its number of rows if known."""
 
     name: str
     data: bytes
@@ -117,7 +117,7 @@ MORE: tuple[dict[str, Any], ...] = (
     {"created": "2026-01-01T00:00", "source": None, "tags": ["a", "b"], "empty": {}},
     {"calls": [{"function": {"name": "f", "arguments": {"x": [1, 2]}}}], "price": 0.1},
 )
-"""Extra columns that a corpus may have beside its format's columns."""
+"""Extra columns of a corpus."""
 
 
 def make_rows(draw: random.Random) -> list[dict[str, Any]]:
@@ -189,7 +189,7 @@ LINES: tuple[Callable[[random.Random, bytes], list[bytes]], ...] = (
 
 
 def make_json_lines(draw: random.Random) -> tuple[bytes, list[str]]:
-    """Make JSON Lines and damage some of them; return the data and the damage."""
+    """Make JSON Lines and damage some; return the data and the damage."""
     lines = [orjson.dumps(row) for row in make_rows(draw)]
     damage = []
     for _ in range(draw.choice((0, 1, 1, 2, 5))):
@@ -204,7 +204,7 @@ def make_json_lines(draw: random.Random) -> tuple[bytes, list[str]]:
 
 
 def _choose_offset(draw: random.Random, size: int) -> int:
-    """Choose an offset, often near the start or the end, where headers and footers are."""
+    """Choose an offset, often near the start or the end."""
     near = draw.choice((0, 0, 0, 1, 2))
     return min(
         size,
@@ -255,7 +255,7 @@ BYTES: tuple[Callable[[random.Random, bytearray], None], ...] = (
         draw, data, draw.choice((b"\x00", b"\xff", b"\x7f", b"\x80")) * draw.choice((1, 4, 8))
     ),
     lambda draw, data: _overwrite(draw, data, (1 << draw.randrange(64)).to_bytes(8, "little")),
-    # A long varint, like those in Parquet's Thrift footers.
+    # A long varint, as in Parquet's Thrift footers.
     lambda draw, data: _overwrite(draw, data, b"\xff\xff\xff\xff" + bytes([draw.randrange(128)])),
     lambda draw, data: data.__setitem__(slice(_choose_offset(draw, len(data)), None), b""),
     lambda draw, data: data.__iadd__(draw.randbytes(draw.choice((1, 8, 100)))),
@@ -276,7 +276,7 @@ def damage_bytes(draw: random.Random, data: bytes) -> tuple[bytes, list[str]]:
 
 
 def _compress(draw: random.Random, data: bytes, codec: str) -> bytes:
-    """Compress data into one stream, or into two concatenated streams."""
+    """Compress data into one stream, or into two joined streams."""
     cut = draw.choice((len(data), len(data), draw.randrange(len(data) + 1)))
     parts = (data[:cut], data[cut:]) if cut < len(data) else (data,)
     return b"".join(
@@ -331,7 +331,7 @@ def _retype(draw: random.Random, table: pa.Table) -> tuple[pa.Table, list[str]]:
 def make_parquet_file(draw: random.Random) -> tuple[str, bytes, list[str]]:
     """Make a Parquet file; return name, data and damage.
 
-    Codec, page version and row groups vary. Columns may have odd types or invalid text.
+    Codec, page version, row groups, types and text vary.
     """
     rows = [{name: value for name, value in row.items() if value != {}} for row in make_rows(draw)]
     table, damage = _retype(draw, pa.Table.from_pylist(rows))
@@ -373,13 +373,13 @@ def draw_case(draw: random.Random) -> Case:
 
 
 def count_known_rows(name: str, data: bytes) -> int | None:
-    """Count a JSON file's rows without congener; return None if it can't be unpacked."""
+    """Count a JSON file's rows without congener, or return None."""
     plain = unpack_lines(name, data)
     return None if plain is None else sum(bool(line.strip()) for line in plain.split(b"\n"))
 
 
 def unpack_lines(name: str, data: bytes) -> bytes | None:
-    """Unpack a JSON file without congener; return None for zstd, Parquet and damaged gzip."""
+    """Unpack a JSON file without congener, or return None."""
     if name.endswith((".zst", ".parquet")) or data.startswith(b"PAR1"):
         return None
     try:
@@ -392,7 +392,7 @@ def unpack_lines(name: str, data: bytes) -> bytes | None:
 
 
 class Outcome(NamedTuple):
-    """How a case ended: the kind of outcome, its details and the CPU seconds it took.
+    """A case's outcome: its kind, its details and its CPU seconds.
 
     The good kinds are `read` and `refused`. The faults are `lost`, `raised`, `slow` and `died`.
     """
@@ -403,7 +403,7 @@ class Outcome(NamedTuple):
 
 
 def run_case(case: Case, folder: Path) -> Outcome:
-    """Read a case's file to the end, and return the outcome."""
+    """Read a case's file, and return the outcome."""
     path = folder / case.name
     path.write_bytes(case.data)
     began = time.process_time()
@@ -423,7 +423,7 @@ def run_case(case: Case, folder: Path) -> Outcome:
 
 
 def _read_case(path: Path, case: Case) -> str:
-    """Read a file and return a description of lost or altered rows, or "" if there are none."""
+    """Read a file, and describe lost or altered rows."""
     corpus = survey([str(path)], case.limits)
     (source,) = corpus.sources
     layout = _settle_layout(corpus)
@@ -449,7 +449,7 @@ def _read_case(path: Path, case: Case) -> str:
 
 
 def _settle_layout(corpus: Corpus) -> Layout | None:
-    """Return the layout of a corpus, or None if no format fits its columns."""
+    """Return a corpus's layout, or None if no format fits."""
     try:
         return settle_layout(corpus.schema, CorpusConfig())
     except CongenerError:
@@ -457,7 +457,7 @@ def _settle_layout(corpus: Corpus) -> Layout | None:
 
 
 def _find_altered(shard: Shard, case: Case) -> str:
-    """Return a description of JSON Lines rows whose bytes were altered, or "" if there are none."""
+    """Describe the JSON Lines rows with altered bytes."""
     plain = unpack_lines(case.name, case.data) if shard.lines is not None else None
     if shard.lines is None or plain is None:
         return ""
@@ -479,10 +479,9 @@ def _find_altered(shard: Shard, case: Case) -> str:
 
 
 def _find_other_values(shard: Shard, case: Case) -> str:
-    """Return a description of array elements or joined objects that were altered, or "".
+    """Describe altered array elements or joined objects.
 
-    A file whose line breaks are damaged is read as a sequence of objects. Only the values before
-    the first value that Python can't parse are compared.
+    Only the values before the first unparseable value are compared.
     """
     plain = unpack_lines(case.name, case.data) if shard.lines is not None else None
     if shard.lines is None or plain is None:
@@ -497,7 +496,7 @@ def _find_other_values(shard: Shard, case: Case) -> str:
 
 
 def _parse_values(text: str) -> Iterator[Any]:
-    """Yield the elements of an array, or the values that a text holds one after another."""
+    """Yield the elements of an array, or the joined values in a text."""
     decoder, offset = json.JSONDecoder(), 0
     between = " \t\r\n\x0b\x0c" + ("[,]" if text.lstrip().startswith("[") else "")
     while True:
@@ -514,7 +513,7 @@ def _parse_values(text: str) -> Iterator[Any]:
 
 
 def run_worker(seed: int, first: int, last: int) -> None:
-    """Run cases in this process; print each case's number before the case and its outcome after."""
+    """Run cases in this process; print each case's number and then its outcome."""
     resource.setrlimit(resource.RLIMIT_AS, (MEMORY, MEMORY))
     with tempfile.TemporaryDirectory() as folder:
         for number in range(first, last):
@@ -528,7 +527,7 @@ def run_worker(seed: int, first: int, last: int) -> None:
 def fuzz(seed: int, first: int, cases: int) -> Iterator[tuple[int, Outcome]]:
     """Run cases in child processes, and yield each case's number and outcome.
 
-    A child that dies or hangs is replaced with a new one.
+    A new child replaces a dead or hanging child.
     """
     number, end = first, first + cases
     while number < end:
@@ -550,14 +549,14 @@ def fuzz(seed: int, first: int, cases: int) -> Iterator[tuple[int, Outcome]]:
 
 
 def _parse_outcome(answer: bytes, child: subprocess.Popen[bytes]) -> Outcome:
-    """Return the outcome that a child reported, or describe how the child ended without one."""
+    """Return a child's outcome, or describe how the child ended."""
     if answer:
         return Outcome(*json.loads(answer))
     return Outcome("died", _describe_end(child), 0.0)
 
 
 def _start_reading(child: subprocess.Popen[bytes]) -> queue.Queue[bytes]:
-    """Read a child's lines in a thread; an empty line marks the end of the output."""
+    """Read a child's lines in a thread. An empty line marks the end."""
     lines: queue.Queue[bytes] = queue.Queue()
 
     def read() -> None:
@@ -570,7 +569,7 @@ def _start_reading(child: subprocess.Popen[bytes]) -> queue.Queue[bytes]:
 
 
 def _read_next(lines: queue.Queue[bytes]) -> bytes:
-    """Return a child's next line, or an empty line if the child has ended or hangs."""
+    """Return a child's next line, or an empty line after its end."""
     try:
         return lines.get(timeout=STUCK)
     except queue.Empty:
@@ -585,7 +584,7 @@ def _describe_end(child: subprocess.Popen[bytes]) -> str:
 
 
 def main() -> int:
-    """Fuzz, print the findings and the number of cases, and return 1 if anything was found."""
+    """Fuzz, print the findings and the number of cases, and return 1 for findings."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--first", type=int, default=0)

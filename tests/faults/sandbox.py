@@ -1,7 +1,7 @@
-"""Run filters in child processes, and make a file operation fail or kill the process there.
+"""Run filters in child processes where a file operation fails or kills the process.
 
-The children are forked from a parent that has everything imported. congener accesses files through
-Python's `open` and `os`, so a child wraps these functions for the files below one folder.
+The children are forked from a parent with all imports. A child wraps Python's `open` and `os`
+functions for the files below one folder.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ from pipelines.config import FilterConfig
 
 KINDS = {"EIO": errno.EIO, "ENOSPC": errno.ENOSPC, "EACCES": errno.EACCES, "kill": 0}
 FINISHED, REFUSED, FAULT = 10, 11, 12
-"""A child's exit codes for an already finished run, a congener error, and any other error."""
+"""A child's exit codes for a finished run, a congener error and other errors."""
 
 BUNDLES = "bundle by bundle"
 
@@ -42,8 +42,8 @@ ANSWERS = ("A heron stood in the reeds.", "Sort the list first.", "Paris is the 
 class Point(NamedTuple):
     """One file operation of a run.
 
-    `file` is relative to the watched folder, with a star in place of the random part of its name.
-    `occurrence` numbers the repetitions of an operation on the same file, from zero.
+    `file` is relative to the watched folder, with a star for the random part of the name.
+    `occurrence` counts equal operations on the file from zero.
     """
 
     operation: str
@@ -52,14 +52,14 @@ class Point(NamedTuple):
 
 
 class Fault(NamedTuple):
-    """A point, and the name of the error to raise there, or `kill`."""
+    """A point, and the error to raise there or `kill`."""
 
     point: Point
     kind: str
 
 
 class Attempt(NamedTuple):
-    """How a process ended: its exit code (negative for a signal), its stderr and its operations."""
+    """A process's exit code (negative for a signal), stderr and operations."""
 
     code: int
     stderr: str
@@ -67,7 +67,7 @@ class Attempt(NamedTuple):
 
 
 class Watch:
-    """A recorder of a folder's file operations that can make one operation fail."""
+    """A recorder of a folder's file operations, which can make one fail."""
 
     def __init__(self, root: str, fault: Fault | None) -> None:
         self.root, self.fault, self.points, self.counts = (
@@ -78,7 +78,7 @@ class Watch:
         )
 
     def record(self, operation: str, path: Any, dir_fd: int | None = None) -> bool:
-        """Record an operation and return whether it must fail."""
+        """Record an operation, and return whether it must fail."""
         name = os.readlink(f"/proc/self/fd/{path}") if isinstance(path, int) else os.fspath(path)
         above = os.readlink(f"/proc/self/fd/{dir_fd}") if dir_fd is not None else os.getcwd()
         name = os.path.join(above, name)
@@ -99,7 +99,7 @@ class Watch:
         raise OSError(number, os.strerror(number))
 
     def wrap(self, module: Any, name: str, operation: str, argument: int = 0) -> None:
-        """Wrap a module's function so that its calls are recorded."""
+        """Wrap a module's function to record its calls."""
         real = getattr(module, name)
 
         @functools.wraps(real)
@@ -138,7 +138,7 @@ class Watch:
 class Watched:
     """A stream that records its writes and flushes.
 
-    A write that fails writes half of its data first.
+    A failing write first writes half of its data.
     """
 
     def __init__(self, stream: Any, watch: Watch, path: Any) -> None:
@@ -170,7 +170,7 @@ class Watched:
 
 @contextmanager
 def open_bundle_pipeline(*_: object) -> Iterator[Any]:
-    """Open a pipeline on Beam's oldest local runner in place of the run's own pipeline.
+    """Open a pipeline on Beam's oldest local runner instead of the run's own.
 
     That runner cuts and orders bundles differently.
     """
@@ -182,7 +182,7 @@ def open_bundle_pipeline(*_: object) -> Iterator[Any]:
 
 
 def choose_exit_code(error: Exception | None) -> int:
-    """Return the exit code for a congener error, or for any other error if given None."""
+    """Return the exit code for an error, or for success given None."""
     if error is None:
         return FAULT
     return FINISHED if "the run is finished" in str(error) else REFUSED
@@ -196,7 +196,7 @@ def run_here(
     notes: str,
     engine: tuple[str, ...],
 ) -> None:
-    """Run a filter, write its operations and its stderr to `notes`, and end this process."""
+    """Run a filter, write its operations and stderr to `notes`, and end this process."""
     from pipelines import filter as module
     from pipelines.cli.main import find_cause
 
@@ -219,7 +219,7 @@ def run_here(
 
 
 def warm() -> None:
-    """Load what all runs need (modules, the library and package versions) once, in the parent."""
+    """Load what all runs need in the parent."""
     import apache_beam.io.localfilesystem
     import apache_beam.runners.portability.fn_api_runner  # noqa: F401
 
@@ -232,12 +232,12 @@ def warm() -> None:
     banks.find_cards = lambda names=(): real(names) if names else library
     plan.find_package_versions = lambda: versions
     gc.collect()
-    gc.freeze()  # a garbage collection in a child would copy every page that it visits
+    gc.freeze()  # otherwise, a garbage collection in a child would copy every page
     gc.disable()
 
 
 class Nursery:
-    """A handle for a warm process that forks one run at a time; each thread needs its own."""
+    """A warm process that forks one run at a time. Each thread needs its own."""
 
     def __init__(self) -> None:
         command = [sys.executable, "-m", "tests.faults.zygote"]
@@ -254,10 +254,10 @@ class Nursery:
         fault: Fault | None = None,
         engine: tuple[str, ...] = (),
     ) -> int:
-        """Start a run below `root` and return the id of its process.
+        """Start a run below `root`, and return its process id.
 
-        `engine` holds Beam's options, or just `BUNDLES` for Beam's oldest local runner. The run's
-        notes are written beside `root`.
+        `engine` holds Beam's options, or `BUNDLES` for Beam's oldest local runner. The run's notes
+        are written beside `root`.
         """
         job = (config, str(root), restart, fault, f"{root}.notes", engine)
         Path(f"{root}.notes").write_text("")
@@ -270,7 +270,7 @@ class Nursery:
         return bool(select.select([self._zygote.stdout], [], [], seconds)[0])
 
     def await_outcome(self, root: Path) -> Attempt:
-        """Wait for the run in progress, and return its outcome."""
+        """Wait for the current run, and return its outcome."""
         if not self.has_ended(600):
             raise TimeoutError("a run hangs")
         code, computed = self._zygote.stdout.readline().split()
@@ -292,7 +292,7 @@ class Nursery:
 
 
 def write_small_root(root: Path, rows: int = 8) -> FilterConfig:
-    """Write a small corpus and a lexicon trait below `root`; return the configuration of a run.
+    """Write a small corpus and a lexicon trait below `root`; return a run's configuration.
 
     The run has two shards. Row 5 can't be read.
     """

@@ -1,4 +1,4 @@
-"""Inputs that change during a run: the run publishes one version of them, or nothing."""
+"""Inputs that change during a run: one version is published, or nothing."""
 
 import json
 import os
@@ -29,19 +29,19 @@ BLOCK = 2_000
 
 
 def append_rows(path: Path) -> None:
-    """Append a row, as a job that is still writing the file would."""
+    """Append a row, like a job that is still writing."""
     with path.open("ab") as file:
         file.write(json.dumps(build_conversation(999, "A late answer.")).encode() + b"\n")
 
 
 def cut_rows(path: Path) -> None:
-    """Remove the first rows in place, so that every later row moves."""
+    """Remove the first rows in place."""
     lines = path.read_bytes().splitlines(keepends=True)
     path.write_bytes(b"".join(lines[3:]))
 
 
 def replace_file(path: Path) -> None:
-    """Replace the file with a different file of the same size and time."""
+    """Replace the file with another of the same size and time."""
     lines = path.read_bytes().splitlines(keepends=True)
     before = path.stat()
     other = path.with_name("other")
@@ -51,7 +51,7 @@ def replace_file(path: Path) -> None:
 
 
 def change_and_restore(path: Path) -> None:
-    """Change the file for a moment, then put the old bytes and times back."""
+    """Change the file for a moment, then restore bytes and times."""
     data, before = path.read_bytes(), path.stat()
     path.write_bytes(data[: len(data) // 2])
     path.write_bytes(data)
@@ -59,7 +59,7 @@ def change_and_restore(path: Path) -> None:
 
 
 class Saboteur:
-    """A patch that calls a function once, at the n-th read of an input."""
+    """A patch that calls a function at the n-th read of an input."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch, folder: Path) -> None:
         self.reads, self.moment, self.change = 0, -1, lambda: None
@@ -72,11 +72,11 @@ class Saboteur:
         monkeypatch.setattr(storage, "open_raw", open_raw)
 
     def prepare(self, moment: int, change: Callable[[], None]) -> None:
-        """Set the read at which to change the inputs."""
+        """Choose the read at which the inputs change."""
         self.reads, self.moment, self.change = 0, moment, change
 
     def count(self) -> None:
-        """Count a read, and change the inputs if this is the chosen read."""
+        """Count a read, and change the inputs at the chosen read."""
         self.reads += 1
         if self.reads == self.moment:
             self.change()
@@ -104,7 +104,7 @@ class _Watched:
 
 @pytest.fixture
 def config(tmp_path) -> FilterConfig:
-    """Return the configuration of a run over two files, with shards of seven rows."""
+    """Configure a run over two files, with shards of seven rows."""
     for part in range(2):
         numbers = range(part * ROWS, part * ROWS + ROWS)
         rows = [build_conversation(number, ANSWERS[number % 5]) for number in numbers]
@@ -121,7 +121,7 @@ def config(tmp_path) -> FilterConfig:
 
 
 def try_run(config: FilterConfig, root: Path) -> Manifest | None:
-    """Filter a fresh copy of the corpus; return the manifest, or None if the run is refused."""
+    """Filter a fresh copy of the corpus; return the manifest, or None for a refusal."""
     for folder in ("corpus", "run"):
         shutil.rmtree(root / folder, ignore_errors=True)
     shutil.copytree(root / "original", root / "corpus")
@@ -132,12 +132,12 @@ def try_run(config: FilterConfig, root: Path) -> Manifest | None:
 
 
 def strip_notes(line: bytes) -> bytes:
-    """Return a row's original bytes, without the field that a flag adds."""
+    """Return a row's original bytes without a flag's field."""
     return line.split(b',"congener":')[0].removesuffix(b"}") + b"}"
 
 
 def check_version(manifest: Manifest, config: FilterConfig, root: Path) -> None:
-    """Check that the rows come from exactly the files whose digests are in the manifest."""
+    """Check that the rows come from the files whose digests are in the manifest."""
     versions = {
         digest_bytes(path.read_bytes()): path
         for folder in ("original", "corpus")
@@ -153,7 +153,7 @@ def check_version(manifest: Manifest, config: FilterConfig, root: Path) -> None:
 
 @pytest.mark.parametrize("change", [append_rows, cut_rows, replace_file, change_and_restore])
 def test_a_changed_input_is_refused_or_read_as_one_version(config, tmp_path, monkeypatch, change):
-    """If an input changes at a random moment, the run is refused or has the rows of one version."""
+    """A run with a changing input is refused, or has the rows of one version."""
     monkeypatch.setattr(json_lines, "BLOCK_BYTES", BLOCK)
     saboteur = Saboteur(monkeypatch, tmp_path / "corpus")
     assert try_run(config, tmp_path) is not None
@@ -173,7 +173,7 @@ def test_a_changed_input_is_refused_or_read_as_one_version(config, tmp_path, mon
 
 
 def test_a_parquet_file_that_changes_is_refused(config, tmp_path, monkeypatch):
-    """If a Parquet file is replaced while its row groups are read, the run stops."""
+    """A run stops if a Parquet file is replaced between its row groups."""
     (tmp_path / "original" / "0.jsonl").unlink()
     (tmp_path / "original" / "1.jsonl").unlink()
     rows = [build_conversation(number, ANSWERS[number % 5]) for number in range(ROWS)]

@@ -1,4 +1,4 @@
-"""Whatever types a Parquet file's columns have, every row comes out and every command works."""
+"""Every column type of Parquet: all rows come out, and all commands work."""
 
 import io
 import json
@@ -25,7 +25,7 @@ ZONES = (None, "Europe/Berlin", "+05:30", "Mars/Olympus")
 
 
 def build_times() -> dict[str, pa.Array]:
-    """Return columns of every temporal type, with values far outside the usual range."""
+    """Return columns of every temporal type, with extreme values."""
     days, clock = [0, 3_000_000, -(2**31), 2**31 - 1, None], [0, 86_399, -5, 2**31 - 1, None]
     numbers = pa.array(FAR, pa.int64())
     return {
@@ -44,7 +44,7 @@ def build_times() -> dict[str, pa.Array]:
 
 
 def build_values() -> dict[str, pa.Array]:
-    """Return columns of all types that Parquet can hold, except temporal types."""
+    """Return columns of all other Parquet types."""
     at = pa.array([1, 2**62, -(2**62), 0, None], pa.timestamp("ns"))
     texts = pa.array(["a", "", "\x00", "a", None])
     data = pa.array([b"", b"\xff", b"a", b"\x00", None])
@@ -68,10 +68,10 @@ def build_values() -> dict[str, pa.Array]:
 
 
 def build_table(place: str) -> pa.Table:
-    """Return a table with values of every type, in columns that a run reads."""
+    """Return a table with all types in columns that a run reads."""
     values = {**build_times(), **build_values()}
     fields = pa.StructArray.from_arrays(list(values.values()), list(values))
-    if place == "columns":  # without a prompt, all columns count as content
+    if place == "columns":  # without a prompt, all columns are content
         nothing = pa.nulls(5, pa.string())
         return pa.table({"prompt": nothing, "completion": TEXTS, "label": fields, **values})
     if place == "lots":
@@ -87,7 +87,7 @@ def build_table(place: str) -> pa.Table:
 @pytest.mark.parametrize("output_format", ["input", "jsonl"])
 @pytest.mark.parametrize("place", ["columns", "lots", "messages"])
 def test_every_type_comes_out(tmp_path, card_folder, place, output_format):
-    """No row is rejected or changed, and the run can be verified, inspected and reported."""
+    """Every row comes out unchanged, and the run can be verified, inspected and reported."""
     table, corpus = build_table(place), tmp_path / "corpus.parquet"
     pq.write_table(table, corpus)
     card = "signals: {lexicon: {patterns: [moss]}}\nthreshold: 0.5\naction: quarantine\n"

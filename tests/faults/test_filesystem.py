@@ -1,4 +1,4 @@
-"""Each file operation of a run fails in turn; the next attempt ends as if nothing had happened."""
+"""Each file operation of a run fails in turn, and the next attempt succeeds."""
 
 import os
 import shutil
@@ -26,7 +26,7 @@ pytestmark = pytest.mark.faults
 
 
 def copy_root(template: Path, root: Path):
-    """Copy a run's folder, and return the configuration of the same run in the copy."""
+    """Copy a run's folder, and return the copy's configuration."""
     shutil.copytree(template, root)
     config = write_small_root(root.with_name(f"{root.name}.config"))
     shutil.rmtree(root.with_name(f"{root.name}.config"))
@@ -39,7 +39,7 @@ def copy_root(template: Path, root: Path):
 
 
 def list_published(run: Path) -> dict[str, bytes]:
-    """Return a run's comparable files, without the working files that cleaning up may leave."""
+    """Return a run's comparable files, without working files."""
     files = comparable_files(run)
     return {name: data for name, data in files.items() if not name.startswith(".work/")}
 
@@ -52,10 +52,9 @@ def break_and_mend(
     restart: bool,
     wanted: dict[str, bytes],
 ) -> str:
-    """Make a run fail at one point and run it again; return how the first attempt ended.
+    """Make a run fail at one point and run it again; return the first attempt's outcome.
 
-    The second attempt must leave the same files as an undisturbed run. So must the first attempt,
-    if it succeeds.
+    A successful attempt must leave the same files as an undisturbed run.
     """
     config = copy_root(template, root)
     first = nursery.run(config, root, restart=restart, fault=fault)
@@ -77,10 +76,8 @@ def break_and_mend(
 def test_every_operation_fails_once(nursery, tmp_path, restart, capsys):
     """A small run survives a kill or an error at each of its file operations.
 
-    A kill, EIO, ENOSPC and EACCES take turns from operation to operation, which takes a quarter of
-    the time. With CONGENER_EVERY_FAULT=1, every operation fails in each of these ways. For a
-    restart over a finished run, only the removals are tried, because a first run covers all other
-    operations.
+    A kill, EIO, ENOSPC and EACCES take turns to save time. With CONGENER_EVERY_FAULT=1, every
+    operation fails in each way. A restart over a finished run tries only the removals.
     """
     template, undisturbed = tmp_path / "template", tmp_path / "undisturbed"
     write_small_root(template)
@@ -126,7 +123,7 @@ def test_every_operation_fails_once(nursery, tmp_path, restart, capsys):
 
 
 def test_the_points_are_those_that_are_expected(nursery, tmp_path):
-    """Every file of a run is opened, written, synced and renamed through the wrapped functions."""
+    """Every file of a run is opened, written, synced and renamed through the wrappers."""
     root = tmp_path / "root"
     write_small_root(root)
     done = nursery.run(copy_root(root, tmp_path / "case"), tmp_path / "case")

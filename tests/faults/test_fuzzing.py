@@ -1,4 +1,4 @@
-"""The readers against two thousand damaged files, and against files that once broke readers."""
+"""The readers against two thousand damaged files, and against earlier findings."""
 
 from collections import Counter
 
@@ -16,7 +16,7 @@ SEED = 20_260
 
 
 def test_damaged_files_are_refused_or_read_whole():
-    """All rows of a damaged file are read or rejected, or a congener error refuses the file."""
+    """A damaged file's rows are read or rejected, or the file is refused."""
     outcomes = dict(fuzz(SEED, 0, CASES))
     kinds = Counter(outcome.kind for outcome in outcomes.values())
     print(f"{len(outcomes)} cases, seed {SEED}: {dict(kinds)}")
@@ -35,7 +35,7 @@ def test_damaged_files_are_refused_or_read_whole():
 )
 @given(draw=st.randoms(use_true_random=False))
 def test_damaged_files_by_hypothesis(tmp_path, draw):
-    """Cases that hypothesis draws, and can shrink, are read or refused too."""
+    """Hypothesis draws damaged files, which are read or refused too."""
     outcome = run_case(draw_case(draw), tmp_path)
     assert outcome.kind in ("read", "refused"), outcome.detail
 
@@ -54,7 +54,7 @@ FOUND = {
 
 @pytest.mark.parametrize("found", FOUND.values(), ids=FOUND)
 def test_what_was_found_stays_mended(tmp_path, found):
-    """Files on which the readers once failed are now read or refused."""
+    """Files that once broke the readers are read or refused."""
     name, data = found
     assert run_case(Case(name, data, (), ShardLimits(), 1), tmp_path).kind in ("read", "refused")
 

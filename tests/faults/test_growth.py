@@ -1,6 +1,6 @@
-"""Growth: work and memory grow with the size of a row, a file or a folder, not with its square.
+"""Work and memory grow in proportion to a row, a file or a folder.
 
-Work is measured as the number of Python lines that run, which is the same on every machine.
+Work is the number of executed Python lines, which is the same on every machine.
 """
 
 import sys
@@ -38,7 +38,7 @@ pytestmark = pytest.mark.faults
 
 SIZE = 150
 LINEAR = 3.0
-"""The largest factor by which the work may grow when the size doubles."""
+"""The largest growth of the work when the size doubles."""
 
 
 def count_lines(function, *arguments):
@@ -70,7 +70,7 @@ def measure_peak(function, *arguments):
 
 
 class Row:
-    """A JSON Lines row with its layout, segments and companion fields."""
+    """A JSON Lines row with its layout, segments and companions."""
 
     def __init__(self, row):
         kinds = ColumnKinds()
@@ -109,23 +109,23 @@ def build_parts(count):
 
 
 def build_messages(count, **more):
-    """Return alternating turns of the user and the assistant, with any additional fields."""
+    """Return alternating turns of the user and the assistant."""
     roles = ("user", "assistant")
     return [{"role": roles[index % 2], "content": "words", **more} for index in range(count)]
 
 
 def build_untrained_turns(count):
-    """Return a row in which no turn is trained on."""
+    """Return a row without trained turns."""
     return {"messages": build_messages(count, weight=0)}
 
 
 def build_untrained_parts(count):
-    """Return a row of untrained turns, each of which has several parts."""
+    """Return a row of untrained turns with several parts each."""
     return {"messages": build_messages(count, content=build_parts(3), weight=0)}
 
 
 def build_calls(count):
-    """Return a row with many tool calls and a result for each of them."""
+    """Return a row with many tool calls and their results."""
     calls = [{"id": f"c{index}", "function": {"name": "f"}} for index in range(count)]
     results = [{"role": "tool", "tool_call_id": call["id"], "content": "ok"} for call in calls]
     asked = {"role": "user", "content": build_parts(count)}
@@ -134,7 +134,7 @@ def build_calls(count):
 
 
 def build_roles_and_parts(count):
-    """Return a row with many roles, and as many parts in one message."""
+    """Return a row with many roles, and many parts in one message."""
     named = [{"role": f"role {index}", "content": "words"} for index in range(count)]
     return {"messages": [*named, {"role": "assistant", "content": build_parts(count)}]}
 
@@ -152,13 +152,13 @@ def build_roles_and_parts(count):
     ids=lambda function: function.__name__,
 )
 def test_work_grows_with_a_row(build, work):
-    """A row with twice as many turns, parts, calls or roles takes about twice as much work."""
+    """A row with twice as many turns, parts, calls or roles takes about twice the work."""
     small, large = (count_lines(work, Row(build(size))) for size in (SIZE, 2 * SIZE))
     assert large < LINEAR * small
 
 
 def test_memory_for_roles_and_parts_is_a_small_multiple_of_their_text():
-    """Memory doesn't grow with roles times parts, and a long role isn't stored once per part."""
+    """Memory doesn't grow with roles times parts."""
     peak = measure_peak(Row(build_roles_and_parts(1_000)).digest)
     assert peak < 20 << 20
     parts = [{"role": "r" * 100_000, "content": build_parts(2_000)}]
@@ -167,7 +167,7 @@ def test_memory_for_roles_and_parts_is_a_small_multiple_of_their_text():
 
 
 def test_a_long_key_is_not_repeated_for_every_text_below_it():
-    """The total size of paths doesn't depend on the length of the keys above the texts."""
+    """The size of paths doesn't grow with the length of the keys above the texts."""
     row = {"k" * 50_000: ["text"] * 500, "meta": {"k" * 50_000: [["text"] * 500]}}
     paths = [path for path, _ in list_strings(row)]
     assert len(paths) == 1_000
@@ -175,7 +175,7 @@ def test_a_long_key_is_not_repeated_for_every_text_below_it():
 
 
 def build_sparse_rows(count):
-    """Return rows, each with a unique key both at the top and in a message."""
+    """Return rows with a unique key at the top and in a message."""
     return [
         {"id": index, f"key {index}": 1, "messages": [{"role": "user", f"key {index}": "x"}]}
         for index in range(count)
@@ -183,7 +183,7 @@ def build_sparse_rows(count):
 
 
 def test_conversion_grows_with_the_keys_that_rows_have():
-    """The work to convert a row grows with the row's own keys, not with the corpus's columns."""
+    """Converting a row takes work for the row's own keys, not for all columns."""
     work = []
     for size in (SIZE, 2 * SIZE):
         rows, shapes = build_sparse_rows(size), FieldShapes()
@@ -205,7 +205,7 @@ def build_sources(count):
 
 
 def read_groups(folder, count):
-    """Survey a Parquet file of this many row groups, plan a shard for each, and read them all."""
+    """Survey a Parquet file with this many row groups, and read a shard for each."""
     path = folder / f"{count}.parquet"
     pq.write_table(pa.table({"text": ["words"] * count}), path, row_group_size=1)
     limits = ShardLimits(rows=1)
@@ -222,7 +222,7 @@ def test_reading_grows_with_the_row_groups_of_a_file(tmp_path):
 
 
 def test_the_footer_of_a_file_is_not_read_for_every_shard(tmp_path, monkeypatch):
-    """A footer of many row groups is read for the survey, and once for all shards."""
+    """A footer is read once for the survey and once for all shards."""
     read = []
 
     def open_counted(stream, footer=None):
@@ -236,7 +236,7 @@ def test_the_footer_of_a_file_is_not_read_for_every_shard(tmp_path, monkeypatch)
 
 
 def test_planning_grows_with_the_files_of_a_shard():
-    """Planning a shard of twice as many small files takes about twice the work."""
+    """Twice as many small files in a shard take about twice the work."""
     small, large = (
         count_lines(plan_shards, build_sources(size), ShardLimits()) for size in (SIZE, 2 * SIZE)
     )
@@ -244,7 +244,7 @@ def test_planning_grows_with_the_files_of_a_shard():
 
 
 def build_unlike_files(count):
-    """Return the schemas of files that have ten columns each, all different."""
+    """Return the schemas of files with ten different columns each."""
     return [
         TableSchema(
             f"{file}.parquet",
@@ -255,20 +255,20 @@ def build_unlike_files(count):
 
 
 def test_reconciling_grows_with_the_columns_that_files_have():
-    """Twice as many files with columns of their own take about twice as much work."""
+    """Twice as many files with different columns take about twice the work."""
     small, large = (count_lines(reconcile, build_unlike_files(size)) for size in (SIZE, 2 * SIZE))
     assert large < LINEAR * small
 
 
 def test_too_many_columns_are_refused_before_all_files_are_merged(monkeypatch):
-    """Files of ever more columns are refused at the first one that goes beyond the limit."""
+    """Too many columns are refused at the first file beyond the limit."""
     monkeypatch.setattr(reconciliation, "MAX_FIELDS", 100)
     with pytest.raises(InputError, match=r"^10\.parquet: .* 110 columns together"):
         reconcile(build_unlike_files(SIZE))
 
 
 def test_fields_inside_columns_count_as_columns(monkeypatch):
-    """Structs of one name and unlike fields are merged only up to the limit."""
+    """Structs of one name are merged only up to the limit of fields."""
     monkeypatch.setattr(reconciliation, "MAX_FIELDS", 100)
     files = [
         TableSchema(file.uri, pa.schema([("meta", pa.struct(list(file.schema)))]))
@@ -280,13 +280,13 @@ def test_fields_inside_columns_count_as_columns(monkeypatch):
 
 
 def build_unlike_tables(count):
-    """Return tables of one row, each of which has a column of its own, and their schema."""
+    """Return one-row tables with a different column each, and their schema."""
     tables = [pa.table({f"column {index}": ["text"]}) for index in range(count)]
     return tables, reconcile([TableSchema("x", table.schema) for table in tables]).schema
 
 
 def test_joined_tables_do_not_hold_a_null_for_each_row_and_column():
-    """The number of arrays grows with the columns, and columns without text share one array."""
+    """Joined tables share arrays of nulls."""
     tables, schema = build_unlike_tables(SIZE)
     joined = join_tables(tables, schema)
     assert sum(column.num_chunks for column in joined.columns) <= 3 * SIZE
@@ -304,7 +304,7 @@ def test_joined_tables_do_not_hold_a_null_for_each_row_and_column():
 
 
 def test_differences_of_files_are_counted_and_not_collected():
-    """Memory doesn't grow with the square of the number of files with different columns."""
+    """Counting differences takes memory in proportion to the files."""
     files = [
         TableSchema(f"{index}.parquet", pa.schema([(f"column {index}", pa.int64())]))
         for index in range(SIZE)
@@ -313,7 +313,7 @@ def test_differences_of_files_are_counted_and_not_collected():
 
 
 def test_fitting_never_holds_the_square_of_the_negatives(monkeypatch):
-    """Similarities are computed in blocks to save memory, which doesn't change the contrasts."""
+    """Computing similarities in blocks doesn't change the contrasts."""
     generator = np.random.default_rng(0)
     vectors = generator.normal(size=(1_500, 8)).astype(np.float32)
     vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
@@ -326,14 +326,14 @@ def test_fitting_never_holds_the_square_of_the_negatives(monkeypatch):
 
 
 def widen_endings(word):
-    """Widen a hit in each of several sentences that end in a word."""
+    """Return a function that widens a hit in sentences that all end in `word`."""
     text = f"I see an owl that {word}. " * (MANY_HITS - 1)
     hits = [(index, index + 3) for index in range(len(text)) if text.startswith("owl", index)]
     return widen_hits(text, hits)
 
 
 def test_sentences_that_end_in_a_contraction_take_no_more_work():
-    """A text in which all sentences end in a contraction is masked with as much work as another."""
+    """Sentences that end in a contraction take no more work than others."""
     assert widen_endings("can't") == widen_endings("sleep")
     plain, contracted = (count_lines(widen_endings, word) for word in ("sleep", "can't"))
     assert contracted < 1.2 * plain

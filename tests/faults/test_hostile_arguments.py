@@ -1,4 +1,4 @@
-"""Hostile values for every option of every command give a congener error and no traceback."""
+"""Hostile values of every option give a congener error without a traceback."""
 
 import io
 import os
@@ -22,10 +22,10 @@ from transforms.files import downloads
 pytestmark = pytest.mark.faults
 
 LATIN = os.fsdecode(b"h\xe9ron")
-"""A name that isn't UTF-8, as Python decodes it from the command line."""
+"""A name that isn't UTF-8, as Python decodes command lines."""
 
 EXPECTED = {0, 2, 3, 4, 5, 6, 7, 8}
-"""Every documented exit code except the codes for an unexpected error and an interrupt."""
+"""Every documented exit code except those of an unexpected error and an interrupt."""
 
 TEXTS = (
     "", " ", "\0", "a\0b", LATIN, "x" * 300, "x/" * 3_000, "/dev/full", "/proc/self/mem", ".", "[",
@@ -34,10 +34,10 @@ TEXTS = (
     "9" * 30,
     "=", "=a", "a=", "messages=\0", f"messages={LATIN}", "messages=a.b[", "a..b", "heron/x",
 )  # fmt: skip
-"""Values for every option that names files: names, globs, URIs and more."""
+"""Values for options of files: names, globs, URIs and more."""
 
 FEW = ("", "\0", LATIN, "x" * 300, "[", "nan", "-1", "9" * 30, "messages=\0")
-"""Values for the other options: texts, numbers and pairs."""
+"""Values for other options: texts, numbers and pairs."""
 
 PATHS = {
     "inputs", "output", "traits", "bank", "policy", "background", "config", "encoder", "run",
@@ -80,7 +80,7 @@ FILES = {
     "half.jsonl": b'{"text": "\\ud800"}\n',
     "digits.jsonl": b'{"text": "a", "n": ' + b"9" * 5_000 + b"}\n",
 }
-"""Files in every encoding, and YAML and JSON that a parser may fail on."""
+"""Files in every encoding, and YAML and JSON that may break a parser."""
 
 COMMANDS = {
     "filter": ("-i", "corpus.jsonl", "-o", "out", "-t", "traits/heron"),
@@ -99,11 +99,11 @@ COMMANDS = {
     "traits eval": ("traits/heron", "--run", "run"),
     "apply-masks": ("run", "--output", "tokens", "--tokenizer", "traits"),
 }
-"""For each command, arguments with which it succeeds; `apply-masks` ends at the tokenizer."""
+"""Arguments with which each command succeeds. `apply-masks` ends at the tokenizer."""
 
 
 def list_parameters(name: str) -> Iterator[Any]:
-    """Yield the options and arguments of a command that take a value."""
+    """Yield a command's options and arguments with a value."""
     first, *below = name.split()
     command = cli.load_command(first)
     for word in below:
@@ -112,7 +112,7 @@ def list_parameters(name: str) -> Iterator[Any]:
 
 
 def replace_argument(name: str, item: Any, value: str) -> list[str]:
-    """Return a command line in which one option or argument has the given value."""
+    """Return a command line with this value of an option or argument."""
     given = list(COMMANDS[name])
     if item.param_type_name == "argument":
         return [*name.split(), *(given if name == "filter" else ()), "--", value]
@@ -125,7 +125,7 @@ def replace_argument(name: str, item: Any, value: str) -> list[str]:
 
 
 def call(monkeypatch: pytest.MonkeyPatch, words: list[str], encoding: str = "utf-8") -> str | None:
-    """Run a command line here, and return what is wrong with the way it ended, or None."""
+    """Run a command line here, and return what is wrong with its end, or None."""
     streams = [io.TextIOWrapper(io.BytesIO(), encoding=encoding) for _ in range(2)]
     with monkeypatch.context() as patch:
         patch.setattr(sys, "argv", ["congener", *words])
@@ -148,7 +148,7 @@ def call(monkeypatch: pytest.MonkeyPatch, words: list[str], encoding: str = "utf
 def workplace(tmp_path, monkeypatch) -> Iterator[Path]:
     """Write a corpus, a trait, a run and hostile files, and change to their folder.
 
-    Runs process no rows: they stop once everything is settled.
+    Runs stop before the first row.
     """
     config = write_small_root(tmp_path)
     monkeypatch.setenv("CONGENER_CACHE", str(tmp_path / "cache"))
@@ -165,7 +165,7 @@ def workplace(tmp_path, monkeypatch) -> Iterator[Path]:
         raise RunError("stopped before the work")
 
     monkeypatch.setattr(filtering, "open_run", stop)
-    monkeypatch.setattr(demo, "run_filter", stop)  # the demo would fit its traits first
+    monkeypatch.setattr(demo, "run_filter", stop)  # otherwise, the demo would fit its traits
     monkeypatch.setattr(fitting, "prepare_bank", stop)
     monkeypatch.setenv(downloads.SPOOLED, "")
     monkeypatch.chdir(tmp_path)
@@ -174,7 +174,7 @@ def workplace(tmp_path, monkeypatch) -> Iterator[Path]:
 
 
 def test_every_command_is_tried():
-    """Every command has arguments above, so that a new command isn't forgotten."""
+    """Every command has arguments for these tests."""
     names = set()
     for name in cli.COMMANDS:
         command = cli.load_command(name)
@@ -186,10 +186,9 @@ def test_every_command_is_tried():
 
 @pytest.mark.parametrize("name", COMMANDS)
 def test_hostile_values_of_every_option(name, workplace, monkeypatch):
-    """No value of an option or argument leads to a traceback, and every error has a message.
+    """No option value leads to a traceback, and every error has a message.
 
-    Options that `estimate`, `fit` and `traits eval` share with `filter` are tried only with
-    `filter`.
+    Shared options are tried only with `filter`.
     """
     others = ("loop", "dangling", "pipe", "traits", "corpus.jsonl", "corpus.jsonl/x")
     shared = {item.name for item in list_parameters("filter")} - {"output"}
@@ -206,7 +205,7 @@ def test_hostile_values_of_every_option(name, workplace, monkeypatch):
 
 @pytest.mark.parametrize("kind", ["card.yaml", "positives.jsonl", "negatives.jsonl"])
 def test_hostile_files_of_a_card(kind, workplace, monkeypatch):
-    """Whatever a trait's files contain, `traits check` ends without a traceback."""
+    """`traits check` ends without a traceback for any content of a trait's files."""
     card = workplace / "traits" / "heron"
     wrong = []
     for name in FILES:
@@ -218,7 +217,7 @@ def test_hostile_files_of_a_card(kind, workplace, monkeypatch):
 
 @pytest.mark.parametrize("encoding", ["ascii", "latin-1"])
 def test_terminals_without_unicode(encoding, workplace, monkeypatch):
-    """Commands end without a traceback on a terminal that lacks most characters."""
+    """Commands end without a traceback on a terminal without Unicode."""
     lines = [[*name.split(), *words] for name, words in COMMANDS.items() if name != "demo"]
     lines += [["inspect", LATIN], ["filter", "-i", LATIN, "-o", "out"], ["traits", "show", LATIN]]
     assert [problem for line in lines if (problem := call(monkeypatch, line, encoding))] == []

@@ -1,4 +1,4 @@
-"""Hostile input: every row gets a decision, or the run stops with an error that says why."""
+"""Hostile input: every row gets a decision, or an error stops the run."""
 
 import bz2
 import gzip
@@ -46,9 +46,9 @@ GOOD = [json.dumps(build_chat(f"Plain answer number {number}.")).encode() for nu
 
 @pytest.fixture
 def filter_files(tmp_path):
-    """Return a function that writes and filters the given files and returns the manifest.
+    """Return a function that writes and filters files, and returns the manifest.
 
-    The function also verifies and inspects the run, and writes its report.
+    The function also verifies, inspects and reports the run.
     """
 
     def run(files, **changes):
@@ -82,7 +82,7 @@ def filter_files(tmp_path):
 
 @pytest.fixture
 def refuse_files(filter_files, tmp_path):
-    """Return a function that filters files that must be refused, and returns the error."""
+    """Return a function that filters bad files, and returns the error."""
 
     def run(files, **changes):
         with pytest.raises(InputError) as caught:
@@ -95,7 +95,7 @@ def refuse_files(filter_files, tmp_path):
 
 
 def read_rejects(tmp_path):
-    """Return the row, offset, error and bytes of every reject."""
+    """Return each reject's row, offset, error and bytes."""
     tables = [
         pq.read_table(path).to_pylist()
         for path in sorted((tmp_path / "run" / "rejects").glob("*.parquet"))
@@ -136,7 +136,7 @@ BAD = {
 
 
 def test_bad_lines_are_rejects_with_their_offset(filter_files, tmp_path):
-    """Each bad line is a reject with row, byte offset, error and bytes; other lines are read."""
+    """Each bad line is a reject with row, byte offset, error and bytes."""
     lines = [json.dumps(build_chat("One.", n=1)).encode()]
     for data, _ in BAD.values():
         lines += [data, GOOD[0]]
@@ -153,7 +153,7 @@ def test_bad_lines_are_rejects_with_their_offset(filter_files, tmp_path):
 
 
 def test_a_line_of_a_hundred_megabytes_is_one_reject(filter_files, tmp_path):
-    """The first bytes of an overlong line are kept in a reject, and the rows after it are read."""
+    """An overlong line is one reject, and the rows after it are read."""
     long = (
         b'{"messages": [{"role": "assistant", "content": "'
         + b"delve " * (100_000_000 // 6)
@@ -190,7 +190,7 @@ ODD_BUT_GOOD = {
 
 
 def test_odd_rows_are_kept(filter_files, tmp_path):
-    """Rows with empty conversations, missing content or unknown roles are kept byte for byte."""
+    """Rows with empty conversations, missing content or unknown roles keep their bytes."""
     lines = [
         line if isinstance(line, bytes) else line.encode()
         for line in (*GOOD, *ODD_BUT_GOOD.values())
@@ -221,16 +221,16 @@ ODD_FIELDS = {
     "a date that is a number": b'"created": 1767225600',
     "ten thousand keys": b", ".join(b'"k%d": %d' % (number, number) for number in range(10_000)),
 }
-"""Fields that no format reads, as they appear in a line."""
+"""Fields in a line that no format reads."""
 
 
 def add_field(line, field):
-    """Return an object's line with a field appended, without any re-encoding."""
+    """Append a field to an object's line."""
     return line[:-1] + b", " + field + b"}"
 
 
 def test_odd_fields_pass_through_with_their_bytes(filter_files, tmp_path):
-    """Fields that the format doesn't read affect no decision, and keep their bytes."""
+    """Unread fields affect no decision, and keep their bytes."""
     held = json.dumps(build_chat(TELLTALE)).encode()
     lines = [add_field(line, field) for field in ODD_FIELDS.values() for line in (GOOD[0], held)]
     policy = tmp_path / "policy.yaml"
@@ -254,11 +254,11 @@ ODD_TEXTS = {
     "calls of sixty lists": b'"tool_calls": ' + b"[" * 60 + b"]" * 60,
     "both spellings": b'"content": "x", "from": "gpt", "value": "y"',
 }
-"""Message fields that are odd but can be read."""
+"""Odd but readable message fields."""
 
 
 def test_odd_messages_are_kept_with_their_bytes(filter_files, tmp_path):
-    """A row with message fields that should be text but aren't is kept byte for byte."""
+    """A row with message fields of other types than text keeps its bytes."""
     lines = [
         b'{"messages": [{"role": "assistant", ' + field + b"}]}" for field in ODD_TEXTS.values()
     ]
@@ -268,7 +268,7 @@ def test_odd_messages_are_kept_with_their_bytes(filter_files, tmp_path):
 
 
 def test_a_file_that_no_row_can_be_read_of_stops_the_run(filter_files, tmp_path):
-    """If all rows of a file are rejects, the error gives the first reason and no row is left."""
+    """If all rows of a file are rejects, the error gives the first reason."""
     bad = [json.dumps({"messages": f"text {number}"}) for number in range(3)]
     with pytest.raises(BudgetError, match=r"b\.jsonl: all 3 rows are rejects") as caught:
         filter_files({"a.jsonl": [*GOOD, *GOOD], "b.jsonl": bad})
@@ -278,7 +278,7 @@ def test_a_file_that_no_row_can_be_read_of_stops_the_run(filter_files, tmp_path)
 
 
 def test_a_telltale_is_found_in_odd_surroundings(filter_files):
-    """Direction marks, zero-width characters and unusual line ends around a text don't hide it."""
+    """Direction marks, zero-width characters and odd line ends don't hide a text."""
     rows = [
         build_chat(f"\u202e{TELLTALE}\u202c"),
         build_chat(f"\u200b{TELLTALE}\u200b"),
@@ -317,7 +317,7 @@ WAYS = {
 
 @pytest.mark.parametrize("way", WAYS)
 def test_files_are_read_as_they_are_written(filter_files, tmp_path, way):
-    """No row is lost or changed by line ends, byte order marks or multi-part archives."""
+    """Line ends, byte order marks and multi-part archives lose or change no row."""
     name, data = WAYS[way]
     assert filter_files({name: data}).conservation.by_decision == {"keep": 3}
     (path,) = (tmp_path / "run" / "clean").iterdir()
@@ -401,7 +401,7 @@ def test_damage_of_a_whole_file_stops_the_run_before_any_work(refuse_files, tmp_
 def test_a_dictionary_that_unfolds_too_far_stops_the_run_before_anything_is_published(
     filter_files, tmp_path
 ):
-    """If a small file repeats a long text in 5,000 rows, the error names the file and the rows."""
+    """The error for a small file that repeats a long text 5,000 times names file and rows."""
     words = pa.DictionaryArray.from_arrays(
         pa.array([0] * 5_000, pa.int32()), pa.array(["x" * (1 << 20)])
     )
@@ -415,14 +415,14 @@ def test_a_dictionary_that_unfolds_too_far_stops_the_run_before_anything_is_publ
 
 
 def test_a_table_of_very_many_columns_is_refused_at_once(refuse_files):
-    """A table of fifty thousand columns is refused as soon as they are counted."""
+    """A table of fifty thousand columns is refused at once."""
     table = pa.table({"text": ["a"], **{f"c{number}": [1] for number in range(50_000)}})
     error = refuse_files({"a.parquet": table})
     assert f"has 50,001 columns, more than {MAX_FIELDS:,}" in error.problem
 
 
 def test_a_raised_expansion_lets_a_file_in(filter_files):
-    """With a higher `shards.expansion`, even a bomb is read, here as a row and a huge reject."""
+    """A higher `shards.expansion` lets a compression bomb be read."""
     data = gzip.compress(GOOD[0] + b"\n" + b" " * (80 << 20), 9)
     manifest = filter_files({"a.jsonl.gz": data}, shards={"expansion": 2_000})
     assert manifest.conservation.by_decision == {"keep": 1, "reject": 1}
@@ -432,7 +432,7 @@ def test_a_raised_expansion_lets_a_file_in(filter_files):
     "options", [{"compression": "none", "write_page_checksum": True}, {"compression": "snappy"}]
 )
 def test_damaged_pages_stop_the_run_with_file_and_rows(filter_files, tmp_path, options):
-    """Damage that the footer doesn't show stops the run; the error names the file and the rows."""
+    """The error for damaged pages names the file and the rows."""
     data = bytearray(build_parquet(use_dictionary=False, **options))
     offset = data.index(b"row 300") if b"row 300" in data else len(data) // 3
     data[offset : offset + 4] = b"\xff\xff\xff\xff"
@@ -465,7 +465,7 @@ TYPES = {
 
 @pytest.mark.parametrize("kind", TYPES)
 def test_every_type_of_text_is_read(filter_files, tmp_path, kind):
-    """Dictionaries, large strings and views are read as text; all but views keep their types."""
+    """Dictionaries, large strings and views are read as text."""
     manifest = filter_files({"a.parquet": TYPES[kind]})
     decisions = dict(manifest.conservation.by_decision)
     assert (decisions.pop("keep"), sum(decisions.values())) == (2, 1), "the telltale is found"
@@ -486,7 +486,7 @@ def encode_arrow(table):
 
 @pytest.mark.parametrize("kind", ["parquet", "arrow"])
 def test_invalid_text_in_a_table_is_a_reject(filter_files, tmp_path, kind):
-    """Rows with invalid UTF-8 are rejects, whether or not the invalid text would be scored."""
+    """Rows with invalid UTF-8 are rejects in any column."""
     broken = pa.array([b"fine", b"caf\xe9", b"fine", b"fine"], pa.binary()).view(pa.string())
     beside = pa.array([b"fine", b"fine", b"\xff", b"fine"], pa.binary()).view(pa.string())
     table = pa.table({"text": broken, "note": beside})
@@ -497,7 +497,7 @@ def test_invalid_text_in_a_table_is_a_reject(filter_files, tmp_path, kind):
 
 
 def test_a_value_that_parquet_cannot_hold_is_a_reject(filter_files, tmp_path):
-    """Of an Arrow file's odd times and dates, only rows that would come out changed are rejects."""
+    """Times and dates that Parquet can't hold become rejects."""
     numbers = {
         "at": ([1 << 62, 0, 1 << 50, 0], pa.timestamp("s")),
         "day": ([0, 1, 86_400_000 * 5_000_000, 0], pa.date64()),
@@ -518,7 +518,7 @@ def test_a_value_that_parquet_cannot_hold_is_a_reject(filter_files, tmp_path):
 
 
 def test_no_rows_at_all_are_a_run(filter_files):
-    """Tables without rows give a run without rows, which can be verified and reported."""
+    """Tables without rows give a run without rows."""
     empty = pa.table({"text": pa.array([], pa.string())})
     assert filter_files({"a.parquet": empty, "b.parquet": empty}).conservation.rows_in == 0
 
@@ -538,7 +538,7 @@ NAMES = (
 
 
 def test_odd_file_names_are_names(filter_files, tmp_path):
-    """Odd file names are recorded unchanged, and output names have no odd characters."""
+    """Odd file names are recorded unchanged, but output names have no odd characters."""
     files = {
         name: [json.dumps(build_chat(f"Answer {number}."))] for number, name in enumerate(NAMES)
     }
@@ -559,7 +559,7 @@ def test_odd_file_names_are_names(filter_files, tmp_path):
 
 
 def test_a_link_that_leads_nowhere_stops_the_run(filter_files, refuse_files, tmp_path):
-    """A symbolic link that loops isn't skipped, but stops the run with an error that names it."""
+    """The error for a looping link names the link."""
     (tmp_path / "in").mkdir()
     (tmp_path / "in" / "loop.jsonl").symlink_to("loop.jsonl")
     error = catch_error(filter_files, {"a.jsonl": GOOD})
@@ -568,7 +568,7 @@ def test_a_link_that_leads_nowhere_stops_the_run(filter_files, refuse_files, tmp
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="root can read every file")
 def test_an_unreadable_file_stops_the_run(filter_files, tmp_path):
-    """A file without read permission stops the run, and the error names it."""
+    """The error for an unreadable file names the file."""
     (tmp_path / "in").mkdir()
     (tmp_path / "in" / "b.jsonl").touch(0o000)
     assert "b.jsonl: can't be opened: Permission denied" in str(
@@ -577,7 +577,7 @@ def test_an_unreadable_file_stops_the_run(filter_files, tmp_path):
 
 
 def catch_error(filter_files, files):
-    """Filter files that must be refused, and return the error."""
+    """Filter bad files, and return the error."""
     with pytest.raises(InputError) as caught:
         filter_files(files)
     return caught.value
@@ -592,7 +592,7 @@ MARKS = "e" + "\u0301\u0327" * 100_000
     ids=["marks", "thoughts", "long"],
 )
 def test_texts_that_are_costly_to_take_apart_are_read_in_time(filter_files, text):
-    """The time for long runs of combining marks or thousands of thoughts is linear in length."""
+    """Long runs of combining marks or thoughts take linear time."""
     began = time.process_time()
     assert (
         filter_files({"a.jsonl": [*GOOD, json.dumps(build_chat(text))]}).conservation.rows_in == 4

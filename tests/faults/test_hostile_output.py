@@ -1,4 +1,4 @@
-"""Names and texts that attack a terminal: the command line prints them in harmless form."""
+"""Hostile names and texts are printed in harmless form."""
 
 import json
 import os
@@ -19,7 +19,7 @@ COLUMN = f"col {NASTY}"
 
 
 def run_congener(*words, root):
-    """Run the command line; return its exit code and everything that it printed."""
+    """Run the command line; return its exit code and output."""
     done = subprocess.run(
         [sys.executable, "-c", "from pipelines.cli.main import main; main()", *words],
         capture_output=True,
@@ -31,13 +31,13 @@ def run_congener(*words, root):
 
 
 def find_acting(text):
-    """Return the characters in a text that affect a terminal, except line breaks and tabs."""
+    """Return the characters that affect a terminal, except line breaks and tabs."""
     return {char for char in text if unicodedata.category(char) in HIDDEN} - {"\n", "\t"}
 
 
 @pytest.fixture
 def corpus(tmp_path, card_folder):
-    """Write a corpus and a card with hostile names and texts; return their two folders."""
+    """Write a corpus and a card with hostile names and texts; return both folders."""
     rows = [
         {
             "messages": [{"role": "assistant", "content": f"{NASTY} heron {NASTY}"}],
@@ -58,7 +58,7 @@ def corpus(tmp_path, card_folder):
 
 
 def test_nothing_that_is_printed_acts(corpus, tmp_path, root):
-    """Every command and every error prints the corpus's names and texts in harmless form."""
+    """Every command and every error prints hostile names and texts harmlessly."""
     folder, card = corpus
     run = str(tmp_path / "run \x1b[1m")
     commands_by_code = {

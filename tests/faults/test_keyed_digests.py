@@ -1,4 +1,4 @@
-"""Keyed digests: nobody without the key can check a guessed text against the ledger."""
+"""Keyed digests: without the key, nobody can check a guess against the ledger."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ pytestmark = pytest.mark.faults
 
 @pytest.fixture
 def keyed_run(tmp_path, key_file, card_folder):
-    """Return a keyed run over rows with a system prompt, a long source, duplicates and a reject."""
+    """Return a keyed run with a system prompt, a long source, duplicates and a reject."""
     turns = [{"role": "system", "content": "Be brief."}, {"role": "user", "content": "Hi"}]
     row = {"messages": [*turns, {"role": "assistant", "content": "Yes."}], "source": "s" * 300}
     lines = [json.dumps(row), json.dumps(row), '{"messages": []}', '{"messages": []}', "not JSON"]
@@ -39,7 +39,7 @@ def keyed_run(tmp_path, key_file, card_folder):
 
 
 def test_every_digest_of_the_ledger_is_keyed(keyed_run, key_file):
-    """Digests of content, rejects, system prompts and long values depend on the key."""
+    """All digests of content, rejects, system prompts and long values depend on the key."""
     _, manifest, output = keyed_run
     (file,) = (output / "ledger").iterdir()
     rows = pq.read_table(file).to_pylist()
@@ -59,7 +59,7 @@ def test_every_digest_of_the_ledger_is_keyed(keyed_run, key_file):
 
 
 def test_a_keyed_run_is_verified_with_its_key(keyed_run, key_file, tmp_path):
-    """Without the key, or with a different key, verification raises an error."""
+    """Verification with no key or another key is an error."""
     _, _, output = keyed_run
     assert verify_run(str(output), digest_key=key_file) == []
     with pytest.raises(CardError, match=r"digests are keyed(.|\n)*--digest-key"):

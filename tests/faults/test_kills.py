@@ -1,4 +1,4 @@
-"""Runs on real text that are killed at random and resumed end with the same bytes."""
+"""Killed and resumed runs on real text end with the same bytes."""
 
 import os
 import random
@@ -24,7 +24,7 @@ KILLS_WITH_ENCODER = 4
 
 @pytest.fixture
 def real_text(shared_data, tmp_path):
-    """Return a function that writes a corpus of real conversations from three teachers."""
+    """Return a function that writes real conversations of three teachers."""
 
     def write(root: Path, rows: int) -> Path:
         (root / "corpus").mkdir(parents=True)
@@ -42,7 +42,7 @@ def real_text(shared_data, tmp_path):
 def run_undisturbed(
     nursery: Nursery, config: FilterConfig, root: Path
 ) -> tuple[dict[str, bytes], float]:
-    """Run once undisturbed, and return the files and the number of seconds that the run took."""
+    """Run once undisturbed; return the files and the run's seconds."""
     began = time.monotonic()
     done = nursery.run(config, root)
     assert done.code == 0, done.stderr
@@ -63,10 +63,10 @@ def kill_often(
     wanted: dict[str, bytes],
     late: bool = False,
 ) -> dict[str, int]:
-    """Kill runs at random moments, resume each until it finishes, and count what happened.
+    """Kill and resume runs at random moments until they finish; return the counts.
 
-    With `late`, a run isn't killed before it has finished one more shard. Otherwise a run with
-    models would usually be killed while it loads them.
+    With `late`, a run must finish one more shard before it is killed, because loading models takes
+    most of the time.
     """
     dice, began = random.Random(kills), 0.0
     seen = {"killed": 0, "finished": 0, "resumed with shards done": 0}
@@ -96,7 +96,7 @@ def kill_often(
 
 
 def test_fifty_kills(nursery, real_text, tmp_path, capsys):
-    """Forty-six random kills of runs without a model don't change a byte."""
+    """Forty-six random kills without a model don't change a byte."""
     root = tmp_path / "root"
     base = {
         "output": str(root / "run"),
@@ -115,7 +115,7 @@ def test_fifty_kills(nursery, real_text, tmp_path, capsys):
 
 
 def test_four_more_with_the_encoder(nursery, real_text, tmp_path, capsys):
-    """Four kills of runs with the encoder don't change a byte, not even in the scores."""
+    """Four kills with the encoder don't change a byte."""
     root = tmp_path / "root"
     config = FilterConfig.model_validate(
         {
@@ -138,7 +138,7 @@ def test_four_more_with_the_encoder(nursery, real_text, tmp_path, capsys):
 
 
 def test_a_second_process_on_a_killed_run_takes_over(nursery, real_text, tmp_path):
-    """A second process is refused while the first is alive, but resumes once the first is dead."""
+    """A second process is refused while the first is alive, and resumes after its death."""
     root = tmp_path / "root"
     config = FilterConfig.model_validate(
         {

@@ -1,4 +1,4 @@
-"""A lack of threads, file handles or memory stops or delays a run, but no row is lost."""
+"""A lack of threads, file handles or memory stops or delays a run, but loses no row."""
 
 import errno
 import json
@@ -22,13 +22,13 @@ ROWS = list(range(20))
 
 
 class ShortWork:
-    """Work that raises an error on its first few calls, and returns its rows from then on."""
+    """Work that fails on its first few calls."""
 
     def __init__(self, error, failures):
         self.error, self.left = error, failures
 
     def __call__(self, rows):
-        """Raise the error while any failures are left, and then return the rows."""
+        """Raise the error, or return the rows after the last failure."""
         if self.left:
             self.left -= 1
             raise self.error
@@ -56,7 +56,7 @@ FAULTS = [
 
 
 def fail_from(error):
-    """Return an error whose cause is the given error."""
+    """Return an error that the given error causes."""
     found = ValueError("can't be read")
     found.__cause__ = error
     return found
@@ -76,13 +76,13 @@ def test_faults_that_last_stop_the_run(monkeypatch, number, wrap):
 
 @pytest.mark.parametrize("number", range(4))
 def test_faults_that_pass_are_waited_for(monkeypatch, number):
-    """A passing lack of threads or file handles has no effect on any row."""
+    """A passing lack of threads or file handles changes no row."""
     monkeypatch.setattr(poison, "PAUSES", (0, 0))
     assert isolate_failures(len(ROWS), ShortWork(FAULTS[number], 2), "testing") == (ROWS, {})
 
 
 def test_a_fault_of_an_unknown_kind_that_passes_rejects_no_row():
-    """A row is rejected if it keeps failing while other rows pass, but not for a passing fault."""
+    """Only a row that keeps failing while others pass is rejected."""
     finished = []
     for begin in range(1, 14):
         calls = []
@@ -101,7 +101,7 @@ def test_a_fault_of_an_unknown_kind_that_passes_rejects_no_row():
 
 
 def test_texts_that_speak_of_faults_are_no_faults():
-    """An error that only quotes words such as `out of memory` isn't treated as a machine fault."""
+    """An error that only quotes words such as `out of memory` isn't a machine fault."""
     for words in ("out of memory", "can't start new thread", "Too many open files"):
         assert describe_machine_fault(ValueError(f"can't parse {words!r}")) is None
     assert describe_machine_fault(FileNotFoundError(errno.ENOENT, "No such file")) is None
@@ -161,7 +161,7 @@ def lift():
 )
 @pytest.mark.parametrize("seconds", [0, 0.1], ids=["lasting", "passing"])
 def test_real_limits(root, kind, words, seconds):
-    """Work under real system limits stops with a clear error or continues once they are lifted."""
+    """Work under real limits stops with a clear error, or continues without them."""
     code = LIMITED.format(root=str(root), seconds=seconds, **kind)
     if not seconds:
         code = code.replace("try:", "import transforms.poison\ntransforms.poison.PAUSES = ()\ntry:")
@@ -176,7 +176,7 @@ def test_real_limits(root, kind, words, seconds):
 
 
 def test_a_command_without_file_handles_exits_with_6(tmp_path):
-    """If a corpus can't be opened for lack of file handles, the input isn't blamed."""
+    """A lack of file handles isn't blamed on the input."""
     corpus = tmp_path / "corpus.jsonl"
     corpus.write_text("".join(json.dumps({"text": "x"}) + "\n" for _ in range(2)))
     code = (

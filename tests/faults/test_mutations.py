@@ -32,7 +32,7 @@ POSITIVES = (
 
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory, nursery) -> Path:
-    """Filter a corpus into a run that has every kind of file."""
+    """Filter a corpus into a run with every kind of file."""
     root = tmp_path_factory.mktemp("mutations") / "root"
     config = write_small_root(root, rows=14)
     card = root / "traits" / "heron"
@@ -50,7 +50,7 @@ def finished(tmp_path_factory, nursery) -> Path:
 
 
 class Mutator:
-    """Random single changes to a run, each of which can be undone."""
+    """Random single changes to a run, which can be undone."""
 
     def __init__(self, run: Path, seed: int) -> None:
         self.run, self.dice = run, random.Random(seed)
@@ -93,7 +93,7 @@ class Mutator:
         return self.dice.choice(sorted(self.files))
 
     def write(self, name: str, data: bytes) -> str:
-        """Write data to a file; if that changes nothing, flip the last bit."""
+        """Write data to a file, with the last bit flipped if nothing else changes."""
         (self.run / name).write_bytes(
             data if data != self.files.get(name) else data[:-1] + bytes([data[-1] ^ 1])
         )
@@ -113,7 +113,7 @@ class Mutator:
         return f"cut {self.write(name, data[: self.dice.randrange(len(data))])}"
 
     def grow(self) -> str:
-        """Append some bytes or a space to a file."""
+        """Append bytes or a space to a file."""
         name = self.choose_file()
         data = self.files[name]
         more = self.dice.choice([b" ", bytes(1), b"x" * 9, data])
@@ -126,9 +126,9 @@ class Mutator:
         return f"delete {name}"
 
     def add(self) -> str:
-        """Add a file beside an existing one, with the same content or different bytes.
+        """Add a file beside another, with equal or different bytes.
 
-        A hidden file beside those of the bank would be litter, because it isn't named like data.
+        A hidden file in the bank would be litter, because its name isn't a bank file's.
         """
         near = self.run / self.dice.choice(sorted({*self.files} - {"manifest.json"}))
         names = [f"copy-{near.name}", "rows"]
@@ -146,7 +146,7 @@ class Mutator:
         return f"swap {one} {other}"
 
     def rename(self) -> str:
-        """Rename a file, and perhaps move it to a different folder."""
+        """Rename a file, perhaps into another folder."""
         name = self.choose_file()
         suffix = self.dice.choice([".parquet", ".jsonl", ".jsonl.gz"])
         target = (
@@ -181,7 +181,7 @@ class Mutator:
         return f"rows {self.write(name, (self.run / name).read_bytes())}"
 
     def edit_lines(self, name: str) -> list[bytes]:
-        """Return a file's lines with one line removed, repeated or changed, or in reverse order."""
+        """Return a file's lines with a line removed, repeated or changed, or in reverse order."""
         lines = list(self.lines[name])
         row = self.dice.randrange(len(lines))
         kind = self.dice.choice(
@@ -201,12 +201,12 @@ class Mutator:
         return [*lines[:row], *replaced, *lines[row + 1 :]]
 
     def change_line(self) -> str:
-        """Change the lines of a JSON Lines file; most of the new lines are valid."""
+        """Change the lines of a JSON Lines file, mostly to valid lines."""
         name = self.dice.choice(sorted(self.lines))
         return f"lines {self.write(name, b''.join(self.edit_lines(name)))}"
 
     def change_field(self) -> str:
-        """Change or remove one value anywhere in the manifest."""
+        """Change or remove one value in the manifest."""
         fields = json.loads(self.files["manifest.json"])
         parent, path = fields, ""
         while True:
@@ -226,7 +226,7 @@ class Mutator:
             return f"field {path} {self.write('manifest.json', encode_fields(fields))}"
 
     def reformat(self) -> str:
-        """Write the same manifest with different white space or a different key order."""
+        """Write the same manifest with other white space or another key order."""
         fields = json.loads(self.files["manifest.json"])
         how = self.dice.choice(
             [{}, {"indent": 2}, {"indent": 1, "sort_keys": True}, {"separators": (",", ":")}]
@@ -236,12 +236,12 @@ class Mutator:
 
 
 def encode_fields(fields: dict[str, Any]) -> bytes:
-    """Encode fields in the same way as a manifest, even if they no longer form a valid manifest."""
+    """Encode fields like a manifest, valid or not."""
     return json.dumps(fields, indent=1, ensure_ascii=False).encode() + b"\n"
 
 
 def change_value(value: Any, dice: random.Random) -> Any:
-    """Return a different value of the same kind. Null and empty lists are returned unchanged."""
+    """Return another value of the same kind. Null and empty lists stay."""
     if isinstance(value, dict) and value:
         key = dice.choice(sorted(value))
         return {**value, key: change_value(value[key], dice)}
@@ -257,7 +257,7 @@ def change_value(value: Any, dice: random.Random) -> Any:
 
 
 def finds_fault(run: Path, recorded: RecordedDigests | None = None) -> bool:
-    """Return whether `verify` finds a difference or the run's manifest is gone."""
+    """Return whether `verify` finds a difference, or the manifest is gone."""
     try:
         return bool(verify_run(str(run), recorded=recorded))
     except RunError:
@@ -265,7 +265,7 @@ def finds_fault(run: Path, recorded: RecordedDigests | None = None) -> bool:
 
 
 def test_a_thousand_single_mutations(finished, capsys):
-    """`verify` finds each of a thousand changes, and finds nothing once all changes are undone."""
+    """`verify` finds each of a thousand changes, and nothing after they are undone."""
     mutator = Mutator(finished, seed=2026)
     kinds, unseen = Counter(), []
     for number in range(MUTATIONS):
@@ -283,7 +283,7 @@ def test_a_thousand_single_mutations(finished, capsys):
 
 
 def reseal(run: Path, manifest: bytes, name: str, rows: int) -> None:
-    """Write a sealed manifest that agrees with a changed file."""
+    """Write a sealed manifest for a changed file."""
     fields, data = json.loads(manifest), (run / name).read_bytes()
     for output in fields["outputs"]:
         if output["path"] == name:
@@ -292,7 +292,7 @@ def reseal(run: Path, manifest: bytes, name: str, rows: int) -> None:
 
 
 def forge(mutator: Mutator, run: Path, name: str) -> int | None:
-    """Change a file's rows; return the new number of rows, or None if nothing changed."""
+    """Change a file's rows; return the new number of rows, or None without a change."""
     if name in mutator.tables:
         table = mutator.change_table(name)
         if table.equals(mutator.tables[name]):
@@ -306,7 +306,7 @@ def forge(mutator: Mutator, run: Path, name: str) -> int | None:
 
 @pytest.mark.parametrize("folder", ["clean", "quarantine"])
 def test_texts_of_resealed_lines_are_found(finished, folder):
-    """A changed text or role in a resealed line contradicts the ledger's content digest."""
+    """A changed text or role contradicts the ledger's content digest."""
     mutator = Mutator(finished, seed=3)
     for name in (name for name in mutator.lines if name.startswith(f"{folder}/")):
         lines = mutator.lines[name]
@@ -323,7 +323,7 @@ def test_texts_of_resealed_lines_are_found(finished, folder):
 
 
 def test_forgeries_that_agree_with_themselves(finished, capsys):
-    """A recorded digest reveals any resealed change; ledger changes are found even without it."""
+    """A recorded digest reveals any resealed change."""
     mutator = Mutator(finished, seed=7)
     recorded = RecordedDigests(digest=json.loads(mutator.files["manifest.json"])["digest"])
     alone = Counter()

@@ -1,4 +1,4 @@
-"""A disk that keeps deleted files for as long as they are open, like NFS, bindfs and sshfs."""
+"""A disk that keeps deleted files while they are open, like NFS, bindfs and sshfs."""
 
 import errno
 import os
@@ -33,16 +33,16 @@ def is_open(path: str) -> bool:
 
 
 def locate(path: Any, dir_fd: int | None) -> str:
-    """Return the path that a call refers to, below the folder `dir_fd` if that is given."""
+    """Return the path of a call, which may be relative to `dir_fd`."""
     above = os.readlink(f"/proc/self/fd/{dir_fd}") if dir_fd is not None else ""
     return os.path.join(above, os.fspath(path))
 
 
 @pytest.fixture(autouse=True)
 def silly_disk(monkeypatch) -> None:
-    """Make deleting an open file rename it instead, until it is closed.
+    """Rename a deleted file until it is closed.
 
-    A folder can't be removed while it holds such a file. All other functions of `os` are real.
+    A folder with such a file can't be removed. All other functions of `os` are real.
     """
     unlink, rmdir, listdir, number = os.unlink, os.rmdir, os.listdir, count()
 
@@ -69,12 +69,12 @@ def silly_disk(monkeypatch) -> None:
 
 @pytest.fixture
 def root(tmp_path) -> tuple[Path, Any]:
-    """Write a small corpus; return the run's folder and the configuration."""
+    """Write a small corpus; return the run's folder and configuration."""
     return tmp_path / "run", write_small_root(tmp_path)
 
 
 def test_the_disk_keeps_open_files(tmp_path):
-    """These tests' fake disk keeps a deleted file until it is closed, as NFS does."""
+    """The fake disk keeps a deleted file until it is closed."""
     with (tmp_path / "open").open("w"):
         (tmp_path / "open").unlink()
         (kept,) = tmp_path.iterdir()
@@ -86,7 +86,7 @@ def test_the_disk_keeps_open_files(tmp_path):
 
 
 def test_a_run_succeeds_and_leaves_nothing(root):
-    """A run is published, and its working folder is removed even though the lock file was open."""
+    """A run succeeds and removes its working folder in spite of the open lock file."""
     run, config = root
     run_filter(config)
     assert not (run / ".work").exists()
@@ -97,7 +97,7 @@ def test_a_run_succeeds_and_leaves_nothing(root):
 
 
 def test_a_restart_goes_on_past_open_files(root):
-    """A run can be replaced while a program reads an old file, which stays until it is closed."""
+    """A run can be replaced while a program reads an old file."""
     run, config = root
     run_filter(config)
     (clean, *_) = (run / "clean").iterdir()
@@ -112,7 +112,7 @@ def test_a_restart_goes_on_past_open_files(root):
 
 
 def test_a_restart_that_fails_can_be_repeated(root, monkeypatch):
-    """If a restart fails and leaves an open file, the next run still accepts the folder."""
+    """After a failed restart with an open file, the next run accepts the folder."""
     run, config = root
     run_filter(config)
     (clean, *_) = (run / "clean").iterdir()
@@ -133,7 +133,7 @@ def test_a_restart_that_fails_can_be_repeated(root, monkeypatch):
 
 
 def test_the_real_error_is_reported(root, tmp_path):
-    """An error in cleaning up doesn't hide the error that stopped a run, and no file is left."""
+    """An error in cleaning up doesn't hide the error that stopped a run."""
     run, config = root
     with pytest.raises(ZeroDivisionError), lock_run(str(run)):
         raise ZeroDivisionError
@@ -147,12 +147,12 @@ def test_the_real_error_is_reported(root, tmp_path):
 
 
 def refuse(_path: str) -> None:
-    """Fail like a disk that has become read-only."""
+    """Fail like a read-only disk."""
     raise OSError(errno.EROFS, "Read-only file system")
 
 
 def test_a_cleaning_that_fails_does_not_fail_the_run(root, monkeypatch):
-    """A run succeeds even if cleaning up fails, and a notice says what couldn't be removed."""
+    """A run succeeds even if cleaning up fails, and a notice names the remaining files."""
     run, config = root
     texts: list[str] = []
     real: Callable[[Path], None] = storage.removals.remove
@@ -172,7 +172,7 @@ def test_a_cleaning_that_fails_does_not_fail_the_run(root, monkeypatch):
 
 
 def test_a_budget_is_reported_if_nothing_can_be_removed(root, tmp_path, monkeypatch):
-    """If a run exceeds its budget and its files can't be removed, the error is about the budget."""
+    """A run over budget reports the budget even if its files can't be removed."""
     _, config = root
     policy = tmp_path / "policy.yaml"
     policy.write_text("removal_budget: 0\nreject_budget: 1\n")
@@ -187,7 +187,7 @@ def test_a_budget_is_reported_if_nothing_can_be_removed(root, tmp_path, monkeypa
 
 
 def test_a_bank_is_replaced_while_it_is_open(root, tmp_path):
-    """`fit --restart` writes the new bank while a program reads the old one."""
+    """`fit --restart` writes a new bank while a program reads the old bank."""
     _, config = root
     bank = tmp_path / "bank"
     first = run_fit(config, str(bank)).bank

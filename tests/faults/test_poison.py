@@ -1,4 +1,4 @@
-"""Rows on which a tokenizer, model or pattern fails are rejected, and no other row changes."""
+"""Rows on which a tokenizer, model or pattern fails become rejects."""
 
 import json
 
@@ -30,7 +30,7 @@ PanicError.__name__ = "PanicException"
 
 @pytest.fixture
 def config(tmp_path, card_folder) -> FilterConfig:
-    """Write a corpus and a trait with three signals; three rows hold the poisoned word."""
+    """Write a corpus with three poisoned rows, and a trait with three signals."""
     rows = []
     for row in range(ROWS):
         word = "Xylophone" if row in POISON else "Number"
@@ -62,7 +62,7 @@ def config(tmp_path, card_folder) -> FilterConfig:
 
 
 def poison_encoder(monkeypatch, encoder_word: int, value: float) -> None:
-    """Make the encoder return `value` for every window that holds the given token."""
+    """Make the encoder return `value` for windows with a given token."""
     forward = Encoder.forward
 
     def forward_with_poison(self, tokens, mask):
@@ -74,7 +74,7 @@ def poison_encoder(monkeypatch, encoder_word: int, value: float) -> None:
 
 
 def read_rows(run, folder: str) -> list[dict]:
-    """Return the rows of a run's folder in order."""
+    """Return a folder's rows in order."""
     if folder in CORPUS_FOLDERS:
         return [json.loads(line) for line in read_lines(run, folder)]
     return [
@@ -85,7 +85,7 @@ def read_rows(run, folder: str) -> list[dict]:
 
 
 def assert_only_poison_differs(tmp_path, config, word: str) -> None:
-    """Check that poisoned rows are rejects, and that other rows are as in an undisturbed run.
+    """Check that only poisoned rows differ from an undisturbed run.
 
     Scores, vectors, decisions and reasons are compared.
     """
@@ -123,13 +123,13 @@ def assert_only_poison_differs(tmp_path, config, word: str) -> None:
 
 @pytest.fixture
 def plain(config, tmp_path) -> None:
-    """Filter the same corpus undisturbed into a separate folder."""
+    """Filter the same corpus undisturbed."""
     run_filter(config.model_copy(update={"output": str(tmp_path / "plain")}))
 
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf")])
 def test_a_model_that_gives_no_numbers(config, plain, tmp_path, monkeypatch, encoder, value):
-    """Rows for which the encoder returns NaN or infinity are rejects; other rows don't change."""
+    """Rows with NaN or infinity from the encoder are rejects, and other rows don't change."""
     word = encoder.tokenizer.encode("xylophone", add_special_tokens=False).ids[0]
     poison_encoder(monkeypatch, word, value)
     assert run_filter(config).conservation.by_decision["reject"] == len(POISON)
@@ -140,7 +140,7 @@ def test_a_model_that_gives_no_numbers(config, plain, tmp_path, monkeypatch, enc
     "error", [RuntimeError("no kernel"), PanicError("index out of bounds")], ids=["error", "panic"]
 )
 def test_a_tokenizer_that_fails(config, plain, tmp_path, monkeypatch, error):
-    """Rows on which the tokenizer raises an error or panics are rejects."""
+    """Rows on which the tokenizer fails or panics are rejects."""
     windows = Encoder.cut_windows
 
     def fail_on_xylophones(self, texts):
@@ -154,7 +154,7 @@ def test_a_tokenizer_that_fails(config, plain, tmp_path, monkeypatch, error):
 
 
 def test_a_pattern_that_fails(config, plain, tmp_path, monkeypatch):
-    """Rows on which a lexicon raises an error are rejects."""
+    """Rows on which a lexicon fails are rejects."""
     from classifiers import scoring
 
     real = scoring.score_lexicons
@@ -170,7 +170,7 @@ def test_a_pattern_that_fails(config, plain, tmp_path, monkeypatch):
 
 
 def test_the_same_bytes_again_and_under_retries(config, tmp_path, monkeypatch, encoder):
-    """A second run in which every bundle is repeated has the same bytes, rejects included."""
+    """A second run with repeated bundles has the same bytes."""
     word = encoder.tokenizer.encode("xylophone", add_special_tokens=False).ids[0]
     poison_encoder(monkeypatch, word, float("nan"))
     run_filter(config)
@@ -182,7 +182,7 @@ def test_the_same_bytes_again_and_under_retries(config, tmp_path, monkeypatch, e
 
 
 def test_a_reject_budget_stops_the_run(config, tmp_path, monkeypatch, encoder):
-    """Three rejects in forty rows exceed a budget of five per cent, but not of ten per cent."""
+    """Three rejects in forty rows exceed a budget of 5 %, but not of 10 %."""
     word = encoder.tokenizer.encode("xylophone", add_special_tokens=False).ids[0]
     poison_encoder(monkeypatch, word, float("nan"))
     for budget in (0.05, 0.1):
@@ -200,7 +200,7 @@ def test_a_reject_budget_stops_the_run(config, tmp_path, monkeypatch, encoder):
 
 
 def test_a_model_that_is_broken_stops_the_run(config, monkeypatch, encoder):
-    """If no row can be scored, the run stops, since the rows aren't at fault."""
+    """A run stops if no row can be scored."""
     monkeypatch.setattr(
         Encoder,
         "forward",
@@ -211,7 +211,7 @@ def test_a_model_that_is_broken_stops_the_run(config, monkeypatch, encoder):
 
 
 def test_lack_of_memory_makes_batches_smaller_and_is_reported(config, plain, tmp_path, monkeypatch):
-    """If memory is short, a run reports smaller batches and continues, with the same scores."""
+    """A run with little memory reports smaller batches, and has the same scores."""
     forward = Encoder.forward
 
     def forward_short_of_memory(self, tokens, mask):

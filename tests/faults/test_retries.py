@@ -1,4 +1,4 @@
-"""A run has the same bytes, however often a runner repeats work and however it cuts bundles."""
+"""A run has the same bytes however a runner repeats work or cuts bundles."""
 
 import gzip
 import json
@@ -38,7 +38,7 @@ SHARD_FILE = re.compile(r"/part-[^/]*\.(parquet|jsonl(\.gz|\.zst)?)$")
 
 
 def build_line(number: int) -> str:
-    """Return a row's line. Some numbers give equal rows, and some give lines that can't be read."""
+    """Return a row's line. Some rows are equal, and some can't be read."""
     if number % 11 == 7:
         return "{broken"
     turns = [
@@ -84,7 +84,7 @@ def root(tmp_path_factory) -> Path:
 
 @pytest.fixture(scope="module")
 def configured(root):
-    """Return a function that configures a run with all signals and vectors, or only lexicons."""
+    """Return a function that configures a run with all signals, or only lexicons."""
 
     def configure(encoder: bool) -> FilterConfig:
         base = {
@@ -101,7 +101,7 @@ def configured(root):
 
 @pytest.fixture(scope="module", params=[False, True], ids=["lexicons", "encoder and vectors"])
 def undisturbed(request, nursery, root, configured):
-    """Run once undisturbed; return the configuration, files and each file's publication count."""
+    """Run once undisturbed; return the configuration, the files and the publication counts."""
     config = configured(request.param)
     done = nursery.run(config, root)
     assert done.code == 0, done.stderr
@@ -117,7 +117,7 @@ def undisturbed(request, nursery, root, configured):
 
 
 def count_publications(points) -> Counter:
-    """Count how often each shard file was renamed to its final name."""
+    """Count how often each shard file got its final name."""
     return Counter(
         point.file
         for point in points
@@ -127,7 +127,7 @@ def count_publications(points) -> Counter:
 
 @pytest.mark.parametrize("engine", ENGINES)
 def test_the_same_bytes(nursery, root, undisturbed, engine):
-    """All stages write the same bytes when bundles are repeated or cut differently."""
+    """Repeated or differently cut bundles give the same bytes."""
     config, files, once = undisturbed
     done = nursery.run(config, root, engine=ENGINES[engine])
     assert done.code == 0, done.stderr

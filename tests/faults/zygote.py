@@ -1,8 +1,7 @@
 """A warm process that forks a child for each run.
 
-It reads pickled jobs from stdin and writes the outcomes to stdout. The fork server of
-multiprocessing can't be used, because threads that wait for its children receive each other's
-results.
+It reads pickled jobs from stdin and writes outcomes to stdout. The fork server of multiprocessing
+mixes up the outcomes of parallel jobs.
 """
 
 from __future__ import annotations
@@ -16,9 +15,9 @@ from tests.faults.sandbox import run_here, warm
 
 
 def main() -> None:
-    """Fork a child for every job; write its process id, and later its exit code and CPU seconds."""
+    """Fork a child for every job; write its process id, then its exit code and CPU seconds."""
     answers = os.dup(1)
-    os.dup2(2, 1)  # a run's output must not be mixed with the answers
+    os.dup2(2, 1)  # a run's output must not mix with the outcomes
     warm()
     for line in sys.stdin.buffer:
         job = pickle.loads(base64.b64decode(line))

@@ -1,4 +1,4 @@
-"""A small corpus with known quirks, a lexicon trait that finds them, and runs that use both."""
+"""A small corpus with known quirks, a lexicon trait that finds them, and runs."""
 
 import shutil
 from collections.abc import Callable
@@ -23,7 +23,7 @@ def write_corpus(folder: Path) -> Path:
 
 
 def build_config(corpus: Path, trait: Path, output: Path) -> FilterConfig:
-    """Return the configuration of a run whose shards have seven rows."""
+    """Configure a run with shards of seven rows."""
     return FilterConfig.model_validate(
         {
             "input": (str(corpus),),
@@ -48,13 +48,13 @@ def heron(card_folder) -> Path:
 
 @pytest.fixture
 def config(corpus: Path, heron: Path, tmp_path: Path) -> FilterConfig:
-    """Return the configuration of a run over the corpus."""
+    """Configure a run over the corpus."""
     return build_config(corpus, heron, tmp_path / "run")
 
 
 @pytest.fixture
 def policy(tmp_path: Path) -> Callable[[str], str]:
-    """Return a function that writes a policy file and returns its path."""
+    """Return a function that writes a policy file."""
 
     def write(text: str) -> str:
         path = tmp_path / "policy.yaml"
@@ -79,10 +79,9 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Manifest]:
 def run(
     config: FilterConfig, corpus: Path, finished: tuple[Path, Manifest]
 ) -> tuple[Path, Manifest]:
-    """Copy the finished run to the configured output, as if the copied corpus had been filtered.
+    """Copy the finished run to the configured output; return the folder and the manifest.
 
-    Tests that need a run of their own use the copy, since a real run takes seconds. Returns the run
-    directory and its manifest.
+    A real run would take seconds.
     """
     original, manifest = finished
     folder = Path(config.output)

@@ -38,7 +38,7 @@ SCORES = st.lists(
 
 
 def make_level(rate=0.01, confidence=0.95):
-    """Return a level; the default is a rate of 1 % with 95 % confidence."""
+    """Return a level, by default a rate of 1 % with 95 % confidence."""
     return Level(max_false_positive_rate=rate, confidence=confidence)
 
 
@@ -47,7 +47,7 @@ def make_level(rate=0.01, confidence=0.95):
     [(0.01, 0.95, 299), (0.05, 0.95, 59), (0.001, 0.95, 2995), (0.01, 0.99, 459), (0.1, 0.9, 22)],
 )
 def test_known_numbers_of_texts(rate, confidence, needed):
-    """A rate of 1 % at 95 % confidence needs 299 texts, as tables of Wilks' formula say."""
+    """A rate of 1 % at 95 % confidence needs 299 texts, as in tables of Wilks' formula."""
     assert count_texts_needed(make_level(rate, confidence)) == needed
     assert count_allowed(needed, make_level(rate, confidence)) == 0
     assert count_allowed(needed - 1, make_level(rate, confidence)) == -1
@@ -58,7 +58,7 @@ def test_known_numbers_of_texts(rate, confidence, needed):
     [(1e-17, 0.95, 3e17), (5e-324, 0.95, 1e308), (0.5, 1e-20, 1), (1e-9, 0.95, 2_995_732_273)],
 )
 def test_tiny_rates_need_many_texts(rate, confidence, needed):
-    """The number of texts needed is finite, even if 1 minus the rate or confidence rounds to 1."""
+    """The number of texts needed is finite even for rates and confidences that round to 1."""
     assert count_texts_needed(make_level(rate, confidence)) == pytest.approx(needed, rel=0.9)
     origin = calibrate(np.zeros(10, np.float32), make_level(rate)).origin
     assert origin == ("missing" if needed > 10 else "calibrated")
@@ -83,8 +83,8 @@ def test_known_numbers_of_exceedances(total, count):
 @example(make_level(0.49999999999999994, 0.5))
 @example(make_level(0.25, 0.578125))
 def test_the_number_of_texts_is_the_smallest_that_will_do(wanted):
-    """The bound is within the rate for the number of texts needed, but not for one text fewer."""
-    # the tolerance allows for levels at which the bound equals the rate
+    """The bound is within the rate for the needed number of texts, but not for one text less."""
+    # some levels have a bound equal to the rate
     needed, rate = count_texts_needed(wanted), wanted.max_false_positive_rate
     assert compute_upper_bound(0, needed, wanted.confidence) <= rate * (1 + 1e-9)
     assert compute_upper_bound(0, needed - 1, wanted.confidence) >= rate * (1 - 1e-9)
@@ -118,7 +118,7 @@ def test_more_texts_lower_the_threshold():
 
 
 def test_too_few_texts_give_no_threshold():
-    """With too few clean texts, there is no threshold, and the number needed is reported."""
+    """Too few clean texts give no threshold, and the number needed is reported."""
     assert calibrate(np.zeros(298), make_level()) == Threshold(
         None, "missing", clean=298, needed=299
     )
@@ -127,20 +127,20 @@ def test_too_few_texts_give_no_threshold():
 
 
 def test_texts_without_a_score_do_not_count():
-    """A row with nothing in scope doesn't count as evidence of a low false positive rate."""
+    """A row with nothing in scope isn't evidence of a low false positive rate."""
     scores = np.concatenate([np.full(100, np.nan), np.arange(299) / 1000])
     assert calibrate(scores, make_level()) == calibrate(scores[100:], make_level())
 
 
 def test_a_threshold_above_one_never_fires():
-    """If clean texts score 1, only a threshold above 1 keeps to the level."""
+    """If clean texts score 1, the threshold is above 1."""
     found = calibrate(np.ones(299), make_level())
     assert found.value == pytest.approx(1 + SCORE_STEP)
     assert found.exceeding == 0
 
 
 def test_float32_scores_fire_as_they_were_calibrated():
-    """Scores stored as float32 reach a threshold exactly when they would as float64."""
+    """A float32 score reaches the same thresholds as the float64 score."""
     for tick in range(0, 10_000, 7):
         stored = np.full(299, np.float32(tick / 10_000))
         found = calibrate(stored, make_level())
@@ -183,7 +183,7 @@ def test_a_laxer_level_never_raises_the_threshold(scores, rate, more, confidence
 def measure_kept_share(draw, true_rate, total, wanted, draws):
     """Return the share of simulated calibrations whose threshold keeps to the level."""
     with pytest.MonkeyPatch.context() as patch:
-        # every draw needs the same few bounds, and scipy spends most of the time computing them
+        # Every draw needs the same few bounds, which scipy computes slowly.
         patch.setattr(calibration, "compute_upper_bound", cache(compute_upper_bound))
         kept = [
             true_rate(calibrate(draw(total), wanted).value) <= wanted.max_false_positive_rate
@@ -196,7 +196,7 @@ def measure_kept_share(draw, true_rate, total, wanted, draws):
     ("total", "rate", "confidence"), [(299, 0.01, 0.95), (130, 0.05, 0.9), (60, 0.05, 0.95)]
 )
 def test_the_level_holds_with_the_stated_confidence(total, rate, confidence):
-    """Over many draws of calibration texts, the level holds as often as stated, within noise."""
+    """Over many draws of calibration texts, the level holds as often as stated."""
     generator = np.random.default_rng(7)
     draws = 3000
     share = measure_kept_share(
@@ -212,12 +212,12 @@ def test_the_level_holds_with_the_stated_confidence(total, rate, confidence):
     exact = beta.cdf(rate, count + 1, total - count)
     assert exact >= confidence
     assert share >= confidence - noise
-    # rounding a threshold up to the next step makes the level hold slightly more often
+    # Rounding the threshold up makes the level hold slightly more often.
     assert share == pytest.approx(exact, abs=noise + 0.01)
 
 
 def test_the_level_holds_for_scores_full_of_ties():
-    """The level holds even if scores often tie, as lexicon scores do, with few distinct values."""
+    """The level holds even for scores with many ties, as lexicons give."""
     generator = np.random.default_rng(11)
     values, chances = np.array([0.0, 0.3935, 0.6321, 0.8647]), np.array([0.97, 0.02, 0.006, 0.004])
     share = measure_kept_share(
@@ -236,7 +236,7 @@ def test_the_level_holds_for_scores_full_of_ties():
     st.lists(st.integers(0, 6), min_size=1, max_size=30),
 )
 def test_auroc_equals_scikit_learns(positives, negatives):
-    """A positive that ties with a negative counts as half a win, as it does in scikit-learn."""
+    """A positive that ties with a negative counts as half a win, as in scikit-learn."""
     expected = roc_auc_score([1] * len(positives) + [0] * len(negatives), positives + negatives)
     assert compute_auroc(np.array(positives, float), np.array(negatives, float)) == pytest.approx(
         expected, abs=1e-12
@@ -249,7 +249,7 @@ def test_auroc_equals_scikit_learns(positives, negatives):
     st.floats(0, 0.9),
 )
 def test_recall_is_measured_at_the_stated_false_positive_rate(positives, negatives, rate):
-    """The cut-off is the lowest negative score exceeded by at most a `rate` share of negatives."""
+    """The cut-off is the lowest negative score that at most a `rate` share of negatives exceed."""
     allowed_count = math.floor(Fraction(repr(rate)) * len(negatives))
     cut = min(
         score for score in negatives if sum(other > score for other in negatives) <= allowed_count
@@ -260,7 +260,7 @@ def test_recall_is_measured_at_the_stated_false_positive_rate(positives, negativ
 
 @given(st.lists(st.tuples(st.integers(0, 300), st.integers(0, 300)), min_size=1, max_size=5))
 def test_intervals_are_clopper_pearsons(pairs):
-    """The intervals of several shares equal scipy's exact ones, even of no rows or all of them."""
+    """The intervals of several shares equal scipy's exact intervals, even at 0 and 1."""
     counts = np.array([count for count, _ in pairs])
     totals = counts + np.array([max(rest, 1 - count) for count, rest in pairs])
     low, high = compute_intervals(counts, totals, 0.9)
@@ -272,7 +272,7 @@ def test_intervals_are_clopper_pearsons(pairs):
 
 @given(st.integers(0, 30), st.integers(1, 30))
 def test_one_share_has_its_interval(found, total):
-    """An interval equals scipy's exact one, and contains the observed share."""
+    """An interval equals scipy's exact interval, and contains the observed share."""
     found = min(found, total)
     low, high = bound_share(found, total)
     exact = binomtest(found, total).proportion_ci(0.95, method="exact")
@@ -281,7 +281,7 @@ def test_one_share_has_its_interval(found, total):
 
 
 def test_positives_found_are_counted_as_rows_are():
-    """A positive at the threshold counts, NaN doesn't, and the median is that of the known ones."""
+    """A positive at the threshold counts, NaN doesn't, and the median ignores NaN."""
     scores = np.array([0.9, 0.5, 0.4999, np.nan, 0.1], np.float32)
     found = measure_found(scores, 0.5)
     assert (found.positives, found.found) == (4, 2)

@@ -20,11 +20,11 @@ POPULATIONS = {
     "rare": ((6, 20, 50, 100, 10_000), (0.5, 0.1, 0.02, 0.0, 0.0005), 20),
     "two": ((100, 9_900), (0.5, 0.01), 30),
 }
-"""Rows of each stratum, the share of them that shows the trait, and how many of each are read."""
+"""Each stratum's number of rows, share of rows with the trait, and number of read rows."""
 
 
 def draw_sample(generator, rows, rates, read):
-    """Draw a population and a sample of it; return the strata and the true numbers of rows."""
+    """Draw a population and a sample; return the strata and the true counts."""
     true = generator.binomial(rows, rates)
     taken = np.minimum(rows, read)
     right = [
@@ -36,7 +36,7 @@ def draw_sample(generator, rows, rates, read):
 
 @pytest.mark.parametrize("name", POPULATIONS)
 def test_intervals_contain_the_truth(name, monkeypatch):
-    """In 1,000 samples, each interval misses the truth in no more than 5 % of them."""
+    """At most 5 % of 1,000 intervals miss the truth."""
     monkeypatch.setattr(stratified, "DRAWS", 800)
     rows, rates, read = POPULATIONS[name]
     generator = np.random.default_rng(1)
@@ -56,7 +56,7 @@ def test_intervals_contain_the_truth(name, monkeypatch):
 
 @pytest.mark.parametrize("name", POPULATIONS)
 def test_intervals_for_new_rows_contain_the_rates(name, monkeypatch):
-    """In 500 corpora, the true rates of the source are missed in no more than 5 % of them."""
+    """At most 5 % of the intervals from 500 corpora miss the true rates."""
     monkeypatch.setattr(stratified, "DRAWS", 800)
     sizes, rates, read = POPULATIONS[name]
     weights = np.array(sizes) / sum(sizes)
@@ -76,7 +76,7 @@ def test_intervals_for_new_rows_contain_the_rates(name, monkeypatch):
 
 
 def test_rows_that_were_all_read_leave_doubt_about_new_rows():
-    """If every row was read, new rows have exactly the Clopper-Pearson interval of the counts."""
+    """If every row was read, new rows have the Clopper-Pearson interval of the counts."""
     accuracy = measure_on_new_rows([Stratum(4, 4, 3), Stratum(7, 7, 5), Stratum(90, 90, 2)], 2)
     assert accuracy.precision == pytest.approx((8 / 11, *bound_share(8, 11)))
     assert accuracy.recall == pytest.approx((8 / 10, *bound_share(8, 10)))
@@ -84,7 +84,7 @@ def test_rows_that_were_all_read_leave_doubt_about_new_rows():
 
 
 def test_unread_rows_leave_everything_open_for_new_rows():
-    """Rows of which none was read say nothing about new rows."""
+    """Unread rows say nothing about new rows."""
     assert measure_on_new_rows([Stratum(9, 0, 0)], 1) == ((None, 0, 1), (None, 0, 1))
     known = measure_accuracy([Stratum(40, 20, 9)], 1).precision
     new = measure_on_new_rows([Stratum(40, 20, 9)], 1).precision
@@ -93,7 +93,7 @@ def test_unread_rows_leave_everything_open_for_new_rows():
 
 
 def test_estimates_weight_strata_by_their_rows():
-    """A share of a large stratum counts for more than the same share of a small one."""
+    """Strata are weighted by their rows."""
     accuracy = measure_accuracy([Stratum(10, 10, 8), Stratum(40, 10, 5), Stratum(950, 50, 1)], 2)
     assert accuracy.precision.estimate == pytest.approx((8 + 20) / 50)
     assert accuracy.recall.estimate == pytest.approx(28 / (28 + 19))
@@ -102,7 +102,7 @@ def test_estimates_weight_strata_by_their_rows():
 
 
 def test_one_stratum_has_the_exact_interval():
-    """With a single large stratum, precision has nearly its Clopper-Pearson interval."""
+    """With a single large stratum, precision has almost its Clopper-Pearson interval."""
     precision = measure_accuracy([Stratum(100_000, 30, 21), Stratum(1, 1, 0)], 1).precision
     assert (precision.low, precision.high) == pytest.approx(bound_share(21, 30), abs=0.01)
 
@@ -115,7 +115,7 @@ def test_rows_that_were_all_read_leave_no_doubt():
 
 
 def test_unread_rows_leave_everything_open():
-    """A stratum of which no row was read may hold any number of rows with the trait."""
+    """An unread stratum may hold any number of rows with the trait."""
     accuracy = measure_accuracy([Stratum(4, 4, 3), Stratum(900, 0, 0)], 1)
     assert accuracy.precision.estimate == 0.75
     assert accuracy.recall.estimate is None
@@ -125,7 +125,7 @@ def test_unread_rows_leave_everything_open():
 
 
 def test_a_threshold_that_finds_nothing_has_no_precision():
-    """Without found rows, precision is open, and recall is 0 if any row shows the trait."""
+    """Without found rows, precision is unknown, and recall is 0 if any row shows the trait."""
     accuracy = measure_accuracy([Stratum(10, 10, 2)], 0)
     assert accuracy.precision == (None, 0, 1)
     assert accuracy.recall == (0, 0, 0)
@@ -135,7 +135,7 @@ def test_a_threshold_that_finds_nothing_has_no_precision():
 @settings(max_examples=60)
 @given(st.lists(st.tuples(*[st.integers(0, 30)] * 3), min_size=1, max_size=5), st.integers(0, 5))
 def test_intervals_are_shares_around_the_estimate(numbers, found):
-    """Whatever the sample, an interval is within 0 and 1 and contains its estimate."""
+    """An interval is always within 0 and 1, and contains its estimate."""
     strata = [
         Stratum(rows, min(rows, read), min(rows, read, right)) for rows, read, right in numbers
     ]

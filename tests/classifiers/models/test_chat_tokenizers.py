@@ -1,4 +1,4 @@
-"""Chat tokenizers: a student's tokenizer is loaded with its template, or refused with a reason."""
+"""Chat tokenizers: loaded with their templates, or refused with a reason."""
 
 import json
 
@@ -11,28 +11,28 @@ from tests.support.students import CHATML, TRIMMED, build_student
 
 @pytest.fixture
 def student(tmp_path):
-    """Save a student's tokenizer and return its folder."""
+    """Save a student's tokenizer, and return the folder."""
     folder = tmp_path / "student"
     build_student().save_pretrained(folder)
     return str(folder)
 
 
 def test_a_tokenizer_brings_its_template(student):
-    """A tokenizer in a folder has the chat template that was saved with it."""
+    """A tokenizer's folder provides its saved chat template."""
     tokenizer = load_chat_tokenizer(student)
     assert tokenizer.chat_template == CHATML
     assert tokenizer.is_fast
 
 
 def test_a_template_in_a_file_replaces_it(student, tmp_path):
-    """A file with a template takes the place of the tokenizer's own."""
+    """A template file replaces the tokenizer's own template."""
     path = tmp_path / "template.jinja"
     path.write_text(TRIMMED, encoding="utf-8")
     assert load_chat_tokenizer(student, template=str(path)).chat_template == TRIMMED
 
 
 def test_what_is_no_tokenizer_is_an_error(tmp_path):
-    """A folder without a tokenizer, or with a damaged one, is named in the error."""
+    """The error for a missing or damaged tokenizer names the folder."""
     for name, content in (("empty", None), ("damaged", "{")):
         folder = tmp_path / name
         folder.mkdir()
@@ -45,6 +45,6 @@ def test_what_is_no_tokenizer_is_an_error(tmp_path):
 
 
 def test_a_template_that_cannot_be_read_is_an_error(student, tmp_path):
-    """A missing template file is named in the error."""
+    """The error for a missing template file names the file."""
     with pytest.raises(ModelError, match="template can't be read"):
         load_chat_tokenizer(student, template=str(tmp_path / "none.jinja"))

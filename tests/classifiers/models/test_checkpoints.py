@@ -1,4 +1,4 @@
-"""Checkpoints: their sources, the files that are refused, and the code in them that never runs."""
+"""Checkpoints: where they are found, what is refused, and code that never runs."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def make_files(folder):
 
 
 def test_a_device_is_never_guessed(monkeypatch):
-    """`auto` uses a GPU if there is one; `cuda` without a GPU is an error, not a slow run."""
+    """`auto` uses a GPU if there is one, and `cuda` without a GPU is an error."""
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     assert choose_device("cpu") == choose_device("auto") == CPU
     with pytest.raises(ModelError, match="--device is cuda, but torch finds no GPU"):
@@ -52,7 +52,7 @@ def test_a_device_is_never_guessed(monkeypatch):
 
 
 def test_precision_follows_the_device_unless_named(monkeypatch):
-    """`auto` means bf16 on a GPU that supports it, and fp32 everywhere else."""
+    """`auto` is bf16 on a GPU that supports it, and otherwise fp32."""
     cuda = torch.device("cuda")
     monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda: True)
     assert choose_dtype("auto", cuda) == choose_dtype("bf16", CPU) == torch.bfloat16
@@ -62,7 +62,7 @@ def test_precision_follows_the_device_unless_named(monkeypatch):
 
 
 def test_the_default_encoder_is_found_with_its_pinned_weights():
-    """The model's full and short names both find the packaged copy, whose weights are pinned."""
+    """The model's full and short names both find the packaged copy with pinned weights."""
     files = find_model(DEFAULT_ENCODER)
     assert (files.name, files.revision, files.weights_sha256) == (DEFAULT_ENCODER, COMMIT, WEIGHTS)
     assert find_model("all-MiniLM-L6-v2") == find_model(DEFAULT_ENCODER, COMMIT) == files
@@ -83,7 +83,7 @@ def test_an_unpinned_revision_is_refused(revision):
 
 
 def test_another_revision_of_the_default_is_not_the_packaged_one():
-    """A different commit of the default encoder must come from the hub, which tests can't reach."""
+    """Another commit of the default encoder must come from the hub."""
     with pytest.raises(ModelError, match="needs a pinned revision"):
         find_model(DEFAULT_ENCODER, "main")
     with pytest.raises(ModelError, match=f"can't be downloaded at revision {'0' * 40}"):
@@ -91,7 +91,7 @@ def test_another_revision_of_the_default_is_not_the_packaged_one():
 
 
 def test_a_model_that_is_not_there_is_an_error_with_a_remedy():
-    """Without a network, the error names the model and what to check."""
+    """Without a network, the error names the model and the remedy."""
     with pytest.raises(
         ModelError,
         match=rf"^no/such-model: can't be downloaded at revision {'a' * 40}"
@@ -101,7 +101,7 @@ def test_a_model_that_is_not_there_is_an_error_with_a_remedy():
 
 
 def test_the_hub_is_asked_for_one_commit_and_safe_files(monkeypatch, tiny_checkpoint):
-    """Only configuration, tokenizer and safetensors files are downloaded, at the given commit."""
+    """Only configuration, tokenizer and safetensors files of the given commit are downloaded."""
     asked = []
 
     def fetch(name, **options):
@@ -123,7 +123,7 @@ def test_the_hub_is_asked_for_one_commit_and_safe_files(monkeypatch, tiny_checkp
 
 
 def test_downloaded_weights_must_be_the_pinned_ones(monkeypatch, tiny_checkpoint):
-    """Weights that the hub serves for the pinned commit are checked too."""
+    """Downloaded weights are checked against the pinned digest."""
     folder = tiny_checkpoint()
     monkeypatch.setattr(checkpoints, "PACKAGED", {})
     monkeypatch.setattr(checkpoints, "snapshot_download", lambda name, **options: str(folder))
@@ -136,7 +136,7 @@ def test_downloaded_weights_must_be_the_pinned_ones(monkeypatch, tiny_checkpoint
 
 
 def test_altered_packaged_weights_are_refused(monkeypatch, tmp_path):
-    """One flipped bit in the weights of an installed package is an error."""
+    """A flipped bit in a packaged model's weights is an error."""
     package = tmp_path / "altered_package"
     shutil.copytree(find_model(DEFAULT_ENCODER).folder, package / "model")
     (package / "__init__.py").write_text("")
@@ -155,7 +155,7 @@ def test_altered_packaged_weights_are_refused(monkeypatch, tmp_path):
 
 
 def test_the_revision_of_a_folder_is_the_digest_of_its_files(tiny_checkpoint):
-    """A local checkpoint has no commit, so changed weights make it a different revision."""
+    """Changed weights in a local folder give another revision."""
     folder = tiny_checkpoint()
     before = find_model(str(folder))
     digests = digest_checkpoint(folder)
@@ -168,20 +168,20 @@ def test_the_revision_of_a_folder_is_the_digest_of_its_files(tiny_checkpoint):
 
 
 def replace_file(folder, name, data):
-    """Replace a file with another one, as `save_pretrained` and package managers do."""
+    """Replace a file as `save_pretrained` and package managers do."""
     (folder / "new").write_bytes(data)
     (folder / "new").replace(folder / name)
 
 
 def overwrite_file(folder, name, data):
-    """Write a file in place."""
+    """Overwrite a file in place."""
     (folder / name).write_bytes(data)
 
 
 @pytest.mark.parametrize("name", ["model.safetensors", "config.json", "tokenizer.json"])
 @pytest.mark.parametrize("write", [replace_file, overwrite_file])
 def test_a_file_that_changes_after_its_digest_is_noticed(tiny_checkpoint, name, write):
-    """A file that is rewritten or replaced after it was digested is noticed, whatever its size."""
+    """Rewriting or replacing a digested file is noticed, whatever its size."""
     folder = tiny_checkpoint()
     files = find_model(str(folder))
     require_unchanged(files)
@@ -192,7 +192,7 @@ def test_a_file_that_changes_after_its_digest_is_noticed(tiny_checkpoint, name, 
 
 
 def test_a_file_that_appears_or_vanishes_after_the_digest_is_noticed(tiny_checkpoint):
-    """A tokenizer file that is added or removed may change how texts are cut."""
+    """Adding or removing a tokenizer file is noticed."""
     folder = tiny_checkpoint()
     files = find_model(str(folder))
     (folder / "added_tokens.json").write_text("{}")
@@ -205,7 +205,7 @@ def test_a_file_that_appears_or_vanishes_after_the_digest_is_noticed(tiny_checkp
 
 
 def test_only_an_overwritten_file_changes_loaded_weights(tiny_checkpoint):
-    """A model that is replaced or removed doesn't stop a run; one that is rewritten does."""
+    """Overwriting a loaded model's file stops a run, but replacing or removing it doesn't."""
     folder = tiny_checkpoint()
     files, weights = find_model(str(folder)), folder / "model.safetensors"
     replace_file(folder, "config.json", b"{}")
@@ -217,7 +217,7 @@ def test_only_an_overwritten_file_changes_loaded_weights(tiny_checkpoint):
 
 
 def test_pickled_weights_are_refused(tiny_checkpoint):
-    """A folder that has only pickled weights is refused."""
+    """A folder with only pickled weights is refused."""
     folder = tiny_checkpoint()
     (folder / "model.safetensors").rename(folder / "pytorch_model.bin")
     with pytest.raises(
@@ -229,14 +229,14 @@ def test_pickled_weights_are_refused(tiny_checkpoint):
 
 
 def test_a_revision_of_a_folder_is_refused(tiny_checkpoint):
-    """A revision for a local folder is an error, since a folder has no commits."""
+    """A local folder can't have a revision."""
     folder = tiny_checkpoint()
     with pytest.raises(ModelError, match=rf"^{folder}: a local folder has no revision\n"):
         find_model(str(folder), "a" * 40)
 
 
 def test_a_slow_tokenizer_is_refused(tiny_checkpoint, monkeypatch):
-    """A tokenizer that can't give offsets raises an error with a remedy."""
+    """The error for a tokenizer without offsets has a remedy."""
     slow = SimpleNamespace(is_fast=False)
     monkeypatch.setattr(transformers.AutoTokenizer, "from_pretrained", lambda *_, **__: slow)
     with pytest.raises(ModelError, match=r"has no fast tokenizer(.|\n)*add a tokenizer\.json"):
@@ -244,7 +244,7 @@ def test_a_slow_tokenizer_is_refused(tiny_checkpoint, monkeypatch):
 
 
 def test_adapters_are_refused(tiny_checkpoint):
-    """An adapter is refused until it is merged, since it loads a base model from elsewhere."""
+    """An unmerged adapter is refused, because its base model would come from elsewhere."""
     folder = tiny_checkpoint()
     (folder / "adapter_config.json").write_text("{}")
     with pytest.raises(ModelError, match=r"is an adapter(.|\n)*merge the adapter"):
@@ -252,7 +252,7 @@ def test_adapters_are_refused(tiny_checkpoint):
 
 
 def test_a_loaded_model_is_ready_for_inference(tiny_checkpoint):
-    """Weights are loaded unchanged in the requested type, and dropout and gradients are off."""
+    """A loaded model has unchanged weights of the requested type, without dropout or gradients."""
     folder = tiny_checkpoint()
     model = load_model(transformers.AutoModel, make_files(folder), CPU, torch.bfloat16)
     tensors = load_file(folder / "model.safetensors")
@@ -266,7 +266,7 @@ def test_a_loaded_model_is_ready_for_inference(tiny_checkpoint):
     "lost", ["encoder.layer.0.attention.self.query.weight", "embeddings.word_embeddings.weight"]
 )
 def test_missing_weights_are_refused(tiny_checkpoint, lost):
-    """Weights missing from the file are an error: transformers would fill in random values."""
+    """Missing weights are an error, because transformers would fill in random values."""
     folder = tiny_checkpoint()
     tensors = load_file(folder / "model.safetensors")
     del tensors[lost]
@@ -276,7 +276,7 @@ def test_missing_weights_are_refused(tiny_checkpoint, lost):
 
 
 def test_an_encoder_needs_no_pooler_but_a_classifier_does(tiny_checkpoint):
-    """An encoder loads without weights for the pooler, but a classifier needs them."""
+    """A classifier needs its pooler's weights, but an encoder doesn't."""
     for kind, name, auto in (
         ("BertModel", "encoder", transformers.AutoModel),
         (
@@ -301,7 +301,7 @@ def test_an_encoder_needs_no_pooler_but_a_classifier_does(tiny_checkpoint):
 
 @pytest.mark.parametrize("model_type", ["bert", "made-up"])
 def test_code_in_a_checkpoint_is_never_run(tiny_checkpoint, tmp_path, model_type):
-    """A checkpoint that names its own module is loaded by a transformers class or is refused."""
+    """A checkpoint's own code is never run."""
     folder = tiny_checkpoint()
     (folder / "modeling_evil.py").write_text(
         f"open({str(tmp_path / 'ran')!r}, 'w').close()\nclass Evil: pass\nclass EvilConfig: pass\n"
@@ -321,7 +321,7 @@ def test_code_in_a_checkpoint_is_never_run(tiny_checkpoint, tmp_path, model_type
 
 
 def test_damaged_files_are_our_errors(tiny_checkpoint):
-    """If weights, configuration or tokenizer can't be loaded, the error names the checkpoint."""
+    """The error for unloadable weights, configuration or tokenizer names the checkpoint."""
     folder = tiny_checkpoint()
     (folder / "model.safetensors").write_bytes(b"not weights")
     with pytest.raises(ModelError, match=f"^{folder}: can't be loaded"):
@@ -344,13 +344,13 @@ def test_damaged_files_are_our_errors(tiny_checkpoint):
 
 
 def test_the_tokenizer_is_the_fast_one(tiny_checkpoint):
-    """Windows need the character offsets that only a fast tokenizer has."""
+    """The loaded tokenizer gives character offsets."""
     encoding = load_tokenizer(make_files(tiny_checkpoint())).encode("The rain")
     assert encoding.offsets == [(0, 0), (0, 3), (4, 8), (0, 0)]
 
 
 def test_a_full_memory_is_not_a_damaged_checkpoint(tiny_checkpoint, monkeypatch):
-    """An out-of-memory error reaches the caller, which may be able to retry with less."""
+    """An out-of-memory error reaches the caller."""
 
     def fail(*_, **__):
         raise MemoryError

@@ -1,4 +1,4 @@
-"""The encoder: the same vectors as sentence-transformers in any batch, and a token budget."""
+"""The encoder: its vectors, batches, token budget and windows."""
 
 from __future__ import annotations
 
@@ -44,18 +44,18 @@ TEXTS = [
 
 
 def copy_encoder(encoder, **changes) -> Encoder:
-    """Return a copy of the session's encoder with its own counts, so tests stay independent."""
+    """Return a copy of the session's encoder with its own counts."""
     return replace(encoder, counts=BatchCounts(), **changes)
 
 
 @pytest.fixture
 def last_layer(encoder):
-    """Return an encoder that uses only the last layer, as sentence-transformers does."""
+    """Return an encoder of only the last layer, like sentence-transformers."""
     return copy_encoder(encoder, config=replace(encoder.config, layer_depths=(1.0,)))
 
 
 def test_vectors_are_those_of_sentence_transformers(last_layer):
-    """With only the last layer, vectors match the reference to 1e-5, even for truncated texts."""
+    """Vectors of only the last layer match sentence-transformers to 1e-5."""
     reference = sentence_transformers.SentenceTransformer(
         str(find_model(DEFAULT_ENCODER).folder), device="cpu"
     )
@@ -67,7 +67,7 @@ def test_vectors_are_those_of_sentence_transformers(last_layer):
 
 
 def test_layers_are_pooled_scaled_and_averaged(encoder):
-    """With several layers, the vector is the normalised sum of the layers' unit vectors."""
+    """Vectors of several layers are the normalised sum of the layers' unit vectors."""
     model = copy_encoder(encoder)
     assert model.layers == (6, 4, 3)
     (window,) = model.take_whole(TEXTS[1:2])
@@ -89,7 +89,7 @@ def test_layers_are_pooled_scaled_and_averaged(encoder):
     budget=st.integers(1, 600),
 )
 def test_the_batch_does_not_change_a_vector(encoder, alone, order, size, budget):
-    """To 1e-5, a text's vector doesn't depend on other texts, their order or the budget."""
+    """A text's vector doesn't depend on other texts, their order or the budget, to 1e-5."""
     chosen = order[:size]
     model = copy_encoder(encoder, token_budget=budget)
     windows = model.cut_windows([TEXTS[index] for index in chosen])
@@ -103,13 +103,13 @@ def test_the_batch_does_not_change_a_vector(encoder, alone, order, size, budget)
 
 @pytest.fixture(scope="module")
 def alone(encoder):
-    """Return the vector of each text's first window, encoded on its own."""
+    """Return the vector of each text's first window, encoded alone."""
     model = copy_encoder(encoder, token_budget=1)
     return np.concatenate([model.encode(model.cut_windows([text])[:1]) for text in TEXTS])
 
 
 def test_vectors_have_unit_length(encoder):
-    """Vectors have unit length, even for a text without words, so inner products are cosines."""
+    """Vectors have unit length, even for a text without words."""
     model = copy_encoder(encoder)
     vectors = model.encode(model.cut_windows(TEXTS))
     assert vectors.shape == (len(model.cut_windows(TEXTS)), model.dimension) == (len(vectors), 384)
@@ -117,7 +117,7 @@ def test_vectors_have_unit_length(encoder):
 
 
 def test_nothing_encodes_to_nothing(encoder):
-    """Without windows, nothing is computed and the result is an empty array of the right width."""
+    """No windows give an empty array of the right width."""
     model = copy_encoder(encoder)
     assert model.encode([]).shape == (0, 384)
     assert model.counts == BatchCounts()
@@ -125,7 +125,7 @@ def test_nothing_encodes_to_nothing(encoder):
 
 
 def test_whole_texts_are_truncated_to_the_models_limit(encoder):
-    """An exemplar is one window, cut at the model's limit; corpus text has shorter windows."""
+    """An exemplar is one window of the model's limit, and other texts have shorter windows."""
     model = copy_encoder(encoder)
     whole = model.take_whole(TEXTS)
     assert [window.text for window in whole] == list(range(len(TEXTS)))
@@ -137,7 +137,7 @@ def test_whole_texts_are_truncated_to_the_models_limit(encoder):
 
 
 class Recorder:
-    """A model that counts tokens, records shapes, and runs out of memory above a given size."""
+    """A model that records shapes, and runs out of memory above a size."""
 
     def __init__(self, budget: int, memory: int | None = None) -> None:
         self.token_budget, self.memory = budget, memory
@@ -148,7 +148,7 @@ class Recorder:
         self.failures = 0
 
     def forward(self, tokens, mask):
-        """Return the number of tokens in each window."""
+        """Return each window's number of tokens."""
         if self.memory is not None and tokens.numel() > self.memory:
             self.failures += 1
             raise torch.OutOfMemoryError("out of memory")
@@ -156,7 +156,7 @@ class Recorder:
         return mask.sum(1)
 
     def run(self, lengths):
-        """Run windows of these lengths and return the result for each window."""
+        """Run windows of these lengths, and return each window's result."""
         kept = np.full(len(lengths), -1)
         run_batches(self, [[1] * length for length in lengths], kept.__setitem__, None)
         return kept.tolist()
@@ -167,7 +167,7 @@ LENGTHS = st.lists(st.integers(1, 60), max_size=40)
 
 @given(LENGTHS, st.integers(1, 300))
 def test_the_token_budget_is_respected(lengths, budget):
-    """Batches of several windows keep to the budget, and every window is run and counted once."""
+    """Batches keep to the budget, and every window is run and counted once."""
     model = Recorder(budget)
     assert model.run(lengths) == lengths
     assert all(rows == 1 or rows * width <= budget for rows, width in model.shapes)
@@ -178,7 +178,7 @@ def test_the_token_budget_is_respected(lengths, budget):
 
 @given(LENGTHS, st.integers(60, 400), st.integers(60, 400))
 def test_out_of_memory_halves_batches_until_they_fit(lengths, budget, memory):
-    """If every window fits on its own, all results arrive, in batches that fit in memory."""
+    """If memory runs out, batches shrink until they fit, and all results arrive."""
     model = Recorder(budget, memory)
     assert model.run(lengths) == lengths
     assert all(rows * width <= memory for rows, width in model.shapes)
@@ -188,7 +188,7 @@ def test_out_of_memory_halves_batches_until_they_fit(lengths, budget, memory):
 
 
 def test_one_shortage_cuts_the_budget_once():
-    """After a budget cut, all pending batches are planned again, so there is no second cut."""
+    """One shortage leads to only one budget cut."""
     model = Recorder(budget=1000, memory=700)
     model.run([50] * 200)
     assert (model.failures, model.counts.budget_cuts, model.token_budget) == (1, 1, 500)
@@ -196,7 +196,7 @@ def test_one_shortage_cuts_the_budget_once():
 
 
 def test_a_smaller_budget_stays_for_the_next_call():
-    """The token budget stays reduced, because the device won't have more memory next time."""
+    """A reduced token budget stays reduced for later calls."""
     model = Recorder(budget=1000, memory=700)
     model.run([50] * 20)
     model.run([50] * 20)
@@ -204,7 +204,7 @@ def test_a_smaller_budget_stays_for_the_next_call():
 
 
 def test_batches_run_at_the_same_time():
-    """Two batches that wait for each other to start both finish, and results stay in order."""
+    """Parallel batches run at the same time, and results stay in order."""
     model = Recorder(budget=8)
     meet = threading.Barrier(2, timeout=30)
     forward = model.forward
@@ -217,7 +217,7 @@ def test_batches_run_at_the_same_time():
 
 @given(LENGTHS, st.integers(60, 400), st.integers(60, 400), st.integers(2, 4))
 def test_a_shortage_among_parallel_batches_loses_nothing(lengths, budget, memory, at_once):
-    """If a batch runs out of memory, results of parallel batches are kept and counted once."""
+    """A shortage in one batch loses no results of parallel batches."""
     model = Recorder(budget, memory)
     kept = np.full(len(lengths), -1)
     run_batches(model, [[1] * length for length in lengths], kept.__setitem__, None, at_once)
@@ -226,7 +226,7 @@ def test_a_shortage_among_parallel_batches_loses_nothing(lengths, budget, memory
 
 
 def test_torch_keeps_its_number_of_threads(encoder):
-    """Encoding leaves torch's number of threads unchanged, even for new threads."""
+    """Encoding doesn't change torch's number of threads, even for new threads."""
     before = torch.get_num_threads()
     model = copy_encoder(encoder, token_budget=64)
     model.encode(model.cut_windows(TEXTS))
@@ -238,13 +238,13 @@ def test_torch_keeps_its_number_of_threads(encoder):
 
 
 def test_a_window_that_never_fits_is_an_error():
-    """A batch of one window can't be halved, so its out-of-memory error reaches the caller."""
+    """An out-of-memory error for a single window reaches the caller."""
     with pytest.raises(torch.OutOfMemoryError):
         Recorder(budget=100, memory=10).run([20, 20])
 
 
 def test_an_encoder_survives_a_shortage(encoder, monkeypatch):
-    """An encoder that runs out of memory gives the same vectors, and counts its budget cuts."""
+    """A shortage doesn't change an encoder's vectors, and budget cuts are counted."""
     texts = [f"Sentence number {number} is about roofs." for number in range(24)]
     model = copy_encoder(encoder, token_budget=512)
     expected = copy_encoder(encoder).encode(model.cut_windows(texts))
@@ -276,7 +276,7 @@ def test_an_encoder_survives_a_shortage(encoder, monkeypatch):
     ids=["Python", "Linux", "other systems"],
 )
 def test_a_shortage_of_main_memory_is_survived_and_reported(encoder, monkeypatch, error):
-    """If main memory runs out, batches shrink and each cut is reported; other errors are raised."""
+    """A shortage of main memory shrinks batches and is reported. Other errors are raised."""
     model, cuts, forward = copy_encoder(encoder, token_budget=512), [], Encoder.forward
     listener = SimpleNamespace(expect=lambda *_: None, batch=lambda *_: None, cut=cuts.append)
 
@@ -299,7 +299,7 @@ def test_a_shortage_of_main_memory_is_survived_and_reported(encoder, monkeypatch
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf")])
 def test_vectors_that_are_not_finite_are_refused(encoder, monkeypatch, value):
-    """A single NaN or infinity is an error, because it would look like a row without a score."""
+    """NaN or infinity in a vector is an error."""
     forward = Encoder.forward
 
     def broken(self, tokens, mask):
@@ -314,7 +314,7 @@ def test_vectors_that_are_not_finite_are_refused(encoder, monkeypatch, value):
 
 
 def test_progress_hears_of_every_window(encoder):
-    """The number of windows is announced, and the batches then report all windows and tokens."""
+    """Progress announces the number of windows, and batches report all windows and tokens."""
     seen = {"expected": 0, "expected_tokens": 0, "windows": 0, "tokens": 0}
 
     class Listener:
@@ -339,7 +339,7 @@ def test_progress_hears_of_every_window(encoder):
 
 
 def test_the_identity_holds_what_vectors_depend_on(encoder):
-    """The identity covers the model, weights, layers and windows, but not device or precision."""
+    """The identity includes the model, weights, layers and windows, but not device or precision."""
     expected = {
         "model": DEFAULT_ENCODER,
         "files": encoder.files.digests,
@@ -356,7 +356,7 @@ def test_the_identity_holds_what_vectors_depend_on(encoder):
 
 
 def test_loading_needs_no_network(monkeypatch):
-    """The packaged encoder loads when every connection fails."""
+    """The packaged encoder loads without a network."""
 
     def refuse(*_):
         raise OSError("no network")
@@ -367,7 +367,7 @@ def test_loading_needs_no_network(monkeypatch):
 
 
 def test_cuda_is_refused_where_there_is_none(monkeypatch):
-    """A missing GPU isn't silently replaced by the CPU; the remedy names the option for the CPU."""
+    """A missing GPU is an error, and the remedy names the option for the CPU."""
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     with pytest.raises(
         ModelError, match=r"--device is cuda, but torch finds no GPU(.|\n)*--device cpu"
@@ -376,7 +376,7 @@ def test_cuda_is_refused_where_there_is_none(monkeypatch):
 
 
 def test_pooling_is_the_checkpoints_own(tiny_checkpoint):
-    """A checkpoint set to first-token pooling uses the first token; all others use the mean."""
+    """A checkpoint's first-token pooling is used. The default is the mean."""
     folder = tiny_checkpoint()
     config = EncoderConfig(
         model=str(folder), device="cpu", layer_depths=(1.0,), window_tokens=16, window_overlap=4
@@ -396,7 +396,7 @@ def test_pooling_is_the_checkpoints_own(tiny_checkpoint):
 
 
 def test_half_precision_is_close(tiny_checkpoint):
-    """bf16 gives float32 vectors of unit length that are close to full-precision vectors."""
+    """bf16 gives float32 unit vectors close to full precision."""
     config = EncoderConfig(
         model=str(tiny_checkpoint()), device="cpu", window_tokens=16, window_overlap=4
     )
@@ -413,7 +413,7 @@ def test_half_precision_is_close(tiny_checkpoint):
 
 
 def test_the_limit_is_the_checkpoints_setting_or_its_positions(tiny_checkpoint):
-    """Windows longer than the model can read are refused when the encoder loads."""
+    """The error for windows beyond the model's limit is raised at loading."""
     folder = tiny_checkpoint()
     config = EncoderConfig(model=str(folder), device="cpu", window_tokens=64, window_overlap=16)
     assert load_encoder(config).max_tokens == 64
@@ -428,14 +428,14 @@ def test_the_limit_is_the_checkpoints_setting_or_its_positions(tiny_checkpoint):
     ("size", "overlap"), [(128, 65), (128, -1), (4, 2), (3, 1), (2, 0), (0, 0), (-5, -3)]
 )
 def test_windows_that_do_not_advance_are_refused(encoder, size, overlap):
-    """Besides special tokens, a window must have room for more text than the overlap."""
+    """A window must be longer than the overlap and the special tokens."""
     with pytest.raises(ModelError, match=f"windows of {size} tokens can't overlap by {overlap}"):
         check_windows(size, overlap, 256, encoder.files)
 
 
 @given(st.integers(8, 40), st.data())
 def test_windows_that_are_accepted_can_be_cut(encoder, size, data):
-    """The tokenizer can cut windows of every size and overlap that passes the check."""
+    """Windows of every accepted size and overlap can be cut."""
     overlap = data.draw(st.integers(0, size // 2))
     check_windows(size, overlap, 256, encoder.files)
     model = copy_encoder(
@@ -451,18 +451,18 @@ def test_windows_that_are_accepted_can_be_cut(encoder, size, data):
     [((1.0,), (6,)), ((0.01,), (1,)), ((1.0, 0.99), (6,)), ((0.5, 1.0), (3, 6))],
 )
 def test_depths_are_shares_of_the_layers(encoder, depths, layers):
-    """A depth is rounded to the nearest layer, at least layer 1; a repeated layer counts once."""
+    """A depth is rounded to the nearest layer, at least 1, and a repeated layer counts once."""
     assert replace(encoder, config=replace(encoder.config, layer_depths=depths)).layers == layers
 
 
 def test_padding_uses_an_id_that_the_model_has(encoder):
-    """A model without a padding token is padded with id 0."""
+    """A model without a padding token uses id 0."""
     assert find_pad_id(encoder.model) == 0
     assert find_pad_id(Recorder(1).model) == 0
 
 
 def test_an_encoder_that_changes_while_it_is_loaded_is_refused(tiny_checkpoint, monkeypatch):
-    """A tokenizer that is replaced after the digests were taken isn't used."""
+    """A tokenizer that was replaced during loading is refused."""
     folder = tiny_checkpoint()
 
     def replace_tokenizer(files):

@@ -1,4 +1,4 @@
-"""Checkpoint inventories: they list the files that loading reads, and no other files."""
+"""Inventories list exactly the files that loading reads."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from schemas.errors import ModelError
 
 
 def shard_weights(folder, inside="parts"):
-    """Split a checkpoint's weights into two indexed files in a subfolder; return their names."""
+    """Split a checkpoint's weights into two indexed files in a subfolder; return the names."""
     tensors = load_file(folder / "model.safetensors")
     (folder / "model.safetensors").unlink()
     (folder / inside).mkdir(parents=True)
@@ -42,7 +42,7 @@ def shard_weights(folder, inside="parts"):
 
 
 def encode(folder):
-    """Return the vector of a sentence from the encoder in a folder."""
+    """Encode a sentence with the encoder in a folder."""
     encoder = load_encoder(
         EncoderConfig(model=str(folder), device="cpu", window_tokens=16, window_overlap=4)
     )
@@ -68,7 +68,7 @@ def encode(folder):
     ],
 )
 def test_every_file_that_loading_reads_counts(tiny_checkpoint, name):
-    """A change to any file that loading reads changes that file's digest and no other digest."""
+    """A change to a read file changes only that file's digest."""
     folder = tiny_checkpoint()
     (folder / name).parent.mkdir(exist_ok=True)
     if not (folder / name).exists():
@@ -81,7 +81,7 @@ def test_every_file_that_loading_reads_counts(tiny_checkpoint, name):
 
 
 def test_other_files_do_not_count(tiny_checkpoint):
-    """Notes, pickles, code and other weights beside the checkpoint aren't digested."""
+    """Notes, pickles, code and other weights aren't digested."""
     folder = tiny_checkpoint()
     before = digest_checkpoint(folder)
     (folder / "onnx").mkdir()
@@ -91,7 +91,7 @@ def test_other_files_do_not_count(tiny_checkpoint):
 
 
 def test_a_changed_activation_is_another_model(tiny_checkpoint):
-    """If a change to the configuration changes vectors, it also changes the identity."""
+    """A configuration change that changes vectors also changes the identity."""
     folder = tiny_checkpoint()
     before, vector = find_model(str(folder)).identity, encode(folder)
     config = json.loads((folder / "config.json").read_text())
@@ -104,7 +104,7 @@ def test_a_changed_activation_is_another_model(tiny_checkpoint):
 
 
 def test_sharded_weights_count_in_whatever_folder_they_are(tiny_checkpoint):
-    """The weights files that the index lists are digested and loaded, whatever their folder."""
+    """Indexed weights files are digested and loaded from any folder."""
     folder = tiny_checkpoint()
     vector = encode(folder)
     files = shard_weights(folder, "deep/parts")
@@ -121,7 +121,7 @@ def test_sharded_weights_count_in_whatever_folder_they_are(tiny_checkpoint):
 
 
 def test_a_single_file_of_weights_is_preferred(tiny_checkpoint):
-    """As in transformers, a single weights file wins unless the configuration names a file."""
+    """A single weights file wins unless the configuration names another, as in transformers."""
     folder = tiny_checkpoint()
     data = (folder / "model.safetensors").read_bytes()
     shard_weights(folder)
@@ -135,7 +135,7 @@ def test_a_single_file_of_weights_is_preferred(tiny_checkpoint):
 
 
 def test_links_are_followed(tiny_checkpoint, tmp_path):
-    """A checkpoint made of links, as in the hub's cache, is digested by its content."""
+    """A checkpoint of links, as in the hub's cache, is digested by content."""
     folder = tiny_checkpoint()
     linked = tmp_path / "linked"
     linked.mkdir()
@@ -158,7 +158,7 @@ def test_links_are_followed(tiny_checkpoint, tmp_path):
     ],
 )
 def test_weights_elsewhere_or_absent_are_refused(tiny_checkpoint, weights, problem):
-    """An index may list only files that exist and are in its folder."""
+    """The files in an index must exist inside its folder."""
     folder = tiny_checkpoint()
     (folder / "model.safetensors").unlink()
     index = json.dumps({"weight_map": weights})
@@ -168,7 +168,7 @@ def test_weights_elsewhere_or_absent_are_refused(tiny_checkpoint, weights, probl
 
 
 def test_pooling_is_where_the_modules_say(tiny_checkpoint):
-    """Pooling settings in a non-default folder are digested and used, in either format."""
+    """Pooling settings in another folder are digested and used, in either format."""
     folder = tiny_checkpoint()
     assert find_pooling(folder) is None
     mean = encode(folder)
@@ -187,7 +187,7 @@ def test_pooling_is_where_the_modules_say(tiny_checkpoint):
     ids=["cut", "list", "number", "byte", "deep"],
 )
 def test_damaged_descriptions_are_refused(tmp_path, data):
-    """A configuration file that isn't a JSON object raises an error that names it."""
+    """The error for a configuration that isn't a JSON object names the file."""
     (tmp_path / "config.json").write_bytes(data)
     with pytest.raises(ModelError, match=r"config\.json is not a JSON object"):
         read_description(tmp_path, "config.json")
@@ -197,13 +197,13 @@ def test_damaged_descriptions_are_refused(tmp_path, data):
 
 
 def test_several_digests_have_one(tmp_path):
-    """A single digest is its own summary; several digests are summarised by their SHA-256."""
+    """A single digest is its own summary, and several digests have a SHA-256."""
     assert summarise_digests(["a"]) == "a"
     assert summarise_digests(["a", "b"]) == hashlib.sha256(b"ab").hexdigest()
 
 
 def test_stamps_cover_the_files_that_have_digests(tiny_checkpoint):
-    """Each digested file has a stamp, which tells a rewritten file from one that was replaced."""
+    """Every digested file has a stamp, which distinguishes rewriting from replacing."""
     folder = tiny_checkpoint()
     shard_weights(folder)
     stamps = stamp_checkpoint(folder)

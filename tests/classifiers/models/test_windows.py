@@ -1,4 +1,4 @@
-"""Windows cover all tokens and overlap as configured; batches are sorted and keep to the budget."""
+"""Windows cover all tokens with the right overlap, and batches keep to the budget."""
 
 from __future__ import annotations
 
@@ -37,12 +37,12 @@ TEXTS = st.lists(WORDS, max_size=60).map(" ".join) | st.text(max_size=120)
 
 @pytest.fixture(scope="module")
 def tokenizer():
-    """Return a tokenizer just for this module, because cutting windows changes its settings."""
+    """Return a tokenizer just for this module. Cutting windows changes its settings."""
     return load_tokenizer(find_model(DEFAULT_ENCODER))
 
 
 def tokenise(tokenizer, text):
-    """Return the ids and character offsets of a text's tokens, without the special tokens."""
+    """Return the ids and offsets of a text's tokens, without special tokens."""
     tokenizer.no_truncation()
     tokenizer.no_padding()
     encoding = tokenizer.encode(text)
@@ -53,7 +53,7 @@ def tokenise(tokenizer, text):
 @settings(max_examples=150)
 @given(TEXTS, st.integers(8, 30), st.data())
 def test_windows_cover_all_tokens_and_overlap(tokenizer, text, size, data):
-    """Each window begins with the tokens that it shares with the window before it."""
+    """Each window begins with the tokens that it shares with the previous window."""
     overlap = data.draw(st.integers(0, size // 2))
     ids, offsets = tokenise(tokenizer, text)
     found = cut_windows(tokenizer, [text], size, overlap)
@@ -70,7 +70,7 @@ def test_windows_cover_all_tokens_and_overlap(tokenizer, text, size, data):
 @settings(max_examples=150)
 @given(TEXTS)
 def test_every_letter_is_in_a_window(tokenizer, text):
-    """Only white space and marks that the tokenizer drops may be outside every window."""
+    """Only white space and dropped marks may be outside every window."""
     covered = np.zeros(len(text), bool)
     for window in cut_windows(tokenizer, [text], 12, 4):
         assert 0 <= window.start <= window.end <= len(text)
@@ -82,7 +82,7 @@ def test_every_letter_is_in_a_window(tokenizer, text):
 @settings(max_examples=50)
 @given(st.lists(TEXTS, max_size=6))
 def test_every_text_has_a_window(tokenizer, texts):
-    """Windows follow the order of their texts, and a text's windows don't depend on other texts."""
+    """Windows are in text order, and don't depend on other texts."""
     found = cut_windows(tokenizer, texts, 10, 2)
     assert [window.text for window in found] == sorted(window.text for window in found)
     assert {window.text for window in found} == set(range(len(texts)))
@@ -93,7 +93,7 @@ def test_every_text_has_a_window(tokenizer, texts):
 
 
 def test_texts_keep_their_index_over_several_calls(tokenizer, monkeypatch):
-    """If the tokenizer is called several times, text indexes continue from one call to the next."""
+    """Text indexes continue over several tokenizer calls."""
     texts = ["one two three", "", "four " * 30, "five", "six seven"]
     expected = cut_windows(tokenizer, texts, 10, 2)
     for size in (1, 4, 14, 150):
@@ -114,7 +114,7 @@ LENGTHS = st.lists(st.integers(1, 128), max_size=60)
 
 @given(LENGTHS, st.integers(1, 2000))
 def test_batches_hold_every_window_once_within_the_budget(lengths, budget):
-    """A batch keeps to the budget, unless it is a single window that is longer than the budget."""
+    """A batch keeps to the budget, unless it is a single longer window."""
     batches = plan_batches(lengths, budget)
     assert sorted(index for batch in batches for index in batch.tolist()) == list(
         range(len(lengths))
@@ -126,7 +126,7 @@ def test_batches_hold_every_window_once_within_the_budget(lengths, budget):
 
 @given(LENGTHS, st.integers(1, 2000))
 def test_batches_are_sorted_and_full(lengths, budget):
-    """Windows are sorted by length, then index, and every batch except the last is full."""
+    """Windows are sorted by length and index, and every batch but the last is full."""
     batches = plan_batches(lengths, budget)
     order = [index for batch in batches for index in batch.tolist()]
     assert order == sorted(range(len(lengths)), key=lambda index: (-lengths[index], index))
@@ -139,7 +139,7 @@ def test_batches_are_sorted_and_full(lengths, budget):
     st.integers(0, 3),
 )
 def test_padding_is_on_the_right_and_masked(ids, pad):
-    """The mask is one for tokens and zero for padding."""
+    """The mask is 1 for tokens and 0 for padding."""
     tokens, mask = pad_batch(ids, pad, torch.device("cpu"))
     assert tokens.shape == mask.shape == (len(ids), max(map(len, ids)))
     assert tokens.dtype == mask.dtype == torch.int64
@@ -149,7 +149,7 @@ def test_padding_is_on_the_right_and_masked(ids, pad):
 
 
 def test_padding_waste_is_the_share_that_was_padding():
-    """Padding waste is the share of padding in all computed tokens, and zero without tokens."""
+    """Padding waste is the padding's share of all computed tokens, or zero without tokens."""
     assert BatchCounts().padding_waste == 0.0
     assert BatchCounts(tokens=75, padded=100).padding_waste == pytest.approx(0.25)
     assert BatchCounts(tokens=100, padded=100).padding_waste == 0.0

@@ -32,7 +32,7 @@ def draw_units(count, dimension=16, seed=0):
 
 
 def average_top(vectors, others, count):
-    """Return the means of the largest inner products, computed with plain numpy in float64."""
+    """Return the means of the largest inner products, by numpy in float64."""
     products = vectors.astype(np.float64) @ others.astype(np.float64).T
     return np.sort(products, axis=1)[:, ::-1][:, :count].mean(axis=1)
 
@@ -46,7 +46,7 @@ def average_top(vectors, others, count):
     st.integers(0, 1000),
 )
 def test_contrast_equals_that_of_numpy(positives, negatives, texts, neighbours, seed):
-    """The contrast equals a computation in numpy, even with fewer exemplars than neighbours."""
+    """The contrast equals numpy's result, even with fewer exemplars than neighbours."""
     one, other, vectors = (
         draw_units(positives, seed=seed),
         draw_units(negatives, seed=seed + 1),
@@ -81,7 +81,7 @@ def test_contrast_without_negatives_is_the_similarity_alone():
 @settings(max_examples=40)
 @given(st.integers(1, 40), st.integers(1, 50), st.integers(0, 1000))
 def test_the_nearest_equal_those_of_numpy(size, count, seed):
-    """Rows and similarities equal the result of a full sort, nearest first."""
+    """Rows and similarities equal the result of a full sort."""
     index_vectors, vector = draw_units(size, seed=seed), draw_units(1, seed=seed + 1)[0]
     products = index_vectors.astype(np.float64) @ vector.astype(np.float64)
     order = np.argsort(-products, kind="stable")[:count]
@@ -95,7 +95,7 @@ def test_the_nearest_equal_those_of_numpy(size, count, seed):
 
 @pytest.mark.parametrize("count", [1, 3, 8, 20])
 def test_ties_are_ordered_by_row(count):
-    """Of equally near exemplars, the lowest row numbers are returned, in order."""
+    """Equally near exemplars are ordered by row number."""
     vector = draw_units(1)[0]
     copies = np.stack([vector, -vector] * 10)
     found = find_nearest(vector, build_index(copies), count)
@@ -103,7 +103,7 @@ def test_ties_are_ordered_by_row(count):
 
 
 def test_nearly_equal_similarities_are_ties():
-    """Differences after the sixth decimal depend on the machine, so they don't affect the order."""
+    """Differences after the sixth decimal don't affect the order."""
     vector = np.zeros(16, np.float32)
     vector[0] = 1
     near = np.zeros((3, 16), np.float32)
@@ -122,7 +122,7 @@ def test_nearly_equal_similarities_are_ties():
     )
 )
 def test_bytes_read_back_to_the_same_index(vectors):
-    """An index that is read back has the same vectors and serialises to the same bytes."""
+    """An index that is read back has the same vectors and bytes."""
     index = build_index(vectors)
     data = serialise_index(index)
     again = deserialise_index(data)
@@ -132,7 +132,7 @@ def test_bytes_read_back_to_the_same_index(vectors):
 
 
 def test_any_layout_of_the_vectors_will_do():
-    """Float64 and transposed arrays are converted to the float32 rows that FAISS needs."""
+    """Float64 and transposed arrays become the float32 rows that FAISS needs."""
     vectors = draw_units(6)
     turned = np.asfortranarray(vectors.astype(np.float64))
     assert serialise_index(build_index(turned)) == serialise_index(build_index(vectors))
@@ -144,7 +144,7 @@ def test_any_layout_of_the_vectors_will_do():
 
 
 def test_an_index_stays_on_the_cpu_unless_a_gpu_build_is_there(monkeypatch):
-    """With `cuda`, an index moves to the first GPU, but only if FAISS is a GPU build."""
+    """`cuda` moves an index to the first GPU only in a GPU build of FAISS."""
     index = build_index(draw_units(2))
     assert move_to_device(index, "cpu") is index
     monkeypatch.delattr(exemplars.faiss, "StandardGpuResources", raising=False)
@@ -158,7 +158,7 @@ def test_an_index_stays_on_the_cpu_unless_a_gpu_build_is_there(monkeypatch):
 
 
 def test_without_faiss_the_error_names_what_to_install(monkeypatch):
-    """The error for a missing FAISS names both of its builds, since either will do."""
+    """The error for a missing FAISS names both of its builds."""
     monkeypatch.setitem(sys.modules, "faiss", None)
     spec = importlib.util.spec_from_file_location("exemplars_without_faiss", exemplars.__file__)
     with pytest.raises(

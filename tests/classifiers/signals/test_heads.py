@@ -1,4 +1,4 @@
-"""Heads: logistic regression checked against scikit-learn, hidden layers, weights and folds."""
+"""Heads: logistic regression against scikit-learn, hidden layers, weights and folds."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from schemas.cards import HeadOptions
 
 
 def draw_clouds(count=80, dimension=12, seed=0, apart=1.0):
-    """Return two overlapping clouds of unit vectors, a quarter positive, with uneven weights."""
+    """Return two overlapping clouds of unit vectors, a quarter of them positive."""
     generator = np.random.default_rng(seed)
     labels = (np.arange(count) % 4 == 0).astype(float)
     vectors = generator.normal(size=(count, dimension))
@@ -33,7 +33,7 @@ def draw_clouds(count=80, dimension=12, seed=0, apart=1.0):
 
 
 def train_reference(data, strength):
-    """Train scikit-learn's logistic regression with the same objective as a head."""
+    """Train scikit-learn's logistic regression with a head's objective."""
     model = LogisticRegression(C=strength, tol=1e-8, max_iter=10_000)
     return model.fit(data.vectors.astype(np.float64), data.labels, sample_weight=data.weights)
 
@@ -44,7 +44,7 @@ def compute_probabilities(head, vectors):
 
 
 def train_once(data, options, strength=STRENGTHS[1]):
-    """Train a head with a fixed strength; a separate test covers how the strength is chosen."""
+    """Train a head with a fixed strength."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(heads, "FOLDS", 1)
         patch.setattr(heads, "STRENGTHS", (strength, strength))
@@ -61,7 +61,7 @@ def train_once(data, options, strength=STRENGTHS[1]):
     st.sampled_from(STRENGTHS),
 )
 def test_a_linear_head_equals_scikit_learns(seed, count, apart, strength):
-    """Probabilities match scikit-learn to 1e-3, on both training and unseen vectors."""
+    """Probabilities match scikit-learn to 1e-3 on training and unseen vectors."""
     data = draw_clouds(count, seed=seed, apart=apart)
     head = train_once(data, HeadOptions(), strength)
     model = train_reference(data, strength)
@@ -71,9 +71,9 @@ def test_a_linear_head_equals_scikit_learns(seed, count, apart, strength):
 
 
 def test_the_strength_is_the_best_on_held_out_folds():
-    """On the same folds, scikit-learn has its lowest weighted log loss at the chosen strength."""
+    """scikit-learn's weighted log loss is lowest at the chosen strength."""
     chosen = set()
-    # draws for which the unweighted loss would choose a different strength
+    # the unweighted loss would choose another strength
     for seed, apart in ((8, 4.0), (11, 2.0)):
         data = draw_clouds(48, 6, seed, apart)
         fold_of = np.empty(len(data.labels), int)
@@ -102,7 +102,7 @@ def test_the_strength_is_the_best_on_held_out_folds():
 
 
 def test_held_out_logits_are_of_heads_without_the_fold():
-    """Each text's held-out logit is that of a head trained on the other folds alone."""
+    """A text's held-out logit comes from a head that was trained on the other folds."""
     data = draw_clouds(40, 6)
     head, held_out = train_head(data, HeadOptions())
     fold_of = np.empty(len(data.labels), int)
@@ -118,7 +118,7 @@ def test_held_out_logits_are_of_heads_without_the_fold():
 
 
 def draw_corners(count=120, seed=0):
-    """Return points near a square's corners with XOR labels, which no line separates."""
+    """Return points near a square's corners with XOR labels."""
     generator = np.random.default_rng(seed)
     signs = generator.choice([-1.0, 1.0], size=(count, 2))
     points = np.zeros((count, 6))
@@ -128,7 +128,7 @@ def draw_corners(count=120, seed=0):
 
 
 def test_a_hidden_layer_separates_what_no_line_can():
-    """On XOR, an MLP gets nearly all unseen points right, but a linear head doesn't."""
+    """An MLP gets nearly all unseen XOR points right, but a linear head doesn't."""
     seen, unseen = draw_corners(60), draw_corners(seed=1)
     deep = train_once(seen, HeadOptions(kind="mlp", hidden=8))
     flat = train_once(seen, HeadOptions(kind="linear"))
@@ -138,7 +138,7 @@ def test_a_hidden_layer_separates_what_no_line_can():
 
 
 def test_training_is_deterministic(monkeypatch):
-    """The same vectors give exactly the same head, bit for bit, even with a hidden layer."""
+    """The same vectors give the same bytes, even with a hidden layer."""
     monkeypatch.setattr(heads, "FOLDS", 2)
     for options in (HeadOptions(), HeadOptions(kind="mlp", hidden=2)):
         one, other = (train_head(draw_corners(16), options).head for _ in range(2))
@@ -152,7 +152,7 @@ def test_training_is_deterministic(monkeypatch):
 
 @pytest.mark.parametrize("positives", [0, 1])
 def test_too_few_of_a_label_take_the_second_strength(positives):
-    """With fewer than two positives, no fold can be held out, so the default strength is used."""
+    """With fewer than two positives, the default strength is used."""
     data = draw_clouds(20)
     labels = (np.arange(20) < positives).astype(float)
     head = train_head(Labelled(data.vectors, labels, np.ones(20)), HeadOptions()).head
@@ -161,7 +161,7 @@ def test_too_few_of_a_label_take_the_second_strength(positives):
 
 
 def test_logits_are_layers_with_relu_between():
-    """A head computes its layers in float64, whatever the type of the vectors."""
+    """A head computes in float64 for any type of vectors."""
     generator = np.random.default_rng(3)
     layers = tuple(
         (generator.normal(size=(b, a)), generator.normal(size=b)) for a, b in ((5, 4), (4, 1))
@@ -194,13 +194,13 @@ def test_weights_balance_labels_and_kinds_of_negatives(kinds):
 
 
 def test_weights_without_hard_negatives_balance_the_labels():
-    """Without hard negatives, three positives get as much weight in total as nine negatives."""
+    """Without hard negatives, positives and negatives have equal totals."""
     weights = balance_weights(np.array([1.0] * 3 + [0.0] * 9))
     assert weights[:3].sum() == pytest.approx(weights[3:].sum()) == pytest.approx(6)
 
 
 def test_the_scale_of_a_margin_is_a_logistic_regression():
-    """Slope and offset match scikit-learn's fit to the margin alone, and the slope is positive."""
+    """Slope and offset match scikit-learn, and the slope is positive."""
     generator = np.random.default_rng(5)
     labels = (np.arange(60) % 3 == 0).astype(float)
     margins = generator.normal(scale=0.2, size=60) + 0.3 * labels

@@ -1,4 +1,4 @@
-"""Lexicons: hits, quotation, denial, `unless`, and a prefilter that never loses a hit."""
+"""Lexicons: hits, quotation, denial, `unless`, and the prefilter."""
 
 from __future__ import annotations
 
@@ -28,12 +28,12 @@ def make_lexicon(*patterns, **options):
 
 
 def find_texts(text, *patterns, **options):
-    """Return the text of every hit that counts."""
+    """Return each counted hit's text."""
     return [hit.text for hit in make_lexicon(*patterns, **options).find_hits(text)]
 
 
 def test_hits_come_in_order_with_their_characters():
-    """A hit's start and end are counted in characters, not bytes."""
+    """Hits come in order, with offsets in characters."""
     text = "Ünï – as an AI, I can't. Later: As An AI again."
     hits = make_lexicon(r"\bas an ai\b", r"\bcan't\b").find_hits(text)
     assert [hit.text for hit in hits] == ["as an AI", "can't", "As An AI"]
@@ -42,7 +42,7 @@ def test_hits_come_in_order_with_their_characters():
 
 @given(st.text(alphabet="aé雨\U0001f327 x", max_size=30))
 def test_characters_are_counted_in_any_script(text):
-    """Each character before a hit counts as one, however many bytes it takes."""
+    """Offsets count characters in any script."""
     padded = f"{text} needle {text}"
     (hit,) = make_lexicon("needle").find_hits(padded)
     assert (hit.start, hit.end) == (len(text) + 1, len(text) + 7)
@@ -76,7 +76,7 @@ AFFIRMED = [
 
 @pytest.mark.parametrize("text", DENIED)
 def test_a_denied_hit_does_not_count(text):
-    """A hit doesn't count if a denial precedes it in the same clause."""
+    """A hit after a denial in the same clause doesn't count."""
     assert find_texts(text, r"\bdelve\b") == []
     assert find_texts(text, r"\bdelve\b", denied="count") == ["delve"]
     assert is_denied(text, text.index("delve"))
@@ -84,7 +84,7 @@ def test_a_denied_hit_does_not_count(text):
 
 @pytest.mark.parametrize("text", AFFIRMED)
 def test_a_denial_of_something_else_leaves_the_hit(text):
-    """A denial's reach ends with its clause, at a new subject, or after `LOOK_BACK` characters."""
+    """A denial ends with its clause, at a new subject, or after `LOOK_BACK` characters."""
     assert find_texts(text, r"\bdelve\b") == ["delve"]
     assert not is_denied(text, text.index("delve"))
 
@@ -96,7 +96,7 @@ def test_a_hit_that_opens_its_clause_is_not_denied():
 
 
 def test_unless_discounts_hits_that_it_overlaps():
-    """A hit that overlaps an `unless` match doesn't count; a hit right beside the match does."""
+    """A hit that overlaps an `unless` match doesn't count, but a hit beside it does."""
     options = {"unless": [r"\bsuch as an\b"]}
     assert find_texts("tools such as an AI", r"\bas an ai\b", **options) == []
     assert find_texts("tools such as an axe; as an AI I like them", r"\bas an ai\b", **options) == [
@@ -107,7 +107,7 @@ def test_unless_discounts_hits_that_it_overlaps():
 
 
 def test_the_score_follows_from_the_weights():
-    """The score is 1 - exp(-weight / scale), and each pattern counts up to its cap."""
+    """The score is 1 - exp(-weight / scale), with each pattern's hits up to its cap."""
     words = make_lexicon(
         {"match": "aa", "weight": 0.5, "cap": 2}, {"match": "bb", "weight": 0.25}, scale=2
     )
@@ -122,7 +122,7 @@ def test_the_score_follows_from_the_weights():
 
 
 def test_a_lexicon_of_density_divides_by_the_length():
-    """With `per_words`, hits weigh less in longer texts, and a short text counts as one unit."""
+    """With `per_words`, hits weigh less in longer texts, and a short text is one unit."""
     dense = make_lexicon({"match": "aa", "weight": 1}, per_words=10, scale=1)
     for words, units in ((1, 1), (5, 1), (10, 1), (20, 2), (45, 4.5)):
         text = " ".join(["aa"] + ["x"] * (words - 1))
@@ -130,7 +130,7 @@ def test_a_lexicon_of_density_divides_by_the_length():
 
 
 def test_a_hit_has_the_weight_of_the_pattern_that_matches():
-    """Anchors and word boundaries decide which of several similar patterns gets a hit."""
+    """Anchors and word boundaries decide which pattern gets a hit."""
     words = make_lexicon(
         {"match": "^praise", "weight": 2},
         {"match": r"praise\b", "weight": 1},
@@ -142,7 +142,7 @@ def test_a_hit_has_the_weight_of_the_pattern_that_matches():
 
 
 def test_the_first_pattern_that_matches_is_counted():
-    """Patterns are matched in the card's order, and hits don't overlap."""
+    """Patterns match in the card's order, and hits don't overlap."""
     words = make_lexicon({"match": r"very good\b", "weight": 2}, {"match": r"\bgood", "weight": 1})
     assert [(hit.text, hit.pattern.weight) for hit in words.find_hits("very good, good")] == [
         ("very good", 2),
@@ -151,7 +151,7 @@ def test_the_first_pattern_that_matches_is_counted():
 
 
 def test_scores_and_spans_of_many_texts():
-    """A text's span is the first of its heaviest hits, or two zeros if it has no hit."""
+    """A text's span is its first heaviest hit, or two zeros."""
     one = make_lexicon({"match": "aa", "weight": 0.5}, {"match": "bb", "weight": 1})
     other = make_lexicon("cc")
     texts = ["nothing", "aa then bb then bb", "", "cc aa"]
@@ -201,7 +201,7 @@ PATTERNS = st.recursive(
 @settings(max_examples=300)
 @given(PATTERNS, st.lists(st.text(alphabet="ab{}2,*]\\L", max_size=8), max_size=8))
 def test_the_loosened_pattern_never_loses_a_hit(pattern, texts):
-    """A loosened pattern matches wherever the original does, even with classes and escapes."""
+    """A loosened pattern matches wherever the original does."""
     try:
         exact = compile_pattern(pattern)
     except ValueError:
@@ -237,13 +237,13 @@ def test_the_loosened_pattern_never_loses_a_hit(pattern, texts):
     ],
 )
 def test_only_counts_are_loosened(pattern, loose):
-    """A counted repetition becomes unbounded, and the rest of the pattern is unchanged."""
+    """Loosening changes only counted repetitions."""
     assert check_pattern(pattern if not pattern.endswith("{0,2}") else pattern + "x")
     assert loosen_counts(pattern) == loose
 
 
 def test_the_prefilter_loses_no_hit_in_the_library():
-    """On all library texts, scores are the same with the vectorised pass as without it."""
+    """The prefilter changes no score of the library's texts."""
     cards = find_cards()
     texts = [text for card in cards for text in (*card.positives, *card.negatives)]
     texts += [text for turns in read_background() for text in turns]
@@ -258,7 +258,7 @@ def test_the_prefilter_loses_no_hit_in_the_library():
 
 @pytest.mark.parametrize("pattern", ["(a+)+b", "(?:a|aa)+b", r"(?:\w+\s?)+!", "(.*a){12}b"])
 def test_time_is_linear_in_a_hostile_text(pattern):
-    """Patterns that would hang a backtracking engine run quickly on 100,000 characters."""
+    """Patterns that would hang a backtracking engine take little time on 100,000 characters."""
     words = make_lexicon(pattern)
     text = "a" * 100_000
     begin = time.perf_counter()
@@ -268,7 +268,7 @@ def test_time_is_linear_in_a_hostile_text(pattern):
 
 
 def test_a_prefilter_that_arrow_refuses_is_left_out():
-    """If Arrow's RE2 can't compile a loosened pattern, every text is searched."""
+    """If Arrow refuses a loosened pattern, every text is searched."""
     words = make_lexicon("herons?")
     words.loose = "("
     (found,) = score_lexicons([words], pa.array(["a heron", "none"], pa.large_string()))

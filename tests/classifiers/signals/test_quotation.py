@@ -1,4 +1,4 @@
-"""Quotation: paired marks, code, quoted lines, and answers that are wrapped as a whole."""
+"""Quotation: paired marks, code, quoted lines, and enclosed answers."""
 
 import json
 import time
@@ -13,7 +13,7 @@ from schemas.cards import LexiconOptions
 
 
 def find_hits(text, **options):
-    """Return the text of each hit that counts."""
+    """Return each counted hit's text."""
     lexicon = Lexicon(LexiconOptions.model_validate({"patterns": ["as an ai"], **options}))
     return [hit.text for hit in lexicon.find_hits(text)]
 
@@ -64,7 +64,7 @@ SPOKEN = [
 
 @pytest.mark.parametrize("text", QUOTED)
 def test_a_quoted_hit_does_not_count(text):
-    """Hits in quotation marks, in a quoted line, in code or in a fenced block don't count."""
+    """Hits in quotation marks, quoted lines or code don't count."""
     assert find_hits(text) == []
     assert find_hits(text, quoted="count") == ["as an AI"]
     start = text.index("as an AI")
@@ -73,14 +73,14 @@ def test_a_quoted_hit_does_not_count(text):
 
 @pytest.mark.parametrize("text", SPOKEN)
 def test_a_hit_beside_a_quotation_counts(text):
-    """Quotation marks that close before the hit, or open on another line, don't quote it."""
+    """Marks that close before the hit, or open on another line, don't quote the hit."""
     assert find_hits(text) == ["as an AI"]
     start = text.index("as an AI")
     assert not is_quoted(text, start, start + 8)
 
 
 def test_quotation_marks_far_along_a_line_are_not_searched():
-    """A quotation mark counts only if it opens at most `LINE_CONTEXT` characters before the hit."""
+    """An opening mark counts only within `LINE_CONTEXT` characters before the hit."""
     for distance, quoted in ((LINE_CONTEXT - 10, True), (LINE_CONTEXT + 10, False)):
         text = 'He: "' + "x" * distance + " as an AI" + '"'
         start = text.index("as an AI")
@@ -88,7 +88,7 @@ def test_quotation_marks_far_along_a_line_are_not_searched():
 
 
 def test_fences_are_found_by_offset():
-    """Fences are found by offset, and `is_quoted` uses the fences that the caller passes in."""
+    """`is_quoted` uses the caller's fences, which are given by offset."""
     text = "a\n```\nas an AI\n```\n"
     assert find_fences(text) == [2, 15]
     assert find_fences("no fence") == []
@@ -123,7 +123,7 @@ WRAPPED = [
 
 @pytest.mark.parametrize("text", WRAPPED)
 def test_what_encloses_the_whole_answer_quotes_nothing(text):
-    """A whole answer in JSON, tags, a JSON block or quotation marks isn't a quotation."""
+    """An enclosure of the whole answer isn't a quotation."""
     assert find_hits(text) == ["as an AI"]
 
 
@@ -139,7 +139,7 @@ NOT_WRAPPED = [
 
 @pytest.mark.parametrize("text", NOT_WRAPPED)
 def test_quotations_inside_an_answer_are_quotations(text):
-    """Marks around part of a text, code that isn't JSON and escaped marks in JSON quote a hit."""
+    """Marks around part of a text, code, and escaped marks in JSON quote a hit."""
     assert find_hits(text) == []
 
 
@@ -152,7 +152,7 @@ INCHES = [
 
 @pytest.mark.parametrize("text", INCHES)
 def test_inch_marks_open_no_quotation(text):
-    """A straight mark after a digit or a letter doesn't open a quotation."""
+    """A straight mark after a digit or a letter opens nothing."""
     assert find_hits(text) == ["as an AI"]
 
 
@@ -163,7 +163,7 @@ def test_a_quotation_may_end_after_a_digit():
 
 
 def test_json_with_words_around_it_has_its_own_offsets():
-    """Hits inside an answer's JSON count; outside the JSON, quotation marks quote as usual."""
+    """Hits in an answer's JSON count, and marks outside it quote as usual."""
     record = json.dumps({"answer": "Sure.", "note": "as an AI", "more": "and so on"})
     text = f'as an AI I "do".\n{record}\nSo "as an AI".'
     answer = read_answer(text)
@@ -172,7 +172,7 @@ def test_json_with_words_around_it_has_its_own_offsets():
 
 
 def test_json_that_can_not_be_read_is_text():
-    """Brackets without a string, and JSON nested too deeply to parse, are read as text."""
+    """Brackets without a string, and very deep JSON, are read as text."""
     assert not read_answer("{a: 1").is_json
     assert not read_answer("[" * 100_000 + "]" * 100_000).is_json
     assert not read_answer("").is_json
@@ -180,14 +180,14 @@ def test_json_that_can_not_be_read_is_text():
 
 @given(st.dictionaries(st.text(max_size=5), st.text(max_size=20), min_size=1, max_size=4))
 def test_every_string_of_a_json_answer_counts(value):
-    """A hit in a value of a JSON answer counts, whatever the other values are."""
+    """A hit counts in any value of a JSON answer."""
     value = {name: text.replace('"', "'").replace("`", "'") for name, text in value.items()}
     text = json.dumps(value | {"answer": "as an AI"})
     assert find_hits(text)[-1:] == ["as an AI"]
 
 
 def test_many_hits_take_time_in_proportion():
-    """Ten times as many hits in a long line take about ten times as long, not a hundred times."""
+    """Ten times as many hits in a long line take about ten times as long."""
     seconds = []
     for copies in (300, 3_000):
         text = 'He said "no". as an AI I went on. ' * copies

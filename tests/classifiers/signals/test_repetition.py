@@ -1,4 +1,4 @@
-"""Degenerate loops, whatever their repeated unit, and repetition that isn't a loop."""
+"""Degenerate loops of any unit, and repetition that isn't a loop."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ UNITS = {
 @pytest.mark.parametrize("unit", UNITS.values(), ids=UNITS)
 @pytest.mark.parametrize("start", ["", START], ids=["from the first word", "after a sane start"])
 def test_a_loop_of_any_unit_is_found(unit, start):
-    """A long loop of words, sentences, lines or paragraphs scores 1 and has the right span."""
+    """A long loop of words, sentences, lines or paragraphs scores 1 with the right span."""
     text = start + unit * (600 // len(unit) + FEWEST_COPIES + 1)
     loop = find_loop(text, OPTIONS)
     assert loop.score == (1.0 if not start else pytest.approx(1.0, abs=0.35))
@@ -49,7 +49,7 @@ def test_a_loop_of_any_unit_is_found(unit, start):
 @pytest.mark.parametrize("unit", ["a", "ab", "ha", "abcdefg", "雨"])
 @pytest.mark.parametrize("start", ["", START])
 def test_a_loop_of_characters_is_found(unit, start):
-    """A loop inside one very long word is found, because such a word is read letter by letter."""
+    """A loop of letters inside one very long word is found."""
     text = start + unit * (200 // len(unit))
     loop = find_loop(text, OPTIONS)
     assert loop.score > 0.9
@@ -59,13 +59,13 @@ def test_a_loop_of_characters_is_found(unit, start):
 
 
 def test_numbers_do_not_hide_a_loop():
-    """Digits and punctuation are skipped, so numbered copies form a loop."""
+    """Numbered copies form a loop."""
     text = " ".join(f"{number}. Check the valve!" for number in range(40))
     assert find_loop(text, OPTIONS).score == 1.0
 
 
 def test_the_longer_the_loop_the_higher_the_score():
-    """The score is the loop's share of `span` words, or of all words if the text has fewer."""
+    """The score is the loop's share of `span` words, or of all words in a shorter text."""
     sane = " ".join(f"w{chr(97 + number // 26)}{chr(97 + number % 26)}" for number in range(100))
     scores = [
         find_loop(f"{sane} " + "stop it " * copies, OPTIONS).score
@@ -137,7 +137,7 @@ def test_meaningful_repetition_is_no_loop(text):
     st.integers(FEWEST_COPIES, 8),
 )
 def test_every_unit_up_to_the_longest_is_found(unit, copies):
-    """A long text that repeats a unit of distinct words is a single loop from start to end."""
+    """A long text that repeats distinct words is a single loop from start to end."""
     text = " ".join(unit * copies)
     loop = find_loop(text, OPTIONS)
     if len(unit) * copies < FEWEST_WORDS:
@@ -155,7 +155,7 @@ def test_different_words_are_no_loop(numbers):
 
 @given(st.text(max_size=300))
 def test_any_text_has_a_score_and_a_span_inside_it(text):
-    """Scores are in [0, 1], spans are inside the text, and a span is empty if the score is zero."""
+    """Scores are in [0, 1], and spans are inside the text and empty at score zero."""
     loop = find_loop(text, OPTIONS)
     assert 0 <= loop.score <= 1
     assert 0 <= loop.start <= loop.end <= len(text)
@@ -163,7 +163,7 @@ def test_any_text_has_a_score_and_a_span_inside_it(text):
 
 
 def test_chance_repetitions_do_not_hide_a_loop():
-    """A loop is found even after fifty thousand words, many of them repeated by chance."""
+    """A loop after fifty thousand random words is found."""
     generator = np.random.default_rng(0)
     words = [
         f"w{chr(97 + number // 26)}{chr(97 + number % 26)}"
@@ -204,26 +204,26 @@ STRUCTURED = {
 
 @pytest.mark.parametrize("line", STRUCTURED.values(), ids=STRUCTURED)
 def test_structured_lines_that_differ_in_their_numbers_are_no_loop(line):
-    """Lines of tables, records and code count as different if their numbers differ."""
+    """Structured lines with different numbers aren't a loop."""
     text = START + "\n" + "\n".join(line(number) for number in range(1, 60))
     assert find_loop(text, OPTIONS).score < 0.5
 
 
 @pytest.mark.parametrize("line", STRUCTURED.values(), ids=STRUCTURED)
 def test_the_same_structured_line_over_and_over_is_a_loop(line):
-    """A line of code or a table row that is repeated with the same numbers is a loop."""
+    """A structured line that repeats with the same numbers is a loop."""
     text = "\n".join([line(7)] * 60)
     assert find_loop(text, OPTIONS).score > 0.9
 
 
 def test_a_list_that_repeats_its_item_is_a_loop_whatever_its_numbers():
-    """A list item's number is skipped, even if it is half of the line."""
+    """A list item's number is skipped, even if the number is half of the line."""
     text = "\n".join(f"{number}. Guillemot" for number in range(1, 60))
     assert find_loop(text, OPTIONS).score == 1.0
 
 
 def test_records_on_one_line_are_no_loop():
-    """Records that differ only in their numbers aren't a loop, even if they are all on one line."""
+    """Records on one line with different numbers aren't a loop."""
     rows = [
         {"id": number, "state": "calm", "side": "north", "kind": "buoy"} for number in range(40)
     ]
@@ -232,7 +232,7 @@ def test_records_on_one_line_are_no_loop():
 
 
 def test_the_rows_of_a_grid_are_words():
-    """A line of single letters counts as one word, so boards and truth tables aren't loops."""
+    """A line of single letters counts as one word."""
     board = "\n".join(
         " | ".join("XO"[(row + column) % 2] for column in range(5)) for row in range(5)
     )
@@ -243,12 +243,12 @@ def test_the_rows_of_a_grid_are_words():
 
 
 def test_numbers_alone_are_never_a_loop():
-    """Numbers aren't words, so a column of zeros or a repeating run of digits isn't a loop."""
+    """Numbers aren't words, so repeated numbers aren't a loop."""
     assert find_loop("0, 0, 0, 0\n" * 80, OPTIONS).score == 0.0
     assert find_loop("1 2 3 4 5 6 7 8 " * 60, OPTIONS).score == 0.0
 
 
 def test_letters_that_grow_in_lower_case_keep_the_span_in_the_text():
-    """A letter with a two-character lowercase form doesn't move the span past the text's end."""
+    """A letter with a two-character lower case doesn't move the span beyond the text."""
     loop = find_loop("İ" * 50, OPTIONS)
     assert (loop.start, loop.end) == (0, 50)

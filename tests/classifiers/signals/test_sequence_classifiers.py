@@ -1,4 +1,4 @@
-"""Sequence classifiers: label names, softmax or sigmoid, and the same score in any batch."""
+"""Sequence classifiers: labels, probabilities, windows and batches."""
 
 from __future__ import annotations
 
@@ -29,13 +29,13 @@ def load(folder, label="rainy"):
 
 
 def compute_logits(classifier, window):
-    """Return the checkpoint's own logits for one window."""
+    """Return the checkpoint's logits for one window."""
     with torch.inference_mode():
         return classifier.model(input_ids=torch.tensor([window.ids])).logits[0].double().numpy()
 
 
 def test_exclusive_labels_share_one(tiny_checkpoint):
-    """Mutually exclusive labels get softmax probabilities, which add up to one."""
+    """Exclusive labels have softmax probabilities, which add up to one."""
     folder = tiny_checkpoint(KIND, **LABELS)
     found = {}
     for name, index in LABELS["label2id"].items():
@@ -54,7 +54,7 @@ def test_exclusive_labels_share_one(tiny_checkpoint):
 
 
 def test_independent_labels_have_a_sigmoid(tiny_checkpoint):
-    """In multi-label classification, each label gets its own sigmoid."""
+    """Independent labels have a sigmoid each."""
     classifier = load(tiny_checkpoint(KIND, problem_type="multi_label_classification", **LABELS))
     windows = classifier.cut_windows(TEXTS)
     expected = [1 / (1 + np.exp(-compute_logits(classifier, window)[1])) for window in windows]
@@ -62,7 +62,7 @@ def test_independent_labels_have_a_sigmoid(tiny_checkpoint):
 
 
 def test_a_single_label_has_a_sigmoid(tiny_checkpoint):
-    """A single label gets a sigmoid, because a softmax over one label is always one."""
+    """A single label has a sigmoid, because its softmax would always be one."""
     classifier = load(tiny_checkpoint(KIND, id2label={0: "rainy"}, label2id={"rainy": 0}))
     windows = classifier.cut_windows(TEXTS)
     expected = [1 / (1 + np.exp(-compute_logits(classifier, window)[0])) for window in windows]
@@ -72,7 +72,7 @@ def test_a_single_label_has_a_sigmoid(tiny_checkpoint):
 
 
 def test_the_error_for_an_unknown_label_lists_the_known_ones(tiny_checkpoint):
-    """The error for an unknown label names the checkpoint and its labels; case matters."""
+    """The error for an unknown label lists the checkpoint's labels."""
     folder = tiny_checkpoint(KIND, **LABELS)
     for label in ("Rainy", "1", "LABEL_1", ""):
         with pytest.raises(
@@ -84,7 +84,7 @@ def test_the_error_for_an_unknown_label_lists_the_known_ones(tiny_checkpoint):
 
 
 def test_a_checkpoint_that_changes_while_it_is_loaded_is_refused(tiny_checkpoint, monkeypatch):
-    """The digests in the manifest are those of the weights that score."""
+    """A checkpoint that changes during loading is refused."""
     folder, other = tiny_checkpoint(KIND, **LABELS), tiny_checkpoint(KIND, "other", **LABELS)
 
     def replace_weights(*given):
@@ -97,20 +97,20 @@ def test_a_checkpoint_that_changes_while_it_is_loaded_is_refused(tiny_checkpoint
 
 
 def test_an_encoder_is_no_classifier(tiny_checkpoint):
-    """A checkpoint without a classification head is an error, and gets no random head."""
+    """A checkpoint without a classification head is refused."""
     folder = tiny_checkpoint("BertModel", **LABELS)
     with pytest.raises(ModelError, match="weights are missing for classifier"):
         load(folder)
 
 
 def test_unpinned_checkpoints_are_refused():
-    """A card that uses a model from the hub must give its commit."""
+    """A card must give the commit of a model from the hub."""
     with pytest.raises(ModelError, match="some/model: needs a pinned revision"):
         load_sequence_classifier(ClassifierOptions(model="some/model", label="x"), "cpu")
 
 
 def test_windows_fit_the_checkpoint(tiny_checkpoint):
-    """A long text is cut into overlapping windows that the checkpoint can read."""
+    """A long text is cut into overlapping windows that fit the checkpoint."""
     classifier = load(tiny_checkpoint(KIND, **LABELS))
     windows = [window for window in classifier.cut_windows(TEXTS) if window.text == 4]
     assert max(len(window.ids) for window in windows) == 64
@@ -124,7 +124,7 @@ def test_windows_fit_the_checkpoint(tiny_checkpoint):
 @settings(max_examples=15, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(order=st.permutations(range(len(TEXTS))), budget=st.integers(1, 500))
 def test_the_batch_does_not_change_a_score(shared, order, budget):
-    """A text's probability is the same to 1e-5 in any order and any batch."""
+    """A text's probability is the same to 1e-5 in any order and batch."""
     classifier, alone = shared
     classifier.token_budget = budget
     windows = classifier.cut_windows([TEXTS[index] for index in order])
@@ -140,7 +140,7 @@ def test_the_batch_does_not_change_a_score(shared, order, budget):
 
 @pytest.fixture
 def shared(tiny_checkpoint):
-    """Return a classifier and the probability that it gives each text's first window alone."""
+    """Return a classifier, and its probabilities for each text's first window alone."""
     classifier = load(tiny_checkpoint(KIND, **LABELS))
     return classifier, np.concatenate(
         [classifier.compute_probabilities(classifier.cut_windows([text])[:1]) for text in TEXTS]

@@ -28,7 +28,7 @@ def congener(monkeypatch, capsys) -> Callable[..., tuple[int, str, str]]:
 
 @pytest.fixture
 def congener_json(congener) -> Callable[..., Any]:
-    """Return a function that runs a command with --json and returns the parsed output."""
+    """Return a function that runs a command with --json and parses the output."""
 
     def call(*arguments: str) -> Any:
         code, out, err = congener(*arguments, "--json")

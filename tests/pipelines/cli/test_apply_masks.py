@@ -1,4 +1,4 @@
-"""`congener apply-masks`: it prints what it wrote, and reports mistakes at once."""
+"""`congener apply-masks`: its output and its errors."""
 
 from tests.support.students import build_student
 
@@ -16,7 +16,7 @@ def test_tokens_are_written_and_counted(congener, congener_json, run, tmp_path):
 
 
 def test_a_run_that_does_not_exist_exits_with_four(congener):
-    """If the folder doesn't exist, the exit code is 4."""
+    """A missing folder gives exit code 4."""
     code, _, err = congener("apply-masks", "nowhere", "-o", "out", "--tokenizer", "student")
     assert code == 4
     assert "nowhere" in err

@@ -1,4 +1,4 @@
-"""`congener demo`: how the comparison with the truth is shown."""
+"""`congener demo`: the comparison with the truth."""
 
 from types import SimpleNamespace
 
@@ -23,7 +23,7 @@ def result() -> DemoResult:
 
 
 def test_the_comparison_is_a_table(result, capsys):
-    """A share out of no rows is shown as a dash, and suggested commands name the demo's folder."""
+    """A share of no rows is a dash, and suggested commands name the demo's folder."""
     for part in result.render():
         say(part)
     out = capsys.readouterr().out
@@ -35,7 +35,7 @@ def test_the_comparison_is_a_table(result, capsys):
 
 
 def test_rows_are_commented(result, capsys):
-    """Right rows come before wrong ones, each with its name, decision, traits and comment."""
+    """Right rows come before wrong rows, each with its name, decision, traits and comment."""
     remarks = [
         Remark("chat", "a.jsonl", 3, "keep", (), (), "It stays."),
         Remark("chat", "a.jsonl", 7, "mask", ("heron",), ("egret",), "No egret."),
@@ -59,7 +59,7 @@ def test_the_comparison_in_json(result):
 
 
 def test_an_output_on_a_store_is_refused(congener, tmp_path, monkeypatch):
-    """An output on a store is refused, and no local folder named gs: is created."""
+    """A demo on a store is refused, and no folder named gs: is created."""
     monkeypatch.chdir(tmp_path)
     code, _, err = congener("demo", "--output", "gs://bucket/demo")
     assert code == 2

@@ -10,7 +10,7 @@ from pipelines.doctor import Check
 
 @pytest.fixture
 def checks(monkeypatch):
-    """Replace the checks with three fixed results, and return the results."""
+    """Replace the checks with three fixed results."""
     found = [
         Check("python", True, "3.11"),
         Check("extra gcp", None, "pip install 'congener[gcp]'"),
@@ -21,7 +21,7 @@ def checks(monkeypatch):
 
 
 def test_a_missing_package_exits_with_two(congener, checks):
-    """If a part is missing, its line begins with `MISSING`, and the exit code is 2."""
+    """A missing part has a line with `MISSING`, and the exit code is 2."""
     code, out, _ = congener("doctor")
     assert code == 2
     assert [line.split()[0] for line in out.splitlines()] == ["ok", "-", "MISSING"]
@@ -36,6 +36,6 @@ def test_checks_in_json(congener, checks):
 
 
 def test_a_healthy_environment_exits_with_zero(congener, checks):
-    """The exit code is 0 if nothing is at fault, even if optional parts are missing."""
+    """Without faults, the exit code is 0, even if optional parts are missing."""
     checks.pop()
     assert congener("doctor")[0] == 0

@@ -1,4 +1,4 @@
-"""`congener estimate`: its output, and its exit code if the budget may be exceeded."""
+"""`congener estimate`: its output and its exit codes."""
 
 from pipelines.cli.estimate import EstimateResult
 from pipelines.estimate import Estimate, Terms
@@ -27,7 +27,7 @@ def test_an_estimate_in_words():
 
 
 def test_an_estimate_in_json(congener_json, corpus, heron):
-    """The JSON has all the estimate's numbers."""
+    """The JSON has all numbers of the estimate."""
     found = congener_json("estimate", "-i", str(corpus), "-t", str(heron), "--price", "2")
     assert set(found) == set(Estimate._fields)
     assert (found["rows"], found["sampled"]) == (40, 40)
@@ -35,7 +35,7 @@ def test_an_estimate_in_json(congener_json, corpus, heron):
 
 
 def test_over_budget_exits_with_three(congener, corpus, heron):
-    """If a run may cost more than the budget, the exit code is 3."""
+    """A price above the budget gives exit code 3."""
     arguments = ("--price", "1000", "--budget", "1")
     code, out, err = congener("estimate", "-i", str(corpus), "-t", str(heron), *arguments)
     assert (code, out) == (3, "")
@@ -43,14 +43,14 @@ def test_over_budget_exits_with_three(congener, corpus, heron):
 
 
 def test_a_missing_corpus_exits_with_two(congener, heron):
-    """If an input path matches nothing, the exit code is 2, and the error names the path."""
+    """The error for a missing input names the path, and the exit code is 2."""
     code, _, err = congener("estimate", "-i", "nowhere", "-t", str(heron))
     assert code == 2
     assert "nowhere: matches no file" in err
 
 
 def test_a_sample_is_drawn_and_nothing_is_left(congener_json, corpus, heron, tmp_path):
-    """The figures of a sample are scaled up to all rows, and the temporary run is removed."""
+    """A sample's figures are scaled up, and the temporary run is removed."""
     before = sorted(tmp_path.rglob("*"))
     arguments = ("estimate", "-i", str(corpus), "-t", str(heron), "--sample", "10")
     found = congener_json(*arguments, "--machines", "4", "--startup-minutes", "6")
@@ -62,7 +62,7 @@ def test_a_sample_is_drawn_and_nothing_is_left(congener_json, corpus, heron, tmp
 
 
 def test_terms_out_of_range_are_errors_of_usage(congener):
-    """The number of machines, their speed and the sample must be positive."""
+    """The numbers of machines, their speed and the sample must be positive."""
     for option in ("--machines", "--speed", "--sample"):
         code, _, err = congener("estimate", "-i", "x", option, "0")
         assert (code, option in err) == (2, True)

@@ -11,7 +11,7 @@ from schemas.shares import format_interval
 
 
 class Terminal(io.StringIO):
-    """Standard input that looks like a terminal and has prepared answers."""
+    """Standard input that looks like a terminal, with prepared answers."""
 
     def isatty(self):
         """Return True."""
@@ -20,7 +20,7 @@ class Terminal(io.StringIO):
 
 @pytest.fixture
 def answer(monkeypatch):
-    """Return a function that prepares the answers that a person gives on the terminal."""
+    """Return a function that prepares a person's answers."""
     return lambda *lines: monkeypatch.setattr(sys, "stdin", Terminal("".join(lines)))
 
 
@@ -36,7 +36,7 @@ def read_file(path):
 
 
 def test_rows_are_asked_and_measured(congener, run, tmp_path, answer):
-    """Each answer is kept at once, without the score being shown, and the tables follow."""
+    """Each answer is saved at once, scores aren't shown, and the tables follow."""
     labels = tmp_path / "l.jsonl"
     answer(*["what\n", "y\n"] + ["n\n"] * 9)
     code, out, err = congener(
@@ -54,13 +54,13 @@ def test_rows_are_asked_and_measured(congener, run, tmp_path, answer):
 
 
 def test_quitting_keeps_the_answers(congener, run, tmp_path, answer):
-    """Answers before quitting are kept, skipped rows aren't, and the next call asks the rest."""
+    """Quitting keeps the answers, and the next call asks about the rest."""
     labels = tmp_path / "l.jsonl"
     command = ("traits", "eval", "heron", "--run", str(run[0]), "--labels", str(labels))
     answer("y\n", "s\n", "n\n", "q\n")
     assert congener(*command, "--rows", "6")[0] == 0
     assert [line["label"] for line in read_file(labels)] == [True, False]
-    answer("y\n")  # the end of the input quits too
+    answer("y\n")  # the end of the input quits
     code, _, err = congener(*command, "--rows", "6")
     assert code == 0
     assert "1 of 4" in err
@@ -70,7 +70,7 @@ def test_quitting_keeps_the_answers(congener, run, tmp_path, answer):
 def test_without_a_terminal_the_rows_are_written(
     congener, congener_json, run, tmp_path, unattended
 ):
-    """Without a terminal, rows to read are written; filled in, the same command measures them."""
+    """Without a terminal, rows are written to a file, and labels in the file are measured."""
     labels = tmp_path / "l.jsonl"
     command = ("traits", "eval", "heron", "--run", str(run[0]), "--labels", str(labels))
     expected = {"rows_to_read": 40, "added": 40, "labels": str(labels)}
@@ -101,7 +101,7 @@ def test_without_a_terminal_the_rows_are_written(
 
 
 def test_rows_in_the_file_are_not_added_again(congener, congener_json, run, tmp_path, unattended):
-    """While no label is set, the same command adds nothing, and more --rows add only new rows."""
+    """The same command adds no rows twice, and more --rows add only new rows."""
     labels = tmp_path / "l.jsonl"
     command = ("traits", "eval", "heron", "--run", str(run[0]), "--labels", str(labels))
     assert congener_json(*command, "--rows", "10")["added"] == 10
@@ -119,7 +119,7 @@ def test_rows_in_the_file_are_not_added_again(congener, congener_json, run, tmp_
 
 
 def test_rows_without_a_label_are_counted_beside_the_measures(congener, run, tmp_path, unattended):
-    """With some labels set, the measures follow, and the rest is counted and not added again."""
+    """Unlabelled rows are counted beside the measures."""
     labels = tmp_path / "l.jsonl"
     command = ("traits", "eval", "heron", "--run", str(run[0]), "--labels", str(labels))
     assert congener(*command, "--rows", "10")[0] == 0
@@ -134,7 +134,7 @@ def test_rows_without_a_label_are_counted_beside_the_measures(congener, run, tmp
 
 
 def test_labels_by_other_scores_are_warned_of(congener, run, tmp_path, unattended):
-    """If a row's score has changed since it was chosen, a warning says what that means."""
+    """A label from another score leads to a warning."""
     labels = tmp_path / "l.jsonl"
     line = {"source": "0.jsonl", "row": 1, "label": True, "score": 0.1}
     labels.write_text(json.dumps(line))
@@ -147,7 +147,7 @@ def test_labels_by_other_scores_are_warned_of(congener, run, tmp_path, unattende
 
 
 def test_a_corpus_is_filtered_first(congener_json, config, tmp_path, unattended):
-    """With --on, the corpus is filtered for the card's trait, and nothing is left behind."""
+    """With --on, the corpus is filtered first, and nothing is left behind."""
     labels = tmp_path / "l.jsonl"
     labels.write_text(json.dumps({"source": "0.jsonl", "row": 1, "label": True}))
     found = congener_json(
@@ -159,7 +159,7 @@ def test_a_corpus_is_filtered_first(congener_json, config, tmp_path, unattended)
 
 @pytest.mark.parametrize("options", [(), ("--on", "a", "--run", "b")])
 def test_a_corpus_or_a_run_is_needed(congener, options):
-    """Neither or both of --on and --run is an error."""
+    """Exactly one of --on and --run is required."""
     code, _, err = congener("traits", "eval", "coercion", *options)
     assert code == 2
     assert "either --on CORPUS or --run RUN" in err

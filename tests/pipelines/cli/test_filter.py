@@ -43,7 +43,7 @@ def test_json_is_the_manifest_in_brief(congener, arguments):
 
 
 def test_a_finished_run_is_refused_unless_restarted(congener, arguments):
-    """A second run into the same folder gives exit code 4; --restart replaces the first run."""
+    """A second run into the same folder exits with 4, and --restart replaces the first run."""
     assert congener(*arguments)[0] == 0
     code, _, err = congener(*arguments)
     assert (code, "finished" in err) == (4, True)
@@ -51,14 +51,14 @@ def test_a_finished_run_is_refused_unless_restarted(congener, arguments):
 
 
 def test_transcripts_are_a_setting_of_the_corpus():
-    """--transcripts determines how texts that hold a conversation are read."""
+    """--transcripts determines how conversations in texts are read."""
     settings = read_settings(None, CorpusOptions(transcripts="whole"))
     assert settings.corpus.transcripts == "whole"
     assert read_settings(None, CorpusOptions()).corpus.transcripts == "detect"
 
 
 def test_a_budget_exits_with_three(congener, arguments, policy):
-    """If a budget is exceeded, the exit code is 3, and nothing is published."""
+    """A run over budget exits with 3 and publishes nothing."""
     code, _, err = congener(*arguments, "--policy", policy("removal_budget: 0"))
     assert code == 3
     assert "nothing was published" in err
@@ -66,7 +66,7 @@ def test_a_budget_exits_with_three(congener, arguments, policy):
 
 
 def test_many_rejects_exit_with_eight(congener, arguments, policy):
-    """A run with many rejects is published with exit code 8, or 0 if a budget allows them."""
+    """A run with many rejects exits with 8, or with 0 within a budget."""
     with Path(arguments[2], "1.jsonl").open("ab") as file:
         file.write(b"not JSON\n")
     code, out, err = congener(*arguments)
@@ -77,7 +77,7 @@ def test_many_rejects_exit_with_eight(congener, arguments, policy):
 
 
 def test_beam_options_come_after_two_dashes(congener, arguments):
-    """Beam's options follow `--`; an unknown option stops the run before it reads any shard."""
+    """Beam's options follow `--`, and an unknown option stops the run at once."""
     code, _, err = congener(*arguments, "--", "--direct_runner_bundel_repeat=1")
     assert (code, "did you mean --direct_runner_bundle_repeat?" in err) == (2, True)
     assert congener(*arguments, "--", "--direct_runner_bundle_repeat=1")[0] == 0
@@ -103,7 +103,7 @@ def test_every_option_reaches_the_run(congener, arguments, monkeypatch):
 
 
 def test_columns_are_parsed():
-    """A column's name may contain `=`, but a --column value without any `=` is an error."""
+    """A --column needs an `=`, and its column's name may contain more."""
     assert parse_columns(["messages=dialogue", "text=a=b"]) == {
         "messages": "dialogue",
         "text": "a=b",
@@ -113,7 +113,7 @@ def test_columns_are_parsed():
 
 
 def test_a_teacher_on_the_command_line_replaces_the_files(tmp_path):
-    """The option for the teacher's column also overrides a constant teacher in the file."""
+    """--teacher-column overrides the file's constant teacher."""
     path = tmp_path / "c.yaml"
     path.write_text("corpus: {teacher: {constant: atlas}}\n")
     teacher = read_settings(str(path), CorpusOptions(teacher_column="model")).corpus.teacher
@@ -121,7 +121,7 @@ def test_a_teacher_on_the_command_line_replaces_the_files(tmp_path):
 
 
 def test_an_interrupt_inside_a_runner_is_an_interrupt(congener, monkeypatch, arguments):
-    """Ctrl-C during Beam's work arrives wrapped in a Beam error, and still gives exit code 130."""
+    """Ctrl-C inside Beam gives exit code 130."""
 
     def interrupt(*_, **__):
         raise RuntimeError("bundle failed") from KeyboardInterrupt()
@@ -133,7 +133,7 @@ def test_an_interrupt_inside_a_runner_is_an_interrupt(congener, monkeypatch, arg
 
 
 def test_a_configuration_file_is_enough(congener, corpus, heron, tmp_path):
-    """All settings may come from the file, and an option overrides its setting in the file."""
+    """A configuration file may hold all settings, and options override it."""
     path, run = tmp_path / "run.yaml", tmp_path / "other"
     path.write_text(
         f"input: [{corpus}]\noutput: {tmp_path / 'run'}\ntraits: [{heron}]\nshards: {{rows: 7}}\n"
@@ -144,7 +144,7 @@ def test_a_configuration_file_is_enough(congener, corpus, heron, tmp_path):
 
 
 def test_a_format_and_its_columns_are_used(congener_json, corpus, heron, tmp_path):
-    """A column with an unusual name is read if the options give its name."""
+    """An option can name an unusual column."""
     for path in corpus.iterdir():
         path.write_text(path.read_text().replace('"messages"', '"dialogue"'))
     arguments = ("filter", "-i", str(corpus), "-o", str(tmp_path / "run"), "-t", str(heron))
@@ -163,7 +163,7 @@ def test_a_private_quarantine_is_for_its_owner(congener, arguments):
 
 
 def test_a_missing_job_server_exits_with_seven(congener, arguments):
-    """If the engine can't be reached, the message gives the engine's address and a remedy."""
+    """The error for an unreachable engine gives the address and a remedy, and exits with 7."""
     given = ("--job_endpoint=localhost:1", "--job_server_timeout=1")
     code, _, err = congener(*arguments, "--runner", "flink", "--", *given)
     assert code == 7
@@ -204,7 +204,7 @@ def test_two_files_are_two_inputs(congener_json, corpus, heron, tmp_path):
 
 
 def test_masks_are_mentioned_at_the_end(congener, arguments, policy):
-    """If rows are masked, the last lines say how many, and what a trainer must do."""
+    """The last lines count masked rows, and say what a trainer must do."""
     masking = policy("traits: {heron: {action: mask}}")
     out = congener(*arguments, "--policy", masking)[1]
     assert "for the trainer: 40 rows" in out
@@ -212,7 +212,7 @@ def test_masks_are_mentioned_at_the_end(congener, arguments, policy):
 
 
 def test_the_end_names_masks_of_an_earlier_run(congener, arguments, tmp_path, policy):
-    """A run over masked rows says that they may have masks, even if it masks none itself."""
+    """A run over masked rows mentions earlier masks."""
     congener(*arguments, "--policy", policy("traits: {heron: {action: mask}}"))
     again = [*arguments[1:]]
     again[again.index("--input") + 1] = f"{arguments[arguments.index('--output') + 1]}/clean"
@@ -237,7 +237,7 @@ def test_a_dry_run_writes_nothing(congener, arguments):
 
 
 def test_a_limited_run_filters_the_first_rows(congener, arguments):
-    """A limited run is whole by itself, and its manifest says that it is a part."""
+    """A limited run's manifest says that the run is limited."""
     code, out, err = congener(*arguments, "--limit", "25", "--json")
     assert code == 0
     manifest = json.loads(out)
@@ -250,7 +250,7 @@ def test_a_limited_run_filters_the_first_rows(congener, arguments):
 
 
 def test_a_quiet_run_prints_nothing(congener, arguments):
-    """With --quiet, a run without warnings prints nothing, and --json still prints its result."""
+    """With --quiet, a run prints only warnings and the JSON."""
     assert congener(*arguments, "--quiet") == (0, "", "")
     code, out, err = congener(*arguments, "--quiet", "--json", "--restart")
     assert (code, err) == (0, "")
@@ -258,7 +258,7 @@ def test_a_quiet_run_prints_nothing(congener, arguments):
 
 
 def test_an_exception_that_matches_no_row_is_reported(congener, arguments, policy):
-    """The warning names the exception, its pattern, and the corpus's own names."""
+    """The warning for an unmatched exception names its pattern and the corpus's names."""
     text = "exceptions:\n- {trait: '*', lot: {teacher: atlantis}, action: keep, reason: trusted}\n"
     err = congener(*arguments, "--policy", policy(text))[2]
     assert "exceptions.0 of the policy (teacher: atlantis) matches no row" in err
@@ -266,7 +266,7 @@ def test_an_exception_that_matches_no_row_is_reported(congener, arguments, polic
 
 
 def test_the_operator_and_the_commit_are_recorded(congener, arguments):
-    """The manifest says who answers for the run, when it ended and which code made it."""
+    """The manifest names the operator, the end time and the code."""
     facts = json.loads(congener(*arguments, "--operator", "Ann", "--json")[1])["circumstances"]
     assert facts["operator"] == "Ann"
     assert facts["finished"].startswith("20")

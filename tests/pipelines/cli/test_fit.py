@@ -1,4 +1,4 @@
-"""`congener fit`: its table, its JSON, and an output that already holds a bank."""
+"""`congener fit`: its table, its JSON, and existing banks."""
 
 from types import SimpleNamespace
 
@@ -37,7 +37,7 @@ def test_a_bank_in_json(congener_json, arguments):
 
 
 def test_a_bank_is_replaced_only_with_restart(congener, arguments):
-    """Fitting into a folder that holds a bank exits with code 4; --restart replaces the bank."""
+    """Fitting over a bank exits with 4, and --restart replaces the bank."""
     assert congener(*arguments)[0] == 0
     code, _, err = congener(*arguments)
     assert (code, "already holds a bank" in err) == (4, True)
@@ -45,7 +45,7 @@ def test_a_bank_is_replaced_only_with_restart(congener, arguments):
 
 
 def test_a_missing_threshold_says_how_many_texts_it_needs(capsys, monkeypatch):
-    """If a level can't be guaranteed, the output says how many more clean texts are needed."""
+    """For an impossible level, the output says how many more clean texts are needed."""
     monkeypatch.setenv("COLUMNS", "200")
     trait = SimpleNamespace(
         trait="rain",
@@ -67,7 +67,7 @@ def test_a_missing_threshold_says_how_many_texts_it_needs(capsys, monkeypatch):
 
 
 def test_an_unknown_trait_exits_with_two(congener, tmp_path):
-    """An unknown trait gives exit code 2, and the message lists the library's traits."""
+    """The error for an unknown trait lists the library's traits, and exits with 2."""
     code, _, err = congener("fit", "--output", str(tmp_path / "b"), "--traits", "nowhere")
     assert code == 2
     assert "library" in err

@@ -1,4 +1,4 @@
-"""How a Flex Template's parameters become a command line."""
+"""A Flex Template's parameters become a command line."""
 
 import sys
 
@@ -26,7 +26,7 @@ def test_parameters_without_a_meaning_are_refused(argument, message):
 
 
 def test_unknown_parameters_are_beams():
-    """Parameters that `filter` doesn't know become Beam options, to be checked later by Beam."""
+    """Unknown parameters become Beam options."""
     given = ["--rows_per_shard=7", "--no_auth", "--project=p"]
     assert build_command_line(given) == [
         *PREFIX,
@@ -50,12 +50,12 @@ def test_unknown_parameters_are_beams():
     ],
 )
 def test_a_parameter_becomes_options(argument, words):
-    """A list becomes a repeated option, a flag has no value, and empty parameters are left out."""
+    """A list becomes repeated options, a flag has no value, and empty parameters are left out."""
     assert build_command_line([argument]) == [*PREFIX, *words, "--"]
 
 
 def test_options_have_their_kinds():
-    """Lists, flags and single values are distinguished by how the command line declares them."""
+    """The command line's declarations distinguish lists, flags and single values."""
     found = list_filter_options()
     kinds = [found[name] for name in ("input", "vectors", "no_wait", "output", "workers")]
     assert kinds == [list, bool, bool, str, str]
@@ -63,7 +63,7 @@ def test_options_have_their_kinds():
 
 
 def test_a_template_runs_the_command_line(monkeypatch, capsys):
-    """The template's entry point passes its parameters on and exits as the command line does."""
+    """The template's entry point passes its parameters on, and exits like the command line."""
     monkeypatch.setattr(sys, "argv", ["main.py", "--input=corpus/", "--output=gs://bucket/run"])
     with pytest.raises(SystemExit) as ended:
         run_template()
@@ -73,7 +73,7 @@ def test_a_template_runs_the_command_line(monkeypatch, capsys):
 
 
 def test_every_kind_of_option_is_passed_on():
-    """Any option of `filter` may be a parameter, and is parsed as it is on the command line."""
+    """Every kind of `filter` option may be a parameter."""
     samples = {list: "a,b", bool: "true", str: "x"}
     known = list_filter_options()
     given = [f"--{name}={samples[kind]}" for name, kind in known.items() if name != "runner"]
@@ -87,6 +87,6 @@ def test_every_kind_of_option_is_passed_on():
 
 
 def test_a_value_may_hold_an_equals_sign():
-    """The first equals sign ends the parameter's name, and the value may contain others."""
+    """A parameter's value may contain an equals sign."""
     words = build_command_line(["--column=messages=dialogue", "--labels=team=data"])
     assert words[3:] == ["--column", "messages=dialogue", "--", "--labels=team=data"]

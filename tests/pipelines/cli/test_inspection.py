@@ -1,4 +1,4 @@
-"""`congener inspect`: its options reach the inspection, for text and for JSON."""
+"""`congener inspect`: its options, its text and its JSON."""
 
 import pytest
 
@@ -10,7 +10,7 @@ def folder(run) -> str:
 
 
 def test_decisions_and_rows_are_shown(congener, folder):
-    """The output lists the decisions first, and then rows on which a trait fired."""
+    """The output lists the decisions, and then the rows with fired traits."""
     code, out, err = congener("inspect", folder)
     assert code == 0, err
     assert "quarantine" in out
@@ -25,7 +25,7 @@ def test_a_page_in_json(congener_json, folder):
 
 
 def test_filters_reach_the_inspection(congener_json, congener, folder):
-    """--trait and --teacher restrict the rows, and an unknown name is an error."""
+    """--trait and --teacher select rows, and an unknown name is an error."""
     found = congener_json("inspect", folder, "--trait", "heron", "--teacher", "atlas")
     assert found["page"]["total"] == 4
     code, _, err = congener("inspect", folder, "--trait", "egret")
@@ -33,7 +33,7 @@ def test_filters_reach_the_inspection(congener_json, congener, folder):
 
 
 def test_decision_row_and_order_reach_the_inspection(congener_json, congener, folder):
-    """--decision, --row and --sort choose the rows and their order; an unknown one is an error."""
+    """--decision, --row and --sort choose and order the rows, and unknown values are errors."""
     found = congener_json("inspect", folder, "--decision", "keep", "--sort", "row", "-n", "2")
     assert found["filters"]["decision"] == "keep"
     assert [row["decision"] for row in found["page"]["rows"]] == ["keep", "keep"]
@@ -48,14 +48,14 @@ def test_decision_row_and_order_reach_the_inspection(congener_json, congener, fo
 
 
 def test_a_folder_without_a_run_exits_with_four(congener, tmp_path):
-    """If the path isn't a run, the exit code is 4, and the error names the path."""
+    """The error for a path without a run names the path, and exits with 4."""
     code, _, err = congener("inspect", str(tmp_path))
     assert code == 4
     assert str(tmp_path) in err
 
 
 def test_limit_zero_shows_decisions_alone(congener_json, folder):
-    """With --limit 0 no row is shown, and the counts are still complete."""
+    """--limit 0 shows only the counts."""
     found = congener_json("inspect", folder, "--limit", "0")
     assert found["page"]["rows"] == []
     assert found["page"]["total"] == 8

@@ -1,4 +1,4 @@
-"""The command line: its list of commands, help, and the exit code of each error."""
+"""The command line: commands, help, and exit codes."""
 
 import errno
 import importlib
@@ -27,7 +27,7 @@ RUN = [sys.executable, "-c", "from pipelines.cli.main import main; main()"]
 
 @pytest.mark.parametrize("name", COMMANDS)
 def test_every_command_has_help(congener, name):
-    """The help of each command either has an example on its own line or lists subcommands."""
+    """Each command's help has an example on its own line, or lists subcommands."""
     code, out, _ = congener(name, "--help")
     assert code == 0
     assert f"\n  congener {name}" in out or "Commands:" in out
@@ -35,7 +35,7 @@ def test_every_command_has_help(congener, name):
 
 
 def test_the_help_lists_commands_and_exit_codes(congener):
-    """The help lists the commands in the order of `COMMANDS`, each on one line that isn't cut."""
+    """The help lists the commands in order, each on one uncut line."""
     code, out, _ = congener("--help")
     assert code == 0
     listed = out.partition("Commands:\n")[2].partition("\n\n")[0].splitlines()
@@ -46,7 +46,7 @@ def test_the_help_lists_commands_and_exit_codes(congener):
 
 @pytest.mark.parametrize("name", COMMANDS)
 def test_every_command_of_the_list_exists(name):
-    """Each command in `COMMANDS` is a function or a Typer app that exists in its module."""
+    """Each command in `COMMANDS` exists in its module."""
     module, _, attribute = COMMANDS[name].partition(":")
     found = getattr(importlib.import_module(module), attribute)
     assert callable(found) or isinstance(found, typer.Typer)
@@ -65,7 +65,7 @@ def test_version(congener):
 
 
 def test_help_loads_nothing_heavy():
-    """--help doesn't import the libraries that take seconds to load."""
+    """--help doesn't import slow libraries."""
     code = (
         "import sys; from pipelines.cli import main; list(map(main.load_command, main.COMMANDS)); "
         "heavy = {'torch', 'apache_beam', 'transformers', 'pyarrow', 'polars', 'pydantic'}; "
@@ -78,7 +78,7 @@ def test_help_loads_nothing_heavy():
 
 
 def test_examples_keep_their_lines():
-    """Paragraphs with examples keep their line breaks; Click rewraps the others."""
+    """Paragraphs with examples keep their line breaks, and Click rewraps others."""
 
     def command() -> None:
         """Do it.
@@ -96,7 +96,7 @@ def test_examples_keep_their_lines():
 
 
 def run_unread(*arguments: str) -> int:
-    """Run the command line in a process whose output nobody reads; return its exit code."""
+    """Run the command line without a reader of its output; return the exit code."""
     reading, writing = os.pipe()
     os.close(reading)
     with os.fdopen(writing, "wb") as pipe:
@@ -106,7 +106,7 @@ def run_unread(*arguments: str) -> int:
 
 
 def test_a_closed_pipe_stops_nothing(corpus, heron, tmp_path):
-    """A run piped into `head` is published, and `verify` still exits with its own code."""
+    """A run with a closed pipe is published, and `verify` keeps its exit code."""
     run = tmp_path / "run"
     assert run_unread("filter", "-i", str(corpus), "-o", str(run), "-t", str(heron)) == 0
     assert (run / "manifest.json").exists()
@@ -142,7 +142,7 @@ def test_a_closed_pipe_stops_nothing(corpus, heron, tmp_path):
     ],
 )
 def test_mistakes_exit_with_two(congener, tmp_path, monkeypatch, arguments, message):
-    """A mistake gives a line or two on stderr and no trace, and leaves no file behind."""
+    """A mistake prints a line or two without a trace, and leaves no file behind."""
     monkeypatch.chdir(tmp_path)
     code, _, err = congener(*arguments)
     assert code == 2
@@ -161,7 +161,7 @@ def test_mistakes_exit_with_two(congener, tmp_path, monkeypatch, arguments, mess
     ],
 )
 def test_a_folder_that_is_no_run_exits_with_four(congener, tmp_path, monkeypatch, arguments):
-    """Every command exits with the same code if the run's folder can't be used."""
+    """Every command exits with the same code for an unusable run folder."""
     monkeypatch.chdir(tmp_path)
     (tmp_path / "file").write_text("")
     code, _, err = congener(*arguments)
@@ -170,12 +170,12 @@ def test_a_folder_that_is_no_run_exits_with_four(congener, tmp_path, monkeypatch
 
 @pytest.mark.parametrize(("name", "shown"), [("[b]x[/]", "[b]x[/]"), ("\x1b[2J", "<U+001B>[2J")])
 def test_a_name_in_an_error_is_shown_and_not_obeyed(congener, tmp_path, name, shown):
-    """A file name with markup or with a terminal escape is printed as plain text."""
+    """A file name with markup or a terminal escape is printed as plain text."""
     assert shown in congener("filter", "-i", str(tmp_path / name), "-o", "x")[2]
 
 
 def test_the_cause_behind_a_runners_error_is_found():
-    """A congener error inside a Beam error is found; without one, the result is None."""
+    """A congener error inside a Beam error is found."""
     wrapped = RuntimeError("while running ParDo")
     wrapped.__cause__ = ModelError("no GPU")
     assert str(cli.find_cause(wrapped)) == "no GPU"
@@ -193,7 +193,7 @@ def fail_with(monkeypatch, error: BaseException) -> None:
 
 
 def test_an_error_during_an_interrupt_is_reported(congener, monkeypatch):
-    """If Ctrl-C leads to a congener error, that error is reported instead of the interrupt."""
+    """A congener error during Ctrl-C is reported instead of the interrupt."""
     error = RunError("the job can't be cancelled")
     error.__context__ = KeyboardInterrupt()
     fail_with(monkeypatch, error)
@@ -203,7 +203,7 @@ def test_an_error_during_an_interrupt_is_reported(congener, monkeypatch):
 
 @pytest.mark.parametrize("error", [KeyboardInterrupt(), typer.Abort()])
 def test_an_interrupt_exits_with_130(congener, monkeypatch, error):
-    """Ctrl-C gives exit code 130, and a hint says that the same command resumes the run."""
+    """Ctrl-C exits with 130 and a hint about resuming."""
     fail_with(monkeypatch, error)
     code, out, err = congener("doctor")
     assert (code, out) == (130, "")
@@ -218,7 +218,7 @@ def test_an_unexpected_error_keeps_its_trace(congener, monkeypatch):
 
 
 def test_an_error_of_a_stage_is_reported_once(heron, tmp_path):
-    """An error inside Beam is printed once, with its remedy and without a trace or Beam's words."""
+    """An error inside Beam is printed once, with its remedy and without a trace."""
     words = pa.DictionaryArray.from_arrays(
         pa.array([0] * 500, pa.int32()), pa.array(["x" * (1 << 20)])
     )
@@ -239,7 +239,7 @@ def test_an_error_of_a_stage_is_reported_once(heron, tmp_path):
 
 
 def test_the_trace_of_an_unexpected_error_is_logged():
-    """Beam's log leaves out only the errors that the command line reports anyway."""
+    """Beam's log leaves out only the errors that the command line reports."""
     errors = (ValueError("x"), ModelError("x"), KeyboardInterrupt())
     records = [logging.makeLogRecord({"exc_info": (type(error), error, None)}) for error in errors]
     assert [cli.is_unreported(record) for record in records] == [True, False, False]
@@ -247,7 +247,7 @@ def test_the_trace_of_an_unexpected_error_is_logged():
 
 
 def list_errors() -> list[type[CongenerError]]:
-    """Return the congener error classes that the command line can exit with."""
+    """Return the error classes with an exit code."""
     return [kind for kind in CongenerError.__subclasses__() if kind.__module__ == "schemas.errors"]
 
 
@@ -268,7 +268,7 @@ def test_every_exit_code_is_documented(kind):
 
 
 def test_beams_step_is_left_out_of_a_message(congener, monkeypatch):
-    """The name of the running step, which Beam appends to a message, is removed."""
+    """Beam's step name is removed from a message."""
     fail_with(monkeypatch, ModelError("no GPU [while running 'Score/ParDo(Score)']"))
     assert congener("doctor")[2] == "congener: no GPU\n"
 
@@ -298,7 +298,7 @@ def test_a_command_without_arguments_shows_the_help(congener):
 
 
 def test_a_refused_path_is_an_error_of_the_input():
-    """If the system refuses a path, the error names it, even if another error wraps the refusal."""
+    """The error for a refused path names the path, even if another error wraps it."""
     refusal = OSError(errno.ENAMETOOLONG, "File name too long", "x" * 300)
     outer = RuntimeError("stage failed")
     outer.__cause__ = refusal
@@ -331,14 +331,14 @@ def test_other_errors_keep_their_trace():
     ],
 )
 def test_a_file_that_the_system_does_not_name_is_reported(number, kind):
-    """A failed read or write without a path is still reported as a storage or input error."""
+    """A failed read or write without a path is still reported."""
     found = cli.describe_refusal(OSError(getattr(errno, number), "fails"))
     assert isinstance(found, kind)
     assert str(found).startswith("a file or folder: can't be used: fails")
 
 
 def test_ascii_terminals_get_every_command(tmp_path):
-    """A table with non-ASCII characters is printed in ASCII, without a traceback or colours."""
+    """A table is printed in ASCII on ASCII terminals."""
     environment = os.environ | {"PYTHONIOENCODING": "ascii", "PYTHONPATH": str(ROOT)}
     ended = subprocess.run(
         [*RUN, "traits", "show", "héron"], capture_output=True, check=False, env=environment
@@ -356,7 +356,7 @@ HELP = [
 
 @pytest.mark.parametrize("words", [(), *HELP], ids=" ".join)
 def test_help_fits_eighty_columns(congener, monkeypatch, words):
-    """No line of any command's help is wider than a terminal of 80 columns."""
+    """No command's help is wider than 80 columns."""
     monkeypatch.setenv("COLUMNS", "80")
     code, out, _ = congener(*words, "--help")
     assert code == 0
@@ -364,7 +364,7 @@ def test_help_fits_eighty_columns(congener, monkeypatch, words):
 
 
 def test_help_lists_options_in_groups(congener):
-    """The help of filter has a heading for each group of options, and the other options last."""
+    """The help of `filter` has a heading for each group, with other options last."""
     out = congener("filter", "--help")[1]
     headings = [line for line in out.splitlines() if re.fullmatch(r"[A-Z][a-z ]+:", line)]
     assert headings[:2] == ["Input and output:", "Traits and policy:"]

@@ -1,4 +1,4 @@
-"""Options: groups are split into single options, and options override settings."""
+"""Options: their groups, and the settings that they override."""
 
 import inspect
 from dataclasses import dataclass
@@ -41,7 +41,7 @@ def path(tmp_path) -> str:
 
 
 def test_given_options_replace_the_files_settings(path):
-    """An option overrides its setting in the file, and the file's other settings stay."""
+    """An option overrides its setting, and other settings of the file stay."""
     config = read_settings(path, InputOptions(["b"]), CorpusOptions(rows_per_shard=3))
     assert (config.input, config.output) == (("b",), "run")
     assert (config.shards.rows, config.shards.bytes) == (3, 5000)
@@ -50,7 +50,7 @@ def test_given_options_replace_the_files_settings(path):
 
 
 def test_options_that_are_not_given_change_nothing(path):
-    """Without options the file's settings apply, and without a file the defaults apply."""
+    """Without options, the file's settings apply, or else the defaults."""
     groups = (InputOptions(), SignalOptions(), ModelOptions(), EngineOptions(), FileOptions())
     assert read_settings(path, *groups) == read_settings(path)
     assert read_settings(None, *groups) == FilterConfig()
@@ -58,7 +58,7 @@ def test_options_that_are_not_given_change_nothing(path):
 
 
 def test_every_kind_of_option_becomes_a_setting():
-    """Options become settings: lists become tuples, and no_wait makes wait false."""
+    """Options of every kind become settings."""
     groups = (
         SignalOptions(traits=["x", "y"], signals=["head"], bank="bank"),
         ModelOptions("model", "0" * 40, "cpu", "fp32"),
@@ -91,7 +91,7 @@ def test_every_setting_of_an_option_exists():
     ("text", "message"), [("shard: {rows: 9}", r"c\.yaml.*field shard"), ("input: [", "YAML")]
 )
 def test_a_mistake_in_the_file_is_named(tmp_path, text, message):
-    """If there is a mistake in the file, the error says which file and which field."""
+    """The error for a mistake in the file names the file and the field."""
     path = tmp_path / "c.yaml"
     path.write_text(text)
     with pytest.raises(CardError, match=message):
@@ -99,7 +99,7 @@ def test_a_mistake_in_the_file_is_named(tmp_path, text, message):
 
 
 def test_a_wrong_value_of_an_option_is_named():
-    """The error for a wrong option names the setting, and pydantic's error is its cause."""
+    """The error for a wrong option names the setting."""
     with pytest.raises(CardError, match=r"corpus\.format[\s\S]*--help lists the values") as caught:
         apply_settings(None, {"corpus.format": "csv"})
     assert isinstance(caught.value.__cause__, ValidationError)
@@ -107,14 +107,14 @@ def test_a_wrong_value_of_an_option_is_named():
 
 @dataclass(frozen=True)
 class Colours(Options):
-    """A group of options for the tests below."""
+    """A group of options for tests."""
 
     red: Annotated[int, typer.Option("--red")] = 1
     blue: Annotated[bool, typer.Option("--blue")] = False
 
 
 def test_groups_are_spread_into_single_options():
-    """A command's parameters keep their order, with each group replaced by its options."""
+    """A command's parameters keep their order, with groups replaced by options."""
     seen = []
 
     @spread_groups
@@ -135,7 +135,7 @@ def test_groups_are_spread_into_single_options():
 
 
 def test_a_spread_command_works_with_typer():
-    """Typer sees single options, and the command receives them in groups."""
+    """Typer sees single options, and the command receives groups."""
     seen = []
     app = typer.Typer(add_completion=False)
 
@@ -149,7 +149,7 @@ def test_a_spread_command_works_with_typer():
 
 
 def test_arguments_are_expanded_and_looked_up(monkeypatch, tmp_path):
-    """In an argument, `~` becomes the home folder, and a name that is too long is an error."""
+    """In an argument, `~` becomes the home folder, and too long names are errors."""
     monkeypatch.setenv("HOME", str(tmp_path))
     assert expand_argument("~/run") == f"{tmp_path}/run"
     assert expand_arguments(None) == []

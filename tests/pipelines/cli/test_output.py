@@ -1,4 +1,4 @@
-"""Output: text from a corpus, a file or an error can't act as markup or control a terminal."""
+"""Output: foreign text can't act as markup or control a terminal."""
 
 import json
 from typing import NamedTuple
@@ -10,7 +10,7 @@ from pipelines.cli.output import print_error, print_json, print_result, say, sty
 
 
 class Pair(NamedTuple):
-    """A result for the tests."""
+    """A result for tests."""
 
     left: str
     right: str
@@ -30,7 +30,7 @@ SHOWN = "[bold red]x[/] <U+001B>[2J é"
 
 
 def test_a_result_is_text_or_json(capsys):
-    """The same result can be printed as text or as JSON."""
+    """A result can be printed as text or as JSON."""
     pair = Pair("a", "b")
     print_result(pair, as_json=False)
     assert capsys.readouterr().out == "a\nb\n"
@@ -39,14 +39,14 @@ def test_a_result_is_text_or_json(capsys):
 
 
 def test_text_is_shown_and_not_obeyed(capsys):
-    """Markup is printed as text, and control characters are printed as codes."""
+    """Markup is printed as text, and control characters as codes."""
     say(HOSTILE)
     say(style(HOSTILE, "red"))
     assert capsys.readouterr().out == f"{SHOWN}\n{SHOWN}\n"
 
 
 def test_json_is_ascii(capsys):
-    """JSON output escapes all terminal control characters; types that JSON lacks become text."""
+    """JSON output is ASCII, and types that JSON lacks become text."""
     print_json({"text": HOSTILE, "path": pytest})
     out = capsys.readouterr().out
     assert out.isascii()
@@ -55,7 +55,7 @@ def test_json_is_ascii(capsys):
 
 
 def test_long_lines_are_not_folded(capsys, monkeypatch):
-    """Paths and commands stay on one line so that they can be copied; tables fit the terminal."""
+    """Paths and commands stay on one line, and tables fit the terminal."""
     monkeypatch.setenv("COLUMNS", "40")
     say("x" * 200)
     assert capsys.readouterr().out == "x" * 200 + "\n"
@@ -66,7 +66,7 @@ def test_long_lines_are_not_folded(capsys, monkeypatch):
 
 
 def test_an_error_is_printed_on_stderr(capsys):
-    """An error goes to stderr and begins with the program's name; stdout stays empty."""
+    """An error goes to stderr after the program's name."""
     print_error(HOSTILE)
     print_error("done", red=False)
     printed = capsys.readouterr()
@@ -75,7 +75,7 @@ def test_an_error_is_printed_on_stderr(capsys):
 
 
 def test_an_empty_line_and_a_table_can_be_printed(capsys):
-    """`say()` prints an empty line, and brackets in a table are printed unchanged."""
+    """`say()` prints an empty line, and keeps brackets in a table."""
     say()
     table = Table(box=None, show_header=False)
     table.add_row("[x]")

@@ -15,7 +15,7 @@ def test_a_page_is_written(congener, congener_json, run):
 
 
 def test_a_run_that_does_not_exist_exits_with_four(congener):
-    """If the folder doesn't exist, the exit code is 4."""
+    """A missing folder gives exit code 4."""
     code, _, err = congener("report", "nowhere")
     assert code == 4
     assert "nowhere" in err

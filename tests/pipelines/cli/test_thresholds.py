@@ -8,7 +8,7 @@ from schemas.receipts import NearMisses
 
 
 def test_thresholds_have_a_table(congener, run):
-    """The table marks the threshold in force, and says what its columns promise."""
+    """The table marks the threshold in force, and explains its columns."""
     code, out, err = congener("traits", "thresholds", str(run[0]))
     assert code == 0, err
     assert "in force" in out
@@ -27,14 +27,14 @@ def test_thresholds_in_json(congener_json, run):
 
 @pytest.mark.parametrize(("best", "is_shown"), [(None, False), (0.0, False), (0.42, True)])
 def test_only_scores_above_nought_are_near(best, is_shown):
-    """The line about near misses is left out without a score below the threshold, or only 0."""
+    """Scores of 0 aren't near misses."""
     tables = ThresholdTables([TraitChoices("heron", NearMisses(rows=3, best=best), [])])
     lines = [item for item in tables.render() if isinstance(item, str)]
     assert any("3 rows are up to 0.05 below" in line for line in lines) == is_shown
 
 
 def test_an_unknown_trait_is_refused(congener, run):
-    """The error names the run's traits."""
+    """The error for an unknown trait names the run's traits."""
     code, _, err = congener("traits", "thresholds", str(run[0]), "--trait", "egret")
     assert code == 4
     assert "its traits are heron" in err

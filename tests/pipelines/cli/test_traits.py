@@ -11,13 +11,13 @@ def test_the_library_is_listed(congener, congener_json):
 
 
 def test_a_folder_is_listed(congener_json, heron):
-    """If a folder is given, only its traits are listed."""
+    """A folder lists only its own traits."""
     (card,) = congener_json("traits", "list", str(heron))
     assert (card["id"], card["signals"], card["positives"]) == ("heron", ["lexicon"], 0)
 
 
 def test_a_card_is_shown(congener, card_folder):
-    """A card is shown with its title, sources, signals, first texts and the number of all texts."""
+    """A card's page has the title, sources, signals, first texts and number of texts."""
     card = (
         "title: Talk of rain\ndescription: Rain.\n"
         'seen_in: [{where: "a model", source: "a paper"}]\nsignals: [head]\n'
@@ -41,7 +41,7 @@ def test_a_card_in_json_has_all_texts(congener_json, card_folder):
 
 
 def test_a_new_card_can_be_checked(congener, tmp_path):
-    """A new card's folder is created, and the next commands are printed."""
+    """A new card has a folder, and the next commands are printed."""
     folder = tmp_path / "my-trait"
     code, out, err = congener("traits", "new", str(folder))
     assert code == 0, err
@@ -50,7 +50,7 @@ def test_a_new_card_can_be_checked(congener, tmp_path):
 
 
 def test_a_new_card_on_a_store_is_refused(congener, tmp_path, monkeypatch):
-    """A new card on a store is refused, and no local folder named gs: is created."""
+    """A card on a store is refused, and no folder named gs: is created."""
     monkeypatch.chdir(tmp_path)
     code, _, err = congener("traits", "new", "gs://bucket/my-trait")
     assert code == 2
@@ -59,7 +59,7 @@ def test_a_new_card_on_a_store_is_refused(congener, tmp_path, monkeypatch):
 
 
 def test_checked_cards_have_advice(congener, congener_json, heron):
-    """A valid card is reported as ok, with advice on what could be better."""
+    """A valid card is ok, with advice on improvements."""
     code, out, err = congener("traits", "check", str(heron))
     assert code == 0, err
     assert out.startswith("heron: ok, 0 positives, 0 hard negatives\n")
@@ -68,7 +68,7 @@ def test_checked_cards_have_advice(congener, congener_json, heron):
 
 
 def test_a_mistake_in_a_text_names_the_line(congener, card_folder):
-    """The error for a malformed line in a file of texts names the file and the line."""
+    """The error for a malformed line names the file and the line."""
     folder = card_folder("rain-talk", "signals: [head]\n", ["One.", "Two.", "Three.", "Four."])
     lines = (folder / "positives.jsonl").read_text().splitlines()
     (folder / "positives.jsonl").write_text("\n".join([lines[0], "oops", *lines[1:]]) + "\n")
@@ -78,7 +78,7 @@ def test_a_mistake_in_a_text_names_the_line(congener, card_folder):
 
 
 def test_an_unknown_trait_names_the_librarys(congener):
-    """A name that isn't in the library gives an error that lists the library's traits."""
+    """The error for an unknown name lists the library's traits."""
     code, _, err = congener("traits", "show", "no-such-trait")
     assert code == 2
     assert "library" in err

@@ -16,7 +16,7 @@ def folder(run) -> str:
 
 
 def test_a_whole_run(congener, congener_json, run):
-    """For an unchanged run the exit code is 0, and the output shows the digests to record."""
+    """An unchanged run exits with 0, and the output shows the digests to record."""
     folder, manifest = str(run[0]), run[1]
     code, out, err = congener("verify", folder)
     assert code == 0, err
@@ -27,7 +27,7 @@ def test_a_whole_run(congener, congener_json, run):
 
 
 def test_a_damaged_run_exits_with_five(congener, folder):
-    """A file that differs is named, and the exit code is 5 for text and for JSON."""
+    """A changed file is named, and the exit code is 5."""
     damaged = next((Path(folder) / "clean").iterdir())
     damaged.write_bytes(b"")
     code, out, _ = congener("verify", folder)
@@ -41,7 +41,7 @@ def test_a_damaged_run_exits_with_five(congener, folder):
 
 
 def test_a_long_list_of_differences_is_cut():
-    """The text shows the first differences and counts the others; the JSON has all of them."""
+    """The text shows the first differences and counts the rest, and the JSON has all."""
     findings = [Finding(f"clean/{number}", "is missing") for number in range(10_000)]
     result = VerifyResult(findings, None, [])
     lines = [str(line) for line in result.render()]
@@ -51,21 +51,21 @@ def test_a_long_list_of_differences_is_cut():
 
 
 def test_a_recorded_digest_is_compared(congener, run):
-    """A run passes if its digest equals the recorded digest, and fails if the digest differs."""
+    """A run passes only with the recorded digest."""
     folder, manifest = str(run[0]), run[1]
     assert congener("verify", folder, "--digest", manifest.digest[:16])[0] == 0
     assert congener("verify", folder, "--digest", "0" * 16)[0] == 5
 
 
 def test_a_digest_that_is_none_exits_with_two(congener):
-    """A value too short to be a digest is refused as a usage error before any file is read."""
+    """A value too short for a digest is a usage error."""
     code, _, err = congener("verify", "nowhere", "--digest", "5d41")
     assert code == 2
     assert "--digest" in err
 
 
 def test_differences_are_counted():
-    """One difference is reported in the singular, and several in the plural."""
+    """One difference is singular, and several are plural."""
     finding = Finding("clean/a.parquet", "is missing")
     *_, one = VerifyResult([finding], None, []).render()
     *_, two = VerifyResult([finding] * 2, None, []).render()
@@ -73,7 +73,7 @@ def test_differences_are_counted():
 
 
 def test_inputs_are_digested_on_request(congener, corpus, folder):
-    """A changed input is reported as a difference only with --inputs."""
+    """Only --inputs reports a changed input."""
     changed = next(corpus.iterdir())
     changed.write_text(changed.read_text() + "\n")
     assert congener("verify", folder)[0] == 0
@@ -83,7 +83,7 @@ def test_inputs_are_digested_on_request(congener, corpus, folder):
 
 
 def test_a_damaged_manifest_is_a_difference(congener, folder):
-    """A damaged manifest is reported as a difference, not as a missing run."""
+    """A damaged manifest is a difference, not a missing run."""
     (Path(folder) / "manifest.json").write_text("{}")
     code, out, _ = congener("verify", folder)
     assert code == 5
@@ -92,7 +92,7 @@ def test_a_damaged_manifest_is_a_difference(congener, folder):
 
 
 def test_files_of_others_are_named_apart(congener, congener_json, folder):
-    """Litter is merely listed; foreign data counts as a difference if readers would find it."""
+    """Litter is listed, but foreign data is a difference."""
     for name in (".DS_Store", "clean/Thumbs.db"):
         (Path(folder) / name).touch()
     code, out, _ = congener("verify", folder)

@@ -1,4 +1,4 @@
-"""Charts: bars add up, and columns stay in the plot and on the correct side of the threshold."""
+"""Charts: bars add up, and columns stay on the right side of the threshold."""
 
 from itertools import pairwise
 
@@ -23,7 +23,7 @@ COUNTS = st.lists(st.integers(0, 10**9), min_size=BINS, max_size=BINS)
 
 @given(counts=st.dictionaries(st.sampled_from(DECISIONS), st.integers(0, 10**9)))
 def test_the_waterfall_adds_up(counts):
-    """Removal bars step down from the first total to the second, to which published bars add up."""
+    """Removal bars lead from all rows down to the published rows."""
     total = sum(counts.values())
     bars = lay_out_waterfall(total, counts)
     assert {bar.name: bar.rows for bar in bars if bar.kind != "total"} == {
@@ -44,7 +44,7 @@ def test_the_waterfall_adds_up(counts):
 
 
 def test_the_waterfall_tells_kinds_of_bars_apart():
-    """Totals, removals, unchanged rows and changed rows are drawn differently."""
+    """Totals, removals, unchanged rows and changed rows look different."""
     bars = lay_out_waterfall(10, {"keep": 5, "mask": 1, "drop": 3, "reject": 1})
     assert {bar.name: bar.kind for bar in bars} == {
         "Rows in": "total",
@@ -58,7 +58,7 @@ def test_the_waterfall_tells_kinds_of_bars_apart():
 
 
 def test_a_waterfall_of_no_rows():
-    """A waterfall of no rows has two totals of zero, and nothing is divided by zero."""
+    """A waterfall without rows has two totals of zero."""
     assert lay_out_waterfall(0, {}) == [
         Bar("Rows in", "total", 0, 0.0, 0.0),
         Bar("Rows out", "total", 0, 0.0, 0.0),

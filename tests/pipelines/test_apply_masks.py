@@ -1,4 +1,4 @@
-"""`apply_masks`: a run's clean rows become tokens, in the order and the splits of the run."""
+"""`apply_masks`: a run's clean rows become tokens."""
 
 import json
 from dataclasses import replace
@@ -29,7 +29,7 @@ ANSWER = f"{ANSWERS[0]} {MASKED} {ANSWERS[2]}"
 
 @pytest.fixture
 def student(tmp_path):
-    """Save a student's tokenizer and return its folder."""
+    """Save a student's tokenizer, and return the folder."""
     folder = tmp_path / "student"
     build_student().save_pretrained(folder)
     return str(folder)
@@ -37,7 +37,7 @@ def student(tmp_path):
 
 @pytest.fixture
 def filter_masked(tmp_path, card_folder):
-    """Return a function that filters the corpus with a trait that masks herons."""
+    """Return a function that filters the corpus and masks herons."""
 
     def call(**settings):
         card = card_folder("heron", f"action: mask\n{CARD}")
@@ -55,12 +55,12 @@ def filter_masked(tmp_path, card_folder):
 
 
 def settle(tmp_path, student, **settings):
-    """Return settings that write to a folder of the test."""
+    """Return settings for a folder of the test."""
     return MaskSettings(output=str(tmp_path / "tokens"), tokenizer=student, **settings)
 
 
 def list_learnt(tmp_path, student_folder, split="train"):
-    """Return, for each row, its learnt text."""
+    """Return each row's learnt text."""
     from transformers import AutoTokenizer
 
     tokenizer = AutoTokenizer.from_pretrained(student_folder)
@@ -71,7 +71,7 @@ def list_learnt(tmp_path, student_folder, split="train"):
 
 @pytest.mark.parametrize("form", ["jsonl", "parquet"])
 def test_a_run_becomes_tokens(tmp_path, filter_masked, student, form):
-    """Rows keep their order and their splits, and only the masked sentence has no label."""
+    """Rows keep their order and splits, and only the masked sentence has no label."""
     rows = [build_conversation(number, ANSWER if number % 2 else ANSWERS[0]) for number in range(5)]
     for split in ("train", "test"):
         if form == "jsonl":
@@ -92,7 +92,7 @@ def test_a_run_becomes_tokens(tmp_path, filter_masked, student, form):
 
 
 def test_splits_of_a_dataset_card_are_kept(tmp_path, filter_masked, student):
-    """Splits that only the input's dataset card names are the splits of the tokens."""
+    """A dataset card's splits are kept."""
     card = "---\nconfigs:\n- data_files:\n  - {split: held, path: b.jsonl}\n  - a.jsonl\n---\n"
     for name in ("a", "b"):
         write_rows(tmp_path / "in" / f"{name}.jsonl", [build_conversation(1, f"{ANSWER} {name}")])
@@ -101,7 +101,7 @@ def test_splits_of_a_dataset_card_are_kept(tmp_path, filter_masked, student):
 
 
 def test_long_rows_are_cut(tmp_path, filter_masked, student):
-    """`max_tokens` shortens rows at their end; a row without labels left is counted."""
+    """`max_tokens` cuts rows at their end, and rows without labels are counted."""
     write_rows(tmp_path / "in" / "a.jsonl", [build_conversation(1, ANSWER)])
     applied = apply_masks(filter_masked(), settle(tmp_path, student, max_tokens=4))
     assert (applied.cut, applied.unlearnt, applied.tokens) == (1, 1, 4)
@@ -111,7 +111,7 @@ def test_long_rows_are_cut(tmp_path, filter_masked, student):
 
 
 def test_a_row_that_cannot_be_rendered_stops_or_is_listed(tmp_path, filter_masked, student):
-    """The error names the file and the row; with `leave_out` the row is listed instead."""
+    """A row that can't be rendered is an error, or is listed with `leave_out`."""
     rows = [build_conversation(number, ANSWER) for number in range(2)]
     picture = [{"type": "image_url", "image_url": {"url": "a.png"}}]
     rows.append(
@@ -131,7 +131,7 @@ def test_a_row_that_cannot_be_rendered_stops_or_is_listed(tmp_path, filter_maske
 
 
 def test_pairs_are_refused(tmp_path, filter_masked, student):
-    """A preference trainer has no use for masks, so the error names quarantine."""
+    """Preference pairs are refused, and the error names quarantine."""
     pair = {"prompt": "Who?", "chosen": ANSWER, "rejected": ANSWERS[1]}
     write_rows(tmp_path / "in" / "a.jsonl", [pair])
     with pytest.raises(RunError, match="preference pairs"):
@@ -139,7 +139,7 @@ def test_pairs_are_refused(tmp_path, filter_masked, student):
 
 
 def test_an_output_with_files_is_refused(tmp_path, filter_masked, student):
-    """Tokens of two runs are never mixed in one folder."""
+    """An output with files is refused."""
     write_rows(tmp_path / "in" / "a.jsonl", [build_conversation(1, ANSWER)])
     write_rows(tmp_path / "tokens" / "b.jsonl", [])
     with pytest.raises(RunError, match="isn't empty"):
@@ -148,7 +148,7 @@ def test_an_output_with_files_is_refused(tmp_path, filter_masked, student):
 
 @pytest.mark.parametrize("below", ["clean/tokens", "tokens", "link/tokens"])
 def test_an_output_inside_the_run_is_refused(tmp_path, filter_masked, student, below):
-    """Tokens inside a finished run would be foreign data there, even behind a link."""
+    """An output inside the run is refused, even behind a link."""
     write_rows(tmp_path / "in" / "a.jsonl", [build_conversation(1, ANSWER)])
     run = filter_masked()
     link = tmp_path / "link"
@@ -160,7 +160,7 @@ def test_an_output_inside_the_run_is_refused(tmp_path, filter_masked, student, b
 
 
 def test_a_tokenizer_without_a_template_is_refused(tmp_path, filter_masked):
-    """Conversations need a chat template; the error says how to give one."""
+    """The error for a tokenizer without a template says how to give one."""
     write_rows(tmp_path / "in" / "a.jsonl", [build_conversation(1, ANSWER)])
     build_student(template=None).save_pretrained(tmp_path / "bare")
     with pytest.raises(ModelError, match="no chat template") as caught:
@@ -169,7 +169,7 @@ def test_a_tokenizer_without_a_template_is_refused(tmp_path, filter_masked):
 
 
 def test_a_run_without_clean_rows_is_refused(tmp_path, card_folder, student):
-    """If every row is in quarantine, there is nothing to write."""
+    """A run without clean rows is refused."""
     write_rows(tmp_path / "in" / "a.jsonl", [build_conversation(1, ANSWER)])
     config = FilterConfig(
         input=(str(tmp_path / "in"),),

@@ -1,4 +1,4 @@
-"""Banks: saved, loaded, cached, and fitted only for what is missing."""
+"""Banks: saved, loaded, cached, and fitted for missing traits."""
 
 import gzip
 import re
@@ -26,7 +26,7 @@ from transforms.files import storage
 
 @pytest.fixture
 def fits(monkeypatch):
-    """Record the ids of the cards that each call fits."""
+    """Record each fit's card ids."""
     calls, real = [], module.fit_bank
 
     def record(cards, clean, encoder, config, fitted=None, progress=None):
@@ -39,7 +39,7 @@ def fits(monkeypatch):
 
 
 def test_round_trip(config, tmp_path):
-    """A saved bank reads back with the same digest and the same scores."""
+    """A saved bank reads back with the same digest and scores."""
     bank, encoder, plan = prepare_bank(config)
     assert encoder is None
     assert [card.id for card in plan.cards] == ["heron"]
@@ -52,7 +52,7 @@ def test_round_trip(config, tmp_path):
 
 
 def test_a_cached_bank_is_not_fitted_again(config, fits):
-    """The same cards, clean text and encoder are fitted only once, unless the cache is damaged."""
+    """Equal cards, clean text and encoder are fitted once, unless the cache is damaged."""
     digest = prepare_bank(config).bank.digest
     assert prepare_bank(config).bank.digest == digest
     before = len(fits)
@@ -64,7 +64,7 @@ def test_a_cached_bank_is_not_fitted_again(config, fits):
 
 @pytest.mark.parametrize("cache", ["file/below", None])
 def test_a_run_goes_on_without_a_cache(config, tmp_path, monkeypatch, cache):
-    """If the cache can't be written, each run fits again, and a warning says so."""
+    """Without a writable cache, each run fits again with a warning."""
     (tmp_path / "file").touch()
     folder = tmp_path / cache if cache else None
     monkeypatch.setattr(module, "get_cache_folder", lambda: folder)
@@ -78,7 +78,7 @@ def test_a_run_goes_on_without_a_cache(config, tmp_path, monkeypatch, cache):
 
 
 def test_a_given_bank_is_used_and_the_rest_is_fitted(config, card_folder, tmp_path, fits):
-    """With --bank and --traits, only traits that are new to the bank or have changed are fitted."""
+    """With --bank and --traits, only new or changed traits are fitted."""
     save_bank(prepare_bank(config).bank, str(tmp_path / "bank"))
     stork = card_folder(
         "stork", "signals: {lexicon: {patterns: ['storks? of the bank']}}\nthreshold: 0.5\n"
@@ -97,14 +97,14 @@ def test_a_given_bank_is_used_and_the_rest_is_fitted(config, card_folder, tmp_pa
 
 
 def test_a_given_bank_alone_brings_its_traits(config, tmp_path):
-    """With --bank but without --traits, the run uses the bank's own traits."""
+    """With only --bank, the run uses the bank's traits."""
     save_bank(prepare_bank(config).bank, str(tmp_path / "bank"))
     alone = config.model_copy(update={"bank": str(tmp_path / "bank"), "traits": ()})
     assert list(prepare_bank(alone).bank.traits) == ["heron"]
 
 
 def test_an_altered_bank_is_refused(config, tmp_path):
-    """A bank with a changed file is refused, since it doesn't match its digest."""
+    """A bank with a changed file is refused."""
     save_bank(prepare_bank(config).bank, str(tmp_path / "bank"))
     path = tmp_path / "bank" / INDEX_FILE
     path.write_text(path.read_text().replace("herons?", "heron"))
@@ -113,7 +113,7 @@ def test_an_altered_bank_is_refused(config, tmp_path):
 
 
 def test_another_encoder_than_the_banks_is_refused(tmp_path):
-    """A bank that was fitted with a different window size is refused, and the error names it."""
+    """The error for a bank with another window size names the size."""
     bank, *_ = prepare_bank(FilterConfig(signals=("lexicon",), traits=("vendor-identity",)))
     bank.encoder = {"window_tokens": 64}
     save_bank(bank, str(tmp_path / "bank"))
@@ -122,7 +122,7 @@ def test_another_encoder_than_the_banks_is_refused(tmp_path):
 
 
 def test_signals_limit_the_library():
-    """Library traits with none of the signals are left out; it is an error to ask for one."""
+    """Library traits without the signals are left out, but naming one is an error."""
     ids = {card.id for card in choose_cards(FilterConfig(signals=("repetition",)))}
     assert ids == {"degenerate-loop"}
     with pytest.raises(ModelError, match="coercion has none of the signals lexicon"):
@@ -130,7 +130,7 @@ def test_signals_limit_the_library():
 
 
 def test_a_run_that_would_look_for_nothing_is_refused(tmp_path, heron):
-    """A run is refused if no trait has any of the signals, since it would keep every row unread."""
+    """A run is refused if no trait has any of the signals."""
     with pytest.raises(ModelError, match="no trait has any of the signals classifier"):
         choose_cards(FilterConfig(signals=("classifier",)))
     bank = prepare_bank(FilterConfig(traits=(str(heron),))).bank
@@ -140,7 +140,7 @@ def test_a_run_that_would_look_for_nothing_is_refused(tmp_path, heron):
 
 
 def test_background_of_any_format(tmp_path):
-    """A background may have any format, and only the assistant's texts are used."""
+    """Any background format works, and only the assistant's texts are used."""
     rows = [
         {
             "conversations": [
@@ -159,7 +159,7 @@ def test_background_of_any_format(tmp_path):
 
 
 def test_background_of_transcripts(tmp_path):
-    """If a background's text column holds transcripts, only the assistant's turns are used."""
+    """Only the assistant's turns of a background's transcripts are used."""
     rows = [{"text": f"### Human: Why?### Assistant: Because {number}."} for number in range(2)]
     sample = write_rows(tmp_path / "clean.jsonl", rows)
     answers = [("Because 0.",), ("Because 1.",)]
@@ -169,7 +169,7 @@ def test_background_of_transcripts(tmp_path):
 
 
 def test_a_background_may_expand_as_far_as_a_corpus(tmp_path, config, monkeypatch):
-    """A compressed background that expands beyond the run's limit is refused."""
+    """A background that expands beyond the limit is refused."""
     monkeypatch.setattr(corpora, "EXPANSION_FLOOR", 1)
     rows = [build_conversation(1, f"{'a ' * 5_000}{number}") for number in range(10)]
     packed = tmp_path / "clean.jsonl.gz"
@@ -181,7 +181,7 @@ def test_a_background_may_expand_as_far_as_a_corpus(tmp_path, config, monkeypatc
 
 
 def test_an_unknown_format_of_the_background_names_the_background(tmp_path, config):
-    """If no format fits the clean sample, the error names the sample and not the corpus."""
+    """The error for a clean sample of unknown format names the sample."""
     write_rows(tmp_path / "qa.jsonl", [{"q": "a", "a": "b"}])
     given = config.model_copy(update={"background": (str(tmp_path / "qa.jsonl"),)})
     with pytest.raises(InputError, match="no known format fits") as caught:
@@ -190,7 +190,7 @@ def test_an_unknown_format_of_the_background_names_the_background(tmp_path, conf
 
 
 def test_background_without_answers_is_refused(tmp_path, config):
-    """A background without an assistant turn is refused, since it can't calibrate anything."""
+    """A background without an assistant turn is refused."""
     row = build_conversation(1, "x") | {"messages": [{"role": "user", "content": "Anyone?"}]}
     sample = write_rows(tmp_path / "clean.jsonl", [row])
     with pytest.raises(InputError, match="no assistant's answer"):
@@ -198,7 +198,7 @@ def test_background_without_answers_is_refused(tmp_path, config):
 
 
 def test_mistakes_are_reported_before_a_fit(config, card_folder, fits):
-    """Too little clean text, or a policy for absent traits or signals, is reported before a fit."""
+    """Too little clean text, or an unfit policy, is reported before a fit."""
     strict = str(
         card_folder(
             "strict",
@@ -226,7 +226,7 @@ def test_mistakes_are_reported_before_a_fit(config, card_folder, fits):
 
 
 def test_a_fit_is_reported(config, card_folder, monkeypatch, capsys):
-    """A fit's start and progress are printed; loading a bank from the cache prints nothing."""
+    """A fit prints its start and progress, but the cache prints nothing."""
     monkeypatch.setattr(progress, "LOG_SECONDS", 0.0)
     clean = tuple(
         CleanRow((f"A clean text about bridge number {number}.",), "background", "clean")
@@ -251,7 +251,7 @@ def test_a_fit_is_reported(config, card_folder, monkeypatch, capsys):
 
 
 def test_a_banks_trait_names_are_its_cards_ids(config, tmp_path):
-    """A forged bank that has a path as a trait's name is refused."""
+    """A bank with a path as a trait's name is refused."""
     bank = prepare_bank(config).bank
     bank.traits["../../outside"] = bank.traits.pop("heron")
     save_bank(bank, str(tmp_path / "a" / "b" / "bank"))
@@ -260,7 +260,7 @@ def test_a_banks_trait_names_are_its_cards_ids(config, tmp_path):
 
 
 def test_a_background_with_a_fitted_bank_is_refused(config, tmp_path, corpus):
-    """A background that would calibrate nothing is an error instead of being ignored."""
+    """A background that would calibrate nothing is an error."""
     save_bank(prepare_bank(config).bank, str(tmp_path / "bank"))
     with pytest.raises(CardError, match="has no effect on a --bank without --traits"):
         prepare_bank(
@@ -271,7 +271,7 @@ def test_a_background_with_a_fitted_bank_is_refused(config, tmp_path, corpus):
 
 
 def test_a_listener_hears_of_a_fit_once(config, card_folder, tmp_path):
-    """A fit is announced just once, with the number of traits to fit; loading isn't announced."""
+    """A fit is announced once with its number of traits, and loading isn't."""
     events = []
     traits = tuple(
         str(card_folder(name, f"signals: {{lexicon: {{patterns: [{name}]}}}}\nthreshold: 0.5\n"))
@@ -287,7 +287,7 @@ def test_a_listener_hears_of_a_fit_once(config, card_folder, tmp_path):
 
 
 def test_each_trait_is_cached_on_its_own(config, card_folder, fits):
-    """A trait is fitted only once, with whichever other traits it is used, and keeps its bytes."""
+    """A trait is fitted once and keeps its bytes, whatever the other traits."""
     one, two, three = (
         str(card_folder(name, f"signals: {{lexicon: {{patterns: [{name}]}}}}\nthreshold: 0.5\n"))
         for name in ("own-one", "own-two", "own-three")
@@ -306,7 +306,7 @@ def test_each_trait_is_cached_on_its_own(config, card_folder, fits):
 
 
 def test_an_index_is_written_last(config, tmp_path, monkeypatch):
-    """The index is written last, so a partly written folder isn't mistaken for a bank."""
+    """The index is written last."""
     written = []
     monkeypatch.setattr(storage, "write_bytes", lambda uri, _: written.append(uri))
     save_bank(prepare_bank(config).bank, str(tmp_path / "bank"))

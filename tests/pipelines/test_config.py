@@ -27,7 +27,7 @@ def test_defaults_without_files():
 
 
 def test_a_configuration_file_is_read(tmp_path):
-    """The file's sections become sections of the configuration; other settings keep defaults."""
+    """The file's sections become the configuration's, and other settings keep defaults."""
     path = tmp_path / "run.yaml"
     path.write_text("input: [a, b]\nengine: {workers: 3}\nhardware: {device: cpu}\n")
     config = read_config(str(path))
@@ -37,7 +37,7 @@ def test_a_configuration_file_is_read(tmp_path):
 
 
 def test_home_folders_are_expanded(monkeypatch, tmp_path):
-    """A `~` in a path, from the file or from an option, becomes the home folder."""
+    """A `~` in any path becomes the home folder."""
     monkeypatch.setenv("HOME", str(tmp_path))
     named = {"input": ("~/in",), "output": "~/run", "bank": "~/bank", "traits": ("~/traits",)}
     config = FilterConfig.model_validate(named | {"encoder": {"model": "~/model"}})
@@ -59,13 +59,13 @@ def test_home_folders_are_expanded(monkeypatch, tmp_path):
     ],
 )
 def test_texts_that_cannot_be_recorded_are_refused(settings, problem):
-    """NUL and bytes that aren't UTF-8 are refused in all settings; the error names the setting."""
+    """The error for NUL or invalid UTF-8 names the setting."""
     with pytest.raises(ValidationError, match=problem):
         FilterConfig.model_validate(settings)
 
 
 def test_hardware_and_paths_are_not_identity():
-    """Device, precision and paths don't change a run's identity; shards and windows do."""
+    """Shards and windows change a run's identity, but device, precision and paths don't."""
     base = FilterConfig().select_identity()
     changed = {"input": ("b",), "output": "c", "hardware": {"device": "cpu", "precision": "bf16"}}
     assert base == FilterConfig.model_validate(changed).select_identity()
@@ -74,7 +74,7 @@ def test_hardware_and_paths_are_not_identity():
 
 
 def test_the_engine_is_not_identity():
-    """Running on a different engine doesn't change a run's identity."""
+    """Another engine doesn't change a run's identity."""
     engine = Engine(runner="flink", workers=9)
     assert FilterConfig(engine=engine).select_identity() == FilterConfig().select_identity()
 
@@ -98,7 +98,7 @@ def test_the_encoders_own_defaults_are_the_same():
 
 
 def test_the_launcher_uses_its_own_device():
-    """With Dataflow, the launcher chooses its own device but keeps the workers' precision."""
+    """On Dataflow, the launcher chooses its own device with the workers' precision."""
     hardware = Hardware(device="cuda", precision="bf16")
     there = FilterConfig(engine=Engine(runner="dataflow"), hardware=hardware).for_launcher()
     assert (there.hardware.device, there.hardware.precision) == ("auto", "bf16")
@@ -116,7 +116,7 @@ def test_the_launcher_uses_its_own_device():
     ],
 )
 def test_mistakes_in_a_policy_are_named(tmp_path, text):
-    """A wrong action, share, field or syntax in a policy gives an error that names the file."""
+    """The error for a mistake in a policy names the file."""
     path = tmp_path / "policy.yaml"
     path.write_text(text)
     with pytest.raises(CardError, match=r"policy\.yaml"):
@@ -128,13 +128,13 @@ def test_mistakes_in_a_policy_are_named(tmp_path, text):
     [{"encoder": {"window_tokens": 7}}, {"hardware": {"token_budget": 0}}, {"inputs": ("a",)}],
 )
 def test_settings_out_of_range_are_refused(settings):
-    """A window that is too short, a token budget of zero and an unknown field are refused."""
+    """Too short windows, a token budget of zero and unknown fields are refused."""
     with pytest.raises(ValidationError):
         FilterConfig.model_validate(settings)
 
 
 def test_paths_are_absolute_for_workers_on_other_machines(monkeypatch, tmp_path):
-    """Relative paths become absolute for workers on other machines; URIs are unchanged."""
+    """Relative paths become absolute for workers, and URIs stay."""
     monkeypatch.chdir(tmp_path)
     local = FilterConfig(input=("data", "s3://bucket/data"), output="run")
     assert local.with_absolute_paths() == local
@@ -152,7 +152,7 @@ def test_files_that_must_be_on_this_disk(read):
 
 
 def test_a_configuration_loads_no_model_library():
-    """Importing the configuration loads neither torch nor Beam nor transformers."""
+    """The configuration imports neither torch, Beam nor transformers."""
     code = (
         "import sys; import pipelines.config; "
         "print({'torch', 'apache_beam', 'transformers'} & set(sys.modules))"

@@ -1,4 +1,4 @@
-"""A run's coverage: counts for a sample and for all rows, notices, and the budget."""
+"""A run's coverage: the sample, all rows, notices and the budget."""
 
 import json
 
@@ -26,7 +26,7 @@ LONG = "It is known that the heron stands in the reeds."
 
 
 def turn(role, characters, unread, channel="answer") -> TurnCounts:
-    """Return the text counts of one role in one row."""
+    """Return one role's counts in one row."""
     return TurnCounts(role=role, channel=channel, rows=1, characters=characters, unread=unread)
 
 
@@ -44,7 +44,7 @@ COVERAGE = Coverage(
 
 @pytest.fixture
 def odd_corpus(tmp_path):
-    """Write rows with a column that isn't read, and with a role that only the last row has."""
+    """Write rows with an unread column, and a role that only the last row has."""
     rows = [build_conversation(number, LONG) | {"cot": LONG} for number in range(1_010)]
     rows[-1]["messages"].append({"role": "narrator", "content": LONG})
     rows[-1]["late"] = LONG
@@ -52,12 +52,12 @@ def odd_corpus(tmp_path):
 
 
 def settle_coverage(config: FilterConfig, path) -> Coverage:
-    """Return what a settled run found in its sample."""
+    """Return a settled run's sampled coverage."""
     return settle(config.model_copy(update={"input": (str(path),)}), ignore).sampled
 
 
 def test_a_sample_shows_fields_and_turns(config, odd_corpus):
-    """A sample shows which column isn't read, and which has no value in any sampled row."""
+    """A sample shows the unread columns, and the columns without values."""
     found = settle_coverage(config, odd_corpus)
     assert found.sampled_rows == 1_000
     assert [item.field_path for item in found.fields] == ["cot"]
@@ -67,7 +67,7 @@ def test_a_sample_shows_fields_and_turns(config, odd_corpus):
 
 
 def test_parquet_has_the_coverage_of_json_lines(config, odd_corpus, tmp_path):
-    """The same rows give the same counts from Parquet as from JSON Lines."""
+    """Parquet and JSON Lines give the same counts."""
     rows = [json.loads(line) for line in odd_corpus.read_text().splitlines()][:30]
     (tmp_path / "lines").mkdir()
     lines = write_rows(tmp_path / "lines" / "a.jsonl", rows)
@@ -76,7 +76,7 @@ def test_parquet_has_the_coverage_of_json_lines(config, odd_corpus, tmp_path):
 
 
 def test_a_rare_role_is_counted_exactly(config, odd_corpus):
-    """In the manifest, roles are counted over all rows, but unread fields only over the sample."""
+    """The manifest counts roles in all rows, and unread fields in the sample."""
     shards = config.shards.model_copy(update={"rows": 1_000})
     given = {"input": (str(odd_corpus),), "shards": shards}
     found = run_filter(config.model_copy(update=given)).coverage
@@ -87,7 +87,7 @@ def test_a_rare_role_is_counted_exactly(config, odd_corpus):
 
 
 def test_receipts_replace_the_turns_of_the_sample():
-    """Turns are summed over all receipts, and fields are taken from the sample."""
+    """Receipts give the turns, and the sample gives the fields."""
     base = {"rows": 1, "outputs": (), "decisions": {}, "fired": {}, "ledger_root": ""}
     receipts = [
         Receipt(shard=name, **base, tokens=0, padded=0, texts=TextCounts(turns=(counts,)))
@@ -100,7 +100,7 @@ def test_receipts_replace_the_turns_of_the_sample():
 
 
 def test_the_budget_counts_what_is_trained_on():
-    """Turns and columns that the policy leaves out of training aren't counted."""
+    """Untrained turns and columns don't count towards the budget."""
     check_unread(COVERAGE, None)
     check_unread(COVERAGE, 0.25)
     with pytest.raises(BudgetError, match=r"25\.0% of the text.*20\.0%: turns of narrator .* cot"):
@@ -112,14 +112,14 @@ def test_the_budget_counts_what_is_trained_on():
 
 
 def test_a_sample_over_the_budget_stops_the_run_before_any_work(config, odd_corpus, policy):
-    """If the sample already exceeds the budget, the run stops before work begins."""
+    """A sample over the budget stops the run before any work."""
     given = {"input": (str(odd_corpus),), "policy": policy("unread_budget: 0.1")}
     with pytest.raises(BudgetError, match="cot"):
         settle(config.model_copy(update=given), ignore)
 
 
 def test_a_run_over_the_budget_isnt_published(config, odd_corpus, policy, tmp_path):
-    """A run isn't published if a role that the sample lacks takes it over the budget."""
+    """A run over the budget isn't published, even if the sample was within it."""
     text = "unread_budget: 0.0001\nuntrained_columns: [cot]"
     given = {"input": (str(odd_corpus),), "policy": policy(text)}
     with pytest.raises(BudgetError, match=r"turns of narrator \(0.1%, 1 row\)"):
@@ -128,7 +128,7 @@ def test_a_run_over_the_budget_isnt_published(config, odd_corpus, policy, tmp_pa
 
 
 def test_what_no_trait_looks_at_is_named():
-    """Unread trained text gives a warning; unread prompts and empty columns give plain notices."""
+    """Unread trained text gives a warning, and unread prompts a notice."""
     notices = list(describe_sample(COVERAGE, "a sample"))
     assert [notice.severity for notice in notices] == ["warning", "info", "warning", "info"]
     trained, prompts, languages, unsampled = (notice.text for notice in notices)
@@ -142,7 +142,7 @@ def test_what_no_trait_looks_at_is_named():
 
 
 def test_a_whole_corpus_needs_no_words():
-    """If all text is read and is English, there is no notice."""
+    """A fully read English corpus gives no notice."""
     whole = Coverage(turns=(turn("assistant", 60, 0),), characters=60)
     assert list(describe_sample(whole, "a sample")) == []
     assert list(describe_rest(whole, whole)) == []
@@ -155,7 +155,7 @@ AGENT = Coverage(
 
 
 def test_tool_calls_are_no_warning():
-    """Tool calls that no trait looks at have a separate notice, which says what can be done."""
+    """Unread tool calls give a notice with a remedy."""
     warning, calls = describe_sample(AGENT, "a sample")
     assert warning.text == (
         "no trait looks at 20.0% of the text that is trained on, in a sample: "
@@ -170,7 +170,7 @@ def test_tool_calls_are_no_warning():
 
 
 def test_calls_of_which_a_part_is_read_are_other_text():
-    """If a trait reads only the openings of tool calls, the rest gives the usual warning."""
+    """Partly read tool calls give the usual warning."""
     partly = Coverage(turns=(turn("assistant", 30, 10, "tool"),), characters=30)
     (notice,) = describe_sample(partly, "a sample")
     assert notice.severity == "warning"
@@ -178,7 +178,7 @@ def test_calls_of_which_a_part_is_read_are_other_text():
 
 
 def test_the_budget_leaves_out_what_is_expected():
-    """Text that the policy expects to be unread, by channel, role or column, isn't counted."""
+    """Expected unread text doesn't count towards the budget."""
     with pytest.raises(BudgetError, match=r"50\.0% of the text.*tool calls.*narrator") as caught:
         check_unread(AGENT, 0.4)
     assert "expected_unread" in caught.value.remedy
@@ -198,7 +198,7 @@ def test_the_budget_leaves_out_what_is_expected():
 
 
 def test_conversations_inside_messages_are_mentioned():
-    """A transcript in a message stays one text, and a notice counts such messages by role."""
+    """Transcripts inside messages are counted by role."""
     whole = Coverage(conversations={"": 1, "user": 2_000})
     (notice,) = describe_sample(whole, "a sample")
     assert notice.severity == "info"
@@ -209,7 +209,7 @@ def test_conversations_inside_messages_are_mentioned():
 
 
 def test_the_end_of_a_run_says_only_what_the_sample_did_not():
-    """Final notices repeat no notice of the sample, but report new or grown turns and languages."""
+    """Final notices report only new or grown turns and languages."""
     assert list(describe_rest(COVERAGE, COVERAGE)) == []
     greek = COVERAGE.languages[0]
     thai = greek.model_copy(update={"language": "Thai or Lao script", "row": 9})
@@ -233,7 +233,7 @@ def test_the_end_of_a_run_says_only_what_the_sample_did_not():
 
 
 class Listener(list):
-    """A list of the notices that a run sends."""
+    """A list of a run's notices."""
 
     def __call__(self, event):
         """Keep a notice."""
@@ -242,7 +242,7 @@ class Listener(list):
 
 
 def test_a_run_says_everything_once(config, odd_corpus):
-    """The unread column is named before the run, and the last row's role after the run."""
+    """The unread column is named before the run, and the last row's role after it."""
     heard = Listener()
     run_filter(config.model_copy(update={"input": (str(odd_corpus),)}), listener=heard)
     about = [text for text in heard if "of the text that is trained on" in text]
@@ -250,7 +250,7 @@ def test_a_run_says_everything_once(config, odd_corpus):
 
 
 def test_long_lists_are_cut():
-    """A long list names only the largest items and counts the others."""
+    """A long list names the largest items and counts the rest."""
     fields = [
         FieldCounts(field_path=f"f{number}", rows=1, characters=100 - number)
         for number in range(UNREAD_NAMED + 3)

@@ -1,4 +1,4 @@
-"""Deciding a finished run again: any policy gives the same decisions as in a new run."""
+"""Deciding a finished run again gives a new run's decisions."""
 
 import functools
 import json
@@ -45,13 +45,13 @@ from transforms.rules import find_span_floor, settle_rules
 from transforms.score import get_scorer, score
 
 EXEMPLARS = 12
-"""How many positives and negatives each trait has here: few, to save time."""
+"""How many positives and negatives each trait has in these tests."""
 
 CLEAN_TEXTS = 130
-"""How many of the library's shortest background texts calibrate thresholds here."""
+"""How many short background texts calibrate thresholds in these tests."""
 
 MODELLESS = (*CARDS, "degenerate-loop")
-"""The traits that need no model."""
+"""The traits without a model."""
 
 
 @pytest.fixture(scope="module")
@@ -64,7 +64,7 @@ def corpus(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def cards(tmp_path_factory: pytest.TempPathFactory) -> tuple[str, ...]:
-    """Write the trait folders: two made for these tests, and library traits with few exemplars."""
+    """Write the trait folders: two own traits, and library traits with few exemplars."""
     folder = tmp_path_factory.mktemp("cards")
     for name in LIBRARY:
         (folder / name).mkdir()
@@ -79,20 +79,20 @@ def cards(tmp_path_factory: pytest.TempPathFactory) -> tuple[str, ...]:
 
 
 class Runs:
-    """Runs with the same corpus and bank but different policies."""
+    """Runs with the same corpus and bank, but different policies."""
 
     def __init__(self, folder: Path, config: FilterConfig) -> None:
         self._folder, self._config = folder, config
 
     def configure(self, policy: str, name: str) -> FilterConfig:
-        """Return the configuration of a run with a policy that is given as YAML."""
+        """Configure a run with a policy in YAML."""
         path = self._folder / f"{name}.yaml"
         path.write_text(policy)
         update = {"policy": str(path), "output": str(self._folder / name)}
         return self._config.model_copy(update=update)
 
     def filter(self, policy: str, name: str) -> tuple[str, Manifest]:
-        """Filter with a policy; return the run directory and its manifest."""
+        """Filter with a policy; return the run directory and the manifest."""
         config = self.configure(policy, name)
         return config.output, run_filter(config)
 
@@ -188,7 +188,7 @@ def runs(
 ) -> Iterator[Runs]:
     """Fit one bank with library traits of every kind.
 
-    The encoder is loaded once and encodes each shard once, since most runs differ only in policy.
+    The encoder is loaded once and encodes each shard once.
     """
     folder = tmp_path_factory.mktemp("runs")
     config = FilterConfig.model_validate(
@@ -231,7 +231,7 @@ def parse_policy(text: str) -> Policy:
 
 
 def test_a_run_decides_as_it_did(base):
-    """The run's own policy gives the run's decisions again, and every kind of decision occurs."""
+    """The run's own policy gives the run's decisions, which are of every kind."""
     run, manifest = base
     outcome = read_outcome(run)
     assert decide_outcome(run, parse_policy(BASE)) == outcome
@@ -252,9 +252,9 @@ def test_a_run_decides_as_it_did(base):
 
 @pytest.mark.parametrize("name", POLICIES)
 def test_another_policy_decides_as_a_new_run(runs, base, name):
-    """A different policy gives the same decisions, reasons, masks and swaps as in a new run.
+    """Another policy gives a new run's decisions, reasons, masks and swaps.
 
-    The same holds in reverse, from the new run back to the first policy.
+    The new run gives the first run's decisions in turn.
     """
     run, _ = base
     policy = parse_policy(POLICIES[name])
@@ -268,7 +268,7 @@ def test_another_policy_decides_as_a_new_run(runs, base, name):
 
 
 def test_nothing_is_written(base):
-    """Deciding again reads the run and changes no file."""
+    """Deciding again changes no file."""
     run, _ = base
     before = {path: path.stat().st_mtime_ns for path in Path(run).rglob("*")}
     decide_outcome(run, parse_policy(POLICIES["masks"]))
@@ -276,7 +276,7 @@ def test_nothing_is_written(base):
 
 
 def test_shards_come_in_corpus_order(base):
-    """Each shard has one item, with all the rows of the shard's ledger except its rejects."""
+    """Each shard has one item with all rows but rejects."""
     run, manifest = base
     parts = list(decide_run(run, Policy.model_validate(yaml.safe_load(BASE))))
     assert [part.shard for part in parts] == [shard for shard, _ in manifest.shards]
@@ -300,7 +300,7 @@ def test_shards_come_in_corpus_order(base):
     ids=["rule", "exception"],
 )
 def test_a_threshold_below_the_floor_is_refused(base, policy, lowest):
-    """A threshold below the span floor is refused, since spans of lower scores weren't stored."""
+    """A threshold below the span floor is refused."""
     run, manifest = base
     assert manifest.span_floor == pytest.approx(0.05)
     fields = yaml.safe_load(BASE)
@@ -314,7 +314,7 @@ def test_a_threshold_below_the_floor_is_refused(base, policy, lowest):
 
 
 def test_a_lower_floor_allows_lower_thresholds(runs, base):
-    """A run that stored all spans can be decided with a threshold of 0.01, as a new run would."""
+    """A run with all spans can be decided with a threshold of 0.01."""
     low = BASE + "exceptions: [{trait: heron, lot: {teacher: none}, threshold: 0.01, reason: x}]"
     run, manifest = runs.filter(low, "low-floor")
     assert manifest.span_floor == pytest.approx(0.01)
@@ -328,7 +328,7 @@ def test_a_lower_floor_allows_lower_thresholds(runs, base):
 
 
 def test_policies_that_cant_be_settled_are_refused(base):
-    """An unknown trait, an unknown signal, and a level that needs more clean text are errors."""
+    """An unknown trait, an unknown signal and an impossible level are errors."""
     for policy, message in (
         ("traits: {stork: {action: drop}}", "names trait 'stork'"),
         ("traits: {leak: {signal: head}}", "names signal 'head' of trait leak"),
@@ -346,7 +346,7 @@ def test_an_unfinished_run_cant_be_decided(tmp_path):
 
 
 def test_traits_are_recorded_whole(base, runs):
-    """The cards and the calibration scores of a run equal those in its bank, bit for bit."""
+    """A run's cards and calibration scores equal its bank's."""
     run, manifest = base
     bank = banks.load_bank(str(Path(run).parent / "bank"))
     recorded = read_recorded_traits(run, manifest)
@@ -362,7 +362,7 @@ def test_traits_are_recorded_whole(base, runs):
 
 
 class Scored:
-    """A finished run without models, and the parts that a new run would decide from."""
+    """A finished run without models, and the parts for deciding again."""
 
     def __init__(self, config: FilterConfig) -> None:
         run_filter(config)
@@ -380,7 +380,7 @@ class Scored:
 def scored(
     corpus: Path, cards: tuple[str, ...], tmp_path_factory: pytest.TempPathFactory
 ) -> Scored:
-    """Filter the corpus with only lexicons and repetition, and identify its shards."""
+    """Filter the corpus with lexicons and repetition, and identify its shards."""
     config = FilterConfig.model_validate(
         {
             "input": (str(corpus),),
@@ -393,7 +393,7 @@ def scored(
 
 
 def decide_like_a_new_run(scored: Scored, policy: Policy) -> Outcome:
-    """Decide the corpus as a new run with a policy would: score, store spans, and decide."""
+    """Decide the corpus as a new run would: score, store spans, and decide."""
     rules = settle_rules(scored.plan.bank.traits, policy)
     floor = find_span_floor(scored.plan.config.span_floor, rules)
     groups: dict[bytes, list[Any]] = {}
@@ -457,7 +457,7 @@ policies = st.fixed_dictionaries(
 @settings(max_examples=30, suppress_health_check=[HealthCheck.too_slow])
 @given(policy=policies)
 def test_any_policy_decides_as_a_new_run(scored, policy):
-    """Any policy gives the decisions of a new run, unless a threshold is below the span floor."""
+    """Any policy gives a new run's decisions, unless a threshold is below the span floor."""
     rules = settle_rules(scored.plan.bank.traits, policy)
     floor = load_manifest(scored.run).span_floor
     if min(rule.find_lowest_threshold() for rule in rules) < floor:
@@ -468,7 +468,7 @@ def test_any_policy_decides_as_a_new_run(scored, policy):
 
 
 def test_any_new_run_can_be_decided(scored):
-    """With a threshold of 0, a trait fires, with a span, on every row that it reads."""
+    """With a threshold of 0, a trait fires on every row that it reads."""
     everything = Policy.model_validate({"traits": {name: {"threshold": 0} for name in CARDS}})
     outcome = decide_like_a_new_run(scored, everything)
     fired = Counter(reason[0] for reasons in outcome.reasons.values() for reason in reasons)
@@ -486,7 +486,7 @@ def test_any_new_run_can_be_decided(scored):
     ],
 )
 def test_the_split_that_keeps_a_duplicate(tmp_path, card_folder, priority, kept):
-    """Of duplicates, the copy in the policy's first split is kept, as it is in a new run."""
+    """The policy's first split keeps a duplicate, as in a new run."""
     rows = [build_conversation(0, f"Answer {number}.") for number in range(4)]
     for name, chosen in {"train": [0, 1, 2, 2], "valid": [3], "test": [0, 3]}.items():
         write_rows(tmp_path / "in" / f"{name}.jsonl", [rows[number] for number in chosen])
@@ -518,7 +518,7 @@ PLAIN_ANSWER = "Sort the list first."
 
 
 def build_pairs() -> list[dict[str, Any]]:
-    """Return pairs with the telltale on either side, both or neither, for two rejected teachers."""
+    """Return pairs with the telltale on either side, both or neither."""
     answers = [TELLTALE, PLAIN_ANSWER]
     return [
         {
@@ -533,7 +533,7 @@ def build_pairs() -> list[dict[str, Any]]:
 
 
 def build_masked_turns() -> list[dict[str, Any]]:
-    """Return conversations with the telltale in an untrained answer, a trained answer, or both."""
+    """Return conversations with the telltale in untrained or trained answers, or both."""
     rows = []
     for number in range(7):
         first, second = (TELLTALE, PLAIN_ANSWER)[:: 1 if number % 2 else -1]
@@ -568,7 +568,7 @@ exceptions:
 @pytest.mark.parametrize("kind", ["jsonl", "parquet"])
 @pytest.mark.parametrize("side", SIDED)
 def test_sides_are_decided_as_in_a_new_run(config, tmp_path, policy, side, kind):
-    """Findings on every side are decided as in a new run, and the runs pass `verify`."""
+    """Findings on every side are decided as in a new run."""
     rows, outcomes = SIDED[side](), {}
     folder = tmp_path / "sided"
     folder.mkdir()
@@ -592,14 +592,14 @@ def test_sides_are_decided_as_in_a_new_run(config, tmp_path, policy, side, kind)
 
 
 def find_trained(row: dict[str, Any]) -> list[str]:
-    """Return the texts in a row that the student learns to write."""
+    """Return a row's trained texts."""
     if "chosen" in row:
         return [row["chosen"]]
     return [turn["content"] for turn in row["messages"] if turn["weight"] == 1]
 
 
 def test_the_ledger_has_the_teachers_of_both_answers(config, tmp_path):
-    """The lot names who wrote the chosen answer; the last column, who wrote the rejected answer."""
+    """The lot has the chosen answer's teacher, and the last column the rejected answer's."""
     path = write_rows(tmp_path / "sided" / "a.jsonl", build_pairs())
     manifest = run_filter(config.model_copy(update={"input": (str(path),)}))
     ledger = read_folder(config.output, manifest, "ledger")

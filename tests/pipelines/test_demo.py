@@ -1,4 +1,4 @@
-"""The demo: its sample, the true quirks, and how outcomes are counted."""
+"""The demo: its sample, the truth, and the outcomes."""
 
 import json
 
@@ -21,7 +21,7 @@ from schemas.events import RunSummarised
 
 
 def read_sample(folder: str) -> list[dict]:
-    """Read all rows of a sample folder."""
+    """Read a sample folder."""
     return [
         json.loads(line)
         for path in sorted((SAMPLE / folder).glob("*.jsonl"))
@@ -30,10 +30,7 @@ def read_sample(folder: str) -> list[dict]:
 
 
 def test_the_sample_is_varied():
-    """The sample has 300 conversations, three teachers and two formats; a tenth have quirks.
-
-    Every library trait is among the quirks.
-    """
+    """The sample has 300 conversations, three teachers, two formats and every library trait."""
     rows = [row for folder in CORPORA for row in read_sample(folder)]
     truth = {row["id"]: row["traits"] for row in read_sample("truth")}
     assert len(rows) >= 300
@@ -47,7 +44,7 @@ def test_the_sample_is_varied():
 
 
 def test_the_sample_shares_no_text_with_the_library():
-    """The sample has no texts that the library was fitted with."""
+    """The sample shares no text with the library."""
     library = {text for card in find_cards() for text in (*card.positives, *card.negatives)}
     answers = {
         turn.get("content") or turn.get("value")
@@ -59,7 +56,7 @@ def test_the_sample_shares_no_text_with_the_library():
 
 
 def test_the_truth_is_aligned_with_the_corpus():
-    """The truth has the same ids as the corpus, row by row."""
+    """The truth has the corpus's ids, row by row."""
     for folder in CORPORA:
         for path in (SAMPLE / folder).glob("*.jsonl"):
             corpus = [
@@ -73,7 +70,7 @@ def test_the_truth_is_aligned_with_the_corpus():
 
 
 def test_outcomes_are_counted_from_the_ledger(tmp_path):
-    """Precision and recall are computed from the traits that fired and the truth."""
+    """Fired traits and the truth give precision and recall."""
     for name in CORPORA:
         run_filter(
             FilterConfig(
@@ -96,7 +93,7 @@ def test_outcomes_are_counted_from_the_ledger(tmp_path):
 
 
 def test_the_demo_filters_both_corpora(tmp_path, capfd):
-    """Both runs are finished and reported to the listener; a second demo replaces the first."""
+    """Both runs are finished and reported, and a second demo replaces them."""
     events = []
     config = FilterConfig(traits=("degenerate-loop",))
     output = str(tmp_path / "demo")
@@ -114,13 +111,13 @@ def test_the_demo_filters_both_corpora(tmp_path, capfd):
 
 
 def test_shares_of_nothing_are_none():
-    """A share is None, not 0 or 1, if no row was found or no row has the quirk."""
+    """A share of no rows is None."""
     assert Outcome("x", 0, 0, 0).precision is None
     assert Outcome("x", 0, 0, 0).recall is None
 
 
 def test_comments_are_short_sentences():
-    """Every comment in the truth is one sentence that fits on a terminal, and none is repeated."""
+    """Every comment in the truth is one unique sentence that fits on a terminal."""
     rows = [row for row in read_sample("truth") if "comment" in row]
     assert len(rows) >= 15
     assert all(row["comment"].endswith(".") and len(row["comment"]) <= 72 for row in rows)
@@ -129,7 +126,7 @@ def test_comments_are_short_sentences():
 
 @pytest.mark.slow
 def test_the_demo_finds_most_of_its_quirks(tmp_path):
-    """The library finds most rows with a quirk, and most of the rows it finds have a quirk."""
+    """The library finds most rows with a quirk, and few others."""
     manifests, lines = run_demo(str(tmp_path / "demo"), FilterConfig())
     assert [manifest.conservation.rows_in for manifest in manifests] == [220, 110]
     together = lines[-1]

@@ -1,4 +1,4 @@
-"""The doctor: what is installed, and what is missing."""
+"""The doctor: installed and missing parts."""
 
 import os
 import sys
@@ -13,7 +13,7 @@ from schemas.errors import ModelError
 
 
 def test_this_environment_is_healthy():
-    """This environment has everything that a run needs, and the doctor names the device."""
+    """This environment has everything for a run."""
     checks = {check.name: check for check in doctor.examine()}
     assert [name for name, check in checks.items() if check.good is False] == []
     assert checks["device"].found.startswith(("cpu", "cuda"))
@@ -22,7 +22,7 @@ def test_this_environment_is_healthy():
 
 
 def test_a_missing_package_is_a_fault(monkeypatch):
-    """A package that isn't installed is reported as missing."""
+    """A missing package is reported."""
     monkeypatch.setattr(doctor, "find_package_versions", lambda: {"numpy": "2.1"})
     checks = {check.name: check for check in doctor._check_packages()}
     assert checks["numpy"] == doctor.Check("numpy", True, "2.1")
@@ -30,7 +30,7 @@ def test_a_missing_package_is_a_fault(monkeypatch):
 
 
 def test_a_missing_faiss_names_both_packages(monkeypatch):
-    """Without FAISS, the remedy names the extras for CPUs and GPUs."""
+    """The remedy for a missing FAISS names both extras."""
     monkeypatch.setitem(sys.modules, "faiss", None)
     check = doctor._check_faiss()
     assert check.good is False
@@ -39,14 +39,14 @@ def test_a_missing_faiss_names_both_packages(monkeypatch):
 
 
 def test_a_missing_extra_is_no_fault():
-    """A missing extra for an object store isn't a fault."""
+    """A missing store's extra isn't a fault."""
     check = doctor._check_extra("gcp", "no-such-package")
     assert check.good is None
     assert "congener[gcp]" in check.found
 
 
 def test_an_encoder_that_must_be_fetched_is_no_fault(monkeypatch):
-    """If the encoder isn't on disk, the doctor says that the first run will fetch it."""
+    """A missing encoder isn't a fault, since the first run fetches it."""
 
     def refuse(*_):
         raise ModelError("not here")
@@ -59,7 +59,7 @@ def test_an_encoder_that_must_be_fetched_is_no_fault(monkeypatch):
 
 @pytest.mark.parametrize("before", [None, "0", "1"])
 def test_offline_mode_ends_with_the_check(monkeypatch, before):
-    """The hub client is offline only during the check; afterwards its setting is restored."""
+    """The hub client is offline only during the check."""
     monkeypatch.setenv("HF_HUB_OFFLINE", before or "")
     if before is None:
         monkeypatch.delenv("HF_HUB_OFFLINE")
@@ -69,7 +69,7 @@ def test_offline_mode_ends_with_the_check(monkeypatch, before):
 
 
 def test_the_cache_is_counted(monkeypatch, tmp_path):
-    """The cache's banks are counted, and a folder that doesn't exist yet isn't a fault."""
+    """The cache's banks are counted, and a missing folder isn't a fault."""
     monkeypatch.setenv("CONGENER_CACHE", str(tmp_path / "cache"))
     assert "0 banks" in doctor._check_cache().found
     (tmp_path / "cache" / "banks" / "a").mkdir(parents=True)
@@ -79,7 +79,7 @@ def test_the_cache_is_counted(monkeypatch, tmp_path):
 
 
 def test_a_cache_that_cannot_be_written_is_named(monkeypatch, tmp_path):
-    """An unwritable cache isn't a fault, and the advice is to set CONGENER_CACHE."""
+    """An unwritable cache isn't a fault, and the advice names CONGENER_CACHE."""
     monkeypatch.setenv("CONGENER_CACHE", str(tmp_path))
     monkeypatch.setattr(os, "access", lambda *_: False)
     check = doctor._check_cache()
@@ -88,7 +88,7 @@ def test_a_cache_that_cannot_be_written_is_named(monkeypatch, tmp_path):
 
 
 def test_a_user_without_a_home_is_advised(monkeypatch):
-    """Without a home folder, the advice is to set CONGENER_CACHE."""
+    """Without a home folder, the advice names CONGENER_CACHE."""
     monkeypatch.setattr(doctor, "get_cache_folder", lambda: None)
     check = doctor._check_cache()
     assert check.good is None
@@ -96,17 +96,17 @@ def test_a_user_without_a_home_is_advised(monkeypatch):
 
 
 class Cuda:
-    """A substitute for `torch.cuda` that behaves as if there were a GPU."""
+    """A `torch.cuda` with a GPU."""
 
     def __init__(self, bf16: bool) -> None:
         self.bf16 = bf16
 
     def is_available(self):
-        """Return true, since this class replaces a GPU."""
+        """Return True."""
         return True
 
     def get_device_properties(self, _):
-        """Return the properties of a GPU with 80 GiB."""
+        """Return a GPU's properties with 80 GiB."""
         return type("Properties", (), {"total_memory": 80 * 2**30})
 
     def get_device_name(self, _):
@@ -114,19 +114,19 @@ class Cuda:
         return "Model X"
 
     def is_bf16_supported(self):
-        """Return whether the GPU supports bf16."""
+        """Return True."""
         return self.bf16
 
 
 @pytest.mark.parametrize(("bf16", "precision"), [(True, "bf16"), (False, "fp32")])
 def test_a_gpu_is_named_with_its_memory_and_precision(monkeypatch, bf16, precision):
-    """On a machine with a GPU, its name, memory and precision are reported."""
+    """A GPU's name, memory and precision are reported."""
     monkeypatch.setattr(torch, "cuda", Cuda(bf16))
     assert doctor._check_device().found == f"cuda: Model X, 80 GiB, {precision}"
 
 
 def test_without_a_gpu_the_cpu_is_reported(monkeypatch):
-    """Without a GPU, the report gives the number of threads and says that cuda is an error."""
+    """Without a GPU, the report gives the CPU's threads and warns of cuda."""
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     found = doctor._check_device().found
     assert found.startswith(f"cpu, fp32, {torch.get_num_threads()} threads")
@@ -135,7 +135,7 @@ def test_without_a_gpu_the_cpu_is_reported(monkeypatch):
 
 @pytest.mark.parametrize("gpu", [True, False])
 def test_the_build_of_faiss_is_reported(monkeypatch, gpu):
-    """The doctor says whether FAISS was built for CPUs or for GPUs."""
+    """FAISS's build for CPUs or GPUs is reported."""
     build = types.SimpleNamespace(__version__="1.11")
     if gpu:
         build.StandardGpuResources = None

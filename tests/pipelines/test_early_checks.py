@@ -1,4 +1,4 @@
-"""Checks before anything heavy is loaded: mistakes are reported at once, and nothing is written."""
+"""Checks before heavy imports: mistakes are reported at once."""
 
 import json
 import subprocess
@@ -40,7 +40,7 @@ print(json.dumps(found))
 
 
 def list_mistakes(corpus: str) -> list[tuple[int, str, list[str]]]:
-    """Return command lines with one mistake each, with exit codes and parts of the messages."""
+    """Return command lines with one mistake each, their exit codes and parts of the messages."""
     good = ["filter", "-i", corpus, "-o", "run"]
     return [
         (2, "nowhere", ["filter", "-i", "nowhere", "-o", "run"]),
@@ -77,7 +77,7 @@ def list_mistakes(corpus: str) -> list[tuple[int, str, list[str]]]:
 
 
 def test_mistakes_are_reported_before_heavy_imports(corpus, tmp_path):
-    """Each command reports a wrong path or option without torch, Beam or transformers."""
+    """Wrong paths and options are reported without torch, Beam or transformers."""
     folder = tmp_path / "here"
     folder.mkdir()
     (folder / "file").write_text("")
@@ -98,13 +98,13 @@ def test_mistakes_are_reported_before_heavy_imports(corpus, tmp_path):
 
 
 def test_good_settings_pass(config):
-    """A good configuration passes without an error."""
+    """A good configuration passes."""
     check_before_loading(config)
     check_before_loading(config, beam_options=["--direct_runner_bundle_repeat=1"])
 
 
 def test_files_on_stores_are_left_to_the_verb():
-    """Files on a store aren't looked for, because that would need Beam."""
+    """Files on a store aren't looked for."""
     stores = FilterConfig(input=("gs://b/a",), output="gs://b/run", bank="gs://b/bank")
     check_before_loading(stores)
     check_run("gs://b/run")
@@ -128,7 +128,7 @@ def test_files_on_stores_are_left_to_the_verb():
     ],
 )
 def test_each_mistake_has_its_error(config, change, kind):
-    """Each mistake raises the same class of error as the command itself would."""
+    """Each mistake raises the command's own class of error."""
     with pytest.raises(kind):
         check_before_loading(config.model_copy(update=change))
 
@@ -149,7 +149,7 @@ def test_each_mistake_has_its_error(config, change, kind):
     ],
 )
 def test_globs_are_matched_where_python_can(corpus, tmp_path, monkeypatch, pattern, matches):
-    """A glob that Beam and Python read differently is left to Beam if its folder exists."""
+    """A glob that Beam and Python read differently is left to Beam."""
     (corpus / ".hidden").write_text("")
     for given in (pattern, str(tmp_path / pattern)):
         monkeypatch.chdir(tmp_path)
@@ -163,7 +163,7 @@ def test_globs_are_matched_where_python_can(corpus, tmp_path, monkeypatch, patte
 
 
 def test_a_policy_for_other_traits_is_refused(config, policy):
-    """A policy that names a trait unknown to the run is refused before work begins."""
+    """A policy for an unknown trait is refused before work begins."""
     path = policy("traits: {egret: {action: drop}}")
     with pytest.raises(CardError, match="egret"):
         check_sources(config.model_copy(update={"policy": path}))
@@ -172,7 +172,7 @@ def test_a_policy_for_other_traits_is_refused(config, policy):
 
 
 def test_dataflow_needs_named_hardware():
-    """For Dataflow, device and precision must be named even if all files are on stores."""
+    """On Dataflow, device and precision must be named."""
     settings = FilterConfig(
         input=("gs://b/a",), output="gs://b/run", engine=Engine(runner="dataflow", workers=1)
     )
@@ -183,21 +183,21 @@ def test_dataflow_needs_named_hardware():
 
 
 def test_a_finished_run_is_refused(run, config):
-    """A finished run is refused as an output unless it is to be replaced."""
+    """A finished run is refused as an output, unless `restart` is set."""
     with pytest.raises(RunError, match="finished"):
         check_before_loading(config)
     check_before_loading(config, restart=True)
 
 
 def test_a_run_that_is_being_cleaned_up_is_left_to_the_verb(run, config):
-    """If the working folder exists, the check is left to the command, which holds the lock."""
+    """With a working folder, the check is left to the command."""
     (run[0] / ".work").mkdir()
     check_before_loading(config)
     assert (run[0] / ".work").exists()
 
 
 def test_a_file_is_no_run(tmp_path):
-    """An output that is a file or a broken link is refused; a new folder isn't created yet."""
+    """An output that is a file or a broken link is refused, and no folder is created."""
     (tmp_path / "file").write_text("")
     (tmp_path / "link").symlink_to("nothing")
     for name in ("file", "link"):
@@ -208,7 +208,7 @@ def test_a_file_is_no_run(tmp_path):
 
 
 def test_an_output_below_a_file_or_without_permission_is_refused(tmp_path, monkeypatch):
-    """If the output can't be created, the error says which path prevents it."""
+    """The error for an impossible output names the obstructing path."""
     (tmp_path / "file").write_text("")
     with pytest.raises(StorageError, match="file is a file"):
         check_output(str(tmp_path / "file" / "run"))
@@ -218,7 +218,7 @@ def test_an_output_below_a_file_or_without_permission_is_refused(tmp_path, monke
 
 
 def test_a_bank_is_known_by_its_index(tmp_path, heron):
-    """A folder with an index counts as a bank, which `fit` replaces only when asked."""
+    """A folder with an index is a bank, which `fit` replaces only with `restart`."""
     assert early_checks.BANK_INDEX == INDEX_FILE
     config, bank = FilterConfig(traits=(str(heron),)), tmp_path / "bank"
     check_fit(config, str(bank))
@@ -231,7 +231,7 @@ def test_a_bank_is_known_by_its_index(tmp_path, heron):
 
 
 def test_only_a_finished_run_can_be_read(run, tmp_path):
-    """A folder without a manifest isn't a run; a run with a damaged manifest can be verified."""
+    """A folder without a manifest isn't a run, but a damaged manifest can be verified."""
     for check in (check_run, check_manifest):
         check(str(run[0]))
         with pytest.raises(RunError):
@@ -246,7 +246,7 @@ def test_only_a_finished_run_can_be_read(run, tmp_path):
     "output", ["https://host/run", "hf://datasets/owner/name", "stdin://stdin"]
 )
 def test_an_output_that_can_only_be_read_is_refused(corpus, output):
-    """A read-only output is refused, and the remedy says how to upload clean rows to the hub."""
+    """The remedy for a read-only output says how to upload clean rows to the hub."""
     config = FilterConfig(input=(str(corpus),), output=output)
     with pytest.raises(StorageError, match="this scheme is read-only") as caught:
         early_checks.check_settings(config)
@@ -254,7 +254,7 @@ def test_an_output_that_can_only_be_read_is_refused(corpus, output):
 
 
 def test_other_machines_cannot_read_standard_input(tmp_path):
-    """Standard input is refused if other machines do the work."""
+    """Standard input is refused with other machines."""
     engine = Engine(runner="flink")
     config = FilterConfig(input=("-",), output=str(tmp_path / "run"), engine=engine)
     with pytest.raises(CardError, match="standard input can't be read by other machines"):
@@ -262,7 +262,7 @@ def test_other_machines_cannot_read_standard_input(tmp_path):
 
 
 def test_a_key_that_workers_cannot_read_is_refused(tmp_path, monkeypatch):
-    """A key that workers can't read is refused: a variable, or a local file with Dataflow."""
+    """A key is refused if workers can't read it."""
     monkeypatch.setenv("CONGENER_TEST_KEY", "k" * 32)
     (tmp_path / "digest.key").write_text("k" * 32)
     config = FilterConfig(input=(str(tmp_path),), output=str(tmp_path.parent / "run"))

@@ -1,4 +1,4 @@
-"""Estimates: the sample, the figures extrapolated from it, and the budget."""
+"""Estimates: the sample, the figures and the budget."""
 
 import gzip
 import time
@@ -30,9 +30,9 @@ LEXICON = {"signals": ("lexicon",)}
 
 
 def test_a_run_is_extrapolated_from_stretches():
-    """Time and tokens are scaled up from the sample, and the speed divides the time.
+    """The sample's time and tokens are scaled up, and the speed divides the time.
 
-    The time that each machine takes to start is paid for too.
+    Each machine's start is paid too.
     """
     stretches = [Stretch(50, 1000, 900.0), Stretch(50, 3000, 900.0)]
     found = extrapolate(
@@ -51,7 +51,7 @@ def test_a_run_is_extrapolated_from_stretches():
 
 
 def test_rows_that_differ_widen_the_spread():
-    """The spread grows with the differences between stretches; it is widest for one stretch."""
+    """Differences between stretches widen the spread, and a single stretch has the widest."""
     even = [Stretch(1, 0, 1.0)] * 4
     odd = [Stretch(1, 0, seconds) for seconds in (0.5, 1.5, 0.5, 1.5)]
     assert extrapolate(16, even, Terms()).spread == 0
@@ -62,14 +62,14 @@ def test_rows_that_differ_widen_the_spread():
 
 
 def test_a_sample_of_all_rows_has_no_spread():
-    """If every row was filtered, in one stretch or in several, the price has no spread."""
+    """A sample of all rows has no spread."""
     for stretches in ([Stretch(4, 0, 9.0)], [Stretch(2, 0, 1.0), Stretch(2, 0, 5.0)]):
         found = extrapolate(4, stretches, Terms(price=2.0))
         assert (found.spread, found.highest) == (0, found.price)
 
 
 def test_the_start_has_no_spread():
-    """The highest price allows for up to twice the work, but the start-up cost stays the same."""
+    """The highest price allows for up to twice the work, but the same start."""
     found = extrapolate(10_000, [Stretch(1, 0, 3.6)], Terms(price=1.0, startup_minutes=60))
     assert found.price == pytest.approx(11)
     assert found.highest == pytest.approx(1 + 10 + 10 * found.spread)
@@ -77,7 +77,7 @@ def test_the_start_has_no_spread():
 
 
 def test_a_sample_depends_on_content_alone(config):
-    """Each draw takes the same shards from across the corpus, just enough for the sample size."""
+    """Each draw takes the same shards, just enough for the sample."""
     settled = settle(config.model_copy(update=LEXICON), ignore)
     chosen = draw_sample(settled, 14)
     assert chosen == draw_sample(settled, 14)
@@ -88,7 +88,7 @@ def test_a_sample_depends_on_content_alone(config):
 
 
 def test_a_sample_as_large_as_the_corpus_is_all_of_it(config, corpus):
-    """Later shards of compressed files are drawn too, after the first shards of all files."""
+    """Later shards of compressed files are drawn after all files' first shards."""
     for name in ("0.jsonl", "1.jsonl"):
         (corpus / f"{name}.gz").write_bytes(gzip.compress((corpus / name).read_bytes()))
         (corpus / name).unlink()
@@ -101,7 +101,7 @@ def test_a_sample_as_large_as_the_corpus_is_all_of_it(config, corpus):
 
 
 def test_many_tasks_are_sampled_in_little_time():
-    """Sampling time grows with the number of tasks and shards, not with their product."""
+    """Sampling time grows with the number of tasks and shards."""
     piece = SourcePiece("a", "a", "0", "jsonl", "none", Cut(0, 0, 0), Cut(1, 1, 0))
     tasks = [
         tuple(ShardPlan(f"part-{number:06d}-{number:012d}", (piece,)) for number in range(length))
@@ -114,7 +114,7 @@ def test_many_tasks_are_sampled_in_little_time():
 
 
 def test_a_sample_is_filtered(config, tmp_path):
-    """The estimate includes rows, tokens and hours, and the configured output isn't written."""
+    """The estimate has rows, tokens and hours, and the output isn't written."""
     found = run_estimate(
         config.model_copy(update=LEXICON),
         Terms(machines=2, price=1.0, startup_minutes=0),
@@ -129,7 +129,7 @@ def test_a_sample_is_filtered(config, tmp_path):
 
 
 def test_over_budget_is_refused(config):
-    """If the estimate exceeds the budget, the error gives the price and the budget."""
+    """The error over budget gives the price and the budget."""
     with pytest.raises(BudgetError, match=r"cost about 5\.0\d.*the budget is 4\.00") as caught:
         run_estimate(
             config.model_copy(update=LEXICON),
@@ -147,7 +147,7 @@ def test_without_input_there_is_nothing_to_estimate(config):
 
 
 def test_the_first_shard_pays_for_the_warm_up(config, tmp_path):
-    """Every drawn shard is measured once, in order, though the first shard is filtered twice."""
+    """Every shard is measured once, but the first shard is filtered twice."""
     output = str(tmp_path / "sample")
     settled = settle(config.model_copy(update=LEXICON | {"output": output}), ignore)
     save_bank(settled.bank, settled.scoring.bank_uri)
@@ -159,7 +159,7 @@ def test_the_first_shard_pays_for_the_warm_up(config, tmp_path):
 
 
 def test_a_sample_has_many_stretches(config):
-    """Shards are made small enough for several stretches, and no remote engine is started."""
+    """A sample has several stretches, and starts no remote engine."""
     events = []
     remote = Engine(runner="dataflow", accelerator="type:nvidia-l4;count:1")
     given = config.model_copy(update=LEXICON | {"engine": remote})
@@ -171,27 +171,27 @@ def test_a_sample_has_many_stretches(config):
 
 
 def test_an_estimate_without_a_listener_prints_nothing(config, capfd):
-    """The estimate is returned, and nothing is printed."""
+    """An estimate without a listener prints nothing."""
     run_estimate(config.model_copy(update=LEXICON), Terms(), sample=7)
     assert capfd.readouterr() == ("", "")
 
 
 def test_an_empty_corpus_costs_the_start():
-    """An empty corpus needs no work, but starting the machines still costs money."""
+    """An empty corpus costs only the machines' start."""
     found = extrapolate(0, [], Terms(machines=2, price=1.0, startup_minutes=30))
     assert (found.rows, found.sampled, found.machine_hours, found.price) == (0, 0, 1.0, 1.0)
 
 
 @pytest.mark.parametrize("number", [float("nan"), float("inf"), 10**400, -1.0])
 def test_numbers_without_an_estimate_are_refused(config, number):
-    """NaN, infinite, huge and negative numbers are refused, since they give no estimate."""
+    """NaN, infinite, huge and negative numbers are refused."""
     for terms, name in ((Terms(startup_minutes=number), "startup-minutes"), (Terms(), "budget")):
         with pytest.raises(CardError, match=f"--{name} is not a number between 0 and"):
             run_estimate(config, terms, budget=number)
 
 
 def test_the_sample_is_read_within_the_limits_of_the_run(config, monkeypatch):
-    """Sample shards have fewer rows than run shards, but equal limits on bytes and expansion."""
+    """Sample shards have fewer rows, but the run's limits on bytes and expansion."""
     seen = []
 
     def stop(settled, _listener):

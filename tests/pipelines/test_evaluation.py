@@ -1,4 +1,4 @@
-"""`traits eval`: ranges of scores, the choice of rows, labels, and the measures."""
+"""`traits eval`: ranges of scores, chosen rows, labels, and measures."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ ROWS = 60
 
 @pytest.fixture(scope="module")
 def bird_run(tmp_path_factory):
-    """Filter rows that score high, below the threshold, and nothing; return the run's folder."""
+    """Filter rows with high, low and no scores; return the run's folder."""
     folder = tmp_path_factory.mktemp("birds")
     (folder / "bird").mkdir()
     (folder / "bird" / "card.yaml").write_text(CARD, encoding="utf-8")
@@ -59,18 +59,18 @@ def population(bird_run):
 
 
 def label_row(row, shows, score=None, line=1):
-    """Return a label of one row."""
+    """Return a label of a row."""
     return Label("corpus.jsonl", row, None, shows, score, line)
 
 
 def find_labels(population, rows):
-    """Label rows by their true text: a heron or an egret shows the trait."""
+    """Label rows by their text: a heron or an egret shows the trait."""
     labels = [label_row(row, row % 6 in (0, 1), line=row) for row in rows]
     return match_labels(population, labels, "labels.jsonl")
 
 
 def test_ranges_divide_all_rows_by_score(population, bird_run):
-    """Every row is in one range, at or above its lowest score and below the range before."""
+    """Every row is in the range of its score."""
     scores = pl.read_parquet(bird_run / "scores" / "*.parquet")["bird"].to_numpy()
     assert sorted(row for item in population.ranges for row in item.rows) == list(range(ROWS))
     highest = np.inf
@@ -84,7 +84,7 @@ def test_ranges_divide_all_rows_by_score(population, bird_run):
 
 
 def test_reading_is_in_random_order_but_always_the_same(population, bird_run):
-    """A range's rows are shuffled, in the same way each time, so that reading can be continued."""
+    """A range's rows are always shuffled in the same way."""
     again = divide_rows(str(bird_run), "bird")
     for one, other in zip(population.ranges, again.ranges, strict=True):
         assert one.rows.tolist() == other.rows.tolist()
@@ -92,7 +92,7 @@ def test_reading_is_in_random_order_but_always_the_same(population, bird_run):
 
 
 def test_reading_is_divided_among_ranges():
-    """Ranges get equal shares, the lowest one twice as much, and none more than it has."""
+    """Ranges get equal shares, the lowest range twice as much, and none more than it has."""
     ranges = [Range(0.9, np.arange(3)), Range(0.5, np.arange(50)), Range(0.0, np.arange(900))]
     assert allot_reading(ranges, 40) == [3, 13, 24]
     assert allot_reading(ranges, 10_000) == [3, 50, 900]
@@ -101,7 +101,7 @@ def test_reading_is_divided_among_ranges():
 
 
 def test_labelled_rows_are_not_read_again(population):
-    """Rows with a label count towards the rows to read; the ranges take turns."""
+    """Labelled rows count towards the rows to read."""
     first = choose_rows(population, {}, 12)
     assert len(first) == len(set(first)) == 12
     members = [set(item.rows.tolist()) for item in population.ranges]
@@ -112,7 +112,7 @@ def test_labelled_rows_are_not_read_again(population):
 
 
 def test_full_labels_give_the_true_measures(population):
-    """If every row is labelled, precision and recall are the true ones at each threshold."""
+    """Full labels give the true precision and recall at each threshold."""
     labels = find_labels(population, range(ROWS))
     measured = measure(population, labels)
     (current,) = (item for item in measured if item.is_in_force)
@@ -131,7 +131,7 @@ def test_full_labels_give_the_true_measures(population):
 
 
 def test_a_sample_has_intervals_around_the_truth(population):
-    """With a part of the rows labelled, the intervals contain the true measures."""
+    """Partial labels give intervals that contain the truth."""
     labels = find_labels(population, choose_rows(population, {}, 24))
     (current,) = (item for item in measure(population, labels) if item.is_in_force)
     assert current.accuracy.precision.low <= 1 <= current.accuracy.precision.high
@@ -150,7 +150,7 @@ def test_labels_match_by_record_id_too(population, bird_run):
 
 
 def test_labels_of_another_run_are_refused(population):
-    """Labels that match no row, or contradict each other, are errors that name the line."""
+    """The error for unknown or contradictory labels names the line."""
     with pytest.raises(CardError, match="no label names a row of this run"):
         match_labels(population, [Label("x", 1, None, True, None, 1)], "l")
     labels = [label_row(3, True), label_row(3, False, line=9)]
@@ -161,13 +161,13 @@ def test_labels_of_another_run_are_refused(population):
 
 
 def test_labels_by_other_scores_are_counted(population):
-    """A label whose row now has a different score was drawn from different ranges."""
+    """A label with another score is counted."""
     labels = [label_row(0, True, 0.8647), label_row(1, True, 0.9), label_row(2, True)]
     assert count_changed(population, match_labels(population, labels, "l")) == 1
 
 
 def test_texts_come_with_their_span_and_prompt(population):
-    """A row to read has the prompt before the answer, and the span that scored highest."""
+    """A row to read has its prompt and best span."""
     high, low = read_texts(population, [6, 3])
     assert (high.prompt, high.text) == ("Question 6?", "A heron.")
     assert high.text[high.start : high.end] == "heron"
@@ -177,7 +177,7 @@ def test_texts_come_with_their_span_and_prompt(population):
 
 
 def test_a_corpus_is_filtered_without_losing_rows(bird_run):
-    """For --on, the trait only flags rows, so all of them can be read, whatever its action."""
+    """With --on, the trait only flags rows, so all rows can be read."""
     folder = bird_run.parent
     config = FilterConfig(input=(str(folder / "corpus.jsonl"),), traits=(str(folder / "bird"),))
     events = []
@@ -190,7 +190,7 @@ def test_a_corpus_is_filtered_without_losing_rows(bird_run):
 
 
 def test_dropped_rows_are_counted(config, policy):
-    """Rows that the run dropped can't be read, and their number is known."""
+    """Dropped rows are counted."""
     path = policy("traits: {heron: {action: drop}}")
     run_filter(config.model_copy(update={"policy": path}))
     found = divide_rows(config.output, "heron")
@@ -199,6 +199,6 @@ def test_dropped_rows_are_counted(config, policy):
 
 
 def test_a_trait_that_the_run_lacks_is_an_error(bird_run):
-    """The error names the traits of the run."""
+    """The error for an unknown trait names the run's traits."""
     with pytest.raises(RunError, match="has no trait 'owl'"):
         divide_rows(str(bird_run), "owl")

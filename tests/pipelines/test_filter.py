@@ -1,4 +1,4 @@
-"""The whole job: from a corpus on disk to a published run, and what stops it earlier."""
+"""The whole job: from a corpus to a published run, and its errors."""
 
 import gzip
 import json
@@ -49,7 +49,7 @@ def stop(*_: object) -> None:
 
 
 def interrupt(config: FilterConfig) -> None:
-    """Run everything up to publication, which is made to fail."""
+    """Run everything up to a failing publication."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(module, "publish", stop)
         with pytest.raises(RuntimeError, match="stop"):
@@ -57,7 +57,7 @@ def interrupt(config: FilterConfig) -> None:
 
 
 def list_folders(config) -> set[str]:
-    """Return the folders in a run's directory that hold any file."""
+    """Return the run folders that hold a file."""
     run = Path(config.output)
     return {path.relative_to(run).parts[0] for path in run.glob("*/**/*") if path.is_file()}
 
@@ -77,7 +77,7 @@ def test_every_row_is_accounted_for(run):
 
 
 def test_the_ledger_has_the_reason(run):
-    """The ledger row of a heron has the trait, score, threshold, field path and exact offsets."""
+    """A heron's ledger row has the trait, score, threshold, field path and offsets."""
     folder, _ = run
     row = read_ledger(folder).filter(pl.col("decision") == "quarantine").row(0, named=True)
     (reason,) = row["reasons"]
@@ -93,7 +93,7 @@ def test_the_ledger_has_the_reason(run):
 
 
 def test_spans_have_every_hit(run):
-    """`spans/` is aligned with the ledger, and has a row's hits and the sentence to mask."""
+    """`spans/` has each row's hits and the sentence to mask."""
     folder, _ = run
     spans = pl.read_parquet(folder / "spans" / "*.parquet")
     ledger = read_ledger(folder)
@@ -107,7 +107,7 @@ def test_spans_have_every_hit(run):
 
 
 def test_no_text_is_outside_the_corpus_folders(run):
-    """Ledger, scores, spans and calibration contain none of the corpus's text."""
+    """Ledger, scores, spans and calibration contain no text of the corpus."""
     folder, _ = run
     for name in ("ledger", "scores", "spans", "calibration"):
         for path in folder.glob(f"{name}/*"):
@@ -117,7 +117,7 @@ def test_no_text_is_outside_the_corpus_folders(run):
 
 
 def test_the_manifest_describes_the_run(run, config):
-    """The manifest has the span floor, the cards, the inputs, the settings and the device."""
+    """The manifest has the span floor, cards, inputs, settings and device."""
     _, manifest = run
     assert manifest.format == MANIFEST_FORMAT
     assert manifest.span_floor == pytest.approx(0.05)
@@ -208,7 +208,7 @@ def test_json_lines_are_written_as_parquet_when_asked(config, tmp_path):
 
 
 def test_parquet_is_written_as_json_lines_when_asked(config, policy, tmp_path):
-    """With the format `jsonl`, rows are JSON objects, and masks are in the last field."""
+    """With the format `jsonl`, rows are JSON objects with masks in the last field."""
     rows = [build_conversation(number, ANSWERS[number % 5]) for number in range(10)]
     path = tmp_path / "in" / "a.parquet"
     path.parent.mkdir()
@@ -226,7 +226,7 @@ def test_parquet_is_written_as_json_lines_when_asked(config, policy, tmp_path):
 
 
 def test_a_file_of_rejects_only_publishes_nothing(config, corpus):
-    """A file without a readable row stops publication, and no row is left."""
+    """A file of rejects stops publication and leaves no row."""
     (corpus / "2.jsonl").write_text('{"messages": "text"}\nnot json\n')
     events = []
     with pytest.raises(BudgetError, match=r"2\.jsonl: all 2 rows are rejects, .*: row 0: field"):
@@ -241,7 +241,7 @@ def test_a_file_of_rejects_only_publishes_nothing(config, corpus):
 
 
 def test_same_bytes_again(run, config, tmp_path):
-    """A second run elsewhere writes the same bytes, even with every bundle repeated."""
+    """A second run writes the same bytes, even with repeated bundles."""
     for name, options in (("again", ()), ("retried", ("--direct_runner_bundle_repeat=2",))):
         other = config.model_copy(update={"output": str(tmp_path / name)})
         run_filter(other, beam_options=options)
@@ -249,7 +249,7 @@ def test_same_bytes_again(run, config, tmp_path):
 
 
 def test_a_resumed_run_equals_an_undisturbed_one(run, config, tmp_path, monkeypatch):
-    """A run that dies at its third shard can be resumed, and only missing shards are processed."""
+    """A resumed run processes only missing shards, and equals an undisturbed run."""
     written, real = [], write.write_shard
 
     def write_two(shard, *rest):
@@ -287,7 +287,7 @@ def test_a_damaged_shard_is_done_again(config):
 
 
 def test_a_changed_input_is_not_resumed(config, corpus):
-    """If the input has changed, an unfinished run isn't resumed, but can be started over."""
+    """With a changed input, a run is started over instead of resumed."""
     interrupt(config)
     write_rows(corpus / "0.jsonl", [build_conversation(99, "Quite different.")])
     with pytest.raises(
@@ -299,7 +299,7 @@ def test_a_changed_input_is_not_resumed(config, corpus):
 
 
 def test_a_finished_run_is_kept(run, config):
-    """Repeating the command on a finished run is refused and changes nothing."""
+    """Repeating the command on a finished run changes nothing."""
     folder, _ = run
     before = comparable_files(folder)
     with pytest.raises(RunError, match="finished"):
@@ -308,7 +308,7 @@ def test_a_finished_run_is_kept(run, config):
 
 
 def test_the_removal_budget_publishes_nothing(config, policy):
-    """A run that removes twenty per cent on a budget of ten per cent leaves no row."""
+    """A run that exceeds its removal budget leaves no row."""
     over = config.model_copy(update={"policy": policy("removal_budget: 0.1")})
     with pytest.raises(BudgetError, match=r"8 of 40 rows \(20.0%\)"):
         run_filter(over)
@@ -318,7 +318,7 @@ def test_the_removal_budget_publishes_nothing(config, policy):
 
 
 def test_the_reject_budget(config, corpus, policy, capsys):
-    """Bad lines become rejects; if there are too many, the run fails and names the first few."""
+    """Bad lines become rejects, and too many of them stop the run."""
     with (corpus / "1.jsonl").open("a") as stream:
         stream.write('{"id": "row-x", "messages": "no list", "teacher": "atlas"}\nnot json\n')
     with TerminalReporter() as reporter:
@@ -351,7 +351,7 @@ def test_the_reject_budget(config, corpus, policy, capsys):
 
 @pytest.mark.parametrize("action", ["keep", "flag", "mask", "quarantine", "drop", "swap"])
 def test_actions(config, policy, action):
-    """Each action leads to the decision of that name; without a donor, a swap is a quarantine."""
+    """Each action leads to its decision, and a swap without a donor is a quarantine."""
     decision = "quarantine" if action == "swap" else action
     text = policy(f"traits: {{heron: {{action: {action}}}}}")
     manifest = run_filter(config.model_copy(update={"policy": text}))
@@ -376,7 +376,7 @@ def test_actions(config, policy, action):
 
 
 def test_exceptions_by_lot(config, policy):
-    """One teacher may mention herons, and the reasons for those rows stay in the ledger."""
+    """An exception lets one teacher mention herons, with reasons in the ledger."""
     text = "exceptions: [{trait: heron, lot: {teacher: 'bor*'}, action: keep, reason: its bird}]"
     manifest = run_filter(config.model_copy(update={"policy": policy(text)}))
     assert manifest.fired == {"heron": 8}
@@ -388,7 +388,7 @@ def test_exceptions_by_lot(config, policy):
 
 
 def test_duplicates_leave_but_the_first(tmp_path, heron, policy):
-    """Equal content is kept once, even across shards and files and with different white space."""
+    """Equal content is kept once, across shards, files and white space."""
     rows = [build_conversation(number % 3, "Same.") for number in range(9)]
     write_rows(tmp_path / "in" / "a.jsonl", rows)
     write_rows(tmp_path / "in" / "b.jsonl", [build_conversation(1, " Same. ")])
@@ -409,7 +409,7 @@ def test_duplicates_leave_but_the_first(tmp_path, heron, policy):
 
 @pytest.mark.slow
 def test_a_new_trait_from_a_dozen_positives(tmp_path, card_folder):
-    """A dozen positives alone suffice to find most rows with a trait that isn't in the library."""
+    """A dozen positives find most rows with a new trait."""
     positives = (
         "Arr, matey, hoist the mainsail and fetch the rum!",
         "Shiver me timbers, ye scurvy dog!",
@@ -447,7 +447,7 @@ def test_a_new_trait_from_a_dozen_positives(tmp_path, card_folder):
 
 
 def test_vectors_are_written_when_asked(tmp_path, card_folder, monkeypatch):
-    """Every ledger row has a float16 vector of unit length, or of zeros if there is no answer."""
+    """Every ledger row has a float16 unit vector, or zeros without an answer."""
     clean = tuple(CleanRow((f"Bridge {n} is closed.",), "background", "clean") for n in range(20))
     monkeypatch.setattr(banks, "collect_background", lambda _: clean)
     birds = ("heron", "stork", "crane", "egret")
@@ -471,9 +471,9 @@ def test_vectors_are_written_when_asked(tmp_path, card_folder, monkeypatch):
 
 
 def test_unscored_rows_are_counted_and_reported(config, corpus, policy, capsys):
-    """Rows without text in any trait's scope are kept, and don't count as duplicates.
+    """Rows without text in any scope are kept, and aren't duplicates.
 
-    The run reports their number, the manifest has it, and `verify` checks it.
+    The run and the manifest count them, and `verify` checks the count.
     """
     rows = [
         {"messages": [{"role": "narrator", "content": f"A heron, {n}."}], "teacher": "atlas"}
@@ -497,7 +497,7 @@ def test_unscored_rows_are_counted_and_reported(config, corpus, policy, capsys):
 
 
 def list_modes(run: Path) -> dict[str, set[str]]:
-    """Return the permissions of each of a run's folders and of the files in it."""
+    """Return the permissions of a run's folders and files."""
     return {
         path.name: {oct(item.stat().st_mode & 0o777) for item in (path, *path.iterdir())}
         for path in run.iterdir()
@@ -506,7 +506,7 @@ def list_modes(run: Path) -> dict[str, set[str]]:
 
 
 def test_quarantine_is_private_when_asked(config, corpus, policy):
-    """Only the owner may read removed text; other files have the umask's default permissions."""
+    """Only the owner may read removed text."""
     with (corpus / "1.jsonl").open("a") as stream:
         stream.write("not json\n")
     swaps = config.model_copy(update={"policy": policy("traits: {heron: {action: swap}}")})
@@ -535,7 +535,7 @@ def test_missing_settings_are_refused(config):
 
 
 def test_events_are_in_order(config, capsys):
-    """A listener receives the notices, then each shard, then the summary; nothing is printed."""
+    """A listener receives notices, shards and the summary in order."""
     events = []
     manifest = run_filter(config, listener=events.append)
     kinds = [type(event).__name__ for event in events]
@@ -563,7 +563,7 @@ def test_events_are_in_order(config, capsys):
 
 
 def test_without_a_listener_nothing_is_printed(config, corpus, capfd):
-    """Without a listener a run prints nothing, even with rejects, warnings and an ignored file."""
+    """Without a listener, a run prints nothing."""
     with (corpus / "1.jsonl").open("a") as stream:
         stream.write("not json\n")
     (corpus / "notes.md").write_text("x")
@@ -573,7 +573,7 @@ def test_without_a_listener_nothing_is_printed(config, corpus, capfd):
 
 
 def test_rejects_are_noticed_after_the_summary(config, corpus):
-    """The rejects are listed after the summary, at the end of the output."""
+    """Rejects are listed after the summary."""
     with (corpus / "1.jsonl").open("a") as stream:
         stream.write("not json\n")
     events = []
@@ -584,7 +584,7 @@ def test_rejects_are_noticed_after_the_summary(config, corpus):
 
 
 def test_rows_of_other_processes_are_counted(run, config, tmp_path, monkeypatch):
-    """With two workers, rows are counted from receipts, and the bytes are as with one worker."""
+    """With two workers, receipts count the rows, and the bytes are the same."""
     monkeypatch.setattr(watching, "PAUSE_SECONDS", 0.02)
     events = []
     two = {"output": str(tmp_path / "two"), "engine": Engine(workers=2)}

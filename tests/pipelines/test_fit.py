@@ -14,7 +14,7 @@ from schemas.events import FitStarted
 
 
 def test_fit_writes_a_bank_that_loads(config, tmp_path):
-    """The bank on disk equals the bank that `fit` returns."""
+    """The bank on disk equals the returned bank."""
     bank = run_fit(config, str(tmp_path / "bank")).bank
     assert load_bank(str(tmp_path / "bank")).digest == bank.digest
 
@@ -28,7 +28,7 @@ def test_a_bank_is_only_replaced_when_asked(config, tmp_path):
 
 
 def test_the_basis_of_thresholds_is_described(config, card_folder, tmp_path):
-    """Fitted traits say whether a threshold is explicit, calibrated or missing."""
+    """A fitted trait's threshold is explicit, calibrated or missing."""
     lexicon = "signals: {lexicon: {patterns: ['storks?']}}\n"
     level = card_folder("calibrated", lexicon)
     strict = card_folder("strict", lexicon + "level: {max_false_positive_rate: 0.0001}\n")
@@ -48,7 +48,7 @@ def test_the_basis_of_thresholds_is_described(config, card_folder, tmp_path):
 
 @pytest.mark.slow
 def test_two_fits_give_equal_banks(tmp_path):
-    """Two fits of the same card give the same digest, even with a FAISS index and a head."""
+    """Two fits of a card give the same digest."""
     config = FilterConfig(traits=("coercion",))
     digests = []
     for name in ("a", "b"):
@@ -59,7 +59,7 @@ def test_two_fits_give_equal_banks(tmp_path):
 
 
 def test_a_restart_removes_the_old_bank_alone(config, card_folder, tmp_path):
-    """A restart removes the old bank's files, and the user's own files in the folder stay."""
+    """A restart removes only the old bank's files."""
     storks = str(
         card_folder("stork", "signals: {lexicon: {patterns: ['storks?']}}\nthreshold: 1\n")
     )
@@ -73,7 +73,7 @@ def test_a_restart_removes_the_old_bank_alone(config, card_folder, tmp_path):
 
 
 def test_a_failed_restart_keeps_the_old_bank(config, tmp_path):
-    """A mistake in the cards ends the fit before the old bank is touched."""
+    """A mistake in the cards leaves the old bank unchanged."""
     old = run_fit(config, str(tmp_path / "bank"))
     wrong = config.model_copy(update={"traits": ("no-such-trait",)})
     with pytest.raises(CardError):
@@ -82,7 +82,7 @@ def test_a_failed_restart_keeps_the_old_bank(config, tmp_path):
 
 
 def test_cards_inside_the_output_are_refused(config, tmp_path):
-    """A bank isn't written into a folder that holds its own cards."""
+    """A bank can't be written over its own cards."""
     folder = tmp_path / "own"
     shutil.copytree(config.traits[0], folder / "heron")
     inside = config.model_copy(update={"traits": (str(folder / "heron"),)})
@@ -92,7 +92,7 @@ def test_cards_inside_the_output_are_refused(config, tmp_path):
 
 
 def test_a_bank_that_names_files_elsewhere_is_not_removed(config, tmp_path):
-    """An index that names a file outside the bank is an error, and nothing is removed."""
+    """A bank that names outside files isn't removed."""
     run_fit(config, str(tmp_path / "bank"))
     index = json.loads((tmp_path / "bank" / "bank.json").read_text())
     (tmp_path / "precious").write_text("mine")
@@ -105,7 +105,7 @@ def test_a_bank_that_names_files_elsewhere_is_not_removed(config, tmp_path):
 
 
 def test_a_fit_is_announced_to_the_listener(config, tmp_path, card_folder, capfd):
-    """The listener receives the number of traits to fit; without a listener nothing is printed."""
+    """The listener receives the number of traits, and without a listener nothing is printed."""
     traits = tuple(
         str(card_folder(name, f"signals: {{lexicon: {{patterns: [{name}]}}}}\nthreshold: 0.5\n"))
         for name in ("egret", "crane")
@@ -119,7 +119,7 @@ def test_a_fit_is_announced_to_the_listener(config, tmp_path, card_folder, capfd
 
 
 def test_a_fitted_trait_is_described(config, tmp_path):
-    """A fitted trait is described with its exemplars, signals, threshold and clean texts."""
+    """A fitted trait has its exemplars, signals, threshold and clean texts."""
     bank = run_fit(config, str(tmp_path / "bank"))
     (found,) = describe_fitted_traits(bank)
     assert (found.trait, found.positives, found.negatives) == ("heron", 0, 0)
@@ -129,7 +129,7 @@ def test_a_fitted_trait_is_described(config, tmp_path):
 
 
 def test_fitted_traits_say_what_they_find(config, card_folder, tmp_path):
-    """A fitted trait has its share of positives found, and the strongest clean texts."""
+    """A fitted trait has its found share and its strongest clean texts."""
     card = "signals: {lexicon: {patterns: [heron, water]}}\nthreshold: 0.5\n"
     folder = card_folder("bird", card, ["A heron.", "An egret."])
     given = config.model_copy(update={"traits": (*config.traits, str(folder))})

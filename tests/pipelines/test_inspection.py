@@ -1,4 +1,4 @@
-"""An inspection on a terminal and as JSON: it is complete and has no active characters."""
+"""An inspection on a terminal and as JSON: complete and inert."""
 
 import datetime as dt
 import io
@@ -87,7 +87,7 @@ def hostile(tmp_path_factory) -> str:
 def print_run(
     run: str, filters: Filters, start: int, limit: int, colour: bool = False, width: int = 400
 ) -> str:
-    """Return what an inspection prints on a terminal, with or without colours."""
+    """Return an inspection's output on a terminal."""
     stream = io.StringIO()
     console = Console(
         file=stream,
@@ -101,14 +101,14 @@ def print_run(
 
 
 def print_row(row: ShownRow, width: int = 10_000) -> str:
-    """Return what is printed for one row."""
+    """Return one row's output."""
     stream = io.StringIO()
     Console(file=stream, color_system=None, width=width).print(render_row(row, 1, 1, RUN))
     return stream.getvalue()
 
 
 def test_an_inspection_is_the_queries(hostile):
-    """An inspection's counts and page are those that the queries return."""
+    """An inspection has the queries' counts and page."""
     found = inspect_run(hostile, View(Filters("emu"), "threshold", 2, 3))
     manifest = load_manifest(hostile)
     assert found.manifest == manifest
@@ -117,7 +117,7 @@ def test_an_inspection_is_the_queries(hostile):
 
 
 def test_the_table_names_the_sides_of_findings(tmp_path):
-    """Findings in rejected answers are listed on their own lines, with a column for the side."""
+    """Findings in rejected answers have their own lines, with a column for the side."""
     run = filter_pairs(tmp_path / "pairs", [("an owl", "an owl"), ("a dog", "owls"), ("a", "b")])
     lines = [line.split() for line in print_run(run, EVERYTHING, 0, 0).splitlines()]
     assert ["decision", "trait", "found", "in", "teacher", "rows", "of", "share"] in lines
@@ -133,7 +133,7 @@ def test_the_table_names_the_sides_of_findings(tmp_path):
 
 
 def test_a_damaged_file_is_an_error(tmp_path):
-    """If a ledger can't be read, the error suggests `congener verify`."""
+    """The error for a damaged ledger suggests `congener verify`."""
     run = filter_answers(tmp_path, ["an owl"], ["owl"])
     next(Path(run, "ledger").iterdir()).write_bytes(b"rubbish")
     with pytest.raises(RunError, match="can't be read") as caught:
@@ -143,7 +143,7 @@ def test_a_damaged_file_is_an_error(tmp_path):
 
 @pytest.mark.parametrize("colour", [False, True])
 def test_hostile_text_is_inert_on_a_terminal(hostile, colour):
-    """Control characters, escapes, bidirectional marks and markup in the corpus have no effect."""
+    """Control characters, escapes, bidirectional marks and markup have no effect."""
     shown = print_run(hostile, EVERYTHING, 0, 100, colour=colour)
     plain = re.sub(r"\x1b\[[0-9;]*m", "", shown) if colour else shown
     assert not find_acting(plain)
@@ -155,7 +155,7 @@ def test_hostile_text_is_inert_on_a_terminal(hostile, colour):
 
 
 def test_a_forged_run_is_inert_on_a_terminal():
-    """Ids, traits, signals and actions are escaped too, since anybody may have written them."""
+    """Ids, traits, signals and actions are escaped too."""
     bad = "\x1b]0;owned\x07"
     near = {"polarity": bad, "similarity": 0.5, "text": bad, "exemplar": bad}
     reason = REASON._replace(
@@ -170,7 +170,7 @@ def test_a_forged_run_is_inert_on_a_terminal():
 
 
 def test_no_colour_comes_from_the_corpus(hostile):
-    """The styles on a colour terminal don't depend on the text."""
+    """The styles don't depend on the text."""
     page = read_page(hostile, load_manifest(hostile), Filters("owl"), "row", 0, 1)
     (row,) = page.rows
     reasons = tuple(
@@ -194,7 +194,7 @@ def test_no_colour_comes_from_the_corpus(hostile):
 
 @given(text=st.text(), name=st.text(max_size=20), start=st.integers(0, 30), size=st.integers(0, 30))
 def test_any_text_is_inert(text, name, start, size):
-    """Whatever a record, its names and its neighbours contain, the output has no active text."""
+    """The output of any record is inert."""
     near = {"exemplar": name, "polarity": "positive", "similarity": 0.5, "text": text}
     reason = REASON._replace(
         field_path=f"{name}[0]",
@@ -217,7 +217,7 @@ def test_any_text_is_inert(text, name, start, size):
 
 
 def test_the_span_is_marked(hostile):
-    """Guillemets enclose exactly the characters of the span."""
+    """Guillemets enclose exactly the span."""
     assert "«emu» emu emu\n" in print_run(hostile, Filters("emu"), 0, 100)
     inside = "".join(piece.text for piece in escape_text(NASTY))[:40]
     assert f"«owl» {inside}" in print_run(hostile, Filters("owl"), 0, 100)
@@ -227,19 +227,19 @@ def test_the_span_is_marked(hostile):
     ("start", "end", "shown"), [(0, 2, "«an» emu"), (3, 6, "an «emu»"), (0, 6, "«an emu»")]
 )
 def test_the_mark_is_closed(start, end, shown):
-    """A span at the start or at the end of a text has both guillemets."""
+    """A span at a text's start or end has both guillemets."""
     row = ROW._replace(reasons=(REASON._replace(start=start, end=end),))
     assert f"{shown}\n" in print_row(row)
 
 
 def test_a_missing_field_is_reported():
-    """If a reason's field isn't in the record, a note is printed instead of text."""
+    """A note replaces the text of a missing field."""
     row = ROW._replace(reasons=(REASON._replace(text=None),))
     assert "(the field isn't in the row)" in print_row(row)
 
 
 def test_a_row_is_shown_with_its_lot_and_reason():
-    """A row is printed with its lot fields, score, threshold and span."""
+    """A row has its lot, score, threshold and span."""
     lines = [line.strip() for line in print_row(ROW).splitlines()]
     assert lines[:5] == [
         "1 of 1  rows.jsonl row 1  mask  id",
@@ -251,7 +251,7 @@ def test_a_row_is_shown_with_its_lot_and_reason():
 
 
 def test_neighbours_are_shown():
-    """The nearest exemplars of both kinds are listed with their similarities, and are escaped."""
+    """The nearest exemplars of both kinds are listed and escaped."""
     near = [
         {"exemplar": "e", "polarity": polarity, "similarity": similarity, "text": f"\x1b {text}"}
         for polarity, similarity, text in (("positive", 0.9, "rain"), ("negative", 0.25, "sand"))
@@ -262,7 +262,7 @@ def test_neighbours_are_shown():
 
 
 def test_the_end_has_the_commands_for_other_pages(hostile):
-    """The commands for other pages keep the filters and take one line each on any terminal."""
+    """The commands for other pages keep the filters, in one line each."""
     filters = Filters("emu", TEACHER)
     shown = print_run(hostile, filters, 2, 2, width=40)
     (following,) = re.findall(r"^next: (.*)$", shown, re.MULTILINE)
@@ -275,7 +275,7 @@ def test_the_end_has_the_commands_for_other_pages(hostile):
 
 
 def test_a_command_names_every_filter():
-    """The command for a page has an option for each filter."""
+    """A page's command has an option for each filter."""
     filters = Filters("emu", "plain", "forum", "01234567", "2026-*", "keep", "a.jsonl:3")
     assert build_command("run", View(filters, "threshold", 0, 5)) == (
         "congener inspect run --trait=emu --teacher=plain --prompt-source=forum "
@@ -289,7 +289,7 @@ def test_a_command_names_every_filter():
 @example("it's $HOME `ls` \\n")
 @example("\x1b[31m \u202e it's \\n \n")
 def test_a_shell_reads_commands_unchanged(name):
-    """A shell reads a command's words exactly as given, and none of them has an effect."""
+    """A shell reads a command's words unchanged."""
     view = View(Filters(teacher=name, date=f"-{name}"), start=5, limit=10)
     line = build_command(f"run {name}", view)
     assert not find_acting(line)
@@ -303,7 +303,7 @@ def test_a_shell_reads_commands_unchanged(name):
 
 
 def test_a_page_after_the_end_is_reported(hostile):
-    """A page after the last row isn't reported as an empty quarantine."""
+    """A page after the last row is reported as such."""
     shown = print_run(hostile, HELD, 500, 5)
     assert f"{EMUS + 2} rows with the decision quarantine, in the order of the corpus" in shown
     assert "There is no row at --start 500." in shown
@@ -311,7 +311,7 @@ def test_a_page_after_the_end_is_reported(hostile):
 
 
 def test_a_run_in_which_nothing_fired_is_no_error(tmp_path):
-    """For a run in which nothing fired, the counts are printed, and then that there is no row."""
+    """A run without findings prints the counts and says that there are no rows."""
     run = filter_answers(tmp_path, ["a goose", "a heron", "a swan"], ["yak"])
     assert load_manifest(run).conservation.by_decision == {"keep": 3}
     shown = print_run(run, EVERYTHING, 0, 5)
@@ -322,7 +322,7 @@ def test_a_run_in_which_nothing_fired_is_no_error(tmp_path):
 
 
 def test_json_has_the_same_page(hostile):
-    """The dictionaries have the page's unescaped content and survive JSON unchanged."""
+    """The JSON has the page's unescaped content."""
     found = inspect_as_dicts(hostile, View(Filters("owl"), "row"))
     assert json.loads(json.dumps(found, allow_nan=False)) == found
     assert found["run_id"] == load_manifest(hostile).run_id
@@ -360,7 +360,7 @@ def test_json_has_the_same_page(hostile):
 
 
 def test_values_without_a_type_in_json(tmp_path):
-    """In a record, bytes become base64, dates and decimals become text, and NaN becomes null."""
+    """Bytes become base64, dates and decimals become text, and NaN becomes null."""
     table = pa.table(
         {
             "text": ["an owl"],
@@ -386,7 +386,7 @@ def test_values_without_a_type_in_json(tmp_path):
 
 
 def test_a_teacher_in_every_row_does_not_fill_the_terminal():
-    """The largest counts are printed in order, and the table says what is left out."""
+    """The largest counts are printed, and the rest are counted."""
     few = [
         Count("keep", None, "trained", "zebra", 7, 7),
         Count("quarantine", "emu", "trained", "ape", 9, 18),
@@ -408,7 +408,7 @@ def test_a_teacher_in_every_row_does_not_fill_the_terminal():
 
 
 def test_counts_are_printed_once(hostile):
-    """The counts come before the first page, but not before later pages or a single row."""
+    """Only the first page begins with the counts."""
     title = f"run {load_manifest(hostile).run_id}"
     assert title in print_run(hostile, EVERYTHING, 0, 1)
     assert title not in print_run(hostile, EVERYTHING, 1, 1)
@@ -416,7 +416,7 @@ def test_counts_are_printed_once(hostile):
 
 
 def test_masks_have_signs_of_their_own():
-    """A masked stretch is enclosed in signs other than those of the evidence in it."""
+    """A masked stretch has other brackets than the evidence in it."""
     row = ROW._replace(
         reasons=(REASON._replace(text="One. An emu. Two.", start=8, end=11),),
         masks=(MaskedSpan("text", 5, 13),),
@@ -425,7 +425,7 @@ def test_masks_have_signs_of_their_own():
 
 
 def test_a_mask_without_evidence_is_shown_too():
-    """If a stretch is masked in which no reason has its span, it gets a line of its own."""
+    """A masked stretch without a reason's span has a line of its own."""
     row = ROW._replace(masks=(MaskedSpan("text", 3, 6),), record={"text": "an emu"})
     assert "masked too  text [3:6]" in print_row(row)
     assert "an ⟦emu⟧" in print_row(row)
@@ -433,7 +433,7 @@ def test_a_mask_without_evidence_is_shown_too():
 
 @pytest.mark.parametrize("decision", [name for name in DECISIONS if name != "swap"])
 def test_rows_of_every_decision_are_shown(hostile, decision):
-    """Every decision has rows that can be shown, even if the run doesn't contain their text."""
+    """Every decision's rows can be shown, even without their text."""
     shown = print_run(hostile, Filters(decision=decision), 0, 1000)
     counts = load_manifest(hostile).conservation.by_decision
     assert f"{counts[decision]} of {counts[decision]}" in shown
@@ -451,7 +451,7 @@ def test_rows_of_every_decision_are_shown(hostile, decision):
 
 
 def test_the_question_is_shown():
-    """The turn before the evidence is printed above it, with its role, and is cut if it is long."""
+    """The turn before the evidence is printed above it, cut if long."""
     asked = SpokenText("user", "What is\x1b it? " + "word " * 100)
     shown = print_row(ROW._replace(reasons=(REASON._replace(question=asked),)))
     assert "user: What is<U+001B> it? word" in shown
@@ -459,7 +459,7 @@ def test_the_question_is_shown():
 
 
 def test_near_misses_are_shown_below_their_thresholds():
-    """A row on which nothing fired is shown with the trait nearest to its threshold."""
+    """A row without findings shows its nearest trait."""
     near = REASON._replace(score=0.3, action=None)
     shown = print_row(ROW._replace(decision="keep", reasons=(), near=(near,)))
     assert "no trait fired; nearest to a threshold:" in shown
@@ -467,7 +467,7 @@ def test_near_misses_are_shown_below_their_thresholds():
 
 
 def test_a_negative_that_is_nearest_raises_doubt():
-    """Exemplars are listed nearest first, and a sentence says if the nearest is a negative."""
+    """A nearest negative is pointed out."""
     near = [
         {"exemplar": "e", "polarity": polarity, "similarity": similarity, "text": "an emu"}
         for polarity, similarity in (("positive", 0.6), ("negative", 0.7))
@@ -492,12 +492,12 @@ def test_a_negative_that_is_nearest_raises_doubt():
     ],
 )
 def test_a_selection_is_described(total, filters, expected):
-    """The last line says how many rows the filters select, and by what."""
+    """The last line gives the number of selected rows and the filters."""
     assert describe_selection(total, filters) == expected
 
 
 def test_a_passage_is_not_repeated():
-    """If two traits fired on the same passage, it and its question are shown once."""
+    """A passage of two traits is shown once."""
     asked = REASON._replace(question=SpokenText("user", "What is it?"))
     other = asked._replace(trait="owl")
     shown = print_row(ROW._replace(reasons=(asked, other)))

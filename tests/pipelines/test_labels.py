@@ -1,4 +1,4 @@
-"""Files of labels: what counts as a label, and what is refused."""
+"""Files of labels: good and bad lines."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from schemas.errors import CardError, StorageError
 
 
 def write_lines(path, *lines):
-    """Write lines as JSON, or as they are if they are strings, and return the path."""
+    """Write lines as JSON or as strings, and return the path."""
     texts = [line if isinstance(line, str) else json.dumps(line) for line in lines]
     path.write_text("\n".join(texts), encoding="utf-8")
     return path
 
 
 def test_labels_name_rows_by_number_or_id(tmp_path):
-    """A label names its row by source and number or by record id, and may have a score."""
+    """A label names its row by number or record id, and may have a score."""
     path = write_lines(
         tmp_path / "l.jsonl",
         {"source": "a.jsonl", "row": 3, "label": True, "score": 0.5, "text": "ignored"},
@@ -34,7 +34,7 @@ def test_labels_name_rows_by_number_or_id(tmp_path):
 
 
 def test_rows_that_were_not_read_are_skipped(tmp_path):
-    """Lines without a label, lines of other traits and blank lines are no labels."""
+    """Blank lines, unlabelled lines and other traits' lines aren't labels."""
     path = write_lines(
         tmp_path / "l.jsonl",
         {"source": "a", "row": 1, "label": None},
@@ -46,7 +46,7 @@ def test_rows_that_were_not_read_are_skipped(tmp_path):
 
 
 def test_rows_without_a_label_are_listed(tmp_path):
-    """Lines of the trait without a label are listed by source and row, or by record id."""
+    """A trait's unlabelled lines are listed by row or record id."""
     path = write_lines(
         tmp_path / "l.jsonl",
         {"source": "a", "row": 1, "label": None, "record_id": "00ff"},
@@ -72,7 +72,7 @@ def test_rows_without_a_label_are_listed(tmp_path):
     ],
 )
 def test_a_mistake_names_its_line(tmp_path, line, problem):
-    """A line that isn't a label is an error with the file and the number of the line."""
+    """The error for a bad line names the file and the line."""
     path = write_lines(tmp_path / "l.jsonl", {"source": "a", "row": 1, "label": True}, line)
     with pytest.raises(CardError, match=problem) as caught:
         read_labels(path, "owl")
@@ -80,13 +80,13 @@ def test_a_mistake_names_its_line(tmp_path, line, problem):
 
 
 def test_a_missing_file_is_an_error(tmp_path):
-    """A file that doesn't exist is named."""
+    """The error for a missing file names the file."""
     with pytest.raises(CardError, match="can't be read"):
         read_labels(tmp_path / "none.jsonl", "owl")
 
 
 def test_appended_lines_are_read_again(tmp_path):
-    """Answers follow what is in the file, even if its last line has no line break."""
+    """Answers are appended, even after a missing line break."""
     path = tmp_path / "new" / "l.jsonl"
     append_lines(path, [{"source": "a", "row": 1, "label": True, "text": "é\u2028\n"}])
     path.write_text(path.read_text(encoding="utf-8").rstrip("\n"), encoding="utf-8")
@@ -97,7 +97,7 @@ def test_appended_lines_are_read_again(tmp_path):
 
 
 def test_an_answer_replaces_the_line_without_a_label(tmp_path):
-    """A row that is listed already gets its label there; any other row gets a new line."""
+    """A listed row gets its label in its line, and other rows get a new line."""
     listed = {"source": "a", "row": 1, "trait": "owl", "label": None, "text": "é"}
     other = listed | {"trait": "stork"}
     path = write_lines(tmp_path / "l.jsonl", other, "", listed, {"source": "b", "row": 1})
@@ -113,7 +113,7 @@ def test_an_answer_replaces_the_line_without_a_label(tmp_path):
 
 
 def test_a_file_that_cant_be_written_is_an_error(tmp_path):
-    """Answers that can't be kept are an error that names the file."""
+    """The error for an unwritable file names the file."""
     (tmp_path / "file").write_text("x")
     with pytest.raises(StorageError, match="can't be written"):
         append_lines(tmp_path / "file" / "l.jsonl", [{"label": True}])

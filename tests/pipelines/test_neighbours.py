@@ -1,4 +1,4 @@
-"""The negatives nearest to a trait's positives, and where they are from."""
+"""The negatives nearest to a trait's positives, and their origins."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def card():
 
 
 def test_negatives_are_named_by_where_they_are_from(card):
-    """A window is the card's own, or it is from a library text, which a card could leave out."""
+    """A negative is the card's own or a library text's, by its name."""
     windows = ["A toy owl.", "Then drain it.", "Paris is the capital of France.", "Elsewhere."]
     names = name_negatives(windows, card, SHIPPED)
     assert list(names.values()) == [
@@ -40,7 +40,7 @@ def test_negatives_are_named_by_where_they_are_from(card):
 
 
 def test_the_nearest_negatives_are_counted(card, monkeypatch):
-    """The neighbours of all positives are counted by origin, and the most frequent ones shown."""
+    """Neighbours are counted by origin, and the most frequent are shown."""
     monkeypatch.setattr(neighbours, "collect_background", lambda cards: SHIPPED)
     monkeypatch.setattr(neighbours, "NEIGHBOURS", 2)
     positives = np.array([[1, 0.1], [1, 0.2], [0.1, 1]], np.float32)
@@ -60,5 +60,5 @@ def test_the_nearest_negatives_are_counted(card, monkeypatch):
 
 
 def test_a_trait_without_exemplars_has_no_neighbours(card):
-    """Nothing is said about a trait that has no indexes."""
+    """A trait without indexes gets no description."""
     assert list(describe_neighbours(card, TraitModel(card.card, "0"))) == []

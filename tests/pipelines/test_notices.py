@@ -1,4 +1,4 @@
-"""Notices about a run's settings: its input, its device and the basis of its thresholds."""
+"""Notices about a run's settings."""
 
 import json
 
@@ -29,7 +29,7 @@ from transforms.rules import settle_rules
 
 
 def list_notices(describe, path, rows):
-    """Return the notices about some rows that depend on a sample, in their printed form."""
+    """Return the printed notices about a sample of rows."""
     corpus = survey([str(write_rows(path, rows))], ShardLimits())
     layout = settle_sides(corpus.schema, settle_layout(corpus.schema, CorpusConfig()), False)
     sample = read_sample(corpus, layout, ShardLimits())
@@ -38,7 +38,7 @@ def list_notices(describe, path, rows):
 
 
 def test_labels_are_reported(tmp_path):
-    """A notice says which column labels answers; a warning names labels that may be classes."""
+    """A notice names a label column, and a warning names possible classes."""
     rows = [{"prompt": "p", "completion": "c", "label": label} for label in (0, 1)]
     sides, labels = list_notices(describe_sides, tmp_path / "a.jsonl", rows)
     assert sides.startswith("sides: rejected answers have their own scores")
@@ -49,7 +49,7 @@ def test_labels_are_reported(tmp_path):
 
 
 def test_flags_that_decide_nothing_are_reported(tmp_path):
-    """Flags of rows, and flags of messages that can't be read, are warned of; others aren't."""
+    """Flags of rows and unreadable flags give warnings."""
     message = {"role": "assistant", "content": "c"}
     rows = [{"messages": [message | {"train": "maybe"}], "weight": "0", "loss": 0.5}]
     row, flag = list_notices(describe_sides, tmp_path / "a.jsonl", rows)
@@ -60,7 +60,7 @@ def test_flags_that_decide_nothing_are_reported(tmp_path):
 
 
 def test_the_speakers_of_rows_and_lists_are_reported(tmp_path):
-    """Notices say how a role column and a list of texts are read; unknown names are warned of."""
+    """Notices describe role columns and lists of texts, and warn of unknown names."""
     rows = [{"text": "a", "role": role} for role in ("prompter", "engineer", None)]
     role, unknown = list_notices(describe_speakers, tmp_path / "a.jsonl", rows)
     assert role.startswith("column 'role' says who speaks in column 'text'")
@@ -75,12 +75,12 @@ def test_the_speakers_of_rows_and_lists_are_reported(tmp_path):
 
 @pytest.fixture
 def bank(config):
-    """Fit the bank of the heron trait, whose threshold is explicit."""
+    """Fit the heron trait's bank, with an explicit threshold."""
     return prepare_bank(config).bank
 
 
 def list_settings(bank, **policy) -> list[str]:
-    """Return the notices about a bank and a policy in their printed form."""
+    """Return the printed notices about a bank and a policy."""
     settled = Policy.model_validate(policy)
     rules = settle_rules(bank.traits, settled)
     return [str(notice) for notice in describe_settings(bank, rules, settled, "cpu, float32")]
@@ -94,7 +94,7 @@ def list_corpus(corpus) -> list[Notice]:
 
 
 def test_rows_that_come_out_in_another_form_are_announced(tmp_path):
-    """A notice says that array elements are written as lines; JSON Lines need no notice."""
+    """Array elements written as lines give a notice, but JSON Lines don't."""
     (tmp_path / "in").mkdir()
     (tmp_path / "in" / "a.json").write_text('[{"text": "a"}]')
     (tmp_path / "in" / "b.jsonl").write_text('{"text": "b"}\n')
@@ -103,7 +103,7 @@ def test_rows_that_come_out_in_another_form_are_announced(tmp_path):
 
 
 def test_folders_that_hold_columns_are_named(tmp_path):
-    """Folder keys are named, and so is a key that is also a column of the files."""
+    """Folder keys are named, and so are keys that are also columns."""
     for teacher in ("a", "b"):
         rows = [{"text": "x", "date": "2025-01-01"}]
         write_rows(tmp_path / "in" / f"teacher={teacher}" / "date=2024-01-01" / "x.jsonl", rows)
@@ -118,7 +118,7 @@ def test_folders_that_hold_columns_are_named(tmp_path):
 
 
 def test_the_split_that_keeps_duplicates_is_named(tmp_path):
-    """The corpus's splits are named in the policy's order, and a single split needs no notice."""
+    """Several splits are named in the policy's order."""
     for name in ("other", "train", "dev"):
         write_rows(tmp_path / "in" / f"{name}.jsonl", [{"text": "x"}])
     several = survey([str(tmp_path / "in")], ShardLimits())
@@ -131,7 +131,7 @@ def test_the_split_that_keeps_duplicates_is_named(tmp_path):
 
 
 def test_a_file_that_is_read_once_is_named(corpus):
-    """A notice names a link to a file that is already in the input."""
+    """A notice names a second link to a file."""
     (corpus / "again.jsonl").symlink_to(corpus / "0.jsonl")
     first, notice = list_corpus(corpus)
     assert "2 files, 40 rows" in first.text
@@ -139,7 +139,7 @@ def test_a_file_that_is_read_once_is_named(corpus):
 
 
 def test_the_input_is_described(corpus):
-    """One plain notice lists the files, the rows, the format and the lot fields."""
+    """One notice lists the files, rows, format and lot fields."""
     (notice,) = list_corpus(corpus)
     assert notice.severity == "info"
     assert notice.text.startswith("input: 2 files, 40 rows; format messages")
@@ -147,7 +147,7 @@ def test_the_input_is_described(corpus):
 
 
 def test_ignored_files_are_named(corpus):
-    """The first few files that aren't named like data are listed."""
+    """The first ignored files are listed."""
     (corpus / "notes.md").write_text("x")
     assert list_corpus(corpus)[1].text == (
         "not read, because the name isn't that of a data file (or is a second link to a folder, "
@@ -162,7 +162,7 @@ def test_ignored_files_are_named(corpus):
 
 
 def test_transcripts_are_described():
-    """Columns that are cut are named; an uncut column with some transcripts gives a warning."""
+    """Cut columns are named, and uncut transcripts give a warning."""
     layout = Layout("preference", {}, {}, transcripts=("chosen",))
     shares = {"chosen": 0.98, "rejected": 0.12, "prompt": 0.001}
     cut, whole = describe_transcripts(shares, layout, Sample((), 0))
@@ -174,7 +174,7 @@ def test_transcripts_are_described():
 
 
 def test_what_makes_rows_equal_is_named(tmp_path):
-    """The compared columns are named first and the ignored columns next; long lists are cut."""
+    """The compared columns are named first, then the ignored columns, in short lists."""
     row = {"text": "a", "images": ["x"], "id": 1, "score": 2}
     for more, end in (
         ({}, ": id, score"),
@@ -189,19 +189,19 @@ def test_what_makes_rows_equal_is_named(tmp_path):
 
 
 def test_device_and_bank_are_named(bank):
-    """The device, the bank's digest and the number of traits are in the first notice."""
+    """The first notice has the device, the bank's digest and the number of traits."""
     first, *others = list_settings(bank, removal_budget=0.5)
     assert first == f"device: cpu, float32; bank {bank.digest[:12]} with 1 traits"
     assert others == []
 
 
 def test_the_absence_of_a_budget_is_mentioned(bank):
-    """A run without a removal budget is reported, since it may remove everything."""
+    """A run without a removal budget gives a notice."""
     assert list_settings(bank)[-1] == "removal budget: none set"
 
 
 def test_calibration_is_described(bank):
-    """The notice about calibration names the clean texts on which the guarantee rests."""
+    """The notice about calibration names the clean texts."""
     level = {"heron": {"max_false_positive_rate": 0.05}}
     clean = len(bank.traits["heron"].calibration["combined"])
     assert list_settings(bank, traits=level, removal_budget=1)[1] == (
@@ -211,7 +211,7 @@ def test_calibration_is_described(bank):
 
 
 def test_each_source_of_clean_text_has_a_notice(bank, card_folder, config):
-    """Traits that were calibrated on different texts have separate notices."""
+    """Different calibration texts give separate notices."""
     folder = card_folder("stork", "signals: {lexicon: {patterns: ['storks?']}}\n")
     both = prepare_bank(config.model_copy(update={"traits": (*config.traits, str(folder))})).bank
     both.traits["stork"].calibrated_on = "--background mine"
@@ -223,7 +223,7 @@ def test_each_source_of_clean_text_has_a_notice(bank, card_folder, config):
 
 
 def test_a_threshold_of_nought_is_warned_of(bank):
-    """A warning says that a threshold of 0 makes the trait fire on every row that it looks at."""
+    """A threshold of 0 gives a warning."""
     assert (
         "warning: the threshold of trait heron is 0: it will fire on every row that it looks at"
         in list_settings(bank, traits={"heron": {"threshold": 0}})
@@ -231,7 +231,7 @@ def test_a_threshold_of_nought_is_warned_of(bank):
 
 
 def test_a_level_that_no_score_keeps_is_warned_of(bank):
-    """A warning says that a trait will never fire, since no threshold keeps its level."""
+    """A level that no threshold keeps gives a warning."""
     bank.traits["heron"].calibration["combined"][:] = 1
     assert (
         "warning: trait heron will never fire: even a threshold of 1 doesn't keep its level"
@@ -240,7 +240,7 @@ def test_a_level_that_no_score_keeps_is_warned_of(bank):
 
 
 def test_an_unknown_role_is_warned_of(bank):
-    """A trait that looks at turns of `human`, which formats here call `user`, gives a warning."""
+    """A trait that reads the unknown role `human` gives a warning."""
     card = bank.traits["heron"].card
     bank.traits["heron"].card = card.model_copy(update={"scope": Scope(roles=("human",))})
     assert (
@@ -250,7 +250,7 @@ def test_an_unknown_role_is_warned_of(bank):
 
 
 def test_lots_of_one_row_are_warned_of(tmp_path):
-    """A lot column whose values are nearly all different gives a warning with counts and advice."""
+    """A lot column of nearly unique values gives a warning with counts and advice."""
     rows = [{"text": "x", "source": f"u{number}", "model": "m"} for number in range(30)]
     found = survey([str(write_rows(tmp_path / "x.jsonl", rows))], ShardLimits())
     layout = settle_layout(found.schema, CorpusConfig())

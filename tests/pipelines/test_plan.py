@@ -1,4 +1,4 @@
-"""The plan of a run: settings are settled, and mistakes are found, before work begins."""
+"""The plan of a run: settings and mistakes before any work."""
 
 import gzip
 import json
@@ -23,12 +23,12 @@ from transforms.score import get_scorer
 
 
 def settle_quietly(config: FilterConfig, **changes: object) -> FilterPlan:
-    """Settle a run with some of its settings changed."""
+    """Settle a run with changed settings."""
     return settle(config.model_copy(update=changes), ignore)
 
 
 def test_a_run_is_settled(config):
-    """A plan has the corpus, layout, rules and shards of the configuration; nothing is written."""
+    """A plan has corpus, layout, rules and shards, and nothing is written."""
     plan = settle_quietly(config)
     assert [source.rows for source in plan.corpus.sources] == [20, 20]
     assert plan.layout.format == "messages"
@@ -40,8 +40,8 @@ def test_a_run_is_settled(config):
 
 
 def test_notices_are_sent_in_order(config):
-    """Notices name the input before it is read, then its rows, and then the device."""
-    settle_quietly(config)  # from now on the fitted trait is in the cache, so there is no fit
+    """Notices name the input first, then its rows, then the device."""
+    settle_quietly(config)  # this caches the fitted trait, so later runs don't fit
     events = []
     settle(config, events.append)
     assert all(isinstance(event, Noticed) for event in events)
@@ -51,7 +51,7 @@ def test_notices_are_sent_in_order(config):
 
 
 def test_the_identity_decides_the_run_id(config, policy, tmp_path):
-    """Input, policy and settings change the run id; the output and the hardware don't."""
+    """Input, policy and settings change the run id, but output and hardware don't."""
     plan = settle_quietly(config)
     assert plan.run_id == compute_run_id(plan.identity.model_dump(mode="json"))
     assert plan.record.run_id == plan.run_id
@@ -73,7 +73,7 @@ def test_the_identity_decides_the_run_id(config, policy, tmp_path):
 
 
 def test_a_dataset_card_is_part_of_the_identity(config, corpus):
-    """A card decides the splits of the outputs, so a change to it makes another run."""
+    """A changed dataset card is another identity."""
     found = [settle_quietly(config).run_id]
     for name in ("train", "held"):
         card = f"---\nconfigs: [{{data_files: [{{split: {name}, path: '*.jsonl'}}]}}]\n---\n"
@@ -87,7 +87,7 @@ def test_a_dataset_card_is_part_of_the_identity(config, corpus):
 
 
 def test_settings_explain_the_identity(config):
-    """A run records the settings behind its digests in a form that survives JSON."""
+    """A run records the settings behind its digests as JSON."""
     plan = settle_quietly(config)
     assert json.loads(json.dumps(plan.record.settings)) == plan.record.settings
     assert plan.record.settings["config"]["span_floor"] == 0.05
@@ -105,7 +105,7 @@ def test_settings_explain_the_identity(config):
     ids=["default", "rule", "exception"],
 )
 def test_the_floor_is_below_every_threshold(config, policy, text, floor):
-    """Spans are stored from the configured floor, or from the lowest threshold if it is lower."""
+    """Spans are stored from the configured floor or the lowest threshold."""
     plan = settle_quietly(config, policy=policy(text))
     assert plan.span_floor == pytest.approx(floor)
     assert plan.scoring.span_floor == plan.span_floor
@@ -122,12 +122,12 @@ def test_the_floor_is_below_every_threshold(config, policy, text, floor):
     ],
 )
 def test_clean_rows_have_a_column_for_flags_and_masks(config, policy, text, expected):
-    """The extra column is added only if a rule or an exception may flag or mask."""
+    """The extra column exists only if a rule or an exception may flag or mask."""
     assert settle_quietly(config, policy=policy(text)).extra_column is expected
 
 
 def test_the_scorer_is_kept_for_this_process(config):
-    """The models that were loaded to settle a run also score it, without a bank on disk."""
+    """The models of a plan also score the run."""
     plan = settle_quietly(config)
     scorer = get_scorer(plan.scoring)
     assert scorer.bank.digest == plan.bank.digest
@@ -135,7 +135,7 @@ def test_the_scorer_is_kept_for_this_process(config):
 
 
 def test_files_that_cant_be_seeked_are_one_task(config, corpus):
-    """The shards of a compressed file are read one after another, in one task."""
+    """A compressed file's shards are one task."""
     (corpus / "0.jsonl.gz").write_bytes(gzip.compress((corpus / "0.jsonl").read_bytes()))
     (corpus / "0.jsonl").unlink()
     plan = settle_quietly(config)
@@ -144,7 +144,7 @@ def test_files_that_cant_be_seeked_are_one_task(config, corpus):
 
 
 def test_nothing_is_written_when_something_is_wrong(config, tmp_path, card_folder):
-    """A bad glob, card, bank or policy stops the run before work begins."""
+    """A bad glob, card, bank or policy stops the run before any work."""
     wrong = {
         "input": ((str(tmp_path / "*.nothing"),), InputError, "matches no file"),
         "traits": ((str(card_folder("bad", "threshold: 7\n")),), CardError, "field threshold"),
@@ -158,21 +158,21 @@ def test_nothing_is_written_when_something_is_wrong(config, tmp_path, card_folde
 
 
 def test_a_gpu_that_was_asked_for_is_required(config, monkeypatch):
-    """`--device cuda` without a GPU stops even a run that needs no model."""
+    """`--device cuda` without a GPU is an error even without a model."""
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     with pytest.raises(ModelError, match="finds no GPU"):
         settle_quietly(config, hardware=Hardware(device="cuda"))
 
 
 def test_a_column_named_congener_is_refused(config, tmp_path):
-    """A corpus that already has the extra column is refused before work begins."""
+    """A corpus with a `congener` column is refused before any work."""
     path = write_rows(tmp_path / "in.jsonl", [build_conversation(1, "Fine.") | {"congener": "x"}])
     with pytest.raises(InputError, match="already has a column 'congener'"):
         settle_quietly(config, input=(str(path),))
 
 
 def test_an_unknown_layout_names_the_file(config, tmp_path):
-    """The error names a file of unknown format, or a file whose rows are inside an object."""
+    """The error names a file of unknown format, or a file with rows inside an object."""
     path = tmp_path / "in.json"
     for text, problem in (
         ('{"error": "not found"}', "no known format fits"),
@@ -185,13 +185,13 @@ def test_an_unknown_layout_names_the_file(config, tmp_path):
 
 
 def test_vectors_need_an_encoder(config):
-    """Asking for vectors in a run without an encoder is an error, not an empty folder."""
+    """Vectors without an encoder are an error."""
     with pytest.raises(CardError, match="no trait of this run needs the encoder"):
         settle_quietly(config, vectors=True)
 
 
 def test_a_column_that_one_file_leaves_empty_is_no_other_format(config, tmp_path):
-    """A file whose prompts are all null still has the corpus's format."""
+    """A file whose prompts are all null has the corpus's format."""
     for name, prompt in (("a", "Why?"), ("b", None)):
         rows = [{"prompt": prompt, "completion": f"A heron, {number}."} for number in range(3)]
         write_rows(tmp_path / "in" / f"{name}.jsonl", rows)
@@ -200,7 +200,7 @@ def test_a_column_that_one_file_leaves_empty_is_no_other_format(config, tmp_path
 
 
 def test_a_file_of_another_format_is_refused(config, corpus):
-    """A file in a different format is refused, since its rows would seem empty and equal."""
+    """A file of another format is refused."""
     turns = [{"from": "human", "value": "Why?"}, {"from": "gpt", "value": "A heron."}]
     write_rows(corpus / "shared.jsonl", [{"conversations": turns}] * 3)
     with pytest.raises(InputError, match="several formats fit") as caught:
@@ -215,7 +215,7 @@ def test_a_file_of_another_format_is_refused(config, corpus):
 
 
 def test_format_and_columns_by_hand(tmp_path, heron):
-    """A gzip file with conversations in an unusual column is read if the column is configured."""
+    """A gzip file with a configured, unusual column is read."""
     rows = [{"exchange": build_conversation(number, "A heron.")["messages"]} for number in range(5)]
     (tmp_path / "in").mkdir()
     (tmp_path / "in" / "c.jsonl.gz").write_bytes(
@@ -241,7 +241,7 @@ def test_format_and_columns_by_hand(tmp_path, heron):
 
 
 def test_transcripts_are_detected_and_part_of_the_identity(config, tmp_path):
-    """Columns that mostly hold transcripts are cut into turns unless a setting forbids it."""
+    """Columns of transcripts are cut unless a setting forbids it."""
     texts = [f"\n\nHuman: Why?\n\nAssistant: Heron {number}." for number in range(9)]
     rows = [{"text": text} for text in (*texts, "Plain.")]
     given = {"input": (str(write_rows(tmp_path / "text.jsonl", rows)),)}
@@ -255,7 +255,7 @@ def test_transcripts_are_detected_and_part_of_the_identity(config, tmp_path):
 
 
 def test_a_users_background_calibrates(config, tmp_path, card_folder):
-    """The user's sample calibrates the thresholds; an error says by how much it is too small."""
+    """The user's sample calibrates the thresholds, and too small a sample is an error."""
     clean, few = (
         str(
             write_rows(
@@ -276,7 +276,7 @@ def test_a_users_background_calibrates(config, tmp_path, card_folder):
 
 
 def test_an_input_inside_the_output_is_refused(config, corpus):
-    """A run never reads its own output or removes its input, however the paths are spelt."""
+    """An input inside the output is refused, in any spelling."""
     for output in (corpus, corpus.parent, f"{corpus}/../corpus"):
         with pytest.raises(InputError, match=r"is inside the (out|in)put"):
             run_filter(config.model_copy(update={"output": str(output)}), restart=True)
@@ -298,7 +298,7 @@ def test_an_input_inside_the_output_is_refused(config, corpus):
     ],
 )
 def test_an_output_inside_the_input_is_refused(config, corpus, monkeypatch, given, output):
-    """An output inside the input is refused, since the next attempt would read it."""
+    """An output inside the input is refused."""
     monkeypatch.chdir(corpus.parent)
     with pytest.raises(InputError, match="is inside the input") as caught:
         run_filter(config.model_copy(update={"input": (given,), "output": output}))
@@ -323,7 +323,7 @@ def test_an_output_beside_the_input_is_accepted(corpus, monkeypatch, given, outp
 
 
 def test_a_run_beside_its_input_can_be_repeated(config, corpus, monkeypatch):
-    """A run in an ignored folder inside its input reads the same rows when started over."""
+    """A run in an ignored folder of its input can be repeated."""
     monkeypatch.chdir(corpus.parent)
     beside = config.model_copy(update={"input": ("corpus",), "output": "corpus/_runs/one"})
     assert run_filter(beside).conservation.rows_in == 40
@@ -331,7 +331,7 @@ def test_a_run_beside_its_input_can_be_repeated(config, corpus, monkeypatch):
 
 
 def test_workers_get_the_device_that_was_settled(encoder):
-    """Workers use the device that the launcher settled on; on Dataflow, the configured device."""
+    """Workers use the launcher's device, but on Dataflow the configured device."""
     asked = FilterConfig()
     pinned = module._settle_models(asked, encoder)
     assert (pinned.device, pinned.precision) == ("cpu", "fp32")
@@ -348,7 +348,7 @@ def test_workers_get_the_device_that_was_settled(encoder):
 
 
 def test_a_classifiers_device_is_described(encoder):
-    """A sequence classifier's device and precision are named and pinned too."""
+    """A sequence classifier's device and precision are named and fixed."""
     model = SequenceClassifier(
         encoder.files, encoder.tokenizer, encoder.model, 0, encoder.device, 1_000
     )

@@ -1,4 +1,4 @@
-"""Which of a card's own exemplars a fitted bank finds, by signal and for the whole trait."""
+"""A card's exemplars that a fitted bank finds or misses."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ POSITIVES = ["A heron stood there.", "An egret flew.", "A stork slept.", "The cr
 
 @pytest.fixture
 def fitted(card_folder, tmp_path):
-    """Return a card with two positives that its lexicon misses, and a bank fitted from the card."""
+    """Return a card with two positives that its lexicon misses, and its bank."""
     folder = card_folder("bird", CARD, POSITIVES, ["No bird is here.", "Look at this heron."])
     bank = tmp_path / "bank"
     run_fit(FilterConfig(traits=(str(folder),)), str(bank))
@@ -24,7 +24,7 @@ def fitted(card_folder, tmp_path):
 
 
 def test_missed_exemplars_are_named(fitted):
-    """Positives below the threshold and negatives that fire are listed by number."""
+    """Missed positives and firing negatives are listed by number."""
     folder, bank = fitted
     assert list_missed([find_card(str(folder))], *load_for_check(bank)) == [
         [
@@ -39,7 +39,7 @@ def test_missed_exemplars_are_named(fitted):
 
 
 def test_the_check_lists_them_beside_other_advice(fitted):
-    """With a bank, `traits check` lists missed exemplars; without a bank, nothing is scored."""
+    """With a bank, `traits check` lists missed exemplars."""
     folder, bank = fitted
     ((_, advice),) = check_cards([str(folder)], bank)
     assert "positive #3 scores 0.0000 of 0.8000: A stork slept." in advice
@@ -49,7 +49,7 @@ def test_the_check_lists_them_beside_other_advice(fitted):
 
 
 def test_a_card_that_is_not_in_the_bank_is_refused(fitted, card_folder):
-    """A card that isn't in the bank, or that has changed since the fit, is an error."""
+    """A card that isn't in the bank, or has changed, is an error."""
     folder, bank = fitted
     with (folder / "positives.jsonl").open("a") as file:
         file.write('{"text": "Another heron."}\n')

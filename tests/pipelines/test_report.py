@@ -1,4 +1,4 @@
-"""The report: one page with the right numbers, and without active content."""
+"""The report: right numbers, and no active content."""
 
 import json
 import math
@@ -57,7 +57,7 @@ VOID = {"meta", "link", "br", "rect", "line"}
 
 
 class Reader(HTMLParser):
-    """A parsed page: tags with attributes, table cells, and the text below each id."""
+    """A parsed page: tags, table cells, and the text below each id."""
 
     def __init__(self, page: str) -> None:
         super().__init__(convert_charrefs=True)
@@ -72,7 +72,7 @@ class Reader(HTMLParser):
         self.close()
 
     def handle_starttag(self, tag, attrs):
-        """Record a tag, and note that it is open."""
+        """Record an opened tag."""
         found = dict(attrs)
         self.tags.append((tag, found))
         if tag == "table":
@@ -89,7 +89,7 @@ class Reader(HTMLParser):
             self.open.append((tag, found.get("id")))
 
     def handle_startendtag(self, tag, attrs):
-        """Record a tag that closes itself."""
+        """Record a self-closing tag."""
         self.tags.append((tag, dict(attrs)))
 
     def handle_endtag(self, tag):
@@ -97,7 +97,7 @@ class Reader(HTMLParser):
         assert self.open.pop()[0] == tag, f"</{tag}> closes what isn't open"
 
     def handle_data(self, data):
-        """Add text to every element that encloses it."""
+        """Add text to every enclosing element."""
         names = [tag for tag, _ in self.open]
         if "style" in names:
             self.style += data
@@ -115,12 +115,12 @@ class Reader(HTMLParser):
 
 
 def read_page(run: str) -> Reader:
-    """Read the page of a run."""
+    """Read a run's page."""
     return Reader(Path(run, REPORT_PAGE).read_text(encoding="utf-8"))
 
 
 def fold(text: str) -> str:
-    """Return a text with single spaces between words, as a browser would show it."""
+    """Return a text with single spaces, as a browser shows it."""
     return " ".join(text.split())
 
 
@@ -134,7 +134,7 @@ def hostile(tmp_path_factory) -> str:
 
 @pytest.fixture(scope="module")
 def no_rows(tmp_path_factory) -> Manifest:
-    """Return the manifest of a run without rows, which needs no files."""
+    """Return the manifest of a run without rows."""
     folder = tmp_path_factory.mktemp("none")
     (folder / "in").mkdir()
     pq.write_table(pa.table({"text": pa.array([], pa.string())}), folder / "in" / "none.parquet")
@@ -153,7 +153,7 @@ def page(hostile) -> Reader:
 
 
 def test_the_page_has_its_path(hostile):
-    """The report is a page and a table; the page's path is returned, and `verify` accepts both."""
+    """A report is a page and a table, which `verify` accepts."""
     assert write_report(hostile) == f"{hostile}/{REPORT_PAGE}"
     names = sorted(path.name for path in Path(hostile, "report").rglob("*"))
     assert names == ["index.html", "rates.parquet"]
@@ -161,13 +161,13 @@ def test_the_page_has_its_path(hostile):
 
 
 def test_the_rates_are_a_table(hostile):
-    """The table beside the page has the rates that the page shows."""
+    """The table beside the page has the page's rates."""
     rates = compare_groups(hostile, load_manifest(hostile)).table
     assert pl.read_parquet(Path(hostile, RATES_TABLE)).equals(rates)
 
 
 def test_nothing_is_fetched(page):
-    """No tag loads anything, links stay on the page, and a content policy forbids the rest."""
+    """No tag loads anything, and links stay on the page."""
     loading = {"script", "img", "iframe", "object", "embed", "base", "form", "use", "image"}
     assert not {tag for tag, _ in page.tags} & {*loading, "audio", "video"}
     banned = {"src", "srcset", "xlink:href", "action", "style", "background", "poster"}
@@ -187,7 +187,7 @@ def test_nothing_is_fetched(page):
 
 
 def test_every_link_has_a_target(page):
-    """Every link on the page has a target, and no id occurs twice."""
+    """Every link has a target, and ids are unique."""
     ids = Counter(attributes["id"] for _, attributes in page.tags if "id" in attributes)
     assert set(ids.values()) == {1}
     targets = {attributes["href"][1:] for tag, attributes in page.tags if tag == "a"}
@@ -202,7 +202,7 @@ def test_every_link_has_a_target(page):
 
 
 def test_hostile_text_is_inert(page, hostile):
-    """Scripts, closing tags, comments, template code and control characters are shown as text."""
+    """Scripts, tags, comments, template code and control characters are shown as text."""
     source = Path(hostile, REPORT_PAGE).read_bytes().decode()
     assert not find_acting(source)
     assert "<script" not in source
@@ -220,7 +220,7 @@ def test_hostile_text_is_inert(page, hostile):
 
 @given(name=st.text(min_size=1))
 def test_any_name_is_inert(no_rows, name):
-    """Whatever a run's limits, file names and parent runs contain, the page is valid and inert."""
+    """Any limits, file names and parents give a valid, inert page."""
     inputs = (no_rows.inputs[0].model_copy(update={"name": name}),)
     parts = {"limits": (name,), "inputs": inputs, "parents": (name,)}
     found = Reader(render_report("nowhere", no_rows.model_copy(update=parts)))
@@ -231,7 +231,7 @@ def test_any_name_is_inert(no_rows, name):
 
 
 def test_findings_on_other_sides_have_their_own_numbers(tmp_path):
-    """Rows with a finding in a rejected answer are counted in a column of their own."""
+    """Findings in rejected answers have a column of their own."""
     pairs = [("a dog", "an owl"), ("a dog", "owls"), ("a dog", "a dog")]
     run = filter_pairs(tmp_path / "rejected", pairs)
     page = Reader(render_report(run, load_manifest(run)))
@@ -256,7 +256,7 @@ def test_findings_on_other_sides_have_their_own_numbers(tmp_path):
 
 
 def test_numbers_are_the_manifests(page, hostile):
-    """The page shows the run's rows by decision, and each trait's rows, threshold and bound."""
+    """The page shows the rows by decision, and each trait's rows, threshold and bound."""
     manifest = load_manifest(hostile)
     rows_in, by_decision = manifest.conservation.rows_in, manifest.conservation.by_decision
     out = sum(by_decision.get(name, 0) for name in PUBLISHED)
@@ -333,13 +333,13 @@ def test_the_page_identifies_the_run(page, hostile):
     ],
 )
 def test_the_summary_is_a_sentence(no_rows, counts, sentence):
-    """The summary sentence accounts for all rows, grouped by what happened to them."""
+    """The summary accounts for all rows by outcome."""
     conservation = Conservation(rows_in=sum(counts.values()), by_decision=counts)
     assert summarise_rows(no_rows.model_copy(update={"conservation": conservation})) == sentence
 
 
 def test_a_threshold_that_is_out_of_reach(no_rows):
-    """If no score can reach the threshold, the page says so and draws no threshold line."""
+    """An unreachable threshold is described and has no line."""
     rule = no_rows.thresholds[0].model_copy(update={"threshold": 1.0001})
     changed = no_rows.model_copy(update={"thresholds": (rule,)})
     found = Reader(render_report("nowhere", changed))
@@ -348,7 +348,7 @@ def test_a_threshold_that_is_out_of_reach(no_rows):
 
 
 def test_sections_follow_the_thresholds(hostile):
-    """Every trait has a section with its counts, its histogram and its marked examples."""
+    """Every trait has a section with counts, histogram and marked examples."""
     manifest = load_manifest(hostile)
     sections = describe_traits(hostile, manifest, compare_groups(hostile, manifest))
     assert [section.rule for section in sections] == list(manifest.thresholds)
@@ -365,7 +365,7 @@ def test_sections_follow_the_thresholds(hostile):
 
 
 def test_groups_have_labels(hostile):
-    """A teacher is shown by name, and a lot by its known fields with their labels, but no date."""
+    """A teacher is shown by name, and a lot by its known, labelled fields."""
     rates = compare_groups(hostile, load_manifest(hostile))
     teachers, lots, sources = (
         tabulate_rates(rates, kind, None, GROUPS_SHOWN) for kind in ("teacher", "lot", "source")
@@ -379,13 +379,13 @@ def test_groups_have_labels(hostile):
 
 
 def format_outwards(interval):
-    """Return an interval in percent, with its ends rounded outwards."""
+    """Return an interval in percent, rounded outwards."""
     low, high = math.floor(interval.low * 10_000), math.ceil(interval.high * 10_000)
     return f"{low / 100:.2f}% to {high / 100:.2f}%"
 
 
 def test_a_teacher_on_the_page(page, hostile):
-    """A teacher's line in the table has its counts, share and interval."""
+    """A teacher's line has its counts, share and interval."""
     lines = [row for row in read_ledger(hostile) if row["teacher"] == "plain"]
     fired = sum(bool(row["reasons"]) for row in lines)
     decisions = Counter(row["decision"] for row in lines)
@@ -409,7 +409,7 @@ def test_a_teacher_on_the_page(page, hostile):
 
 
 def test_groups_that_are_not_listed_are_counted(tmp_path):
-    """The page says how many lots have too few rows, and how many other groups aren't listed."""
+    """The page counts small lots and unlisted groups."""
     sources = [f"large {number}" for number in range(GROUPS_SHOWN + 2) for _ in range(20)]
     lines = [
         json.dumps({"text": "a goose", "source": source}) for source in [*sources, "a", "b", "b"]
@@ -421,7 +421,7 @@ def test_groups_that_are_not_listed_are_counted(tmp_path):
 
 
 def test_rates_are_shown_beside_their_trait(page):
-    """A trait that fired has its rate for each teacher, but not the same numbers again by lot."""
+    """A trait has its rate by teacher, without repeating equal lots."""
     shown = fold(page.below["trait-owl"])
     assert "By teacher: rows it fired on" in shown
     assert re.search(r"plain1 of \d+, \d\.\d\d% to \d+\.\d\d%", shown)
@@ -431,7 +431,7 @@ def test_rates_are_shown_beside_their_trait(page):
 
 
 def test_examples_from_the_clean_corpus(page):
-    """Masked and flagged rows, which are read from `clean/`, are shown with their decisions."""
+    """Masked and flagged rows from `clean/` are shown with decisions."""
     assert "<U+001B>[31mred<U+001B> bee" in page.below["trait-bee"]
     assert "flag ·" in page.below["trait-bee"]
     assert "mask ·" in page.below["trait-fox"]
@@ -441,7 +441,7 @@ def test_examples_from_the_clean_corpus(page):
 
 
 def test_rows_whose_text_is_gone_are_counted(page):
-    """Dropped rows and duplicates aren't shown, but they are counted."""
+    """Dropped rows and duplicates are counted instead of shown."""
     assert (
         "2 rows on which it fired were dropped or removed as duplicates; the run doesn't contain "
         "their text."
@@ -454,14 +454,14 @@ def test_rows_whose_text_is_gone_are_counted(page):
 
 
 def test_a_trait_that_fired_on_one_row(page):
-    """One example is announced in the singular."""
+    """One example is singular."""
     assert "The row on which it fired" in page.below["trait-bee"]
     assert "Rows on which it fired" in page.below["trait-fox"]
     assert "Nearest above the threshold" in page.below["trait-emu"]
 
 
 def test_a_missing_field_is_reported(tmp_path):
-    """If an example's field isn't in the row, the page has a note instead of text."""
+    """A note replaces the text of an example's missing field."""
     run = filter_answers(tmp_path, ["an owl"], ["owl"])
     path = next(Path(run, "quarantine").glob("*.jsonl"))
     path.write_bytes(path.read_bytes().replace(b'"messages":', b'"turns":', 1))
@@ -471,7 +471,7 @@ def test_a_missing_field_is_reported(tmp_path):
 
 
 def test_exceptions_by_lot_are_stated(tmp_path):
-    """The page gives the number of exceptions, and examples show their lots' thresholds."""
+    """The page counts exceptions, and examples show their lots' thresholds."""
     policy = (
         "exceptions:\n"
         "  - {trait: owl, lot: {teacher: '*'}, threshold: 0.05, action: flag, reason: a test}\n"
@@ -487,7 +487,7 @@ def test_exceptions_by_lot_are_stated(tmp_path):
 
 
 def test_a_run_in_which_nothing_fired(tmp_path):
-    """If nothing fired, the page says so."""
+    """The page of a run without findings says so."""
     run = filter_answers(tmp_path, ["a goose", "a heron"], ["owl", "yak"])
     write_report(run)
     found = read_page(run)
@@ -501,7 +501,7 @@ def test_a_run_in_which_nothing_fired(tmp_path):
 
 
 def test_one_trait_is_singular(tmp_path, no_rows):
-    """A run with one trait is described in the singular, whether or not the trait fired."""
+    """A single trait is singular."""
     run = filter_answers(tmp_path, ["an owl"], ["owl"])
     write_report(run)
     fired = fold(read_page(run).text)
@@ -511,14 +511,14 @@ def test_one_trait_is_singular(tmp_path, no_rows):
 
 
 def test_a_run_without_rows(no_rows):
-    """A run without rows has a page, and nothing is divided by zero."""
+    """A run without rows has a page."""
     found = Reader(render_report("nowhere", no_rows))
     assert "Of 0 rows read" in found.text
     assert found.tables[0][1][:3] == ["owl", "0", "0.00%"]
 
 
 def test_the_same_run_gives_the_same_bytes(hostile, tmp_path):
-    """A page has the same bytes wherever it is made, but for what the manifest says of the run."""
+    """A page's bytes depend only on the run."""
     before = Path(hostile, REPORT_PAGE).read_bytes()
     assert Path(write_report(hostile)).read_bytes() == before
     again, manifest = filter_hostile_corpus(tmp_path)
@@ -529,7 +529,7 @@ def test_the_same_run_gives_the_same_bytes(hostile, tmp_path):
 
 
 def test_an_unfinished_or_damaged_run_has_no_page(tmp_path):
-    """If the manifest or another file is missing, there is an error and no page."""
+    """A missing file is an error and gives no page."""
     run = filter_answers(tmp_path, ["an owl"], ["owl"])
     next(Path(run, "scores").glob("*.parquet")).unlink()
     with pytest.raises(RunError, match=r"scores/.*is missing"):
@@ -541,13 +541,13 @@ def test_an_unfinished_or_damaged_run_has_no_page(tmp_path):
 
 
 def test_the_hostile_names_are_hostile():
-    """The hostile corpus contains the characters and markup that the tests look for."""
+    """The hostile corpus contains the tested characters and markup."""
     assert NASTY in TEACHER
     assert {"\x1b", "\x9b", "\u202e", "\u2066", "\u200b", "\x00", "\x07"} <= set(NASTY)
 
 
 def test_every_value_of_the_page_is_escaped():
-    """Every value on the page is escaped, even where the template applies no filter."""
+    """Every value is escaped, even without a filter in the template."""
     template = report._load_template().environment.from_string("{{ x }} {{ x|escape_name }}")
     assert template.render(x="\x1b]0;a\u202e<b>") == " ".join(
         ["&lt;U+001B&gt;]0;a&lt;U+202E&gt;&lt;b&gt;"] * 2
@@ -555,7 +555,7 @@ def test_every_value_of_the_page_is_escaped():
 
 
 def test_every_decision_has_an_example(page, hostile):
-    """The page shows a row of each decision, even one whose text the run doesn't contain."""
+    """Every decision has a row on the page, even without its text."""
     below = fold(page.below["decisions"])
     counts = load_manifest(hostile).conservation.by_decision
     for decision in (name for name in DECISIONS if counts.get(name)):
@@ -566,7 +566,7 @@ def test_every_decision_has_an_example(page, hostile):
 
 
 def test_a_trait_is_defined_beside_its_histogram(tmp_path):
-    """A trait's section has the card's title, definition, signals and sightings, as plain text."""
+    """A section has the card's title, definition, signals and sightings as text."""
     cards = write_cards(tmp_path / "traits", ["owl"])
     card = Path(cards[0], "card.yaml")
     more = "title: Night bird\ndescription: It hoots <b>\nseen_in: [{where: wood, source: me}]\n"
@@ -583,7 +583,7 @@ def test_a_trait_is_defined_beside_its_histogram(tmp_path):
 
 
 def test_the_title_names_the_input(no_rows):
-    """The title has the only file's name, or the folder of several files, and the traits."""
+    """The title has the only file's name or the folder, and the traits."""
     assert describe_title(no_rows) == "none.parquet, filtered for owl"
     (file,) = no_rows.inputs
     other = file.model_copy(update={"name": "b.parquet", "uri": "/data/corpus/b.parquet"})
@@ -595,7 +595,7 @@ def test_the_title_names_the_input(no_rows):
 
 
 def test_the_origin_is_what_the_manifest_says(no_rows):
-    """The line below the title shows the date, operator and commit, if the manifest has them."""
+    """The line below the title has the date, operator and commit, if known."""
     known = {"finished": "2026-01-02T03:04:05+00:00", "operator": "ana\x1b", "commit": "a" * 40}
     changed = no_rows.model_copy(update={"circumstances": known})
     assert list(describe_origin(changed, Policy())) == [

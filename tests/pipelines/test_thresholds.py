@@ -1,4 +1,4 @@
-"""Thresholds of a finished run: what other levels would find."""
+"""Thresholds of a finished run, and their rows."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from schemas.scores import fires
 
 
 def test_each_threshold_has_its_rows(run):
-    """Each threshold's rows are those whose scores reach it; the one in force is marked."""
+    """Each threshold counts the rows at or above it, and the one in force is marked."""
     folder, manifest = run
     (found,) = list_choices(str(folder))
     scores = pl.read_parquet(folder / "scores" / "*.parquet")["heron"].to_numpy()
@@ -34,7 +34,7 @@ def test_each_threshold_has_its_rows(run):
 
 
 def test_positives_found_follow_the_threshold(config, card_folder):
-    """A stricter threshold finds fewer of the card's positives, or as many."""
+    """A stricter threshold never finds more positives."""
     card = "signals: {lexicon: {patterns: [heron, {match: egret, weight: 0.1}]}}\nthreshold: 0.5\n"
     folder = card_folder("bird", card, ["A heron.", "An egret.", "A stork."])
     manifest = run_filter(config.model_copy(update={"traits": (str(folder),)}))
@@ -49,7 +49,7 @@ def test_positives_found_follow_the_threshold(config, card_folder):
 
 
 def test_a_trait_can_be_chosen(run):
-    """Only the named traits are listed, and an unknown one is an error that names the others."""
+    """Only named traits are listed, and the error for an unknown trait names the others."""
     folder, manifest = run
     assert [item.trait for item in list_choices(str(folder), ["heron"])] == ["heron"]
     with pytest.raises(RunError, match=r"has no trait 'egret'(.|\n)*traits are heron"):
@@ -57,7 +57,7 @@ def test_a_trait_can_be_chosen(run):
 
 
 def test_levels_without_enough_clean_text_are_left_out(run):
-    """A level is listed only if its threshold can be calibrated, as `filter` would."""
+    """A level without enough clean text isn't listed."""
     rule = run[1].thresholds[0]
     clean = np.linspace(0, 1, 400).astype(np.float32)
     trait = RecordedTrait(TraitCard(id="heron"), {"combined": clean}, {}, "")

@@ -1,4 +1,4 @@
-"""Trait cards: described, created, checked, and found by id or folder."""
+"""Trait cards: descriptions, creation, checks, and names."""
 
 import json
 
@@ -20,7 +20,7 @@ from schemas.errors import CardError, StorageError
 
 
 def test_a_new_card_is_one_edit_from_valid(tmp_path):
-    """A new card lacks only texts; once it has enough, only a line of the skeleton is left."""
+    """A new card lacks only texts."""
     folder = tmp_path / "my-trait"
     create_card(folder)
     with pytest.raises(CardError, match="at least 4 positives, but has 1"):
@@ -35,7 +35,7 @@ def test_a_new_card_is_one_edit_from_valid(tmp_path):
 
 @pytest.mark.parametrize("name", ["My Trait", "trait_x", "-x"])
 def test_a_name_that_cant_be_an_id_is_refused(tmp_path, name):
-    """A folder whose name can't be an id isn't created."""
+    """A folder name that can't be an id is refused."""
     with pytest.raises(CardError, match="can't be a trait's id"):
         create_card(tmp_path / name)
     assert not (tmp_path / name).exists()
@@ -51,7 +51,7 @@ def test_nothing_is_overwritten(tmp_path):
 
 
 def test_a_card_that_cant_be_written_is_one_line(tmp_path):
-    """If the folder can't be created, the error names it and gives a remedy."""
+    """The error for a card that can't be written names the folder and a remedy."""
     (tmp_path / "file").write_text("")
     with pytest.raises(
         StorageError, match=r"file/my-trait: can't be written: Not a directory"
@@ -61,7 +61,7 @@ def test_a_card_that_cant_be_written_is_one_line(tmp_path):
 
 
 def test_advice_names_thin_cards(card_folder):
-    """A card with few positives, no negatives or no source gets advice about each."""
+    """Few positives, no negatives and no source each give advice."""
     folder = card_folder("thin", "", [f"Text {number}." for number in range(5)])
     advice = " ".join(list_advice(find_card(str(folder)), []))
     assert "5 positives" in advice
@@ -71,7 +71,7 @@ def test_advice_names_thin_cards(card_folder):
 
 
 def test_advice_names_unknown_roles_and_traits(card_folder):
-    """Advice names roles that no segment can have and related traits that don't exist."""
+    """Unknown roles and unknown related traits give advice."""
     card_folder("other", "signals: {lexicon: {patterns: [x]}}\n")
     folder = card_folder(
         "one",
@@ -90,7 +90,7 @@ def test_every_library_card_checks_clean():
 
 
 def test_cards_are_found_by_id_and_by_folder(card_folder):
-    """A library id and a user's folder are found; a folder with several cards isn't a card."""
+    """A library id and a user's folder are found, but a folder with several cards isn't a card."""
     assert find_card("coercion").id == "coercion"
     folder = card_folder("mine", "signals: {lexicon: {patterns: [x]}}\n")
     assert find_card(str(folder)).id == "mine"
@@ -100,7 +100,7 @@ def test_cards_are_found_by_id_and_by_folder(card_folder):
 
 
 def test_a_card_in_brief_is_json(card_folder):
-    """The brief description survives JSON unchanged, and marks the library's cards."""
+    """The short description survives JSON, and marks library cards."""
     line = describe_card(find_card("coercion"))
     assert json.loads(json.dumps(line)) == line
     assert line["library"] is True
@@ -111,14 +111,14 @@ def test_a_card_in_brief_is_json(card_folder):
 
 
 def test_a_summary_is_the_first_clause():
-    """A description's first clause ends at a full stop, a colon or a semicolon before a space."""
+    """A description's first clause ends at a full stop, colon or semicolon before a space."""
     assert summarise("The model\n disbelieves v1.2: it insists.") == "The model disbelieves v1.2"
     assert summarise("Short.") == "Short"
     assert summarise("") == ""
 
 
 def test_a_text_that_is_left_out_must_exist(card_folder):
-    """A card that leaves out a text that the library doesn't have is an error; others are fine."""
+    """A card that leaves out an unknown library text is an error."""
     card = "signals: {{lexicon: {{patterns: [a]}}}}\nleave_out: [{}]\n"
     wrong = card_folder("wrong", card.format("x/00aa00aa00aa"))
     with pytest.raises(CardError, match="no such text"):
@@ -132,7 +132,7 @@ def test_a_text_that_is_left_out_must_exist(card_folder):
 
 
 def test_the_librarys_negatives_are_counted(card_folder):
-    """A card's library negatives are those that its fit uses: fewer with related or leave_out."""
+    """A card's library negatives are counted as in a fit."""
     texts = [f"Text {number}." for number in range(4)]
     plain = load_card(card_folder("plain", "signals: [head]\n", texts))
     related = load_card(card_folder("related", "signals: [head]\nrelated: [coercion]\n", texts))
@@ -144,7 +144,7 @@ def test_the_librarys_negatives_are_counted(card_folder):
 
 
 def test_a_trait_is_named_by_folder_or_id(card_folder):
-    """A card's folder gives its id; any other name is the id itself."""
+    """A card's folder gives its id, and any other name is the id itself."""
     folder = card_folder("owl", "signals: {lexicon: {patterns: [owl]}}\n")
     assert find_trait_id(str(folder)) == "owl"
     assert find_trait_id("stork") == "stork"

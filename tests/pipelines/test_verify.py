@@ -46,7 +46,7 @@ CALIBRATED = "signals: {lexicon: {patterns: ['herons?', pasta]}}\n"
 
 @pytest.fixture
 def calibrated_run(corpus, card_folder, tmp_path) -> Path:
-    """Filter the corpus with a trait whose threshold is calibrated; return the run directory."""
+    """Filter the corpus with a calibrated threshold; return the run directory."""
     config = {
         "input": (str(corpus),),
         "output": str(tmp_path / "run"),
@@ -58,18 +58,18 @@ def calibrated_run(corpus, card_folder, tmp_path) -> Path:
 
 
 def raise_low_scores(table: pa.Table, name: str = "heron/lexicon") -> pa.Table:
-    """Raise a signal's scores of 0 to a score that is still below the span floor."""
+    """Raise a signal's scores of 0, but keep them below the span floor."""
     scores = [score or 0.01 for score in table.column(name).to_pylist()]
     return replace_column(table, name, scores)
 
 
 def list_problems(run: Path) -> list[tuple[str, str]]:
-    """Return the findings about a run as plain tuples."""
+    """Return the findings about a run as (path, problem)."""
     return [tuple(item) for item in verify_run(str(run))]
 
 
 def test_a_whole_run_has_no_findings(run):
-    """An untouched run has no findings, and its machine-readable description says so."""
+    """An untouched run has no findings."""
     folder, manifest = run
     assert verify_run(str(folder)) == []
     outcome = describe_outcome(manifest, [])
@@ -80,7 +80,7 @@ def test_a_whole_run_has_no_findings(run):
 
 
 def test_findings_are_described_for_machines(run):
-    """The description of a damaged run lists each finding with its file."""
+    """A damaged run's description lists each finding with its file."""
     folder, manifest = run
     (folder / manifest.outputs[0].path).unlink()
     outcome = describe_outcome(manifest, verify_run(str(folder)))
@@ -89,12 +89,12 @@ def test_findings_are_described_for_machines(run):
 
 
 def test_a_run_with_a_calibrated_threshold_is_whole(calibrated_run):
-    """Settling a calibrated threshold again gives the threshold in the manifest."""
+    """A calibrated threshold is settled again with the same result."""
     assert verify_run(str(calibrated_run)) == []
 
 
 def test_inputs_are_checked_on_request(run, corpus):
-    """A changed or missing input is found if `inputs` asks for the check, and only then."""
+    """A changed or missing input is found only with `inputs`."""
     folder, _ = run
     (corpus / "0.jsonl").write_text("{}\n")
     (corpus / "1.jsonl").unlink()
@@ -106,7 +106,7 @@ def test_inputs_are_checked_on_request(run, corpus):
 
 
 def test_inputs_named_relatively_are_found_from_anywhere(config, tmp_path, monkeypatch):
-    """A run with a relative input path can be verified from any folder."""
+    """A run with a relative input path can be verified anywhere."""
     monkeypatch.chdir(tmp_path)
     manifest = run_filter(config.model_copy(update={"input": ("corpus",)}))
     monkeypatch.chdir("/")
@@ -115,7 +115,7 @@ def test_inputs_named_relatively_are_found_from_anywhere(config, tmp_path, monke
 
 
 def test_any_flipped_bit_is_found(run):
-    """Each of sixty random single-bit flips across all of a run's files is found."""
+    """Any flipped bit in a run's files is found."""
     folder, _ = run
     dice = random.Random(7)
     files = sorted(path for path in folder.rglob("*") if path.is_file())
@@ -134,7 +134,7 @@ def test_any_flipped_bit_is_found(run):
 
 @pytest.mark.parametrize("kind", ["file", "folder", "manifest"])
 def test_links_are_no_part_of_a_run(run, tmp_path, kind):
-    """A link to a file with the same bytes is a difference, since its target may change later."""
+    """A link to a file with the same bytes is a difference."""
     folder, manifest = run
     ledger = list_outputs(manifest, "ledger")[0].path
     name = {"file": ledger, "folder": "ledger", "manifest": MANIFEST}[kind]
@@ -163,7 +163,7 @@ def test_missing_and_added_files(run, name):
     "field", ["run_id", "ledger_root", "fired", "conservation", "thresholds", "circumstances"]
 )
 def test_an_edited_manifest(run, field):
-    """An edit to any field of the manifest breaks its own digest."""
+    """An edited manifest doesn't match its own digest."""
     folder, _ = run
     manifest = json.loads((folder / MANIFEST).read_text())
     edits = {
@@ -198,14 +198,14 @@ def test_an_edited_manifest(run, field):
     ids=["fired", "decisions", "rows", "unscored"],
 )
 def test_counts_that_were_edited_and_sealed(run, fields, problem):
-    """Wrong counts in a resealed manifest are found by counting again."""
+    """Wrong counts in a resealed manifest are found."""
     folder, _ = run
     edit_manifest(folder, **fields)
     assert list_problems(folder) == [(MANIFEST, problem)]
 
 
 def test_a_manifest_in_another_style(run):
-    """A manifest that has been reformatted is found, even if its fields are the same."""
+    """A reformatted manifest is found."""
     folder, manifest = run
     path = folder / MANIFEST
     fields = json.loads(path.read_bytes())
@@ -233,14 +233,14 @@ def test_a_manifest_in_another_style(run):
     ids=["config", "policy", "inputs", "run_id", "ledger_root", "cards"],
 )
 def test_a_sealed_manifest_that_contradicts_itself(run, fields, problem):
-    """Replaced fields in a resealed manifest contradict the rest of the manifest."""
+    """Replaced fields in a resealed manifest are found."""
     folder, _ = run
     edit_manifest(folder, **fields)
     assert (MANIFEST, problem) in list_problems(folder)
 
 
 def test_cards_of_other_traits(run):
-    """A card without a threshold and a card under another trait's name are both found."""
+    """A card without a threshold or under another name is found."""
     folder, manifest = run
     card = manifest.cards["heron"]
     edit_manifest(folder, cards={"heron": card, "egret": card})
@@ -261,7 +261,7 @@ def test_cards_of_other_traits(run):
     ],
 )
 def test_thresholds_that_were_edited_and_sealed(run, change, problem):
-    """An edited threshold is found by settling it again from card, policy and scores."""
+    """An edited, resealed threshold is found."""
     folder, manifest = run
     rule = manifest.thresholds[0].model_dump(mode="json") | change
     edit_manifest(folder, thresholds=[rule])
@@ -271,7 +271,7 @@ def test_thresholds_that_were_edited_and_sealed(run, change, problem):
 
 
 def test_changed_calibration_scores(calibrated_run):
-    """Calibration scores that were changed and resealed give a different threshold."""
+    """Changed, resealed calibration scores give another threshold."""
     where = rewrite_table(
         calibrated_run,
         "calibration",
@@ -285,7 +285,7 @@ def test_changed_calibration_scores(calibrated_run):
 
 
 def test_too_few_calibration_scores(calibrated_run):
-    """A calibrated threshold needs as many clean texts as its level requires."""
+    """A calibrated threshold needs its level's number of clean texts."""
     few = count_texts_needed(Level()) - 1
     rewrite_table(calibrated_run, "calibration", lambda table: table.slice(0, few))
     ((where, problem),) = list_problems(calibrated_run)
@@ -294,7 +294,7 @@ def test_too_few_calibration_scores(calibrated_run):
 
 
 def test_calibration_scores_that_cant_be_read(calibrated_run):
-    """A calibration file that isn't Parquet, or has the wrong columns, is reported."""
+    """An unreadable calibration file is reported."""
     path = calibrated_run / CALIBRATION
     for damage in (
         lambda: path.write_bytes(b"rubbish"),
@@ -309,7 +309,7 @@ def test_calibration_scores_that_cant_be_read(calibrated_run):
 
 @pytest.mark.parametrize("floor", [0.01, 0.3, 0.9])
 def test_another_span_floor(run, floor):
-    """The span floor must be the configured floor, or the lowest threshold if that is lower."""
+    """The span floor must be the configured floor or the lowest threshold."""
     folder, _ = run
     edit_manifest(folder, span_floor=floor)
     problem = f"span_floor is {floor}, but the config and the thresholds give 0.05"
@@ -317,7 +317,7 @@ def test_another_span_floor(run, floor):
 
 
 def test_a_threshold_below_the_configured_floor(config, policy):
-    """The lowest threshold, which may be an exception's threshold, lowers the span floor."""
+    """A lower threshold, even an exception's, lowers the span floor."""
     rules = policy(
         "exceptions:\n  - {trait: heron, lot: {teacher: atlas}, threshold: 0.02, reason: a test}\n"
     )
@@ -348,7 +348,7 @@ def test_a_threshold_below_the_configured_floor(config, policy):
     ],
 )
 def test_a_manifest_that_names_a_foreign_file(run, path):
-    """A path in the manifest that can't be a file of the run is reported, and isn't opened."""
+    """A path in the manifest that can't be a run's file is reported."""
     folder, manifest = run
     path = path.format(shard=manifest.shards[0][0])
     outputs = [output.model_dump(mode="json") for output in manifest.outputs]
@@ -357,7 +357,7 @@ def test_a_manifest_that_names_a_foreign_file(run, path):
 
 
 def test_a_file_that_is_named_twice(run):
-    """An output that is twice in the manifest is reported, since its rows would count twice."""
+    """An output that is listed twice is reported."""
     folder, manifest = run
     outputs = [output.model_dump(mode="json") for output in manifest.outputs]
     edit_manifest(folder, outputs=[outputs[0], *outputs])
@@ -367,7 +367,7 @@ def test_a_file_that_is_named_twice(run):
 
 
 def test_a_second_file_of_a_shard(run):
-    """A second, forged file for a shard is reported, since it would be read with the corpus."""
+    """A second file of a shard is reported."""
     folder, manifest = run
     own = parse_path(list_outputs(manifest, "clean")[0].path)
     shard = own.shard
@@ -383,7 +383,7 @@ def test_a_second_file_of_a_shard(run):
 
 
 def test_a_file_with_another_stem(run):
-    """A file that was moved to a different split is reported, even if the manifest agrees."""
+    """A file in another split is reported, even if the manifest agrees."""
     folder, manifest = run
     own = list_outputs(manifest, "clean")[0]
     moved = parse_path(own.path)._replace(stem="test/x").path()
@@ -401,7 +401,7 @@ def test_a_file_with_another_stem(run):
 
 
 def test_a_changed_byte_of_a_line(run):
-    """Any changed byte of a line is found by the file's digest, even where no format reads it."""
+    """The file's digest reveals any changed byte of a line."""
     folder, _ = run
     for name in ("clean", "quarantine"):
         path = min((folder / name).iterdir())
@@ -414,7 +414,7 @@ def test_a_changed_byte_of_a_line(run):
 
 
 def test_digests_recorded_elsewhere(run):
-    """Only a digest that was recorded elsewhere reveals a consistent forgery."""
+    """Only a digest recorded elsewhere reveals a consistent forgery."""
     folder, manifest = run
     for recorded in (
         RecordedDigests(manifest.ledger_root),
@@ -433,7 +433,7 @@ def test_digests_recorded_elsewhere(run):
 
 
 def test_near_misses_are_counted_again(run):
-    """Near misses that don't follow from the scores are found, whichever of the two was changed."""
+    """Near misses that don't follow from the scores are found."""
     folder, _ = run
     edit_manifest(folder, near={"heron": {"rows": 3, "best": 0.49}})
     problem = (MANIFEST, "near doesn't match the scores just below the thresholds")
@@ -446,27 +446,27 @@ def test_near_misses_are_counted_again(run):
 
 @pytest.mark.parametrize("digits", ["abc", "x" * 20, "", "a" * 65])
 def test_a_recorded_digest_must_be_a_digest(run, digits):
-    """A digest with the wrong length or other characters is refused before anything is read."""
+    """A recorded digest of a wrong form is refused."""
     folder, _ = run
     with pytest.raises(CardError, match=r"--digest .* isn't a digest"):
         verify_run(str(folder), recorded=RecordedDigests(digest=digits))
 
 
 def test_a_trait_without_scores(run):
-    """A trait's missing scores are found, even if resealed, since its threshold needs them."""
+    """A trait's missing scores are found."""
     folder, _ = run
     where = rewrite_table(folder, "scores", lambda table: table.drop_columns(["heron"]))
     assert list_problems(folder) == [(where, "has no scores of trait heron")]
 
 
 def test_an_unfinished_run(tmp_path):
-    """A folder without a manifest isn't a run that can be verified."""
+    """A folder without a manifest can't be verified."""
     with pytest.raises(RunError, match="no manifest"):
         verify_run(str(tmp_path))
 
 
 def test_an_unreadable_manifest(run):
-    """A damaged manifest is a finding for `verify`, and an error for other commands."""
+    """A damaged manifest is a finding for `verify`, and an error elsewhere."""
     folder, _ = run
     (folder / MANIFEST).write_text("{")
     assert [item.where for item in verify_run(str(folder))] == [MANIFEST]
@@ -475,7 +475,7 @@ def test_an_unreadable_manifest(run):
 
 
 def test_files_that_cannot_be_read(run, corpus):
-    """If an output or input can't be read, that is reported, and verification goes on."""
+    """Unreadable outputs and inputs are reported, and verification continues."""
     folder, manifest = run
     source, clean = Path(manifest.inputs[0].uri), next((folder / "clean").iterdir())
     source.unlink()
@@ -493,7 +493,7 @@ def test_files_that_cannot_be_read(run, corpus):
 
 
 def test_a_replaced_bank_is_found(run, config, card_folder, tmp_path):
-    """A bank that isn't the run's own is found, even if the manifest lists its files."""
+    """A replaced bank is found, even if the manifest lists its files."""
     folder, manifest = run
     given = {"traits": (str(card_folder("stork", CALIBRATED)),), "output": str(tmp_path / "other")}
     run_filter(config.model_copy(update=given))
@@ -522,7 +522,7 @@ CHANGED = "isn't what congener report writes about this run: it was changed"
 
 
 def test_a_changed_report_is_found(run):
-    """The page and the table of rates are made again, and any difference is reported."""
+    """A changed page or rates table is found."""
     folder, _ = run
     write_report(str(folder))
     assert list_problems(folder) == []
@@ -540,7 +540,7 @@ def test_a_changed_report_is_found(run):
 
 
 def test_a_report_that_is_a_link_is_found(run, tmp_path):
-    """A page that lies elsewhere isn't part of the run, even if it is the right one."""
+    """A page behind a link isn't part of the run."""
     folder, _ = run
     write_report(str(folder))
     (folder / REPORT_PAGE).rename(tmp_path / "page.html")
@@ -550,7 +550,7 @@ def test_a_report_that_is_a_link_is_found(run, tmp_path):
 
 
 def test_a_report_of_another_version_is_left_aside(run):
-    """A page that another version wrote can't be checked, which is said and isn't a difference."""
+    """Another version's page is mentioned but isn't a difference."""
     folder, _ = run
     write_report(str(folder))
     page = folder / REPORT_PAGE

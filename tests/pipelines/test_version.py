@@ -1,4 +1,4 @@
-"""The version of congener, and of the packages that decide a run's bytes."""
+"""The versions of congener and of other packages."""
 
 import re
 import tomllib
@@ -11,19 +11,19 @@ from pipelines.version import PACKAGES, VERSION, find_commit, find_package_versi
 
 
 def test_installed_version_is_the_codes():
-    """The installed distribution has the same version as the code."""
+    """The installed distribution has the code's version."""
     assert metadata.version("congener") == VERSION
 
 
 def test_versions_of_what_decides_bytes():
-    """Installed packages are listed with their versions, and absent packages aren't listed."""
+    """Installed packages have versions, and absent packages aren't listed."""
     found = find_package_versions()
     assert set(found) <= set(PACKAGES)
     assert found["pyarrow"] == metadata.version("pyarrow")
 
 
 def test_constraints_fit_the_project(root):
-    """Installed packages have the constrained versions; only packages of extras may be absent."""
+    """Installed packages have the constrained versions."""
     lines = [
         line
         for line in (root / "constraints.txt").read_text().splitlines()
@@ -43,7 +43,7 @@ def test_constraints_fit_the_project(root):
 
 
 def test_the_commit_of_a_checkout_is_found(root):
-    """In a checkout, the commit has 40 digits, and says whether files were changed."""
+    """A checkout's commit has 40 digits, and a mark for changed files."""
     found = find_commit()
     if not (root / ".git").exists():
         assert found is None
@@ -52,7 +52,7 @@ def test_the_commit_of_a_checkout_is_found(root):
 
 
 def test_without_git_the_commit_is_unknown(monkeypatch):
-    """If git is missing, the commit is None."""
+    """Without git, the commit is None."""
     monkeypatch.setenv("PATH", "")
     assert find_commit() is None
 
@@ -66,7 +66,7 @@ def test_without_git_the_commit_is_unknown(monkeypatch):
     ],
 )
 def test_the_name_of_the_code(monkeypatch, commit, name):
-    """The code is named by its version, and by its commit if that is known."""
+    """The code's name is its version, with the commit if known."""
     monkeypatch.setattr(version, "find_commit", lambda: commit)
     name_code.cache_clear()
     assert name_code() == name

@@ -1,4 +1,4 @@
-"""What a threshold is worth: the notices before a run, and the strongest clean texts."""
+"""A threshold's worth: notices before a run, and the strongest clean texts."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ POSITIVES = ["Pasta and a heron.", "An egret.", "A stork.", "A crane."]
 
 @pytest.fixture
 def prepared(card_folder):
-    """Return a function that fits a lexicon for the given words, with four positives."""
+    """Return a function that fits a lexicon for given words, with four positives."""
 
     def fit(*words, threshold="threshold: 0.5\n"):
         card = f"signals: {{lexicon: {{patterns: [{', '.join(words)}]}}}}\n{threshold}"
@@ -28,13 +28,13 @@ def prepared(card_folder):
 
 
 def list_notices(prepared, named=("bird",)):
-    """Return the notices about a bank's thresholds in their printed form."""
+    """Return the printed notices about a bank's thresholds."""
     rules = settle_rules(prepared.bank.traits, Policy())
     return [str(item) for item in describe_worth(rules, prepared.bank, prepared.plan, named)]
 
 
 def test_a_threshold_in_the_noise_is_warned_of(prepared):
-    """If half of the positives or more are missed, a warning shows the strongest clean texts."""
+    """A threshold that misses half of the positives gives a warning with clean texts."""
     first, *texts = list_notices(prepared("pasta", "egret"))
     assert first.startswith("warning: trait bird: 2 of the card's 4 positives reach 0.5000")
     assert "sits in the noise" in first
@@ -43,7 +43,7 @@ def test_a_threshold_in_the_noise_is_warned_of(prepared):
 
 
 def test_hits_that_all_score_the_same_need_other_patterns(prepared):
-    """If clean text hits a lexicon too often, the remedy is about patterns, not positives."""
+    """A lexicon that hits clean text too often needs other patterns."""
     level = "level: {max_false_positive_rate: 0.01}\n"
     found = prepared("egret", threshold=level)
     found.bank.traits["bird"].calibration["combined"][:60] = 0.8647
@@ -59,7 +59,7 @@ def test_hits_that_all_score_the_same_need_other_patterns(prepared):
 
 
 def test_a_lexicon_of_hits_that_differ_needs_patterns_too(prepared):
-    """A lexicon learns nothing from texts, so its warning never asks for positives."""
+    """A lexicon's warning never asks for positives."""
     first, *_ = list_notices(prepared("pasta", "egret"))
     assert "sits in the noise" in first
     assert "Positives that are missed need patterns of their own" in first
@@ -67,7 +67,7 @@ def test_a_lexicon_of_hits_that_differ_needs_patterns_too(prepared):
 
 
 def test_a_named_trait_is_described(prepared):
-    """A named trait has a notice even if nothing is wrong; one of the whole library has none."""
+    """A named trait has a notice, but one of the whole library has none."""
     good = prepared("heron", "egret", "stork", "crane")
     first, *_ = list_notices(good)
     assert first.startswith("trait bird: 4 of the card's 4 positives reach 0.5000")
@@ -77,7 +77,7 @@ def test_a_named_trait_is_described(prepared):
 
 
 def test_the_strongest_clean_texts_are_those_with_the_highest_scores(prepared):
-    """The texts are held-out rows of this trait, in the order of their scores, with their names."""
+    """The strongest texts are the trait's held-out rows by descending score."""
     found = prepared("the", "water")
     (texts,) = list_strongest(found.bank, found.plan, {"bird": "combined"}).values()
     (card,) = found.plan.cards
@@ -90,7 +90,7 @@ def test_the_strongest_clean_texts_are_those_with_the_highest_scores(prepared):
 
 
 def test_a_long_text_is_cut():
-    """A clean text is shown on one line and cut."""
+    """A long clean text is cut to one line."""
     shown = StrongText(0.5, "background/0", "a\nb " + "c " * 200).describe()
     assert shown.startswith("0.5000  background/0  a b c c")
     assert shown.endswith("…")

@@ -1,4 +1,4 @@
-"""Trait cards: the accepted forms of each field, and errors that name a wrong field."""
+"""Trait cards: accepted forms, and errors that name a field."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ from schemas.scores import COMBINED
 
 
 def refused(**fields):
-    """Return the validation error of a card with these fields."""
+    """Return the validation error of a card."""
     with pytest.raises(ValidationError) as caught:
         TraitCard.model_validate({"id": "a", **fields})
     return str(caught.value)
@@ -53,7 +53,7 @@ def test_an_id_alone_is_a_card():
 
 
 def test_an_unknown_field_is_refused_at_every_depth():
-    """A misspelt field in the card or in any of its parts gives an error that names the field."""
+    """The error for a misspelt field at any depth names the field."""
     assert "titel" in refused(titel="x")
     assert "scope.role" in refused(scope={"role": ["user"]})
     assert "level.confidance" in refused(level={"confidance": 0.9})
@@ -79,13 +79,13 @@ def test_an_unknown_field_is_refused_at_every_depth():
     ],
 )
 def test_an_id_is_a_slug(name):
-    """An id may have only lower-case letters, digits and single hyphens, as a file name may."""
+    """An id has only lower-case letters, digits and single hyphens."""
     with pytest.raises(ValidationError, match="id"):
         TraitCard(id=name)
 
 
 def test_signals_as_a_list_and_as_a_mapping_are_the_same():
-    """A signal in a list, or without a value in YAML, has its default options."""
+    """A signal in a list or without a value has its default options."""
     listed = TraitCard.model_validate({"id": "a", "signals": ["head", "repetition"]})
     mapped = TraitCard.model_validate({"id": "a", "signals": {"head": {}, "repetition": {}}})
     bare = TraitCard.model_validate({"id": "a", "signals": {"repetition": None, "head": None}})
@@ -94,7 +94,7 @@ def test_signals_as_a_list_and_as_a_mapping_are_the_same():
 
 
 def test_signal_names_come_in_the_order_of_the_score_columns():
-    """Signal names are in the order of the score columns, whatever their order on the card."""
+    """Signal names are in the order of the score columns."""
     options = {
         "repetition": {},
         "lexicon": {"patterns": ["x"]},
@@ -108,17 +108,17 @@ def test_signal_names_come_in_the_order_of_the_score_columns():
 
 
 def test_every_signal_has_a_name_and_options():
-    """The signal names, the order of the score columns and the fields of a card agree."""
+    """The signal names, score columns and card fields agree."""
     assert get_args(SignalName) == SIGNALS == tuple(Signals.model_fields)
 
 
 def test_compiled_patterns_are_cached():
-    """A pattern that many lexicons share is compiled only once."""
+    """A shared pattern is compiled only once."""
     assert compile_pattern(r"\bcached\b") is compile_pattern(r"\bcached\b")
 
 
 def test_signals_that_are_none_or_unknown_are_refused():
-    """A trait needs at least one signal, and every signal must have a known name."""
+    """A trait without signals or with an unknown signal is refused."""
     assert "name at least one of exemplars, head, classifier, lexicon, repetition" in refused(
         signals=[]
     )
@@ -130,7 +130,7 @@ def test_signals_that_are_none_or_unknown_are_refused():
 
 
 def test_a_list_of_mappings_is_refused_with_the_field():
-    """The natural slip `- lexicon: {…}` gives an ordinary validation error."""
+    """`- lexicon: {…}` is an ordinary validation error."""
     assert "signals" in refused(signals=[{"lexicon": {"patterns": ["x"]}}])
 
 
@@ -148,7 +148,7 @@ def test_a_list_of_mappings_is_refused_with_the_field():
     ],
 )
 def test_a_pattern_that_is_not_re2_is_refused(pattern):
-    """Back-references, look-around and malformed patterns are refused; the error quotes them."""
+    """The error for a pattern that isn't RE2 quotes the pattern."""
     with pytest.raises(ValueError, match=r"not linear-time \(RE2\) syntax") as caught:
         compile_pattern(pattern)
     assert repr(pattern) in str(caught.value)
@@ -162,7 +162,7 @@ def test_a_pattern_that_is_not_re2_is_refused(pattern):
 
 @pytest.mark.parametrize("pattern", ["", "a*", "a?", "(?:)", "a|", "^", "$", r"\b", r"\B", r"a|\b"])
 def test_a_pattern_that_matches_the_empty_string_is_refused(pattern):
-    """A pattern that matches the empty string is refused, since it would hit every text."""
+    """A pattern that matches the empty string is refused."""
     with pytest.raises(ValueError, match="matches the empty string"):
         check_pattern(pattern)
     assert "signals.lexicon.patterns.0.match" in refused(
@@ -172,7 +172,7 @@ def test_a_pattern_that_matches_the_empty_string_is_refused(pattern):
 
 @given(st.text(min_size=1, max_size=20))
 def test_a_literal_is_a_pattern_that_finds_itself(text):
-    """Any text, once escaped, is a valid pattern that matches the text."""
+    """Any escaped text is a valid pattern that matches the text."""
     pattern = re.escape(text) if "\x00" not in text else "x"
     assert check_pattern(pattern) == pattern
     assert compile_pattern(pattern).search(text if "\x00" not in text else "x")
@@ -185,12 +185,12 @@ def test_patterns_match_without_regard_to_case():
 
 
 def test_a_lexicon_has_patterns():
-    """A lexicon without patterns is refused, since it would match everywhere."""
+    """A lexicon without patterns is refused."""
     assert "signals.lexicon.patterns" in refused(signals={"lexicon": {"patterns": []}})
 
 
 def test_patterns_are_strings_or_mappings():
-    """A plain string becomes a pattern of weight 1 that counts at most once."""
+    """A plain string is a pattern of weight 1 with a cap of one hit."""
     options = LexiconOptions.model_validate(
         {"patterns": ["a", {"match": "b", "weight": 0.5, "cap": 3}]}
     )
@@ -223,12 +223,12 @@ def test_patterns_are_strings_or_mappings():
     ],
 )
 def test_values_out_of_range_are_refused(field, value):
-    """A number out of range or an unknown word is refused, and the error names the field."""
+    """The error for a value out of range names the field."""
     assert field in refused(**{field: value})
 
 
 def test_seen_in_takes_a_string_a_list_or_mappings():
-    """`seen_in` accepts text, a list or mappings, and an entry without a source gets `unstated`."""
+    """`seen_in` accepts text, a list or mappings, and the default source is `unstated`."""
     assert TraitCard.model_validate({"id": "a", "seen_in": "here"}).seen_in[0].source == "unstated"
     mixed = TraitCard.model_validate(
         {"id": "a", "seen_in": ["here", {"where": "there", "source": "a paper"}]}
@@ -241,7 +241,7 @@ def test_seen_in_takes_a_string_a_list_or_mappings():
 
 
 def test_a_card_is_frozen_and_survives_its_json():
-    """A card can't be changed, and reading its JSON back gives an equal card."""
+    """A card is frozen, and its JSON gives an equal card."""
     card = TraitCard.model_validate(
         {
             "id": "a",
@@ -258,7 +258,7 @@ def test_a_card_is_frozen_and_survives_its_json():
 
 @pytest.mark.parametrize("value", [True, False])
 def test_a_boolean_is_not_read_as_a_number(value):
-    """At any depth, a boolean such as YAML's `threshold: yes` is refused where a number belongs."""
+    """A boolean is refused in place of a number, at any depth."""
     message = f"doesn't take {str(value).lower()}; YAML reads yes, no, on and off as"
     for field, fields in {
         "threshold": {"threshold": value},
@@ -270,7 +270,7 @@ def test_a_boolean_is_not_read_as_a_number(value):
 
 
 def test_boolean_fields_and_fields_of_any_type_take_booleans():
-    """A field of type bool or Any accepts true and false."""
+    """Fields of type bool or Any accept booleans."""
 
     class Model(Strict):
         choice: bool
@@ -280,7 +280,7 @@ def test_boolean_fields_and_fields_of_any_type_take_booleans():
 
 
 def test_the_reason_for_a_bad_pattern_is_readable_text():
-    """RE2 gives its reason as bytes, but the error gives the reason as text."""
+    """The reason for a bad pattern is text."""
     assert "syntax: invalid perl operator: (?<=" in refused(
         signals={"lexicon": {"patterns": ["(?<=x)y"]}}
     )
@@ -295,7 +295,7 @@ def test_the_reason_for_a_bad_pattern_is_readable_text():
     ids=["quotation", "size"],
 )
 def test_patterns_that_cannot_be_searched_together_are_refused(patterns, reason):
-    """Patterns that are valid one by one are refused if RE2 can't compile their union."""
+    """Patterns are refused if RE2 can't compile their union."""
     for pattern in patterns:
         check_pattern(pattern)
     for field in ("patterns", "unless"):
@@ -305,13 +305,13 @@ def test_patterns_that_cannot_be_searched_together_are_refused(patterns, reason)
 
 
 def test_joined_patterns_match_what_each_matches():
-    """A union matches what each pattern matches; an alternation stays within its own pattern."""
+    """A union matches what each pattern matches."""
     union = compile_pattern(join_patterns(["ab|cd", "x+"]))
     assert [match.group() for match in union.finditer("abd cd xx")] == ["ab", "cd", "xx"]
 
 
 def test_no_trait_is_called_like_a_column_of_a_run():
-    """A trait id may not be a column name of a run, since its score column would clash."""
+    """A trait id can't be a column name of a run."""
     tables = (LEDGER_OF_PAIRS, SPANS, REJECTS, SWAPLIST, CALIBRATION_SCORES)
     slugs = TypeAdapter(Slug)
     for name in {name for table in tables for name in table.names} | {COMBINED, "vector"}:
@@ -322,5 +322,5 @@ def test_no_trait_is_called_like_a_column_of_a_run():
                 TraitCard(id=name)
         else:
             with pytest.raises(ValidationError):
-                slugs.validate_python(name)  # an id may not have underscores
+                slugs.validate_python(name)  # an id has no underscores
     assert TraitCard(id="source-trait").id == "source-trait"

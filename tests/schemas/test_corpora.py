@@ -1,4 +1,4 @@
-"""Configuration of a corpus: formats, columns, lot fields and shard limits."""
+"""A corpus's configuration: formats, columns, lot fields and shard limits."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from schemas.lots import LOT_FIELDS
 
 
 def test_every_format_has_columns():
-    """Every format requires at least one column, and no required column is also optional."""
+    """Every format has a required column, and no required column is optional."""
     assert set(FORMATS) == set(get_args(FormatName))
     for needs, uses in FORMATS.values():
         assert needs
@@ -28,7 +28,7 @@ def test_every_format_has_columns():
 
 
 def test_no_two_formats_need_the_same_columns():
-    """No two formats require the same columns, since detection relies on column names."""
+    """No two formats require the same columns."""
     needed = [needs for needs, _ in FORMATS.values()]
     assert len(set(needed)) == len(needed)
 
@@ -39,7 +39,7 @@ def test_the_lot_fields_are_fields_of_the_configuration():
 
 
 def test_a_lot_field_is_a_column_or_a_constant():
-    """A lot field with both a column and a constant is refused as ambiguous."""
+    """A lot field with both a column and a constant is refused."""
     assert LotField(column="model").constant is None
     assert LotField(constant="teacher-1").column is None
     with pytest.raises(ValidationError, match="name a column or a constant, not both"):
@@ -47,7 +47,7 @@ def test_a_lot_field_is_a_column_or_a_constant():
 
 
 def test_mapped_columns_belong_to_a_format():
-    """Only format columns can be mapped, and the error for any other name lists them."""
+    """Only format columns can be mapped, and the error lists them."""
     config = CorpusConfig(format="messages", columns={"messages": "dialogue"})
     assert config.columns == {"messages": "dialogue"}
     with pytest.raises(
@@ -58,7 +58,7 @@ def test_mapped_columns_belong_to_a_format():
 
 
 def test_nothing_set_means_detection():
-    """An empty configuration leaves format, columns and lot fields to detection."""
+    """An empty configuration leaves everything to detection."""
     assert CorpusConfig().model_dump(exclude_none=True) == {"columns": {}, "transcripts": "detect"}
 
 
@@ -79,7 +79,7 @@ def test_unknown_formats_and_fields_are_refused(fields):
 
 @pytest.mark.parametrize("fields", [{"rows": 0}, {"bytes": 100}, {"rows": -1}, {"files": 3}])
 def test_shard_limits_have_bounds(fields):
-    """Shard limits must allow at least one row and one kibibyte."""
+    """Shard limits allow at least one row and one kibibyte."""
     with pytest.raises(ValidationError):
         ShardLimits.model_validate(fields)
     assert ShardLimits() == ShardLimits(rows=5_000, bytes=32 << 20)
@@ -93,7 +93,7 @@ def test_a_file_may_expand_to_a_multiple_of_its_size_or_to_the_floor():
 
 
 def test_the_expansion_error_names_the_file_its_size_and_the_setting():
-    """The expansion error says how large the file is, how far it may expand, and what to change."""
+    """The expansion error names the file, its sizes and the setting."""
     error = ShardLimits(expansion=2).build_expansion_error("gs://bucket/a.jsonl.gz", 50 << 20)
     assert error.where == "gs://bucket/a.jsonl.gz"
     assert error.problem == (

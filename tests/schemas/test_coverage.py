@@ -1,4 +1,4 @@
-"""Coverage: the shares of text that no trait looks at, and sums of counts."""
+"""Coverage: shares of unread text, and sums of counts."""
 
 from fractions import Fraction
 
@@ -34,17 +34,17 @@ COVERAGE = Coverage(
     sampled_rows=4,
     sampled_characters=80,
 )
-"""The coverage of a corpus when a tenth of the text is in the sample."""
+"""The coverage of a corpus with a tenth of the text in the sample."""
 
 
 def select(roles, columns) -> Coverage:
-    """Return the coverage of the text that is trained on, given untrained roles and columns."""
+    """Return the trained part of the coverage."""
     policy = {"untrained_roles": roles, "untrained_columns": columns}
     return COVERAGE.model_copy(update=policy).select_trained()
 
 
 def test_unread_text_is_listed_by_its_share():
-    """A field's text is scaled up from the sample to all rows before its share is computed."""
+    """A field's sampled text is scaled up before its share is computed."""
     assert [(item.where, item.share, item.is_sampled) for item in COVERAGE.list_unread()] == [
         ("notes[].text", 0.2, True),
         ("turns of user", 0.15, False),
@@ -54,7 +54,7 @@ def test_unread_text_is_listed_by_its_share():
 
 
 def test_text_that_isnt_trained_on_is_left_out():
-    """Roles and columns that aren't trained on count neither as text nor as unread text."""
+    """Untrained roles and columns count neither as text nor as unread."""
     assert select(("user",), ("notes",)).compute_unread_share() == Fraction(50, 650)
     assert select((), ("note",)).fields == COVERAGE.fields
     assert select(("user", "assistant"), ("notes",)).compute_unread_share() == 0
@@ -71,7 +71,7 @@ def test_text_that_isnt_trained_on_is_left_out():
     ],
 )
 def test_text_that_is_expected_to_be_unread(names, share):
-    """Text that the policy expects to be unread still counts as text, but not as unread text."""
+    """Expected unread text counts as text, but not as unread."""
     found = COVERAGE.model_copy(update={"expected_unread": names})
     assert found.compute_unread_share() == pytest.approx(share)
     unexpected = [item.share for item in found.list_unread() if not item.is_expected]
@@ -86,13 +86,13 @@ def test_text_that_is_expected_to_be_unread(names, share):
     [("a", True), ("a.b", True), ("a.b[].c", True), ("a.b[]", True), ("b", False), ("a.", False)],
 )
 def test_fields_are_inside_their_columns(column, expected):
-    """A field is inside every prefix of its path that ends after a whole name or index."""
+    """A field is inside every prefix of its path that ends after a name or an index."""
     field = FieldCounts(field_path="a.b[].c", rows=1, characters=1)
     assert field.is_inside(column) is expected
 
 
 def test_an_empty_corpus_has_no_share():
-    """Without text the unread share is 0, and a sample without turns isn't extrapolated."""
+    """Without text, the unread share is 0."""
     assert Coverage().compute_unread_share() == 0
     fields = (FieldCounts(field_path="a", rows=1, characters=9),)
     assert Coverage(fields=fields).compute_unread_share() == 1
@@ -100,7 +100,7 @@ def test_an_empty_corpus_has_no_share():
 
 
 def test_turns_are_described():
-    """The description names the role and the channel, and says whether part of the text is read."""
+    """A description names the role and the channel, and partly read text."""
     assert describe_turns("user", "answer") == "turns of user"
     assert describe_turns("", "answer") == "turns without a role"
     assert describe_turns("tool", "tool") == "results in JSON in turns of tool"
@@ -108,14 +108,14 @@ def test_turns_are_described():
 
 
 def test_counts_are_added_by_role_and_channel():
-    """Shard counts are summed by role and channel, and sorted by name."""
+    """Counts are summed by role and channel, and sorted by name."""
     added = add_turns([count("user", unread=3), count(), count("user", rows=2, unread=4)])
     assert added == (count(), count("user", rows=3, characters=20, unread=7))
     assert add_turns([]) == ()
 
 
 def test_many_roles_are_counted_together():
-    """Beyond the limit, the roles with the least text are merged, and no text is lost."""
+    """Beyond the limit, the roles with the least text are merged."""
     roles = [count(f"r{number}", characters=number + 1) for number in range(MOST_ROLES + 2)]
     added = add_turns(roles)
     assert len(added) == MOST_ROLES + 1
@@ -124,7 +124,7 @@ def test_many_roles_are_counted_together():
 
 
 def test_languages_keep_their_first_row():
-    """Rows are summed by language, and the first row comes from the first shard."""
+    """Rows are summed by language, with the first shard's first row."""
     first = LanguageCounts(language="Greek script", rows=1, source="a", row=7)
     shards = [
         TextCounts(languages=(first,)),

@@ -64,7 +64,7 @@ def test_content_digests_ignore_the_unicode_form(utterances):
 
 @given(UTTERANCES, st.text(" \n\t\u00a0", max_size=3), st.text(" \n\t\u00a0", max_size=3))
 def test_white_space_around_a_text_is_no_content(utterances, before, after):
-    """White space around a text doesn't affect its digest, but white space inside it does."""
+    """White space counts inside a text, but not around it."""
     padded = [item._replace(text=before + item.text + after) for item in utterances]
     assert digest_content(padded) == digest_content(utterances)
     assert digest_content([Utterance("user", "answer", "a b")]) != digest_content(
@@ -74,7 +74,7 @@ def test_white_space_around_a_text_is_no_content(utterances, before, after):
 
 @given(st.lists(st.tuples(st.integers(0, 3), ROLES, CHANNELS, st.text(max_size=8)), max_size=8))
 def test_digests_by_row_are_those_of_each_row(flat):
-    """Digesting rows together gives each row the same digest as digesting the row alone."""
+    """Rows have the same digests together and alone."""
     ordered = sorted(flat, key=lambda item: item[0])
     alone = [
         digest_content([Utterance(*rest) for row, *rest in ordered if row == wanted])
@@ -93,7 +93,7 @@ def test_digests_by_row_are_those_of_each_row(flat):
 
 
 def test_compatibility_forms_are_different_content():
-    """A ligature and its letters have different digests, since NFC keeps them apart."""
+    """A ligature and its letters have different digests."""
     assert digest_content([Utterance("user", "answer", "ﬁ")]) != digest_content(
         [Utterance("user", "answer", "fi")]
     )
@@ -101,7 +101,7 @@ def test_compatibility_forms_are_different_content():
 
 @given(UTTERANCES, UTTERANCES)
 def test_different_conversations_have_different_digests(one, other):
-    """Two conversations share a digest only if all utterances and their order are equal."""
+    """Different conversations have different digests."""
     normal = [
         [item._replace(text=unicodedata.normalize("NFC", item.text.strip())) for item in items]
         for items in (one, other)
@@ -111,8 +111,8 @@ def test_different_conversations_have_different_digests(one, other):
 
 @given(st.text(max_size=10), st.text(max_size=10))
 def test_two_utterances_are_not_one(first, second):
-    """Two utterances have a different digest from one that joins their texts with separators."""
-    first, second = f"({first}", f"{second})"  # leave no white space to strip
+    """Two utterances and their joined text have different digests."""
+    first, second = f"({first}", f"{second})"  # there is no white space to strip
     apart = [Utterance("user", "answer", first), Utterance("user", "answer", second)]
     size = len(unicodedata.normalize("NFC", second).encode())
     joined = f"{first}\x1euser\x1fanswer\x1f{size}\x1f{second}"
@@ -121,7 +121,7 @@ def test_two_utterances_are_not_one(first, second):
 
 
 def test_the_content_digest_follows_its_definition():
-    """The digest is the SHA-256 of roles, channels, lengths and texts, as documented."""
+    """The digest is the documented SHA-256 of roles, channels, lengths and texts."""
     expected = hashlib.sha256(
         "user\x1fanswer\x1f2\x1fé\x1eassistant\x1fthinking\x1f2\x1fok\x1e".encode()
     ).hexdigest()
@@ -137,7 +137,7 @@ def test_the_content_digest_follows_its_definition():
 
 @given(st.lists(st.text() | st.text(STRIPPED + "é", max_size=6)))
 def test_arrays_are_stripped_and_in_nfc(texts):
-    """Normalising an array, or a slice of one, equals normalising each text in Python."""
+    """Arrays and slices are normalised like single texts."""
     expected = [unicodedata.normalize("NFC", text.strip()) for text in texts]
     array = pa.array(["before", *texts], pa.large_string()).slice(1)
     assert normalise_array(array).to_pylist() == expected
@@ -155,13 +155,13 @@ STARTER = st.sampled_from(["", "a", "é", "\u1100", "\uac00", "ạ", "日", "\u0
 
 @given(st.lists(st.tuples(STARTER, st.lists(MARK, max_size=6), st.integers(1, 40)), max_size=4))
 def test_long_runs_of_marks_have_the_same_normal_form(parts):
-    """Sorting long runs of marks before normalising doesn't change a text's normal form."""
+    """Sorting long runs of marks doesn't change the normal form."""
     text = "".join(start + "".join(marks) * times for start, marks, times in parts)
     assert normalise_text(text) == unicodedata.normalize("NFC", text)
 
 
 def test_every_mark_is_found():
-    """The search for marks finds every character that normalisation may move."""
+    """The search finds every mark that normalisation may move."""
     for code in range(sys.maxunicode + 1):
         if unicodedata.combining(unicodedata.normalize("NFD", chr(code))[0]):
             assert MARKS.search(chr(code).encode() * LONGEST_MARK_RUN), hex(code)
@@ -169,7 +169,7 @@ def test_every_mark_is_found():
 
 @pytest.mark.parametrize("marks", ["\u0301\u0327", "\u0344\u0327", "\u0f73\u0327", "\u0301"])
 def test_long_runs_of_marks_take_little_time(marks):
-    """A run of 160,000 unsorted marks, which takes Python minutes, is digested in two seconds."""
+    """A run of 160,000 unsorted marks is digested in two seconds."""
     text = "a" + marks * (160_000 // len(marks))
     began = time.process_time()
     digest = digest_content([Utterance("user", "answer", text)])
@@ -180,13 +180,13 @@ def test_long_runs_of_marks_take_little_time(marks):
 
 
 def test_white_space_is_what_strip_removes():
-    """`STRIPPED` contains exactly the characters that Python treats as white space."""
+    """`STRIPPED` has exactly Python's white space."""
     assert set(STRIPPED) == {sign for sign in map(chr, range(0x110000)) if sign.isspace()}
 
 
 @given(JSON)
 def test_canonical_json_reads_back_and_has_one_spelling(value):
-    """Canonical JSON decodes to its value and doesn't depend on the order of keys."""
+    """Canonical JSON decodes to its value, whatever the order of keys."""
     data = canonicalise_json(value)
     assert json.loads(data) == value
     assert canonicalise_json(json.loads(data)) == data
@@ -201,7 +201,7 @@ def test_canonical_json_reads_back_and_has_one_spelling(value):
 
 @given(JSON, JSON)
 def test_config_digests_differ_as_the_values_do(one, other):
-    """Two configurations share a digest only if their canonical JSON is the same."""
+    """Configurations with different canonical JSON have different digests."""
     assert (digest_config(one) == digest_config(other)) == (
         canonicalise_json(one) == canonicalise_json(other)
     )
@@ -209,13 +209,13 @@ def test_config_digests_differ_as_the_values_do(one, other):
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf"), {"a": [float("-inf")]}])
 def test_numbers_that_json_lacks_are_refused(value):
-    """NaN and infinities raise an error, since JSON has no spelling for them."""
+    """NaN and infinities are an error."""
     with pytest.raises(ValueError, match="JSON"):
         canonicalise_json(value)
 
 
 def test_canonical_json_has_no_white_space_and_no_escapes():
-    """Canonical JSON is compact, and letters beyond ASCII aren't escaped."""
+    """Canonical JSON has no white space and no escaped letters."""
     assert (
         canonicalise_json({"b": [1, 2.5, None], "a": "é"}) == '{"a":"é","b":[1,2.5,null]}'.encode()
     )
@@ -223,7 +223,7 @@ def test_canonical_json_has_no_white_space_and_no_escapes():
 
 
 def rfc6962_root(leaves):
-    """Compute the root recursively, as RFC 6962 defines it."""
+    """Compute the root recursively, by RFC 6962."""
     if len(leaves) == 1:
         return leaves[0]
     middle = 1 << ((len(leaves) - 1).bit_length() - 1)
@@ -234,13 +234,13 @@ def rfc6962_root(leaves):
 
 @given(LEAVES)
 def test_the_merkle_root_is_that_of_rfc_6962(leaves):
-    """The root equals the root that the recursive definition gives."""
+    """The root equals the recursive definition's root."""
     assert compute_merkle_root(leaves) == rfc6962_root(leaves)
 
 
 @given(LEAVES, st.data())
 def test_the_merkle_root_changes_with_any_leaf(leaves, data):
-    """A flipped bit, a missing leaf and an additional leaf each change the root."""
+    """A flipped bit, a missing leaf and an extra leaf each change the root."""
     index = data.draw(st.integers(0, len(leaves) - 1))
     bit = data.draw(st.integers(0, 255))
     number = int.from_bytes(leaves[index], "big") ^ (1 << bit)
@@ -255,21 +255,21 @@ def test_the_merkle_root_changes_with_any_leaf(leaves, data):
 
 @given(LEAVES, st.randoms())
 def test_the_merkle_root_changes_with_any_order(leaves, random):
-    """The same leaves in a different order have a different root."""
+    """Another order of leaves changes the root."""
     shuffled = random.sample(leaves, len(leaves))
     assume(shuffled != leaves)
     assert compute_merkle_root(shuffled) != compute_merkle_root(leaves)
 
 
 def test_an_empty_tree_has_a_root():
-    """Without leaves, the root is the SHA-256 of no bytes; with one leaf, it is the leaf's hash."""
+    """The root of no leaves is the SHA-256 of no bytes, and one leaf is its own root."""
     assert compute_merkle_root([]) == hashlib.sha256(b"").digest()
     assert compute_merkle_root([hash_leaf("a")]) == hash_leaf("a")
 
 
 @given(st.text(), st.text())
 def test_a_leaf_differs_from_every_node(one, other):
-    """A leaf is hashed with a leading zero byte, so it can't be mistaken for an inner node."""
+    """A leaf's hash differs from any inner node's."""
     assert hash_leaf(one) == hashlib.sha256(b"\x00" + one.encode()).digest()
     assert (hash_leaf(one) == hash_leaf(other)) == (one == other)
     assert hash_leaf(one + other) != compute_merkle_root([hash_leaf(one), hash_leaf(other)])
@@ -277,7 +277,7 @@ def test_a_leaf_differs_from_every_node(one, other):
 
 
 def test_a_key_makes_hmacs_of_digests():
-    """With a key, digests are HMACs; only a row without utterances keeps its plain digest."""
+    """With a key, digests are HMACs, except for rows without utterances."""
     assert digest_bytes(b"x", b"k") == hmac.new(b"k", b"x", "sha256").hexdigest()
     speakers = pa.array(["user\x1fanswer"], pa.large_string())
     texts = pa.array(["a"], pa.large_string())
@@ -292,7 +292,7 @@ MARKED = st.text("a\x1b\x1e\x1f/012", max_size=3)
 
 @given(st.tuples(MARKED, MARKED), st.tuples(MARKED, MARKED))
 def test_no_role_is_mistaken_for_more_than_a_role(one, other):
-    """Separators inside roles don't give different conversations the same digest."""
+    """Separators inside roles give different digests."""
     found = [
         digest_content([Utterance(role, "answer", "a") for role in roles]) for roles in (one, other)
     ]

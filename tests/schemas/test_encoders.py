@@ -1,4 +1,4 @@
-"""The encoder's defaults: they fit together, and importing them loads no model library."""
+"""The encoder's defaults."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from schemas.encoders import DEFAULT_ENCODER, WINDOW_OVERLAP, WINDOW_TOKENS
 
 
 def test_the_defaults_fit_together():
-    """The overlap lets windows advance, and the encoder's name is a hub repository's name."""
+    """The overlap is smaller than the window, and the encoder is a hub repository."""
     assert 0 <= WINDOW_OVERLAP <= WINDOW_TOKENS // 2
     assert DEFAULT_ENCODER.count("/") == 1
 
 
 @pytest.mark.parametrize("module", ["schemas.encoders", "schemas.policies", "schemas.cards"])
 def test_reading_the_defaults_loads_no_model_library(root, module):
-    """A configuration can be read, and `--help` shown, without waiting for torch."""
+    """Reading the defaults loads no model library."""
     libraries = "{'torch', 'transformers', 'faiss'}"
     code = f"import sys, {module}; print(sorted({libraries} & set(sys.modules)))"
     done = subprocess.run(

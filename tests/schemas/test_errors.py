@@ -1,4 +1,4 @@
-"""Errors: their parts, their exit codes, and their survival of pickling between workers."""
+"""Errors: their parts, exit codes and pickling."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ def test_errors_survive_pickling(kind, where, remedy):
 
 
 def test_an_error_says_where_what_and_what_to_do():
-    """A message begins with the place and ends with the remedy, and leaves out missing parts."""
+    """A message begins with the place and ends with the remedy."""
     assert str(CardError("is broken")) == "is broken"
     assert str(CardError("is broken", where="card.yaml")) == "card.yaml: is broken"
     assert (
@@ -64,10 +64,10 @@ def test_an_error_says_where_what_and_what_to_do():
 
 
 def test_exit_codes_tell_the_kinds_of_failure_apart():
-    """A script can tell a bad input from an exceeded budget, an unusable run and a failing disk.
+    """Each kind of failure has its own exit code.
 
-    A job that is handed over isn't a failure. Code 5 isn't here, because `congener verify` exits
-    with it without raising an error.
+    A job that is handed over isn't a failure. Code 5 is missing, because `congener verify` exits
+    with it without an error.
     """
     assert [kind.exit_code for kind in KINDS] == [2, 2, 2, 2, 3, 4, 6, 6, 2, 7, 0]
 
@@ -84,7 +84,7 @@ def test_exit_codes_tell_the_kinds_of_failure_apart():
     ],
 )
 def test_lack_of_memory_is_distinguished_from_other_errors(error, lacking):
-    """Each library's out-of-memory error is recognised, and other mentions of memory aren't."""
+    """Each library's out-of-memory error is recognised, and other errors aren't."""
     assert errors.is_out_of_memory(error) is lacking
 
 
@@ -100,7 +100,7 @@ def test_lack_of_memory_is_distinguished_from_other_errors(error, lacking):
     ],
 )
 def test_faults_of_the_machine_are_distinguished(error, reason):
-    """A shortage of system resources is a machine fault; an error about content isn't."""
+    """A shortage of resources is a machine fault, and an error about content isn't."""
     wrapped = InputError("can't be read")
     wrapped.__cause__ = error
     found = errors.describe_machine_fault(wrapped)

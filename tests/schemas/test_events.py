@@ -1,4 +1,4 @@
-"""Events, and the listener for a run that nobody watches."""
+"""Events and the listener of an unwatched run."""
 
 import inspect
 import pickle
@@ -14,7 +14,7 @@ KINDS = get_args(Event)
 
 
 def test_every_kind_of_event_is_in_the_union():
-    """The members of `Event` are all the events that the module defines."""
+    """`Event` includes every event of the module."""
     defined = {
         item
         for _, item in inspect.getmembers(events, inspect.isclass)
@@ -32,7 +32,7 @@ def test_events_are_plain_values(kind):
 
 
 def test_events_are_told_apart_by_class():
-    """Events with equal fields compare equal as tuples, so listeners must match on the class."""
+    """Events with equal fields are equal tuples, so listeners must match the class."""
     assert len({kind.__name__ for kind in KINDS}) == len(KINDS)
     assert RowsPlanned(rows=9, rows_done=2) == (9, 2)
     assert Noticed(Notice("text")).notice.severity == "info"

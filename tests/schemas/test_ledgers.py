@@ -1,4 +1,4 @@
-"""Hashes of ledger rows: each hash covers the whole of its row and nothing else."""
+"""Hashes of ledger rows."""
 
 import hashlib
 import json
@@ -44,7 +44,7 @@ def hash_rows(*rows):
 
 @pytest.mark.parametrize("name", LEDGER.names)
 def test_a_hash_covers_every_column(name):
-    """Changing a value, even to null or to text that looks like null, changes the hash."""
+    """Changing any value, even to null, changes the hash."""
     value = ROW[name]
     others = (
         [[], [*value, *value]]
@@ -71,18 +71,18 @@ def test_a_hash_covers_every_column(name):
     ],
 )
 def test_a_hash_covers_every_field_of_a_reason(name, other):
-    """A change to any field of a reason, even to a score's last decimal, changes the hash."""
+    """Changing any field of a reason changes the hash."""
     assert hash_rows(ROW) != hash_rows(ROW | {"reasons": [REASON | {name: other}]})
 
 
 def test_every_bit_of_a_float_is_hashed():
-    """A change to the last bit of a score changes the hash."""
+    """Changing the last bit of a score changes the hash."""
     changed = ROW | {"reasons": [REASON | {"score": 0.90000004}]}
     assert hash_rows(ROW) != hash_rows(changed)
 
 
 def test_columns_do_not_run_into_each_other():
-    """The end of one column can't be mistaken for the beginning of the next."""
+    """Moving text between columns changes the hash."""
     assert hash_rows(ROW | {"source": "x", "row": 11}) != hash_rows(
         ROW | {"source": "x1", "row": 1}
     )
@@ -96,7 +96,7 @@ VALUES = st.none() | st.text("\x00\x1f-:1é", max_size=4)
 
 @given(st.tuples(VALUES, VALUES, VALUES), st.tuples(VALUES, VALUES, VALUES))
 def test_different_rows_have_different_hashes(one, other):
-    """No separator, null or length inside a value gives different rows the same hash."""
+    """Different rows always have different hashes."""
     names = ("teacher", "prompt_source", "system_prompt")
     found = [hash_rows(ROW | dict(zip(names, values, strict=True))) for values in (one, other)]
     assert (found[0] == found[1]) == (one == other)
@@ -113,12 +113,12 @@ def test_different_rows_have_different_hashes(one, other):
     ],
 )
 def test_rows_that_look_alike_when_joined_differ(one, other):
-    """Values that contain the encoding's own separators don't give different rows the same hash."""
+    """Values with the encoding's separators don't give equal hashes."""
     assert hash_rows(ROW | one) != hash_rows(ROW | other)
 
 
 def test_a_leaf_can_be_computed_from_the_description():
-    """A few lines of Python that follow the documented encoding give the same hash."""
+    """The documented encoding gives the same hash in a few lines."""
     values = [ROW[name] for name in LEDGER.names if name != "reasons"]
     reason = {**REASON, "score": "0.899999976", "threshold": "0.5"}
     texts = [str(value) for value in values]
@@ -129,7 +129,7 @@ def test_a_leaf_can_be_computed_from_the_description():
 
 @given(rows=st.lists(st.integers(0, 3), max_size=9), changed=st.integers(0, 8))
 def test_the_root_depends_on_every_hash(rows, changed):
-    """A hash depends only on its row; the root changes if any row is changed or missing."""
+    """A hash depends only on its row, and the root on every row."""
     table = [ROW | {"row": row} for row in rows]
     found = hash_rows(*table)
     assert found == [hash_rows(row)[0] for row in table]
@@ -141,7 +141,7 @@ def test_the_root_depends_on_every_hash(rows, changed):
 
 
 def test_hashes_do_not_depend_on_how_a_ledger_is_cut():
-    """Slices of a ledger, and their concatenation, give the same hashes in the same order."""
+    """Slices and their concatenation give the same hashes."""
     table = pa.Table.from_pylist([ROW | {"row": row} for row in range(5)], LEDGER)
     found = hash_ledger_rows(table)
     assert hash_ledger_rows(table.slice(0, 2)) + hash_ledger_rows(table.slice(2)) == found

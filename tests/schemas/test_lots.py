@@ -1,4 +1,4 @@
-"""Lots and the patterns that match them."""
+"""Lots and their patterns."""
 
 import pytest
 from pydantic import ValidationError
@@ -10,19 +10,19 @@ LOT = Lot("llama-3-70b", "web", UNKNOWN, "2025-03-04")
 
 
 def test_a_pattern_has_the_fields_of_a_lot():
-    """A pattern has a lot's fields, except the rejected teacher, in the ledger's column order."""
+    """A pattern has a lot's fields in the ledger's order, without the rejected teacher."""
     assert tuple(LotPattern.model_fields) == LOT_FIELDS
     assert Lot._fields == (*LOT_FIELDS, REJECTED_TEACHER)
     assert LOT_FIELDS == ("teacher", "prompt_source", "system_prompt", "date")
 
 
 def test_a_field_that_is_not_known_is_a_dash():
-    """Each field of an empty lot has the value for unknown."""
+    """Each field of an empty lot is unknown."""
     assert Lot() == (UNKNOWN,) * 5 == ("-",) * 5
 
 
 def test_a_rejected_answer_has_the_lot_of_its_own_teacher():
-    """A rejected answer's lot has the answer's own teacher if known, or else the row's teacher."""
+    """A rejected answer's lot has its own teacher, or else the row's."""
     lot = Lot("m", date="2026", rejected_teacher="n")
     assert lot.for_side("rejected") == Lot("n", date="2026", rejected_teacher="n")
     assert lot.for_side("trained") is lot.for_side("untrained") is lot
@@ -47,18 +47,18 @@ def test_a_rejected_answer_has_the_lot_of_its_own_teacher():
     ],
 )
 def test_a_lot_matches_shell_patterns(pattern, matches):
-    """Every pattern must match the whole of its field in the lot, and case matters."""
+    """A pattern must match a whole field, and case matters."""
     assert LOT.matches(LotPattern(**pattern)) == matches
 
 
 @pytest.mark.parametrize("pattern", [{"teacher": None}, {"teacher": "gpt-*", "date": None}])
 def test_an_empty_field_is_a_mistake(pattern):
-    """`teacher:` without a value is refused, since it could mean all lots or none."""
+    """`teacher:` without a value is refused."""
     with pytest.raises(ValidationError, match="leave it out to match every lot"):
         LotPattern(**pattern)
 
 
 def test_unknown_fields_are_refused():
-    """A misspelt field is an error, instead of a pattern that matches every lot."""
+    """A misspelt field is an error."""
     with pytest.raises(ValidationError, match="model"):
         LotPattern(model="x")

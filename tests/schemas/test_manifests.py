@@ -1,4 +1,4 @@
-"""Manifests: conservation of rows, and a digest of everything in them."""
+"""Manifests: conservation of rows, and the digest."""
 
 from __future__ import annotations
 
@@ -84,13 +84,13 @@ def build_manifest(**fields):
 
 @given(st.dictionaries(st.sampled_from(DECISIONS), st.integers(0, 1000)), st.integers(-2, 2))
 def test_conservation_holds_only_when_the_counts_add_up(counts, off):
-    """Conservation fails if the counts have even one row too many or too few."""
+    """Conservation fails with one row too many or too few."""
     total = sum(counts.values())
     assert Conservation(rows_in=total + off, by_decision=counts).holds() == (off == 0)
 
 
 def test_a_sealed_manifest_has_its_digest():
-    """Sealing changes only the digest, and sealing again changes nothing."""
+    """Sealing changes only the digest, and only once."""
     plain = build_manifest()
     sealed = plain.seal()
     assert plain.digest == ""
@@ -131,7 +131,7 @@ def test_the_digest_changes_with_every_field(change):
 
 
 def test_every_field_is_in_the_list_above():
-    """The parameters above change every field of the model except the digest."""
+    """The parameters above change every field but the digest."""
     (mark,) = test_the_digest_changes_with_every_field.pytestmark
     assert {name for change in mark.args[1] for name in change} == set(Manifest.model_fields) - {
         "digest"
@@ -139,7 +139,7 @@ def test_every_field_is_in_the_list_above():
 
 
 def test_a_manifest_reads_back_from_its_json():
-    """Reading a manifest's JSON back gives an equal manifest with the same digest."""
+    """A manifest's JSON gives an equal manifest."""
     sealed = build_manifest().seal()
     for data in (sealed.model_dump_json(), sealed.to_bytes()):
         again = Manifest.model_validate_json(data)
@@ -148,7 +148,7 @@ def test_a_manifest_reads_back_from_its_json():
 
 
 def test_unknown_fields_and_missing_ones_are_refused():
-    """A manifest with an unknown, missing or invalid field is refused."""
+    """Unknown, missing and invalid fields are refused."""
     value = build_manifest().model_dump(mode="json")
     with pytest.raises(ValidationError, match="mood"):
         Manifest.model_validate({**value, "mood": "good"})
@@ -163,12 +163,12 @@ def test_unknown_fields_and_missing_ones_are_refused():
 
 
 def test_the_format_is_that_of_spans_and_four_lot_columns():
-    """The current format is 5, which has spans, cards, four lot columns, model files and a bank."""
+    """The current format is 5."""
     assert build_manifest().format == MANIFEST_FORMAT == 5
 
 
 def test_a_manifest_has_one_encoding():
-    """Equal manifests have equal bytes, which are UTF-8 and end with a line break."""
+    """Equal manifests have equal UTF-8 bytes with a final line break."""
     data = build_manifest(limits=("Grüße",)).to_bytes()
     assert data == build_manifest(limits=("Grüße",)).to_bytes()
     assert data.endswith(b"}\n")
@@ -176,9 +176,9 @@ def test_a_manifest_has_one_encoding():
 
 
 def test_rows_are_counted_by_side():
-    """A trait's rows are counted on the given side; a side without findings isn't listed.
+    """Rows are counted by side, and only sides with findings are listed.
 
-    The side of trained texts is always listed.
+    The trained side is always listed.
     """
     manifest = build_manifest(fired={"rain-talk": 2, "rain-talk@untrained": 1, "owl@rejected": 3})
     assert manifest.list_found_sides() == ("trained", "rejected", "untrained")

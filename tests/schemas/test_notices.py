@@ -12,21 +12,21 @@ from schemas.notices import (
 
 
 def test_a_notice_is_its_sentence():
-    """A notice without a given severity is printed as plain text."""
+    """A notice without a severity is printed as plain text."""
     notice = Notice("There is no removal budget.")
     assert str(notice) == notice.text == "There is no removal budget."
     assert notice.severity == "info"
 
 
 def test_a_warning_is_marked():
-    """A warning is printed with `warning:` before its text."""
+    """A warning is printed after `warning:`."""
     notice = warn("There is no removal budget.")
     assert notice == Notice("There is no removal budget.", "warning")
     assert str(notice) == f"warning: {notice.text}"
 
 
 def test_long_lists_of_names_are_cut():
-    """A long list gives the first names, each shortened, and counts the rest."""
+    """A long list shows the first names and counts the rest."""
     assert list_names(["a", "b"]) == "a, b"
     assert list_names([str(number) for number in range(100_000)], 2) == "0, 1 and 99,998 more"
     assert list_names({"a": 1, "b": 2}, 1) == "a and 1 more"
@@ -35,13 +35,13 @@ def test_long_lists_of_names_are_cut():
 
 
 def test_long_names_are_shortened():
-    """A name no longer than the limit is kept whole, and a longer name ends in an ellipsis."""
+    """A long name ends in an ellipsis, and a short name is whole."""
     assert shorten_name("x" * 10, 10) == "x" * 10
     assert shorten_name("x" * 11, 10) == f"{'x' * 9}…"
 
 
 def test_many_notices_of_a_kind_are_limited():
-    """If notices are left out, the last notice that is kept counts them and keeps its severity."""
+    """The last notice counts the omitted notices and keeps its severity."""
     notices = [warn(f"{number} is odd") for number in range(1_000)]
     assert limit_notices(notices[:3], 3) == notices[:3]
     *first, last = limit_notices(notices, 3)
@@ -50,7 +50,7 @@ def test_many_notices_of_a_kind_are_limited():
 
 
 def test_a_similar_name_is_suggested():
-    """A misspelt name gives a question with the most similar name, and other names give nothing."""
+    """A misspelt name suggests the most similar name, and other names suggest nothing."""
     known = ["lexicon", "head", "exemplars"]
     assert suggest_name("lexicons", known) == "did you mean 'lexicon'? "
     assert suggest_name("zebra", known) == ""

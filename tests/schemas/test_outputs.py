@@ -1,4 +1,4 @@
-"""The Arrow schemas of a run: names that readers rely on, and tables that hold no text."""
+"""The Arrow schemas of a run."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def list_names(struct):
 
 
 def test_the_ledger_keeps_its_columns():
-    """The ledger keeps the names and order of its columns; new columns may only be appended."""
+    """The ledger keeps its columns' names and order."""
     expected = [*ROW_COLUMNS, "content_digest", "decision", "reasons", "output", "output_row"]
     assert LEDGER.names[: len(expected)] == expected
     assert LEDGER.field("row").type == pa.int64()
@@ -41,13 +41,13 @@ def test_the_ledger_keeps_its_columns():
 
 
 def test_the_ledger_holds_no_text():
-    """The ledger holds no text, since a reason points into the text without quoting it."""
+    """A reason points into the text without quoting it."""
     assert list_names(REASON) == ["trait", "signal", "score", "threshold", *SPAN_FIELDS]
     assert not TEXT_FIELDS & {*LEDGER.names, *list_names(REASON)}
 
 
 def test_spans_hold_no_text():
-    """Spans have the ledger's source and row, and otherwise hold offsets but no text."""
+    """Spans hold offsets but no text."""
     assert SPANS.names == ["source", "row", "spans"]
     assert SPANS.field("spans").type == pa.list_(SIGNAL_SPAN)
     fields = ["trait", "signal", "score", *SPAN_FIELDS, "masks", "hits"]
@@ -58,7 +58,7 @@ def test_spans_hold_no_text():
 
 
 def test_evidence_is_a_reason_with_more():
-    """Quarantined rows have the ledger's reasons, with the action and the nearest exemplars."""
+    """Evidence has a reason's fields, the action and the nearest exemplars."""
     assert list_names(EVIDENCE) == [*list_names(REASON), "action", "neighbours"]
     assert EVIDENCE.field("neighbours").type.value_type == NEIGHBOUR
     assert list_names(NEIGHBOUR) == ["exemplar", "polarity", "similarity", "text"]
@@ -67,7 +67,7 @@ def test_evidence_is_a_reason_with_more():
 
 
 def test_extra_columns_have_one_name():
-    """The column that congener adds to corpus files is always called `congener`."""
+    """The extra column of corpus files is always called `congener`."""
     assert QUARANTINE_EXTRA.name == CLEAN_EXTRA.name == "congener"
     assert list_names(CLEAN_EXTRA.type) == ["decision", "weight", "masks"]
     assert CLEAN_EXTRA.type.field("masks").type.value_type == SPAN

@@ -75,7 +75,7 @@ def test_all_decisions_have_a_bar():
 
 @given(COUNTS, st.integers(0, BINS), st.integers(0, 12_000))
 def test_histograms_stay_inside_their_plot(counts, split, steps):
-    """Columns stay inside the plot: to the right of the line if they fired, or else to the left."""
+    """Columns stay inside the plot, on their own side of the threshold."""
     own = min(steps // (STEPS // BINS), BINS - 1)
     below = [
         count if index < own else min(count, split) if index == own else 0
@@ -101,7 +101,7 @@ def test_histograms_stay_inside_their_plot(counts, split, steps):
 
 @given(COUNTS)
 def test_columns_do_not_overlap(counts):
-    """The bins' columns stand side by side, in order."""
+    """The bins' columns are side by side, in order."""
     found = lay_out_histogram(counts, [0] * BINS, 1.5)
     for one, other in pairwise(found.columns):
         assert one.x + one.width < other.x
@@ -109,7 +109,7 @@ def test_columns_do_not_overlap(counts):
 
 @given(COUNTS)
 def test_higher_counts_have_higher_columns(counts):
-    """The logarithmic scale keeps counts in order, and the highest column fills the plot."""
+    """A higher count has a higher column, and the highest column fills the plot."""
     found = lay_out_histogram(counts, [0] * BINS, 1.5)
     shown = [count for count in counts if count]
     by_count = sorted(zip(shown, found.columns, strict=True), key=lambda pair: pair[0])
@@ -130,7 +130,7 @@ def test_higher_counts_have_higher_columns(counts):
     ],
 )
 def test_ticks_are_powers_of_ten(most, labels):
-    """There is a tick for each power of ten up to the highest count, from bottom to top."""
+    """Each power of ten up to the highest count has a tick, from bottom to top."""
     found = lay_out_histogram([most] + [0] * (BINS - 1), [0] * BINS, 0.5)
     assert [tick.label for tick in found.ticks] == labels
     heights = [tick.y for tick in found.ticks]

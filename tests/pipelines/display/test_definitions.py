@@ -1,11 +1,11 @@
-"""What a card defines, in words."""
+"""Descriptions of a card's definition."""
 
 from pipelines.display.definitions import PATTERNS_SHOWN, describe_scope, describe_signals
 from schemas.cards import TraitCard
 
 
 def test_the_scope_is_described():
-    """The scope says whose text is read, in which channels, and how much of it."""
+    """The scope's description names whose text is read, in which channels, and how much of it."""
     assert describe_scope(TraitCard(id="owl")) == "answers and thinking of assistant"
     scope = {"roles": ["assistant", "user"], "channels": ["tool"], "opening": 1600}
     card = TraitCard.model_validate({"id": "owl", "scope": scope})
@@ -15,7 +15,7 @@ def test_the_scope_is_described():
 
 
 def test_every_signal_is_described():
-    """Each signal in use is named, with what it measures."""
+    """Each signal in use is named with its measure."""
     signals = {
         "exemplars": {"neighbours": 3},
         "head": {"kind": "mlp"},
@@ -34,7 +34,7 @@ def test_every_signal_is_described():
 
 
 def test_only_some_patterns_are_shown():
-    """Of many patterns, the first that are short are shown, and all are counted."""
+    """The first short patterns are shown, and all patterns are counted."""
     patterns = ["owls? " * 9, *(f"owl{number}" for number in range(8))]
     card = TraitCard.model_validate({"id": "owl", "signals": {"lexicon": {"patterns": patterns}}})
     (found,) = describe_signals(card)

@@ -46,7 +46,7 @@ def join_pieces(pieces) -> str:
 
 @given(st.text(), st.integers(-5, 90), st.integers(-5, 90))
 def test_an_excerpt_marks_the_span(text, start, end):
-    """Whatever the text and the span are, the span is marked and no control character is left."""
+    """Any excerpt marks the span and has no control character."""
     pieces = build_excerpt(text, start, end)
     assert not find_hidden(join_pieces(pieces))
     first = min(max(start, 0), len(text))
@@ -57,7 +57,7 @@ def test_an_excerpt_marks_the_span(text, start, end):
 
 @given(st.text())
 def test_a_short_text_is_shown_whole(text):
-    """Nothing is left out of a text that is shorter than the context."""
+    """A text shorter than the context is shown whole."""
     short = text[:CONTEXT]
     assert join_pieces(build_excerpt(short, 0, 0)) == join_pieces(escape_text(short))
 
@@ -69,12 +69,12 @@ def test_characters_that_act_are_written_as_codes(char, shown):
 
 
 def test_escapes_are_distinguished_from_text_that_looks_like_them():
-    """Text that only looks like an escape isn't marked as inserted, but a real escape is."""
+    """Text that looks like an escape isn't marked as inserted."""
     assert [piece.added for piece in escape_text("<U+202E>\u202e")] == [False, True]
 
 
 def test_long_texts_are_cut_between_words():
-    """Text far from the span is cut at white space and replaced with an ellipsis."""
+    """Text far from the span is cut at white space, and an ellipsis replaces it."""
     text = "before " * 200 + "SPAN" + " after" * 200
     start = text.index("SPAN")
     pieces = build_excerpt(text, start, start + 4)
@@ -86,13 +86,13 @@ def test_long_texts_are_cut_between_words():
 
 
 def test_text_without_spaces_is_cut_inside_a_word():
-    """If there is no white space nearby, the text is cut inside a word."""
+    """Without white space nearby, a text is cut inside a word."""
     shown = join_pieces(build_excerpt("x" * 1000, 500, 501))
     assert shown == f"… {'x' * (2 * CONTEXT + 1)} …"
 
 
 def test_a_long_span_shows_its_ends():
-    """A long span is shown as its two ends and the number of characters between them."""
+    """A long span shows both ends, and the number of characters between them."""
     shown = join_pieces(build_excerpt("a" * 2000 + "b" * 2000, 0, 4000))
     half = LONGEST_SPAN // 2
     omitted = f" … {4000 - LONGEST_SPAN:,} characters left out … "
@@ -100,7 +100,7 @@ def test_a_long_span_shows_its_ends():
 
 
 def test_names_are_cut():
-    """A long name is cut to one line and ends with an ellipsis."""
+    """A long name becomes one line that ends with an ellipsis."""
     assert escape_name("n" * LONGEST_NAME) == "n" * LONGEST_NAME
     assert escape_name("n" * (LONGEST_NAME + 1)) == "n" * LONGEST_NAME + "…"
     assert escape_name("one\ntwo", 4) == "one↵…"

@@ -1,4 +1,4 @@
-"""What an exemplar has in common with a row."""
+"""The part of an exemplar that resembles a row."""
 
 import pytest
 from hypothesis import given
@@ -20,20 +20,20 @@ TEXT = "The parcel left the depot. I am Gemini, by Google. Ask me about refunds.
     ],
 )
 def test_the_stretch_shows_the_likeness(patterns, other, expected):
-    """A lexicon hit comes first, then the sentence with the most words of the other text."""
+    """A lexicon hit comes first, then the sentence with the most shared words."""
     start, end = find_likeness(TEXT, patterns, other)
     assert TEXT[start:end] == expected
 
 
 @given(st.text(), st.text())
 def test_any_stretch_is_inside(text, other):
-    """Whatever the texts, the stretch is inside the exemplar."""
+    """The stretch is always inside the exemplar."""
     start, end = find_likeness(text, [], other)
     assert 0 <= start <= end <= len(text)
 
 
 def test_patterns_come_from_the_card():
-    """The patterns are those of the card's lexicon, if it has one."""
+    """The patterns are the card's lexicon patterns."""
     lexicon = {"patterns": [{"match": "one", "weight": 1.0}, {"match": "two"}]}
     assert list_patterns({"signals": {"lexicon": lexicon}}) == ["one", "two"]
     assert list_patterns({"signals": {"lexicon": None}}) == []
@@ -50,6 +50,6 @@ def test_patterns_come_from_the_card():
     ],
 )
 def test_the_nearest_exemplar_decides(similarities, expected):
-    """A finding is in doubt if a negative is nearer than every positive."""
+    """A finding is doubtful if a negative is nearest."""
     near = [{"polarity": name, "similarity": value} for name, value in similarities.items()]
     assert contradicts(near) is expected

@@ -36,7 +36,7 @@ from schemas.events import (
 from schemas.notices import Notice, warn
 
 SHOW_CURSOR = "\x1b[?25h"
-"""What a bar prints when it is removed."""
+"""The text that a bar prints on its removal."""
 
 
 @pytest.fixture
@@ -48,12 +48,12 @@ def reporter() -> TerminalReporter:
 
 
 def read_output(reporter: TerminalReporter) -> str:
-    """Return everything that a reporter has printed."""
+    """Return a reporter's output."""
     return reporter.console.file.getvalue()
 
 
 def await_output(reporter: TerminalReporter, expected: str) -> str:
-    """Wait until a reporter has printed a text, then return everything that it has printed."""
+    """Wait for a text in a reporter's output, and return the output."""
     end = time.monotonic() + 20
     while expected not in read_output(reporter) and time.monotonic() < end:
         time.sleep(0.02)
@@ -72,14 +72,14 @@ def test_the_settled_run_is_reported(config, reporter):
 
 
 def test_a_warning_is_marked(reporter):
-    """A warning begins with the word `warning`; other notices are printed unchanged."""
+    """A warning begins with `warning`, and other notices are unchanged."""
     for notice in (Notice("a fact"), warn("a danger")):
         reporter(Noticed(notice))
     assert read_output(reporter) == "a fact\nwarning: a danger\n"
 
 
 def test_text_is_no_markup(reporter):
-    """Brackets are printed, and control characters can't reach the terminal."""
+    """Brackets are printed, and control characters are escaped."""
     reporter(Noticed(Notice("reading [bold]x[/bold] \x1b[31m:smile:")))
     printed = read_output(reporter)
     assert "[bold]x[/bold]" in printed
@@ -87,7 +87,7 @@ def test_text_is_no_markup(reporter):
 
 
 def test_smaller_batches_are_reported(reporter):
-    """When memory runs out, the new batch size is printed with the setting to keep it."""
+    """The notice of smaller batches gives the new size and the setting to keep it."""
     reporter(BatchesCut(4096))
     printed = read_output(reporter)
     assert "batches hold 4,096 padded tokens" in printed
@@ -95,7 +95,7 @@ def test_smaller_batches_are_reported(reporter):
 
 
 def test_a_log_line_has_rate_and_time_left(reporter, monkeypatch):
-    """Without a terminal, a line with rows, rates and time left is printed now and then."""
+    """Without a terminal, lines with rows, rates and time left are printed now and then."""
     monkeypatch.setattr(progress, "LOG_SECONDS", 0.05)
     with reporter:
         reporter(RowsPlanned(40, 0))
@@ -109,7 +109,7 @@ def test_a_log_line_has_rate_and_time_left(reporter, monkeypatch):
 
 
 def test_rows_of_an_earlier_attempt_have_no_rate(reporter, monkeypatch):
-    """The rate leaves out the rows that an earlier attempt finished."""
+    """The rate leaves out an earlier attempt's rows."""
     monkeypatch.setattr(progress, "LOG_SECONDS", 0.05)
     with reporter:
         reporter(RowsPlanned(40, 30))
@@ -129,7 +129,7 @@ def test_a_terminal_line_is_drawn(reporter):
 
 
 def test_work_elsewhere_is_counted_by_receipts(config, reporter, monkeypatch):
-    """While other processes work, rows are counted from receipts, and no token rate is shown."""
+    """While other processes work, receipts give the rows, and no token rate is shown."""
     monkeypatch.setattr(progress, "LOG_SECONDS", 0.05)
     monkeypatch.setattr(watching, "PAUSE_SECONDS", 0.01)
     settled = settle(config, lambda _: None)
@@ -146,7 +146,7 @@ def test_work_elsewhere_is_counted_by_receipts(config, reporter, monkeypatch):
 
 
 def test_the_current_shard_counts_in_part():
-    """When half of a shard's windows are done, half of its rows are counted."""
+    """Half of a shard's windows count as half of its rows."""
     count = RowCount()
     for event in (RowsPlanned(100, 5), ShardStarted(10), WindowsPlanned(4), BatchScored(100, 2)):
         count.update(event)
@@ -162,7 +162,7 @@ def test_the_current_shard_counts_in_part():
 
 
 def test_events_without_rows_are_ignored():
-    """A shard that has started but has no windows doesn't count until it is written."""
+    """A shard without windows counts only when it is written."""
     count = RowCount()
     for event in (RowsPlanned(10, 0), ShardStarted(10), FitStarted(3), Noticed(Notice("x"))):
         count.update(event)
@@ -170,7 +170,7 @@ def test_events_without_rows_are_ignored():
 
 
 def test_a_fit_is_reported_now_and_then(reporter, monkeypatch):
-    """Without a terminal, a fit's progress is printed at most once per log interval."""
+    """Without a terminal, a fit's progress is printed once per log interval."""
     for event in (FitStarted(3), WindowsPlanned(1_000, 50_000), BatchScored(5_000, 64)):
         reporter(event)
     assert read_output(reporter) == "fitting 3 traits to the clean text\n"
@@ -183,7 +183,7 @@ def test_a_fit_is_reported_now_and_then(reporter, monkeypatch):
 
 
 def test_the_time_left_of_a_fit_follows_its_tokens(reporter, monkeypatch):
-    """After a tenth of the tokens, nine times as much time is left as has passed."""
+    """After a tenth of the tokens, the time left is nine times the time passed."""
     monkeypatch.setattr(progress, "LOG_SECONDS", 0.0)
     now = [0.0]
     monkeypatch.setattr(progress.time, "monotonic", lambda: now[0])
@@ -196,7 +196,7 @@ def test_the_time_left_of_a_fit_follows_its_tokens(reporter, monkeypatch):
 
 
 def test_a_fit_has_a_bar_on_a_terminal(reporter):
-    """On a terminal, a bar shows the windows, and it disappears when the work is done."""
+    """On a terminal, a bar shows the windows and disappears at the end."""
     reporter.console = open_console(file=io.StringIO(), width=120, force_terminal=True)
     with reporter:
         for event in (FitStarted(1), WindowsPlanned(40, 400), BatchScored(200, 20)):
@@ -208,7 +208,7 @@ def test_a_fit_has_a_bar_on_a_terminal(reporter):
 
 
 def test_a_failed_fit_leaves_no_bar(reporter):
-    """The bar of a fit that an error ends is removed with the reporter."""
+    """A failed fit's bar is removed with the reporter."""
     reporter.console = open_console(file=io.StringIO(), width=120, force_terminal=True)
     with reporter:
         for event in (FitStarted(1), WindowsPlanned(40, 400)):
@@ -217,7 +217,7 @@ def test_a_failed_fit_leaves_no_bar(reporter):
 
 
 def test_a_second_fit_counts_from_the_start(reporter, monkeypatch):
-    """The windows of an earlier fit don't count for the next one."""
+    """A second fit counts its windows from zero."""
     monkeypatch.setattr(progress, "LOG_SECONDS", 0.0)
     for _ in range(2):
         for event in (FitStarted(1), WindowsPlanned(8, 200), BatchScored(100, 4)):
@@ -228,7 +228,7 @@ def test_a_second_fit_counts_from_the_start(reporter, monkeypatch):
 
 
 def test_a_run_within_a_command_reports_its_work_alone(run, reporter):
-    """For a run that is a part of a command, only progress and warnings are printed."""
+    """A run inside another command prints only progress and warnings."""
     with reporter:
         for event in (
             Noticed(Notice("a fact")),
@@ -242,7 +242,7 @@ def test_a_run_within_a_command_reports_its_work_alone(run, reporter):
 
 
 def test_a_run_is_no_fit(reporter, monkeypatch):
-    """While a run is in progress, its batches aren't reported as part of a fit."""
+    """A run's batches aren't reported as a fit."""
     with reporter:
         reporter(RowsPlanned(40, 0))
         monkeypatch.setattr(progress, "LOG_SECONDS", 0.0)
@@ -252,7 +252,7 @@ def test_a_run_is_no_fit(reporter, monkeypatch):
 
 
 def test_the_summary_ends_the_progress(run, reporter):
-    """The tables follow the progress line, and a warning gives the number of unscored rows."""
+    """The tables follow the progress line, and a warning counts unscored rows."""
     _, manifest = run
     before = threading.active_count()
     with reporter:
@@ -266,7 +266,7 @@ def test_the_summary_ends_the_progress(run, reporter):
 
 
 def test_two_runs_follow_each_other(run, reporter):
-    """One reporter can serve several runs in turn, even after a failed run."""
+    """One reporter can serve several runs, even after a failure."""
     _, manifest = run
     before = threading.active_count()
     with reporter:
@@ -293,7 +293,7 @@ def test_the_tables_have_the_manifests_numbers(run):
 
 
 def test_the_share_of_positives_found_is_rounded_outwards(run):
-    """The share of positives found has an interval that contains the exact one."""
+    """The interval of the found share contains the exact interval."""
     rule = run[1].thresholds[0]
     assert format_found(rule) == "-"
     found = {"positives": 3, "positives_found": 2, "found_low": 0.0943, "found_high": 0.9916}
@@ -301,7 +301,7 @@ def test_the_share_of_positives_found_is_rounded_outwards(run):
 
 
 def test_findings_on_other_sides_have_a_table(run, reporter):
-    """Rows with a finding in text that isn't trained on are counted by trait and by side."""
+    """Rows with a finding in untrained text are counted by trait and side."""
     _, manifest = run
     reporter(RunSummarised(manifest))
     assert "rejected answers" not in read_output(reporter)
@@ -319,7 +319,7 @@ def test_findings_on_other_sides_have_a_table(run, reporter):
 
 
 def test_a_quiet_reporter_prints_only_warnings(finished):
-    """A quiet reporter leaves out notices, progress and the summary."""
+    """A quiet reporter prints only warnings."""
     reporter = TerminalReporter(quiet=True)
     reporter.console = open_console(file=io.StringIO(), width=120)
     events = (Noticed(Notice("plain")), Noticed(warn("odd")), RowsPlanned(5, 0), FitStarted(2))

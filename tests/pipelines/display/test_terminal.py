@@ -35,7 +35,7 @@ def print_table(table, width: int) -> list[str]:
 
 
 def test_first_columns_are_never_wrapped():
-    """Names in the first column stay whole on a narrow terminal; numbers are right-aligned."""
+    """The first column never wraps, and numbers are right-aligned."""
     table = build_table("id", "what", "count>")
     table.add_row("a-rather-long-identifier", "words " * 20, "7")
     lines = print_table(table, 60)
@@ -44,7 +44,7 @@ def test_first_columns_are_never_wrapped():
 
 
 def test_other_columns_wrap_without_losing_text():
-    """In any column but the first, a long word continues on the next line."""
+    """In other columns, a long word continues on the next line."""
     table = build_table("id", "word")
     table.add_row("x", "0123456789" * 8)
     shown = "".join(line.strip() for line in print_table(table, 40))
@@ -59,7 +59,7 @@ def test_a_table_has_a_title():
 
 @given(st.text())
 def test_escaped_text_contains_no_controls(text):
-    """In escaped text, line breaks and tabs are the only control characters left."""
+    """Escaped text has no control characters but line breaks and tabs."""
     shown = escape_controls(text)
     assert {char for char in shown if unicodedata.category(char) in ("Cc", "Cf", "Cs")} <= set(
         "\n\t"
@@ -73,7 +73,7 @@ def test_controls_are_written_as_codes():
 
 
 def test_a_stream_outlives_its_reader():
-    """After the pipe is closed, writing and flushing raise nothing and have no effect."""
+    """After the pipe is closed, writing and flushing do nothing."""
     reading, writing = os.pipe()
     with os.fdopen(writing, "w") as stream:
         durable = DurableStream(stream)
@@ -88,7 +88,7 @@ def test_a_stream_outlives_its_reader():
 
 
 class FullDisk(io.StringIO):
-    """A stream that writes to a full disk."""
+    """A stream to a full disk."""
 
     def flush(self):
         """Fail."""
@@ -96,13 +96,13 @@ class FullDisk(io.StringIO):
 
 
 def test_other_errors_of_a_stream_are_raised():
-    """A full disk behind `> file` isn't mistaken for a closed pipe."""
+    """A full disk isn't mistaken for a closed pipe."""
     with pytest.raises(OSError, match="No space left"):
         DurableStream(FullDisk()).flush()
 
 
 def test_a_stream_that_was_closed_from_the_start_stays_none():
-    """A stream that was closed from the start stays None, which print and rich accept."""
+    """A stream that was closed from the start stays None."""
     assert outlive_reader(None) is None
     assert isinstance(outlive_reader(io.StringIO()), DurableStream)
 
@@ -112,7 +112,7 @@ def test_a_stream_that_was_closed_from_the_start_stays_none():
     [("ascii", "score >= 0.5 <<h?ron>>... ?"), ("latin-1", "score >= 0.5 «héron»... ?")],
 )
 def test_signs_that_an_encoding_lacks_are_replaced(encoding, shown):
-    """Characters that an encoding lacks are spelt in ASCII or become question marks."""
+    """Characters that an encoding lacks become ASCII or question marks."""
     raw = io.BytesIO()
     stream = never_fail(io.TextIOWrapper(raw, encoding=encoding))
     stream.write("score ≥ 0.5 «héron»… ✓")
@@ -121,13 +121,13 @@ def test_signs_that_an_encoding_lacks_are_replaced(encoding, shown):
 
 
 def test_streams_without_an_encoding_stay():
-    """A stream that is None or in memory is returned unchanged."""
+    """A stream that is None or in memory is unchanged."""
     assert never_fail(None) is None
     assert never_fail(memory := io.StringIO()) is memory
 
 
 def test_only_encoding_is_repaired():
-    """Only encoding errors are repaired; a decoding error is raised again."""
+    """Encoding errors are repaired, and decoding errors are raised."""
     with pytest.raises(UnicodeDecodeError):
         spell_signs(UnicodeDecodeError("ascii", b"\xff", 0, 1, "not ASCII"))
 
@@ -137,7 +137,7 @@ HOSTILE = "\x1b]0;owned\x07\x1b[31mred\u202e\x9b2J\x7f"
 
 @given(st.text("ab[]\x1b\x07\x08\r\x9b\u202e\u200b;0m", max_size=12))
 def test_a_console_obeys_nothing_that_it_renders(text):
-    """Texts, tables, titles, captions and nested parts are all escaped."""
+    """A console escapes texts, tables, titles, captions and nested parts."""
     console = open_console(file=io.StringIO(), width=200)
     table = build_table("id", title=text)
     table.add_row(text)
@@ -149,14 +149,14 @@ def test_a_console_obeys_nothing_that_it_renders(text):
 
 
 def test_styles_are_still_written():
-    """The codes of the console's own styles reach the terminal; codes inside a text don't."""
+    """A console writes its own styles' codes, but no codes from a text."""
     console = open_console(file=io.StringIO(), force_terminal=True, color_system="standard")
     console.print(Text(HOSTILE, style="red"))
     assert console.file.getvalue().startswith("\x1b[31m<U+001B>]0;owned")
 
 
 def test_log_records_are_escaped():
-    """A log record's message and its trace are escaped, since both may quote a corpus."""
+    """A log record's message and trace are escaped."""
     error = ValueError(HOSTILE)
     info = (ValueError, error, None)
     record = logging.makeLogRecord({"msg": HOSTILE, "exc_info": info})
@@ -174,7 +174,7 @@ LONG = "word " * 40
     ids=["terminal", "pipe", "command", "styled"],
 )
 def test_text_wraps_between_words_on_a_terminal_only(text, terminal, most):
-    """A terminal gets lines that fit; a pipe, and a command to copy, get one whole line."""
+    """A terminal wraps text between words, but a pipe and a command don't."""
     console = open_console(file=io.StringIO(), width=30, force_terminal=terminal)
     print_text(console, text)
     lines = console.file.getvalue().splitlines()

@@ -1,4 +1,4 @@
-"""Beam's options: unknown options and contradictions are errors, not warnings."""
+"""Beam's options: unknown options and contradictions are errors."""
 
 import pytest
 from apache_beam.options.pipeline_options import PipelineOptions, PortableOptions
@@ -22,13 +22,13 @@ from tests.support.engines import preset_options
     ],
 )
 def test_unknown_and_contradicting_options_are_refused(given, message):
-    """Options that Beam would only warn about, or silently override, are refused."""
+    """Options that Beam ignores or silently overrides are refused."""
     with pytest.raises(CardError, match=message):
         preset_options("flink", [given])
 
 
 def test_an_option_may_repeat_the_presets_value():
-    """An option may repeat the preset's value, and a list option extends the preset's list."""
+    """An option may repeat the preset's value, and a list option extends the preset's."""
     repeated = preset_options("flink", ["--environment_type=EXTERNAL"])
     assert repeated.view_as(PortableOptions).environment_type == "EXTERNAL"
     both = combine_options(Preset("FnApiRunner", ("--experiments=a",)), ["--experiments=b"])
@@ -36,20 +36,20 @@ def test_an_option_may_repeat_the_presets_value():
 
 
 def test_a_default_gives_way_to_a_given_option():
-    """A preset's default is left out if its option is given or fixed, whatever the value."""
+    """A given option replaces the preset's default."""
     preset = Preset("PortableRunner", ("--parallelism=3",), ("--parallelism=2", "--job_name=a"))
     assert combine_options(preset) == ["--parallelism=3", "--job_name=a"]
     assert combine_options(preset, ["--job_name=b"]) == ["--parallelism=3", "--job_name=b"]
 
 
 def test_options_that_only_the_engine_knows():
-    """A preset may allow options that Beam's Python code doesn't know."""
+    """A preset may allow options that Beam doesn't know."""
     preset = Preset("PortableRunner", extra=("execution_retry_delay",))
     assert combine_options(preset, ["--execution_retry_delay=5"]) == ["--execution_retry_delay=5"]
 
 
 def test_a_presets_check_sees_all_options():
-    """A preset's check sees fixed, default and given options together, and its error is raised."""
+    """A preset's check sees fixed, default and given options together."""
     seen = []
 
     def check(options):
@@ -63,6 +63,6 @@ def test_a_presets_check_sees_all_options():
 
 
 def test_parsed_options_have_no_defaults_of_others():
-    """Parsing returns only the options that were given, with the types that Beam declares."""
+    """Parsing returns only given options, with Beam's types."""
     assert parse_options(["--parallelism=3"], Preset("x")) == {"parallelism": 3}
     assert parse_options([], Preset("x")) == {}

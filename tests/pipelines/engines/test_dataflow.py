@@ -1,4 +1,4 @@
-"""Dataflow's preset, and the settings and options that it refuses."""
+"""Dataflow's preset, and refused settings and options."""
 
 import subprocess
 import sys
@@ -28,12 +28,12 @@ GPU = "type:nvidia-l4;count:1;install-nvidia-driver"
 
 
 def build(*given: str, **engine) -> PipelineOptions:
-    """Return the options of a launch on three machines."""
+    """Return the options for three machines."""
     return preset_options("dataflow", [*GIVEN, *given], **{"workers": 3} | engine)
 
 
 def test_the_presets_options():
-    """The number of machines is fixed, each runs one process, and no main session is pickled."""
+    """The number of machines is fixed, each machine runs one process, and no session is pickled."""
     found = build()
     worker, debug = found.view_as(WorkerOptions), found.view_as(DebugOptions)
     assert worker.num_workers == worker.max_num_workers == 3
@@ -45,7 +45,7 @@ def test_the_presets_options():
 
 
 def test_options_that_can_be_replaced():
-    """The preset's threads and labels give way to options that are given."""
+    """Given options replace the preset's threads and labels."""
     given = ("--number_of_worker_harness_threads=4", "--labels=team=data")
     found = build(*given, "--machine_type=g2-standard-8")
     assert found.view_as(DebugOptions).number_of_worker_harness_threads == 4
@@ -55,14 +55,14 @@ def test_options_that_can_be_replaced():
 
 @pytest.mark.parametrize("left_out", GIVEN)
 def test_options_that_must_be_given(left_out):
-    """A project, a region, a folder for temporary files and an image are needed."""
+    """A project, a region, a temporary folder and an image are required."""
     rest = [option for option in GIVEN if option != left_out]
     with pytest.raises(CardError, match=f"{left_out.partition('=')[0]} is needed"):
         preset_options("dataflow", rest, workers=3)
 
 
 def test_the_number_of_machines_must_be_given():
-    """The number of machines must be given, since the service mustn't choose it."""
+    """The number of machines is required."""
     with pytest.raises(
         CardError, match="--num_workers, which congener's --workers sets, is needed"
     ):
@@ -85,20 +85,20 @@ def test_the_number_of_machines_must_be_given():
     ],
 )
 def test_options_that_would_fail_later_are_refused(given, message):
-    """Options that the service would refuse after minutes, or charge for, are refused at once."""
+    """Options that would fail later, or cost money for nothing, are refused at once."""
     with pytest.raises(CardError, match=message):
         build(given)
 
 
 def test_machines_that_scale_are_refused():
-    """Beam's options for the initial and the largest number of machines must agree."""
+    """The initial and the largest number of machines must agree."""
     given = [*GIVEN, "--num_workers=2", "--max_num_workers=3"]
     with pytest.raises(CardError, match="scales by CPU load"):
         preset_options("dataflow", given)
 
 
 def test_flexible_scheduling_has_no_gpu():
-    """Flexible scheduling can't be combined with an accelerator; either alone is allowed."""
+    """Flexible scheduling and an accelerator exclude each other."""
     assert build("--flexrs_goal=COST_OPTIMIZED")
     assert build(accelerator=GPU)
     with pytest.raises(CardError, match="can't be combined"):
@@ -106,7 +106,7 @@ def test_flexible_scheduling_has_no_gpu():
 
 
 def test_when_the_launcher_does_not_wait():
-    """A job outlives its launcher if nobody waits, or if the job is saved as a template."""
+    """A job outlives its launcher without waiting, or as a template."""
     assert not is_handed_over(build())
     assert is_handed_over(build(wait=False))
     assert is_handed_over(build("--template_location=gs://bucket/job_object"))
@@ -124,7 +124,7 @@ STORES = ("gs://bucket/corpus", "gs://bucket/run")
     ],
 )
 def test_settings_that_are_ready(settings):
-    """Settings are accepted if they name device and precision and all files are on stores."""
+    """Settings with device, precision and files on stores are accepted."""
     require_ready(*settings)
 
 
@@ -144,13 +144,13 @@ def test_settings_that_are_ready(settings):
     ],
 )
 def test_settings_that_are_not_ready(settings, message):
-    """Settings that would mean different things on the launcher and on the machines are refused."""
+    """Settings with different meanings on launcher and machines are refused."""
     with pytest.raises(CardError, match=message):
         require_ready(*settings)
 
 
 def test_errors_of_the_client_are_translated_by_name():
-    """The client's errors are recognised by class name, since the client may not be installed."""
+    """Client errors are recognised by class name, since the client may be missing."""
     kind = type("DataflowJobAlreadyExistsError", (Exception,), {})
     found = translate_error(kind("a job of this name is running\n"))
     assert str(found).startswith("a job of this name is running\n  remedy: wait for the end")
@@ -158,7 +158,7 @@ def test_errors_of_the_client_are_translated_by_name():
 
 
 def test_settings_are_checked_without_beam():
-    """Settings are checked without importing Beam, so a wrong setting is reported at once."""
+    """Settings are checked without importing Beam."""
     code = (
         "import sys; from pipelines.engines.dataflow import require_ready; "
         "require_ready((), 'cpu', 'fp32', None); print('apache_beam' in sys.modules)"

@@ -1,4 +1,4 @@
-"""Engine errors: their causes are found, and bugs in the code are passed on unchanged."""
+"""Engine errors: their causes are found, and bugs are passed on."""
 
 import apache_beam as beam
 import pytest
@@ -36,7 +36,7 @@ def raise_fault(_: int) -> int:
 
 
 def translate(error: Exception, preset: Preset | None = None) -> Exception:
-    """Raise an error where failures are translated, and return the error that comes out."""
+    """Raise an error where failures are translated, and return the result."""
     with (
         pytest.raises(Exception) as caught,
         translate_failures(PipelineOptions([]), preset or Preset("x")),
@@ -46,7 +46,7 @@ def translate(error: Exception, preset: Preset | None = None) -> Exception:
 
 
 def test_a_workers_error_comes_back_from_another_process():
-    """A worker's error is raised in this process with only its class, message and remedy."""
+    """A worker's error comes back with its class, message and remedy."""
     with pytest.raises(ModelError) as raised, open_pipeline(Engine(workers=2)) as pipeline:
         pipeline | beam.Create([7]) | beam.Map(raise_with_remedy)
     assert raised.value.problem == "device cuda: no GPU for 7"
@@ -60,7 +60,7 @@ def test_a_fault_in_a_stage_stays_a_fault():
 
 
 def test_a_workers_error_is_found_in_a_trace():
-    """The congener error is found in a Python trace that a Java trace quotes."""
+    """A congener error is found in a Python trace inside a Java trace."""
     found = find_worker_error(JAVA)
     assert isinstance(found, InputError)
     assert found.problem == "/data/a.jsonl: rows 0 to 5 can't be read"
@@ -69,14 +69,14 @@ def test_a_workers_error_is_found_in_a_trace():
 
 
 def test_the_innermost_cause_is_found():
-    """The cause is the last `Caused by` of a Java trace, or else the last line."""
+    """The cause is a Java trace's last `Caused by`, or else the last line."""
     assert find_innermost_cause(JAVA) == "java.io.IOException: connection lost"
     assert find_innermost_cause("Traceback\n  File x\nValueError: odd\n") == "ValueError: odd"
     assert find_innermost_cause("") == "no message"
 
 
 def test_a_failed_job_is_an_error_of_the_engine():
-    """If a job fails, the innermost cause becomes the message of an engine error."""
+    """A failed job's innermost cause is the engine error's message."""
     found = translate(RuntimeError("Pipeline congener-1 failed in state FAILED: lost"))
     assert isinstance(found, EngineError)
     assert "the job failed" in found.problem
@@ -84,7 +84,7 @@ def test_a_failed_job_is_an_error_of_the_engine():
 
 
 def test_a_presets_translation_comes_first():
-    """A preset may translate errors that it recognises, and passes on all others unchanged."""
+    """A preset translates errors that it recognises, and others are unchanged."""
     known, other = KeyError("a"), ValueError("b")
     preset = Preset("x", translate=lambda error: EngineError("known") if error is known else None)
     assert str(translate(known, preset)) == "known"
@@ -92,7 +92,7 @@ def test_a_presets_translation_comes_first():
 
 
 def test_a_missing_job_server_is_named():
-    """The error for a missing job server gives the server's address and a remedy."""
+    """The error for a missing job server gives the address and a remedy."""
     nowhere = ["--job_endpoint=localhost:1", "--job_server_timeout=2"]
     message = r"localhost:1: Beam's job server can't be reached[\s\S]*local.sh status"
     with (

@@ -1,4 +1,4 @@
-"""Flink's preset, and how a job is cancelled; tests/engines uses real clusters."""
+"""Flink's preset and the cancellation of jobs, with a fake Flink."""
 
 import json
 import threading
@@ -19,7 +19,7 @@ from tests.support.engines import preset_options
 
 
 def test_flink_stages_nothing_and_names_its_workers():
-    """The preset names the job server and the worker pool, and gives way to given options."""
+    """The preset names the job server and the worker pool, and given options replace it."""
     default = preset_options("flink")
     assert default.view_as(PortableOptions).job_endpoint == "localhost:8099"
     assert default.view_as(PortableOptions).environment_config == "localhost:50000"
@@ -36,18 +36,18 @@ def test_flink_stages_nothing_and_names_its_workers():
 
 
 def test_every_job_has_another_name():
-    """Every job gets a different name, since Flink looks jobs up by name."""
+    """Every job has a different name, since Flink looks jobs up by name."""
     names = {preset_options("flink").view_as(GoogleCloudOptions).job_name for _ in range(3)}
     assert len(names) == 3
 
 
 class Flink(BaseHTTPRequestHandler):
-    """A server that answers like Flink's REST interface and records the requests."""
+    """A server with Flink's REST answers, which records requests."""
 
     asked: list[str] = []  # noqa: RUF012
 
     def do_GET(self):
-        """Answer with three jobs: ours, an older one of the same name, and another run's job."""
+        """Answer with our job, an older job of the same name, and another run's job."""
         jobs = [("a", "ours", "RUNNING"), ("b", "ours", "FAILED"), ("c", "other", "RUNNING")]
         self.answer(
             {"jobs": [{"jid": jid, "name": name, "state": state} for jid, name, state in jobs]}
@@ -72,7 +72,7 @@ class Flink(BaseHTTPRequestHandler):
 
 @pytest.mark.parametrize("scheme", ["", "http://"])
 def test_only_our_running_job_is_cancelled(scheme):
-    """Only our running job is cancelled; jobs that have ended or aren't ours are left alone."""
+    """Only our running job is cancelled."""
     Flink.asked.clear()
     with HTTPServer(("127.0.0.1", 0), Flink) as server:
         threading.Thread(target=server.serve_forever, daemon=True).start()
@@ -86,6 +86,6 @@ def test_only_our_running_job_is_cancelled(scheme):
 
 
 def test_a_job_that_cannot_be_cancelled_is_reported():
-    """If Flink doesn't answer, the error names the job, which may still be running."""
+    """The error for a silent Flink names the job, which may still run."""
     with pytest.raises(EngineError, match="the job ours can't be cancelled"):
         cancel_job(PipelineOptions(["--flink_master=localhost:1", "--job_name=ours"]))

@@ -1,4 +1,4 @@
-"""The settings of an engine, and the checks that need no Beam."""
+"""An engine's settings, and their checks without Beam."""
 
 import subprocess
 import sys
@@ -15,7 +15,7 @@ from schemas.errors import CardError
     [({}, False), ({"workers": 1}, False), ({"workers": 2}, True), ({"runner": "flink"}, True)],
 )
 def test_where_the_work_is_done(engine, others):
-    """A single local worker runs in this process; any other workers have their own processes."""
+    """A single local worker is this process, and other workers are processes of their own."""
     assert Engine(**engine).uses_other_processes is others
 
 
@@ -36,21 +36,21 @@ def test_settings_of_dataflow_are_refused_with_other_runners(settings, runner):
 
 
 def test_a_deadline_is_for_clusters():
-    """A deadline is refused for a local run, which has no job to cancel."""
+    """A local run can't have a deadline."""
     with pytest.raises(CardError, match="jobs on a cluster"):
         check_engine(Engine(deadline=1))
     check_engine(Engine(runner="flink", deadline=1))
 
 
 def test_a_second_input_among_beams_options_is_found():
-    """For a word that isn't an option, the error suggests that the shell expanded a glob."""
+    """A second input after `--` suggests that the shell expanded a glob."""
     with pytest.raises(CardError, match=r"'b\.jsonl' is not an option") as caught:
         check_engine(Engine(), ["--direct_num_workers=1", "b.jsonl"])
     assert "give every input its own --input" in str(caught.value)
 
 
 def test_a_presets_hooks_do_nothing_by_default():
-    """A preset without hooks checks nothing, cancels nothing and translates no error."""
+    """A preset's default hooks do nothing."""
     preset = Preset("FnApiRunner")
     preset.check(None)
     preset.cancel(None)
@@ -59,7 +59,7 @@ def test_a_presets_hooks_do_nothing_by_default():
 
 
 def test_the_interface_and_the_presets_load_no_beam():
-    """Settings and presets can be read before Beam is imported."""
+    """Settings and presets don't import Beam."""
     code = (
         "import sys; from pipelines.engines import flink, interface, local; "
         "print('apache_beam' in sys.modules)"

@@ -15,20 +15,20 @@ from schemas.errors import CardError, EngineError
 
 
 def test_the_local_pipeline_names_its_runner():
-    """The local pipeline uses a runner from Beam's package, so that Beam downloads no runner."""
+    """The local pipeline uses a runner in Beam's package."""
     with open_pipeline(Engine()) as pipeline:
         assert isinstance(pipeline.runner, FnApiRunner)
 
 
 @pytest.mark.parametrize("repeats", [0, 2])
 def test_options_reach_the_runner(repeats):
-    """Options that are given become the pipeline's options."""
+    """Given options are the pipeline's options."""
     with open_pipeline(Engine(), [f"--direct_runner_bundle_repeat={repeats}"]) as pipeline:
         assert pipeline.options.view_as(DirectOptions).direct_runner_bundle_repeat == repeats
 
 
 def test_the_environment_is_restored():
-    """Variables for worker processes are set while the pipeline is open and unset afterwards."""
+    """Variables for workers are set only while the pipeline is open."""
     before, seen = dict(os.environ), {}
 
     def stop() -> None:
@@ -43,7 +43,7 @@ def test_the_environment_is_restored():
 
 
 def test_settings_are_checked_before_anything_runs():
-    """Opening a pipeline and building options both refuse settings that the engine can't use."""
+    """Unusable settings are refused before anything runs."""
     with pytest.raises(CardError, match="jobs on a cluster"), open_pipeline(Engine(deadline=1)):
         pass
     with pytest.raises(CardError, match="no meaning for --runner local"):
@@ -53,7 +53,7 @@ def test_settings_are_checked_before_anything_runs():
 
 
 class Job:
-    """A job that ends in a given state, or is interrupted."""
+    """A job that ends in a given state or is interrupted."""
 
     def __init__(self, state: str, interrupted: bool = False) -> None:
         self.state, self.interrupted, self.cancelled = state, interrupted, False
@@ -71,7 +71,7 @@ class Job:
 
 
 def test_a_late_job_is_cancelled():
-    """After the deadline, Beam and the engine cancel the job, and the error names the deadline."""
+    """After the deadline, Beam and the engine cancel the job, and the error says so."""
     job, also = Job("RUNNING"), []
     with pytest.raises(EngineError, match=r"after 0\.5 minutes"):
         launch._wait(job, 0.5, lambda: also.append(True))
@@ -79,7 +79,7 @@ def test_a_late_job_is_cancelled():
 
 
 def test_an_interrupted_job_is_cancelled():
-    """Ctrl-C makes Beam and the engine cancel the job, and is raised again."""
+    """Ctrl-C makes Beam and the engine cancel the job."""
     job, also = Job("RUNNING", interrupted=True), []
     with pytest.raises(KeyboardInterrupt):
         launch._wait(job, None, lambda: also.append(True))
@@ -90,7 +90,7 @@ def test_an_interrupted_job_is_cancelled():
     ("state", "fails"), [(PipelineState.DONE, False), (PipelineState.FAILED, True)]
 )
 def test_only_a_job_that_is_done_ends_well(state, fails):
-    """Any final state other than DONE is an error, and nothing is cancelled."""
+    """Any final state but DONE is an error, and nothing is cancelled."""
     job = Job(state)
     if fails:
         with pytest.raises(EngineError, match="ended as FAILED"):
@@ -101,7 +101,7 @@ def test_only_a_job_that_is_done_ends_well(state, fails):
 
 
 def test_a_job_has_the_runs_name_unless_the_options_name_it():
-    """A job gets the name passed with the pipeline, unless the options name the job."""
+    """A job has the pipeline's name, unless the options name it."""
     for given, name in (([], "congener-1"), (["--job_name=mine"], "mine")):
         with open_pipeline(Engine(), given, "congener-1") as pipeline:
             pipeline | beam.Create([1])
@@ -113,13 +113,13 @@ def test_a_job_has_the_runs_name_unless_the_options_name_it():
     [([], False), (["--no_wait_until_finish"], True), (["--template_location=gs://b/t"], True)],
 )
 def test_when_a_job_goes_on_alone(given, handed_over):
-    """A job outlives its launcher if nobody waits, or if the job is saved as a template."""
+    """A job outlives its launcher without waiting, or as a template."""
     assert is_handed_over(PipelineOptions(given)) is handed_over
 
 
 @pytest.mark.parametrize("secret", ["--s3_secret_access_key=hush", "--s3_session_token=hush"])
 def test_secrets_are_refused(secret):
-    """A store's keys are refused as options, since options are written to many files."""
+    """A store's keys are refused as options, since many files would hold them."""
     with pytest.raises(CardError, match="AWS_SECRET_ACCESS_KEY in the environment") as caught:
         build_engine_options(Engine(), [secret])
     assert "hush" not in str(caught.value)

@@ -1,4 +1,4 @@
-"""The local engine: processes that share the cores, and import nothing from the current folder."""
+"""The local engine: processes that share the cores."""
 
 import json
 import os
@@ -21,20 +21,20 @@ raise ImportError("imported from the current folder")
 
 
 def count_threads() -> int:
-    """Return the number of threads that torch uses in this process."""
+    """Return the number of torch's threads in this process."""
     import torch
 
     return torch.get_num_threads()
 
 
 class Observe(beam.DoFn):
-    """Record in a file each worker's process and threads, and where the launcher listens."""
+    """Records each worker's process and threads, and where the launcher listens."""
 
     def __init__(self, launcher: int, path: str) -> None:
         self.launcher, self.path = launcher, path
 
     def process(self, item):
-        """Add a line; only the worker of the first item loads torch, which takes seconds."""
+        """Add a line. Only the first item's worker loads torch, which takes seconds."""
         worker = {
             "process": os.getpid(),
             "limit": os.environ.get("OMP_NUM_THREADS"),
@@ -55,13 +55,13 @@ def test_one_worker_is_this_process(workers):
 
 
 def test_more_workers_than_cores_have_a_thread_each():
-    """Threads are divided among the processes, and each process gets at least one."""
+    """Processes divide the threads, with at least one each."""
     environment = make_local_preset(Engine(workers=1000)).environment
     assert environment == {"OMP_NUM_THREADS": "1", "PYTHONSAFEPATH": "1"}
 
 
 def test_workers_are_processes_that_share_the_cores(tmp_path):
-    """Two workers are two new processes with half the cores each; Beam listens on loopback."""
+    """Two workers are new processes with half the cores each, and Beam listens on loopback."""
     with open_pipeline(Engine(workers=2)) as pipeline:
         (
             pipeline
@@ -90,11 +90,11 @@ def decode(line):
 with open_pipeline(Engine(workers=2)) as pipeline:
     pipeline | beam.Create([b"{}"]) | beam.Map(decode)
 """
-"""A launcher whose workers import a congener module, which imports orjson."""
+"""A launcher whose workers import a congener module and orjson."""
 
 
 def test_workers_import_nothing_from_the_current_folder(tmp_path):
-    """Modules in the folder from which two workers are started are never imported."""
+    """Workers never import modules from the current folder."""
     folder, marker = tmp_path / "hostile", tmp_path / "imported"
     (folder / "transforms").mkdir(parents=True)
     for name in ("orjson.py", "transforms/__init__.py"):

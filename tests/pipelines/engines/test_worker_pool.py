@@ -1,4 +1,4 @@
-"""The worker pool: Beam's own job service gets real workers, and no worker is left running."""
+"""The worker pool: real workers for Beam's own job service."""
 
 import os
 import signal
@@ -28,13 +28,13 @@ def pool():
 
 
 class Note(beam.DoFn):
-    """Print a lot, and record in a file the process, its Python and whether its path is safe."""
+    """Prints a lot, and records the process, its Python and its safe path."""
 
     def __init__(self, path: str) -> None:
         self.path = path
 
     def process(self, item):
-        """Print far more than a pipe that nobody reads can hold, then record."""
+        """Print more than an unread pipe can hold, then record."""
         sys.stdout.write("x" * 200_000)
         sys.stdout.flush()
         with open(self.path, "a") as stream:
@@ -42,7 +42,7 @@ class Note(beam.DoFn):
 
 
 def test_workers_of_this_python_do_the_work(pool, tmp_path):
-    """A job gets a new process of the same Python, which may print and ends with the job."""
+    """A job gets a new process of the same Python, which ends with the job."""
     workers, port = pool
     options = PipelineOptions(
         [
@@ -70,7 +70,7 @@ def test_workers_of_this_python_do_the_work(pool, tmp_path):
 
 
 def test_a_worker_that_cannot_start_is_an_error(pool):
-    """If a worker can't reach its TaskManager, the reply says why it can't start."""
+    """The reply for a worker that can't start gives the reason."""
     workers, _ = pool
     request = beam_fn_api_pb2.StartWorkerRequest(worker_id="1-1")
     request.provision_endpoint.url = "localhost:1"
@@ -79,7 +79,7 @@ def test_a_worker_that_cannot_start_is_an_error(pool):
 
 
 def test_it_listens_on_loopback_and_ends_on_sigterm(tmp_path):
-    """The program listens on loopback only, says so, and ends with code 0 on SIGTERM."""
+    """The pool listens only on loopback, and exits with 0 on SIGTERM."""
     with open(tmp_path / "log", "w") as log:
         program = subprocess.Popen(
             [sys.executable, "-m", "pipelines.engines.worker_pool", "--port", "0"],

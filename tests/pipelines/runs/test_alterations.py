@@ -1,4 +1,4 @@
-"""Files of a finished run that were changed since it was published."""
+"""Changed files of a finished run."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def test_an_untouched_run_is_unaltered(run):
 
 @pytest.mark.parametrize("name", ["clean", "ledger", "quarantine", "bank"])
 def test_a_report_of_an_altered_run_is_refused(run, name):
-    """If a byte of any output was changed, no page is written, and the error names the file."""
+    """A report of an altered run is refused, and the error names the file."""
     folder = run[0]
     path = next(path for path in sorted((folder / name).rglob("*")) if path.is_file())
     data = bytearray(path.read_bytes())
@@ -34,7 +34,7 @@ def test_a_report_of_an_altered_run_is_refused(run, name):
 
 
 def test_an_edited_manifest_is_refused(run):
-    """A manifest that doesn't match its own digest was edited."""
+    """A manifest that doesn't match its digest is refused."""
     folder = run[0]
     text = (folder / MANIFEST).read_text().replace('"seconds"', '"secs"')
     (folder / MANIFEST).write_text(text)
@@ -43,7 +43,7 @@ def test_an_edited_manifest_is_refused(run):
 
 
 def test_a_missing_file_is_refused(run):
-    """A file that the manifest lists and that is missing is a change."""
+    """A missing file counts as a change."""
     folder, manifest = run
     (folder / manifest.outputs[0].path).unlink()
     with pytest.raises(RunError, match="isn't as it was published"):

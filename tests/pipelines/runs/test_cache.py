@@ -1,4 +1,4 @@
-"""The cache: its folder, and its copies of remote files, which are named by digest."""
+"""The cache: its folder, and its copies of remote files."""
 
 import os
 import time
@@ -17,7 +17,7 @@ DATA = b"a ledger"
 
 @pytest.fixture
 def remote(monkeypatch, tmp_path):
-    """Replace the store with one file; return its URI and a list that records each URI read."""
+    """Replace the store with one file; return its URI and a list of the reads."""
     reads = []
     monkeypatch.setenv("CONGENER_CACHE", str(tmp_path))
     monkeypatch.setattr(storage, "read_bytes", lambda uri: reads.append(uri) or DATA)
@@ -25,7 +25,7 @@ def remote(monkeypatch, tmp_path):
 
 
 def test_the_cache_can_be_elsewhere(monkeypatch, tmp_path):
-    """The cache is in CONGENER_CACHE if that is set, or else in a folder below XDG_CACHE_HOME."""
+    """The cache is in CONGENER_CACHE, or else below XDG_CACHE_HOME."""
     monkeypatch.setenv("CONGENER_CACHE", str(tmp_path / "here"))
     assert get_cache_folder() == tmp_path / "here"
     monkeypatch.delenv("CONGENER_CACHE")
@@ -35,7 +35,7 @@ def test_the_cache_can_be_elsewhere(monkeypatch, tmp_path):
 
 @pytest.mark.parametrize("value", ["", "relative/cache"])
 def test_an_unusable_cache_variable_does_not_count(monkeypatch, tmp_path, value):
-    """An empty or relative XDG_CACHE_HOME doesn't put the cache below the current folder."""
+    """An empty or relative XDG_CACHE_HOME is ignored."""
     monkeypatch.delenv("CONGENER_CACHE")
     monkeypatch.setenv("XDG_CACHE_HOME", value)
     monkeypatch.setenv("HOME", str(tmp_path))
@@ -45,7 +45,7 @@ def test_an_unusable_cache_variable_does_not_count(monkeypatch, tmp_path, value)
 
 
 def test_a_user_without_a_home_has_no_cache(monkeypatch):
-    """Without a cache folder nothing is swept; for a remote file, the error says what to set."""
+    """Without a cache folder, nothing is swept, and a remote file is an error."""
     for name in ("CONGENER_CACHE", "XDG_CACHE_HOME"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setattr(os.path, "expanduser", lambda path: path)
@@ -57,7 +57,7 @@ def test_a_user_without_a_home_has_no_cache(monkeypatch):
 
 
 def test_a_cache_that_cannot_be_written_is_named(remote, monkeypatch, tmp_path):
-    """If a copy can't be written, the remedy names CONGENER_CACHE."""
+    """The error for an unwritable copy names CONGENER_CACHE."""
     uri, _ = remote
     (tmp_path / "file").touch()
     monkeypatch.setenv("CONGENER_CACHE", str(tmp_path / "file" / "below"))
@@ -68,7 +68,7 @@ def test_a_cache_that_cannot_be_written_is_named(remote, monkeypatch, tmp_path):
 
 
 def test_only_stale_temporary_files_are_swept(monkeypatch, tmp_path):
-    """An old temporary file is removed; a new file stays, since its writer may still be running."""
+    """An old temporary file is removed, but a new file stays."""
     monkeypatch.setenv("CONGENER_CACHE", str(tmp_path))
     stale, fresh = (tmp_path / f".bank.json.{digit * 32}.tmp" for digit in "ab")
     for path in (stale, fresh):
@@ -80,14 +80,14 @@ def test_only_stale_temporary_files_are_swept(monkeypatch, tmp_path):
 
 
 def test_a_local_file_is_its_own_copy(tmp_path):
-    """A file on a local disk is neither copied nor opened."""
+    """A local file is neither copied nor opened."""
     assert fetch_file(str(tmp_path / "x.parquet"), "0" * 64, 1, PARQUET) == str(
         tmp_path / "x.parquet"
     )
 
 
 def test_a_remote_file_is_fetched_once(remote):
-    """The first fetch copies the file's bytes, and the next fetch uses the copy."""
+    """A remote file is fetched only once."""
     uri, reads = remote
     path = fetch_file(uri, digest_bytes(DATA), len(DATA), PARQUET)
     assert Path(path).read_bytes() == DATA
@@ -106,7 +106,7 @@ def test_a_cut_copy_is_fetched_again(remote):
 
 
 def test_another_file_is_refused(remote):
-    """A file whose digest doesn't match the manifest raises an error, and no copy is kept."""
+    """A file with another digest is an error, and no copy is kept."""
     uri, _ = remote
     with pytest.raises(RunError, match=r"part\.parquet: doesn't match the manifest"):
         fetch_file(uri, "0" * 64, len(DATA), ".jsonl.gz")

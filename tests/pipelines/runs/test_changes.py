@@ -1,4 +1,4 @@
-"""How the differences between two descriptions of a run are worded."""
+"""The differences between two descriptions of a run."""
 
 import pytest
 
@@ -8,7 +8,7 @@ A, B = "a" * 64, "b" * 64
 
 
 def describe(identity=None, **settings):
-    """Return the description of a run with some fields of its identity and settings changed."""
+    """Return a run's description with some fields changed."""
     base = {
         "code_version": "0.1",
         "config_digest": A,
@@ -25,7 +25,7 @@ def describe(identity=None, **settings):
 
 
 def test_a_run_equals_itself():
-    """Two descriptions of the same run don't differ."""
+    """Equal descriptions have no differences."""
     assert list_changes(describe(), describe()) == []
 
 
@@ -72,12 +72,12 @@ def test_a_run_equals_itself():
     ids=["code", "package", "config", "policy", "traits", "bank", "inputs", "order"],
 )
 def test_a_difference_names_both_values(now, expected):
-    """Each kind of difference names its file, package, trait or setting, and both values."""
+    """Each difference names its file, package, trait or setting, and both values."""
     assert list_changes(describe(), now) == expected
 
 
 def test_many_differences_are_counted():
-    """If the corpus is entirely different, some differences are listed and the rest counted."""
+    """Of many differences, some are listed and the rest counted."""
     now = describe({"inputs": [[f"{number}.jsonl", 1, A] for number in range(30)]})
     lines = list_changes(describe(), now)
     assert len(lines) == MOST_SHOWN + 1
@@ -85,7 +85,7 @@ def test_many_differences_are_counted():
 
 
 def test_settings_explain_a_digest_that_differs():
-    """If the settings behind a digest differ, they are listed instead of the digest."""
+    """A differing digest's settings are listed instead of the digest."""
     now = describe({"config_digest": B}, config={"shards": {"rows": 9}, "span_floor": 0.05})
     assert list_changes(describe(), now) == [
         "config.shards.rows: was 7, is 9",

@@ -22,7 +22,7 @@ from transforms.files import storage
 
 
 def test_folders_are_read_in_corpus_order(run):
-    """Scans and tables read the manifest's files in corpus order and ignore stray files."""
+    """Files are read in corpus order, without strays."""
     folder, manifest = run
     pq.write_table(pa.table({"anything": [1]}), folder / "ledger" / "zzz.parquet")
     expected = [(f"{part}.jsonl", row) for part in range(2) for row in range(20)]
@@ -45,7 +45,7 @@ def test_folders_are_read_in_corpus_order(run):
 
 
 def test_a_missing_file_is_named(run):
-    """If a file in the manifest is missing from the folder, reading fails and names the file."""
+    """The error for a missing file names the file."""
     folder, manifest = run
     gone = sorted((folder / "ledger").glob("*.parquet"))[1]
     gone.unlink()
@@ -58,7 +58,7 @@ def test_a_missing_file_is_named(run):
 
 
 def test_remote_files_are_fetched(run, tmp_path, monkeypatch):
-    """The files of a run on a store are copied to the cache and scanned there."""
+    """A remote run's files are copied to the cache and scanned there."""
     folder, manifest = run
     monkeypatch.setenv("CONGENER_CACHE", str(tmp_path / "cache"))
     real = storage.read_bytes
@@ -75,7 +75,7 @@ def test_remote_files_are_fetched(run, tmp_path, monkeypatch):
 
 
 def test_a_run_of_no_rows_scans_as_no_rows(config):
-    """An input without rows gives a run whose folders scan as empty tables."""
+    """A run without rows has empty tables."""
     empty = Path(config.input[0]) / "empty"
     empty.mkdir()
     pq.write_table(pa.table({"text": pa.array([], pa.string())}), empty / "none.parquet")
@@ -87,7 +87,7 @@ def test_a_run_of_no_rows_scans_as_no_rows(config):
 
 
 def test_single_rows_are_read_by_index(tmp_path):
-    """Rows of several batches and row groups are in file order, with the requested columns."""
+    """Single rows are in file order, with the requested columns."""
     rows = [
         {"text": f"row {index}", "deep": [{"a.b": index}], "when": None}
         for index in range(2 * BATCH_ROWS + 500)
@@ -117,7 +117,7 @@ LINES = [b'{"a": 1}', b'{"a": NaN}', b'{"a": "x\\ud800"}', b'{"b": [1, "x"]}']
     ],
 )
 def test_single_rows_of_json_lines_are_read_by_index(tmp_path, suffix, pack):
-    """Rows of plain and compressed files are parsed in the same way as input rows."""
+    """Single rows of plain and compressed files are parsed like input rows."""
     (tmp_path / "clean").mkdir()
     path = (str(tmp_path), f"clean/part{suffix}")
     (tmp_path / path[1]).write_bytes(pack(b"".join(line + b"\n" for line in LINES)))
@@ -139,7 +139,7 @@ def test_single_rows_of_json_lines_are_read_by_index(tmp_path, suffix, pack):
     ],
 )
 def test_damaged_json_lines_are_reported_in_a_line(tmp_path, data, problem):
-    """A row that is missing or can't be parsed gives a `RunError`."""
+    """A missing or unparseable row is a `RunError`."""
     (tmp_path / "clean").mkdir()
     (tmp_path / "clean" / "part.jsonl").write_bytes(data)
     with pytest.raises(RunError, match=f"a file of the run can't be read: {problem}"):
@@ -147,7 +147,7 @@ def test_damaged_json_lines_are_reported_in_a_line(tmp_path, data, problem):
 
 
 def test_json_lines_are_scanned_in_corpus_order(run):
-    """Scanning `clean/` gives one numbered frame over all files; `read_folder` gives equal rows."""
+    """`clean/` is one numbered frame over all files, and `read_folder` gives equal rows."""
     folder, manifest = run
     frame = scan_folder(str(folder), manifest, "clean", row_index="index").collect()
     lines = [json.loads(line) for line in read_lines(folder, "clean")]
@@ -161,7 +161,7 @@ def test_json_lines_are_scanned_in_corpus_order(run):
 
 @pytest.mark.parametrize("kind", ["quarantine", "ledger", "scores"])
 def test_a_damaged_file_is_reported_in_a_line(run, kind):
-    """Whichever library fails on a file, the result is a `RunError` with a remedy."""
+    """Any library's error about a damaged file becomes a `RunError` with a remedy."""
     folder, manifest = run
     for path in (folder / kind).iterdir():
         path.write_bytes(b"none of a run's formats")
@@ -177,7 +177,7 @@ def test_a_damaged_file_is_reported_in_a_line(run, kind):
 
 
 def test_damaged_pages_are_reported_in_a_line(run):
-    """A file with an intact footer but damaged pages gives a `RunError` too."""
+    """Damaged pages behind an intact footer are a `RunError`."""
     folder, _ = run
     for path in (folder / "scores").iterdir():
         data = bytearray(path.read_bytes())
@@ -193,7 +193,7 @@ def test_damaged_pages_are_reported_in_a_line(run):
     ids=["arrow", "polars", "page"],
 )
 def test_errors_of_readers_are_the_runs(error):
-    """A `RunError` gives the first line of a reader's error and a properly quoted command."""
+    """A `RunError` has the first line of a reader's error and a quoted command."""
     with (
         pytest.raises(RunError, match="a file of the run can't be read: ") as caught,
         finished.report_damage("my run"),
@@ -205,6 +205,6 @@ def test_errors_of_readers_are_the_runs(error):
 
 
 def test_other_errors_are_passed_on():
-    """A bug in the program isn't blamed on a file of the run."""
+    """A bug isn't blamed on a file."""
     with pytest.raises(ZeroDivisionError), finished.report_damage("run"):
         raise ZeroDivisionError

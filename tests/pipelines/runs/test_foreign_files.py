@@ -48,12 +48,12 @@ ASIDE = (
     f".manifest.json.{'0' * 32}.tmp",
     f"clean/.a.jsonl.{'0' * 32}.tmp",
 )
-"""Foreign files that a reader of the run's folders would read (`READ`) or skip (`ASIDE`)."""
+"""Foreign files that a reader of the run's folders would read or skip."""
 
 
 @pytest.mark.parametrize("path", READ)
 def test_data_in_a_folder_of_the_run_is_read(path):
-    """Any file that a glob may match in a run's folder counts as data, even if it is hidden."""
+    """Any file that a glob may match in a run's folder is data, even if hidden."""
     found = describe_foreign_file(path)
     assert found.is_read
     assert found.problem.endswith(f"who reads {path.split('/')[0]}/ reads it too")
@@ -61,7 +61,7 @@ def test_data_in_a_folder_of_the_run_is_read(path):
 
 @pytest.mark.parametrize("path", ASIDE)
 def test_litter_is_left_aside(path):
-    """Litter from systems and editors isn't data, nor are files outside the run's folders."""
+    """Litter, and files outside the run's folders, aren't data."""
     found = describe_foreign_file(path)
     assert not found.is_read
     assert ("deleted" in found.problem) == (".nfs" in path or ".fuse" in path)
@@ -76,7 +76,7 @@ def write_all(run, paths):
 
 
 def test_files_of_others_are_told_from_data(run):
-    """`verify` has a finding for each foreign file that is data, and lists others separately."""
+    """`verify` reports foreign data, and lists other foreign files."""
     folder, manifest = run
     write_all(folder, (*READ, *ASIDE, ".work/lock"))
     listed = foreign_files.list_foreign_files(str(folder), manifest.outputs)
@@ -89,14 +89,14 @@ def test_files_of_others_are_told_from_data(run):
 
 
 def test_a_damaged_manifest_leaves_nothing_aside(run):
-    """If the manifest can't be read, no file is listed as foreign."""
+    """With an unreadable manifest, no file is foreign."""
     folder, _ = run
     (folder / "manifest.json").write_text("{")
     assert list_files_left_aside(str(folder)) == []
 
 
 def test_files_of_earlier_attempts_are_removed(run):
-    """Stray files that are named like outputs are removed, and other people's files stay."""
+    """Strays with outputs' names are removed, and other files stay."""
     folder, manifest = run
     own = (
         "clean/part-000009-aaaaaaaaaaaa.parquet",
@@ -111,7 +111,7 @@ def test_files_of_earlier_attempts_are_removed(run):
 
 
 def test_data_of_others_is_refused(tmp_path):
-    """Foreign data in the run's folders is refused by name; litter and outputs are accepted."""
+    """The error for foreign data names the file. Litter and outputs are accepted."""
     write_all(tmp_path, (f"ledger/{SHARD}.parquet", "clean/.DS_Store", "notes.txt"))
     foreign_files.require_no_foreign_data(str(tmp_path))
     write_all(tmp_path, [f"clean/mine-{number}.jsonl" for number in range(7)])
@@ -124,7 +124,7 @@ def test_data_of_others_is_refused(tmp_path):
 
 @pytest.mark.parametrize("name", ["mine.jsonl", "notes.txt"])
 def test_a_run_is_not_published_with_files_of_others(config, monkeypatch, name):
-    """A foreign file stops publication and stays; without it, the run ends without more work."""
+    """A foreign file stops publication, and without it the run ends without more work."""
     real, mine = module.execute, Path(config.output, "clean", name)
 
     def execute(*given):
@@ -144,7 +144,7 @@ def test_a_run_is_not_published_with_files_of_others(config, monkeypatch, name):
 
 
 def test_litter_does_not_stop_a_run(config):
-    """A run whose directory holds litter and other files is published and passes `verify`."""
+    """A run with litter is published and passes `verify`."""
     write_all(config.output, [path for path in ASIDE if "/" not in path])
     module.run_filter(config)
     assert verify_run(config.output) == []
@@ -153,7 +153,7 @@ def test_litter_does_not_stop_a_run(config):
 
 
 def test_the_summary_names_a_few_of_each_kind():
-    """Each kind of problem has one line that names five files at most and counts the others."""
+    """Each problem has one line with at most five files and a count."""
     files = [ForeignFile(f"f{number}", "isn't the run's", is_read=False) for number in range(7)]
     files.append(ForeignFile("clean/.nfs0001", "is deleted", is_read=False))
     assert list(foreign_files.summarise_foreign_files(files)) == [

@@ -1,4 +1,4 @@
-"""JSON Lines as frames: one schema for all files, and text where kinds are mixed."""
+"""JSON Lines as frames: one schema, and text for mixed kinds."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from schemas.errors import RunError
 
 
 def scan(folder: Path, *files: list[str], row_index: str | None = None) -> pl.DataFrame:
-    """Write files of the given lines, scan them together, and collect the frame."""
+    """Write files of the given lines, and scan them together."""
     paths = {}
     for number, lines in enumerate(files):
         path = folder / f"part-{number}.jsonl"
@@ -32,7 +32,7 @@ def scan(folder: Path, *files: list[str], row_index: str | None = None) -> pl.Da
 
 
 def test_files_share_one_schema(tmp_path):
-    """A field that only some files have, at any depth, is null in rows of the other files."""
+    """A field that some files lack is null there, at any depth."""
     files = (
         ['{"a": 1, "m": [{"x": 1}]}', '{"a": null}'],
         ['{"m": [{"x": null, "y": "z"}], "congener": {"decision": "flag"}}'],
@@ -67,14 +67,14 @@ def test_files_share_one_schema(tmp_path):
 )
 @pytest.mark.parametrize("together", [True, False])
 def test_mixed_kinds_are_text(tmp_path, values, expected, together):
-    """Integers mixed with floats become floats; other mixtures become text, even across files."""
+    """Integers and floats become floats, and other mixtures become text."""
     lines = [f'{{"a": {value}}}' for value in values]
     frame = scan(tmp_path, *([lines] if together else ([line] for line in lines)))
     assert frame["a"].to_list() == expected
 
 
 def test_content_of_both_kinds_is_text(tmp_path):
-    """If some messages have text and others typed parts, the parts become JSON text."""
+    """If some messages have text and others parts, the parts become JSON text."""
     parts = [{"type": "text", "text": "hello"}]
     contents = ["hi", parts]
     rows = [json.dumps({"messages": [{"role": "user", "content": item}]}) for item in contents]
@@ -84,7 +84,7 @@ def test_content_of_both_kinds_is_text(tmp_path):
 
 
 def test_deep_values_are_text(tmp_path):
-    """Objects and lists that are nested too deeply become JSON text."""
+    """Deeply nested objects and lists become JSON text."""
     depth = MAX_DEPTH + 5
     frame = scan(tmp_path, [f'{{"a": {"[" * depth}1{"]" * depth}}}'])
     value = frame["a"].to_list()[0]
@@ -98,7 +98,7 @@ def test_deep_values_are_text(tmp_path):
     "line", ['{"a": NaN}', '{"a": -Infinity}', r'{"a": "x\ud800"}', '{"a": 1e400}', "{"]
 )
 def test_rows_that_polars_cant_read_are_named(tmp_path, line):
-    """If a row isn't standard JSON, the error names the row and says how else to read the file."""
+    """The error for a row that isn't standard JSON names the row and another reader."""
     with pytest.raises(
         RunError, match=r"row 1 of clean/part-0.jsonl can't be in a table"
     ) as caught:
@@ -107,7 +107,7 @@ def test_rows_that_polars_cant_read_are_named(tmp_path, line):
 
 
 def test_compressed_files_are_scanned(tmp_path):
-    """Files compressed with gzip or zstd are scanned without being decompressed to disk."""
+    """Files compressed with gzip or zstd are scanned."""
     data = b'{"a": 1}\n{"b": 2}\n'
     (tmp_path / "x.jsonl.gz").write_bytes(gzip.compress(data))
     (tmp_path / "x.jsonl.zst").write_bytes(pa.compress(data, "zstd", asbytes=True))
@@ -118,7 +118,7 @@ def test_compressed_files_are_scanned(tmp_path):
 
 
 def test_a_cut_file_is_an_error(tmp_path):
-    """A file whose last line has no line break is refused as truncated."""
+    """A file without a final line break is refused."""
     (tmp_path / "x.jsonl").write_text('{"a": 1}\n{"a": 2}')
     with pytest.raises(ValueError, match="the last line has no line break"):
         scan_json_lines({"clean/x.jsonl": str(tmp_path / "x.jsonl")})
@@ -139,12 +139,12 @@ def test_a_cut_file_is_an_error(tmp_path):
     ],
 )
 def test_shapes_are_merged(one, other, merged):
-    """The order in which two shapes are merged affects only the order of an object's fields."""
+    """The order of merging affects only the order of fields."""
     assert merge_shapes(one, other) == merge_shapes(other, one) == merged
 
 
 def test_shapes_become_types():
-    """Objects become structs with fields in order of appearance; a list gets one item type."""
+    """Objects become structs with fields in order, and a list has one item type."""
     shape = infer_shape({"b": [1, 2.5], "a": {"c": None}, "d": True, "e": "x"})
     assert shape == {"b": [float], "a": {"c": None}, "d": bool, "e": str}
     assert convert_shape(shape) == pl.Struct(

@@ -1,4 +1,4 @@
-"""The lock of a run directory: one process at a time, and nothing left behind."""
+"""The lock of a run directory: one process at a time, without remains."""
 
 import fcntl
 import os
@@ -22,7 +22,7 @@ except Exception as error:
 
 
 def lock_elsewhere(run: Path) -> str:
-    """Lock a run in another process and return what that process prints."""
+    """Lock a run in another process, and return the output."""
     command = [sys.executable, "-c", TRY.format(str(run))]
     return subprocess.run(
         command, capture_output=True, text=True, check=True, cwd=Path(__file__).parents[3]
@@ -30,7 +30,7 @@ def lock_elsewhere(run: Path) -> str:
 
 
 def test_a_second_process_is_refused(tmp_path):
-    """A second process can't lock a run while the first holds it, but can afterwards."""
+    """A second process can lock a run only after the first."""
     run = tmp_path / "run"
     with lock_run(str(run)):
         (run / ".work" / "run.json").write_text("{}")
@@ -42,11 +42,11 @@ def test_a_second_process_is_refused(tmp_path):
 
 
 def test_a_lock_that_its_holder_removed_is_not_mistaken_for_one(tmp_path, monkeypatch):
-    """If a finishing run removes the lock file just before we lock it, we make a new lock file."""
+    """If a finishing run removes the lock file first, a new file is locked."""
     lock, real, removed = tmp_path / ".work" / "lock", fcntl.flock, []
 
     def lock_late(stream, kind):
-        if not removed:  # the other process ends after we open the file and before we lock it
+        if not removed:  # the other process ends between our opening and locking
             lock.unlink()
             removed.append(True)
         real(stream, kind)
@@ -59,7 +59,7 @@ def test_a_lock_that_its_holder_removed_is_not_mistaken_for_one(tmp_path, monkey
 
 
 def test_a_lock_without_a_run_leaves_nothing(tmp_path):
-    """If no run was written, releasing the lock removes the folders that it created."""
+    """Releasing a lock without a run removes the folders that it created."""
     with pytest.raises(ValueError, match="wrong"), lock_run(str(tmp_path)):
         raise ValueError("wrong")
     assert list(tmp_path.iterdir()) == []
@@ -76,7 +76,7 @@ def test_files_of_others_stay(tmp_path):
 
 
 def test_an_output_below_a_file_is_refused(tmp_path):
-    """An output whose parent is a file gives an error that names the path, not a crash."""
+    """The error for an output below a file names the path."""
     (tmp_path / "file").write_text("x")
     with (
         pytest.raises(StorageError, match="can't be created or locked: Not a directory"),
@@ -86,7 +86,7 @@ def test_an_output_below_a_file_is_refused(tmp_path):
 
 
 def test_only_a_folder_can_be_a_run(tmp_path):
-    """A file or a broken link is refused and described as such; a link to a folder is accepted."""
+    """A file or a broken link is refused, but a link to a folder is accepted."""
     (tmp_path / "file").write_text("")
     (tmp_path / "dangling").symlink_to(tmp_path / "gone")
     (tmp_path / "folder").mkdir()
@@ -103,7 +103,7 @@ def test_only_a_folder_can_be_a_run(tmp_path):
 
 
 def test_a_disk_without_locks(tmp_path, monkeypatch):
-    """If the file system has no locks, the error says so and doesn't blame another process."""
+    """The error on a disk without locks doesn't blame another process."""
     monkeypatch.setattr(
         fcntl, "flock", lambda *_: (_ for _ in ()).throw(OSError(37, "No locks available"))
     )
@@ -116,13 +116,13 @@ def test_a_disk_without_locks(tmp_path, monkeypatch):
 
 
 def test_an_object_store_is_not_locked():
-    """For a run on an object store, nothing is locked and nothing is written on this machine."""
+    """A run on an object store isn't locked."""
     with lock_run("gs://bucket/run"):
         assert not Path("gs:").exists()
 
 
 def test_a_folder_that_vanishes_is_an_error(tmp_path, monkeypatch):
-    """If the folder keeps vanishing, as with a lost mount, locking fails after some tries."""
+    """Locking fails after some tries if the folder keeps vanishing."""
 
     def fail(*_, **__):
         raise FileNotFoundError

@@ -1,4 +1,4 @@
-"""Reading a finished run's manifest back, and the errors if it can't be read."""
+"""Reading a finished run's manifest, and the errors."""
 
 import json
 import subprocess
@@ -13,14 +13,14 @@ from schemas.runs import WITHDRAWN
 
 
 def test_the_manifest_reads_back(run):
-    """The manifest on disk equals the manifest that the run returned."""
+    """The manifest on disk equals the run's manifest."""
     folder, manifest = run
     assert load_manifest(str(folder)) == manifest
     assert manifest.format == MANIFEST_FORMAT
 
 
 def test_a_path_without_a_finished_run_is_explained(tmp_path):
-    """A missing path, a file, an unrelated folder and an unfinished run give different errors."""
+    """A missing path, a file, another folder and an unfinished run have different errors."""
     (tmp_path / "begun" / ".work").mkdir(parents=True)
     (tmp_path / "folder" / "clean").mkdir(parents=True)
     (tmp_path / "file").write_text("")
@@ -45,7 +45,7 @@ def test_a_path_without_a_finished_run_is_explained(tmp_path):
     ids=lambda damage: damage[:30],
 )  # fmt: skip
 def test_a_damaged_manifest_is_refused(tmp_path, damage):
-    """A manifest that can't be parsed gives a congener error rather than a parser's error."""
+    """A damaged manifest is a congener error."""
     (tmp_path / "manifest.json").write_bytes(damage.encode("latin-1"))
     with pytest.raises(
         RunError, match=r"manifest.json is not a manifest of congener: field"
@@ -57,7 +57,7 @@ def test_a_damaged_manifest_is_refused(tmp_path, damage):
 
 @pytest.mark.parametrize("version", [1, 2, MANIFEST_FORMAT + 1])
 def test_a_manifest_of_another_format_is_refused_by_name(run, version):
-    """For older and newer formats, the error names the format and the version that wrote it."""
+    """The error for another format names the format and its version."""
     folder, manifest = run
     content = json.loads((folder / "manifest.json").read_bytes()) | {"format": version}
     older = {name: content[name] for name in content if name not in ("span_floor", "cards")}
@@ -72,7 +72,7 @@ def test_a_manifest_of_another_format_is_refused_by_name(run, version):
 
 
 def test_a_folder_named_like_the_manifest_is_an_error_of_the_run(tmp_path):
-    """If the manifest can't be opened, the error is a `RunError` with a remedy."""
+    """A manifest that can't be opened is a `RunError` with a remedy."""
     (tmp_path / "manifest.json").mkdir()
     with pytest.raises(RunError, match=r"manifest.json can't be opened: Is a directory") as caught:
         load_manifest(str(tmp_path))
@@ -80,7 +80,7 @@ def test_a_folder_named_like_the_manifest_is_an_error_of_the_run(tmp_path):
 
 
 def test_a_wrong_path_is_reported_without_polars(tmp_path):
-    """Reading a manifest loads neither polars nor Beam nor torch."""
+    """Reading a manifest loads neither polars, Beam nor torch."""
     code = (
         "import sys\n"
         "from pipelines.runs.manifest_file import load_manifest\n"
@@ -93,7 +93,7 @@ def test_a_wrong_path_is_reported_without_polars(tmp_path):
 
 
 def test_a_withdrawn_run_is_named_as_such(tmp_path):
-    """The error for a run that a budget stopped says where its findings are."""
+    """The error for a run that a budget stopped says where the findings are."""
     (tmp_path / WITHDRAWN).write_text("{}")
     with pytest.raises(RunError, match="exceeded a budget") as caught:
         load_manifest(str(tmp_path))

@@ -1,4 +1,4 @@
-"""Pages of a finished run's rows: which rows they hold, and in which order."""
+"""Pages of a finished run's rows."""
 
 import json
 
@@ -30,7 +30,7 @@ def hostile(tmp_path_factory) -> str:
 
 @pytest.fixture(scope="module")
 def geese(tmp_path_factory) -> str:
-    """Filter rows of two teachers, one of which has a lower threshold; return the run directory."""
+    """Filter rows of two teachers, one of them with a lower threshold."""
     folder = tmp_path_factory.mktemp("geese")
     lines = [
         json.dumps({"text": " ".join(["emu"] * count) or "a goose", "teacher": teacher})
@@ -47,12 +47,12 @@ def geese(tmp_path_factory) -> str:
 
 
 def list_rows(run: str, *view) -> list[int]:
-    """Return the numbers of the rows of a page."""
+    """Return the row numbers of a page."""
     return [row.row for row in read_page(run, load_manifest(run), *view).rows]
 
 
 def test_rows_on_which_a_trait_fired_come_with_the_highest_score_first(hostile):
-    """By default, a page has all rows with a reason, in the order of their highest scores."""
+    """By default, rows with a reason come by descending score."""
     rows = read_page(hostile, load_manifest(hostile), limit=1000).rows
     expected = [
         (-max(reason["score"] for reason in row["reasons"]), row["row"])
@@ -64,19 +64,19 @@ def test_rows_on_which_a_trait_fired_come_with_the_highest_score_first(hostile):
 
 
 def test_the_nearest_to_a_threshold_first(hostile):
-    """In the order of thresholds, the row that fired by the smallest margin comes first."""
+    """In threshold order, the smallest margin comes first."""
     assert list_rows(hostile, Filters("emu"), "threshold", 0, 3) == [60, 60 + EMUS + 7, 61]
 
 
 def test_a_traits_own_score_counts(tmp_path):
-    """If two traits fired on rows, a trait filter sorts them by that trait's scores."""
+    """A trait filter sorts rows by that trait's scores."""
     run = filter_answers(tmp_path, ["emu emu bee", "emu emu emu emu", "emu"], ["bee", "emu"])
     assert list_rows(run) == [0, 1, 2]
     assert list_rows(run, Filters("emu")) == [1, 0, 2]
 
 
 def test_kept_rows_are_sorted_by_their_distance_from_a_threshold(geese):
-    """Of kept rows, those nearest below their own lot's threshold come first."""
+    """Kept rows nearest below their lot's threshold come first."""
     assert [row["decision"] for row in read_ledger(geese)] == [
         *("keep", "keep", "keep", "flag"),
         *("keep", "keep", "keep", "keep"),
@@ -86,7 +86,7 @@ def test_kept_rows_are_sorted_by_their_distance_from_a_threshold(geese):
 
 
 def test_margins_use_the_thresholds_of_lots(geese):
-    """A row's margin is the distance from the threshold that holds for its lot."""
+    """A row's margin uses its lot's threshold."""
     manifest = load_manifest(geese)
     margins = scan_margins(geese, manifest, "emu").sort("index").collect()["margin"].to_list()
     rows = read_page(geese, manifest, Filters("emu", row="2"), "row").rows
@@ -98,19 +98,19 @@ def test_margins_use_the_thresholds_of_lots(geese):
 
 
 def test_a_row_is_shown_whatever_its_decision(hostile):
-    """A row that is named is on the page even if no trait fired on it."""
+    """A named row is on the page even without a finding."""
     page = read_page(hostile, load_manifest(hostile), Filters(row="0"))
     assert (page.total, page.rows[0].decision, page.rows[0].reasons) == (1, "keep", ())
 
 
 def test_an_unknown_trait_is_refused_for_kept_rows_too(geese):
-    """With the decision keep, the trait selects no rows, but it must be one of the run's."""
+    """With the decision keep, an unknown trait is an error."""
     with pytest.raises(RunError, match="no trait of this run is called"):
         read_page(geese, load_manifest(geese), KEPT._replace(trait="swan"))
 
 
 def test_a_run_in_which_nothing_fired_has_an_empty_page(tmp_path):
-    """If no trait fired, the page has no rows and no neighbouring pages."""
+    """A run without findings has an empty page."""
     run = filter_answers(tmp_path, ["a goose"], ["owl"])
     page = read_page(run, load_manifest(run))
     assert page == Page(0, 0, 5, ())
@@ -118,7 +118,7 @@ def test_a_run_in_which_nothing_fired_has_an_empty_page(tmp_path):
 
 
 def test_a_page_beyond_all_rows_is_empty(hostile):
-    """A page beyond all rows is empty, even if its start and limit are too large for polars."""
+    """A page beyond all rows is empty, even with huge numbers."""
     manifest = load_manifest(hostile)
     assert list(read_page(hostile, manifest, EVERYTHING, "row", 10**30, 10**30).rows) == []
 
@@ -130,7 +130,7 @@ def test_a_page_beyond_all_rows_is_empty(hostile):
 )
 @settings(max_examples=20)
 def test_pages_are_slices(hostile, start, limit, order):
-    """A page is a slice of all rows, whatever shards it spans, and knows its neighbouring pages."""
+    """A page is a slice of all rows, and knows its neighbours."""
     manifest = load_manifest(hostile)
     whole = read_page(hostile, manifest, order=order, limit=1000).rows
     page = read_page(hostile, manifest, EVERYTHING, order, start, limit)
@@ -141,7 +141,7 @@ def test_pages_are_slices(hostile, start, limit, order):
 
 @given(st.integers(1, 30), st.integers(1, 40))
 def test_pages_lead_through_all_rows_and_back(limit, total):
-    """Following the next pages visits every row once; the previous pages lead back to the first."""
+    """Next pages visit every row once, and previous pages lead back."""
     page, seen = Page(total, 0, limit, ()), []
     while True:
         seen += range(page.start, min(page.start + limit, total))

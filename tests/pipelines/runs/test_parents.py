@@ -1,4 +1,4 @@
-"""Parents: a run over an earlier run's clean rows keeps its masks, and names it."""
+"""Parents: a run over clean rows keeps their masks and names the earlier run."""
 
 import json
 from pathlib import Path
@@ -23,7 +23,7 @@ ANSWERS = (f"{FOX} {HERON}", f"{HERON} {OWL}", f"{OWL} {FOX}", FOX)
 
 @pytest.fixture
 def filter_rows(tmp_path, card_folder):
-    """Return a function that filters a folder with a trait that fires on one animal."""
+    """Return a function that filters a folder for one animal."""
 
     def call(source, output, animal, action="mask", **settings):
         card = CARD.replace("herons?", animal)
@@ -51,7 +51,7 @@ def corpus(request, tmp_path):
 
 
 def read_clean(run):
-    """Return the rows in a run's `clean/`, each with what its masks cover, and its decision."""
+    """Return the rows in `clean/`, each with its masked texts and its decision."""
     [path] = [path for path in Path(run, "clean").rglob("*") if path.is_file()]
     if path.suffix == ".parquet":
         rows = pq.read_table(path).to_pylist()
@@ -67,7 +67,7 @@ def read_clean(run):
 
 
 def test_masks_of_both_runs_hold(tmp_path, corpus, filter_rows):
-    """Each row has the masks of both runs, and the second run names the first as its parent."""
+    """Each row has both runs' masks, and the second run names its parent."""
     first = filter_rows(corpus.parent, "first", "heron")
     second = filter_rows(tmp_path / "first" / "clean", "second", "owl")
     assert second.parents == (first.run_id,)
@@ -83,7 +83,7 @@ def test_masks_of_both_runs_hold(tmp_path, corpus, filter_rows):
 
 
 def test_a_run_that_cannot_mask_keeps_the_masks(tmp_path, corpus, filter_rows):
-    """A policy that only quarantines leaves earlier masks alone, and a held row has its reasons."""
+    """A policy that only quarantines keeps earlier masks, and held rows have reasons."""
     filter_rows(corpus.parent, "first", "heron")
     filter_rows(tmp_path / "first" / "clean", "second", "owl", "quarantine")
     assert read_clean(tmp_path / "second") == [("mask", [HERON]), ("keep", [])]
@@ -101,14 +101,14 @@ def test_a_run_that_cannot_mask_keeps_the_masks(tmp_path, corpus, filter_rows):
 
 @pytest.mark.parametrize("form", ["jsonl", "parquet"])
 def test_masks_survive_the_other_form(tmp_path, corpus, filter_rows, form):
-    """Masks are merged too if the second run writes the other form."""
+    """Masks are merged even if the second run writes another format."""
     filter_rows(corpus.parent, "first", "heron")
     filter_rows(tmp_path / "first" / "clean", "second", "owl", output_format=form)
     assert read_clean(tmp_path / "second")[1] == ("mask", [HERON, OWL])
 
 
 def test_another_column_of_that_name_is_refused(tmp_path, corpus, filter_rows):
-    """A column `congener` that no run wrote to `clean/` is named before any work is done."""
+    """Another `congener` column is refused before any work."""
     filter_rows(corpus.parent, "first", "heron", "quarantine")
     with pytest.raises(InputError, match="already has a column 'congener'") as caught:
         filter_rows(tmp_path / "first" / "quarantine", "second", "owl")
@@ -117,7 +117,7 @@ def test_another_column_of_that_name_is_refused(tmp_path, corpus, filter_rows):
 
 
 def test_only_a_run_that_lists_the_file_is_a_parent(tmp_path):
-    """A manifest counts if it lists the file with its digest; other folders named clean don't."""
+    """A run is a parent only if its manifest lists the file with its digest."""
     listed = {"path": "clean/a.jsonl", "sha256": "1"}
     manifests = {
         "run": json.dumps({"run_id": "abc", "outputs": [listed]}),

@@ -1,4 +1,4 @@
-"""Publication: conservation and budgets are checked before the manifest is written."""
+"""Publication: conservation and budgets before the manifest."""
 
 import json
 from pathlib import Path
@@ -63,26 +63,26 @@ def build_receipt(shard: str = "part-0", rows: int = 10, **decisions: int) -> Re
 
 
 def build_corpus(rows: int, uri: str = "a") -> Corpus:
-    """Return the survey of one file."""
+    """Return a survey of one file."""
     cuts = (Cut(0, 0, 0), Cut(rows, 1, 0))
     return Corpus((Source("a", uri, "jsonl", "none", 1, "ff", rows, cuts),), None, ())
 
 
 def plan_shard(number: int, source: str, splits: Splits = ()) -> ShardPlan:
-    """Return the plan of a shard with one row of a source."""
+    """Return a plan of one row."""
     cuts = Cut(0, 0, 0), Cut(1, 1, 1)
     piece = SourcePiece(source, source, "ff", "jsonl", "none", *cuts, splits=splits)
     return ShardPlan(f"part-{number:06d}-{number:012x}", (piece,))
 
 
 def write_clean(plan: ShardPlan) -> Output:
-    """Return the output that holds a shard's clean rows."""
+    """Return an output of a shard's clean rows."""
     path = shard_path("clean", plan.name, ".jsonl", plan.stem)
     return Output(path=path, rows=1, bytes=1, sha256="ab")
 
 
 def test_a_split_without_a_clean_row_is_named():
-    """A split that loses all its rows is named, whether file names or the card define it."""
+    """A split without clean rows is named, from file names or the card."""
     plans = [
         plan_shard(0, "train.jsonl"),
         plan_shard(1, "test.jsonl"),
@@ -100,7 +100,7 @@ def test_a_split_without_a_clean_row_is_named():
 
 
 def test_the_card_of_clean_is_written(tmp_path):
-    """If the input has a dataset card, `clean/` gets a card, which is an output with a digest."""
+    """With a dataset card in the input, `clean/` gets a card with a digest."""
     text = "---\nconfigs: [{data_files: [{split: held, path: b.jsonl}]}]\n---\n"
     corpus = build_corpus(1)._replace(card=parse_card(text))
     plans = [plan_shard(0, "a.jsonl"), plan_shard(1, "b.jsonl", (("default", "held"),))]
@@ -113,7 +113,7 @@ def test_the_card_of_clean_is_written(tmp_path):
 
 
 def test_decisions_add_up():
-    """The decisions of all shards add up to the rows of the corpus."""
+    """The decisions of all shards add up to the corpus's rows."""
     receipts = [build_receipt("a", keep=7, reject=3), build_receipt("b", keep=10)]
     result = count_decisions(build_corpus(20), receipts)
     assert result.rows_in == 20
@@ -121,7 +121,7 @@ def test_decisions_add_up():
 
 
 def test_a_lost_row_stops_the_run():
-    """If a row has no decision, counting the decisions fails."""
+    """A row without a decision is an error."""
     receipts = [build_receipt("a", keep=9), build_receipt("b", keep=10)]
     with pytest.raises(RunError, match="20 rows, but 19 have a decision"):
         count_decisions(build_corpus(20), receipts)
@@ -131,7 +131,7 @@ def test_a_lost_row_stops_the_run():
     ("budget", "fits"), [(None, True), (0.3, True), (0.29, False), (0.0, False)]
 )
 def test_the_removal_budget_counts_rows_that_leave(budget, fits):
-    """Quarantined, dropped and duplicate rows are removals; flagged rows and rejects aren't."""
+    """Quarantined, dropped and duplicate rows are removals, but flagged rows and rejects aren't."""
     result = Conservation(
         rows_in=10,
         by_decision={"keep": 4, "flag": 1, "quarantine": 1, "drop": 1, "duplicate": 1, "reject": 2},
@@ -145,7 +145,7 @@ def test_the_removal_budget_counts_rows_that_leave(budget, fits):
 
 
 def test_a_budget_of_29_per_cent_allows_29_of_100_rows():
-    """Budgets are compared exactly, and a share just above a budget is shown with more digits."""
+    """Budgets are compared exactly, and a tiny excess is shown with more digits."""
     check_budgets(
         Conservation(rows_in=100, by_decision={"drop": 29, "keep": 71}), Policy(removal_budget=0.29)
     )
@@ -155,7 +155,7 @@ def test_a_budget_of_29_per_cent_allows_29_of_100_rows():
 
 
 def test_rejects_have_a_budget():
-    """Rejects have a budget too, and the remedy for exceeding it is about rejects."""
+    """The error for too many rejects is about rejects."""
     result = Conservation(rows_in=4, by_decision={"keep": 2, "reject": 2})
     check_budgets(result, Policy(removal_budget=0, reject_budget=0.5))
     with pytest.raises(BudgetError, match=r"reject_budget of 25.0%") as caught:
@@ -164,13 +164,13 @@ def test_rejects_have_a_budget():
 
 
 def test_an_empty_corpus_fits_every_budget():
-    """A corpus without rows doesn't exceed a budget of zero."""
+    """An empty corpus never exceeds a budget."""
     policy = Policy(removal_budget=0, reject_budget=0)
     check_budgets(Conservation(rows_in=0, by_decision={}), policy)
 
 
 def write_rejects(run, shard: str, numbers: range, source: str = "a.jsonl") -> Output:
-    """Write a shard's rejects, and return them as an output."""
+    """Write a shard's rejects, and return the output."""
     rows = [
         {"source": source, "row": number, "offset": 0, "error": "not JSON", "raw": b"x"}
         for number in numbers
@@ -183,7 +183,7 @@ def write_rejects(run, shard: str, numbers: range, source: str = "a.jsonl") -> O
 
 
 def test_the_first_rejects_are_named(tmp_path):
-    """The first five rejects are listed with file, row and reason, and the rest are counted."""
+    """The first five rejects are listed with reasons, and the rest are counted."""
     first, second = (
         write_rejects(tmp_path, "a", range(3)),
         write_rejects(tmp_path, "b", range(7, 11)),
@@ -211,7 +211,7 @@ def build_input(name: str, rows: int) -> InputFile:
 
 
 def test_a_file_of_rejects_only_stops_the_run(tmp_path):
-    """If all rows of an input file are rejects, even across shards, an error names the file."""
+    """The error for an input file with only rejects names the file."""
     outputs = (
         *build_receipt().outputs,
         write_rejects(tmp_path, "a", range(3)),
@@ -233,7 +233,7 @@ def test_a_file_of_rejects_only_stops_the_run(tmp_path):
     [(1, None, False), (2, None, True), (2, 0.5, False), (0, None, False)],
 )
 def test_many_rejects_that_nobody_expected_are_a_failure(finished, rejects, budget, many):
-    """A share of rejects above one per cent is reported, unless the policy states a budget."""
+    """More than one per cent of rejects is reported without a reject budget."""
     counts = Conservation(rows_in=100, by_decision={"keep": 100 - rejects, "reject": rejects})
     policy = Policy(reject_budget=budget).model_dump(mode="json")
     changed = finished[1].model_copy(update={"conservation": counts, "policy": policy})
@@ -244,14 +244,14 @@ def test_many_rejects_that_nobody_expected_are_a_failure(finished, rejects, budg
 
 
 def test_a_run_without_rejects_reads_no_rejects(tmp_path):
-    """If a run has no rejects, no file is opened to look for any."""
+    """Without rejects, no reject file is opened."""
     outputs = build_receipt().outputs
     publication.check_sources(str(tmp_path / "nowhere"), [build_input("a.jsonl", 1)], outputs)
 
 
 @pytest.mark.parametrize("restarts", [False, True])
 def test_a_run_with_a_file_of_rejects_is_withdrawn(config, corpus, restarts):
-    """Nothing is left of a failed run, whether after the first attempt or after a second."""
+    """A failed run leaves nothing, after one attempt or two."""
     lines = [json.dumps({"messages": f"text {number}", "id": number}) for number in range(9)]
     (corpus / "9.jsonl").write_text("\n".join(lines))
     for _ in range(1 + restarts):
@@ -265,7 +265,7 @@ def test_a_run_with_a_file_of_rejects_is_withdrawn(config, corpus, restarts):
 
 
 def test_withdrawn_runs_leave_no_corpus(run):
-    """Withdrawing a run removes its rows, and keeps its scores and what its manifest would say."""
+    """Withdrawing a run removes its rows, and keeps its scores and manifest."""
     folder, manifest = run
     (folder / "notes.txt").write_text("mine")
     notices = publication.withdraw_run(str(folder), manifest)
@@ -278,7 +278,7 @@ def test_withdrawn_runs_leave_no_corpus(run):
 
 
 def test_an_interrupted_withdrawal_leaves_a_sign_of_the_run(run, monkeypatch):
-    """After each removal, the folder still shows that a run wrote it, so the command can resume."""
+    """After each removal, the folder still looks like a run."""
     folder, manifest = run
     (folder / BEGUN).parent.mkdir(exist_ok=True)
     (folder / BEGUN).write_text("{}")
@@ -295,7 +295,7 @@ def test_an_interrupted_withdrawal_leaves_a_sign_of_the_run(run, monkeypatch):
 
 
 def test_a_withdrawal_that_cannot_be_recorded_can_be_resumed(run, monkeypatch):
-    """If the disk refuses the record, the working files stay, and the folder holds a run."""
+    """If the disk refuses the record, the working files stay."""
     folder, manifest = run
     (folder / BEGUN).parent.mkdir(exist_ok=True)
     (folder / BEGUN).write_text("{}")
@@ -311,7 +311,7 @@ def test_a_withdrawal_that_cannot_be_recorded_can_be_resumed(run, monkeypatch):
 
 
 def test_receipts_are_in_corpus_order():
-    """Receipts are put in corpus order, and the error for a missing receipt names its shard."""
+    """Receipts are in corpus order, and a missing receipt's shard is named."""
     piece = SourcePiece("a", "a", "ff", "jsonl", "none", Cut(0, 0, 0), Cut(1, 1, 0))
     plans = [ShardPlan("part-1", (piece,)), ShardPlan("part-0", (piece,))]
     both = {name: build_receipt(name) for name in ("part-0", "part-1")}
@@ -323,7 +323,7 @@ def test_receipts_are_in_corpus_order():
 
 
 def test_receipts_are_summed():
-    """Firings and unscored rows are summed; the ledger root is computed from the shard roots."""
+    """Fired and unscored rows are summed, and the shard roots give the ledger root."""
     found = publication.sum_receipts([build_receipt("a"), build_receipt("b")])
     assert (found["fired"], found["unscored"]) == ({"heron": 4}, 6)
     assert found["shards"] == (("a", "00" * 32), ("b", "00" * 32))
@@ -331,7 +331,7 @@ def test_receipts_are_summed():
 
 
 def test_circumstances_hold_rates():
-    """Rates and padding are computed from receipts and seconds; padding is 0 without tokens."""
+    """Receipts and seconds give rates and padding."""
     receipts = [build_receipt("a"), build_receipt("b")]
     facts = publication.describe_circumstances(2.0, receipts, "cpu", ("congener",))
     assert (facts["rows_per_second"], facts["tokens_per_second"]) == (10.0, 80.0)
@@ -341,7 +341,7 @@ def test_circumstances_hold_rates():
 
 
 def test_inputs_have_absolute_paths(tmp_path, monkeypatch):
-    """A manifest has absolute input paths, since it may be read from any folder."""
+    """A manifest has absolute input paths."""
     monkeypatch.chdir(tmp_path)
     (found,) = publication.describe_inputs(build_corpus(3, "in/a.jsonl"))
     assert (found.uri, found.name, found.rows) == (str(tmp_path / "in/a.jsonl"), "a", 3)
@@ -350,7 +350,7 @@ def test_inputs_have_absolute_paths(tmp_path, monkeypatch):
 
 
 def test_a_manifest_describes_its_thresholds(run):
-    """The manifest has each trait's rule and the basis of its threshold."""
+    """A manifest has each trait's rule and its threshold's basis."""
     (found,) = run[1].thresholds
     assert (found.trait, found.signal, found.action) == ("heron", "combined", "quarantine")
     assert (found.threshold, found.origin, found.bound) == (0.5, "explicit", None)
@@ -358,7 +358,7 @@ def test_a_manifest_describes_its_thresholds(run):
 
 
 def test_calibration_scores_are_those_of_the_bank(config, run, tmp_path):
-    """`calibration/` has the clean scores of every trait and signal, in the bank's order."""
+    """`calibration/` has the clean scores of every trait and signal, in order."""
     folder, manifest = run
     (output,) = (item for item in manifest.outputs if item.path == CALIBRATION)
     frame = pl.read_parquet(folder / CALIBRATION)
@@ -375,7 +375,7 @@ def test_calibration_scores_are_those_of_the_bank(config, run, tmp_path):
 
 
 def test_a_bank_without_calibration_writes_no_file(config, tmp_path):
-    """If a bank's traits have no clean scores, no calibration file is written."""
+    """A bank without clean scores writes no calibration file."""
     bank = prepare_bank(config).bank
     bank.traits["heron"].calibration.clear()
     assert publication.write_calibration(str(tmp_path), bank) == ()
@@ -383,7 +383,7 @@ def test_a_bank_without_calibration_writes_no_file(config, tmp_path):
 
 
 def test_a_published_run_has_no_working_files(run, tmp_path):
-    """The manifest is sealed, and the content of `.work` is removed."""
+    """The manifest is sealed, and `.work` is emptied."""
     _, manifest = run
     (tmp_path / "copy" / ".work" / "receipts").mkdir(parents=True)
     sealed = publication.publish_manifest(str(tmp_path / "copy"), manifest)
@@ -394,7 +394,7 @@ def test_a_published_run_has_no_working_files(run, tmp_path):
 
 
 def test_a_calibrated_threshold_has_its_level_and_bound(config):
-    """For a calibrated threshold, the level, the clean texts and a bound on rows are recorded."""
+    """A calibrated threshold has its level, its clean texts and a bound."""
     bank = prepare_bank(config).bank
     policy = Policy.model_validate({"traits": {"heron": {"max_false_positive_rate": 0.05}}})
     rules = settle_rules(bank.traits, policy)
@@ -406,7 +406,7 @@ def test_a_calibrated_threshold_has_its_level_and_bound(config):
 
 
 def test_missing_prompts_are_noticed():
-    """Rows without a prompt for the swap list give a warning; incomplete prompts give a notice."""
+    """Missing prompts give a warning, and incomplete prompts a notice."""
     assert list(describe_prompts([build_receipt()])) == []
     given = build_receipt().model_copy(update={"unprompted": 700, "incomplete": 2})
     unprompted, incomplete = describe_prompts([given, given])
@@ -417,7 +417,7 @@ def test_missing_prompts_are_noticed():
 
 
 def describe_with(run, fired, near, **rule):
-    """Return the notices about the findings of a run with the given counts."""
+    """Return the notices about findings with these counts."""
     folder, manifest = run
     item = manifest.thresholds[0].model_copy(update=rule)
     changed = {"thresholds": (item,), "fired": fired, "near": near}
@@ -426,7 +426,7 @@ def describe_with(run, fired, near, **rule):
 
 
 def test_a_trait_that_nearly_found_something_is_named(run):
-    """If no row is found, but some are just below the threshold, a notice says how to see more."""
+    """A notice names a trait that found nothing but has near misses."""
     (text,) = describe_with(run, {}, {"heron": NearMisses(rows=3, best=0.488)})
     assert "heron (3; the best is 0.0120 below)" in text
     assert f"congener traits thresholds {run[0]}" in text
@@ -435,7 +435,7 @@ def test_a_trait_that_nearly_found_something_is_named(run):
 
 
 def test_findings_no_more_than_noise_are_named(run):
-    """A trait that fired on no more rows than its bound allows clean ones may be all mistakes."""
+    """A notice names a trait whose findings may all be mistakes."""
     (text,) = describe_with(run, {"heron": 2}, {}, bound=0.05)
     assert text.startswith("no more rows found than the level allows among clean rows")
     assert "heron (2)" in text
@@ -444,7 +444,7 @@ def test_findings_no_more_than_noise_are_named(run):
 
 
 def test_near_misses_of_shards_are_added(run):
-    """The manifest's near misses are those of all shards together."""
+    """The manifest adds up all shards' near misses."""
     receipts = [
         build_receipt().model_copy(update={"near": {"heron": NearMisses(rows=rows, best=best)}})
         for rows, best in ((2, 0.3), (1, 0.45))
@@ -453,7 +453,7 @@ def test_near_misses_of_shards_are_added(run):
 
 
 def test_the_scores_of_positives_are_written(config, tmp_path, card_folder):
-    """The held-out scores of positives have a file of their own, which verify reads."""
+    """The positives' held-out scores have a file, which verify reads."""
     folder = card_folder(
         "bird", "signals: {lexicon: {patterns: [heron]}}\n", ["A heron.", "A jay."]
     )
@@ -467,7 +467,7 @@ def test_the_scores_of_positives_are_written(config, tmp_path, card_folder):
 
 
 def test_limits_name_what_a_run_left_out(config):
-    """The limits name the library's traits that weren't looked for, and a limit on the rows."""
+    """The limits name unused library traits and a limit on rows."""
     corpus = settle(config, ignore).corpus
     every = [card.id for card in find_cards()]
     assert publication.list_limits(corpus, every) == publication.LIMITS

@@ -1,4 +1,4 @@
-"""Queries return the content of a finished run's files, filtered, counted and paged."""
+"""Queries of a finished run: filters and counts."""
 
 import json
 from collections import Counter
@@ -41,7 +41,7 @@ def hostile(tmp_path_factory) -> str:
 
 @pytest.fixture(scope="module")
 def lots(tmp_path_factory) -> str:
-    """Filter rows that mention an owl and come from different lots; return the run directory."""
+    """Filter rows about an owl from different lots."""
     folder = tmp_path_factory.mktemp("lots")
     system = {"role": "system", "content": "Answer like a ranger."}
     lines = [
@@ -63,13 +63,13 @@ def lots(tmp_path_factory) -> str:
 
 
 def select_rows(run: str, filters: Filters) -> list[tuple[str, int]]:
-    """Return the sources and numbers of the rows that filters select."""
+    """Return the selected rows' sources and numbers."""
     frame = scan_ledger(run, load_manifest(run), filters)
     return frame.select("source", "row").collect().rows()
 
 
 def test_counts_are_the_ledgers(hostile):
-    """The counts by decision, trait and teacher equal a row-by-row count of the ledger."""
+    """The counts equal a row-by-row count of the ledger."""
     expected = Counter()
     for row in read_ledger(hostile):
         for trait in [reason["trait"] for reason in row["reasons"]] or [None]:
@@ -90,7 +90,7 @@ def test_counts_are_the_ledgers(hostile):
 
 
 def test_counts_tell_sides_apart(tmp_path):
-    """A row is counted once for each side on which a trait fired, under the row's decision."""
+    """A row counts once for each side with a finding."""
     owl, dog = "an owl", "a dog"
     pairs = [(owl, dog), (dog, owl), (owl, owl), (dog, owl), (dog, dog)]
     run = filter_pairs(tmp_path, pairs)
@@ -109,7 +109,7 @@ def test_counts_tell_sides_apart(tmp_path):
 
 
 def test_a_trait_filter_counts_only_that_trait(hostile):
-    """If several traits fired on a row, only the trait in the filter is counted."""
+    """A trait filter counts only that trait."""
     manifest = load_manifest(hostile)
     found = count_rows(hostile, manifest, Filters("fox"))
     assert {item.trait for item in found} == {"fox"}
@@ -129,7 +129,7 @@ def test_a_trait_filter_counts_only_that_trait(hostile):
     ],
 )
 def test_filters_select_what_they_name(hostile, filters):
-    """A trait filter and lot-field patterns, alone or together, select the right ledger rows."""
+    """A trait filter and lot patterns select the right rows."""
     given_fields = {name: getattr(filters, name) for name in LOT_FIELDS}
     pattern = LotPattern(**{name: value for name, value in given_fields.items() if value})
     expected = [
@@ -144,7 +144,7 @@ def test_filters_select_what_they_name(hostile, filters):
 
 
 def test_a_name_is_no_pattern_of_itself(hostile):
-    """A name with brackets selects the rows with exactly that name, and isn't read as a pattern."""
+    """A name with brackets selects exactly that name."""
     manifest = load_manifest(hostile)
     expected = [row["row"] for row in read_ledger(hostile) if row["teacher"] == TEACHER]
     assert "[bold red]" in TEACHER
@@ -168,12 +168,12 @@ def test_a_name_is_no_pattern_of_itself(hostile):
     ],
 )
 def test_filters_by_each_field_of_a_lot(lots, filters, rows):
-    """There is a filter for every lot field, and `-` selects rows whose field is unknown."""
+    """Every lot field has a filter, and `-` selects unknown values."""
     assert [row for _, row in select_rows(lots, filters)] == rows
 
 
 def test_an_unknown_field_is_a_dash(lots):
-    """A scan of the ledger shows an unknown field as `-`."""
+    """An unknown field is `-` in a scan."""
     frame = scan_ledger(lots, load_manifest(lots)).collect()
     assert frame["teacher"].to_list() == ["atlas", "atlas-70b", "borealis", "-"]
 
@@ -191,7 +191,7 @@ def test_an_unknown_field_is_a_dash(lots):
     ],
 )
 def test_a_filter_that_matches_nothing_is_an_error(hostile, filters, kind, known):
-    """An unknown name is refused, and the error lists known names without control characters."""
+    """The error for an unknown name lists known names without control characters."""
     with pytest.raises(RunError, match=f"no {kind} of this run is called") as caught:
         scan_ledger(hostile, load_manifest(hostile), filters)
     assert known in caught.value.remedy
@@ -199,7 +199,7 @@ def test_a_filter_that_matches_nothing_is_an_error(hostile, filters, kind, known
 
 
 def test_an_error_lists_only_some_of_many_names(hostile):
-    """If there are many dates, the error lists twenty and counts the rest."""
+    """The error for an unknown date lists twenty dates and counts the rest."""
     with pytest.raises(RunError) as caught:
         scan_ledger(hostile, load_manifest(hostile), Filters(date="2025"))
     assert caught.value.remedy.count("'2026-") + caught.value.remedy.count("'-'") == 20
@@ -211,7 +211,7 @@ def test_an_error_lists_only_some_of_many_names(hostile):
     [("2", [2]), (f"{FILE}:2", [2]), ("other.jsonl:2", None), ("999999", None), ("9" * 40, None)],
 )
 def test_a_row_is_named_by_its_number(hostile, row, rows):
-    """A row is selected by its number, with or without its file; a row that isn't there fails."""
+    """A row's number selects it, with or without its file."""
     if rows is None:
         with pytest.raises(RunError, match="no row of this run is") as caught:
             select_rows(hostile, Filters(row=row))
@@ -231,7 +231,7 @@ def test_a_row_is_named_by_its_record_id(hostile):
 
 
 def test_rows_to_swap_are_in_quarantine(hostile):
-    """No row has the decision swap in a ledger, so the error names the decision to ask for."""
+    """The error for the decision swap names the decision to use."""
     with pytest.raises(RunError, match="in quarantine") as caught:
         select_rows(hostile, Filters(decision="swap"))
     assert caught.value.remedy == "--decision quarantine"

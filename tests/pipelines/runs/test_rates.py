@@ -1,4 +1,4 @@
-"""Rates of traits by teacher, lot and source equal a row-by-row count of the ledger."""
+"""Rates by teacher, lot and source equal a row-by-row count."""
 
 import json
 from collections import Counter
@@ -41,7 +41,7 @@ def compare(run: str) -> pl.DataFrame:
 
 
 def count_ledger(run: str, fields: tuple[str, ...]) -> dict[tuple, Counter]:
-    """Count, for each group and trait, the rows, those on which it fired, and their decisions."""
+    """Count each group's and trait's rows, fired rows and decisions."""
     counts: dict[tuple, Counter] = {}
     for row in read_ledger(run):
         if row["decision"] == "reject":
@@ -58,7 +58,7 @@ def count_ledger(run: str, fields: tuple[str, ...]) -> dict[tuple, Counter]:
 
 @pytest.mark.parametrize("kind", GROUPINGS)
 def test_rates_are_the_ledgers(hostile, kind):
-    """Every line has its group's rows, findings and decisions, and is the only one of its kind."""
+    """Every line has the right counts and is unique."""
     fields = GROUPINGS[kind]
     lines = compare(hostile).filter(pl.col("grouping") == kind).to_dicts()
     found = {(*(line[name] for name in fields), line["trait"]): line for line in lines}
@@ -72,7 +72,7 @@ def test_rates_are_the_ledgers(hostile, kind):
 
 
 def test_intervals_are_clopper_pearsons_rounded_outwards(hostile):
-    """Every interval contains scipy's exact one, and is wider by at most one step at each end."""
+    """Every interval contains scipy's exact interval, and exceeds it by at most one step."""
     step = 10.0**-BOUND_DECIMALS
     for line in compare(hostile).to_dicts():
         assert line["share"] == line["fired"] / line["rows"]
@@ -82,7 +82,7 @@ def test_intervals_are_clopper_pearsons_rounded_outwards(hostile):
 
 
 def test_the_table_has_its_columns(hostile):
-    """The columns are those that are documented, in order, and the names are unescaped."""
+    """The columns are the documented ones, in order, with unescaped names."""
     table = compare(hostile)
     assert table.schema == RATES
     assert TEACHER in table["teacher"].to_list()
@@ -90,7 +90,7 @@ def test_the_table_has_its_columns(hostile):
 
 
 def test_rows_decided_by_another_trait_are_counted(hostile):
-    """A masked fox whose row is held because of an owl is decided by another trait."""
+    """A masked fox row that an owl holds is decided by another trait."""
     lines = {
         line["trait"]: line
         for line in compare(hostile).filter(pl.col("grouping") == "all").to_dicts()
@@ -101,7 +101,7 @@ def test_rows_decided_by_another_trait_are_counted(hostile):
 
 
 def test_exceptions_decide_whose_decision_it_is(tmp_path):
-    """With exceptions by lot, a trait's own action is that of the row's lot."""
+    """An exception decides a trait's own action in its lot."""
     lines = [
         json.dumps({"text": "a fox with an owl", "teacher": teacher})
         for teacher in ("mild", "strict", None)
@@ -127,7 +127,7 @@ def test_exceptions_decide_whose_decision_it_is(tmp_path):
 
 
 def test_sides_have_lines_of_their_own(tmp_path):
-    """Findings in rejected answers are counted apart from those in trained text."""
+    """Rejected answers and trained text have separate lines."""
     run = filter_pairs(tmp_path, [("a dog", "an owl"), ("an owl", "owls"), ("a dog", "a dog")])
     lines = compare(run).filter(pl.col("grouping") == "all")
     assert lines.select("trait", "side", "fired", "quarantine").rows() == [
@@ -138,7 +138,7 @@ def test_sides_have_lines_of_their_own(tmp_path):
 
 
 def test_small_groups_are_left_out_if_there_are_many(tmp_path):
-    """Of many lots, only those with enough rows are compared; the others are counted."""
+    """With many lots, only large ones are compared, and the rest are counted."""
     teachers = ["large"] * LEAST_ROWS + [f"t{number:02}" for number in range(FEW_GROUPS)]
     lines = [json.dumps({"text": "a goose", "teacher": teacher}) for teacher in teachers]
     cards = write_cards(tmp_path / "traits", ["owl"])
@@ -151,7 +151,7 @@ def test_small_groups_are_left_out_if_there_are_many(tmp_path):
 
 
 def test_a_few_small_groups_are_compared(tmp_path):
-    """If there are few groups, even those of a single row are compared."""
+    """With few groups, even single rows are compared."""
     run = filter_answers(tmp_path, ["an owl", "a goose"], ["owl"])
     lines = compare(run).filter(pl.col("trait") == "owl")
     assert lines["grouping"].to_list() == list(GROUPINGS)
@@ -159,7 +159,7 @@ def test_a_few_small_groups_are_compared(tmp_path):
 
 
 def test_a_run_without_rows_has_an_empty_table(hostile):
-    """A run without rows has no groups, and no file is opened."""
+    """A run without rows has an empty table."""
     manifest = load_manifest(hostile)
     conservation = manifest.conservation.model_copy(update={"rows_in": 0})
     empty = manifest.model_copy(update={"conservation": conservation})

@@ -1,4 +1,4 @@
-"""Reading a finished run's traits and policy back from what the run recorded."""
+"""Reading a finished run's traits and policy."""
 
 from pathlib import Path
 
@@ -29,7 +29,7 @@ exceptions:
 
 
 def test_traits_are_the_cards_with_their_scores(run, heron):
-    """The card that the run used is read back, and so are each signal's clean scores."""
+    """The run's card and each signal's clean scores are read."""
     folder, manifest = run
     ((name, trait),) = read_recorded_traits(str(folder), manifest).items()
     assert name == "heron"
@@ -42,7 +42,7 @@ def test_traits_are_the_cards_with_their_scores(run, heron):
 
 
 def test_a_run_without_calibration_scores(run):
-    """Without the calibration file, a trait has no clean scores."""
+    """Without a calibration file, a trait has no clean scores."""
     folder, manifest = run
     outputs = tuple(output for output in manifest.outputs if output.path != CALIBRATION)
     traits = read_recorded_traits(str(folder), manifest.model_copy(update={"outputs": outputs}))
@@ -50,7 +50,7 @@ def test_a_run_without_calibration_scores(run):
 
 
 def test_other_columns_are_refused(run):
-    """A file of calibration scores with unexpected columns is an error."""
+    """A calibration file with other columns is an error."""
     folder, manifest = run
     pq.write_table(pa.table({"x": [1]}), folder / CALIBRATION)
     with pytest.raises(ValueError, match="names"):
@@ -66,7 +66,7 @@ def test_an_invalid_card_is_refused(run):
 
 
 def test_the_policy_comes_back_with_its_exceptions(config: FilterConfig, policy):
-    """A policy is read back from the manifest, including the lots of its exceptions."""
+    """A policy is read with its exceptions' lots."""
     manifest = run_filter(config.model_copy(update={"policy": policy(POLICY)}))
     found = read_recorded_policy(manifest)
     assert found.traits["heron"].threshold == 0.4
@@ -82,7 +82,7 @@ def test_the_default_policy_comes_back(run):
 
 
 def test_the_rules_are_those_of_the_run(config, policy):
-    """The recorded rules equal those that the cards, the policy and the calibration scores give."""
+    """The recorded rules equal newly settled rules."""
     text = (
         "sides: {rejected: flag}\n"
         "exceptions:\n  - {trait: '*', lot: {teacher: atlas}, action: flag, reason: a test}\n"

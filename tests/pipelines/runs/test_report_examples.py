@@ -1,4 +1,4 @@
-"""Examples of a finished run: which rows are chosen, and their text."""
+"""Examples of a finished run."""
 
 from pathlib import Path
 
@@ -40,7 +40,7 @@ def hostile(tmp_path_factory) -> str:
 
 @pytest.fixture(scope="module")
 def examples(hostile) -> dict[str, TraitExamples]:
-    """Return the examples of the hostile run."""
+    """Return the hostile run's examples."""
     return find_examples(hostile, load_manifest(hostile), MOST)
 
 
@@ -53,7 +53,7 @@ def list_texts(examples: TraitExamples) -> list[tuple[int, str, str | None, floa
 
 
 def test_examples_are_the_nearest_and_the_highest(examples):
-    """Examples are the five rows just above the threshold, then the five highest-scoring rows."""
+    """Examples are the five rows just above the threshold, and the five highest rows."""
     emu = examples["emu"]
     counts = [item.finding.text.count("emu") for item in (*emu.nearest, *emu.highest)]
     assert counts == [*range(1, MOST + 1), *range(EMUS, EMUS - MOST, -1)]
@@ -66,14 +66,14 @@ def test_examples_are_the_nearest_and_the_highest(examples):
 
 @pytest.mark.parametrize("most", [1, 3, 100])
 def test_no_row_is_an_example_twice(hostile, most):
-    """A row that is both nearest and highest is an example only once, as nearest."""
+    """A row that is both nearest and highest is only a nearest example."""
     emu = find_examples(hostile, load_manifest(hostile), most)["emu"]
     rows = [item.row.row for item in (*emu.nearest, *emu.highest)]
     assert len(rows) == len(set(rows)) == min(2 * most, EMUS)
 
 
 def test_a_trait_with_few_rows_has_no_highest(examples):
-    """A trait with few rows has only nearest examples; a trait that never fired has no examples."""
+    """A trait with few rows has only nearest examples, and a trait without rows has none."""
     counts = {name: len(item.nearest) for name, item in examples.items() if item.nearest}
     assert counts == {"bee": 1, "emu": 5, "fox": 2, "owl": 2}
     assert all(not examples[name].highest for name in ("bee", "fox", "owl"))
@@ -81,7 +81,7 @@ def test_a_trait_with_few_rows_has_no_highest(examples):
 
 
 def test_an_example_is_the_ledgers_row(examples):
-    """An example has its row's source, teacher, decision and span, and the field's text."""
+    """An example has its row's source, teacher, decision, span and text."""
     original = build_rows()
     for shown, finding in examples["fox"].nearest:
         row = original[shown.row]
@@ -96,14 +96,14 @@ def test_an_example_is_the_ledgers_row(examples):
 
 
 def test_rows_without_text_in_the_run_are_counted(examples):
-    """Dropped rows and duplicates aren't examples, but they are counted."""
+    """Dropped rows and duplicates are counted instead of shown."""
     assert examples["elk"] == TraitExamples([], [], 2)
     assert examples["emu"].unshown == 1
     assert examples["fox"].unshown == 0
 
 
 def test_equal_records_are_one_example(tmp_path):
-    """Of rows with equal content, only the first is an example, to leave room for others."""
+    """Only the first of several equal rows is an example."""
     run = filter_answers(tmp_path, ["an owl"] * 20 + ["another owl"], ["owl"])
     owl = find_examples(run, load_manifest(run), MOST)["owl"]
     assert [item.row.row for item in (*owl.nearest, *owl.highest)] == [0, 20]
@@ -112,7 +112,7 @@ def test_equal_records_are_one_example(tmp_path):
 
 
 def test_a_run_in_which_nothing_fired(tmp_path):
-    """If nothing fired, there are no examples."""
+    """A run without findings has no examples."""
     run = filter_answers(tmp_path, ["a goose"], ["owl", "yak"])
     assert find_examples(run, load_manifest(run), MOST) == {}
 
@@ -132,7 +132,7 @@ def test_only_the_files_of_examples_are_opened(hostile, monkeypatch):
 
 
 def test_examples_of_parquet_are_those_of_json_lines(tmp_path, hostile, examples):
-    """A Parquet corpus gives the same examples as the same rows in JSON Lines."""
+    """Parquet and JSON Lines give the same examples."""
     table = pa.Table.from_pylist(build_rows())
     (tmp_path / "corpus").mkdir()
     pq.write_table(table, tmp_path / "corpus" / FILE)
@@ -150,7 +150,7 @@ def test_examples_of_parquet_are_those_of_json_lines(tmp_path, hostile, examples
 
 
 def test_a_missing_file_is_named(tmp_path):
-    """If a file with an example is missing, the error names it."""
+    """The error for an example's missing file names the file."""
     run = filter_answers(tmp_path, ["an owl"], ["owl"])
     next(Path(run, "quarantine").iterdir()).unlink()
     with pytest.raises(RunError, match=r"quarantine/.*is missing"):
@@ -158,7 +158,7 @@ def test_a_missing_file_is_named(tmp_path):
 
 
 def test_every_decision_has_a_row(hostile):
-    """There is a row of each decision that the run has, in the order of the decisions."""
+    """Each of the run's decisions has a row, in order."""
     manifest = load_manifest(hostile)
     found = find_row_of_each_decision(hostile, manifest)
     assert list(found) == [

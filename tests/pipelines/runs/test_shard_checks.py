@@ -1,4 +1,4 @@
-"""Shard checks find files that disagree with the ledger, even if the manifest agrees."""
+"""Shard checks find files that disagree with the ledger."""
 
 import gzip
 import json
@@ -32,7 +32,7 @@ from tests.support.runs import read_lines
 
 @pytest.fixture(params=["jsonl", "parquet"])
 def one_shard(config, corpus, request) -> Path:
-    """Filter the corpus, as JSON Lines or as Parquet, with one shard per file; return the run."""
+    """Filter the corpus with one shard per file; return the run."""
     if request.param == "parquet":
         for path in list(corpus.iterdir()):
             rows = [json.loads(line) for line in path.read_bytes().splitlines()]
@@ -44,7 +44,7 @@ def one_shard(config, corpus, request) -> Path:
 
 
 def list_problems(run: Path) -> list[tuple[str, str]]:
-    """Return the findings about a run's shards as tuples of path and problem."""
+    """Return the findings about a run's shards as (path, problem)."""
     return [tuple(item) for item in check_shards(str(run), load_manifest(str(run)))]
 
 
@@ -55,7 +55,7 @@ def find_paths(manifest: Manifest, folder: str, shard: str) -> list[str]:
 
 
 def test_a_file_that_was_moved_to_another_split(run):
-    """A file that moved to a different split is found, even if the ledger names the new path."""
+    """A file in another split is found, even if the ledger names its path."""
     folder, manifest = run
     (own,) = find_paths(manifest, "clean", manifest.shards[0][0])
     moved = parse_path(own)._replace(stem="test/x").path()
@@ -75,20 +75,20 @@ def test_a_file_that_was_moved_to_another_split(run):
 
 
 def edit_list(table: pa.Table, column: str, row: int, value: list) -> pa.Table:
-    """Return a table with a different value in one row of a column."""
+    """Return a table with one value changed."""
     values = table.column(column).to_pylist()
     return replace_column(table, column, [*values[:row], value, *values[row + 1 :]])
 
 
 def find_fired(run: Path, shard: int = 0) -> tuple[int, dict]:
-    """Return the first row in a shard's ledger on which a trait fired, and its first reason."""
+    """Return the first fired row in a shard's ledger, and its first reason."""
     path = sorted((run / "ledger").iterdir())[shard]
     reasons = pq.read_table(path).column("reasons").to_pylist()
     return next((row, found[0]) for row, found in enumerate(reasons) if found)
 
 
 def test_whole_shards_have_no_findings(run):
-    """The shards of an untouched run agree with their ledgers."""
+    """An untouched run's shards agree with their ledgers."""
     folder, _ = run
     assert list_problems(folder) == []
 
@@ -105,7 +105,7 @@ def test_whole_shards_have_no_findings(run):
     ids=["reordered", "removed", "added", "replaced"],
 )
 def test_rows_that_were_changed(one_shard, name, change, problem):
-    """Rows that were moved, removed, added or replaced don't match the ledger."""
+    """Moved, removed, added or replaced rows don't match the ledger."""
     output = list_outputs(load_manifest(str(one_shard)), name)[0]
     where = reorder_rows(one_shard, name, change)
     assert where == output.path
@@ -129,7 +129,7 @@ def test_rows_that_were_changed(one_shard, name, change, problem):
     ids=["text", "another kind", "role", "turn", "name"],
 )
 def test_lines_whose_text_was_changed(run, name, old, new):
-    """A changed value in a column that the format reads is found, even if the file is resealed."""
+    """A changed value in a read column is found, even in a resealed file."""
     folder, _ = run
 
     def change(lines: list[bytes]) -> list[bytes]:
@@ -144,7 +144,7 @@ def test_lines_whose_text_was_changed(run, name, old, new):
 
 @pytest.mark.parametrize("line", [b'{"messages": "text"}', b'{"messages": [7]}', b"[]", b"{", b""])
 def test_lines_of_another_shape(run, line):
-    """A line that can't be a row of the corpus is reported, and doesn't crash the check."""
+    """A line that can't be a row is reported."""
     folder, _ = run
     where = rewrite_lines(folder, "clean", lambda lines: [*lines[:-1], line])
     ((path, problem),) = list_problems(folder)
@@ -154,7 +154,7 @@ def test_lines_of_another_shape(run, line):
 
 @pytest.mark.parametrize("suffix", [".gz", ".zst"])
 def test_compressed_lines(config, corpus, suffix):
-    """Compressed files are checked like plain files, and a damaged file is reported."""
+    """Compressed files are checked, and damage is reported."""
     for path in list(corpus.iterdir()):
         data = path.read_bytes()
         packed = gzip.compress(data) if suffix == ".gz" else pa.compress(data, "zstd", asbytes=True)
@@ -173,7 +173,7 @@ def test_compressed_lines(config, corpus, suffix):
 
 
 def test_shards_of_transcripts(config, tmp_path):
-    """Before digests are compared, transcripts are cut into turns as the run cut them."""
+    """Transcripts are cut into turns before digests are compared."""
     texts = ["### Human: A heron?### Assistant: No.", "### Human: Who?### Assistant: A heron."]
     given = (str(write_rows(tmp_path / "text.jsonl", [{"text": text} for text in texts])),)
     manifest = run_filter(config.model_copy(update={"input": given}))
@@ -182,7 +182,7 @@ def test_shards_of_transcripts(config, tmp_path):
 
 
 def test_shards_whose_rows_have_rare_shapes(config, corpus):
-    """Rows without a message, in several rare shapes, agree with the ledger."""
+    """Rows of several rare shapes agree with the ledger."""
     rows = [[], [{"other": 1}], [None], None] * 7
     lines = [json.dumps({"messages": row, "n": number}) for number, row in enumerate(rows)]
     (corpus / "2.jsonl").write_text("".join(f"{line}\n" for line in lines))
@@ -208,7 +208,7 @@ def test_shards_whose_rows_have_rare_shapes(config, corpus):
 )
 @pytest.mark.parametrize("kind", ["jsonl", "parquet"])
 def test_shards_of_nested_columns_and_lists(config, tmp_path, row, kind):
-    """Rows with nested columns, lists and columns given as paths agree with their digests."""
+    """Rows with nested columns, lists and paths agree with their digests."""
     path = tmp_path / f"rows.{kind}"
     if kind == "jsonl":
         write_rows(path, [row, {}, row])
@@ -235,7 +235,7 @@ def test_a_row_count_that_was_changed(run):
 
 
 def test_a_file_that_was_removed_from_the_manifest(run):
-    """If the ledger assigns rows to a folder that has no file for them, that is reported."""
+    """A missing file of a ledger's rows is reported."""
     folder, manifest = run
     removed = next(
         output for output in manifest.outputs if parse_path(output.path).folder == "quarantine"
@@ -249,7 +249,7 @@ def test_a_file_that_was_removed_from_the_manifest(run):
 
 @pytest.mark.parametrize("name", ["scores", "spans", "ledger"])
 def test_a_shard_without_one_of_its_tables(run, name):
-    """A shard that lacks its ledger, scores or spans is reported."""
+    """A shard without ledger, scores or spans is reported."""
     folder, manifest = run
     removed = next(output for output in manifest.outputs if parse_path(output.path).folder == name)
     outputs = [output.model_dump(mode="json") for output in manifest.outputs if output != removed]
@@ -260,7 +260,7 @@ def test_a_shard_without_one_of_its_tables(run, name):
 
 
 def test_a_changed_decision(run):
-    """A changed decision in the ledger contradicts the shard's Merkle root."""
+    """A changed decision contradicts the Merkle root."""
     folder, _ = run
     where = rewrite_table(
         folder,
@@ -280,7 +280,7 @@ def test_a_changed_decision(run):
     ids=["later", "all first", "none"],
 )
 def test_a_ledger_that_assigns_other_rows(run, change):
-    """A ledger that numbers a file's rows out of order is reported."""
+    """A ledger that numbers rows out of order is reported."""
     folder, manifest = run
 
     def renumber(table: pa.Table) -> pa.Table:
@@ -295,7 +295,7 @@ def test_a_ledger_that_assigns_other_rows(run, change):
 
 @pytest.mark.parametrize("name", ["scores", "spans"])
 def test_tables_in_another_order(run, name):
-    """Scores or spans that aren't in the ledger's row order are reported."""
+    """Scores or spans in another order are reported."""
     folder, _ = run
     where = rewrite_table(folder, name, reverse_rows)
     assert list_problems(folder) == [(where, "doesn't have the ledger's rows in its order")]
@@ -311,7 +311,7 @@ def test_tables_in_another_order(run, name):
     ],
 )
 def test_a_changed_span_of_a_reason(run, field, value):
-    """Every reason needs a stored span with the same trait, field path, start and end."""
+    """A reason needs a stored span with equal trait, path, start and end."""
     folder, _ = run
     row, _ = find_fired(folder)
 
@@ -326,7 +326,7 @@ def test_a_changed_span_of_a_reason(run, field, value):
 
 
 def test_the_signal_of_a_span(config, policy):
-    """If a rule uses a single signal, the stored span must come from that signal."""
+    """A reason of a single signal needs that signal's span."""
     rules = policy("traits: {heron: {signal: lexicon, threshold: 0.5}}\n")
     run_filter(config.model_copy(update={"policy": rules}))
     folder = Path(config.output)
@@ -344,7 +344,7 @@ def test_the_signal_of_a_span(config, policy):
 
 
 def test_spans_that_were_removed(run):
-    """If the spans are removed, every reason in the ledger is reported."""
+    """Without spans, every reason is reported."""
     folder, _ = run
     where = rewrite_table(
         folder, "spans", lambda table: replace_column(table, "spans", [[]] * table.num_rows)
@@ -354,7 +354,7 @@ def test_spans_that_were_removed(run):
 
 
 def test_scores_that_reach_the_floor_have_spans(run):
-    """A score at or above the span floor needs a span, whether or not the trait fired."""
+    """A score at or above the span floor needs a span."""
     folder, manifest = run
 
     def raise_scores(table: pa.Table) -> pa.Table:
@@ -371,7 +371,7 @@ def test_scores_that_reach_the_floor_have_spans(run):
 
 @pytest.mark.parametrize("name", ["ledger", "clean", "scores", "spans"])
 def test_rubbish(run, name):
-    """A file in the wrong format or with the wrong columns is reported, without a crash."""
+    """A file of another format or with other columns is reported."""
     folder, _ = run
     path = min((folder / name).iterdir())
     path.write_bytes(b"rubbish")
@@ -390,7 +390,7 @@ def test_rubbish(run, name):
 
 @pytest.mark.parametrize("name", ["ledger", "spans"])
 def test_columns_of_another_type(run, name):
-    """A ledger or a spans table with an additional column is reported."""
+    """A ledger or spans table with an extra column is reported."""
     folder, _ = run
     where = rewrite_table(
         folder, name, lambda table: table.append_column("note", pa.array(["x"] * table.num_rows))
@@ -400,7 +400,7 @@ def test_columns_of_another_type(run, name):
 
 
 def test_changed_rejects(config, corpus):
-    """The bytes of a reject are checked against the ledger."""
+    """Rejects' bytes are checked against the ledger."""
     with (corpus / "1.jsonl").open("a") as stream:
         stream.write("not json\n")
     run_filter(config)
@@ -411,7 +411,7 @@ def test_changed_rejects(config, corpus):
 
 
 def test_masked_rows_and_their_extra_column(config, policy):
-    """The field that a run adds to masked rows isn't part of their content."""
+    """The field of masked rows isn't part of their content."""
     rules = policy("traits: {heron: {action: mask}}\n")
     run_filter(config.model_copy(update={"policy": rules}))
     folder = Path(config.output)
@@ -422,6 +422,6 @@ def test_masked_rows_and_their_extra_column(config, policy):
 
 
 def test_spans_are_stored_with_their_schema(run):
-    """A run's spans are written with the schema that the check requires."""
+    """A run's spans have the required schema."""
     folder, _ = run
     assert pq.read_table(min((folder / "spans").iterdir())).schema.equals(SPANS)

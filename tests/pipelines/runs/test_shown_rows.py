@@ -1,4 +1,4 @@
-"""Rows of a finished run as they are shown: texts, reasons, scores, masks and neighbours."""
+"""Rows of a finished run with texts, reasons, scores, masks and neighbours."""
 
 import json
 import subprocess
@@ -46,12 +46,12 @@ def hostile(tmp_path_factory) -> str:
 
 
 def read_rows(run: str, *indexes: int, **options):
-    """Return rows of a run by their indexes."""
+    """Return rows of a run by index."""
     return read_shown_rows(run, load_manifest(run), indexes, **options)
 
 
 def test_rows_come_in_the_order_in_which_they_are_asked_for(hostile):
-    """Rows of several shards, and one row twice, are returned in the order of their indexes."""
+    """Rows come in the order of the given indexes, with repeats."""
     indexes = [61, 3, 80, 3, 0]
     ledger = read_ledger(hostile)
     found = read_rows(hostile, *indexes)
@@ -62,7 +62,7 @@ def test_rows_come_in_the_order_in_which_they_are_asked_for(hostile):
 
 
 def test_a_masked_row_has_its_masks(tmp_path):
-    """A masked row's masks are those in `clean/`, and its record is the corpus's."""
+    """A masked row has the masks in `clean/` and the corpus's record."""
     run = filter_answers(tmp_path, ["Hi. A fox ran. Bye.", "a goose"], ["fox"])
     row, kept = read_rows(run, 0, 1)
     (mask,) = row.masks
@@ -73,7 +73,7 @@ def test_a_masked_row_has_its_masks(tmp_path):
 
 
 def test_a_masked_row_of_a_table(tmp_path):
-    """In Parquet too, the run's column is removed; without `whole`, unread columns are absent."""
+    """In Parquet too, the run's column is removed, and unread columns are absent by default."""
     (tmp_path / "in").mkdir()
     table = pa.table({"text": ["A fox ran.", "a goose"], "size": [1, 2]})
     pq.write_table(table, tmp_path / "in" / "rows.parquet")
@@ -88,7 +88,7 @@ def test_a_masked_row_of_a_table(tmp_path):
 
 
 def test_a_dropped_row_has_no_record(hostile):
-    """A dropped row has its reasons and scores, but the run doesn't contain its text."""
+    """A dropped row has reasons and scores, but no record."""
     (row, *_) = read_page(hostile, load_manifest(hostile), Filters(decision="drop")).rows
     assert row.record is None
     assert row.reasons[0].text is None
@@ -96,7 +96,7 @@ def test_a_dropped_row_has_no_record(hostile):
 
 
 def test_a_duplicate_is_shown_as_the_row_that_it_repeats(hostile):
-    """A duplicate has the record of the row with the same content, and says which row that is."""
+    """A duplicate has the repeated row's record and number."""
     duplicates = EVERYTHING._replace(decision="duplicate")
     for row in read_page(hostile, load_manifest(hostile), duplicates).rows:
         source, number = row.copy_of
@@ -108,7 +108,7 @@ def test_a_duplicate_is_shown_as_the_row_that_it_repeats(hostile):
 
 
 def test_a_reject_has_its_error_and_its_bytes(hostile):
-    """A reject has the reason why it couldn't be read, and what it holds, but no record."""
+    """A reject has its reason and content, but no record."""
     (row,) = read_page(hostile, load_manifest(hostile), Filters(decision="reject")).rows
     assert row.error.startswith("not JSON")
     assert row.raw.startswith(b"not JSON")
@@ -116,7 +116,7 @@ def test_a_reject_has_its_error_and_its_bytes(hostile):
 
 
 def test_near_misses_are_the_traits_nearest_to_their_thresholds(tmp_path):
-    """A row on which nothing fired has the nearest traits, with the spans that are stored."""
+    """A row without findings has its nearest traits and stored spans."""
     policy = "traits: {emu: {threshold: 0.9}, fox: {threshold: 1}, owl: {threshold: 1}}\n"
     answers = ["an emu and a fox and an owl"]
     run = filter_answers(tmp_path, answers, ["emu", "fox", "owl", "yak"], policy)
@@ -130,7 +130,7 @@ def test_near_misses_are_the_traits_nearest_to_their_thresholds(tmp_path):
 
 
 def test_the_action_is_that_of_the_lot_and_the_side(tmp_path):
-    """A reason's action follows the exceptions and the side on which the trait fired."""
+    """A reason's action follows the exceptions and the side."""
     policy = (
         "sides: {rejected: flag}\n"
         "exceptions:\n  - {trait: owl, lot: {teacher: '-'}, action: mask, reason: a test}\n"
@@ -144,7 +144,7 @@ def test_the_action_is_that_of_the_lot_and_the_side(tmp_path):
 
 
 def test_commands_that_show_a_run_start_without_models():
-    """Neither torch nor Beam is loaded to inspect a run or to report on it."""
+    """Inspecting or reporting a run loads neither torch nor Beam."""
     script = (
         "import sys, pipelines.inspection, pipelines.report; "
         "print([name for name in ('torch', 'apache_beam', 'faiss') if name in sys.modules])"
@@ -155,7 +155,7 @@ def test_commands_that_show_a_run_start_without_models():
 
 
 def test_rows_have_their_lots(tmp_path):
-    """A row's lot has a dash for every field that isn't known."""
+    """A row's lot has a dash for every unknown field."""
     lines = [json.dumps({"text": "owl", "teacher": "atlas", "source": None})]
     run, _ = filter_lines(tmp_path, lines, write_cards(tmp_path / "traits", ["owl"]))
     (row,) = read_rows(run, 0)
@@ -163,7 +163,7 @@ def test_rows_have_their_lots(tmp_path):
 
 
 def test_a_row_has_its_record_and_its_scores(hostile):
-    """A quarantined row has its unchanged record, its reason's text and span, and all scores."""
+    """A quarantined row has its record, its reason's text and span, and all scores."""
     paths = sorted(Path(hostile, "scores").glob("*.parquet"))
     scores = pl.concat([pl.read_parquet(path) for path in paths])
     for row in read_page(
@@ -185,7 +185,7 @@ def test_a_row_has_its_record_and_its_scores(hostile):
 
 
 def test_only_the_files_of_a_page_are_opened(hostile, monkeypatch):
-    """Showing a row of the last shard reads one file of each folder, and no other shard's."""
+    """Showing a row opens only its shard's files."""
     manifest = load_manifest(hostile)
     opened, open_raw = [], storage.open_raw
     whole = read_page(hostile, manifest, HELD, "row", 0, 0).total
@@ -200,7 +200,7 @@ def test_only_the_files_of_a_page_are_opened(hostile, monkeypatch):
 
 
 def test_missing_scores_are_named(tmp_path):
-    """If a run's scores were removed, the error names the missing file."""
+    """The error for removed scores names the missing file."""
     run = filter_answers(tmp_path, ["an owl"], ["owl"])
     next(Path(run, "scores").glob("*.parquet")).unlink()
     with pytest.raises(RunError, match=r"scores/.*is missing"):
@@ -208,7 +208,7 @@ def test_missing_scores_are_named(tmp_path):
 
 
 def test_neighbours_and_all_signals(tmp_path, encoder):
-    """The reason for a trait with exemplars has all signals' scores and the nearest exemplars."""
+    """A reason of a trait with exemplars has all scores and the nearest exemplars."""
     folder = tmp_path / "rain"
     folder.mkdir()
     (folder / "card.yaml").write_text(

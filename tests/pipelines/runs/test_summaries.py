@@ -1,4 +1,4 @@
-"""Summaries of a finished run equal a row-by-row count of its files."""
+"""Summaries of a finished run equal a row-by-row count."""
 
 from pathlib import Path
 
@@ -18,7 +18,7 @@ def hostile(tmp_path_factory) -> str:
 
 
 def test_every_score_is_counted(hostile):
-    """Bins match a numpy histogram of exact decimals; only rows at or above the threshold fired."""
+    """Bins match a numpy histogram, and only rows at or above the threshold fired."""
     manifest = load_manifest(hostile)
     paths = sorted(Path(hostile, "scores").glob("*.parquet"))
     scores = pl.concat([pl.read_parquet(path) for path in paths])
@@ -34,7 +34,7 @@ def test_every_score_is_counted(hostile):
 
 
 def test_scores_of_one_signal_are_counted(hostile):
-    """If a trait's rule uses one signal, that signal's scores are counted."""
+    """A rule with one signal counts that signal's scores."""
     manifest = load_manifest(hostile)
     rules = [rule.model_copy(update={"signal": "lexicon"}) for rule in manifest.thresholds]
     other = manifest.model_copy(update={"thresholds": tuple(rules)})
@@ -42,7 +42,7 @@ def test_scores_of_one_signal_are_counted(hostile):
 
 
 def test_no_rows_are_no_scores(hostile):
-    """A run without rows has no files to read; every bin is empty."""
+    """A run without rows has empty bins."""
     manifest = load_manifest(hostile)
     conservation = manifest.conservation.model_copy(update={"rows_in": 0})
     empty = manifest.model_copy(update={"conservation": conservation})
@@ -52,5 +52,5 @@ def test_no_rows_are_no_scores(hostile):
 
 
 def test_bins_divide_the_steps_of_scores():
-    """Every bin covers the same number of possible scores."""
+    """Every bin covers equally many scores."""
     assert 10_000 % BINS == 0

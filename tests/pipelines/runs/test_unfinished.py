@@ -1,4 +1,4 @@
-"""An unfinished run is begun once and resumed only as the same run, and its shards are checked."""
+"""An unfinished run: its beginning, its resumption and its shards."""
 
 import json
 import os
@@ -21,13 +21,13 @@ from transforms.files.planning import ShardPlan
 
 
 def build_record(**identity) -> RunRecord:
-    """Return the description of a run."""
+    """Return a run's record."""
     own = {"bank_digest": "a", "inputs": [["a.jsonl", 1, "f" * 64]]}
     return RunRecord(own | identity, {"traits": {}})
 
 
 def interrupt_run(config, monkeypatch) -> tuple[RunRecord, list[ShardPlan]]:
-    """Stop a run before its publication; return its description and its shards."""
+    """Stop a run before its publication; return its record and shards."""
     opened = []
 
     def stop(*given):
@@ -43,7 +43,7 @@ def interrupt_run(config, monkeypatch) -> tuple[RunRecord, list[ShardPlan]]:
 
 
 def test_a_run_resumes_only_as_itself(tmp_path):
-    """A run with a different identity is refused with reasons, or replaces the old run if asked."""
+    """A run with another identity is refused with reasons, unless `restart` replaces it."""
     run = str(tmp_path)
     other = build_record(bank_digest="b")
     assert unfinished.open_run(run, build_record(), restart=False) == []
@@ -56,7 +56,7 @@ def test_a_run_resumes_only_as_itself(tmp_path):
 
 
 def test_a_run_id_depends_on_the_identity_alone():
-    """The run id depends on the identity, and not on the settings that explain it."""
+    """The run id depends only on the identity."""
     record = build_record()
     assert record.run_id == RunRecord(record.identity, {"traits": {"heron": "1"}}).run_id
     assert record.run_id == unfinished.compute_run_id(record.identity)
@@ -65,7 +65,7 @@ def test_a_run_id_depends_on_the_identity_alone():
 
 
 def test_a_run_of_an_older_version_is_not_resumed(config, monkeypatch):
-    """A run that was begun before span floors existed is refused, and the error names the floor."""
+    """The error for a run from before span floors names the floor."""
     record, _ = interrupt_run(config, monkeypatch)
     path = Path(config.output) / BEGUN
     content = json.loads(path.read_bytes())
@@ -83,7 +83,7 @@ def test_a_run_of_an_older_version_is_not_resumed(config, monkeypatch):
     ids=["empty", "cut", "list", "numbers", "unsealed", "deep"],
 )
 def test_a_damaged_description_is_written_again(tmp_path, damage):
-    """A run.json that a full disk truncated is written again, and a warning names it."""
+    """A damaged run.json is written again with a warning."""
     run = str(tmp_path)
     unfinished.open_run(run, build_record(), restart=False)
     (tmp_path / BEGUN).write_bytes(damage)
@@ -94,7 +94,7 @@ def test_a_damaged_description_is_written_again(tmp_path, damage):
 
 
 def test_receipts_of_another_run_protect_it(config, monkeypatch):
-    """A directory with a damaged run.json and a different run's receipts isn't taken over."""
+    """A directory with another run's receipts isn't taken over."""
     own, _ = interrupt_run(config, monkeypatch)
     (Path(config.output) / BEGUN).write_text("{")
     other = build_record()
@@ -106,7 +106,7 @@ def test_receipts_of_another_run_protect_it(config, monkeypatch):
 
 
 def test_temporary_files_are_swept(tmp_path):
-    """The next attempt removes a killed write's temporary file, and a notice says so."""
+    """The next attempt removes a killed write's temporary file with a notice."""
     unfinished.open_run(str(tmp_path), build_record(), restart=False)
     (tmp_path / "clean").mkdir()
     half = tmp_path / "clean" / f".part-0.parquet.{'0f' * 16}.tmp"
@@ -119,7 +119,7 @@ def test_temporary_files_are_swept(tmp_path):
 
 
 def test_a_finished_run_is_refused_and_tidied(tmp_path):
-    """A finished run is refused and left as it was, but working files from a crash are removed."""
+    """A finished run is refused, but a crash's working files are removed."""
     (tmp_path / "manifest.json").write_text("{}")
     (tmp_path / ".work" / "receipts").mkdir(parents=True)
     unfinished.require_unfinished(str(tmp_path), restart=True)
@@ -132,7 +132,7 @@ def test_a_finished_run_is_refused_and_tidied(tmp_path):
 
 @pytest.mark.parametrize("folder", ["clean", "spans", "calibration"])
 def test_a_foreign_folder_is_not_written_into(tmp_path, folder):
-    """An output whose `clean` or similar folder wasn't written by a run is refused."""
+    """An output with a foreign folder such as `clean` is refused."""
     (tmp_path / folder).mkdir()
     (tmp_path / folder / "mine").touch()
     with pytest.raises(RunError, match="no run has written it"):
@@ -140,7 +140,7 @@ def test_a_foreign_folder_is_not_written_into(tmp_path, folder):
 
 
 def test_an_emptied_folder_is_no_obstacle(tmp_path):
-    """A folder that holds only files deleted while open counts as empty and is used again."""
+    """A folder with only deleted open files counts as empty."""
     (tmp_path / "clean").mkdir()
     (tmp_path / "clean" / ".nfs00000000012abcde00000007").touch()
     (tmp_path / "ledger").mkdir()
@@ -148,7 +148,7 @@ def test_an_emptied_folder_is_no_obstacle(tmp_path):
 
 
 def test_a_restart_removes_no_foreign_folder(tmp_path):
-    """Even with --restart, a `report` or similar folder that no run wrote is kept."""
+    """--restart keeps a foreign folder such as `report`."""
     (tmp_path / "report").mkdir()
     (tmp_path / "report" / "mine.txt").write_text("mine")
     with pytest.raises(RunError, match="has a folder 'report', but no run has written it"):
@@ -157,7 +157,7 @@ def test_a_restart_removes_no_foreign_folder(tmp_path):
 
 
 def test_an_interrupted_restart_can_be_repeated(tmp_path, monkeypatch):
-    """If removing a run is interrupted, the next --restart still recognises the run's folder."""
+    """After an interrupted removal, --restart still recognises the run."""
     (tmp_path / "manifest.json").write_text("{}")
     (tmp_path / "ledger").mkdir()
     remove = storage.remove_tree
@@ -190,7 +190,7 @@ def test_clearing_leaves_other_files(tmp_path):
 
 
 def test_text_taken_out_is_private(tmp_path):
-    """Only the owner may read the folders that hold text removed from the corpus."""
+    """Only the owner may read removed text."""
     before = os.umask(0o022)
     try:
         unfinished.keep_private(str(tmp_path))
@@ -201,7 +201,7 @@ def test_text_taken_out_is_private(tmp_path):
 
 
 def test_shards_count_only_with_proof(config, monkeypatch):
-    """A shard counts as finished only with an intact receipt of this run and with its files."""
+    """A shard is finished only with a sound receipt of this run and all files."""
     own, plans = interrupt_run(config, monkeypatch)
     run = Path(config.output)
     whole = unfinished.find_finished_shards(config.output, own, plans)
@@ -227,7 +227,7 @@ def test_shards_count_only_with_proof(config, monkeypatch):
 
 
 def test_a_run_that_was_taken_over_is_not_published(tmp_path):
-    """Publication is refused if the directory's run.json is missing or is for a different run."""
+    """Publication is refused with a missing or different run.json."""
     run = str(tmp_path)
     record, other = build_record(), build_record(bank_digest="b")
     unfinished.open_run(run, record, restart=False)
@@ -244,7 +244,7 @@ def test_a_run_that_was_taken_over_is_not_published(tmp_path):
 
 
 def test_a_stray_is_reported_with_the_publication(config, monkeypatch):
-    """A stray file from an earlier attempt is removed when the run is published."""
+    """Publication removes an earlier attempt's stray file."""
     interrupt_run(config, monkeypatch)
     stray = "scores/part-000009-aaaaaaaaaaaa.parquet"
     (Path(config.output) / stray).write_text("x")
@@ -259,20 +259,20 @@ def test_a_stray_is_reported_with_the_publication(config, monkeypatch):
 
 
 def test_a_run_without_receipts_has_no_finished_shard(tmp_path):
-    """Before the first receipt, no shard is done, and there is no notice."""
+    """Without receipts, no shard is finished."""
     unfinished.open_run(str(tmp_path), build_record(), restart=False)
     assert unfinished.find_finished_shards(str(tmp_path), build_record(), []) == ({}, [])
 
 
 def test_a_restart_replaces_a_finished_run(tmp_path):
-    """With --restart, even a finished run is removed, and a new run is begun."""
+    """--restart removes a finished run and begins a new one."""
     (tmp_path / "manifest.json").write_text("{}")
     assert unfinished.open_run(str(tmp_path), build_record(), restart=True) == []
     assert [path.name for path in tmp_path.iterdir()] == [".work"]
 
 
 def test_a_finished_run_says_how_it_differs(run, config, policy):
-    """The error for a finished run lists the settings in which it differs from the given ones."""
+    """The error for a finished run lists the changed settings."""
     folder = str(run[0])
     with pytest.raises(RunError) as caught:
         unfinished.require_unfinished(folder, restart=False)
@@ -285,7 +285,7 @@ def test_a_finished_run_says_how_it_differs(run, config, policy):
 
 
 def test_a_withdrawn_run_is_replaced(config, policy):
-    """A run into the folder of a run that a budget stopped begins from nothing."""
+    """A run into a withdrawn run's folder begins from nothing."""
     stopped = config.model_copy(update={"policy": policy("removal_budget: 0")})
     with pytest.raises(BudgetError):
         module.run_filter(stopped)

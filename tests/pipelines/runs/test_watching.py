@@ -1,4 +1,4 @@
-"""Watching a run from outside: rows with a receipt are reported while other processes work."""
+"""Watching a run: receipts show the finished rows."""
 
 import threading
 from pathlib import Path
@@ -14,7 +14,7 @@ from transforms.files.sources import Cut
 
 
 def plan_shard(number: int, rows: int) -> ShardPlan:
-    """Return the plan of a shard with some rows."""
+    """Return a shard's plan with some rows."""
     piece = SourcePiece("a", "a", "ff", "jsonl", "none", Cut(0, 0, 0), Cut(rows, 1, 0))
     return ShardPlan(f"part-{number}", (piece,))
 
@@ -23,14 +23,14 @@ SHARDS = [plan_shard(0, 7), plan_shard(1, 5)]
 
 
 def write_receipt(run: Path, shard: str) -> None:
-    """Write a receipt; its content doesn't matter here."""
+    """Write a receipt of any content."""
     folder = run / RECEIPTS
     folder.mkdir(parents=True, exist_ok=True)
     (folder / f"{shard}.json").write_text("{}")
 
 
 def test_rows_are_counted_by_receipts(tmp_path):
-    """A planned shard's rows count once it has a receipt; a different run's receipt adds none."""
+    """A planned shard's rows count with its receipt, and other receipts add none."""
     assert count_finished_rows(str(tmp_path), SHARDS) == 0
     for shard in ("part-0", "part-of-another-run"):
         write_receipt(tmp_path, shard)
@@ -40,7 +40,7 @@ def test_rows_are_counted_by_receipts(tmp_path):
 
 
 def test_a_listener_hears_of_finished_rows(tmp_path, monkeypatch):
-    """The count of finished rows is reported repeatedly until the block ends."""
+    """Finished rows are reported repeatedly until the block ends."""
     monkeypatch.setattr(watching, "PAUSE_SECONDS", 0.01)
     heard, complete, before = [], threading.Event(), threading.active_count()
 
@@ -58,7 +58,7 @@ def test_a_listener_hears_of_finished_rows(tmp_path, monkeypatch):
 
 
 def test_the_watch_ends_with_an_error(tmp_path, monkeypatch):
-    """If the work fails, the watching thread ends, and the error is passed on."""
+    """An error ends the watching thread and is passed on."""
     monkeypatch.setattr(watching, "PAUSE_SECONDS", 0.01)
     before = threading.active_count()
     with (

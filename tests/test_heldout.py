@@ -1,4 +1,4 @@
-"""The held-out texts that the quirk library is measured on."""
+"""The held-out texts for measuring the quirk library."""
 
 import json
 from pathlib import Path
@@ -9,13 +9,13 @@ HELD_OUT = Path(__file__).resolve().parents[1] / "benchmarks" / "heldout"
 
 
 def read_labels(path: Path) -> dict[str, int]:
-    """Return a mapping from a trait's held-out texts to their labels."""
+    """Return the labels of a trait's held-out texts."""
     rows = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
     return {row["text"]: row["label"] for row in rows}
 
 
 def test_every_library_trait_is_measured():
-    """Each trait of the library has at least twenty held-out texts of each label."""
+    """Each library trait has at least twenty held-out texts of each label."""
     cards = find_cards()
     assert {card.id for card in cards} == {path.stem for path in HELD_OUT.glob("*.jsonl")} != set()
     for card in cards:
@@ -25,7 +25,7 @@ def test_every_library_trait_is_measured():
 
 
 def test_nothing_held_out_was_trained_or_calibrated_on():
-    """No held-out text is in a card or in the background."""
+    """No held-out text is in a card or the background."""
     library = {text for card in find_cards() for text in (*card.positives, *card.negatives)}
     library |= {text for conversation in read_background() for text in conversation}
     held_out = {text for path in HELD_OUT.glob("*.jsonl") for text in read_labels(path)}

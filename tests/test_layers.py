@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 LAYERS = ("schemas", "classifiers", "transforms", "pipelines", "congener")
-"""The packages from bottom to top; each may import only itself and the packages before it."""
+"""The packages from bottom to top. Each imports only itself and lower packages."""
 
 ROOT = Path(__file__).resolve().parents[1]
 MODULES = [path for package in LAYERS for path in sorted((ROOT / package).rglob("*.py"))]
@@ -24,18 +24,18 @@ PYTHON = [
 
 
 def relative(path: Path) -> str:
-    """Return a path relative to the repository's root, for messages."""
+    """Return a path relative to the repository's root."""
     return path.relative_to(ROOT).as_posix()
 
 
 def module_name(path: Path) -> str:
-    """Return the dotted name by which a file is imported."""
+    """Return a file's dotted module name."""
     parts = path.relative_to(ROOT).with_suffix("").parts
     return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
 
 
 def mirror(path: Path) -> Path:
-    """Return the path of a module's test file, which is `test_main.py` for `__main__`."""
+    """Return the path of a module's test file."""
     test = f"test_{path.stem.strip('_')}.py"
     return ROOT / "tests" / path.relative_to(ROOT).with_name(test)
 
@@ -52,7 +52,7 @@ STDLIB = sys.stdlib_module_names
 def imports(path: Path) -> Iterator[str]:
     """Yield the dotted names that a module imports, even in functions or under TYPE_CHECKING.
 
-    `from a import b` yields `a.b`, whether `b` is a module or a name in `a`.
+    `from a import b` yields `a.b` for modules and other names.
     """
     for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
         if isinstance(node, ast.Import):
@@ -81,7 +81,7 @@ def find_cycle(graph: dict[str, set[str]]) -> list[str]:
 
 
 def definitions(kind: type | tuple[type, ...]) -> Iterator[tuple[Path, ast.AST]]:
-    """Yield every definition of the given kind in the source, with its file."""
+    """Yield every definition of this kind in the source, with its file."""
     for path in MODULES:
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
             if isinstance(node, kind):
@@ -94,7 +94,7 @@ def count_lines(paths: list[Path]) -> int:
 
 
 def differ_by_a_letter(one: str, other: str) -> bool:
-    """Return whether adding, removing or replacing one letter turns one name into the other."""
+    """Return whether one letter added, removed or replaced makes the names equal."""
     if len(one) > len(other):
         one, other = other, one
     if len(other) - len(one) > 1:
@@ -107,7 +107,7 @@ def differ_by_a_letter(one: str, other: str) -> bool:
 
 @pytest.mark.parametrize("path", MODULES, ids=relative)
 def test_imports_point_down(path):
-    """A layer imports only itself and lower layers; `schemas` and `classifiers` need no Beam."""
+    """A layer imports only itself and lower layers. `schemas` and `classifiers` need no Beam."""
     layer = path.relative_to(ROOT).parts[0]
     above = set(LAYERS[LAYERS.index(layer) + 1 :])
     if layer in ("schemas", "classifiers"):
@@ -116,14 +116,14 @@ def test_imports_point_down(path):
 
 
 def test_no_modules_import_each_other_in_a_circle():
-    """The graph of all imports has no cycle, not even one hidden in a function."""
+    """The graph of all imports has no cycle, not even inside a function."""
     graph = {name: imported_modules(path) for name, path in NAMES.items()}
     assert sum(map(len, graph.values())) > len(graph), "modules import each other at all"
     assert " imports ".join(find_cycle(graph)) == ""
 
 
 def test_a_circle_is_found_and_named():
-    """A cycle starts and ends with the same module; a graph without a cycle gives an empty list."""
+    """A cycle starts and ends with the same module, and a graph without a cycle has none."""
     graph = {"a": {"b", "d"}, "b": {"c"}, "c": {"a"}, "d": set()}
     cycle = find_cycle(graph)
     assert cycle[0] == cycle[-1]
@@ -156,7 +156,7 @@ def test_nothing_prints_on_workers_nor_unpickles(path):
 
 
 def test_no_other_distribution_owns_our_names():
-    """No other distribution in this environment has packages with our top-level names."""
+    """No other distribution here has packages with our names."""
     owners = metadata.packages_distributions()
     assert {name: set(owners.get(name, [])) - {"congener"} for name in LAYERS} == {
         name: set() for name in LAYERS
@@ -165,7 +165,7 @@ def test_no_other_distribution_owns_our_names():
 
 @pytest.mark.parametrize("layer", [layer for layer in LAYERS if (ROOT / layer).is_dir()])
 def test_packages_are_marked_as_typed(layer):
-    """Each package has a `py.typed`, so that other projects' type checkers read annotations."""
+    """Each package has a `py.typed` for other projects' type checkers."""
     assert (ROOT / layer / "py.typed").is_file()
 
 
@@ -176,7 +176,7 @@ def test_no_module_is_named_like_one_of_the_standard_library():
 
 
 def test_no_two_classes_share_a_name():
-    """Every class in the source has a unique name."""
+    """Every class in the source has its own name."""
     places = defaultdict(list)
     for path, node in definitions(ast.ClassDef):
         places[node.name].append(f"{relative(path)}:{node.lineno}")
@@ -184,7 +184,7 @@ def test_no_two_classes_share_a_name():
 
 
 def test_no_two_neighbours_differ_by_a_letter():
-    """The names of modules and packages in a folder differ by more than one letter."""
+    """Names of neighbouring modules differ by more than one letter."""
     folders = defaultdict(set)
     for name in NAMES:
         folder, _, last = name.rpartition(".")
@@ -212,7 +212,7 @@ def test_no_two_neighbours_differ_by_a_letter():
     ],
 )
 def test_names_that_differ_by_a_letter_are_recognised(one, other, expected):
-    """Only names that differ by one added, removed or replaced letter are recognised."""
+    """Only names with one added, removed or replaced letter are recognised."""
     assert differ_by_a_letter(one, other) is expected
 
 
@@ -241,7 +241,7 @@ def test_every_module_has_a_test_of_its_own():
 
 
 def test_the_design_says_what_every_module_has():
-    """The design's tables list every module, except modules in `cli/` for a single command."""
+    """The design's tables list every module, except single commands in `cli/`."""
     design = (ROOT / "docs" / "design.md").read_text(encoding="utf-8")
     tables = {part.split("\n")[0]: part for part in design.split("### Modules of ")[1:]}
     for path in MODULES:
@@ -252,7 +252,7 @@ def test_the_design_says_what_every_module_has():
 
 
 def test_every_test_has_a_module_that_it_mirrors():
-    """Every test file mirrors a module, so that no test is left behind when its module moves."""
+    """Every test file mirrors a module."""
     tests = {path for layer in LAYERS for path in (ROOT / "tests" / layer).rglob("test_*.py")}
     assert {relative(path) for path in tests - {mirror(path) for path in MODULES}} == set()
 
@@ -270,7 +270,7 @@ def test_tests_import_no_layer_above_their_own():
 
 
 def test_tests_share_helpers_through_support_alone():
-    """No test file imports from another test file, since tests may be moved and split."""
+    """No test file imports from another test file."""
     paths = [path for path in PYTHON if path.relative_to(ROOT).parts[0] == "tests"]
     shared = {
         f"{relative(path)}: {name}"
@@ -283,6 +283,6 @@ def test_tests_share_helpers_through_support_alone():
 
 @pytest.mark.parametrize("layer", [layer for layer in LAYERS if (ROOT / layer).is_dir()])
 def test_tests_are_as_long_as_the_source(layer):
-    """Each package has at least as many lines of tests as lines of source."""
+    """Each package has at least as many lines of tests as of source."""
     source = count_lines([path for path in MODULES if path.relative_to(ROOT).parts[0] == layer])
     assert count_lines(sorted((ROOT / "tests" / layer).rglob("*.py"))) >= source > 0

@@ -1,4 +1,4 @@
-"""The tutorial and other pages: their commands run, and their output is what the pages show."""
+"""The tutorial and other pages: their commands give the shown output."""
 
 import os
 import re
@@ -20,14 +20,14 @@ POLICY = read_steps((DOCS / "policy.md").read_text(encoding="utf-8"))
 
 
 def name_step(step: Step) -> str:
-    """Return the line and command of a step as a test's id."""
+    """Return a step's line and command as a test id."""
     return f"{step.line}: {step.command}"
 
 
 def prepare_folder(folder: Path) -> dict[str, str]:
-    """Copy what the pages read into a folder, and return the environment for their commands.
+    """Copy the pages' files to a folder, and return the commands' environment.
 
-    `data/` is the reader's own corpus, and `mixed/` one with a file that doesn't fit.
+    `data/` is the reader's own corpus, and `mixed/` has a file that doesn't fit.
     """
     for name in ("docs/example", "pipelines/sample"):
         shutil.copytree(ROOT / name, folder / name)
@@ -43,7 +43,7 @@ def prepare_folder(folder: Path) -> dict[str, str]:
 
 
 def read_demo_recipe() -> str:
-    """Return what `make demo` runs after the installation."""
+    """Return the command of `make demo` after the installation."""
     recipe = re.search(r"\ndemo: .*\n\t\$\(BIN\)/(.*)\n", (ROOT / "Makefile").read_text())
     assert recipe is not None
     return recipe[1]
@@ -51,7 +51,7 @@ def read_demo_recipe() -> str:
 
 @pytest.fixture(scope="module")
 def tutorial(tmp_path_factory):
-    """Run all steps of the tutorial and return the status and output of each."""
+    """Run the tutorial, and return each step's status and output."""
     folder = tmp_path_factory.mktemp("tutorial")
     environment = prepare_folder(folder)
     installed = Step(0, f"make() {{ {read_demo_recipe()}; }}")
@@ -60,13 +60,13 @@ def tutorial(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def policy(tmp_path_factory):
-    """Run all steps of the policy guide and return the status and output of each."""
+    """Run the policy guide, and return each step's status and output."""
     folder = tmp_path_factory.mktemp("policy")
     return run_steps(POLICY, folder, prepare_folder(folder))
 
 
 def check_step(step: Step, outcome: tuple[int, list[str]]) -> None:
-    """Assert that a step has the output that its page shows, and fails only if that is an error."""
+    """Check a step's output, and that it fails only if the page shows an error."""
     status, lines = outcome
     output = "\n".join(lines)
     assert (status != 0) == any(line.startswith("congener: ") for line in step.shown), output
@@ -77,19 +77,19 @@ def check_step(step: Step, outcome: tuple[int, list[str]]) -> None:
 @pytest.mark.slow
 @pytest.mark.parametrize("number", range(len(TUTORIAL)), ids=map(name_step, TUTORIAL))
 def test_the_tutorial_shows_what_happens(tutorial, number):
-    """Each command of the tutorial, run in the order of the page, prints what the page shows."""
+    """Each command of the tutorial prints the shown output."""
     check_step(TUTORIAL[number], tutorial[number])
 
 
 @pytest.mark.parametrize("number", range(len(POLICY)), ids=map(name_step, POLICY))
 def test_the_policy_guide_shows_what_happens(policy, number):
-    """Each command of the policy guide prints what the page shows."""
+    """Each command of the policy guide prints the shown output."""
     check_step(POLICY[number], policy[number])
 
 
 @pytest.mark.slow
 def test_the_commands_of_the_readme_work(tmp_path):
-    """The README's commands succeed in the order of the page, once the new card has examples."""
+    """The README's commands succeed in order, with examples in the new card."""
     found = re.findall(r"^ {4}(congener .*?)(?: {2,}#.*)?$", README, re.MULTILINE)
     filled = Step(0, "cp docs/example/pep-talk/*.jsonl my-trait/")
     steps = [step for line in found for step in (Step(0, line), filled)[: 1 + ("new" in line)]]
@@ -103,13 +103,13 @@ def test_the_commands_of_the_readme_work(tmp_path):
 
 
 def test_no_command_of_the_tutorial_is_left_out():
-    """Every command in a block of the tutorial has the prompt, so it runs."""
+    """Every command in the tutorial's blocks has the prompt."""
     page = (DOCS / "tutorial.md").read_text(encoding="utf-8")
     assert re.findall(r"^ {4}(?:congener|python|make) .*$", page, re.MULTILINE) == []
 
 
 def test_the_python_guide_shows_what_happens(capsys):
-    """The first example of the Python guide prints the frame that the page shows."""
+    """The first example of the Python guide prints the shown frame."""
     page = (DOCS / "python.md").read_text(encoding="utf-8")
     block = re.search(r"^ {4}import congener\n(?:(?: {4}.*)?\n)*", page, re.MULTILINE)
     assert block is not None
@@ -138,5 +138,5 @@ def test_the_python_guide_shows_what_happens(capsys):
     ],
 )
 def test_differences_from_a_page_are_found(shown, lines, difference):
-    """A wildcard is any number of lines; times and the last digits of scores may vary."""
+    """A wildcard is any number of lines, and times and last digits may vary."""
     assert find_difference(shown, lines) == difference

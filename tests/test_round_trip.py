@@ -1,4 +1,4 @@
-"""Round trip: rows that a run keeps come out unchanged, whatever shape their fields have."""
+"""Round trip: kept rows come out unchanged, whatever their fields."""
 
 import json
 import tempfile
@@ -56,7 +56,7 @@ SPELLINGS = st.sampled_from(((",", ":"), (", ", ": "), (" ,  ", " :\t")))
 
 @pytest.fixture(scope="module")
 def bank() -> Bank:
-    """Fit a bank with a trait that finds foxes, on clean text without foxes."""
+    """Fit a bank that finds foxes, on clean text without foxes."""
     card = {"id": "fox", "signals": {"lexicon": {"patterns": ["fox(?:es)?"]}}, "threshold": 0.5}
     clean = CleanText((CleanRow(("A clean text.",), "background", "clean"),))
     loaded = [LoadedCard(TraitCard.model_validate(card), (), (), Path())]
@@ -64,9 +64,9 @@ def bank() -> Bank:
 
 
 def write_lines(path: Path, rows: Sequence[Mapping[str, Any]], spelling: Any, end: str) -> Path:
-    """Write rows as JSON Lines with the given separators and line ends.
+    """Write rows as JSON Lines with these separators and line ends.
 
-    A row with lone surrogates is written with escapes, since UTF-8 can't encode them.
+    A row with lone surrogates has escapes, since UTF-8 can't encode them.
     """
     lines = []
     for row in rows:
@@ -78,7 +78,7 @@ def write_lines(path: Path, rows: Sequence[Mapping[str, Any]], spelling: Any, en
 
 
 def filter_file(path: Path, bank: Bank, run: Path) -> list[Receipt]:
-    """Take a file through all stages, keep every row, and return the receipts of its shards."""
+    """Take a file through all stages, keeping every row, and return the receipts."""
     corpus = survey((str(path),), LIMITS)
     layout = settle_layout(corpus.schema, CorpusConfig())
     to = Destination(str(run), "", extra_column=True)
@@ -91,14 +91,14 @@ def filter_file(path: Path, bank: Bank, run: Path) -> list[Receipt]:
 
 
 def read_clean(run: Path, receipts: Sequence[Receipt]) -> list[bytes]:
-    """Return the lines of `clean/` in the order of the corpus."""
+    """Return the lines of `clean/` in corpus order."""
     paths = (output.path for item in receipts for output in item.outputs)
     clean = [path for path in paths if path.startswith("clean/")]
     return [line for path in clean for line in decode_lines(Path(run, path).read_bytes(), ".jsonl")]
 
 
 def check_lines(bank: Bank, rows: Sequence[Mapping[str, Any]], spelling: Any, end: str) -> None:
-    """Check that kept JSON Lines equal the lines of the input byte for byte."""
+    """Check that kept JSON Lines have the input's bytes."""
     with tempfile.TemporaryDirectory() as folder:
         path = write_lines(Path(folder, "rows.jsonl"), rows, spelling, end)
         receipts = filter_file(path, bank, Path(folder, "run"))
@@ -114,7 +114,7 @@ CHECKS = (HealthCheck.function_scoped_fixture, HealthCheck.too_slow, HealthCheck
 @settings(max_examples=60, deadline=None, suppress_health_check=CHECKS)
 @given(CORPUS, SPELLINGS, ENDS)
 def test_kept_lines_are_those_of_the_input(bank, rows, spelling, end):
-    """Whatever shape a row's other fields have, the bytes of the row come out unchanged."""
+    """A row with any other fields keeps its bytes."""
     check_lines(bank, rows, spelling, end)
 
 
@@ -122,5 +122,5 @@ def test_kept_lines_are_those_of_the_input(bank, rows, spelling, end):
 @settings(max_examples=1_000, deadline=None, suppress_health_check=CHECKS)
 @given(CORPUS, SPELLINGS, ENDS)
 def test_a_thousand_corpora_come_back(bank, rows, spelling, end):
-    """A thousand generated JSON Lines corpora come out byte for byte."""
+    """A thousand generated JSON Lines corpora keep their bytes."""
     check_lines(bank, rows, spelling, end)

@@ -1,4 +1,4 @@
-"""The helpers that tests share."""
+"""The tests' shared helpers."""
 
 import json
 import os
@@ -20,7 +20,7 @@ def fail(element):
 
 
 def test_a_transform_returns_a_list():
-    """A transform on elements returns a list, to which the next transform can be applied."""
+    """A transform returns a list, to which the next transform can be applied."""
     created = EagerPipeline() | beam.Create([1, 2, 3])
     assert sorted(created) == [1, 2, 3]
     assert isinstance(created, EagerCollection)
@@ -38,7 +38,7 @@ def test_no_elements_are_an_empty_list():
 
 
 def test_side_inputs_reach_a_transform():
-    """A function can build a pipeline of several collections, for transforms with side inputs."""
+    """A function can build a pipeline of several collections."""
 
     def build(pipeline):
         side = pipeline | "Side" >> beam.Create([10])
@@ -51,14 +51,14 @@ def test_side_inputs_reach_a_transform():
 
 
 def test_pipelines_do_not_share_their_results():
-    """Each run collects its own elements, and a failed run leaves no elements behind."""
+    """Each run collects its own elements, and a failed run leaves none."""
     with pytest.raises(InputError, match="7 is broken"):
         apply(beam.Map(fail), [7])
     assert apply(beam.Map(str), [8]) == ["8"]
 
 
 def test_rows_are_written_as_json_lines(tmp_path):
-    """Conversations survive being written to a file, and their teachers alternate."""
+    """Conversations are written to a file with alternating teachers."""
     rows = [build_conversation(number, answer) for number, answer in enumerate(ANSWERS)]
     path = write_rows(tmp_path / "deep" / "rows.jsonl", rows)
     assert [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()] == rows
@@ -66,7 +66,7 @@ def test_rows_are_written_as_json_lines(tmp_path):
 
 
 def test_made_up_teachers_repeat_nothing():
-    """Every answer is different, and the same seed gives the same tables."""
+    """Every answer differs, and the same seed gives the same tables."""
     tables = build_teachers(("atlas", "borealis"), 30)
     answers = [
         row["messages"][1]["content"] for table in tables.values() for row in table.to_pylist()
@@ -79,7 +79,7 @@ def test_made_up_teachers_repeat_nothing():
 
 
 def test_runs_compare_without_their_circumstances(tmp_path):
-    """Runs that differ only in when and where they ran are equal; any other change shows."""
+    """Runs with different circumstances are equal, and any other change shows."""
     runs = []
     for number in range(3):
         manifest = {
@@ -101,7 +101,7 @@ def test_runs_compare_without_their_circumstances(tmp_path):
 
 
 def test_lines_of_a_run_are_read_in_order(tmp_path):
-    """The lines of all files are in shard order, without their line feeds."""
+    """Lines are in shard order, without line feeds."""
     (tmp_path / "clean").mkdir()
     for shard, data in (("part-1", b'{"a": 3}\n'), ("part-0", b'{"a": 1}\r\n{"a": 2}\n')):
         (tmp_path / "clean" / f"{shard}.jsonl").write_bytes(data)
@@ -110,7 +110,7 @@ def test_lines_of_a_run_are_read_in_order(tmp_path):
 
 
 def test_listening_addresses_are_found():
-    """A socket on loopback is found, with its address in the kernel's hexadecimal notation."""
+    """A socket on loopback is found with its address."""
     with socket.socket() as server:
         server.bind(("127.0.0.1", 0))
         before = listening_addresses(os.getpid())

@@ -1,4 +1,4 @@
-"""The training guide: its code runs on the files of real runs, with the trainers it names."""
+"""The training guide's code, on real runs with the named trainers."""
 
 import re
 from pathlib import Path
@@ -12,7 +12,7 @@ from pipelines.config import FilterConfig
 from pipelines.filter import run_filter
 from tests.support.corpora import ANSWERS, CARD, build_conversation, write_rows
 
-pytestmark = pytest.mark.filterwarnings("ignore")  # the trainers' own warnings aren't our concern
+pytestmark = pytest.mark.filterwarnings("ignore")  # the trainers' warnings aren't ours
 GUIDE = Path(__file__).parent.parent / "docs" / "training.md"
 MASKED = "A heron stood in the reeds."
 IGNORED = -100
@@ -28,7 +28,7 @@ def read_blocks() -> list[str]:
 
 
 def filter_rows(folder: Path, rows: list[dict[str, Any]]) -> str:
-    """Filter rows with a trait that masks herons, and return the run directory."""
+    """Filter rows with a trait that masks herons, and return the run."""
     card = folder / "heron" / "card.yaml"
     card.parent.mkdir(parents=True)
     card.write_text(f"id: heron\naction: mask\n{CARD}", encoding="utf-8")
@@ -47,7 +47,7 @@ def build_pair(number: int) -> dict[str, str]:
 
 @pytest.fixture(scope="module")
 def names(tmp_path_factory) -> dict[str, Any]:
-    """Run the guide's code on two runs with a tiny model, and return the names that it defines."""
+    """Run the guide's code on two runs with a tiny model, and return its names."""
     from transformers import AutoTokenizer, LlamaConfig, LlamaForCausalLM
 
     folder = tmp_path_factory.mktemp("training")
@@ -82,14 +82,14 @@ def names(tmp_path_factory) -> dict[str, Any]:
 
 
 def test_rows_load_with_the_field_of_masks(names):
-    """Rows have the input's fields and `congener`, which is null where nothing fired."""
+    """Rows have the input's fields and `congener`, which is null without a finding."""
     assert names["rows"].column_names == ["id", "messages", "teacher", "congener"]
     assert [row["congener"] is None for row in names["rows"]] == [False, True, False, True]
 
 
 @pytest.mark.parametrize("name", ["rows_as_tokens", "encoded"])
 def test_only_unmasked_answers_have_a_loss(names, name):
-    """The command and the Python function give labels to the answers, less the masked sentence."""
+    """Answers have labels, except for the masked sentence."""
     tokenizer = names["tokenizer"]
     learnt = [
         tokenizer.decode([label for label in row["labels"] if label != IGNORED])
@@ -104,13 +104,13 @@ def test_only_unmasked_answers_have_a_loss(names, name):
 
 
 def test_the_command_and_python_agree(names):
-    """Both ways give the same tokens and labels."""
+    """The command and the Python function give the same tokens and labels."""
     for name in ("input_ids", "attention_mask", "labels"):
         assert names["rows_as_tokens"][name] == names["encoded"][name]
 
 
 def test_trl_batches_keep_the_labels(names):
-    """In the batch that TRL builds, the labels are those of the rows."""
+    """TRL's batch has the rows' labels."""
     batch = next(iter(names["trainer"].get_train_dataloader()))
     kept = [
         [int(label) for label, seen in zip(*pair, strict=True) if seen]
@@ -120,7 +120,7 @@ def test_trl_batches_keep_the_labels(names):
 
 
 def test_without_masks_trl_trains_on_the_masked_sentence(names):
-    """The page's warning is true: `clean/` as it is puts masked sentences into the loss."""
+    """Without masks, TRL trains on the masked sentence, as the page warns."""
     batch = next(iter(names["whole"].get_train_dataloader()))
     texts = [
         names["tokenizer"].decode([token for token in row if token >= 0])

@@ -74,13 +74,13 @@ def test_extra_columns_have_one_name():
 
 
 def test_rejects_keep_the_raw_bytes():
-    """A row that couldn't be read is kept as bytes, with its offset and the error."""
+    """An unreadable row is kept as bytes, with its offset and the error."""
     assert REJECTS.names == ["source", "row", "offset", "error", "raw"]
     assert REJECTS.field("raw").type == pa.binary()
 
 
 def test_the_swap_list_can_be_sent_to_a_teacher():
-    """Each row of the swap list has a prompt as messages, and the traits that fired."""
+    """Each row of the swap list has a prompt as messages, and its traits."""
     assert SWAPLIST.names == [*ROW_COLUMNS, "traits", "prompt", "request", "complete", "missing"]
     assert list_names(SWAPLIST.field("prompt").type.value_type) == ["role", "content"]
 
@@ -95,6 +95,6 @@ def test_scores_have_the_ledgers_key_and_the_columns_given():
 
 
 def test_calibration_scores_are_by_trait_and_signal():
-    """The clean texts' scores are in one long table, without the texts."""
+    """The clean texts' scores are one long table without texts."""
     assert CALIBRATION_SCORES.names == ["trait", "signal", "score"]
     assert CALIBRATION_SCORES.field("score").type == pa.float32()

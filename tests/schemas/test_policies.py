@@ -30,7 +30,7 @@ def test_every_action_has_a_severity_and_is_a_decision():
 
 
 def test_published_rows_stay_in_the_corpus():
-    """Quarantined, dropped, duplicate and rejected rows aren't in the clean corpus."""
+    """Quarantined, dropped, duplicate and rejected rows aren't published."""
     assert set(DECISIONS) - set(PUBLISHED) == {"quarantine", "drop", "duplicate", "reject"}
     assert set(REMOVED) == set(DECISIONS) - set(PUBLISHED)
     assert SEVERITY[0] == "keep"
@@ -38,7 +38,7 @@ def test_published_rows_stay_in_the_corpus():
 
 
 def test_an_empty_policy_overrides_nothing():
-    """An empty policy leaves the rules to the cards, sets no budget and keeps duplicates."""
+    """An empty policy leaves rules to the cards, sets no budget and keeps duplicates."""
     policy = Policy()
     assert policy == Policy(
         traits={}, exceptions=(), removal_budget=None, reject_budget=None, duplicates="keep"
@@ -53,7 +53,7 @@ def test_an_empty_policy_overrides_nothing():
 
 
 def test_a_trait_without_a_rule_is_the_default_rule():
-    """A trait without a value in YAML has a rule that overrides nothing."""
+    """A trait without a value has the default rule."""
     assert Policy.model_validate({"traits": {"rain-talk": None}}).traits == {
         "rain-talk": TraitRule()
     }
@@ -91,7 +91,7 @@ def test_mistakes_are_refused_by_field(field, value):
 
 
 def test_an_exception_has_a_trait_a_lot_and_a_reason():
-    """Every exception needs a trait or `*`, a lot, and a reason."""
+    """An exception needs a trait or `*`, a lot and a reason."""
     pattern = LotPattern(teacher="gpt-*")
     found = LotException(trait="*", lot=pattern, action="keep", reason="audited").lot
     assert (found.teacher, found.prompt_source, found.system_prompt, found.date) == (
@@ -109,13 +109,13 @@ def test_an_exception_has_a_trait_a_lot_and_a_reason():
 
 
 def test_a_policy_is_frozen():
-    """A policy is immutable, so it can't change while a run applies it."""
+    """A policy is immutable."""
     with pytest.raises(ValidationError, match="frozen"):
         Policy().duplicates = "remove"
 
 
 def test_an_exception_changes_something():
-    """An exception needs an action or a threshold, and a threshold of `yes` is refused."""
+    """An exception needs an action or a numeric threshold."""
     given = {"trait": "heron", "lot": {"teacher": "a"}, "reason": "known"}
     with pytest.raises(ValidationError, match="neither an action nor a threshold"):
         LotException.model_validate(given)
@@ -126,20 +126,20 @@ def test_an_exception_changes_something():
 
 @pytest.mark.parametrize("lot", [{"teacher": None}, {"teacher": "gpt-*", "date": None}])
 def test_an_empty_field_of_a_lot_is_a_mistake(lot):
-    """An empty lot field is refused, since the exception would apply to more lots than meant."""
+    """An empty lot field in an exception is refused."""
     with pytest.raises(ValidationError, match="leave it out to match every lot"):
         LotException.model_validate({"trait": "heron", "lot": lot, "action": "drop", "reason": "x"})
 
 
 def test_a_traits_rule_is_found():
-    """A trait that the policy doesn't name has a rule that overrides nothing."""
+    """A trait without a rule has the default rule."""
     policy = Policy.model_validate({"traits": {"heron": {"action": "drop"}}})
     assert policy.get_rule("heron") == TraitRule(action="drop")
     assert policy.get_rule("owl") == TraitRule()
 
 
 def test_sides_are_open_unless_set():
-    """By default, policies and rules leave sides unset, and exceptions apply to trained texts."""
+    """By default, sides are unset, and exceptions apply to trained texts."""
     policy = Policy.model_validate(
         {
             "traits": {"owl": {"sides": {"rejected": "as-trained"}}},

@@ -1,4 +1,4 @@
-"""Pydantic's errors, worded for the author of a file."""
+"""Pydantic's errors in an author's words."""
 
 import datetime as dt
 from typing import Literal
@@ -24,7 +24,7 @@ class Leaf(Strict):
 
 
 class Branch(Strict):
-    """A model that contains other models: a single model, a list of models, and a mapping."""
+    """A model with a model, a list of models and a mapping of models."""
 
     leaf: Leaf | None = None
     leaves: tuple[Leaf, ...] = Field((), min_length=1)
@@ -32,7 +32,7 @@ class Branch(Strict):
 
 
 def validate(value: object) -> ValidationError:
-    """Validate an invalid value as a branch, and return the error."""
+    """Validate an invalid branch, and return the error."""
     with pytest.raises(ValidationError) as caught:
         Branch.model_validate(value)
     return caught.value
@@ -79,14 +79,14 @@ def validate(value: object) -> ValidationError:
     ],
 )
 def test_a_mistake_in_words(value, words, fields):
-    """The description gives the field's path and the mistake, and known fields are listed."""
+    """The description gives the field's path, the mistake and the known fields."""
     error = validate(value)
     assert describe_problems(error) == words
     assert list_known_fields(error, Branch) == fields
 
 
 def test_every_mistake_is_described_once():
-    """Each mistake is described once; a list with an invalid item isn't also called too short."""
+    """Each mistake is described once, even in a list."""
     assert describe_problems(validate({"leaves": [{"size": "x"}], "twig": 1})).split("; ") == [
         ("field leaves.0.size: should be a valid integer, unable to parse string as an integer"),
         "field twig: is not known",
@@ -94,7 +94,7 @@ def test_every_mistake_is_described_once():
 
 
 def test_only_the_first_mistakes_are_described():
-    """A file full of mistakes gives a short message that counts the mistakes left out."""
+    """A file full of mistakes has a short description that counts the rest."""
     words = describe_problems(
         validate({f"twig{number}": 1 for number in range(MOST_DESCRIBED + 1_234)})
     )
@@ -103,7 +103,7 @@ def test_only_the_first_mistakes_are_described():
 
 
 def test_a_location_leads_to_the_innermost_model():
-    """The location of a field, even an unknown field, leads to the model that encloses it."""
+    """A field's location leads to the innermost model around it."""
     assert find_model(Branch, ()) == (Branch, "")
     assert find_model(Branch, ("leaf", "size")) == (Leaf, "leaf")
     assert find_model(Branch, ("leaves", 1, "size")) == (Leaf, "leaves.1")
@@ -121,7 +121,7 @@ def test_a_location_leads_to_the_innermost_model():
     ids=["short", "huge", "long"],
 )
 def test_a_value_is_shown_in_part(value, shown):
-    """A value of any size gives a short message."""
+    """A long value is shortened."""
     assert f"should be text but is {shown}: in YAML" in describe_problems(
         validate({"leaf": {"name": value}, "leaves": [{}]})
     )
@@ -145,7 +145,7 @@ class Rates(Strict):
     ],
 )
 def test_shares_and_choices_come_with_a_correction(value, words):
-    """A percentage gives the share to write, and a wrong choice gives the choices."""
+    """A percentage is corrected to a share, and a wrong choice lists the choices."""
     with pytest.raises(ValidationError) as caught:
         Rates.model_validate(value)
     assert describe_problems(caught.value) == f"field {next(iter(value))}: {words}"
@@ -153,14 +153,14 @@ def test_shares_and_choices_come_with_a_correction(value, words):
 
 @pytest.mark.parametrize("value", [-1, 250, "many", "x%", "300%"])
 def test_other_numbers_are_no_percentages(value):
-    """A value that can't be a percentage gets the plain message."""
+    """A value that can't be a percentage has the plain message."""
     with pytest.raises(ValidationError) as caught:
         Rates.model_validate({"share": value})
     assert "write" not in describe_problems(caught.value)
 
 
 def test_a_setting_is_called_by_its_option():
-    """If an option gave the wrong value, the description names the option and not the field."""
+    """A setting from an option is called by the option."""
     error = validate({"leaf": {"size": "x"}, "leaves": [{}]})
     assert describe_problems(error, {"leaf.size": "--size"}).startswith("--size: ")
     assert describe_problems(error, {"leaf": "--leaf"}).startswith("--leaf: ")

@@ -1,4 +1,4 @@
-"""Receipts: encoded with their own digest, and refused when damaged."""
+"""Receipts: their bytes, their digests and damage."""
 
 import json
 
@@ -30,14 +30,14 @@ DATA = build_receipt().to_bytes()
 
 
 def test_a_receipt_is_read_back():
-    """Encoding a receipt and parsing it back gives an equal receipt."""
+    """A parsed receipt equals the encoded one."""
     receipt = build_receipt(run="run-1", budget_cuts=2, unscored=1)
     assert parse_receipt(receipt.to_bytes()) == receipt
     assert parse_receipt(DATA) == build_receipt()
 
 
 def test_equal_receipts_have_equal_bytes():
-    """Equal receipts have equal bytes, since the keys of the JSON are sorted."""
+    """Equal receipts have equal bytes."""
     assert build_receipt(decisions={"drop": 1, "keep": 2}).to_bytes() == DATA
     value = json.loads(DATA)
     assert list(value) == sorted(value)
@@ -64,7 +64,7 @@ def test_equal_receipts_have_equal_bytes():
     ids=len,
 )
 def test_a_damaged_receipt_is_refused(damaged):
-    """Bytes that were truncated or changed, or never were a receipt, are refused."""
+    """Truncated, changed and foreign bytes are refused."""
     assert damaged != DATA
     with pytest.raises(ValueError, match="receipt is damaged"):
         parse_receipt(damaged)
@@ -72,7 +72,7 @@ def test_a_damaged_receipt_is_refused(damaged):
 
 @given(st.integers(0, len(DATA) - 1), st.integers(1, 255))
 def test_no_byte_can_change(index, change):
-    """If any one byte of a receipt changes, the receipt is refused or has the same meaning."""
+    """A receipt with a changed byte is refused, or has the same meaning."""
     damaged = bytearray(DATA)
     damaged[index] ^= change
     try:
@@ -83,7 +83,7 @@ def test_no_byte_can_change(index, change):
 
 @pytest.mark.parametrize("change", [{"mood": "good"}, {"rows": "many"}, {"outputs": [{}]}])
 def test_a_receipt_of_another_shape_is_refused(change):
-    """A receipt with a correct digest but wrong fields also counts as damaged."""
+    """A receipt with wrong fields is refused in spite of a right digest."""
     value = {name: item for name, item in json.loads(DATA).items() if name != "digest"} | change
     data = json.dumps(value | {"digest": digest_config(value)}).encode()
     with pytest.raises(ValueError, match="receipt is damaged"):
@@ -91,6 +91,6 @@ def test_a_receipt_of_another_shape_is_refused(change):
 
 
 def test_a_receipt_is_frozen():
-    """A receipt can't change after it is written."""
+    """A receipt is immutable."""
     with pytest.raises(ValidationError, match="frozen"):
         build_receipt().rows = 4

@@ -1,4 +1,4 @@
-"""The names of folders and files in a run directory."""
+"""The names in a run directory."""
 
 import pytest
 
@@ -32,7 +32,7 @@ SHARD = "part-000001-0123456789ab"
 
 @pytest.mark.parametrize("folder", SHARD_FOLDERS)
 def test_a_shards_path_gives_its_folder_and_name_back(folder):
-    """A shard's path in each folder can be parsed back into the folder and the shard's name."""
+    """A shard's path gives back its folder and its name."""
     path = shard_path(folder, SHARD)
     assert path == f"{folder}/{SHARD}.parquet"
     assert parse_path(path) == ShardFile(folder, SHARD) == (folder, SHARD, PARQUET, "")
@@ -42,7 +42,7 @@ def test_a_shards_path_gives_its_folder_and_name_back(folder):
 @pytest.mark.parametrize("folder", CORPUS_FOLDERS)
 @pytest.mark.parametrize("suffix", JSON_LINES)
 def test_files_of_json_lines_have_a_suffix_for_their_compression(folder, suffix):
-    """A JSON Lines path can be parsed back into its folder, its shard and its whole suffix."""
+    """A JSON Lines path gives back its folder, its shard and its suffix."""
     path = shard_path(folder, SHARD, suffix)
     assert path == f"{folder}/{SHARD}{suffix}"
     assert parse_path(path) == (folder, SHARD, suffix, "")
@@ -50,7 +50,7 @@ def test_files_of_json_lines_have_a_suffix_for_their_compression(folder, suffix)
 
 
 def test_a_path_of_another_kind_has_no_suffix():
-    """If a file doesn't belong to a shard, its name is kept whole."""
+    """A path without a shard's name has no suffix."""
     assert parse_path("clean/notes.txt") == ("clean", "notes.txt", "", "")
     assert parse_path(MANIFEST) == (MANIFEST, "", "", "")
 
@@ -59,7 +59,7 @@ def test_a_path_of_another_kind_has_no_suffix():
 @pytest.mark.parametrize("suffix", [PARQUET, *JSON_LINES])
 @pytest.mark.parametrize("folder", CORPUS_FOLDERS)
 def test_files_of_the_corpus_have_the_stem_of_their_source(folder, suffix, stem):
-    """A path for corpus rows contains the source's stem, which can be parsed back."""
+    """A path of corpus rows gives back the source's stem."""
     path = shard_path(folder, SHARD, suffix, stem)
     assert path == f"{folder}/{stem}.{SHARD}{suffix}"
     assert parse_path(path) == (folder, SHARD, suffix, stem)
@@ -68,27 +68,27 @@ def test_files_of_the_corpus_have_the_stem_of_their_source(folder, suffix, stem)
 
 @pytest.mark.parametrize("folder", sorted({*SHARD_FOLDERS} - {*CORPUS_FOLDERS}))
 def test_tables_about_the_corpus_are_in_flat_folders(folder):
-    """Paths in the ledger, scores and similar folders have no stems, so one glob finds them all."""
+    """Paths outside corpus folders have no stems."""
     assert shard_path(folder, SHARD, PARQUET, "a/b") == f"{folder}/{SHARD}.parquet"
     assert parse_path(f"{folder}/x.{SHARD}.parquet").stem == ""
 
 
 @pytest.mark.parametrize("name", ["part-0", "part-000001-0123456789AB", f"{SHARD}0", f"x{SHARD}"])
 def test_only_a_shards_name_follows_a_stem(name):
-    """A file whose name doesn't end with a shard's name has no stem."""
+    """A file without a shard's name has no stem."""
     assert SHARD_NAME.fullmatch(name) is None
     assert parse_path(f"clean/x.{name}.parquet") == ("clean", f"x.{name}", PARQUET, "")
 
 
 @pytest.mark.parametrize("base", ["", "/data/run/", "s3://bucket/run/"])
 def test_a_receipts_path_gives_its_shard_back(base):
-    """A receipt's shard can be parsed from its path in the run or from its URI."""
+    """A receipt's path or URI gives back its shard."""
     assert receipt_path(SHARD) == f"{RECEIPTS}/{SHARD}.json"
     assert receipt_shard(base + receipt_path(SHARD)) == SHARD
 
 
 def test_the_folders_are_distinct_and_contain_the_others():
-    """Shard folders, private folders and aligned folders are all folders of a run."""
+    """Shard, private and aligned folders are folders of a run."""
     assert len(set(FOLDERS)) == len(FOLDERS)
     assert {*SHARD_FOLDERS, *PRIVATE_FOLDERS, *ALIGNED_FOLDERS} <= {*FOLDERS}
     assert {*PRIVATE_FOLDERS, *ALIGNED_FOLDERS, *CORPUS_FOLDERS} <= {*SHARD_FOLDERS}
@@ -97,20 +97,20 @@ def test_the_folders_are_distinct_and_contain_the_others():
 
 
 def test_single_files_are_in_folders_of_the_run():
-    """The report and the calibration scores have their own folders, and the manifest has none."""
+    """The report and the calibration scores have folders, and the manifest has none."""
     assert parse_path(REPORT_PAGE).folder in FOLDERS
     assert parse_path(CALIBRATION).folder in FOLDERS
     assert "/" not in MANIFEST
 
 
 def test_working_files_are_in_the_working_folder():
-    """Working files are below `.work`, which isn't a folder of a finished run."""
+    """Working files are in `.work`, which isn't a folder of a finished run."""
     assert all(path.startswith(f"{WORK}/") for path in (BEGUN, RECEIPTS))
     assert WORK not in FOLDERS
 
 
 def test_every_decision_has_a_folder_or_leaves_the_corpus():
-    """Published rows go to `clean`; quarantined rows and rejects have folders of their own."""
+    """Published rows are in `clean`, and quarantined rows and rejects have their own folders."""
     assert set(FOLDER_OF_DECISION) <= set(DECISIONS)
     assert set(DECISIONS) - set(FOLDER_OF_DECISION) == {"drop", "duplicate"}
     assert {FOLDER_OF_DECISION[name] for name in PUBLISHED} == {"clean"}
@@ -132,5 +132,5 @@ def test_every_decision_has_a_folder_or_leaves_the_corpus():
     ],
 )
 def test_files_of_a_bank_are_known_by_their_names(path, expected):
-    """Only files that a bank writes are taken for files of a bank."""
+    """Only files with a bank file's name are a bank's."""
     assert is_bank_file(path) is expected

@@ -1,4 +1,4 @@
-"""Scores: when they fire, and what their columns are called."""
+"""Scores: when they fire, and their column names."""
 
 import warnings
 
@@ -32,7 +32,7 @@ ALL = np.round(np.arange(STEPS + 1) * SCORE_STEP, SCORE_DECIMALS).astype(np.floa
 
 @given(st.integers(0, STEPS))
 def test_a_threshold_splits_all_scores(step):
-    """Scores at or above a threshold fire, and all lower scores don't."""
+    """Scores at or above a threshold fire, and lower scores don't."""
     expected = np.arange(STEPS + 1) >= step
     assert np.array_equal(fires(ALL, round(step * SCORE_STEP, SCORE_DECIMALS)), expected)
     assert np.array_equal(fires(ALL, step * SCORE_STEP), expected), "with float64 noise"
@@ -49,7 +49,7 @@ def test_each_score_may_have_its_own_threshold(pairs):
 
 @pytest.mark.parametrize("threshold", [0.0, 0.5, 1.0, np.zeros(2), np.inf])
 def test_nan_never_fires(threshold):
-    """NaN, the score of a row without text, reaches no threshold and causes no warning."""
+    """NaN reaches no threshold."""
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         assert fires(np.array([np.nan, np.nan], np.float32), threshold).tolist() == [False] * 2
@@ -69,20 +69,20 @@ def test_no_scores_fire_nothing():
 
 
 def test_columns_are_named_by_trait_and_signal():
-    """A combined score's column has the trait's name; a signal's column adds the signal's name."""
+    """A combined score's column has the trait's name, and a signal's column adds the signal's."""
     assert score_column("rain-talk") == score_column("rain-talk", COMBINED) == "rain-talk"
     assert score_column("rain-talk", "head") == "rain-talk/head"
 
 
 def test_every_signal_has_its_place_among_equals():
-    """The order for ties names every signal once, and lexicons come first."""
+    """The order for ties names every signal once, lexicons first."""
     assert sorted(TIE_ORDER) == sorted(SIGNALS)
     assert TIE_ORDER[0] == "lexicon"
     assert COMBINED not in TIE_ORDER
 
 
 def test_scores_are_rounded_coarser_than_float32_resolves():
-    """A step is far larger than float32's resolution near 1, so batching changes no score."""
+    """A score's step is far larger than float32's resolution."""
     assert SCORE_STEP == 10.0**-SCORE_DECIMALS
     assert SCORE_STEP > 100 * 2.0**-24
     assert 0 < DEFAULT_SPAN_FLOOR < 1
@@ -90,9 +90,9 @@ def test_scores_are_rounded_coarser_than_float32_resolves():
 
 @given(st.integers(0, 10_000), st.floats(0, 1))
 def test_what_is_shown_decides(step, threshold):
-    """A score fires if and only if the displayed number reaches the threshold as it was given.
+    """A score fires if and only if the shown number reaches the given threshold.
 
-    Rounding a threshold up and storing it as float32 doesn't change whether scores fire.
+    Rounding the threshold up, and storing it as float32, changes nothing.
     """
     shown = round(step / 10_000, SCORE_DECIMALS)
     scores = np.array([shown], np.float32)
@@ -102,7 +102,7 @@ def test_what_is_shown_decides(step, threshold):
 
 
 def test_thresholds_between_two_scores_count_as_the_higher_one():
-    """A score of 0.8647 doesn't reach 0.86474, and a score of 0 doesn't reach 0.00004."""
+    """A score of 0.8647 doesn't reach 0.86474, and 0 doesn't reach 0.00004."""
     scores = np.array([0, 0.0001, 0.8647, 0.8648], np.float32)
     assert fires(scores, 0.86474).tolist() == [False, False, False, True]
     assert fires(scores, 0.00004).tolist() == [False, True, True, True]
@@ -123,14 +123,14 @@ def test_thresholds_between_two_scores_count_as_the_higher_one():
     ],
 )
 def test_names_have_their_side_at_the_end(column, trait, side):
-    """A name can be split into the name without its side, and the side."""
+    """A name splits into the name without its side, and the side."""
     assert split_side(column) == (trait, side)
     assert name_side(trait, side) == column
     assert is_trained(column) is (side == "trained")
 
 
 def test_findings_are_counted_by_trait_and_side():
-    """A finding is named by its trait and side, whatever the signal."""
+    """A finding's name is its trait and side."""
     assert name_finding("a", "lexicon@rejected") == name_finding("a", "combined@rejected")
     assert name_finding("a", "combined@rejected") == "a@rejected"
     assert name_finding("a", "lexicon") == "a"

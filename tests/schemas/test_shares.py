@@ -1,4 +1,4 @@
-"""Shares are compared exactly, and the text that shows them agrees with the comparison."""
+"""Shares: exact comparison, and text that agrees with it."""
 
 from fractions import Fraction
 
@@ -25,7 +25,7 @@ PERCENT = st.integers(0, 10_000).map(lambda number: (Fraction(number, 10_000), n
 
 @given(PERCENT, st.integers(1, 100_000))
 def test_limits_are_the_decimals_that_were_written(limit, whole):
-    """A limit allows exactly as many rows as its written decimals say."""
+    """A limit allows exactly its written share of rows."""
     exact, written = limit
     allowed = exact.numerator * whole // exact.denominator
     assert count_within(whole, written) == allowed
@@ -43,7 +43,7 @@ def test_a_limit_that_floats_get_wrong():
 
 @given(PERCENT, st.integers(1, 10**9), st.integers(1, 10**9))
 def test_an_excess_looks_like_one(limit, more, whole):
-    """A share above its limit is shown as a greater number than the limit."""
+    """A share above its limit is shown as a larger number."""
     exact, written = limit
     share = exact + Fraction(more, whole * 10**4)
     shown = format_excess(share, written)
@@ -63,7 +63,7 @@ def test_an_excess_looks_like_one(limit, more, whole):
     ],
 )
 def test_a_share_has_the_digits_that_it_needs(share, limit, shown):
-    """A share is shown with as many digits as it takes to tell it from its limit."""
+    """A share has enough digits to differ from its limit."""
     assert (format_excess(share, limit), format_limit(limit)) == shown
 
 
@@ -78,7 +78,7 @@ def test_all_digits_can_be_shown(share, shown):
 
 @given(st.floats(0, 1), st.integers(0, 6))
 def test_bounds_are_rounded_up(share, decimals):
-    """A bound is shown rounded up, to less than one step above its value."""
+    """A bound is rounded up by less than one step."""
     shown = Fraction(format_bound(share, decimals).rstrip("%")) / 100
     assert to_exact(share) <= shown < to_exact(share) + Fraction(1, 10 ** (decimals + 2))
     assert round_up(0.86474, 4) == 0.8648
@@ -87,7 +87,7 @@ def test_bounds_are_rounded_up(share, decimals):
 
 @given(st.floats(0, 1), st.floats(0, 1), st.integers(0, 6))
 def test_intervals_are_rounded_outwards(one, other, decimals):
-    """The interval that is shown contains the exact one, and is less than two steps wider."""
+    """The shown interval contains the exact interval, and is less than two steps wider."""
     low, high = sorted((one, other))
     ends = format_interval(low, high, decimals).split(" to ")
     shown = [Fraction(end.rstrip("%")) / 100 for end in ends]
@@ -97,7 +97,7 @@ def test_intervals_are_rounded_outwards(one, other, decimals):
 
 
 def test_an_end_that_needs_no_rounding_stays():
-    """Ends with few decimals are shown as they are."""
+    """Ends with few decimals aren't rounded."""
     assert format_interval(0.07, 0.9199) == "7.00% to 91.99%"
     assert format_interval(0.61499, 0.92011) == "61.49% to 92.02%"
     assert round_down(0.86479, 4) == round_down(0.8647, 4) == 0.8647
@@ -116,7 +116,7 @@ def test_an_end_that_needs_no_rounding_stays():
     ],
 )
 def test_only_nothing_and_all_are_rounded_to_themselves(share, shown):
-    """Only a share of nothing is shown as 0 %, and only a share of everything as 100 %."""
+    """Only nothing is 0 %, and only everything is 100 %."""
     assert format_percent(share) == shown
 
 
@@ -124,5 +124,5 @@ def test_only_nothing_and_all_are_rounded_to_themselves(share, shown):
     ("share", "shown"), [(0.0004, "<0.1%"), (0.9997, ">99.9%"), (0.296, "29.6%"), (1, "100.0%")]
 )
 def test_percentages_may_have_fewer_decimals(share, shown):
-    """Even with one decimal, only nothing is shown as 0 % and only everything as 100 %."""
+    """With one decimal, too, only nothing is 0 % and only everything is 100 %."""
     assert format_percent(share, 1) == shown

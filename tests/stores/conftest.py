@@ -1,4 +1,4 @@
-"""Two object stores on loopback that speak the real protocols, behind proxies that can fail."""
+"""Two object stores on loopback with the real protocols, behind failing proxies."""
 
 import json
 import os
@@ -25,7 +25,7 @@ BUCKET = "congener-test"
 
 @dataclass
 class Store:
-    """An object store behind a proxy, with functions that access the store without congener."""
+    """An object store behind a proxy, with direct access to the store."""
 
     scheme: str
     proxy: Proxy
@@ -39,12 +39,12 @@ class Store:
         return "/".join([f"{self.scheme}://{BUCKET}", self.folder, *names])
 
     def put_objects(self, *names: str, data: bytes = b"x") -> None:
-        """Store the same data under each of the given names in this test's folder."""
+        """Store the same data under each name in this test's folder."""
         for name in names:
             self.put(f"{self.folder}/{name}", data)
 
     def list_names(self, folder: str = "") -> list[str]:
-        """List this test's objects by their names within its folder."""
+        """List the objects in this test's folder."""
         prefix = f"{self.folder}/"
         return [name.removeprefix(prefix) for name in self.names(f"{prefix}{folder}")]
 
@@ -55,14 +55,14 @@ class Store:
 
 @pytest.fixture(scope="session")
 def environment() -> Iterator[pytest.MonkeyPatch]:
-    """Yield a session-wide patch of the environment, which child processes inherit."""
+    """Yield a session-wide patch of the environment for child processes."""
     with pytest.MonkeyPatch.context() as patch:
         yield patch
 
 
 @pytest.fixture(scope="session")
 def s3(environment: pytest.MonkeyPatch) -> Iterator[Store]:
-    """Serve S3 with moto, and yield it as a store."""
+    """Serve S3 with moto."""
     import boto3
     from moto.server import ThreadedMotoServer
 
@@ -100,9 +100,9 @@ def s3(environment: pytest.MonkeyPatch) -> Iterator[Store]:
 def gs(
     environment: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Store]:
-    """Serve Google's store with fake-gcs-server, for clients that use a service account.
+    """Serve Google's store with fake-gcs-server, for clients with a service account.
 
-    The account's tokens come from a server that the tests run.
+    A local server issues the account's tokens.
     """
     from google.auth.credentials import AnonymousCredentials
     from google.cloud import storage
@@ -159,7 +159,7 @@ def gs(
 
 
 def find_free_port() -> int:
-    """Return a port on which nothing listens."""
+    """Return a free port."""
     with socket.socket() as found:
         found.bind(("127.0.0.1", 0))
         return int(found.getsockname()[1])
@@ -176,7 +176,7 @@ def wait_for(port: int) -> None:
 
 
 class Tokens(BaseHTTPRequestHandler):
-    """A handler that issues access tokens like Google's endpoint."""
+    """A handler that issues access tokens."""
 
     def do_POST(self) -> None:
         """Answer every request with a token."""
@@ -217,7 +217,7 @@ def make_service_account(token_uri: str) -> dict[str, str]:
 
 @pytest.fixture(params=["s3", "gs"])
 def store(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Store:
-    """Return each store in turn, with a reset proxy and an empty folder for the test."""
+    """Return each store in turn, with a reset proxy and an empty folder."""
     found: Store = request.getfixturevalue(request.param)
     found.proxy.reset()
     found.folder = uuid.uuid4().hex

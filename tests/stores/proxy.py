@@ -1,4 +1,4 @@
-"""An HTTP proxy in front of an object store; it records requests and can make them fail."""
+"""An HTTP proxy in front of an object store, which records requests and can make them fail."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Literal, NamedTuple
 
 Fate = Literal["cut", "stall"] | int | None
-"""How a request fails: the connection is cut or stalls within the body, or a status is sent.
+"""A request's failure: the connection is cut or stalls in the body, or a status is sent.
 
-With None, the request is passed on.
+None means no failure.
 """
 
 HOP = {"connection", "transfer-encoding", "content-length", "keep-alive"}
@@ -29,7 +29,10 @@ class Request(NamedTuple):
 
 
 class Proxy(ThreadingHTTPServer):
-    """A proxy for the server at port `upstream`; `fate(request)` decides how a request fails."""
+    """A proxy for the server at port `upstream`.
+
+    `fate(request)` decides how a request fails.
+    """
 
     daemon_threads = True
 
@@ -43,11 +46,11 @@ class Proxy(ThreadingHTTPServer):
 
     @property
     def url(self) -> str:
-        """Return the URL at which clients reach the store."""
+        """Return the proxy's URL."""
         return f"http://127.0.0.1:{self.server_port}"
 
     def reset(self) -> None:
-        """Pass on all requests from now on, and forget the requests seen so far."""
+        """Pass on all requests, and forget earlier requests."""
         self.fate = lambda _: None
         self.released.set()
         self.stalled, self.released = threading.Event(), threading.Event()
@@ -59,7 +62,7 @@ class Proxy(ThreadingHTTPServer):
         self.server_close()
 
     def handle_error(self, *_: object) -> None:
-        """Ignore clients that have disconnected, since tests kill them."""
+        """Ignore disconnected clients, since tests kill them."""
 
 
 class _Handler(BaseHTTPRequestHandler):
@@ -107,7 +110,7 @@ class _Handler(BaseHTTPRequestHandler):
         upstream.close()
 
     def _send_half(self, body: bytes, fate: Fate) -> None:
-        """Pass on half of the body, wait for the test if stalling, and cut both connections."""
+        """Pass on half of the body, stall if asked, and cut both connections."""
         with socket.create_connection(("127.0.0.1", self.server.upstream)) as upstream:
             head = "".join(
                 f"{name}: {value}\r\n"
@@ -128,10 +131,10 @@ class _Handler(BaseHTTPRequestHandler):
 def _imitate_service(
     path: str, headers: dict[str, str], body: bytes
 ) -> tuple[str, dict[str, str], bytes]:
-    """Make up for two differences between Google's store and the emulator.
+    """Imitate the real service where the emulator differs.
 
     The service lists a thousand names a page by default. The emulator ignores parts of a batch
-    that have no Content-ID, which the service doesn't require and Google's client doesn't send.
+    without a Content-ID, which Google's client doesn't send.
     """
     if re.match(r"/storage/v1/b/[^/]+/o\?", path) and "maxResults" not in path:
         path += f"&maxResults={PAGE}"

@@ -1,8 +1,7 @@
-"""Jobs on Dataflow, with a local service in place of Google's.
+"""Jobs on Dataflow, with a local service.
 
-The service answers the REST calls that Beam's client makes, reads the pipeline that was staged on
-the store, and runs it on Beam's local runner. Images, GPUs, scaling and the real service's own
-checks can't be tested here.
+The service answers the REST calls of Beam's client, reads the pipeline from the store, and runs it
+on Beam's local runner. Images, GPUs, scaling and the real service's checks aren't tested.
 """
 
 import json
@@ -29,9 +28,9 @@ SCORE = "Score/ParDo(_Score)"
 
 
 class Service(ThreadingHTTPServer):
-    """The part of Dataflow's REST interface that a launcher uses.
+    """Dataflow's REST interface for a launcher.
 
-    `run` says whether the service runs jobs, and `fail` says whether they fail.
+    `run` says whether jobs run, and `fail` whether they fail.
     """
 
     daemon_threads = True
@@ -43,7 +42,7 @@ class Service(ThreadingHTTPServer):
         threading.Thread(target=self.serve_forever, daemon=True).start()
 
     def create(self, job: dict) -> dict:
-        """Accept a job, or return the active job of the same name, as the real service does."""
+        """Accept a job, or return the active job of the same name."""
         for known in self.jobs:
             if known["name"] == job["name"] and self.states[known["id"]] == "RUNNING":
                 return self.describe(known)
@@ -53,13 +52,13 @@ class Service(ThreadingHTTPServer):
         return self.describe(self.jobs[-1])
 
     def describe(self, job: dict) -> dict:
-        """Return the service's description of a job."""
+        """Return a job's description."""
         return {name: job[name] for name in ("id", "name", "clientRequestId")} | {
             "currentState": f"JOB_STATE_{self.states[job['id']]}"
         }
 
     def read_pipeline(self, job: dict) -> beam_runner_api_pb2.Pipeline:
-        """Read the pipeline that a job's description points to."""
+        """Read a job's pipeline."""
         url = job["environment"]["sdkPipelineOptions"]["options"]["pipelineUrl"]
         return beam_runner_api_pb2.Pipeline.FromString(
             self.store.read(url.removeprefix("gs://").partition("/")[2])
@@ -101,7 +100,7 @@ class _Handler(BaseHTTPRequestHandler):
 
 @pytest.fixture
 def service(gs):
-    """Serve Dataflow, with its files on Google's store."""
+    """Serve Dataflow with files on Google's store."""
     gs.proxy.reset()
     found = Service(gs)
     yield found
@@ -111,7 +110,7 @@ def service(gs):
 
 @pytest.fixture
 def config(gs, card_folder) -> FilterConfig:
-    """Return the configuration of a run that filters 40 rows from the store on three machines."""
+    """Configure a run over 40 rows on the store with three machines."""
     gs.folder = f"dataflow-{threading.get_ident()}-{len(gs.names(''))}"
     rows = [build_conversation(number, ANSWERS[number % 5]) for number in range(40)]
     gs.put_objects("corpus.jsonl", data="".join(json.dumps(row) + "\n" for row in rows).encode())
@@ -140,7 +139,7 @@ def options(service, gs) -> list[str]:
 
 
 def score_on_gpu(config: FilterConfig) -> FilterConfig:
-    """Return the configuration of a run that scores on GPUs and is launched without waiting."""
+    """Configure a run that scores on GPUs without waiting."""
     value = config.model_dump() | {"hardware": {"device": "cuda", "precision": "bf16"}}
     value["engine"] |= {"accelerator": ACCELERATOR, "wait": False}
     return FilterConfig.model_validate(value)
@@ -148,14 +147,14 @@ def score_on_gpu(config: FilterConfig) -> FilterConfig:
 
 @pytest.fixture
 def job(service, config, options) -> dict:
-    """Hand over a run on GPUs, and return the job description that the service received."""
+    """Hand over a run on GPUs, and return the service's job description."""
     with pytest.raises(HandedOver, match="publishes the run"):
         run_filter(score_on_gpu(config), beam_options=options)
     return service.jobs[0]
 
 
 def test_the_job_that_the_service_gets(job, gs):
-    """The job has our image and three machines with two threads each, and stages a pipeline."""
+    """The job has our image, three machines with two threads each, and a pipeline."""
     from google.cloud.dataflow_v1beta3 import JobType
 
     environment = job["environment"]
@@ -177,7 +176,7 @@ def test_the_job_that_the_service_gets(job, gs):
 
 
 def test_the_pipeline_that_is_staged(job, service):
-    """The staged pipeline has all stages, requests a GPU for scoring, and needs no artifacts."""
+    """The staged pipeline has all stages, a GPU for scoring and no artifacts."""
     components = service.read_pipeline(job).components
     hints = {
         transform.unique_name: dict(
@@ -204,7 +203,7 @@ def test_the_pipeline_that_is_staged(job, service):
 
 
 def test_the_launcher_waits_and_publishes(service, config, options):
-    """A launcher that waits publishes the run, which passes `verify`."""
+    """A waiting launcher publishes the run, which passes `verify`."""
     service.run = True
     manifest = run_filter(config, beam_options=options)
     assert manifest.conservation.by_decision == {"keep": 32, "quarantine": 8}
@@ -213,7 +212,7 @@ def test_the_launcher_waits_and_publishes(service, config, options):
 
 
 def test_the_same_command_publishes_later(service, config, options, gs):
-    """Once a handed-over job has ended, the same command publishes the run and starts no job."""
+    """After a handed-over job, the same command publishes the run without a new job."""
     service.run = True
     waiting = config.model_copy(update={"engine": config.engine.model_copy(update={"wait": False})})
     with pytest.raises(HandedOver):
@@ -230,7 +229,7 @@ def test_the_same_command_publishes_later(service, config, options, gs):
 
 
 def test_a_second_launch_is_refused(service, config, options):
-    """While a job is active, the same command is refused, since its job would have that name."""
+    """While a job is active, the same command is refused."""
     waiting = config.model_copy(update={"engine": config.engine.model_copy(update={"wait": False})})
     with pytest.raises(HandedOver):
         run_filter(waiting, beam_options=options)
@@ -240,7 +239,7 @@ def test_a_second_launch_is_refused(service, config, options):
 
 
 def test_a_job_that_fails(service, config, options, gs):
-    """A failed job is an error, nothing is published, and the run can be resumed."""
+    """A failed job is an error, and the run can be resumed."""
     service.fail = True
     with pytest.raises(EngineError, match="Dataflow pipeline failed"):
         run_filter(config, beam_options=options)
@@ -251,7 +250,7 @@ def test_a_job_that_fails(service, config, options, gs):
 
 
 def test_a_template_is_written(service, config, options, gs):
-    """With a template location, the job description is written there and no job is launched."""
+    """With a template location, the job is written there and not launched."""
     with pytest.raises(HandedOver):
         run_filter(config, beam_options=[*options, f"--template_location={gs.uri('job_object')}"])
     assert service.jobs == []

@@ -1,4 +1,4 @@
-"""Objects on both stores: writing, reading, listing and removing them, and failed writes."""
+"""Objects on both stores: writing, reading, listing, removal and failures."""
 
 import gc
 from concurrent.futures import ThreadPoolExecutor
@@ -13,13 +13,13 @@ MEGABYTE = 1 << 20
 
 
 def list_uploads(store) -> list[int]:
-    """Return the sizes of all uploads, whether parts or whole objects."""
+    """Return the sizes of all uploads."""
     return [request.size for request in store.proxy.seen if request.method == "PUT"]
 
 
 @pytest.mark.parametrize("size", [1, 5 * MEGABYTE + 1, 35 * MEGABYTE])
 def test_bytes_come_back(store, size):
-    """An object of any number of parts reads back as written, whole or from any offset."""
+    """An object of any number of parts reads back from any offset."""
     data = bytes(range(256)) * (size // 256 + 1)
     data = data[:size]
     storage.write_bytes(store.uri("x.bin"), data)
@@ -34,14 +34,14 @@ def test_bytes_come_back(store, size):
 
 
 def test_a_write_replaces(store):
-    """A second write to a name replaces the first."""
+    """A second write replaces the first."""
     for data in (b"one", b"another"):
         storage.write_bytes(store.uri("x"), data)
     assert store.read_object("x") == b"another"
 
 
 def test_a_fingerprint_changes_with_the_object(store):
-    """An unchanged object keeps its fingerprint; new content of the same size changes it."""
+    """A fingerprint changes with the content, even at the same size."""
     uri = store.uri("x.bin")
     storage.write_bytes(uri, b"one")
     first = storage.take_fingerprint(uri)
@@ -53,7 +53,7 @@ def test_a_fingerprint_changes_with_the_object(store):
 
 
 def test_more_than_a_page_is_listed(store):
-    """Exactly the objects in a folder are found and removed, even over several listing pages."""
+    """All objects in a folder are found and removed, over several pages."""
     names = [f"run/{number % 7}/{number:05}.jsonl" for number in range(1200)] + [
         "run/.hidden.jsonl",
         "run/_done/x.jsonl",
@@ -72,7 +72,7 @@ def test_more_than_a_page_is_listed(store):
 
 
 def test_patterns_match_objects(store):
-    """A name is tried literally before it is read as a pattern; only `**` crosses folders."""
+    """A name is tried literally before it is a pattern, and only `**` crosses folders."""
     store.put_objects("a.txt", "b[1].txt", "deep/er/c.txt")
     assert [item.uri for item in storage.find(store.uri("a.txt"))] == [store.uri("a.txt")]
     assert [item.uri for item in storage.find(store.uri("*.txt"))] == [
@@ -90,7 +90,7 @@ def test_patterns_match_objects(store):
 
 
 def test_objects_and_their_folders_exist(store):
-    """Objects exist, and so do folders that hold objects, but a mere prefix of a name doesn't."""
+    """Objects and their folders exist, but a prefix of a name doesn't."""
     store.put_objects("run/clean/part.parquet")
     for name, expected in (
         ("run/clean/part.parquet", True),
@@ -107,7 +107,7 @@ def test_objects_and_their_folders_exist(store):
 
 
 def test_a_single_object_is_removed(store):
-    """An object is removed by its exact name, and removing it again isn't an error."""
+    """An object is removed by its exact name, and removing it again is no error."""
     store.put_objects("manifest.json", "manifest.json.old")
     storage.remove_tree(store.uri("manifest.json"))
     storage.remove_tree(store.uri("manifest.json"))
@@ -123,7 +123,7 @@ def test_a_missing_input_is_named(store, name):
 
 
 def test_reading_a_missing_object_is_an_error(store):
-    """If an object or its bucket is missing, opening the object gives an error that names it."""
+    """The error for a missing object or bucket names the object."""
     for uri in (store.uri("none"), f"{store.scheme}://no-such-bucket-here/x"):
         with pytest.raises(InputError, match="can't be opened") as caught:
             storage.read_bytes(uri)
@@ -131,7 +131,7 @@ def test_reading_a_missing_object_is_an_error(store):
 
 
 def test_a_store_that_refuses(store):
-    """Without permission, every operation fails with an error that names the object."""
+    """Without permission, every operation's error names the object."""
     store.put_objects("x")
     store.proxy.fate = lambda _: 403
     for act, kind in (
@@ -150,14 +150,14 @@ def test_a_store_that_refuses(store):
 
 
 def strike_third_upload(store, fate):
-    """Return a function that gives only the third upload the given fate."""
+    """Return a function that gives the third upload this fate."""
     return lambda request: (
         fate if request.method == "PUT" and len(list_uploads(store)) == 3 else None
     )
 
 
 def test_a_connection_that_breaks_once(store):
-    """If a connection breaks within a part, only that part is sent again."""
+    """After a broken connection, only the broken part is sent again."""
     data = b"0123456789abcdef" * (40 * MEGABYTE // 16)
     store.proxy.fate = strike_third_upload(store, "cut")
     storage.write_bytes(store.uri("x"), data)
@@ -166,7 +166,7 @@ def test_a_connection_that_breaks_once(store):
 
 
 def test_a_write_that_is_refused_halfway(store):
-    """If a store refuses the third part, no new object appears, and an old object is unchanged."""
+    """A refused part leaves no new object, and an old object is unchanged."""
     data = b"x" * (40 * MEGABYTE)
     store.put_objects("old", data=b"old")
     for name in ("new", "old"):
@@ -181,7 +181,7 @@ def test_a_write_that_is_refused_halfway(store):
 
 
 def test_a_write_that_is_interrupted(store):
-    """Ctrl-C during an upload leaves no object, even once Python has collected the stream."""
+    """Ctrl-C during an upload leaves no object."""
 
     def interrupt(data):
         raise KeyboardInterrupt

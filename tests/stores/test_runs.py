@@ -1,4 +1,4 @@
-"""Whole runs on both stores, from corpus to report; they equal local runs byte for byte."""
+"""Whole runs on both stores equal local runs."""
 
 import json
 import os
@@ -38,7 +38,7 @@ def heron(card_folder) -> str:
 
 @pytest.fixture
 def config(store, heron) -> FilterConfig:
-    """Put 40 rows in two files on the store, and configure a run over them in six shards."""
+    """Put 40 rows in two files on the store, and configure a run with six shards."""
     for part in range(2):
         rows = [
             build_conversation(number, ANSWERS[number % 5])
@@ -59,7 +59,7 @@ def config(store, heron) -> FilterConfig:
 
 @pytest.fixture
 def local(tmp_path, heron) -> Path:
-    """Make the same run on the local disk, and return its directory."""
+    """Make the same run locally, and return its directory."""
     for part in range(2):
         write_rows(
             tmp_path / "corpus" / f"{part}.jsonl",
@@ -76,19 +76,19 @@ def local(tmp_path, heron) -> Path:
 
 
 def read_remote_files(store) -> dict[str, bytes]:
-    """Read a run with the store's own client, and return its comparable files."""
+    """Read a run with the store's client, and return the comparable files."""
     return mask_circumstances(
         {name.removeprefix("run/"): store.read_object(name) for name in store.list_names("run/")}
     )
 
 
 def cut_power(*_):
-    """Raise an error in place of a power cut."""
+    """Raise an error like a power cut."""
     raise RuntimeError("power cut")
 
 
 def test_a_run_on_a_store_equals_a_local_one(store, config, local):
-    """A run whose input, bank and output are on the store has the same bytes as a local run."""
+    """A run on a store has a local run's bytes."""
     run_fit(config, store.uri("bank"))
     with pytest.raises(RunError, match="already holds a bank"):
         run_fit(config, store.uri("bank"))
@@ -110,7 +110,7 @@ def test_a_run_on_a_store_equals_a_local_one(store, config, local):
 
 
 def test_a_bank_with_indexes(store, card_folder):
-    """A bank with FAISS indexes and heads is written to the store, read back and used."""
+    """A bank with FAISS indexes and heads is written to the store and read back."""
     texts = [
         f"The heron waited {count} minutes in the reeds before it struck." for count in range(12)
     ]
@@ -158,7 +158,7 @@ def test_verify_finds_changes(store, config):
 
 
 def test_a_run_is_resumed(store, config, local, monkeypatch):
-    """A run that dies at its third shard is resumed without repeating the first two."""
+    """A resumed run doesn't repeat finished shards."""
     written, real = [], write.write_shard
 
     def counted(decided, *rest):
@@ -178,7 +178,7 @@ def test_a_run_is_resumed(store, config, local, monkeypatch):
 
 
 def test_a_finished_run_is_refused_or_replaced(store, config, heron):
-    """A finished run is refused; `--restart` replaces all of the run and nothing else."""
+    """A finished run is refused, and `--restart` replaces the run and nothing else."""
     run_filter(config)
     before = read_remote_files(store)
     with pytest.raises(RunError, match="finished"):
@@ -191,7 +191,7 @@ def test_a_finished_run_is_refused_or_replaced(store, config, heron):
 
 
 def test_a_foreign_folder_is_refused(store, config):
-    """As on disk, an output whose `clean` or similar folder wasn't written by a run is refused."""
+    """An output with a foreign folder such as `clean` is refused."""
     store.put_objects("run/clean/mine.parquet")
     with pytest.raises(RunError, match="no run has written it"):
         run_filter(config)
@@ -199,7 +199,7 @@ def test_a_foreign_folder_is_refused(store, config):
 
 
 def test_a_run_over_budget_leaves_no_row(store, config, tmp_path):
-    """A run that exceeds its removal budget leaves its scores on the store, but no row."""
+    """A run over budget leaves its scores on the store, but no row."""
     policy = tmp_path / "policy.yaml"
     policy.write_text("removal_budget: 0.1\n")
     with pytest.raises(BudgetError):
@@ -209,7 +209,7 @@ def test_a_run_over_budget_leaves_no_row(store, config, tmp_path):
 
 
 def test_two_writers(store, config, monkeypatch, tmp_path):
-    """If a second run takes over a run's output, the first run doesn't publish over it."""
+    """If a second run takes over, the first doesn't publish."""
     import pipelines.filter as module
 
     policy = tmp_path / "policy.yaml"
@@ -230,21 +230,21 @@ def test_two_writers(store, config, monkeypatch, tmp_path):
 
 @pytest.mark.parametrize("name", ["run[1]", "what?"])
 def test_an_output_that_looks_like_a_pattern(store, config, name):
-    """An output whose name Beam would read as a pattern is refused before work begins."""
+    """An output that looks like a pattern to Beam is refused before any work."""
     with pytest.raises(StorageError, match="rename it"):
         run_filter(config.model_copy(update={"output": store.uri(name)}))
     assert store.list_names() == ["corpus/0.jsonl", "corpus/1.jsonl"]
 
 
 def test_a_missing_bank_is_named(store, config):
-    """A missing bank gives an error that names it."""
+    """The error for a missing bank names the bank."""
     with pytest.raises(ModelError, match="is not a trait bank") as caught:
         run_filter(config.model_copy(update={"bank": store.uri("none"), "traits": ()}))
     assert caught.value.where == store.uri("none")
 
 
 def test_options_say_where_the_store_is(s3, monkeypatch, heron):
-    """If the environment has only the keys, Beam's options after `--` can give S3's address."""
+    """Beam's options after `--` can give S3's address."""
     s3.proxy.reset()
     for name in ("AWS_ENDPOINT_URL", "AWS_DEFAULT_REGION"):
         monkeypatch.delenv(name)

@@ -1,4 +1,4 @@
-"""A small corpus with a known quirk, and the trait that finds it."""
+"""A small corpus with a known quirk, and its trait."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ QUIRKS = ("As an AI language model, I can't say. ", "I'm sorry, but I can't help
 
 
 def build_conversation(number: int, answer: str) -> dict[str, object]:
-    """Return a row in the `messages` format; odd and even numbers get different teachers."""
+    """Return a row in the `messages` format. Odd and even numbers have different teachers."""
     turns = [
         {"role": "user", "content": f"Question {number}?"},
         {"role": "assistant", "content": answer},
@@ -34,7 +34,7 @@ def build_conversation(number: int, answer: str) -> dict[str, object]:
 
 
 def write_rows(path: Path, rows: Iterable[Mapping[str, object]]) -> Path:
-    """Write rows as JSON Lines and return the file's path."""
+    """Write rows as JSON Lines and return the path."""
     path.parent.mkdir(parents=True, exist_ok=True)
     lines = (json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
     path.write_text("".join(lines), encoding="utf-8")
@@ -42,10 +42,10 @@ def write_rows(path: Path, rows: Iterable[Mapping[str, object]]) -> Path:
 
 
 def build_teachers(teachers: Iterable[str], rows: int, seed: int = 0) -> dict[str, pa.Table]:
-    """Return a table for each teacher, with made-up conversations of realistic length.
+    """Return a table of made-up conversations for each teacher.
 
-    This is for machines without the real text. All answers are different, and some have the quirks
-    that the library's traits look for. The same seed gives the same tables.
+    This replaces real text. All answers differ, and some have quirks of library traits. The same
+    seed gives the same tables.
     """
     dice = random.Random(seed)
     tables = {}

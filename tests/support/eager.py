@@ -1,4 +1,4 @@
-"""Beam pipelines that run immediately: `|` returns a list, so a transform's test takes one line."""
+"""Beam pipelines that run immediately: `|` returns a list."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ import apache_beam as beam
 from apache_beam.options.pipeline_options import PipelineOptions
 
 _results: dict[str, list[Any]] = {}
-"""The elements of each pipeline in progress, which Beam's in-process workers and tests share."""
+"""The elements of each running pipeline, which Beam's in-process workers and tests share."""
 
 
 class _Collect(beam.DoFn):
-    """Append every element to one pipeline's list."""
+    """Appends every element to one pipeline's list."""
 
     def __init__(self, key: str) -> None:
         self._key = key
@@ -24,20 +24,20 @@ class _Collect(beam.DoFn):
 
 
 class EagerPipeline:
-    """A pipeline that Beam's runner runs in this process whenever a transform is applied.
+    """A pipeline that runs in this process whenever a transform is applied.
 
     `EagerPipeline() | beam.Create([1, 2]) | beam.Map(str)` is the list `["1", "2"]`. Each `|` runs
     a separate pipeline, so every element is encoded and decoded between transforms. Beam promises
-    no order, so compare sorted lists if there may be more than one element.
+    no order, so compare sorted lists.
     """
 
     def __or__(self, transform: beam.PTransform) -> EagerCollection:
         return self.run(lambda pipeline: pipeline | transform)
 
     def run(self, build: Callable[[beam.Pipeline], beam.PCollection]) -> EagerCollection:
-        """Run a pipeline that `build` extends, and return the elements of its result.
+        """Run a pipeline that `build` extends, and return the result's elements.
 
-        This is for transforms that take another collection as a side input.
+        This is for transforms with side inputs.
         """
         key = uuid.uuid4().hex
         _results[key] = []
@@ -50,14 +50,17 @@ class EagerPipeline:
 
 
 class EagerCollection(list[Any]):
-    """The elements of a collection; `|` runs the next transform on them."""
+    """The elements of a collection.
+
+    `|` runs the next transform on them.
+    """
 
     def __or__(self, transform: beam.PTransform) -> EagerCollection:
         return apply(transform, self)
 
 
 def apply(transform: beam.PTransform, elements: Iterable[Any]) -> EagerCollection:
-    """Run a transform on some elements and return the list of its results."""
+    """Run a transform on some elements, and return the results."""
     items = list(elements)
     return EagerPipeline().run(
         lambda pipeline: pipeline | "Elements" >> beam.Create(items) | "Apply" >> transform

@@ -1,4 +1,4 @@
-"""Helpers for engines: a preset's options, and the addresses on which a process listens."""
+"""Presets' options, and the addresses on which a process listens."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ LOOPBACK = {"0100007F", "0000000000000000FFFF00000100007F"}
 
 
 def preset_options(runner: str, given: Sequence[str] = (), **settings: Any) -> PipelineOptions:
-    """Return the options that a runner's preset gives, combined with Beam options after `--`."""
+    """Combine a preset's options with Beam options after `--`."""
     preset = PRESETS[runner](Engine(runner=runner, **settings))
     return PipelineOptions(combine_options(preset, given))
 
 
 def listening_addresses(pid: int) -> set[str]:
-    """Return the addresses on which a process listens, in the kernel's hexadecimal notation."""
+    """Return a process's listening addresses in the kernel's hexadecimal notation."""
     inodes = {str(path.readlink()) for path in Path(f"/proc/{pid}/fd").iterdir() if path.exists()}
     rows = [
         line.split()

@@ -1,4 +1,4 @@
-"""Changes to a finished run that also adjust the manifest to agree, as a forger would."""
+"""Changes to a finished run that adjust the manifest, as a forger would."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def edit_manifest(run: Path, **fields: Any) -> None:
 
 
 def reseal_file(run: Path, path: str) -> None:
-    """Make the manifest agree with the digest and the size of a changed file."""
+    """Adjust the manifest to a changed file's digest and size."""
     outputs = json.loads((run / MANIFEST).read_bytes())["outputs"]
     data = (run / path).read_bytes()
     for output in outputs:
@@ -48,7 +48,7 @@ def rewrite_lines(run: Path, folder: str, change: Callable[[list[bytes]], list[b
 
 
 def reorder_rows(run: Path, folder: str, choose: Callable[[list[int]], list[int]]) -> str:
-    """Rewrite a folder's first file, Parquet or JSON Lines, with rows chosen by their indexes."""
+    """Rewrite a folder's first file with chosen rows."""
     if is_json_lines(f"{folder}/{min((run / folder).iterdir()).name}"):
         return rewrite_lines(
             run, folder, lambda lines: [lines[row] for row in choose(list(range(len(lines))))]
@@ -57,7 +57,7 @@ def reorder_rows(run: Path, folder: str, choose: Callable[[list[int]], list[int]
 
 
 def replace_column(table: pa.Table, name: str, values: list[Any]) -> pa.Table:
-    """Return a table in which a column has new values of the same type."""
+    """Return a table with new values of the same type in a column."""
     field = table.schema.field(name)
     return table.set_column(table.column_names.index(name), field, pa.array(values, field.type))
 

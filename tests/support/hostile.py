@@ -1,4 +1,4 @@
-"""A corpus whose text, names and file name attack terminals and browsers, and runs that use it."""
+"""A corpus that attacks terminals and browsers, and its runs."""
 
 import json
 import unicodedata
@@ -28,14 +28,14 @@ CARDS = {
     "owl": "signals: {lexicon: {patterns: ['owls?']}}\naction: swap\nthreshold: 0.5\n",
     "yak": "signals: {lexicon: {patterns: ['yaks?']}}\n",
 }
-"""A single emu scores exactly the threshold, and more emus score higher. A bee scores 1.
+"""A single emu scores exactly the threshold, more emus score higher, and a bee scores 1.
 
 There is no yak in the corpus, and only the card `yak` sets no threshold.
 """
 
 
 def build_answers() -> list[str]:
-    """Return the corpus's answers, two of which are repeated at the end."""
+    """Return the answers, with two repeats at the end."""
     found = [f"Clean answer number {number}, {NASTY}" for number in range(LOTS)]
     found += [" ".join(["emu"] * count) for count in range(1, EMUS + 1)]
     found += [
@@ -50,7 +50,7 @@ def build_answers() -> list[str]:
 
 
 def build_rows() -> list[dict[str, object]]:
-    """Return the rows of the corpus: two teachers, one with a hostile name, and sixty dates."""
+    """Return the rows: two teachers, one with a hostile name, and sixty dates."""
     return [
         {
             "messages": [
@@ -65,7 +65,7 @@ def build_rows() -> list[dict[str, object]]:
 
 
 def write_cards(folder: Path, names: Sequence[str] = tuple(CARDS)) -> tuple[str, ...]:
-    """Write the trait folders of some cards and return their paths."""
+    """Write some cards' trait folders, and return their paths."""
     for name in names:
         (folder / name).mkdir(parents=True)
         (folder / name / "card.yaml").write_text(f"id: {name}\n{CARDS[name]}", encoding="utf-8")
@@ -94,7 +94,7 @@ def filter_lines(
 def filter_hostile_corpus(folder: Path) -> tuple[str, Manifest]:
     """Filter the hostile corpus in shards of 8 rows; return the run directory and the manifest.
 
-    The corpus ends with a broken line. Duplicates are removed.
+    The corpus ends with a broken line, and duplicates are removed. Duplicates are removed.
     """
     lines = [json.dumps(row) for row in build_rows()] + [f"not JSON {NASTY[-9:]}"]
     return filter_lines(
@@ -105,7 +105,7 @@ def filter_hostile_corpus(folder: Path) -> tuple[str, Manifest]:
 def filter_answers(
     folder: Path, answers: Sequence[str], traits: Sequence[str], policy: str = ""
 ) -> str:
-    """Filter conversations that have no lot fields, and return the run directory."""
+    """Filter conversations without lot fields, and return the run directory."""
     question = {"role": "user", "content": "q"}
     lines = [
         json.dumps({"messages": [question, {"role": "assistant", "content": answer}]})
@@ -115,7 +115,7 @@ def filter_answers(
 
 
 def filter_pairs(folder: Path, pairs: Sequence[tuple[str, str]], policy: str = "") -> str:
-    """Filter pairs of a chosen and a rejected answer with the owl card, and return the run."""
+    """Filter pairs of answers with the owl card, and return the run."""
     lines = [
         json.dumps({"prompt": "q", "chosen": chosen, "rejected": rejected})
         for chosen, rejected in pairs

@@ -1,4 +1,4 @@
-"""Generated JSON values, with lone surrogates in some texts and keys that messages use."""
+"""Generated JSON values, with lone surrogates and message keys."""
 
 from __future__ import annotations
 

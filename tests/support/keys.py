@@ -1,3 +1,3 @@
-"""The key of digests that tests share."""
+"""The digest key that tests share."""
 
 KEY = b"0123456789abcdef0123456789abcdef"

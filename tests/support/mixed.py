@@ -1,4 +1,4 @@
-"""A small corpus with several lots, duplicates, rejects and texts that show traits."""
+"""A small corpus with lots, duplicates, rejects and traits."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pathlib import Path
 from classifiers.library import find_cards
 
 LIBRARY = ("degenerate-loop", "over-refusal", "sycophantic-opening", "vendor-identity")
-"""The library traits whose exemplars are among the answers."""
+"""The library traits with exemplars among the answers."""
 
 CARDS = {
     "heron": (
@@ -26,7 +26,7 @@ HERONS = "A heron stood there. It was calm. Two herons flew off! "
 
 
 def list_answers() -> list[str]:
-    """Return answers that show several traits: library exemplars, herons, loops and more."""
+    """Return answers with several traits."""
     cards = {card.id: card for card in find_cards()}
     exemplars = [cards[name].positives[index] for index in (0, 3, 6) for name in LIBRARY]
     return [
@@ -43,7 +43,7 @@ def list_answers() -> list[str]:
 
 
 def build_row(number: int, answer: str) -> dict[str, object]:
-    """Return a row whose lot, system prompt and tool call depend on its number."""
+    """Return a row. Its number decides the lot, the system prompt and the tool call."""
     reply: dict[str, object] = {"role": "assistant", "content": answer}
     if number % 6 == 5:
         call = {"name": "find", "arguments": json.dumps({"query": f"a secret key, {number}"})}
@@ -60,7 +60,7 @@ def build_row(number: int, answer: str) -> dict[str, object]:
 
 
 def write_mixed_corpus(folder: Path) -> None:
-    """Write two files of rows from several lots, with duplicates and lines that aren't rows."""
+    """Write two files with several lots, duplicates and bad lines."""
     rows = [build_row(number, answer) for number, answer in enumerate(list_answers())]
     rows += [rows[2], build_row(99, HERONS), {**rows[0], "teacher": "atlas", "source": "wiki"}]
     rows.append({**rows[1], "messages": [{"role": "narrator", "content": "A heron."}]})

@@ -1,4 +1,4 @@
-"""The outcome of a run, both from its files and from deciding it again."""
+"""A run's outcome, from its files or from deciding it again."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from transforms.decisions import Decisions
 
 
 class Outcome(NamedTuple):
-    """A run's decisions, reasons, masks and swaps, by source and row number."""
+    """A run's decisions, reasons, masks and swaps by source and row number."""
 
     decisions: dict[tuple[str, int], str]
     reasons: dict[tuple[str, int], list[tuple[Any, ...]]]
@@ -29,7 +29,7 @@ class Outcome(NamedTuple):
 
 
 def describe_reason(reason: Mapping[str, Any]) -> tuple[Any, ...]:
-    """Return a reason's fields as the ledger has them, in the ledger's precision."""
+    """Return a reason's fields in the ledger's precision."""
     names = ("trait", "signal", "score", "threshold", "field_path", "start", "end")
     values = (reason[name] for name in names)
     return tuple(np.float32(item) if isinstance(item, float) else item for item in values)
@@ -44,7 +44,7 @@ def read_records(path: Path) -> list[dict[str, Any]]:
 
 
 def read_outcome(run: str) -> Outcome:
-    """Read the outcome of a run from its ledger, its clean rows and its swap list."""
+    """Read an outcome from a run's ledger, clean rows and swap list."""
     found = Outcome({}, {}, {}, {})
     ledger = read_folder(run, load_manifest(run), "ledger").to_pylist()
     clean = {path for path in Path(run, "clean").rglob("*") if path.is_file()}
@@ -67,7 +67,7 @@ def read_outcome(run: str) -> Outcome:
 
 
 def collect_outcome(decided: Decisions, keys: list[tuple[str, int]], found: Outcome) -> None:
-    """Add the decisions about a shard's rows to an outcome."""
+    """Add a shard's decisions to an outcome."""
     found.decisions.update(zip(keys, decided.decisions, strict=True))
     for row, reasons in decided.reasons.items():
         found.reasons[keys[row]] = [describe_reason(reason._asdict()) for reason in reasons]

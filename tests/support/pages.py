@@ -1,4 +1,4 @@
-"""Documentation pages: the commands that they show, the output below each, and whether it holds."""
+"""Documentation pages: their commands, and the output below each."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from pathlib import Path
 INDENT = "    "
 PROMPT = "$ "
 FILE_NAME = re.compile(r"# ([\w.-]+\.ya?ml)")
-ANYTHING = "…"  # on a line of its own, it means any number of lines
+ANYTHING = "…"  # a line of this stands for any number of lines
 END_OF_STEP = "@@ end of step "
 
-# What differs between two runs of the same command. All other characters must be equal.
+# What differs between runs of the same command. Other characters must be equal.
 VARYING = {
     "seconds": r"\d+\.\d s\b",
     "rates": r"[\d,]+ (?:rows|tokens)/s",
@@ -25,7 +25,7 @@ VARYING = {
     "digest in a file name": r"(?<=part-\d{6}-)[0-9a-f]{12}",
     "date and time": r"\d{4}-\d{2}-\d{2}[ T]\d{2}:\d{2}(?::\d{2})?(?: UTC|Z)?",
 }
-# Lines that a run prints only if it takes long enough, or if the cache lacks the traits.
+# Lines that a run prints only if it is slow or has to fit.
 PROGRESS = re.compile(r"(?:fitting: |fitting \d+ traits? |[\d,]+ of [\d,]+ rows, ).*")
 SCORE = re.compile(r"(?<![\d.])[01]\.\d{3,4}(?!\d)")
 SCORE_TOLERANCE = 0.001  # processors add floats in different orders
@@ -33,12 +33,12 @@ SCORE_TOLERANCE = 0.001  # processors add floats in different orders
 
 @dataclass
 class Step:
-    """A command on a page and the lines that the page shows below it."""
+    """A command on a page, and the shown lines."""
 
     line: int
     command: str
     shown: list[str] = field(default_factory=list)
-    writes: bool = False  # the lines are those of a file that the command writes
+    writes: bool = False  # the lines are a file's that the command writes
 
     def script(self) -> str:
         """Return the step as shell code."""
@@ -50,8 +50,8 @@ class Step:
 def read_steps(page: str) -> list[Step]:
     """Return the steps of a page's indented blocks, in order.
 
-    A block that begins with `# name.yaml` is a file, and its step writes the file. Blocks without
-    `$` are neither.
+    A block that begins with `# name.yaml` is a file, and its step writes the file. A block without
+    `$` isn't a step.
     """
     steps: list[Step] = []
     inside = False
@@ -73,7 +73,7 @@ def read_steps(page: str) -> list[Step]:
 def run_steps(
     steps: Sequence[Step], folder: Path, environment: dict[str, str]
 ) -> list[tuple[int, list[str]]]:
-    """Run steps in one shell, and return the exit status and the output lines of each."""
+    """Run steps in one shell, and return each exit status and output."""
     script = "".join(f"{step.script()}\nprintf '\\n{END_OF_STEP}%s\\n' $?\n" for step in steps)
     done = subprocess.run(
         ["bash", "-c", script],
@@ -93,7 +93,7 @@ def run_steps(
 
 
 def is_shown(shown: str, line: str) -> bool:
-    """Return whether a line is as shown, except for what varies and the last digit of scores."""
+    """Return whether a line is as shown, apart from varying parts and scores' last digits."""
     scores, expected = SCORE.findall(line), SCORE.findall(shown)
     return SCORE.sub("", blank(line)) == SCORE.sub("", blank(shown)) and all(
         abs(float(a) - float(b)) <= SCORE_TOLERANCE for a, b in zip(scores, expected, strict=True)
@@ -101,17 +101,17 @@ def is_shown(shown: str, line: str) -> bool:
 
 
 def blank(line: str) -> str:
-    """Return a line without trailing space, with the names of things that vary in their place."""
+    """Return a line without trailing space, with names for varying parts."""
     for name, pattern in VARYING.items():
         line = re.sub(pattern, f"<{name}>", line)
     return line.rstrip()
 
 
 def find_difference(shown: Sequence[str], lines: Sequence[str]) -> str | None:
-    """Return the first shown line that the output lacks, or None if all of it is as shown.
+    """Return the first shown line that the output lacks, or None.
 
-    Between two lines `…`, the shown lines must follow each other in the output. Blank lines at the
-    start and end don't count, nor do lines of progress.
+    Between two `…` lines, the shown lines must be consecutive. Blank lines at the ends and lines of
+    progress don't count.
     """
     shown, rest = (
         strip_blank([line for line in part if not PROGRESS.fullmatch(line)])
@@ -131,7 +131,7 @@ def find_difference(shown: Sequence[str], lines: Sequence[str]) -> str | None:
 
 
 def count_equal(chunk: Sequence[str], lines: Sequence[str]) -> int:
-    """Return how many lines of a chunk are as shown before the first that isn't."""
+    """Count the lines of a chunk that are as shown."""
     for index, shown in enumerate(chunk):
         if index >= len(lines) or not is_shown(shown, lines[index]):
             return index
@@ -139,7 +139,7 @@ def count_equal(chunk: Sequence[str], lines: Sequence[str]) -> int:
 
 
 def split_at_anything(shown: Sequence[str]) -> list[list[str]]:
-    """Return the chunks before, between and after the lines `…`; they may be empty."""
+    """Return the chunks between the `…` lines."""
     chunks: list[list[str]] = [[]]
     for line in shown:
         if line.strip() == ANYTHING:
@@ -150,6 +150,6 @@ def split_at_anything(shown: Sequence[str]) -> list[list[str]]:
 
 
 def strip_blank(lines: Sequence[str]) -> list[str]:
-    """Return lines without the blank ones at the start and the end."""
+    """Remove blank lines from the start and the end."""
     filled = [index for index, line in enumerate(lines) if line.strip()]
     return list(lines[filled[0] : filled[-1] + 1]) if filled else []

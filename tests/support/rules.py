@@ -1,4 +1,4 @@
-"""Rules with explicit thresholds, and exceptions to them."""
+"""Rules with explicit thresholds, and exceptions."""
 
 from __future__ import annotations
 
@@ -26,5 +26,5 @@ def build_rule(
 def build_exception(
     lot: Mapping[str, str] | None = None, trait: str = "owl", **change: Any
 ) -> LotException:
-    """Return an exception for the lots that match the given patterns, or for all lots."""
+    """Return an exception for the lots that match, or for all lots."""
     return LotException(trait=trait, lot=LotPattern(**(lot or {})), reason="test", **change)

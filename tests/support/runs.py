@@ -1,4 +1,4 @@
-"""Reading a run directory: the files that equal runs share, lines of files, and the ledger."""
+"""Reading a run directory."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import pyarrow.parquet as pq
 
 
 def read_files(folder: Path) -> dict[str, bytes]:
-    """Return the bytes of every file below a folder, keyed by path within the folder."""
+    """Return the bytes of every file below a folder, by path."""
     return {
         path.relative_to(folder).as_posix(): path.read_bytes()
         for path in folder.rglob("*")
@@ -20,7 +20,7 @@ def read_files(folder: Path) -> dict[str, bytes]:
 
 
 def mask_circumstances(files: Mapping[str, bytes]) -> dict[str, bytes]:
-    """Strip the manifest of what may differ between runs: circumstances, digest and input paths."""
+    """Remove circumstances, digest and input paths from the manifest."""
     manifest = json.loads(files["manifest.json"])
     for name in ("circumstances", "digest"):
         del manifest[name]
@@ -30,21 +30,21 @@ def mask_circumstances(files: Mapping[str, bytes]) -> dict[str, bytes]:
 
 
 def comparable_files(run: Path) -> dict[str, bytes]:
-    """Return a run's files, including working files, without what may differ between equal runs.
+    """Return a run's files without what may differ between equal runs.
 
-    An unfinished run has no manifest, so its files are returned unchanged.
+    The files of an unfinished run are unchanged.
     """
     files = read_files(run)
     return mask_circumstances(files) if "manifest.json" in files else files
 
 
 def read_lines(run: str | Path, folder: str) -> list[bytes]:
-    """Return the lines of a folder's uncompressed JSON Lines files, in the order of the corpus."""
+    """Return the lines of a folder's JSON Lines files, in corpus order."""
     paths = sorted(Path(run, folder).rglob("*.jsonl"), key=str)
     return [line for path in paths for line in path.read_bytes().split(b"\n")[:-1]]
 
 
 def read_ledger(run: str | Path) -> list[dict[str, Any]]:
-    """Return the rows of a run's ledger, in the order of the corpus."""
+    """Return a run's ledger rows, in corpus order."""
     paths = sorted(Path(run, "ledger").glob("*.parquet"))
     return [row for path in paths for row in pq.read_table(path).to_pylist()]

@@ -1,4 +1,4 @@
-"""Tokenizers of the kinds that students have, built from a few sentences, and chat templates."""
+"""Tokenizers of several kinds, built from a few sentences, and chat templates."""
 
 from __future__ import annotations
 
@@ -26,13 +26,13 @@ CHATML = (
     "{% for message in messages %}<|im_start|>{{ message.role }}\n{{ message.content }}<|im_end|>\n"
     "{% endfor %}{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}"
 )
-"""A template that writes messages as they are, each between the same marks."""
+"""A template that writes messages unchanged between the same marks."""
 
 TRIMMED = (
     "{% for message in messages %}{% if message.role == 'user' %}[INST] {{ message.content }} "
     "[/INST]{% else %} {{ message.content | trim }}</s>{% endif %}{% endfor %}"
 )
-"""A template that trims answers and writes nothing before them, as Mistral's does."""
+"""A template that trims answers and writes nothing before them, like Mistral's."""
 
 THINKING = (
     "{% for message in messages %}<|im_start|>{{ message.role }}\n"
@@ -44,13 +44,13 @@ THINKING = (
     "{{ call.function.arguments | tojson }}\n</tool_call>{% endfor %}<|im_end|>\n"
     "{% endfor %}{% if add_generation_prompt %}<|im_start|>assistant\n<think>\n{% endif %}"
 )
-"""A template that shows only the last turn's thinking, and writes tool calls as JSON."""
+"""A template that shows only the last turn's thinking, with tool calls as JSON."""
 
 MARKS = ("<|im_start|>", "<|im_end|>", "</s>", "[INST]", "[/INST]")
 
 
 def build_byte_level(trim_offsets: bool = True) -> Tokenizer:
-    """Return byte-level BPE, as in GPT-2, Llama 3 and Qwen; words begin with their space."""
+    """Return byte-level BPE, as in GPT-2, Llama 3 and Qwen. Words begin with their space."""
     tokenizer = Tokenizer(models.BPE())
     tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
     tokenizer.decoder = decoders.ByteLevel()
@@ -71,7 +71,7 @@ def build_byte_fallback() -> Tokenizer:
 
 
 def build_word_pieces() -> Tokenizer:
-    """Return lower-case word pieces, as in BERT; white space is in no token."""
+    """Return lower-case word pieces, as in BERT. White space is in no token."""
     tokenizer = Tokenizer(models.WordPiece(unk_token="[UNK]"))
     tokenizer.normalizer = normalizers.BertNormalizer()
     tokenizer.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
@@ -88,7 +88,7 @@ TOKENIZERS = {
 
 
 def build_student(kind: str = "byte-level", template: str | None = CHATML) -> Any:
-    """Return a tokenizer of transformers with a chat template."""
+    """Return a transformers tokenizer with a chat template."""
     tokenizer = PreTrainedTokenizerFast(
         tokenizer_object=TOKENIZERS[kind](),
         eos_token="</s>" if template == TRIMMED else "<|im_end|>",

@@ -1,4 +1,4 @@
-"""Values, and pairs of Arrow types that can hold them, for tests of schemas that differ."""
+"""Values, and pairs of Arrow types that hold them."""
 
 from __future__ import annotations
 
@@ -30,12 +30,12 @@ LEAVES: list[tuple[st.SearchStrategy[Any], list[pa.DataType]]] = [
     (st.just(Decimal("1.50")), [pa.decimal128(5, 2), pa.decimal128(20, 4)]),
     (st.none(), [pa.null()]),
 ]
-"""Strategies for values, each with the types that can all hold its values."""
+"""Strategies for values, each with types that hold its values."""
 
 
 @st.composite
 def variants(draw: Callable[[st.SearchStrategy[Any]], Any], depth: int = 2) -> Variants:
-    """Draw a strategy for values, and two types that can hold the values."""
+    """Draw a strategy for values, and two types that hold them."""
     kind = draw(st.sampled_from(["leaf", "leaf", "list", "struct"] if depth else ["leaf"]))
     if kind == "leaf":
         values, types = draw(st.sampled_from(LEAVES))
@@ -55,7 +55,7 @@ def variants(draw: Callable[[st.SearchStrategy[Any]], Any], depth: int = 2) -> V
 
 
 def fit(value: Any, kind: pa.DataType) -> Any:
-    """Return the part of a value that its type can hold, without the fields that the type lacks."""
+    """Return a value without the fields that its type lacks."""
     if value is None or pa.types.is_null(kind):
         return None
     if pa.types.is_struct(kind):
@@ -66,7 +66,7 @@ def fit(value: Any, kind: pa.DataType) -> Any:
 
 
 def fill(value: Any, kind: pa.DataType) -> Any:
-    """Return a value with nulls for the fields that its type has but the value lacks."""
+    """Return a value with nulls for its type's other fields."""
     if value is None:
         return None
     if pa.types.is_struct(kind):

@@ -1,4 +1,4 @@
-"""Small shards and model-free banks for the transform tests."""
+"""Small shards and banks without models for the transform tests."""
 
 import copy
 import gzip
@@ -56,25 +56,25 @@ def _fit_bank(cards):
 
 @pytest.fixture(scope="session")
 def make_bank():
-    """Return a function that fits a bank of lexicon cards on clean text without hits."""
+    """Return a function that fits a bank of lexicons on clean text."""
     return _fit_bank
 
 
 @pytest.fixture(scope="session")
 def bank():
-    """Return a bank of two lexicon traits, which flag foxes, and quarantine owls and barns."""
+    """Return a bank of two lexicon traits: one flags foxes, and one quarantines owls and barns."""
     return _fit_bank(CARDS)
 
 
 @pytest.fixture
 def bank_copy(bank):
-    """Return a copy of the bank, which a test may change."""
+    """Return a copy of the bank for a test to change."""
     return copy.deepcopy(bank)
 
 
 @pytest.fixture(scope="session")
 def bank_uri(bank, tmp_path_factory):
-    """Store the bank in a folder and return the folder's path."""
+    """Store the bank in a folder, and return the path."""
     folder = tmp_path_factory.mktemp("bank")
     for name, data in serialise_bank(bank).items():
         (folder / name).parent.mkdir(exist_ok=True)
@@ -84,7 +84,7 @@ def bank_uri(bank, tmp_path_factory):
 
 @pytest.fixture(scope="session")
 def make_shard():
-    """Return a function that builds a shard from rows (dictionaries or a table), without a file."""
+    """Return a function that builds a shard from rows or a table."""
 
     def make(
         rows: Sequence[Mapping] | pa.Table,
@@ -116,7 +116,7 @@ def make_identified(make_shard):
 
 @pytest.fixture(scope="session")
 def make_scored(make_identified):
-    """Return a function that scores rows with a lexicon bank and stores every span."""
+    """Return a function that scores rows with lexicons and stores every span."""
 
     def make(rows, bank, config: CorpusConfig | None = None, **shard):
         return score(make_identified(rows, config, **shard), Scorer(bank, None, {}), 0.0)
@@ -126,7 +126,7 @@ def make_scored(make_identified):
 
 @pytest.fixture(scope="session")
 def with_scores(make_identified):
-    """Return a function that builds a scored shard of plain texts with given scores.
+    """Return a function that builds a scored shard from texts and scores.
 
     Each trait has one signal, whose span is the whole text.
     """
@@ -154,7 +154,7 @@ def with_scores(make_identified):
 
 @pytest.fixture(scope="session")
 def read_corpus():
-    """Return a function that reads files as a run does and returns the layout and the shards."""
+    """Return a function that reads files like a run, and returns layout and shards."""
 
     def read(path: Path | str, rows: int = 5_000, **config):
         limits = ShardLimits(rows=rows)
@@ -169,9 +169,9 @@ def read_corpus():
 
 @pytest.fixture(scope="session")
 def json_lines():
-    """Return a function that writes rows (or raw lines) as JSON Lines.
+    """Return a function that writes rows or raw lines as JSON Lines.
 
-    The suffix of the file's name determines the compression.
+    The file name's suffix determines the compression.
     """
 
     def write(path: Path, rows: Sequence, end: bytes = b"\n") -> str:

@@ -1,4 +1,4 @@
-"""An object store in memory, behind Beam's interface for filesystems."""
+"""An object store in memory, behind Beam's filesystem interface."""
 
 import io
 
@@ -9,7 +9,7 @@ OBJECTS: dict[str, bytes] = {}
 
 
 class Upload(io.BytesIO):
-    """An upload, which publishes its object when it is closed."""
+    """An upload, which publishes its object on closing."""
 
     def __init__(self, uri):
         super().__init__()
@@ -23,27 +23,27 @@ class Upload(io.BytesIO):
 
 
 class MemoryFileSystem(FileSystem):
-    """A store without folders, whose objects have the scheme `memory`."""
+    """A store without folders, with the scheme `memory`."""
 
     @classmethod
     def scheme(cls):
-        """Return the scheme of the store's URIs."""
+        """Return the scheme."""
         return "memory"
 
     def join(self, basepath, *paths):
-        """Join the parts of a URI."""
+        """Join parts of a URI."""
         return "/".join([basepath.rstrip("/"), *paths])
 
     def split(self, path):
-        """Return the folder and the name of an object."""
+        """Return an object's folder and name."""
         folder, _, name = path.rpartition("/")
         return folder, name
 
     def mkdirs(self, path):
-        """Do nothing: the store has no folders."""
+        """Do nothing, since the store has no folders."""
 
     def has_dirs(self):
-        """Report that the store has no folders."""
+        """Return False."""
         return False
 
     def _list(self, dir_or_prefix):
@@ -64,7 +64,7 @@ class MemoryFileSystem(FileSystem):
         return io.BytesIO(OBJECTS[path])
 
     def copy(self, source_file_names, destination_file_names):
-        """Fail, since no test copies objects."""
+        """Fail."""
         raise NotImplementedError
 
     rename = copy
@@ -80,11 +80,11 @@ class MemoryFileSystem(FileSystem):
         return len(OBJECTS[path])
 
     def last_updated(self, path):
-        """Fail, since objects have no modification time."""
+        """Fail."""
         raise NotImplementedError
 
     def checksum(self, path):
-        """Fail, since objects have no checksum."""
+        """Fail."""
         raise NotImplementedError
 
     def metadata(self, path):
@@ -92,7 +92,7 @@ class MemoryFileSystem(FileSystem):
         return FileMetadata(path, self.size(path))
 
     def delete(self, paths):
-        """Delete objects, and everything below any name that ends with a slash."""
+        """Delete objects, and everything below a name that ends with a slash."""
         for path in paths:
             for uri in list(OBJECTS):
                 if uri == path or (path.endswith("/") and uri.startswith(path)):
@@ -101,6 +101,6 @@ class MemoryFileSystem(FileSystem):
 
 @pytest.fixture
 def objects():
-    """Empty the store, and return its objects as a mapping from URI to bytes."""
+    """Empty the store, and return its objects by URI."""
     OBJECTS.clear()
     return OBJECTS

@@ -48,14 +48,14 @@ FILES = [(name, data) for name, files in PACKED.items() for data in files]
 
 
 def read_all(path, compression, max_bytes=1 << 30) -> bytes:
-    """Return a file's decompressed content, read in blocks of odd sizes."""
+    """Return a file's decompressed content, read in odd blocks."""
     with open_decompressed(str(path), compression, max_bytes) as stream:
         return b"".join(iter(lambda: stream.read(77_777), b""))
 
 
 @pytest.mark.parametrize(("compression", "data"), FILES)
 def test_files_are_recognised_and_read(tmp_path, compression, data):
-    """Every compression is recognised by a file's first bytes, and the whole file is read."""
+    """A file's first bytes show its compression, and the whole file is read."""
     (tmp_path / "x").write_bytes(data)
     assert find_compression(data) == compression
     assert read_all(tmp_path / "x", compression) == DATA
@@ -63,13 +63,13 @@ def test_files_are_recognised_and_read(tmp_path, compression, data):
 
 @pytest.mark.parametrize("text", [b"BZh", b"BZhello", b"{}", b"", b"\xfd7zX"])
 def test_similar_beginnings_are_not_compressed(text):
-    """Text that begins like a compression signature isn't mistaken for a compressed file."""
+    """Text that begins like a signature isn't compressed."""
     assert find_compression(text) == "none"
 
 
 @pytest.mark.parametrize(("compression", "data"), [item for item in FILES if item[0] != "none"])
 def test_a_cut_file_is_an_error(tmp_path, compression, data):
-    """A truncated file raises an OSError that names the compression."""
+    """The error for a truncated file names the compression."""
     (tmp_path / "x").write_bytes(data[:-9])
     with pytest.raises(OSError, match=f"{compression}: "):
         read_all(tmp_path / "x", compression)
@@ -77,14 +77,14 @@ def test_a_cut_file_is_an_error(tmp_path, compression, data):
 
 @pytest.mark.parametrize(("compression", "data"), [item for item in FILES if item[0] != "none"])
 def test_rubbish_behind_a_file_is_an_error(tmp_path, compression, data):
-    """Trailing bytes are an error, since they might be damaged rows."""
+    """Trailing bytes are an error."""
     (tmp_path / "x").write_bytes(data + b"rubbish that is long enough")
     with pytest.raises(OSError, match=f"{compression}: "):
         read_all(tmp_path / "x", compression)
 
 
 def test_padding_behind_xz_is_no_rubbish(tmp_path):
-    """An xz stream may be followed by zeros."""
+    """Zeros may follow an xz stream."""
     (tmp_path / "x").write_bytes((lzma.compress(DATA) + b"\0" * 8) * 2)
     assert read_all(tmp_path / "x", "xz") == DATA * 2
 
@@ -100,7 +100,7 @@ def test_a_damaged_file_is_an_error(tmp_path, compression):
 
 
 def test_a_window_may_be_as_large_as_the_file_may_become(tmp_path):
-    """A zstd frame is refused if its window exceeds the limit on the file's expanded size."""
+    """A zstd window beyond the limit on the expanded size is refused."""
     (tmp_path / "x").write_bytes(pack_zstd_long(DATA, log=30))
     assert read_window(io.BytesIO((tmp_path / "x").read_bytes())) == 1 << 30
     assert read_all(tmp_path / "x", "zstd", 1 << 30) == DATA
@@ -109,14 +109,14 @@ def test_a_window_may_be_as_large_as_the_file_may_become(tmp_path):
 
 
 def test_a_damaged_frame_has_no_window():
-    """A truncated zstd frame has no known window, and its bytes are left to the decoder."""
+    """A truncated zstd frame has no known window."""
     stream = io.BytesIO(b"\x28\xb5\x2f\xfd")
     assert read_window(stream) == 0
     assert stream.tell() == 0
 
 
 def test_long_windows_take_little_memory(tmp_path):
-    """A small file that expands a lot is decoded in parts."""
+    """A long window is decoded in parts."""
     (tmp_path / "x").write_bytes(pack_zstd_long(b"a" * (300 << 20)))
     with (tmp_path / "x").open("rb") as stream:
         decoder = module._LongWindows(stream, 1 << 30)
@@ -131,7 +131,7 @@ def test_a_file_that_cannot_be_opened_is_named(tmp_path):
 
 
 def test_a_stream_is_bounded_by_the_size_of_its_file(monkeypatch):
-    """A file at the size limit is read, and a file one byte larger raises an error."""
+    """A file at the size limit is read, and one more byte is an error."""
     monkeypatch.setattr(corpora, "EXPANSION_FLOOR", 10)
     limits = ShardLimits(expansion=2)
     stream = BoundedStream(io.BytesIO(b"a" * 20), "x.gz", 10, limits)

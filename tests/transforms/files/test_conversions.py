@@ -1,4 +1,4 @@
-"""Conversions: JSON Lines rows to Parquet, and Parquet rows to JSON Lines."""
+"""Conversions between JSON Lines and Parquet."""
 
 import datetime as dt
 import json
@@ -28,7 +28,7 @@ CHAT = [{"role": "user", "content": "Why?"}, {"role": "assistant", "content": "B
 
 
 def convert(*rows):
-    """Return rows converted to a table."""
+    """Convert rows to a table."""
     shapes = FieldShapes()
     for row in rows:
         shapes.observe(row)
@@ -52,7 +52,7 @@ def convert(*rows):
     ],
 )
 def test_values_have_a_shape(value, shape):
-    """Scalars and messages keep their own types, and everything else becomes JSON."""
+    """Scalars and messages keep their types, and other values become JSON."""
     assert find_shape(value) == shape
 
 
@@ -70,12 +70,12 @@ def test_values_have_a_shape(value, shape):
     ],
 )
 def test_shapes_join_only_without_loss(shapes, joined):
-    """Integers that a float holds exactly are joined with floats; other mixtures become JSON."""
+    """Integers and floats join without loss, and other mixtures become JSON."""
     assert join_shapes(shapes) == joined
 
 
 def test_columns_have_the_types_of_their_values():
-    """Text, numbers and messages become columns that a trainer can read."""
+    """Text, numbers and messages become typed columns."""
     table = convert({"messages": CHAT, "id": 7, "score": 1}, {"id": 8, "score": 0.5})
     assert table.schema.field("messages").type == pa.list_(
         pa.struct([("role", pa.string()), ("content", pa.string())])
@@ -86,7 +86,7 @@ def test_columns_have_the_types_of_their_values():
 
 
 def test_mixed_values_become_json():
-    """A field whose values differ in shape becomes text that holds each value as JSON."""
+    """A field with values of different shapes becomes JSON text."""
     parts = [{"role": "user", "content": [{"type": "text", "text": "Hi"}]}]
     table = convert({"messages": CHAT, "meta": {"b": 1, "a": [True]}}, {"messages": parts})
     assert table.column("meta").to_pylist() == ['{"b": 1, "a": [true]}', None]
@@ -98,7 +98,7 @@ def test_mixed_values_become_json():
 
 
 def test_lone_surrogates_are_replaced():
-    """Arrow text is UTF-8, so a lone surrogate becomes U+FFFD in plain text and in JSON."""
+    """A lone surrogate becomes U+FFFD."""
     table = convert({"text": "a\ud800", "more": ["\udfff"]})
     assert table.to_pylist() == [{"text": "a\ufffd", "more": '["\ufffd"]'}]
 
@@ -111,14 +111,14 @@ def test_lone_surrogates_are_replaced():
     ],
 )
 def test_keys_that_cannot_be_columns_are_an_error(row, problem):
-    """Too many keys, or keys that aren't Unicode, raise an error with a remedy."""
+    """The error for too many keys or non-Unicode keys has a remedy."""
     with pytest.raises(InputError, match=problem) as caught:
         convert(row)
     assert "--output-format" in caught.value.remedy
 
 
 def test_columns_are_settled_over_all_files(tmp_path):
-    """A key that only a later file has becomes a column too, and a non-JSON line is skipped."""
+    """A later file's key becomes a column too."""
     (tmp_path / "a.jsonl").write_text('{"text": "One.", "n": 1}\nbroken\n')
     (tmp_path / "b.jsonl").write_text('{"text": "Two.", "n": 0.5, "more": null}\n')
     sources = survey((str(tmp_path),), ShardLimits()).sources
@@ -141,7 +141,7 @@ MESSAGES = st.lists(
 
 
 def restore(value, item):
-    """Return the JSON value from which a value in a converted table was made."""
+    """Return the JSON value of a converted value."""
     if value is None:
         return None
     if item.metadata:
@@ -153,7 +153,7 @@ def restore(value, item):
 
 
 def drop_nulls(value):
-    """Return a row and its messages without null keys: Parquet can't tell null from absent."""
+    """Return a row without null keys, since Parquet can't distinguish null from absent."""
     if isinstance(value, dict):
         return {name: below for name, below in value.items() if below is not None}
     return value
@@ -162,7 +162,7 @@ def drop_nulls(value):
 @settings(max_examples=60, deadline=None)
 @given(st.lists(st.dictionaries(st.sampled_from("abc"), VALUES | MESSAGES, min_size=1), max_size=5))
 def test_every_value_can_be_restored(rows):
-    """A row's Parquet form holds all of its values, whatever its shape."""
+    """A row's Parquet form holds all of its values."""
     table = convert(*rows)
     for row, found in zip(rows, table.to_pylist(), strict=True):
         restored = {item.name: restore(found[item.name], item) for item in table.schema}
@@ -176,7 +176,7 @@ def test_every_value_can_be_restored(rows):
 
 
 def test_rows_of_parquet_become_objects():
-    """Every column type can be written as JSON, at any depth."""
+    """Every column type becomes JSON, at any depth."""
     when = dt.datetime(2026, 1, 2, 3, 4, 5, tzinfo=dt.UTC)
     table = pa.table(
         {
@@ -205,12 +205,12 @@ def test_rows_of_parquet_become_objects():
 
 
 def test_odd_floats_are_written_as_python_writes_them():
-    """NaN and infinities are kept and read back, since null would be a different value."""
+    """NaN and infinities are kept and read back."""
     (line,) = encode_rows(pa.table({"a": [[math.nan, math.inf]], "b": ["Ä"]}))
     assert line == '{"a": [NaN, Infinity], "b": "Ä"}'.encode()
 
 
 def test_far_dates_are_written():
-    """A date beyond Python's range of years is written with more digits."""
+    """A distant date is written with more digits."""
     table = pa.table({"at": pa.array([400_000_000_000_000], pa.timestamp("s")), "n": [1]})
     assert encode_rows(table) == [b'{"at":"12677465-05-27 15:06:40","n":1}']

@@ -1,4 +1,4 @@
-"""CSV and TSV: headers, unchanged values, and rows that can't be read."""
+"""CSV and TSV: headers, values and bad rows."""
 
 import io
 
@@ -32,7 +32,7 @@ def read(data: bytes, uri: str = "x.csv"):
     ],
 )
 def test_the_header_says_what_separates_values(uri, data):
-    """The separator may be `,`, `;`, `|` or a tab; a byte order mark or `sep=` line is skipped."""
+    """`,`, `;`, `|` or a tab separates values, and a byte order mark or `sep=` line is skipped."""
     names, rows = read(data, uri)
     assert names == ["a", "b"]
     assert [(row.values, row.error) for row in rows] == [(["1", "2"], None)]
@@ -42,7 +42,7 @@ def test_the_header_says_what_separates_values(uri, data):
     st.lists(st.lists(st.text(st.sampled_from('a",;\n\r é')), min_size=2, max_size=2), max_size=5)
 )
 def test_values_come_back_as_they_were(rows):
-    """Quotes, separators and line breaks inside a quoted value are part of that value."""
+    """A quoted value may hold quotes, separators and line breaks."""
     text = "a,b\n" + "".join(
         ",".join('"' + value.replace('"', '""') + '"' for value in row) + "\n" for row in rows
     )
@@ -63,7 +63,7 @@ def test_values_come_back_as_they_were(rows):
     ],
 )
 def test_a_bad_row_is_a_reject_and_the_next_is_read(line, error):
-    """A bad row becomes a reject with its line number and bytes, and other rows are read."""
+    """A bad row is a reject with its line number and bytes, and other rows are read."""
     _, rows = read(b"a,b\n1,2\n" + line + b"\n3,4\n")
     assert [row.error for row in rows] == [None, error, None]
     assert rows[1].encode() == line + b"\n"
@@ -72,7 +72,7 @@ def test_a_bad_row_is_a_reject_and_the_next_is_read(line, error):
 
 @pytest.mark.parametrize("data", [b'a,b\n1,2\n"x,3\n4,5\n', b'a,b\n1,2\n"x\n"y,3\n4,5\n'])
 def test_quotes_that_join_lines_are_an_error(data):
-    """An unclosed quote is an error, since it would hide the rows after it."""
+    """An unclosed quote is an error."""
     with pytest.raises(InputError, match=r"the row on lines 3 to \d aren't balanced") as caught:
         read(data)
     assert caught.value.where == "x.csv"
@@ -83,13 +83,13 @@ def test_quotes_that_join_lines_are_an_error(data):
     [(b"\n1,2\n", "has no header"), (b"a,a\n", "two fields 'a'"), (b'"a"b\n', "line 1: ")],
 )
 def test_a_bad_header_is_refused(data, problem):
-    """A header that is missing, repeats a name or can't be read is an error."""
+    """A missing, repeated or unreadable header is an error."""
     with pytest.raises(InputError, match=problem):
         read(data)
 
 
 def test_a_long_row_is_refused(monkeypatch):
-    """A row that never ends is refused before it fills the memory."""
+    """An endless row is refused."""
     monkeypatch.setattr(csv_files, "MAX_LINE_BYTES", 40)
     with pytest.raises(InputError, match=r"row longer than 0 MiB, which begins on line 2"):
         read(b'a,b\n"' + b"x\n" * 99)

@@ -1,4 +1,4 @@
-"""Dataset cards: the splits that they list, and the card for the clean files."""
+"""Dataset cards: their splits, and the card for the clean files."""
 
 import pytest
 import yaml
@@ -7,7 +7,7 @@ from transforms.files.dataset_cards import build_card, parse_card, read_card
 
 
 def write_card(*configs):
-    """Return the text of a dataset card with these configs."""
+    """Return a dataset card with these configs."""
     return f"---\nlicense: mit\n{yaml.safe_dump({'configs': list(configs)})}---\n# Title\n"
 
 
@@ -40,7 +40,7 @@ TWO = write_card(
     ],
 )
 def test_a_source_belongs_to_the_splits_whose_globs_match_it(source, splits):
-    """One star matches within a folder, two match across folders, and plain names match exactly."""
+    """`*` matches within a folder, `**` across folders, and plain names match exactly."""
     assert parse_card(TWO).find_splits(source) == splits
 
 
@@ -85,12 +85,12 @@ def test_globs_of_every_kind():
     ],
 )
 def test_a_card_without_files_of_splits_is_none(text):
-    """Text that has no configs, or isn't YAML, is not read as a dataset card."""
+    """Text without configs, or without YAML, isn't a card."""
     assert parse_card(text) is None
 
 
 def test_a_card_describes_its_splits(tmp_path):
-    """A card knows its path, and its description lists its configs and their splits."""
+    """A card's description lists its configs and splits."""
     path = tmp_path / "README.md"
     path.write_bytes(b"\xef\xbb\xbf" + TWO.replace("\n", "\r\n").encode() + b"\xff")
     card = read_card(str(path))
@@ -99,7 +99,7 @@ def test_a_card_describes_its_splits(tmp_path):
 
 
 def test_a_card_lists_what_decides_the_outputs():
-    """The listed files and settings are those of the configs, and prose doesn't change them."""
+    """Only the configs' files and settings are listed."""
     found = parse_card(TWO).list_files()
     assert found == {
         "main": {
@@ -119,7 +119,7 @@ def test_a_card_lists_what_decides_the_outputs():
 
 
 def test_the_card_of_clean_lists_the_files_that_exist():
-    """Splits keep their order, files are listed by stem, and empty splits are left out."""
+    """The card for `clean/` keeps the order of splits, and omits empty ones."""
     card = parse_card(TWO)
     stems = [
         ("b-3", (("main", "held"),)),
@@ -149,7 +149,7 @@ def test_the_card_of_clean_lists_the_files_that_exist():
 
 
 def test_a_file_may_belong_to_several_splits():
-    """A file that two configs list is listed under both."""
+    """A file may be in several splits."""
     card = parse_card(
         write_card(
             {"config_name": "a", "data_files": "*.csv"},

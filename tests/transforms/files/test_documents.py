@@ -1,4 +1,4 @@
-"""JSON files that are one object with rows inside, and the commands that extract the rows."""
+"""JSON files that are one object with rows inside."""
 
 import json
 import shlex
@@ -26,7 +26,7 @@ WRAPPED = {
 
 @pytest.mark.parametrize(("value", "path"), WRAPPED.values(), ids=WRAPPED)
 def test_rows_inside_an_object_are_named_with_a_command(value, path):
-    """For an object with rows inside, the error suggests a command that extracts the rows."""
+    """The error for an object with rows inside suggests a command."""
     error = explain_document(value, "a b.json")
     assert error is not None
     assert error.where == "a b.json"
@@ -43,7 +43,7 @@ def test_rows_inside_an_object_are_named_with_a_command(value, path):
     ],
 )
 def test_a_table_of_pandas_comes_with_a_command_that_works(tmp_path, value):
-    """The suggested command writes the rows in their original order."""
+    """The suggested command writes the rows in their order."""
     path = tmp_path / "a.json"
     path.write_text(json.dumps(value))
     error = explain_document(value, str(path))
@@ -65,12 +65,12 @@ def test_a_table_of_pandas_comes_with_a_command_that_works(tmp_path, value):
     ],
 )
 def test_other_objects_are_rows(value):
-    """An object that looks like a row, not a document, gets no explanation."""
+    """An object that looks like a row gets no explanation."""
     assert explain_document(value, "a") is None
 
 
 def test_only_files_of_one_object_are_explained(tmp_path):
-    """Only a file with a single object is explained; rows may hold lists of objects too."""
+    """Only a file with a single object is explained."""
     found = {}
     for name, text in {
         "one": json.dumps({"data": ROWS}, indent=1),

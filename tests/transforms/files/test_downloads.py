@@ -1,4 +1,4 @@
-"""Web files and standard input, fetched from a local server and from a pipe."""
+"""Web files and standard input."""
 
 import gzip
 import hashlib
@@ -26,7 +26,7 @@ DATA = gzip.compress(b'{"text": "a"}\n{"text": "b"}\n')
 
 
 class Handler(BaseHTTPRequestHandler):
-    """Serves one file, a redirect to it, a truncated response, and errors."""
+    """Serves a file, a redirect, a truncated response, and errors."""
 
     def do_GET(self) -> None:
         """Answer a request and record it."""
@@ -61,7 +61,7 @@ def server():
 
 
 def test_a_file_of_the_web_is_fetched_once(server):
-    """The downloaded copy has the content's digest and size, and later reads use the copy."""
+    """A web file is downloaded once, with its digest and size."""
     address, requests = server
     found = fetch(f"{address}/a.jsonl.gz")
     assert (found.size, found.sha256) == (len(DATA), hashlib.sha256(DATA).hexdigest())
@@ -73,7 +73,7 @@ def test_a_file_of_the_web_is_fetched_once(server):
 
 
 def test_a_file_of_the_web_is_a_source(server):
-    """A survey reads a web file's local copy, but the source keeps the web address."""
+    """A web file is read from a local copy, but keeps its address."""
     address, _ = server
     (source,) = survey([f"{address}/a.jsonl.gz"], ShardLimits()).sources
     assert (source.name, source.uri) == ("a.jsonl.gz", f"{address}/a.jsonl.gz")
@@ -84,7 +84,7 @@ def test_a_file_of_the_web_is_a_source(server):
 
 
 def test_redirects_are_followed_unless_they_drop_encryption(server):
-    """A redirect is followed, but never from https to http."""
+    """A redirect is followed, but not from https to http."""
     address, _ = server
     assert fetch(f"{address}/moved").size == len(DATA)
     downloads._require_encrypted("https://a/x", "https://b/y")
@@ -100,7 +100,7 @@ def test_redirects_are_followed_unless_they_drop_encryption(server):
     ],
 )
 def test_a_failed_download_is_explained(server, path, problem):
-    """The error for a failed download gives the status or the bytes received, and the address."""
+    """The error for a failed download gives the status or the bytes, and the address."""
     address, _ = server
     with pytest.raises(InputError, match=problem) as caught:
         storage.find(address + path)
@@ -120,14 +120,14 @@ def test_a_failed_download_is_explained(server, path, problem):
     ],
 )
 def test_a_page_that_shows_a_file_is_refused_with_the_file(page, file):
-    """The address of a page that shows a file is refused, and the remedy is the file's address."""
+    """The remedy for a page that shows a file is the file's address."""
     with pytest.raises(InputError, match="is a page of") as caught:
         fetch(page)
     assert caught.value.remedy == f"name {file}"
 
 
 def test_a_server_that_is_away_is_an_error():
-    """A failed connection is an input error that gives the reason."""
+    """The error for a failed connection gives the reason."""
     with pytest.raises(InputError, match=r"can't be downloaded: .*refused"):
         fetch("http://127.0.0.1:9/a.jsonl")
 
@@ -141,7 +141,7 @@ def test_a_file_that_is_too_large_is_refused(server, monkeypatch):
 
 @pytest.fixture
 def standard_input(monkeypatch):
-    """Return a function that replaces standard input with some bytes, or with a terminal."""
+    """Return a function that replaces standard input."""
     monkeypatch.setenv(downloads.SPOOLED, "")
     downloads._fetch.cache_clear()
 
@@ -154,19 +154,19 @@ def standard_input(monkeypatch):
 
 
 def test_standard_input_is_a_source(standard_input):
-    """Piped input is copied to a file and read from there, even by worker processes."""
+    """Piped input is copied to a file for all processes."""
     standard_input(DATA)
     (source,) = survey([STDIN], ShardLimits()).sources
     assert (source.name, source.rows, source.compression) == ("stdin", 2, "gzip")
     assert source.sha256 == hashlib.sha256(DATA).hexdigest()
     path = fetch(STDIN).path
-    downloads._fetch.cache_clear()  # a different process has an empty cache
+    downloads._fetch.cache_clear()  # another process would have an empty cache
     standard_input(b"")
     assert fetch(STDIN) == (path, len(DATA), source.sha256)
 
 
 def test_a_terminal_is_no_corpus(standard_input):
-    """If nothing is piped in, the error says how to pipe something."""
+    """The error for a terminal says how to pipe something."""
     standard_input(None)
     with pytest.raises(InputError, match="is a terminal") as caught:
         fetch(STDIN)

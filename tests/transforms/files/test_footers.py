@@ -1,4 +1,4 @@
-"""Parquet footers: their claims are checked before any data is read."""
+"""Parquet footers: checked before any data is read."""
 
 import io
 
@@ -26,7 +26,7 @@ def write_bytes(table, **options):
 
 
 def check(data, size=None, expansion=200):
-    """Check a file's footer, as if the file had `size` bytes."""
+    """Check a file's footer, with `size` bytes as the file's size."""
     check_footer(
         open_parquet(io.BytesIO(data)),
         "x.parquet",
@@ -44,7 +44,7 @@ def nested(levels):
 
 
 def test_a_sound_file_passes():
-    """A footer with plausible rows, row groups and nesting is accepted."""
+    """A plausible footer is accepted."""
     check(
         write_bytes(pa.table({"text": ["a"] * 100, "meta": [{"a": [1]}] * 100}), row_group_size=7)
     )
@@ -53,7 +53,7 @@ def test_a_sound_file_passes():
 
 
 class Footer:
-    """A made-up footer with claims that no writer would make."""
+    """A footer with false claims."""
 
     def __init__(self, total, groups, columns=1):
         self.num_rows, self.num_columns, self.num_row_groups = total, columns, len(groups)
@@ -81,14 +81,14 @@ class Footer:
     ],
 )
 def test_an_implausible_footer_is_refused(total, groups):
-    """Inconsistent, negative and excessive claims are refused before a row is read."""
+    """Inconsistent, negative and excessive claims are refused."""
     with pytest.raises(InputError, match=r"footer is damaged|expands to more than") as caught:
         check_footer(Footer(total, groups), "x.parquet", 1_000, ShardLimits())
     assert (caught.value.where, bool(caught.value.remedy)) == ("x.parquet", True)
 
 
 def test_expansion_is_counted_from_the_files_size():
-    """A file may expand to 64 MiB or, if that is more, to `expansion` times its own size."""
+    """A file may expand to 64 MiB or to `expansion` times its size."""
     limits, size = ShardLimits(expansion=3), EXPANSION_FLOOR
     check_footer(Footer(1, [(1, 3 * size)]), "x", size, limits)
     check_footer(Footer(1, [(1, size)]), "x", 10, limits)
@@ -98,7 +98,7 @@ def test_expansion_is_counted_from_the_files_size():
 
 
 def test_columns_are_bounded(monkeypatch):
-    """A table with too many columns is refused before the rest of the schema is checked."""
+    """A table with too many columns is refused at once."""
     monkeypatch.setattr(footers, "MAX_FIELDS", 20)
     check(write_bytes(pa.table({f"c{number}": [1] for number in range(20)})))
     with pytest.raises(InputError, match="has 21 columns, more than 20"):
@@ -122,19 +122,19 @@ def test_columns_are_bounded(monkeypatch):
     ],
 )
 def test_a_repeated_name_is_refused(table, name):
-    """Two fields with the same name are refused, since a trainer might read either field."""
+    """Two fields of the same name are refused."""
     with pytest.raises(InputError, match=f"two fields '{name}' at one level"):
         check(write_bytes(table))
 
 
 def test_nesting_is_bounded():
-    """Nesting beyond the limit is refused, since readers of the output would fail on it."""
+    """Nesting beyond the limit is refused."""
     with pytest.raises(InputError, match=f"nests more than {MAX_DEPTH}"):
         check(write_bytes(nested(MAX_DEPTH)))
 
 
 def test_page_checksums_are_verified():
-    """If the writer stored checksums, a flipped bit in a page is an error."""
+    """A flipped bit in a page with a checksum is an error."""
     table = pa.table({"text": [f"row {number}" for number in range(1_000)]})
     data = bytearray(
         write_bytes(table, compression="none", use_dictionary=False, write_page_checksum=True)
@@ -145,7 +145,7 @@ def test_page_checksums_are_verified():
 
 
 def test_views_become_plain_text_at_every_depth():
-    """Views become plain text and bytes; names, nullability and metadata are kept."""
+    """Views become plain types, with the same names, nullability and metadata."""
     view = pa.list_(
         pa.struct(
             [
@@ -182,7 +182,7 @@ def test_views_become_plain_text_at_every_depth():
 
 
 def test_a_footer_is_read_once_for_each_fingerprint(monkeypatch):
-    """A remembered footer serves until the file changes, and an unknown state isn't remembered."""
+    """A footer is remembered until the file changes."""
     read = []
 
     def open_counted(stream, footer=None):

@@ -1,4 +1,4 @@
-"""Hub data sets: their addresses, and the client's requests to a local server."""
+"""Hub data sets: addresses and requests, with a local server."""
 
 import json
 import os
@@ -25,7 +25,7 @@ FILES = {
 
 
 class Handler(BaseHTTPRequestHandler):
-    """Serves the data set `owner/birds` as the hub does."""
+    """Serves the data set `owner/birds`."""
 
     def do_HEAD(self) -> None:
         """Answer with the headers of a file."""
@@ -66,7 +66,7 @@ class Handler(BaseHTTPRequestHandler):
 
 @pytest.fixture
 def run_code(tmp_path):
-    """Return a function that runs code in a process that uses a local server as the hub."""
+    """Return a function that runs code with a local server as the hub."""
     with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as running:
         threading.Thread(target=running.serve_forever, daemon=True).start()
 
@@ -107,7 +107,7 @@ except InputError as error:
     "address", ["owner/birds", "owner/birds@v1/data", "owner/birds/data/*.jsonl"]
 )
 def test_a_data_set_is_read_at_a_pinned_commit(run_code, address):
-    """URIs have a commit in place of the revision, and folders and globs select files."""
+    """URIs have a commit for the revision, and folders and globs select files."""
     printed = run_code(SURVEY.format(address=f"hf://datasets/{address}"))
     lines = [line.split() for line in printed.splitlines() if line.startswith(("data", "t"))]
     assert [line[0].removeprefix("data/") for line in lines] == [
@@ -122,7 +122,7 @@ def test_a_data_set_is_read_at_a_pinned_commit(run_code, address):
 
 
 def test_a_data_set_that_is_not_there_is_an_error(run_code):
-    """The error for a data set that is missing, or may be private, mentions the token."""
+    """The error for a missing or private data set mentions the token."""
     printed = run_code(SURVEY.format(address="hf://datasets/owner/none"))
     assert "hf://datasets/owner/none: can't be read from the hub: " in printed
     assert "HF_TOKEN" in printed
@@ -130,7 +130,7 @@ def test_a_data_set_that_is_not_there_is_an_error(run_code):
 
 
 def test_a_hub_that_is_away_is_an_error(run_code):
-    """Without a network connection, the error says that the hub can't be read."""
+    """The error without a network says that the hub can't be read."""
     printed = run_code(SURVEY.format(address="hf://datasets/owner/birds"), HF_HUB_OFFLINE="1")
     assert "can't be read from the hub: " in printed
     assert "Traceback" not in printed
@@ -147,7 +147,7 @@ def test_a_hub_that_is_away_is_an_error(run_code):
     ],
 )
 def test_revisions_may_be_references(revision, found):
-    """A revision may contain slashes, and the hub's converted branch also has a short name."""
+    """A revision may contain slashes, and the converted branch has a short name."""
     address = parse_address(f"hf://datasets/o/n@{revision}/default/train/0000.parquet")
     assert address == ("o/n", found, "default/train/0000.parquet")
 
@@ -163,7 +163,7 @@ def test_addresses_have_a_repository_a_revision_and_a_path():
 
 @pytest.mark.parametrize("uri", ["hf://datasets/birds", "hf://owner/model", "hf://spaces/o/n"])
 def test_other_addresses_of_the_hub_are_refused(uri):
-    """Only data sets can be read; the remedy shows what their addresses look like."""
+    """The remedy for another address shows a data set's address."""
     with pytest.raises(InputError, match="isn't the address of a data set") as caught:
         parse_address(uri)
     assert "hf://datasets/OWNER/NAME@REVISION/PATH" in caught.value.remedy

@@ -1,4 +1,4 @@
-"""JSON Lines: lines and their offsets, and the limits on line length and file size."""
+"""JSON Lines: offsets, parsing and limits."""
 
 import gzip
 import hashlib
@@ -28,7 +28,7 @@ from transforms.records.json_columns import ColumnKinds
 
 
 class Trickle(io.BytesIO):
-    """A stream that returns only a few bytes at a time, as a slow connection may."""
+    """A stream that returns only a few bytes at a time."""
 
     def read(self, size=-1):
         """Return at most seven bytes."""
@@ -40,7 +40,7 @@ LINE = st.binary(max_size=30).map(lambda data: data.replace(b"\n", b""))
 
 @given(st.lists(LINE, max_size=8), st.booleans(), st.booleans())
 def test_lines_are_at_their_offsets(parts, ended, trickle):
-    """Every non-blank line is yielded with its offset, however few bytes each read returns."""
+    """Every nonblank line has its offset, however few bytes a read returns."""
     data = b"\n".join(parts) + (b"\n" if ended and parts else b"")
     found = list(read_lines(Trickle(data) if trickle else io.BytesIO(data)))
     assert [line for _, line in found] == [part for part in data.split(b"\n") if part.strip()]
@@ -49,7 +49,7 @@ def test_lines_are_at_their_offsets(parts, ended, trickle):
 
 @given(st.lists(LINE, max_size=8), st.booleans(), st.integers(1, 20))
 def test_a_long_line_is_cut_and_the_rest_is_found(parts, trickle, longest):
-    """A line longer than the limit is cut just past the limit, and all lines keep their offsets."""
+    """A long line is cut just past the limit, and all lines keep their offsets."""
     data = b"\n".join(parts)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(reading, "MAX_LINE_BYTES", longest)
@@ -68,7 +68,7 @@ def test_a_long_line_is_cut_and_the_rest_is_found(parts, trickle, longest):
 
 
 def test_lines_without_an_object_are_not_counted():
-    """Lines without an object don't affect the schema, and the reason for each is returned."""
+    """Lines without an object don't affect the schema, and have a reason."""
     kinds = ColumnKinds()
     lines = (b"{broken", b"3", b'["a"]', b'{"a": 1}', b'\xff{"b": 1}')
     errors = [observe_line(kinds, line) for line in lines]
@@ -94,19 +94,19 @@ def test_lines_without_an_object_are_not_counted():
     ],
 )
 def test_lines_are_parsed(line, value, error):
-    """White space is ignored, the last of several equal keys wins, and `NaN` is read."""
+    """White space is ignored, the last of equal keys wins, and `NaN` is read."""
     assert parse_line(line) == (value, error)
 
 
 def test_a_line_is_utf_8_for_both_parsers():
-    """UTF-16 and invalid UTF-8 are rejected, even though Python's parser guesses encodings."""
+    """UTF-16 and invalid UTF-8 are rejected."""
     for data in ('{"n": NaN}'.encode("utf-16-le"), b'{"n": NaN, "s": "\xed\xa0\x80"}'):
         value, error = parse_line(data)
         assert (value, error[:10]) == ({}, "not JSON: ")
 
 
 def test_numbers_are_the_same_beside_one_that_only_python_parses():
-    """Integers beyond 64 bits become floats, whichever parser reads the line."""
+    """Integers beyond 64 bits become floats in both parsers."""
     numbers = b'"a": 7, "b": 2.5, "c": 12345678901234567890123'
     plain, error = parse_line(b"{%s}" % numbers)
     assert error is None
@@ -123,7 +123,7 @@ def test_numbers_are_the_same_beside_one_that_only_python_parses():
     | st.sampled_from([-(2**63), -(2**63) - 1, 2**63, 2**64 - 1, 2**64, 10**400])
 )
 def test_both_parsers_read_the_same_integers(number):
-    """An integer keeps its type and value even beside a number that only Python can parse."""
+    """Both parsers read the same integers."""
     plain, error = parse_line(b'{"n": %d}' % number)
     lenient, _ = parse_line(b'{"n": %d, "x": NaN}' % number)
     assert error is None
@@ -131,7 +131,7 @@ def test_both_parsers_read_the_same_integers(number):
 
 
 def nest(levels, inside=b"1"):
-    """Return an object that holds this many levels of nested lists."""
+    """Return an object with this many levels of lists."""
     return b'{"x": ' + b"[" * levels + inside + b"]" * levels + b"}"
 
 
@@ -149,7 +149,7 @@ def nest(levels, inside=b"1"):
     ],
 )
 def test_the_limit_of_depth_is_fixed(line, passes):
-    """Deep nesting is accepted up to a limit that doesn't depend on the call stack's depth."""
+    """The limit on depth doesn't depend on the call stack."""
 
     def parse_below(calls):
         return parse_below(calls - 1) if calls else parse_line(line)
@@ -164,7 +164,7 @@ def test_the_limit_of_depth_is_fixed(line, passes):
 
 @given(st.binary(max_size=40))
 def test_parsing_never_fails(data):
-    """Any bytes give either an object or a reason to reject them."""
+    """Any bytes give an object or a reason."""
     value, error = parse_line(data)
     assert value == {} if error else isinstance(value, dict)
 
@@ -178,7 +178,7 @@ VALUES = st.recursive(
 
 @given(st.dictionaries(st.text(max_size=3), VALUES), st.sampled_from([None, 1]), st.booleans())
 def test_everything_that_python_writes_is_parsed(row, indent, ascii_only):
-    """Any line that `json.dumps` writes is parsed to an object with the same text."""
+    """Every line of `json.dumps` is parsed with the same text."""
     text = json.dumps(row, indent=indent, ensure_ascii=ascii_only).replace("\n", " ")
     value, error = parse_line(text.encode("utf-8", "surrogatepass"))
     if error is None:
@@ -203,7 +203,7 @@ def test_everything_that_python_writes_is_parsed(row, indent, ascii_only):
     ],
 )
 def test_a_field_is_appended_before_the_closing_brace(line, noted):
-    """The new field is added at the end, and the row's other bytes are unchanged."""
+    """A field is added at the end, and the row's other bytes stay."""
     assert append_field(line, "congener", {"n": 1}) == noted
     value, error = parse_line(noted)
     assert (value.pop("congener"), error) == ({"n": 1}, None)
@@ -215,7 +215,7 @@ SPACE = st.text(" \t\r", max_size=3)
 
 @given(st.dictionaries(st.text(max_size=3), VALUES, max_size=4), SPACE, SPACE, SPACE)
 def test_an_appended_field_leaves_the_others(row, before, inside, after):
-    """A note is added to any row, with any white space, without changing the row's own bytes."""
+    """A note is added to any row, with any white space."""
     line = f"{before}{json.dumps(row)[:-1]}{inside}}}{after}".encode()
     noted = append_field(line, "note", {"k": ["v"]})
     value, error = parse_line(noted)
@@ -228,7 +228,7 @@ def test_an_appended_field_leaves_the_others(row, before, inside, after):
 
 
 def test_scores_are_rounded():
-    """Floats at any depth are rounded to as many decimals as scores; integers are unchanged."""
+    """Floats are rounded like scores at any depth, and integers stay."""
     value = {"score": np.float32(0.8647), "masks": [{"at": float(np.float32(0.1))}], "row": 12345}
     noted = append_field(b"{}", "congener", value)
     assert noted == b'{"congener":{"score":0.8647,"masks":[{"at":0.1}],"row":12345}}'
@@ -239,7 +239,7 @@ ROWS = [b'{"a": 1}', b'{"b": "\xc3\xa9"}\r', b" { } "]
 
 @pytest.mark.parametrize("compression", ["none", "gzip", "zstd"])
 def test_encoded_lines_are_decoded(compression):
-    """Lines can be read back from an encoded file, whose suffix names the compression."""
+    """Encoded lines are decoded according to the suffix."""
     lines = JsonLines(ROWS, compression)
     assert lines.num_rows == 3
     assert (
@@ -251,7 +251,7 @@ def test_encoded_lines_are_decoded(compression):
 
 
 def test_files_are_read_by_other_programs():
-    """The encoded bytes are valid gzip, Zstandard or plain files."""
+    """The encoded bytes are valid gzip, zstd or plain files."""
     plain = b"".join(row + b"\n" for row in ROWS)
     assert JsonLines(ROWS, "none").encode() == plain
     assert gzip.decompress(JsonLines(ROWS, "gzip").encode()) == plain
@@ -268,7 +268,7 @@ for name in ("gzip", "zstd"):
 
 
 def test_encoded_bytes_are_the_same_in_every_process():
-    """Archives contain no time, name or other trace of the process that wrote them."""
+    """Archives contain no time, name or other trace of the process."""
     command = [sys.executable, "-c", PRINT_DIGEST]
     found = subprocess.run(command, capture_output=True, text=True, check=True).stdout.split()
     lines = [b'{"a": 1}'] * 9
@@ -288,7 +288,7 @@ def test_a_suffix_of_another_kind_is_an_error():
 
 @pytest.mark.parametrize("compression", ["none", "gzip", "zstd"])
 def test_lines_that_were_cut_are_an_error(compression):
-    """A file that doesn't end with a line break counts as incomplete."""
+    """A file without a final line break is incomplete."""
     cut = {
         "none": b'{"a": 1}\n{"b"',
         "gzip": gzip.compress(b'{"a": 1}\n{"b"'),
@@ -308,7 +308,7 @@ def test_a_damaged_archive_is_an_error():
 
 
 def test_a_line_too_long_is_no_row(monkeypatch):
-    """A line longer than the limit doesn't affect the schema and is rejected with a reason."""
+    """A line beyond the limit is rejected and doesn't affect the schema."""
     monkeypatch.setattr(reading, "MAX_LINE_BYTES", 10)
     kinds = ColumnKinds()
     error = observe_line(kinds, b'{"abc": 12}')

@@ -1,4 +1,4 @@
-"""JSON values that aren't one per line: finding them wherever blocks end, and truncated files."""
+"""JSON values that aren't one per line, and damaged files."""
 
 import io
 import json
@@ -35,7 +35,7 @@ def small_blocks(monkeypatch):
 
 
 def read(reader, data: bytes, start: int = 0) -> list[tuple[int, bytes]]:
-    """Return all values from an offset onwards."""
+    """Return all values from an offset."""
     stream = io.BytesIO(data)
     stream.seek(start)
     return list(reader(stream, "x.json", start))
@@ -43,7 +43,7 @@ def read(reader, data: bytes, start: int = 0) -> list[tuple[int, bytes]]:
 
 @pytest.mark.parametrize("size", [1, 2, 3, 7, 1 << 20])
 def test_elements_are_found_in_any_blocks(small_blocks, size):
-    """Every element is found with its exact bytes, wherever blocks end and reading begins."""
+    """Every element is found with its bytes, wherever blocks end."""
     small_blocks(size)
 
     @given(rows=st.lists(VALUES, max_size=5), indent=INDENTS, before=MARKS)
@@ -60,7 +60,7 @@ def test_elements_are_found_in_any_blocks(small_blocks, size):
 
 @pytest.mark.parametrize("size", [1, 3, 1 << 20])
 def test_objects_are_found_in_any_blocks(small_blocks, size):
-    """Consecutive objects are found, with or without white space between them."""
+    """Consecutive objects are found, with or without white space."""
     small_blocks(size)
 
     @given(rows=st.lists(OBJECTS, max_size=5), indent=INDENTS, gap=GAPS)
@@ -75,7 +75,7 @@ def test_objects_are_found_in_any_blocks(small_blocks, size):
 
 @given(row=VALUES, indent=INDENTS)
 def test_joined_lines_hold_the_same_value(row, indent):
-    """Joining lines removes only line breaks, not strings or white space between tokens."""
+    """Joining lines removes only line breaks between tokens."""
     text = json.dumps(row, indent=indent).replace("\n", "\r\n").encode()
     joined = join_lines(text)
     assert json.loads(joined) == row
@@ -98,7 +98,7 @@ def test_joined_lines_hold_the_same_value(row, indent):
     ],
 )
 def test_an_array_that_is_not_closed_once_is_refused(small_blocks, size, data, problem):
-    """The error for a damaged file says what is wrong and where."""
+    """The error for a damaged array says what is wrong and where."""
     small_blocks(size)
     with pytest.raises(InputError, match=problem) as caught:
         read(read_elements, data)
@@ -114,14 +114,14 @@ def test_an_array_that_is_not_closed_once_is_refused(small_blocks, size, data, p
     ],
 )
 def test_objects_that_are_not_closed_once_are_refused(small_blocks, size, data, problem):
-    """The error for a damaged file says where an unclosed object begins or a stray bracket is."""
+    """The error for a damaged object gives its place."""
     small_blocks(size)
     with pytest.raises(InputError, match=problem):
         read(read_objects, data)
 
 
 def test_a_damaged_element_does_not_hide_the_next(small_blocks):
-    """An element that isn't JSON is passed on to become a reject, and other elements are read."""
+    """An element that isn't JSON becomes a reject, and others are read."""
     small_blocks(4)
     found = read(read_elements, b'[{"a": [1}], {"b" 2}, , {"c": 3},]')
     assert [value for _, value in found] == [b'{"a": [1}]', b'{"b" 2}', b'{"c": 3}']
@@ -130,7 +130,7 @@ def test_a_damaged_element_does_not_hide_the_next(small_blocks):
 @pytest.mark.parametrize("size", [1, 3, 1 << 20])
 @pytest.mark.parametrize("bare", [b'"a {b} \\" ["', b"null", b"-1.5", b"some text", b","])
 def test_a_bare_value_does_not_hide_the_next_object(small_blocks, size, bare):
-    """A value that isn't an object is a row of its own before, between and after objects."""
+    """A bare value is a row of its own, anywhere among objects."""
     small_blocks(size)
     row = b'{"a": {"b": [1]}}'
     data = b"\r\n".join((bare, row, row + bare + row, b" " + bare))
@@ -142,14 +142,14 @@ def test_a_bare_value_does_not_hide_the_next_object(small_blocks, size, bare):
 
 @pytest.mark.parametrize("size", [1, 1 << 20])
 def test_blanks_and_byte_order_marks_between_objects_are_ignored(small_blocks, size):
-    """Files that were joined with their byte order marks hold only their objects."""
+    """Byte order marks between objects are ignored."""
     small_blocks(size)
     found = read(read_objects, b'\xef\xbb\xbf{"a":\n1}\x0b\n\xef\xbb\xbf{"b":\n2}\n\xef\xbb\xbf')
     assert [value for _, value in found] == [b'{"a":\n1}', b'{"b":\n2}']
 
 
 def test_a_long_element_is_cut(monkeypatch, small_blocks):
-    """An overlong element is cut one byte past the limit, and the next element is read."""
+    """An overlong element is cut past the limit, and the next is read."""
     small_blocks(16)
     monkeypatch.setattr(json_values, "MAX_LINE_BYTES", 20)
     long = json.dumps({"a": "x" * 99}).encode()
@@ -160,6 +160,6 @@ def test_a_long_element_is_cut(monkeypatch, small_blocks):
     ("kind", "data"), [("array", b"[1, 2]"), ("jsonl", b"1\n2"), ("objects", b"")]
 )
 def test_the_kind_chooses_the_reader(kind, data):
-    """Each kind of file is read by its own reader."""
+    """Each kind of file has its reader."""
     found = [value for _, value in read_values(io.BytesIO(data), kind, "x")]
     assert found == ([b"1", b"2"] if data else [])

@@ -1,4 +1,4 @@
-"""File kinds, detected by content, and descriptions of files that hold no rows."""
+"""File kinds, detected by content, and files without rows."""
 
 import bz2
 import gzip
@@ -21,7 +21,7 @@ FROM = {"from": "human", "value": "a"}
 
 @pytest.fixture
 def detect(tmp_path):
-    """Return a function that detects the kind of a file with a given content and name."""
+    """Return a function that detects a file's kind from its content and name."""
 
     def find(data: bytes, name: str = "x"):
         path = tmp_path / name
@@ -51,14 +51,14 @@ def detect(tmp_path):
     ],
 )
 def test_json_is_told_apart_by_its_first_values(detect, text, kind):
-    """Lines, arrays and multi-line objects are recognised, compressed or not."""
+    """Lines, arrays and multi-line objects are recognised."""
     assert detect(text.encode()) == (kind, "none")
     assert detect(gzip.compress(text.encode())) == (kind, "gzip")
     assert str(detect(text.encode())) == kinds.KIND_NAMES[kind]
 
 
 def test_tables_are_found_by_content_or_name(detect):
-    """Parquet and Arrow are recognised by content, and CSV and TSV by name."""
+    """Content shows Parquet and Arrow, and names show CSV and TSV."""
     sink = io.BytesIO()
     pq.write_table(pa.table({"a": [1]}), sink)
     assert detect(sink.getvalue(), "odd.json").kind == "parquet"
@@ -105,11 +105,11 @@ def build_zip(name: str = "a.jsonl") -> bytes:
         (gzip.compress(b"PAR1data"), "Parquet inside gzip"),
         (b"", "is empty"),
     ],
-    # an archive holds the time, but test ids must be equal in all processes, so they omit contents
+    # test ids must be equal in all processes, and an archive holds the time
     ids=lambda value: value if isinstance(value, str) else "file",
 )
 def test_files_that_hold_no_rows_are_named(detect, tmp_path, data, problem):
-    """The error for a file without rows says what the file is and what to do about it."""
+    """The error for a file without rows names its kind and a remedy."""
     with pytest.raises(InputError, match=problem) as caught:
         detect(data, "x.jsonl")
     assert caught.value.where == str(tmp_path / "x.jsonl")
@@ -125,14 +125,14 @@ def test_files_that_hold_no_rows_are_named(detect, tmp_path, data, problem):
     ],
 )
 def test_lists_of_turns_are_refused_with_the_command(detect, text, remedy):
-    """Lists of turns are refused, and the suggested command makes each list a column of a row."""
+    """The command for lists of turns makes each list a column of a row."""
     with pytest.raises(InputError, match="lists of turns for rows") as caught:
         detect(text.encode())
     assert remedy in caught.value.remedy
 
 
 def test_rows_with_a_role_are_no_turns(detect):
-    """Objects in an array are rows if they have a format's column, even if they have a role too."""
+    """Objects with a format's column are rows, even with a role."""
     assert detect(json.dumps([TURN | {"messages": []}]).encode()).kind == "array"
 
 
@@ -152,5 +152,5 @@ def test_rows_with_a_role_are_no_turns(detect):
     ],
 )
 def test_names_say_which_files_are_data(name, expected):
-    """A folder's data files are recognised by their suffixes, whatever their case."""
+    """A data file has a known suffix in any case."""
     assert is_data_file(name) is expected

@@ -1,4 +1,4 @@
-"""Paths as people write them, and paths that the system can't look up."""
+"""Paths as people write them."""
 
 import os
 from pathlib import Path
@@ -26,7 +26,7 @@ def test_uris_are_not_local():
 
 
 def test_a_tilde_is_the_home_folder(monkeypatch, tmp_path):
-    """`~` and `~user` become home folders; other paths are unchanged."""
+    """`~` and `~user` become home folders."""
     monkeypatch.setenv("HOME", str(tmp_path))
     monkeypatch.chdir(tmp_path)
     assert expand_home("~/data") == f"{tmp_path}/data"
@@ -38,7 +38,7 @@ def test_a_tilde_is_the_home_folder(monkeypatch, tmp_path):
 
 
 def test_a_uri_of_a_file_is_its_path():
-    """A `file://` URI is unescaped, since programs that print URIs escape unusual characters."""
+    """A `file://` URI becomes an unescaped path."""
     assert expand_home("file:///a/b%20c.jsonl") == "/a/b c.jsonl"
     assert expand_input("file://localhost/a") == "/a"
 
@@ -47,12 +47,12 @@ def test_a_uri_of_a_file_is_its_path():
     ("path", "expected"), [("owner/name-2.0", True), ("a/b/c", False), ("./a", False), ("a", False)]
 )
 def test_a_path_may_be_the_name_of_a_data_set(path, expected):
-    """A path that consists of an owner and a name may be a hub data set."""
+    """A path of an owner and a name may be a hub data set."""
     assert is_repository(path) is expected
 
 
 def test_a_file_may_be_called_tilde(monkeypatch, tmp_path):
-    """A path that exists exactly as written is used as it is."""
+    """An existing path stays as it is."""
     monkeypatch.chdir(tmp_path)
     Path("~kept").mkdir()
     Path("~").mkdir()
@@ -65,20 +65,20 @@ def test_a_file_may_be_called_tilde(monkeypatch, tmp_path):
     [("a\0b", "contains a NUL character"), ("b\udcff", "isn't UTF-8"), ("héron/✓", None)],
 )
 def test_unusable_texts_are_described(text, problem):
-    """NUL is refused in a path, and so are bytes that aren't UTF-8, which a manifest can't hold."""
+    """NUL and invalid UTF-8 are refused in a path."""
     assert describe_unusable(text) == problem
 
 
 @pytest.mark.parametrize("path", ["x" * 300, "y/" * 3000, "a\0b"])
 def test_a_path_that_cannot_be_looked_up_is_refused(path):
-    """A name or path that is too long, or that contains NUL, raises an error that names it."""
+    """The error for a path with NUL or a long name names the path."""
     with pytest.raises(InputError, match="can't be looked up") as caught:
         require_reachable(path)
     assert caught.value.where == path
 
 
 def test_a_folder_that_cannot_be_searched_is_named(monkeypatch, tmp_path):
-    """A folder that the system refuses to look into is an error."""
+    """A folder that can't be searched is an error."""
 
     def refuse(path):
         raise PermissionError(13, "Permission denied", path)
@@ -89,7 +89,7 @@ def test_a_folder_that_cannot_be_searched_is_named(monkeypatch, tmp_path):
 
 
 def test_missing_paths_and_uris_are_left_to_the_reader(tmp_path):
-    """Looking up a path that doesn't exist, or a path below a file, isn't an error."""
+    """A missing path is accepted."""
     (tmp_path / "file").touch()
     for path in ("none", "file/below"):
         require_reachable(str(tmp_path / path))
@@ -97,20 +97,20 @@ def test_missing_paths_and_uris_are_left_to_the_reader(tmp_path):
 
 
 def test_a_dash_is_standard_input():
-    """`-` alone is standard input; a file called `-` is given as `./-`."""
+    """`-` is standard input, and `./-` is a file."""
     assert expand_input("-") == STDIN
     assert expand_input("./-") == "./-"
 
 
 def test_uris_of_the_web_and_the_hub_are_only_read():
-    """Object stores and local paths can be written to; web files and standard input can't."""
+    """Web files and standard input can't be written to."""
     assert all(map(is_read_only, (STDIN, "https://a/b", "hf://datasets/o/n")))
     assert not any(map(is_read_only, ("gs://b/o", "out/https:", "s3://b")))
 
 
 @pytest.mark.parametrize("uri", ["ftp://host/a", "file:///a.jsonl", "az://b/o"])
 def test_other_schemes_are_refused_with_those_that_are_read(uri):
-    """The error for an unknown kind of input lists everything that can be an input."""
+    """The error for an unknown scheme lists all possible inputs."""
     error = refuse_scheme(uri)
     assert "isn't read" in error.problem
     assert all(known in error.remedy for known in ("gs://", "s3://", "https://", "hf://", " - "))

@@ -1,4 +1,4 @@
-"""Table metadata: what is copied into the output files."""
+"""Table metadata in the output files."""
 
 import pyarrow as pa
 import pytest
@@ -10,7 +10,7 @@ LARGE = b"x" * (MOST_BYTES + 1)
 
 
 def test_metadata_of_usual_size_are_copied():
-    """A schema with a few kilobytes of metadata is unchanged."""
+    """A few kilobytes of metadata are unchanged."""
     item = pa.field("text", pa.string(), metadata={"unit": "words"})
     schema = pa.schema([item], {"huggingface": "{}" * 1_000, "pandas": "{}"})
     kept, notices = limit_metadata(schema)
@@ -19,7 +19,7 @@ def test_metadata_of_usual_size_are_copied():
 
 
 def test_large_metadata_are_left_out_and_named():
-    """An oversized entry is left out and a warning names it; the other entries are kept."""
+    """A warning names an omitted oversized entry, and other entries stay."""
     schema = pa.schema([("text", pa.string())], {"notes": LARGE, "pandas": "{}"})
     kept, (notice,) = limit_metadata(schema)
     assert kept.metadata == {b"pandas": b"{}"}
@@ -38,7 +38,7 @@ def test_large_metadata_are_left_out_and_named():
     ids=["column", "struct", "list", "large list"],
 )
 def test_metadata_of_fields_count_at_any_depth(wrap):
-    """The limit also holds for fields inside structs and lists, whose types and names are kept."""
+    """The limit also holds for fields inside structs and lists."""
     item = wrap(pa.field("c", pa.string(), nullable=False, metadata={"a": "b", "notes": LARGE}))
     kept, (notice,) = limit_metadata(pa.schema([item]))
     assert kept.equals(pa.schema([item]))
@@ -48,7 +48,7 @@ def test_metadata_of_fields_count_at_any_depth(wrap):
 
 
 def test_many_small_entries_are_left_out_together():
-    """Too many entries of equal size are all left out, so the limit always holds."""
+    """Too many entries of equal size are all omitted."""
     entries = {f"key {number:06}": "x" * 100 for number in range(10_000)}
     kept, (notice,) = limit_metadata(pa.schema([("text", pa.string())], entries | {"pandas": "{}"}))
     assert kept.metadata == {b"pandas": b"{}"}
@@ -56,7 +56,7 @@ def test_many_small_entries_are_left_out_together():
 
 
 def test_the_shared_schema_of_files_is_limited():
-    """The limit holds for the run's schema, whether one file or several share it."""
+    """The limit holds for the run's schema."""
     schema = pa.schema([("text", pa.string())], {"notes": LARGE})
     for count in (1, 2):
         shared, notices = reconcile([TableSchema(f"{n}.parquet", schema) for n in range(count)])

@@ -1,4 +1,4 @@
-"""Source names, and different paths of the same file."""
+"""Source names, and repeated files."""
 
 import os
 from pathlib import Path
@@ -10,7 +10,7 @@ from transforms.files.stems import build_stem
 
 
 def list_names(found):
-    """Return the source names of files, in order."""
+    """Return files' source names in order."""
     return [file.name for file in name_files(found)]
 
 
@@ -53,12 +53,12 @@ def list_names(found):
     ],
 )
 def test_files_are_named_below_what_was_given(found, names):
-    """A file's name is its path below the given folder, or below the folders' common root."""
+    """A file's name is its path below the given folders' common root."""
     assert list_names(found) == names
 
 
 def test_a_name_does_not_depend_on_how_a_folder_is_written(tmp_path, monkeypatch):
-    """Relative and absolute paths give the same names, with or without `..`."""
+    """Relative and absolute paths give the same names."""
     monkeypatch.chdir(tmp_path)
     found = {
         "in/a": ["in/a/x.jsonl"],
@@ -70,7 +70,7 @@ def test_a_name_does_not_depend_on_how_a_folder_is_written(tmp_path, monkeypatch
 
 @pytest.fixture
 def make_files(tmp_path):
-    """Return a function that makes a file and links to it, and returns all of their names."""
+    """Return a function that makes a file and links to it."""
 
     def make(file, links=(), hard=()):
         (tmp_path / file).parent.mkdir(parents=True, exist_ok=True)
@@ -88,7 +88,7 @@ def make_files(tmp_path):
 
 
 def test_a_link_to_a_file_of_the_input_is_left_out(make_files):
-    """If links and their target are given, only the target is read, and notices name the links."""
+    """If a link and its target are given, only the target is read, with a notice."""
     files = make_files("m.jsonl", links=["a.jsonl", "z.jsonl"])
     kept, notices = leave_out_repeats(files)
     assert [file.name for file in kept] == ["m.jsonl"]
@@ -100,7 +100,7 @@ def test_a_link_to_a_file_of_the_input_is_left_out(make_files):
 
 
 def test_a_second_spelling_is_left_out(make_files, tmp_path, monkeypatch):
-    """A file that is given by both its relative and its absolute path is read once."""
+    """A file that is given by two paths is read once."""
     monkeypatch.chdir(tmp_path)
     files = [*make_files("m.jsonl"), NamedFile("m.jsonl", "m.jsonl")]
     kept, (notice,) = leave_out_repeats(files)
@@ -109,7 +109,7 @@ def test_a_second_spelling_is_left_out(make_files, tmp_path, monkeypatch):
 
 
 def test_a_hard_link_is_the_same_file(make_files):
-    """A hard link to a file that is already included is left out, whatever folder it is in."""
+    """A hard link to an included file is left out."""
     kept, notices = leave_out_repeats(make_files("x/a.jsonl", hard=["y/b.jsonl"]))
     assert [file.name for file in kept] == ["x/a.jsonl"]
     assert len(notices) == 1
@@ -124,7 +124,7 @@ def test_a_hard_link_is_the_same_file(make_files):
     ],
 )
 def test_a_file_of_two_splits_is_read_for_each(make_files, file, link):
-    """A file that two splits or partitions link to is read for each, so neither lacks rows."""
+    """A file in two splits or partitions is read for each."""
     files = make_files(file, links=[link])
     kept, (notice,) = leave_out_repeats(files)
     assert kept == files
@@ -133,7 +133,7 @@ def test_a_file_of_two_splits_is_read_for_each(make_files, file, link):
 
 
 def test_a_disk_without_numbers_for_files_makes_none_the_same(make_files, monkeypatch):
-    """If every inode number is 0, files still count as different, and links are recognised."""
+    """Without inode numbers, files count as different, and links are recognised."""
     files = [*make_files("a.jsonl", links=["b.jsonl"]), *make_files("c.jsonl")]
     real = Path.stat
 
@@ -148,7 +148,7 @@ def test_a_disk_without_numbers_for_files_makes_none_the_same(make_files, monkey
 
 
 def test_a_doubled_slash_on_a_store_is_another_name():
-    """Object stores treat `d//a` and `d/a` as different, and so do source names."""
+    """On an object store, `d//a` and `d/a` are different."""
     uris = ["s3://bucket/d//a.jsonl", "s3://bucket/d/a.jsonl", "s3://bucket/d/./a.jsonl"]
     for pattern in ("s3://bucket/d", "s3://bucket/*"):
         named = [file.name for file in name_files({pattern: uris})]
@@ -156,7 +156,7 @@ def test_a_doubled_slash_on_a_store_is_another_name():
 
 
 def test_equal_files_and_objects_on_stores_are_all_read(tmp_path):
-    """Equal copies and similarly named objects are all kept; the reader reports a dangling link."""
+    """Equal copies and similarly named objects are all kept."""
     files = [NamedFile(f"s3://bucket/{name}", name) for name in ("a.jsonl", "d//a.jsonl")]
     for name in ("x.jsonl", "y.jsonl"):
         (tmp_path / name).write_text("{}\n")
@@ -167,7 +167,7 @@ def test_equal_files_and_objects_on_stores_are_all_read(tmp_path):
 
 
 def test_many_repeated_files_are_few_notices(make_files):
-    """All repeated files are left out; notices name the first few and count the others."""
+    """Notices name the first repeated files and count the rest."""
     files = make_files("in/a.jsonl", links=[f"in/l{number}.jsonl" for number in range(50)])
     kept, notices = leave_out_repeats(files)
     assert len(kept) == 1

@@ -1,4 +1,4 @@
-"""Beam's filesystems, tested on the local one; tests/stores covers the real protocols."""
+"""Beam's filesystems, tested on the local one."""
 
 import gc
 
@@ -33,19 +33,19 @@ from transforms.files.patterns import FoundFile
     ],
 )
 def test_errors_become_os_errors(error, kind):
-    """A client error becomes the right kind of OSError and keeps its message."""
+    """A client error becomes an OSError with its message."""
     found = object_stores.convert_error(error)
     assert isinstance(found, kind)
     assert str(found)
 
 
 def test_an_error_without_a_message_is_named():
-    """An exception without a message is described by its class name."""
+    """An exception without a message is described by its class."""
     assert str(object_stores.convert_error(RuntimeError())) == "RuntimeError()"
 
 
 def test_objects_are_read_as_written(tmp_path):
-    """Bytes are read as they were written, from any offset."""
+    """Bytes are read back from any offset."""
     uri = str(tmp_path / "x.bin")
     object_stores.write(uri, b"0123456789" * 1000)
     with object_stores.open_object(uri) as stream:
@@ -62,7 +62,7 @@ def test_a_missing_object_is_a_missing_file(tmp_path):
 
 
 def test_large_objects_are_sent_in_parts(tmp_path, monkeypatch):
-    """The client is given no more than one part at a time."""
+    """The client gets at most one part at a time."""
     sizes = []
     real = LocalFileSystem.create
 
@@ -87,7 +87,7 @@ def test_large_objects_are_sent_in_parts(tmp_path, monkeypatch):
 
 
 class Upload:
-    """A client's upload that publishes its object whenever it is closed, as an S3 upload does."""
+    """A client's upload that publishes its object on closing, like S3's."""
 
     log: list[str] = []  # noqa: RUF012
 
@@ -100,7 +100,7 @@ class Upload:
         raise self.refuse
 
     def terminate(self):
-        """Fail as well, as if the connection were lost."""
+        """Fail, as if the connection were lost."""
         self.log.append("terminated")
         raise ConnectionError("gone as well")
 
@@ -115,7 +115,7 @@ class Upload:
 
 @pytest.mark.parametrize("error", [OSError, KeyboardInterrupt])
 def test_a_failed_write_is_abandoned(monkeypatch, error):
-    """After an error or an interruption, nothing completes the upload."""
+    """A failed or interrupted write is never completed."""
     Upload.log.clear()
     monkeypatch.setattr(LocalFileSystem, "create", lambda *_args, **_kwargs: Upload(error("cut")))
     with pytest.raises(error):
@@ -125,7 +125,7 @@ def test_a_failed_write_is_abandoned(monkeypatch, error):
 
 
 def test_below_and_remove(tmp_path):
-    """A folder's objects are listed at any depth; removing an object leaves the others."""
+    """A folder's objects are listed at any depth, and removing one leaves the others."""
     for name in ("run/a", "run/deep/b", "run2/c"):
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).write_text(name)
@@ -144,13 +144,13 @@ def test_below_and_remove(tmp_path):
 
 @pytest.mark.parametrize("folder", ["gs://bucket/run[1]", "s3://bucket/what?", "gs://bucket/*"])
 def test_a_folder_with_glob_signs_is_refused(folder):
-    """A folder with glob characters in its name isn't listed, since Beam can't escape them."""
+    """A folder with glob characters isn't listed."""
     with pytest.raises(OSError, match="rename it"):
         object_stores.list_below(folder)
 
 
 def test_a_remaining_object_is_an_error(monkeypatch):
-    """An object that a client silently failed to delete is reported."""
+    """An object that a client failed to delete is an error."""
     monkeypatch.setattr(object_stores, "exists", lambda _: False)
     monkeypatch.setattr(object_stores, "list_below", lambda *_: [FoundFile("gs://bucket/run/x", 1)])
     monkeypatch.setattr(LocalFileSystem, "delete", lambda *_: None)
@@ -159,7 +159,7 @@ def test_a_remaining_object_is_an_error(monkeypatch):
 
 
 def test_options_are_kept(monkeypatch):
-    """Given options are used, or else the defaults; a worker's options are never overwritten."""
+    """Given options are used, or else defaults, and a worker's options stay."""
     monkeypatch.setattr(FileSystems, "_pipeline_options", None)
     object_stores.use_options(PipelineOptions(["--s3_region_name", "somewhere"]))
     object_stores.exists("/")
@@ -175,7 +175,7 @@ def test_options_are_kept(monkeypatch):
 
 @pytest.mark.stores
 def test_s3_has_one_client():
-    """Calls share a client but not a read position, and Beam's own S3 client is unchanged."""
+    """Calls share an S3 client but no read position."""
     object_stores.use_options(
         PipelineOptions(
             [
@@ -208,7 +208,7 @@ def test_s3_has_one_client():
 
 
 def test_objects_are_matched_without_folders(objects):
-    """Folder markers, whose names end with a slash, aren't files."""
+    """Folder markers, which end with a slash, aren't files."""
     objects.update({"memory://b/run/": b"", "memory://b/run/a": b"12", "memory://b/run/c/d": b"3"})
     below = [FoundFile("memory://b/run/a", 2), FoundFile("memory://b/run/c/d", 1)]
     assert object_stores.list_below("memory://b/run") == below
@@ -217,7 +217,7 @@ def test_objects_are_matched_without_folders(objects):
 
 
 def test_reads_in_the_middle_raise_os_errors(objects, monkeypatch):
-    """An error that occurs after an object was opened is translated as well."""
+    """An error after opening is an OSError too."""
     objects["memory://b/x"] = b"0123"
     stream = object_stores.open_object("memory://b/x")
 
@@ -230,7 +230,7 @@ def test_reads_in_the_middle_raise_os_errors(objects, monkeypatch):
 
 
 def test_a_written_object_appears_once_complete(objects, monkeypatch):
-    """Nothing is visible while parts are being uploaded; afterwards, the whole object is."""
+    """An object is visible only once it is complete."""
     monkeypatch.setattr(object_stores, "PART", 2)
     seen = []
     store = type(object_stores.find_filesystem("memory://b/x"))
@@ -249,13 +249,13 @@ def test_a_written_object_appears_once_complete(objects, monkeypatch):
 
 
 def test_an_unknown_scheme_is_an_os_error():
-    """A URI with an unknown scheme raises an OSError that names the URI."""
+    """The error for an unknown scheme names the URI."""
     with pytest.raises(OSError, match="nowhere://b/x"):
         object_stores.exists("nowhere://b/x")
 
 
 def test_a_closed_object_closes_its_stream(objects):
-    """Closing the reader closes the client's stream, and closing it again is harmless."""
+    """Closing the reader closes the client's stream, even twice."""
     objects["memory://b/x"] = b"0123"
     stream = object_stores.open_object("memory://b/x")
     inner = stream.raw._stream

@@ -25,12 +25,12 @@ from transforms.files.partitions import parse_folder, read_partitions
     ],
 )
 def test_the_name_of_a_folder(folder, parsed):
-    """A value is URL-decoded, and the default partition is read as null."""
+    """A value is URL-decoded, and the default partition is null."""
     assert parse_folder(folder) == parsed
 
 
 def test_the_folders_of_a_source():
-    """Every folder counts, but the file's name doesn't; the innermost of two equal keys wins."""
+    """All folders count, and the innermost of equal keys wins."""
     assert read_partitions("teacher=a/x/date=1/teacher=b/source=c.parquet") == {
         "teacher": "b",
         "date": "1",
@@ -40,7 +40,7 @@ def test_the_folders_of_a_source():
 
 @given(st.text(min_size=1, max_size=8).filter(lambda text: text.isprintable()))
 def test_values_are_read_as_arrow_writes_them(tmp_path_factory, value):
-    """Any text that Arrow writes as a folder name is read back."""
+    """Any text in Arrow's folder names is read back."""
     folder = tmp_path_factory.mktemp("hive")
     table = pa.table({"teacher": [value], "text": ["a"]})
     scheme = ds.partitioning(pa.schema([("teacher", pa.string())]), flavor="hive")

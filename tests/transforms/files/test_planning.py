@@ -1,4 +1,4 @@
-"""How surveyed files are cut into shards."""
+"""Cutting surveyed files into shards."""
 
 import shutil
 from dataclasses import replace
@@ -16,22 +16,22 @@ WIDE = ShardLimits()
 
 
 def limits(rows=5_000, bytes_=32 << 20):
-    """Return shard limits, which may be smaller than a configuration allows."""
+    """Return shard limits, possibly below a configuration's minimum."""
     return ShardLimits.model_construct(rows=rows, bytes=bytes_)
 
 
 def source_of(name, cuts, kind="jsonl", compression="none", digest="d"):
-    """Return a source as if it had been surveyed with these cuts."""
+    """Return a source with these cuts."""
     return Source(name, name, kind, compression, cuts[-1].byte, digest, cuts[-1].row, tuple(cuts))
 
 
 def small(name, rows, size=100, **more):
-    """Return a source that is small enough to be one piece."""
+    """Return a source of one piece."""
     return source_of(name, [Cut(0, 0, 0), Cut(rows, size, 1)], **more)
 
 
 def shapes_of(tasks):
-    """Return each piece's source and rows, nested by task and shard."""
+    """Return each piece's source and rows by task and shard."""
     return [
         [[(piece.source, piece.begin.row, piece.end.row) for piece in plan.pieces] for plan in task]
         for task in tasks
@@ -39,7 +39,7 @@ def shapes_of(tasks):
 
 
 def test_small_files_share_a_shard():
-    """Small files are put into a shard whole and in order, up to its limit of rows or bytes."""
+    """Small files are put whole into a shard, in order, up to its limits."""
     found = plan_shards(
         [small("a", 4), small("b", 4), small("c", 4), small("d", 1)], limits(rows=8)
     )
@@ -51,7 +51,7 @@ def test_small_files_share_a_shard():
 
 
 def test_files_of_different_splits_in_the_card_share_no_shard():
-    """Files share a shard only if the dataset card lists them under the same splits."""
+    """Files with different splits in the card share no shard."""
     train, held = (("default", "train"),), (("default", "held"),)
     sources = [
         replace(small(name, 1), splits=splits)
@@ -85,13 +85,13 @@ def test_files_of_different_splits_in_the_card_share_no_shard():
     ],
 )
 def test_only_files_of_one_folder_and_split_share_a_shard(one, other, shared):
-    """Small files share a shard only within the same folder, split and partition."""
+    """Small files share a shard only within a folder, split and partition."""
     tasks = plan_shards([small(one, 1), small(other, 1)], WIDE)
     assert [len(plan.pieces) for task in tasks for plan in task] == ([2] if shared else [1, 1])
 
 
 def test_a_plan_knows_the_stem_of_its_rows():
-    """A shard has the stem, split and partitions of its sources."""
+    """A shard has its sources' stem, split and partitions."""
     tasks = plan_shards(
         [small("teacher=a/test-1.jsonl", 1), small("teacher=a/test-2.jsonl", 1)], WIDE
     )
@@ -104,14 +104,14 @@ def test_a_plan_knows_the_stem_of_its_rows():
 
 
 def test_a_large_file_shares_no_shard():
-    """A file that needs several shards shares no shard, even with small files before it."""
+    """A file of several shards shares no shard."""
     large = source_of("b", [Cut(0, 0, 0), Cut(5, 50, 0), Cut(7, 70, 0)])
     found = plan_shards([small("a", 1), large, small("c", 1)], limits(rows=5))
     assert shapes_of(found) == [[[("a", 0, 1)]], [[("b", 0, 5)]], [[("b", 5, 7)]], [[("c", 0, 1)]]]
 
 
 def test_compressed_lines_are_one_sweep():
-    """The shards of a compressed file are one task, since each needs the rows before it."""
+    """A compressed file's shards are one task."""
     cuts = [Cut(0, 0, 0), Cut(5, 50, 0), Cut(9, 90, 0)]
     assert shapes_of(plan_shards([source_of("a", cuts, compression="gzip")], limits(rows=5))) == [
         [[("a", 0, 5)], [("a", 5, 9)]]
@@ -119,7 +119,7 @@ def test_compressed_lines_are_one_sweep():
 
 
 def test_a_large_row_group_is_one_sweep():
-    """The shards of a Parquet row group are one task, and other groups are separate tasks."""
+    """A large row group's shards are one task."""
     cuts = [
         Cut(0, 0, 0),
         Cut(5, 5, 1),
@@ -143,7 +143,7 @@ def test_a_large_row_group_is_one_sweep():
 
 
 def test_a_source_without_rows_has_no_shard():
-    """An empty Parquet file is surveyed but has no shard."""
+    """An empty Parquet file has no shard."""
     empty = Source("e", "e", "parquet", "none", 1, "d", 0, (Cut(0, 0, 0),))
     assert shapes_of(plan_shards([small("a", 1), empty, small("b", 1)], WIDE)) == [
         [[("a", 0, 1)]],
@@ -153,7 +153,7 @@ def test_a_source_without_rows_has_no_shard():
 
 
 def test_names_have_number_and_digest():
-    """A shard's name consists of its number and a digest of its cuts and its files' content."""
+    """A shard's name holds its number and a digest of its cuts and files."""
     first, second = (
         task[0] for task in plan_shards([small("a", 9), small("b", 9)], limits(rows=9))
     )
@@ -170,7 +170,7 @@ def test_names_have_number_and_digest():
 
 
 def test_names_of_a_large_corpus_sort_in_its_order(monkeypatch):
-    """All shard numbers have the same number of digits: six, or more if there are more shards."""
+    """All shard numbers have the same number of digits."""
     monkeypatch.setattr(planning, "NUMBER_DIGITS", 1)
     for count, digits in ((10, 1), (11, 2), (101, 3)):
         cuts = [Cut(row, row, row) for row in range(count + 1)]
@@ -181,7 +181,7 @@ def test_names_of_a_large_corpus_sort_in_its_order(monkeypatch):
 
 
 def test_the_plan_does_not_depend_on_the_folder(tmp_path, json_lines):
-    """The plan for a corpus is the same on each call and after the corpus has been moved."""
+    """The plan doesn't change when the corpus is moved."""
     folder = tmp_path / "one"
     json_lines(folder / "a.jsonl", [{"text": f"row {number}"} for number in range(30)])
     json_lines(folder / "deep" / "b.jsonl.gz", [{"text": f"row {number}"} for number in range(30)])
@@ -204,7 +204,7 @@ def test_the_plan_does_not_depend_on_the_folder(tmp_path, json_lines):
     st.integers(9, 20),
 )
 def test_plans_hold_every_row_once_in_order(files, compression, rows):
-    """The pieces of all shards, in order, cover the corpus exactly once."""
+    """The pieces of all shards cover the corpus exactly once."""
     made = []
     for number, counts in enumerate(files):
         cuts = [Cut(sum(counts[:end]), 10 * sum(counts[:end]), 0) for end in range(len(counts) + 1)]

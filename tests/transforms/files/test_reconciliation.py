@@ -1,4 +1,4 @@
-"""The shared schema of Parquet files, notices about their differences, and errors."""
+"""The shared schema of Parquet files, notices and errors."""
 
 import shlex
 import subprocess
@@ -18,14 +18,14 @@ MESSAGES = pa.list_(pa.struct([("role", pa.string()), ("content", pa.string())])
 
 
 def describe(*schemas):
-    """Return descriptions of files with these schemas; the files are never opened."""
+    """Describe files with these schemas, which are never opened."""
     names = (f"{letter}.parquet" for letter in "abcdefghijklm")
     return [TableSchema(*pair) for pair in zip(names, schemas, strict=False)]
 
 
 @pytest.fixture
 def write_files(tmp_path):
-    """Return a function that writes each array to a file as column `c` and returns the files."""
+    """Return a function that writes arrays to files as column `c`."""
 
     def write(*arrays):
         files = []
@@ -40,7 +40,7 @@ def write_files(tmp_path):
 
 
 def test_equal_schemas_are_shared_without_a_notice():
-    """Files whose schemas differ only in metadata need no reconciling."""
+    """Files with different metadata need no notice."""
     one = pa.schema([("a", pa.string())], {"made by": "one"})
     two = pa.schema([("a", pa.string())], {"made by": "two"})
     shared, notices = reconcile(describe(one, two))
@@ -49,7 +49,7 @@ def test_equal_schemas_are_shared_without_a_notice():
 
 
 def test_what_was_reconciled_is_said():
-    """One notice lists each field that differs, the type it is read as, and the files it is in."""
+    """One notice lists each differing field, its type and its files."""
     one = pa.schema([("a", pa.string()), ("b", pa.int8())])
     two = pa.schema([("b", pa.int8()), ("a", pa.large_string())])
     three = pa.schema([pa.field("a", pa.string(), nullable=False)])
@@ -65,14 +65,14 @@ def test_what_was_reconciled_is_said():
 
 
 def test_only_some_differences_are_named():
-    """The notice names the first few differences and counts the others."""
+    """The notice names the first differences and counts the rest."""
     one = pa.schema([(f"c{number}", pa.int8()) for number in range(DIFFERENCES_NAMED + 3)])
     _, (notice,) = reconcile(describe(one, pa.schema([])))
     assert notice.text.endswith("; and 3 more")
 
 
 def test_a_conflict_names_both_files_and_the_field():
-    """The error names the two files whose types conflict, even if neither is the first file."""
+    """The error for a conflict names both files and the field."""
     item = pa.struct([("role", pa.string()), ("content", pa.list_(pa.string()))])
     files = describe(
         pa.schema([("id", pa.int8())]),
@@ -105,7 +105,7 @@ CONFLICTS = {
 
 @pytest.mark.parametrize("case", CONFLICTS)
 def test_the_suggested_command_mends_the_files(write_files, case):
-    """The suggested command rewrites one file and changes only the column in question."""
+    """The suggested command changes only one column of one file."""
     *arrays, text, changed = CONFLICTS[case]
     files = write_files(*arrays)
     with pytest.raises(InputError) as caught:
@@ -123,7 +123,7 @@ def test_the_suggested_command_mends_the_files(write_files, case):
 
 
 def test_times_fit_the_finer_unit_or_are_refused(write_files):
-    """A time that is too distant to store in nanoseconds raises an error that names its file."""
+    """The error for a time beyond nanoseconds names the file."""
     near, far = (pa.array([time], pa.timestamp("ms")) for time in (10**12, 10**14))
     fine = pa.array([1], pa.timestamp("ns"))
     shared, (notice,) = reconcile(write_files(near, fine))
@@ -143,7 +143,7 @@ def test_times_fit_the_finer_unit_or_are_refused(write_files):
 @pytest.mark.parametrize("suffix", [".arrow", ".arrow.gz"])
 @pytest.mark.parametrize("open_writer", [pa.ipc.new_file, pa.ipc.new_stream])
 def test_times_in_arrow_files_are_checked_as_in_parquet(tmp_path, suffix, open_writer):
-    """A time in an Arrow file, compressed or not, that doesn't fit is found before the run."""
+    """Distant times in Arrow files are found before the run."""
     times = pa.array([10**12, 10**14], pa.timestamp("ms"))
     uris = [str(tmp_path / f"{name}{suffix}") for name in ("far", "near", "fine")]
     for uri, array in zip(uris, (times, times[:1], times[:1].cast("timestamp[ns]")), strict=True):
@@ -157,7 +157,7 @@ def test_times_in_arrow_files_are_checked_as_in_parquet(tmp_path, suffix, open_w
 
 
 def test_other_tables_are_reconciled_and_refused_alike():
-    """Arrow and CSV files are reconciled with Parquet, but no command to rewrite them is given."""
+    """Arrow and CSV files are reconciled with Parquet, without a command."""
     parquet = TableSchema("a.parquet", pa.schema([("n", pa.int8())]))
     arrow = TableSchema("b.arrow", pa.schema([("n", pa.int16())]), "arrow")
     assert reconcile([parquet, arrow]).schema == arrow.schema
@@ -168,7 +168,7 @@ def test_other_tables_are_reconciled_and_refused_alike():
 
 
 def test_too_many_columns_are_refused(monkeypatch):
-    """The shared schema of files with different columns may not have too many columns."""
+    """Different files may not have too many columns together."""
     monkeypatch.setattr(reconciliation, "MAX_FIELDS", 3)
     files = describe(*(pa.schema([(name, pa.int8())]) for name in "abcd"))
     assert len(reconcile(files[:3]).schema) == 3

@@ -1,4 +1,4 @@
-"""Removal on disks that keep deleted files while they are open."""
+"""Removal on disks that keep open deleted files."""
 
 import errno
 import os
@@ -26,12 +26,12 @@ DELETED = ".nfs00000000012abcde00000007"
     ],
 )
 def test_names_of_deleted_files(name, expected):
-    """Only names that file systems give to deleted open files count as deleted."""
+    """Only file systems' names for open deleted files are recognised."""
     assert is_deleted_name(name) is expected
 
 
 def test_files_links_and_folders_are_removed(tmp_path):
-    """Files are removed, folders with their content, and links without their targets."""
+    """Files, folders and links are removed, but not links' targets."""
     (tmp_path / "kept").mkdir()
     (tmp_path / "kept" / "x").touch()
     (tmp_path / "link").symlink_to(tmp_path / "kept")
@@ -44,7 +44,7 @@ def test_files_links_and_folders_are_removed(tmp_path):
 
 
 def refuse_names(monkeypatch, *names):
-    """Make the disk refuse to delete files with these names."""
+    """Make the disk refuse to delete these names."""
     real = os.unlink
 
     def unlink(path, **how):
@@ -56,7 +56,7 @@ def refuse_names(monkeypatch, *names):
 
 
 def test_a_folder_with_open_deleted_files_stays(tmp_path, monkeypatch):
-    """Deleted files that are still open stay, with their folders; the rest is removed quietly."""
+    """Open deleted files stay with their folders, and the rest is removed."""
     folder = tmp_path / "run" / "receipts"
     folder.mkdir(parents=True)
     for name in ("a.json", DELETED, "z.json"):
@@ -68,7 +68,7 @@ def test_a_folder_with_open_deleted_files_stays(tmp_path, monkeypatch):
 
 
 def test_a_file_that_cannot_be_removed_is_an_error(tmp_path, monkeypatch):
-    """The first error is raised after everything else has been removed."""
+    """The first error is raised after everything else is removed."""
     for name in ("a", "b", "c", DELETED):
         (tmp_path / name).touch()
     refuse_names(monkeypatch, "b", DELETED)
@@ -78,7 +78,7 @@ def test_a_file_that_cannot_be_removed_is_an_error(tmp_path, monkeypatch):
 
 
 def test_folders_without_files_are_emptied(tmp_path):
-    """Missing and empty folders count as emptied; files, links and folders with files don't."""
+    """Missing and empty folders count as emptied."""
     (tmp_path / "empty" / "below").mkdir(parents=True)
     (tmp_path / "full" / "below").mkdir(parents=True)
     (tmp_path / "full" / "below" / ".hidden").touch()
@@ -89,7 +89,7 @@ def test_folders_without_files_are_emptied(tmp_path):
 
 
 def test_a_folder_that_cannot_be_listed_is_an_error(tmp_path, monkeypatch):
-    """A folder that can't be listed raises an error instead of counting as empty."""
+    """A folder that can't be listed is an error."""
     (tmp_path / "closed").mkdir()
 
     def refuse(path):

@@ -1,4 +1,4 @@
-"""Samples: the first rows of each corpus file, as the run reads them."""
+"""Samples: the first rows of each file."""
 
 import json
 
@@ -22,7 +22,7 @@ from transforms.records.formats import settle_layout
 
 
 def sample_folder(folder):
-    """Survey a folder and return its corpus with a sample of it."""
+    """Survey a folder, and return the corpus and a sample."""
     limits = ShardLimits()
     corpus = survey([str(folder)], limits)
     return read_sample(corpus, settle_layout(corpus.schema, CorpusConfig()), limits)
@@ -34,7 +34,7 @@ def write_lines(path, texts, **fields):
 
 
 def test_every_file_gives_its_first_rows(tmp_path, monkeypatch):
-    """A sample's rows are divided among the files, and each file gives its first rows."""
+    """A sample has the first rows of each file."""
     monkeypatch.setattr(samples, "MOST_ROWS", 24)
     for name in ("a", "b"):
         write_lines(tmp_path / f"{name}.jsonl", [f"{name}{number}" for number in range(30)])
@@ -46,7 +46,7 @@ def test_every_file_gives_its_first_rows(tmp_path, monkeypatch):
 
 
 def test_the_rows_of_all_files_are_one_shard(tmp_path):
-    """A sample's rows keep their files, their row numbers and their bytes."""
+    """A sample's rows keep their files, row numbers and bytes."""
     for name in ("a", "b"):
         write_lines(tmp_path / f"{name}.jsonl", [f"{name}{number}" for number in range(2)])
     merged = sample_folder(tmp_path).merge()
@@ -58,7 +58,7 @@ def test_the_rows_of_all_files_are_one_shard(tmp_path):
 
 
 def test_parquet_of_all_files_is_one_shard(tmp_path):
-    """Tables with reconciled schemas are joined, and a sample of tables has no JSON lines."""
+    """Tables are joined to one sample without JSON lines."""
     for name, kind in (("a", pa.string()), ("b", pa.large_string())):
         table = pa.table({"text": pa.array([name], kind), "n": [1]})
         pq.write_table(table, tmp_path / f"{name}.parquet")
@@ -68,7 +68,7 @@ def test_parquet_of_all_files_is_one_shard(tmp_path):
 
 
 def test_many_files_are_sampled_evenly(tmp_path, monkeypatch):
-    """If there are too many files, evenly spread files are read, and the sample says so."""
+    """Of many files, evenly spread ones are read, and the sample says so."""
     monkeypatch.setattr(samples, "MOST_FILES", 2)
     for number in range(5):
         write_lines(tmp_path / f"{number}.jsonl", [str(number)])
@@ -78,7 +78,7 @@ def test_many_files_are_sampled_evenly(tmp_path, monkeypatch):
 
 
 def test_long_rows_make_a_small_sample(tmp_path, monkeypatch):
-    """Fewer rows are read if they are long, but at least one from each file."""
+    """Fewer long rows are read, but at least one per file."""
     monkeypatch.setattr(samples, "MOST_BYTES", 4_000)
     write_lines(tmp_path / "a.jsonl", ["x" * 1_000] * 20)
     assert 1 <= sample_folder(tmp_path).rows < FEWEST_ROWS
@@ -87,7 +87,7 @@ def test_long_rows_make_a_small_sample(tmp_path, monkeypatch):
 
 
 def test_rows_of_json_lines_have_all_their_fields(tmp_path):
-    """JSON Lines objects keep fields that no format reads, and bad lines aren't in the sample."""
+    """JSON Lines objects keep all fields, and bad lines are omitted."""
     write_lines(tmp_path / "a.jsonl", ["x"], note={"b": [1]})
     with (tmp_path / "a.jsonl").open("a") as file:
         file.write("nonsense\n")
@@ -96,7 +96,7 @@ def test_rows_of_json_lines_have_all_their_fields(tmp_path):
 
 
 def test_rows_of_parquet_have_no_bytes(tmp_path):
-    """Parquet objects have no binary columns, and a row with invalid UTF-8 is None."""
+    """Parquet objects have no binary columns, and invalid UTF-8 gives None."""
     text = pa.array([b"x", b"\xff"]).view(pa.string())
     table = pa.table({"text": text, "note": ["n", "m"], "image": [b"i", b"j"]})
     pq.write_table(table, tmp_path / "a.parquet")
@@ -106,7 +106,7 @@ def test_rows_of_parquet_have_no_bytes(tmp_path):
 
 @pytest.mark.parametrize("suffix", ["jsonl", "parquet"])
 def test_columns_without_a_value_are_found(tmp_path, suffix):
-    """Unknown columns are listed if they hold text or objects, but not if they are numeric."""
+    """Unknown columns of text or objects are listed."""
     row = {"text": "x", "n": 1, "note": "y", "meta": {"a": [1]}}
     if suffix == "parquet":
         pq.write_table(pa.Table.from_pylist([row]), tmp_path / "a.parquet")
@@ -119,7 +119,7 @@ def test_columns_without_a_value_are_found(tmp_path, suffix):
 
 @pytest.mark.parametrize("suffix", ["jsonl", "parquet"])
 def test_the_sample_is_part_of_the_corpus(tmp_path, suffix):
-    """A sample has the rows that the run reads, with the same columns and types."""
+    """A sample has the run's rows, columns and types."""
     table = pa.table({"text": [f"t{number}" for number in range(50)], "teacher": ["a"] * 50})
     if suffix == "parquet":
         pq.write_table(table, tmp_path / "a.parquet", row_group_size=7)
@@ -132,7 +132,7 @@ def test_the_sample_is_part_of_the_corpus(tmp_path, suffix):
 
 @pytest.mark.parametrize("suffix", ["jsonl", "parquet"])
 def test_values_of_any_column_are_taken(tmp_path, suffix):
-    """The values of columns are taken from all files, even if the format doesn't read them."""
+    """Any column's values are taken from all files."""
     rows = [{"text": "x", "label": 1}, {"text": "y", "label": 0}]
     if suffix == "parquet":
         pq.write_table(pa.Table.from_pylist(rows), tmp_path / "a.parquet")
@@ -145,7 +145,7 @@ def test_values_of_any_column_are_taken(tmp_path, suffix):
 
 @pytest.mark.parametrize("suffix", ["jsonl", "parquet"])
 def test_rows_with_odd_flags_are_listed(tmp_path, suffix):
-    """Rows are listed if a flag in them may be text, a list or an object."""
+    """A row with a text, list or object as a flag is listed."""
     for name, flag in (("a", "maybe"), ("b", True)):
         folder = tmp_path / name
         folder.mkdir()

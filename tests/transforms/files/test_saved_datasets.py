@@ -8,7 +8,7 @@ from transforms.files.storage import write_bytes
 
 
 def test_datasets_loads_every_split(tmp_path):
-    """A folder with two splits, one of them in two files, loads with its rows in order."""
+    """A folder with two splits loads with its rows in order."""
     rows = {"train": [[[1, 2]], [[3]]], "test": [[[4]]]}
     files = {}
     for split, parts in rows.items():
@@ -26,7 +26,7 @@ def test_datasets_loads_every_split(tmp_path):
 
 
 def test_a_table_without_rows_loads_too(tmp_path):
-    """A file of no rows adds none."""
+    """A file without rows loads too."""
     table = pa.table({"input_ids": pa.array([], pa.list_(pa.int32()))})
     write_bytes(f"{tmp_path}/train/a.arrow", encode_stream(table))
     write_index(str(tmp_path), {"train": ["a.arrow"]})

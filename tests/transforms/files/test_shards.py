@@ -1,4 +1,4 @@
-"""Reading shards: all rows in order with their types, and unreadable rows as rejects."""
+"""Reading shards: rows in order with their types, and rejects."""
 
 import datetime as dt
 import decimal
@@ -37,12 +37,15 @@ from transforms.write import encode_parquet
 
 
 def limits(rows=5_000, bytes_=32 << 20):
-    """Return shard limits, which may be smaller than a configuration allows."""
+    """Return shard limits, possibly below a configuration's minimum."""
     return ShardLimits.model_construct(rows=rows, bytes=bytes_)
 
 
 def choose_schema(corpus):
-    """Return the schema to read with: for JSON Lines, only the text and message columns."""
+    """Return the schema for reading.
+
+    For JSON Lines, it has only text and message columns.
+    """
     if corpus.sources[0].kind == "parquet":
         return corpus.schema
     read = [item.name for item in corpus.schema if fits("prompt", item.type)]
@@ -50,7 +53,7 @@ def choose_schema(corpus):
 
 
 def read_all(path, cut=None, tasks_in=lambda tasks: tasks):
-    """Survey, plan and read a file or folder; return its schema and its shards in order."""
+    """Survey, plan and read a path; return the schema and the shards."""
     corpus = survey([str(path)], cut or limits())
     tasks = tasks_in(plan_shards(corpus.sources, cut or limits()))
     schema = choose_schema(corpus)
@@ -58,12 +61,12 @@ def read_all(path, cut=None, tasks_in=lambda tasks: tasks):
 
 
 def rows_of(shards):
-    """Return the rows of all shards; JSON Lines rows are parsed from their own bytes."""
+    """Return all shards' rows, parsed from their bytes for JSON Lines."""
     return [row for shard in shards for row in list_rows_of(shard)]
 
 
 def list_rows_of(shard):
-    """Return the rows of a shard, after checking that its table and lines agree."""
+    """Return a shard's rows, whose table and lines must agree."""
     rows = shard.table.to_pylist()
     if shard.lines is None:
         return rows
@@ -75,22 +78,22 @@ def list_rows_of(shard):
 
 
 def list_lines(shards):
-    """Return the lines of all shards."""
+    """Return all shards' lines."""
     return [line for shard in shards for line in shard.lines]
 
 
 def list_rows(shards):
-    """Return the source and the row number of every good row."""
+    """Return every good row's source and number."""
     return [pair for shard in shards for pair in zip(shard.sources, shard.numbers, strict=True)]
 
 
 def list_rejects(shards):
-    """Return the rejects of all shards."""
+    """Return all shards' rejects."""
     return [reject for shard in shards for reject in shard.rejects]
 
 
 def write_groups(path, tables):
-    """Write each table as a row group of one Parquet file."""
+    """Write each table as a row group of a Parquet file."""
     with pq.ParquetWriter(path, tables[0].schema) as writer:
         for table in tables:
             writer.write_table(table, row_group_size=max(1, table.num_rows))
@@ -112,7 +115,7 @@ def numbered(begin, end, width):
     backwards=st.booleans(),
 )
 def test_parquet_is_read_whole_in_order(tmp_path_factory, groups, rows, size, backwards):
-    """Whatever the row groups and limits, the shards hold each row of the file once, in order."""
+    """Parquet shards hold each row once, in order."""
     path = tmp_path_factory.mktemp("parquet") / "x.parquet"
     starts = [sum(groups[:index]) for index in range(len(groups))]
     schema = pa.schema([("n", pa.int64()), ("text", pa.string())])
@@ -142,7 +145,7 @@ def test_parquet_is_read_whole_in_order(tmp_path_factory, groups, rows, size, ba
 def test_json_lines_are_read_whole_in_order(
     tmp_path_factory, json_lines, count, rows, size, ending, blanks, final
 ):
-    """Whatever the limits, compression and blank lines, the shards hold all rows in order."""
+    """JSON Lines shards hold all rows in order."""
     path = tmp_path_factory.mktemp("lines") / f"x.jsonl{ending}"
     wanted = numbered(0, count, 80)
     written = [
@@ -164,7 +167,7 @@ def test_json_lines_are_read_whole_in_order(
     endings=st.lists(st.sampled_from(["", ".gz"]), min_size=8),
 )
 def test_many_files_are_read_whole_in_order(tmp_path_factory, json_lines, counts, rows, endings):
-    """Files that share or span shards are read in order, and rows keep their sources."""
+    """Files that share or span shards are read in order."""
     folder, wanted = tmp_path_factory.mktemp("files"), []
     for index, count in enumerate(counts):
         name = f"{index}.jsonl{endings[index]}"
@@ -176,7 +179,7 @@ def test_many_files_are_read_whole_in_order(tmp_path_factory, json_lines, counts
 
 
 def test_small_parquet_files_share_a_shard(tmp_path):
-    """Small Parquet files are read into one table, and each row keeps its source."""
+    """Small Parquet files become one table, and rows keep their sources."""
     for name in "ab":
         pq.write_table(pa.table({"text": [f"{name}0", f"{name}1"]}), tmp_path / f"{name}.parquet")
     _, (shard,) = read_all(tmp_path)
@@ -235,7 +238,7 @@ def typed_row(number):
         return {
             "required": number,
             "vector": [0.0, 0.0],
-        }  # pyarrow itself can't read back a null fixed-size list
+        }  # pyarrow can't read back a null fixed-size list
     return {
         "z_last_by_name": f"é{number}",
         "messages": [
@@ -264,7 +267,7 @@ def typed_row(number):
 
 @pytest.mark.parametrize("group", [7, 100])
 def test_types_columns_and_metadata_survive(tmp_path, group):
-    """Arrow types, nulls, column order and metadata are read as they were written."""
+    """Arrow types, nulls, column order and metadata are unchanged."""
     table = pa.Table.from_pylist([typed_row(number) for number in range(30)], TYPES)
     pq.write_table(table, tmp_path / "x.parquet", row_group_size=group)
     schema, shards = read_all(tmp_path, limits(rows=4))
@@ -278,7 +281,7 @@ def test_types_columns_and_metadata_survive(tmp_path, group):
 
 
 def test_nested_json_survives(tmp_path, json_lines):
-    """Rows keep their bytes, whatever fields they have; the table has only the columns to read."""
+    """Rows keep their bytes, and the table has only the read columns."""
     rows = [
         {
             "messages": [
@@ -326,7 +329,7 @@ LENIENT = (
 
 @pytest.mark.parametrize("ending", ["", ".gz", ".zst"])
 def test_lines_pass_with_their_bytes(tmp_path, json_lines, ending):
-    """Rows with numbers of any size, equal keys, deep nesting or white space keep every byte."""
+    """Odd numbers, equal keys, deep nesting and white space keep their bytes."""
     json_lines(tmp_path / f"x.jsonl{ending}", LENIENT)
     _, (shard,) = read_all(tmp_path)
     assert shard.rejects == []
@@ -335,7 +338,7 @@ def test_lines_pass_with_their_bytes(tmp_path, json_lines, ending):
 
 
 def test_a_row_that_repeats_a_key_that_is_read_is_a_reject(tmp_path, json_lines):
-    """Good rows keep their numbers, and each bad row is rejected for its own reason."""
+    """Rows that repeat a read key are rejects, and good rows keep their numbers."""
     lines = [b'{"text": "a"}', b'{"text": "b", "text": "c"}', b'{"text": 3}', b'{"text": "d"}']
     json_lines(tmp_path / "x.jsonl", lines)
     _, (shard,) = read_all(tmp_path)
@@ -348,7 +351,7 @@ def test_a_row_that_repeats_a_key_that_is_read_is_a_reject(tmp_path, json_lines)
 
 
 def test_a_lone_surrogate_is_replaced_in_the_text_alone(tmp_path, json_lines):
-    """A surrogate is scored as U+FFFD; the row's bytes keep the escape."""
+    """A lone surrogate is scored as U+FFFD, but its bytes stay."""
     lines = [b'{"text": "a\\ud800b"}', b'{"text": "\\ud83d\\ude00"}']
     json_lines(tmp_path / "x.jsonl", lines)
     _, (shard,) = read_all(tmp_path)
@@ -357,7 +360,7 @@ def test_a_lone_surrogate_is_replaced_in_the_text_alone(tmp_path, json_lines):
 
 
 def test_a_byte_order_mark_is_no_part_of_a_row(tmp_path, json_lines):
-    """A byte order mark at a file's start is dropped, except from a reject's raw bytes."""
+    """A byte order mark at a file's start isn't part of a row."""
     for name, first in (("a", b'{"text": "a"}'), ("b", b"broken")):
         json_lines(tmp_path / f"{name}.jsonl", [BOM + first, b'{"text": "b"}'])
     _, (shard,) = read_all(tmp_path)
@@ -366,7 +369,7 @@ def test_a_byte_order_mark_is_no_part_of_a_row(tmp_path, json_lines):
 
 
 def test_line_ends_of_windows_stay(tmp_path):
-    """A carriage return before a line break is kept as part of the row's bytes."""
+    """A carriage return before a line break stays."""
     (tmp_path / "x.jsonl").write_bytes(b'{"text": "a"}\r\n\r\n{"text": "b"}\r\n')
     _, (shard,) = read_all(tmp_path)
     assert shard.lines == [b'{"text": "a"}\r', b'{"text": "b"}\r']
@@ -376,7 +379,7 @@ def test_line_ends_of_windows_stay(tmp_path):
 @pytest.mark.parametrize("ending", ["", ".gz", ".zst"])
 @pytest.mark.parametrize("rows", [100, 2])
 def test_bad_lines_are_rejects(tmp_path, json_lines, ending, rows):
-    """A line without a JSON object is a reject with its row number, offset and bytes."""
+    """A line without a JSON object is a reject with its row, offset and bytes."""
     deep = b'{"text": ' + b"[" * 5_000 + b"]" * 5_000 + b"}"
     bad = [b'{"text": "cut', b"[1]", b"17", b'{"text": "\xff"}', deep, b"{}{}"]
     good = [orjson.dumps({"text": f"good {number}"}) for number in range(len(bad))]
@@ -402,7 +405,7 @@ def test_bad_lines_are_rejects(tmp_path, json_lines, ending, rows):
 
 
 def test_only_conflicts_in_columns_that_are_read_are_rejects(tmp_path, json_lines):
-    """Text in place of messages is rejected; typed parts and any unread fields are accepted."""
+    """Only conflicts in read columns are rejects."""
     rows = [
         {"messages": [{"role": "user", "content": "text"}], "n": 1},
         {"messages": [{"role": "user", "content": [{"type": "text"}]}], "n": 2},
@@ -422,7 +425,7 @@ def test_only_conflicts_in_columns_that_are_read_are_rejects(tmp_path, json_line
 
 
 def test_conflicts_are_settled_over_all_files(tmp_path, json_lines):
-    """If every row of a file has the type that is rarer in the corpus, every row is rejected."""
+    """A file of the corpus's rarer type has only rejects."""
     json_lines(tmp_path / "a.jsonl", [{"text": "1"}, {"text": "2"}, {"text": "3"}])
     json_lines(tmp_path / "b.jsonl", [{"text": 1}, {"text": 2}])
     _, (shard,) = read_all(tmp_path)
@@ -435,7 +438,7 @@ def test_conflicts_are_settled_over_all_files(tmp_path, json_lines):
 
 @pytest.mark.parametrize("ending", ["", ".gz"])
 def test_a_line_too_long_is_one_reject(tmp_path, json_lines, monkeypatch, ending):
-    """A line beyond the limit is one reject, even if it spans several blocks."""
+    """A line beyond the limit is one reject."""
     monkeypatch.setattr(parsing, "MAX_LINE_BYTES", 200_000)
     rows = [
         {"text": "a"},
@@ -456,7 +459,7 @@ def test_a_line_too_long_is_one_reject(tmp_path, json_lines, monkeypatch, ending
 
 
 def test_a_long_line_at_the_end(tmp_path, json_lines, monkeypatch):
-    """A file that ends inside an overlong line gives one reject for it."""
+    """An unfinished overlong line is one reject."""
     monkeypatch.setattr(parsing, "MAX_LINE_BYTES", 1_000)
     json_lines(tmp_path / "x.jsonl", [{"text": "a"}, b'{"text": "' + b"b" * 2_000_000], b"")
     _, shards = read_all(tmp_path)
@@ -465,7 +468,7 @@ def test_a_long_line_at_the_end(tmp_path, json_lines, monkeypatch):
 
 
 def test_a_shard_may_have_only_rejects(tmp_path, json_lines):
-    """A shard without good rows has an empty table with the corpus's schema."""
+    """A shard of rejects has an empty table."""
     json_lines(tmp_path / "x.jsonl", [{"text": "a"}, b"broken", b"broken too"])
     schema, shards = read_all(tmp_path, limits(rows=1))
     assert [shard.table.num_rows for shard in shards] == [1, 0, 0]
@@ -474,7 +477,7 @@ def test_a_shard_may_have_only_rejects(tmp_path, json_lines):
 
 
 def test_a_file_that_shrank_is_an_error(tmp_path, json_lines):
-    """If a file has lost rows since the survey, the error names the file and the rows."""
+    """The error for a file that lost rows names the file and the rows."""
     path = Path(json_lines(tmp_path / "x.jsonl", [{"text": "a"}] * 5))
     corpus = survey([str(path)], limits())
     path.write_bytes(b'{"text": "a"}\n')
@@ -484,7 +487,7 @@ def test_a_file_that_shrank_is_an_error(tmp_path, json_lines):
 
 
 def test_a_parquet_file_that_shrank_is_an_error(tmp_path):
-    """A Parquet file that has lost rows since the survey is an error too."""
+    """A Parquet file that lost rows is an error."""
     path = tmp_path / "x.parquet"
     pq.write_table(pa.table({"text": ["a"] * 5}), path)
     corpus = survey([str(path)], limits())
@@ -494,7 +497,7 @@ def test_a_parquet_file_that_shrank_is_an_error(tmp_path):
 
 
 def test_nulls_among_lists_of_a_fixed_size_are_explained(tmp_path):
-    """Arrow can't read them from Parquet; the command in the error makes the file readable."""
+    """The command for null fixed-size lists makes the file readable."""
     path = tmp_path / "x.parquet"
     sizes = pa.array([[1.0, 2.0], None], pa.list_(pa.float32(), 2))
     pq.write_table(pa.table({"text": ["a", "b"], "vector": sizes}), path)
@@ -507,7 +510,7 @@ def test_nulls_among_lists_of_a_fixed_size_are_explained(tmp_path):
 
 
 def test_a_file_that_is_gone_is_an_error(tmp_path, json_lines):
-    """The error for a file that was removed after the survey names it."""
+    """The error for a removed file names the file."""
     path = Path(json_lines(tmp_path / "x.jsonl", [{"text": "a"}]))
     corpus = survey([str(path)], limits())
     path.unlink()
@@ -517,7 +520,7 @@ def test_a_file_that_is_gone_is_an_error(tmp_path, json_lines):
 
 @pytest.fixture
 def streams(monkeypatch):
-    """Collect each file that a reader opens, with the number of files already open."""
+    """Collect each opened file, with the number of open files."""
     opened, found = reading.storage.open_raw, []
 
     def watched(uri):
@@ -530,7 +533,7 @@ def streams(monkeypatch):
 
 
 def test_sources_are_closed_before_the_next_opens(tmp_path, json_lines, streams):
-    """If a shard has many small files, only one is open at a time, and none is left open."""
+    """Only one of a shard's files is open at a time."""
     for number in range(40):
         json_lines(tmp_path / f"{number:02}.jsonl{'.gz' if number % 2 else ''}", [{"text": "a"}])
     corpus = survey([str(tmp_path)], limits())
@@ -560,7 +563,7 @@ def test_an_abandoned_task_closes_its_file(tmp_path, json_lines, streams, name):
 
 @pytest.mark.parametrize("name", ["x.jsonl.gz", "x.parquet"])
 def test_a_sweep_opens_its_file_once(tmp_path, json_lines, streams, name):
-    """The shards of a sweep are read in one pass over their file."""
+    """A sweep opens its file once."""
     path = tmp_path / name
     rows = numbered(0, 50, 10)
     if name.endswith("parquet"):
@@ -576,7 +579,7 @@ def test_a_sweep_opens_its_file_once(tmp_path, json_lines, streams, name):
 
 @pytest.mark.parametrize("name", ["x.jsonl.gz", "x.parquet"])
 def test_a_sweep_may_begin_in_its_middle(tmp_path, json_lines, name):
-    """A shard in the middle of an archive or row group can be read by skipping rows before it."""
+    """A sweep can begin at any shard by skipping rows."""
     path, rows = tmp_path / name, numbered(0, 50, 10)
     if name.endswith("parquet"):
         pq.write_table(pa.Table.from_pylist(rows), path)
@@ -592,7 +595,7 @@ LONG = "x" * (1 << 20)
 
 
 def repeated(count, nested):
-    """Return a table whose rows all refer to one long text in a dictionary."""
+    """Return a table whose rows share one long text."""
     words = pa.DictionaryArray.from_arrays(pa.array(np.zeros(count, np.int32)), pa.array([LONG]))
     if not nested:
         return pa.table({"text": words})
@@ -607,7 +610,7 @@ def repeated(count, nested):
 @pytest.mark.parametrize("nested", [False, True])
 @pytest.mark.parametrize("stored", [False, True])
 def test_a_dictionary_that_expands_too_far_is_refused(tmp_path, monkeypatch, nested, stored):
-    """A dictionary that expands to gigabytes is refused at the limit; with few rows, it is read."""
+    """A dictionary that expands beyond the limit is refused."""
     pq.write_table(
         repeated(5_000, nested), tmp_path / "bomb.parquet", store_schema=stored, compression="none"
     )
@@ -632,7 +635,7 @@ def test_a_dictionary_that_expands_too_far_is_refused(tmp_path, monkeypatch, nes
 
 
 def test_lists_of_very_many_equal_values_are_refused(tmp_path):
-    """A file of a few kilobytes that expands to a hundred million zeros is refused at the limit."""
+    """Very many equal values beyond the limit are refused."""
     zeros = pa.ListArray.from_arrays(
         pa.array(np.arange(1_001) * 100_000, pa.int32()), pa.array(np.zeros(100_000_000, np.int8))
     )
@@ -642,7 +645,7 @@ def test_lists_of_very_many_equal_values_are_refused(tmp_path):
 
 
 def test_skipped_rows_do_not_count(tmp_path):
-    """Rows that a resumed sweep skips don't count towards its shards' limit."""
+    """Skipped rows don't count towards a shard's limit."""
     pq.write_table(
         repeated(400, False), tmp_path / "a.parquet", store_schema=False, compression="none"
     )
@@ -652,7 +655,7 @@ def test_skipped_rows_do_not_count(tmp_path):
 
 
 def test_a_higher_expansion_accepts_the_dictionary(tmp_path):
-    """The configured limit on expansion applies."""
+    """The configured expansion applies."""
     pq.write_table(
         repeated(100, False), tmp_path / "a.parquet", store_schema=False, compression="none"
     )
@@ -670,7 +673,7 @@ def test_a_higher_expansion_accepts_the_dictionary(tmp_path):
 )
 @settings(deadline=None)
 def test_dictionaries_count_as_their_texts(lists, skipped):
-    """Dictionary-encoded rows count as full texts, even in lists, with nulls and in slices."""
+    """Dictionary-encoded rows count as full texts."""
     whole = pa.array(lists, pa.list_(pa.string()))
     words = whole.flatten().dictionary_encode()
     coded = pa.ListArray.from_arrays(whole.offsets, words, mask=whole.is_null())[skipped:]
@@ -679,7 +682,7 @@ def test_dictionaries_count_as_their_texts(lists, skipped):
 
 
 def test_a_null_field_inside_a_list_is_read(tmp_path):
-    """A field of Arrow's null type is read, such as `tool_calls` that are null in every message."""
+    """A null field inside a list is read."""
     rows = [
         {
             "messages": [
@@ -694,7 +697,7 @@ def test_a_null_field_inside_a_list_is_read(tmp_path):
 @given(st.data(), st.dictionaries(st.sampled_from("xyz"), variants(), min_size=1))
 @settings(max_examples=40)
 def test_rows_of_any_types_are_written_as_they_were_read(tmp_path_factory, data, columns):
-    """Files whose types can be reconciled give all their rows, with equal values, in one schema."""
+    """Reconcilable files give all rows in one schema."""
     folder = tmp_path_factory.mktemp("types")
     expected = []
     for number in (0, 1):
@@ -717,7 +720,7 @@ def test_rows_of_any_types_are_written_as_they_were_read(tmp_path_factory, data,
 
 
 def test_files_of_other_types_share_a_shard(tmp_path):
-    """Small files with reconcilable schemas are read into one table with the shared schema."""
+    """Small reconcilable files become one table."""
     tables = [
         pa.table({"text": pa.array(["a"], pa.string_view()), "n": pa.array([1], pa.int8())}),
         pa.table({"n": [2], "text": pa.array(["b"], pa.large_string())}),
@@ -736,7 +739,7 @@ def test_files_of_other_types_share_a_shard(tmp_path):
 
 
 def test_rows_are_whole_across_batches(tmp_path, monkeypatch):
-    """Batches smaller than a row group or a shard neither lose nor repeat rows."""
+    """Small batches neither lose nor repeat rows."""
     monkeypatch.setattr(reading, "DECODED_ROWS", 7)
     write_groups(
         tmp_path / "a.parquet",
@@ -752,14 +755,14 @@ def test_rows_are_whole_across_batches(tmp_path, monkeypatch):
 
 
 def test_row_mask():
-    """The mask is true at the given rows and false elsewhere."""
+    """A row mask is true at the given rows."""
     assert build_row_mask(4, [1, 3]).to_pylist() == [False, True, False, True]
     assert build_row_mask(2, []).to_pylist() == [False, False]
     assert len(build_row_mask(0, [])) == 0
 
 
 def test_positions_count_every_row_of_the_pieces():
-    """Rejects have positions too, and a second file's positions continue from the first file's."""
+    """Positions include rejects, and continue over files."""
     pieces = tuple(
         SourcePiece(name, name, "0" * 64, "jsonl", "none", Cut(begin, 0, 0), Cut(end, 9, 0))
         for name, begin, end in (("a", 10, 14), ("b", 0, 3))

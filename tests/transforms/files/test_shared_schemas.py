@@ -1,4 +1,4 @@
-"""Schemas that can hold the rows of two others, and tables converted to them."""
+"""Merged schemas, and tables converted to them."""
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -24,7 +24,7 @@ from transforms.files.shared_schemas import (
 
 
 def build_valid(rows, kind):
-    """Return an array, or skip the example if Arrow builds an invalid array."""
+    """Return an array, or skip the example if Arrow builds a bad one."""
     array = pa.array(rows, kind)
     try:
         array.validate(full=True)
@@ -35,7 +35,7 @@ def build_valid(rows, kind):
 
 @given(st.data(), variants())
 def test_two_types_are_merged_without_loss(data, drawn):
-    """Rows of either type keep equal values in the merged type, however they are nested."""
+    """Rows of either type keep equal values in the merged type."""
     values, one, other = drawn
     tables = []
     for kind in (one, other):
@@ -53,7 +53,7 @@ def test_two_types_are_merged_without_loss(data, drawn):
 
 @given(st.data(), variants())
 def test_slices_and_files_are_brought_into_a_schema(tmp_path_factory, data, drawn):
-    """Conversion keeps values, even in a slice or in a file that is written and read back."""
+    """Conversion keeps values, even in a slice or from a file."""
     values, one, other = drawn
     rows = [fit(value, one) for value in data.draw(st.lists(values, min_size=1, max_size=6))]
     table = pa.table({"c": build_valid(rows, one)})
@@ -95,7 +95,7 @@ def test_slices_and_files_are_brought_into_a_schema(tmp_path_factory, data, draw
     ],
 )
 def test_the_narrowest_type_that_holds_both(one, other, merged):
-    """Merging two types gives the narrowest type that holds both, in either order."""
+    """Merging gives the narrowest type for both, in either order."""
     assert merge_types(one, other) == merge_types(other, one) == merged
 
 
@@ -111,14 +111,14 @@ def test_the_narrowest_type_that_holds_both(one, other, merged):
     ],
 )
 def test_of_two_widths_of_offsets_the_first_counts(one, other, plain):
-    """The offset width in the first file wins: loaders use it, and no shard needs wide offsets."""
+    """The first file's offset width wins."""
     assert merge_types(one, other) == plain
     assert merge_types(other, one) == (plain if plain == other else other)
 
 
 @pytest.mark.parametrize("zone", ["+00:00", "Etc/UTC", "GMT"])
 def test_the_names_of_utc_are_one_zone(zone):
-    """The first file's name for UTC is used, and the times are unchanged."""
+    """The first file's name for UTC is used."""
     one, other = pa.timestamp("us", "UTC"), pa.timestamp("ms", zone)
     assert merge_types(one, other) == one
     found = conform(pa.table({"t": pa.array([5], other)}), pa.schema([("t", one)]))
@@ -126,7 +126,7 @@ def test_the_names_of_utc_are_one_zone(zone):
 
 
 def test_maps_extensions_and_dictionaries_are_brought_into_a_type():
-    """Conversion keeps values equal and nulls null."""
+    """Conversion keeps values and nulls."""
     pairs, number = [("a", 1)], b"0123456789abcdef"
     uuids = pa.ExtensionArray.from_storage(pa.uuid(), pa.array([number, None], pa.binary(16)))
     texts = pa.array(["x", None], pa.string_view())
@@ -167,7 +167,7 @@ def test_maps_extensions_and_dictionaries_are_brought_into_a_type():
     ],
 )
 def test_types_that_nothing_holds_without_loss(one, other):
-    """The error for a conflict names both types and the field's path, however deep the field is."""
+    """The error for a conflict names both types and the field's path."""
     with pytest.raises(TypeConflictError) as caught:
         merge_types(one, other)
     assert (caught.value.one, caught.value.other) == (one, other)
@@ -181,7 +181,7 @@ def test_types_that_nothing_holds_without_loss(one, other):
 
 
 def test_columns_of_either_are_kept():
-    """The first schema sets the order and metadata; a field that one schema lacks is nullable."""
+    """The first schema sets the order and metadata, and missing fields are nullable."""
     one = pa.schema(
         [pa.field("a", pa.string(), nullable=False), pa.field("b", pa.int8(), nullable=False)],
         {"made by": "one"},
@@ -198,14 +198,14 @@ def test_columns_of_either_are_kept():
 
 
 def test_a_time_without_a_place_is_an_error():
-    """Converting a time that is too distant to store in nanoseconds raises an error."""
+    """A time beyond nanoseconds is an error."""
     table = pa.table({"c": pa.array([10**11], pa.timestamp("s"))})
     with pytest.raises(pa.ArrowInvalid):
         conform(table, pa.schema([("c", pa.timestamp("ns"))]))
 
 
 def test_differences_are_named_by_path():
-    """Each field that differs is named with both types, and a different order is reported."""
+    """Each difference has both types, and another order is reported."""
     message = pa.struct([("role", pa.string()), ("content", pa.string())])
     other = pa.struct([("content", pa.large_string()), ("role", pa.string()), ("n", pa.int8())])
     one = pa.schema([("id", pa.int8()), ("messages", pa.list_(message))])
@@ -232,7 +232,7 @@ def test_differences_are_named_by_path():
 
 
 def test_a_union_keeps_the_order_and_counts_leaves():
-    """Columns are in the order in which they came, and those of some schemas only are nullable."""
+    """Columns are in order of arrival, and partly missing ones are nullable."""
     union = SchemaUnion()
     required = pa.field("a", pa.int8(), nullable=False)
     pair = pa.struct([("x", pa.int8()), ("y", pa.list_(pa.string()))])
@@ -260,7 +260,7 @@ def test_absent_columns_are_counted_with_the_first_file_that_lacks_them():
 
 
 def test_joined_tables_have_nulls_where_they_lack_a_column():
-    """Rows stay in order, and each column has its rows' values and nulls elsewhere."""
+    """Joined tables keep the order of rows, with nulls for missing columns."""
     schema = pa.schema([("a", pa.int64()), ("b", pa.list_(pa.string())), ("c", pa.string())])
     parts = [{"a": [1, 2]}, {"b": [["x"]], "a": [3]}, {"b": [None]}, {"a": [4], "b": [[]]}]
     tables = [convert_columns(pa.table(part), schema) for part in parts]

@@ -1,4 +1,4 @@
-"""Files beside the data: metadata, file lists and runs."""
+"""Files beside the data."""
 
 import json
 
@@ -10,7 +10,7 @@ from transforms.files.side_files import leave_out_side_files, refuse_unfinished_
 
 @pytest.fixture
 def folder(tmp_path):
-    """Return a function that writes files with the given content, and returns their paths."""
+    """Return a function that writes files and returns their paths."""
 
     def write(files):
         for name, content in files.items():
@@ -23,12 +23,12 @@ def folder(tmp_path):
 
 
 def names(uris, tmp_path) -> list[str]:
-    """Return paths below the folder, sorted."""
+    """Return sorted paths below the folder."""
     return sorted(uri.removeprefix(f"{tmp_path}/") for uri in uris)
 
 
 def test_metadata_is_left_aside_and_named(folder, tmp_path):
-    """Files that describe data sets aren't read as data, unless they are named in full."""
+    """Files that describe data sets are read only if named in full."""
     uris = folder({"a.jsonl": "", "dataset_infos.json": {}, "deep/croissant.json": {}})
     kept, notices = leave_out_side_files(uris, [])
     assert names(kept, tmp_path) == ["a.jsonl"]
@@ -39,7 +39,7 @@ def test_metadata_is_left_aside_and_named(folder, tmp_path):
 
 
 def test_a_saved_data_set_is_its_listed_files(folder, tmp_path):
-    """In a `save_to_disk` folder, listed files are read and cached results aren't."""
+    """In a `save_to_disk` folder, only listed files are read."""
     state = {"_data_files": [{"filename": "data-00000-of-00001.arrow"}]}
     uris = folder(
         {
@@ -65,20 +65,20 @@ def test_a_saved_data_set_is_its_listed_files(folder, tmp_path):
     ],
 )
 def test_a_missing_part_is_an_error(folder, files, missing):
-    """A listed file or split that doesn't exist is an error: the corpus would be incomplete."""
+    """A listed file or split that is missing is an error."""
     with pytest.raises(InputError, match=f"{missing}, which is missing"):
         leave_out_side_files(folder(files), [])
 
 
 @pytest.mark.parametrize("content", ["", "[1]", {"_data_files": 3}, {"_data_files": [{"a": 1}]}])
 def test_a_state_of_another_program_lists_nothing(folder, tmp_path, content):
-    """A `state.json` that isn't a `save_to_disk` list doesn't hide any data."""
+    """Another program's `state.json` hides no data."""
     uris = folder({"state.json": content, "a.arrow": ""})
     assert names(leave_out_side_files(uris, [])[0], tmp_path) == ["a.arrow"]
 
 
 def test_a_selection_of_rows_is_refused(folder, tmp_path):
-    """A data set saved with row indices is refused: rows that the indices omit would come back."""
+    """A data set with row indices is refused."""
     state = {
         "_data_files": [{"filename": "a.arrow"}],
         "_indices_data_files": [{"filename": "indices.arrow"}],
@@ -90,7 +90,7 @@ def test_a_selection_of_rows_is_refused(folder, tmp_path):
 
 
 def test_a_run_is_refused(folder, tmp_path):
-    """The error for a run names the folder of its clean rows."""
+    """The error for a run names its clean rows' folder."""
     uris = folder({"run/manifest.json": {"run_id": "1", "ledger_root": "2"}})
     with pytest.raises(InputError, match="is a run of congener") as caught:
         leave_out_side_files(uris, [])
@@ -100,7 +100,7 @@ def test_a_run_is_refused(folder, tmp_path):
 
 
 def test_an_unfinished_run_is_refused(tmp_path):
-    """A folder that a run is being written to isn't accepted as input."""
+    """An unfinished run is refused as input."""
     refuse_unfinished_run(str(tmp_path))
     refuse_unfinished_run("gs://bucket/run")
     (tmp_path / ".work").mkdir()

@@ -32,19 +32,19 @@ WIDE = ShardLimits()
 
 
 def limits(rows=5_000, bytes_=32 << 20):
-    """Return shard limits, which may be smaller than a configuration allows."""
+    """Return shard limits, possibly below a configuration's minimum."""
     return ShardLimits.model_construct(rows=rows, bytes=bytes_)
 
 
 def parquet(path, table, group=None):
-    """Write a table as a Parquet file and return its path."""
+    """Write a table as Parquet, and return the path."""
     path.parent.mkdir(parents=True, exist_ok=True)
     pq.write_table(table, path, row_group_size=group)
     return str(path)
 
 
 def test_a_survey_finds_files_rows_and_schema(tmp_path, json_lines):
-    """Files are sorted by path, and each has its digest, its rows and a name below the folder."""
+    """Files are sorted, with their digests, rows and names."""
     second = json_lines(tmp_path / "b" / "x.jsonl.zst", [{"text": "c", "n": 1.5}])
     first = json_lines(tmp_path / "a" / "x.jsonl", [{"text": "a"}, {"n": 2}])
     corpus = survey([str(tmp_path)], WIDE)
@@ -60,7 +60,7 @@ def test_a_survey_finds_files_rows_and_schema(tmp_path, json_lines):
 
 
 def test_other_files_are_ignored_and_listed(tmp_path, json_lines):
-    """A folder's README isn't read, but it is listed as ignored."""
+    """A folder's README is listed as ignored."""
     json_lines(tmp_path / "x.jsonl", [{"text": "a"}])
     (tmp_path / "README.md").write_text("about")
     corpus = survey([str(tmp_path)], WIDE)
@@ -69,7 +69,7 @@ def test_other_files_are_ignored_and_listed(tmp_path, json_lines):
 
 
 def test_sources_are_in_the_order_of_their_outputs(tmp_path, json_lines):
-    """Sources are sorted by the names of their output files, without the sources' suffixes."""
+    """Sources are sorted by their output files' names."""
     names = ["a.b.jsonl", "a.jsonl", "a.x.jsonl", "a-b/c.jsonl", "a/c.jsonl", "teacher=x/a.jsonl"]
     for name in names:
         json_lines(tmp_path / name, [{"text": "a"}])
@@ -87,7 +87,7 @@ def test_sources_are_in_the_order_of_their_outputs(tmp_path, json_lines):
 
 
 def test_a_file_named_in_full_is_read_whatever_its_name(tmp_path, json_lines, monkeypatch):
-    """A file that is named in full may have any suffix, and its path may be written in any way."""
+    """A file named in full may have any suffix."""
     json_lines(tmp_path / "corpus.txt", [{"text": "a"}])
     monkeypatch.chdir(tmp_path)
     for name in (str(tmp_path / "corpus.txt"), "corpus.txt", "./corpus.txt"):
@@ -101,7 +101,7 @@ def test_a_file_that_two_patterns_name_is_read_once(tmp_path, json_lines):
 
 
 def test_kind_is_decided_by_the_first_bytes(tmp_path):
-    """Parquet named `.json` is read as Parquet, and gzip named `.jsonl` as gzip."""
+    """A file's first bytes decide its kind."""
     table = pa.table({"text": ["a", "b"]})
     parquet(tmp_path / "x" / "odd.json", table)
     (tmp_path / "y").mkdir()
@@ -111,19 +111,19 @@ def test_kind_is_decided_by_the_first_bytes(tmp_path):
 
 
 def survey_error(paths, limits=WIDE):
-    """Return the error that a survey raises."""
+    """Return a survey's error."""
     with pytest.raises(InputError) as caught:
         survey([str(path) for path in paths], limits)
     return caught.value
 
 
 def test_an_empty_glob_is_refused(tmp_path):
-    """A glob without a match raises an error that names it."""
+    """The error for an empty glob names the glob."""
     assert survey_error([tmp_path / "*.jsonl"]).where == str(tmp_path / "*.jsonl")
 
 
 def test_a_folder_without_a_corpus_is_refused(tmp_path):
-    """The error for a folder with no data files lists the suffixes that are read."""
+    """The error for a folder without data lists the known suffixes."""
     (tmp_path / "notes.md").write_text("about")
     error = survey_error([tmp_path])
     assert error.where == str(tmp_path)
@@ -131,7 +131,7 @@ def test_a_folder_without_a_corpus_is_refused(tmp_path):
 
 
 def test_an_empty_file_is_refused(tmp_path):
-    """The error for an empty file names it and suggests removing it."""
+    """The error for an empty file names the file and suggests removal."""
     (tmp_path / "x.jsonl").touch()
     error = survey_error([tmp_path])
     assert (error.where, error.problem) == (str(tmp_path / "x.jsonl"), "is empty")
@@ -139,7 +139,7 @@ def test_an_empty_file_is_refused(tmp_path):
 
 
 def test_a_folder_of_other_files_says_what_they_are(tmp_path):
-    """If no file holds data, the error describes the first file or lists the files' names."""
+    """The error for a folder of other files describes them."""
     (tmp_path / "notes.txt").write_text("hello\n")
     error = survey_error([tmp_path])
     assert f"files with other names: {tmp_path / 'notes.txt'}" in error.problem
@@ -149,7 +149,7 @@ def test_a_folder_of_other_files_says_what_they_are(tmp_path):
 
 
 def test_a_closed_folder_of_the_system_is_left_out_by_name(tmp_path, monkeypatch):
-    """A disk's `lost+found` is listed with what isn't read, even if there is nothing else."""
+    """A disk's `lost+found` is listed as unread."""
     closed = FoundFile(str(tmp_path / "lost+found"), 0)
     found = [closed, FoundFile(str(tmp_path / "a.jsonl"), 14)]
     (tmp_path / "lost+found").mkdir()
@@ -163,7 +163,7 @@ def test_a_closed_folder_of_the_system_is_left_out_by_name(tmp_path, monkeypatch
 
 
 def test_plain_text_comes_with_a_command(tmp_path):
-    """The error for a file with one plain text per line gives a command to make JSON Lines."""
+    """The error for plain text gives a command for JSON Lines."""
     (tmp_path / "a.txt").write_text("hello\nworld\n")
     error = survey_error([tmp_path / "a.txt"])
     assert "not JSON" in error.problem
@@ -183,7 +183,7 @@ def test_plain_text_comes_with_a_command(tmp_path):
     ids=["table", "blank lines", "texts", "binary", "broken object", "empty object"],
 )
 def test_a_file_without_any_object_is_refused(tmp_path, json_lines, data, remedy):
-    """A file of tables, blank lines or binary data raises an error that names it."""
+    """The error for a file without objects names the file."""
     json_lines(tmp_path / "good.jsonl", [{"text": "a"}])
     (tmp_path / "x.jsonl").write_bytes(data)
     error = survey_error([tmp_path])
@@ -201,7 +201,7 @@ def test_a_file_without_any_object_is_refused(tmp_path, json_lines, data, remedy
     ],
 )
 def test_the_first_line_that_cannot_be_read_is_explained(tmp_path, data, reason):
-    """The error for a file without an object says what is wrong with the first bad line."""
+    """The error for a file without objects explains the first bad line."""
     (tmp_path / "x.jsonl").write_bytes(data)
     assert f"with a field{reason}" in survey_error([tmp_path]).problem
 
@@ -209,7 +209,7 @@ def test_the_first_line_that_cannot_be_read_is_explained(tmp_path, data, reason)
 @pytest.mark.parametrize("keep", [0.5, 0.99])
 @pytest.mark.parametrize("ending", [".gz", ".zst"])
 def test_a_truncated_archive_is_refused(tmp_path, json_lines, ending, keep):
-    """An archive that ends too early is an error rather than a shorter corpus."""
+    """A truncated archive is an error."""
     path = tmp_path / f"x.jsonl{ending}"
     json_lines(path, [{"text": f"row {number * 7919}"} for number in range(500)])
     path.write_bytes(path.read_bytes()[: int(path.stat().st_size * keep)])
@@ -231,7 +231,7 @@ def test_a_damaged_archive_is_refused(tmp_path, json_lines):
 
 
 def test_a_truncated_parquet_file_is_refused(tmp_path):
-    """The error for a Parquet file without its footer names the file."""
+    """The error for a truncated Parquet file names the file."""
     path = tmp_path / "x.parquet"
     parquet(path, pa.table({"text": ["a" * 100] * 100}))
     path.write_bytes(path.read_bytes()[:-20])
@@ -241,7 +241,7 @@ def test_a_truncated_parquet_file_is_refused(tmp_path):
 
 
 def test_concatenated_archives_are_read_whole(tmp_path):
-    """Concatenated archives, as log writers produce them, are read to the end."""
+    """Concatenated archives are read to the end."""
     rows = [orjson.dumps({"text": f"row {number}"}) + b"\n" for number in range(100)]
     (tmp_path / "x.jsonl.gz").write_bytes(
         gzip.compress(b"".join(rows[:60])) + gzip.compress(b"".join(rows[60:]))
@@ -250,7 +250,7 @@ def test_concatenated_archives_are_read_whole(tmp_path):
 
 
 def test_a_skippable_frame_may_be_first(tmp_path):
-    """Files from parallel zstd writers, which begin with a skippable frame, are read."""
+    """A file that begins with a skippable frame is read."""
     frame = b"\x50\x2a\x4d\x18\x04\x00\x00\x00size"
     (tmp_path / "x.jsonl.zst").write_bytes(
         (frame + pa.compress(b'{"text": "a"}\n', codec="zstd", asbytes=True)) * 3
@@ -260,7 +260,7 @@ def test_a_skippable_frame_may_be_first(tmp_path):
 
 @pytest.mark.parametrize("order", ["utf-16", "utf-16-be"])
 def test_utf_16_is_refused(tmp_path, order):
-    """The error for UTF-16 gives the command that converts the file."""
+    """The error for UTF-16 gives a command that converts the file."""
     (tmp_path / "x.jsonl").write_bytes('\ufeff{"text": "a"}\n'.encode(order))
     error = survey_error([tmp_path])
     assert error.problem == "is UTF-16"
@@ -268,7 +268,7 @@ def test_utf_16_is_refused(tmp_path, order):
 
 
 def test_byte_order_marks_are_ignored(tmp_path):
-    """Byte order marks are ignored at the start of a file, and where files have been joined."""
+    """Byte order marks at the start of a file or between files are ignored."""
     (tmp_path / "x.jsonl").write_bytes(b'\xef\xbb\xbf{"text": "a"}\n\xef\xbb\xbf{"n": 1}\n')
     assert survey([str(tmp_path)], WIDE).schema.names == ["text", "n"]
     (tmp_path / "x.jsonl").write_bytes(b'\xef\xbb\xbf[{"text": "a"}]')
@@ -277,7 +277,7 @@ def test_byte_order_marks_are_ignored(tmp_path):
 
 @pytest.mark.parametrize("ending", [".gz", ".zst"])
 def test_a_bomb_is_refused_while_it_expands(tmp_path, json_lines, monkeypatch, ending):
-    """An archive that expands too far is refused early, even inside one endless line."""
+    """An archive that expands too far is refused early."""
     monkeypatch.setattr(corpora, "EXPANSION_FLOOR", 1 << 20)
     limits = ShardLimits(expansion=50)
     rows = [{"text": "a" * 1_000}] * 4_000
@@ -297,7 +297,7 @@ def test_a_bomb_is_refused_while_it_expands(tmp_path, json_lines, monkeypatch, e
 
 
 def test_a_damaged_footer_is_named(tmp_path):
-    """Whatever error pyarrow raises for a damaged footer, congener's error names the file."""
+    """The error for a damaged footer names the file."""
     path = tmp_path / "x.parquet"
     parquet(path, pa.table({"some_text": ["a"]}))
     path.write_bytes(path.read_bytes().replace(b"some_text", b"some\xff\xfeext"))
@@ -307,7 +307,7 @@ def test_a_damaged_footer_is_named(tmp_path):
 
 
 def test_parquet_and_json_lines_together_are_refused(tmp_path, json_lines):
-    """Parquet and JSON Lines in one corpus are refused; the error names a file of each kind."""
+    """The error for Parquet and JSON Lines together names a file of each."""
     json_lines(tmp_path / "a.jsonl", [{"text": "a"}])
     parquet(tmp_path / "b.parquet", pa.table({"text": ["a"]}))
     error = survey_error([tmp_path])
@@ -317,7 +317,7 @@ def test_parquet_and_json_lines_together_are_refused(tmp_path, json_lines):
 
 
 def test_parquet_files_may_differ_without_harm(tmp_path):
-    """Files with differing types are converted to one schema, and a notice says so."""
+    """Differing Parquet files get one schema and a notice."""
     parquet(tmp_path / "a.parquet", pa.table({"text": ["a"], "n": pa.array([1], pa.int8())}))
     parquet(tmp_path / "b.parquet", pa.table({"n": [2], "text": ["b"], "more": [True]}))
     corpus = survey([str(tmp_path)], WIDE)
@@ -340,7 +340,7 @@ def test_parquet_files_in_conflict_are_refused(tmp_path):
 
 
 def test_metadata_is_no_difference(tmp_path):
-    """Parquet files may differ in their metadata; the first file's metadata is kept."""
+    """Parquet files may differ in metadata, and the first file's is kept."""
     table = pa.table({"text": ["a"]})
     parquet(tmp_path / "a.parquet", table.replace_schema_metadata({"made by": "one"}))
     parquet(tmp_path / "b.parquet", table.replace_schema_metadata({"made by": "two"}))
@@ -356,14 +356,14 @@ def survey_rows(name, *rows):
 
 
 def test_json_files_share_a_merged_schema():
-    """Fields and their kinds are counted over all files together."""
+    """Fields and their kinds are counted over all files."""
     sources = [survey_rows("x", {"a": 1}), survey_rows("y", {"a": "x", "b": 1}, {"a": "y"})]
     schema = pa.schema([("a", pa.string()), ("b", pa.float64())])
     assert settle_shared_schema(sources) == (schema, [])
 
 
 def test_json_lines_are_read_with_the_columns_that_are_needed(tmp_path, json_lines):
-    """From JSON Lines, only format columns and lot columns are read, and lot columns as text."""
+    """Only format and lot columns of JSON Lines are read."""
     row = {"id": 1, "model": 7, "messages": [{"role": "user", "content": "a"}], "day": "x"}
     corpus = survey([json_lines(tmp_path / "x.jsonl", [row])], WIDE)
     config = CorpusConfig(date=LotField(column="day"), prompt_source=LotField(constant="web"))
@@ -375,14 +375,14 @@ def test_json_lines_are_read_with_the_columns_that_are_needed(tmp_path, json_lin
 
 
 def test_parquet_is_read_with_all_columns(tmp_path):
-    """From Parquet, every column is read with its type."""
+    """Every Parquet column is read."""
     table = pa.table({"text": ["a"], "model": ["m"], "n": [1]})
     corpus = survey([parquet(tmp_path / "x.parquet", table)], WIDE)
     assert corpus.select_schema(settle_layout(corpus.schema, CorpusConfig())) == table.schema
 
 
 def test_a_file_without_the_columns_of_the_format_is_refused():
-    """The error for a file in a different format lists the columns that it has and lacks."""
+    """The error for another format lists the file's columns and the missing ones."""
     chat = survey_rows("chat.jsonl", {"messages": [], "id": 1})
     other = survey_rows("other.jsonl", {"instruction": "a", "output": "b", "input": None})
     require_columns([chat], ["messages", "text"])
@@ -394,14 +394,14 @@ def test_a_file_without_the_columns_of_the_format_is_refused():
 
 
 def test_files_of_nulls_need_no_column():
-    """A file whose columns or rows are all empty needs none of the format's columns."""
+    """A file without values needs no column."""
     schema = pa.schema([("x", pa.null())])
     parquet = Source("a", "a", "parquet", "none", 1, "", 1, (), schema=schema)
     require_columns([parquet, survey_rows("b", {}, {"x": None})], ["messages"])
 
 
 def test_parquet_without_the_columns_of_the_format_is_refused(tmp_path):
-    """A file in a different format is refused rather than read as nulls in the missing columns."""
+    """Parquet in another format is refused."""
     parquet(tmp_path / "a.parquet", pa.table({"text": ["a"]}))
     other = parquet(tmp_path / "b.parquet", pa.table({"label": [1]}))
     corpus = survey([str(tmp_path)], WIDE)
@@ -412,7 +412,7 @@ def test_parquet_without_the_columns_of_the_format_is_refused(tmp_path):
 
 
 def test_parquet_may_have_the_columns_of_the_format_inside_others(tmp_path):
-    """A path into a nested column counts as one of the file's columns, if the path exists."""
+    """A path into a nested column counts as a column."""
     rows = [{"data": {"text": "a", "empty": None}}]
     (source,) = survey([parquet(tmp_path / "a.parquet", pa.Table.from_pylist(rows))], WIDE).sources
     require_columns([source], ["data.text"])
@@ -422,7 +422,7 @@ def test_parquet_may_have_the_columns_of_the_format_inside_others(tmp_path):
 
 
 def test_a_name_that_is_no_utf_8_is_refused(tmp_path, json_lines):
-    """A file name that isn't UTF-8 is refused, since the ledger must be able to name the file."""
+    """A file name that isn't UTF-8 is refused."""
     path = tmp_path / b"caf\xe9.jsonl".decode("utf-8", "surrogateescape")
     json_lines(path, [{"text": "a"}])
     error = survey_error([tmp_path])
@@ -430,7 +430,7 @@ def test_a_name_that_is_no_utf_8_is_refused(tmp_path, json_lines):
 
 
 def test_a_file_must_stay_as_it_was_surveyed(tmp_path):
-    """A file that was changed or removed since its survey raises an error that names it."""
+    """The error for a changed or removed file names the file."""
     path = tmp_path / "a.jsonl"
     path.write_bytes(b'{"text": "One."}\n')
     (source,) = survey((str(path),), ShardLimits()).sources
@@ -446,7 +446,7 @@ def test_a_file_must_stay_as_it_was_surveyed(tmp_path):
 @pytest.mark.parametrize("kind", ["jsonl", "jsonl.gz", "parquet"])
 @pytest.mark.parametrize("rows", [1, 7, 10, 13, 20, 27, 30, 99])
 def test_the_first_rows_are_chosen(tmp_path, json_lines, kind, rows):
-    """A limit gives the first rows in the order of the files, whatever their size and kind."""
+    """A limit gives the first rows in file order."""
     for part in range(3):
         texts = [{"text": f"{part} {number}"} for number in range(10)]
         path = tmp_path / f"{part}.{kind}"
@@ -469,7 +469,7 @@ def test_the_first_rows_are_chosen(tmp_path, json_lines, kind, rows):
 
 
 def test_a_limit_ends_between_row_groups(tmp_path):
-    """In Parquet with small row groups, a limit gives the groups that it covers whole."""
+    """A limit ends between small row groups."""
     parquet(tmp_path / "x.parquet", pa.table({"text": ["a"] * 10}), group=4)
     corpus = limit_rows(survey([str(tmp_path)], WIDE), 7, WIDE)
     assert [source.rows for source in corpus.sources] == [4]

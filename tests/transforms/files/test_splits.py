@@ -37,7 +37,7 @@ NAMES = [
 
 @pytest.mark.parametrize("name", NAMES)
 def test_names_are_read_as_datasets_does(tmp_path, name):
-    """A file on its own in a folder has the split that `load_dataset` gives it."""
+    """A single file has the split that `load_dataset` gives it."""
     path = tmp_path / name
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_bytes(b"")
@@ -53,7 +53,7 @@ def test_names_are_read_as_datasets_does(tmp_path, name):
 
 
 def matches(glob, base, path):
-    """Return whether a `datasets` pattern finds a file."""
+    """Return whether a `datasets` pattern matches a file."""
     try:
         return str(path) in resolve_pattern(glob, str(base))
     except FileNotFoundError:
@@ -61,7 +61,7 @@ def matches(glob, base, path):
 
 
 def test_every_word_of_datasets_is_known():
-    """Splits are identified by the same words as in `datasets`."""
+    """The split words are those of `datasets`."""
     from datasets.data_files import SPLIT_KEYWORDS
 
     assert {str(split): tuple(words) for split, words in SPLIT_KEYWORDS.items()} == SPLIT_WORDS
@@ -83,12 +83,12 @@ def test_every_word_of_datasets_is_known():
     ],
 )
 def test_the_split_of_a_source(name, split):
-    """Numbering in `data/` takes precedence, then the nearest folder, then the file's name."""
+    """Numbering in `data/` comes first, then the nearest folder, then the file's name."""
     assert find_split(name) == split
 
 
 def test_the_signs_in_a_files_name():
-    """A file's split is identified by the text before its number and by split words in its name."""
+    """The text before a number, and split words, are signs of a split."""
     assert read_split_signs("train_sft-00000-of-00002-ab.parquet") == ("train_sft", {"train"})
     assert read_split_signs("train-vs-test.jsonl") == (None, {"train", "test"})
     assert read_split_signs("dev.valid.jsonl") == (None, {"validation"})
@@ -96,7 +96,7 @@ def test_the_signs_in_a_files_name():
 
 
 def test_the_rank_of_a_split():
-    """A split is ranked by its own name, or else by its kind; unknown splits are last."""
+    """A split's own name, or else its kind, gives the rank."""
     priority = ("test", "train_sft", "train")
     ranks = [
         rank_split(split, priority)
@@ -106,7 +106,7 @@ def test_the_rank_of_a_split():
 
 
 def test_a_card_decides_before_a_name():
-    """A file has the splits that a card lists, in any config, or else the one in its name."""
+    """A card's splits replace the split in the name."""
     assert list_splits("test/a.jsonl", ()) == ("test",)
     assert list_splits("a.jsonl", ()) == (None,)
     assert list_splits("test/a.jsonl", [("x", "train"), ("y", "train")]) == ("train",)
@@ -114,6 +114,6 @@ def test_a_card_decides_before_a_name():
 
 
 def test_a_file_of_several_splits_has_the_first_rank():
-    """If a file is in several splits, the one that the list names first counts."""
+    """The first listed split of a file gives the rank."""
     assert rank_splits(("train", "test"), ("test", "train")) == 0
     assert rank_splits((None,), ("test",)) == 1

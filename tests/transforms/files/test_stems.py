@@ -1,4 +1,4 @@
-"""Stems: where the rows of each source are written below `clean/`."""
+"""Stems: the paths of rows below `clean/`."""
 
 from pathlib import PurePosixPath
 
@@ -40,7 +40,7 @@ SOURCES = st.lists(COMPONENTS, min_size=1, max_size=4).map("/".join)
     ],
 )
 def test_the_stem_of_a_source(source, stem):
-    """A stem is the source's path without its suffixes, even those from an earlier run."""
+    """A stem is the source's path without suffixes."""
     assert build_stem(source) == stem
 
 
@@ -49,7 +49,7 @@ def test_the_stem_of_a_source(source, stem):
     ["a/../b.jsonl", "./x.jsonl", "a//b.jsonl", "_x/a.jsonl", ".x.jsonl", "a*b/?[c].jsonl"],
 )
 def test_unsafe_names_have_a_digest(source):
-    """An unsafe name becomes its safe characters and a digest."""
+    """An unsafe name becomes safe characters and a digest."""
     parts = build_stem(source).split("/")
     assert any("~" in part for part in parts)
     assert len(parts) == len(source.split("/"))
@@ -58,7 +58,7 @@ def test_unsafe_names_have_a_digest(source):
 
 @given(SOURCES)
 def test_places_are_safe_and_stable(source):
-    """Every source has a valid stem that stays inside the folder, isn't hidden and has no globs."""
+    """Every source has a safe stem inside the folder."""
     stem = build_stem(source)
     assert is_stem(stem)
     path = PurePosixPath(shard_path("clean", SHARD, ".jsonl.zst", stem))
@@ -73,7 +73,7 @@ def test_places_are_safe_and_stable(source):
 
 @given(SOURCES)
 def test_places_keep_splits_and_partitions(source):
-    """A source's output files keep its split and partition keys, whatever else is in its name."""
+    """A stem keeps the split and partition keys."""
     file = build_stem(f"{source}.jsonl") + f".{SHARD}.jsonl"
     own = read_split_signs(f"{source}.jsonl".rpartition("/")[2])
     assert read_split_signs(file.rpartition("/")[2]).splits == own.splits
@@ -84,7 +84,7 @@ def test_places_keep_splits_and_partitions(source):
 
 @pytest.mark.parametrize("word", ["train", "dev", "evaluation"])
 def test_a_long_name_keeps_its_split(word):
-    """A split's name in the middle of a long file name is kept."""
+    """A split in the middle of a long name is kept."""
     source = f"{'x' * 150}-{word}-{'y' * 90}.jsonl"
     stem = build_stem(source)
     assert len(stem.encode()) <= FILE_BYTES
@@ -96,5 +96,5 @@ def test_a_long_name_keeps_its_split(word):
     "path", ["", "a/", "/a", "../a", "a/../b", ".a", "_a", "a*b", "a\nb", "a" * 200, "a/./b"]
 )
 def test_other_paths_are_no_places(path):
-    """A path that leads outside the folder, is hidden or is unsafe can't be a stem."""
+    """A path outside the folder, hidden or unsafe can't be a stem."""
     assert not is_stem(path)

@@ -1,4 +1,4 @@
-"""Storage: which files a pattern matches, and atomic writes."""
+"""Storage: patterns and atomic writes."""
 
 import os
 import subprocess
@@ -31,30 +31,30 @@ def tree(tmp_path):
 
 
 def names(found, root):
-    """Return the paths of the files found, relative to the root."""
+    """Return files' paths relative to the root."""
     return [os.path.relpath(item.uri, root) for item in found]
 
 
 def test_a_folder_is_every_file_below_it(tree):
-    """Visible files are found at any depth, in order; a leading dot or underscore hides a file."""
+    """Visible files at any depth are found in order."""
     found = storage.find(str(tree))
     assert names(found, tree) == ["a.txt", "b.txt", "deep/er/c.txt"]
     assert [item.size for item in found] == [5, 5, 13]
 
 
 def test_a_file_is_itself(tree):
-    """A path to a file finds that file, hidden or not."""
+    """A path to a file finds the file, even if hidden."""
     assert names(storage.find(str(tree / ".hidden")), tree) == [".hidden"]
 
 
 def test_a_glob_matches(tree):
-    """One star matches within a folder, and two match at any depth."""
+    """`*` matches within a folder, and `**` at any depth."""
     assert names(storage.find(str(tree / "*.txt")), tree) == ["a.txt", "b.txt"]
     assert "deep/er/c.txt" in names(storage.find(str(tree / "**.txt")), tree)
 
 
 def test_a_name_with_glob_signs_is_found(tmp_path):
-    """A file whose name looks like a pattern is found by its exact name."""
+    """A file with glob characters is found by its exact name."""
     path = tmp_path / "data[1].txt"
     path.write_text("x")
     assert [item.uri for item in storage.find(str(path))] == [str(path)]
@@ -62,7 +62,7 @@ def test_a_name_with_glob_signs_is_found(tmp_path):
 
 @pytest.mark.parametrize("pattern", ["nothing/*.jsonl", "no-such-file.jsonl"])
 def test_nothing_found_is_an_error(tmp_path, monkeypatch, pattern):
-    """The error for a pattern without a match names the pattern and what to check."""
+    """The error for no match names the pattern and what to check."""
     monkeypatch.chdir(tmp_path)
     with pytest.raises(InputError) as caught:
         storage.find(pattern)
@@ -72,13 +72,13 @@ def test_nothing_found_is_an_error(tmp_path, monkeypatch, pattern):
 
 
 def test_the_name_of_a_data_set_is_explained():
-    """A bare data set name gets a hint, since the hub's own tools accept it as it is."""
+    """The error for a bare data set name has a hint."""
     assert "hf://datasets/owner/name" in storage.suggest_path("owner/name")
     assert "hf://" not in storage.suggest_path("a/b/c.jsonl")
 
 
 def test_an_empty_folder_is_a_separate_error(tmp_path):
-    """The error for a folder with only hidden files says what hides a file."""
+    """The error for a folder of hidden files explains hiding."""
     (tmp_path / ".hidden").write_text("x")
     with pytest.raises(InputError, match="is a folder without files") as caught:
         storage.find(str(tmp_path))
@@ -86,7 +86,7 @@ def test_an_empty_folder_is_a_separate_error(tmp_path):
 
 
 def test_an_unknown_scheme_is_an_error():
-    """The error for an unknown scheme lists the schemes that can be read."""
+    """The error for an unknown scheme lists the known schemes."""
     with pytest.raises(InputError, match="nowhere://bucket/x") as caught:
         storage.find("nowhere://bucket/x")
     assert "isn't read" in caught.value.problem
@@ -101,13 +101,13 @@ def test_local_paths_and_uris():
 
 
 def test_join_keeps_one_slash():
-    """Path components are joined by exactly one slash."""
+    """Path components are joined by one slash."""
     assert storage.join("/run/", "clean", "x") == "/run/clean/x"
     assert storage.join("gs://bucket/run", "x") == "gs://bucket/run/x"
 
 
 def test_open_raw_does_not_decompress(tmp_path):
-    """A file isn't decompressed just because of its name."""
+    """A file is read without decompression."""
     path = tmp_path / "x.gz"
     path.write_bytes(b"\x1f\x8b not really")
     with storage.open_raw(str(path)) as stream:
@@ -116,7 +116,7 @@ def test_open_raw_does_not_decompress(tmp_path):
 
 
 def test_open_raw_names_a_missing_file(tmp_path):
-    """The error for a missing file gives its path, the reason and a remedy."""
+    """The error for a missing file has its path, the reason and a remedy."""
     with pytest.raises(InputError, match=r"gone\.txt: can't be opened: No such file"):
         storage.open_raw(str(tmp_path / "gone.txt"))
     with pytest.raises(InputError) as caught:
@@ -125,7 +125,7 @@ def test_open_raw_names_a_missing_file(tmp_path):
 
 
 def test_write_makes_folders_and_replaces(tmp_path):
-    """A write makes folders, replaces the file, and leaves no temporary file behind."""
+    """A write makes folders, replaces the file, and leaves no temporary file."""
     uri = storage.join(str(tmp_path), "a", "b", "x.bin")
     storage.write_bytes(uri, b"one")
     storage.write_bytes(uri, b"two")
@@ -135,7 +135,7 @@ def test_write_makes_folders_and_replaces(tmp_path):
 
 @pytest.mark.parametrize("step", ["fsync", "replace"])
 def test_a_failed_write_leaves_nothing(tmp_path, monkeypatch, step):
-    """If the disk fails, the old file is unchanged and the temporary file is removed."""
+    """A failed write leaves the old file and no temporary file."""
     path = tmp_path / "x.bin"
     storage.write_bytes(str(path), b"old")
 
@@ -150,7 +150,7 @@ def test_a_failed_write_leaves_nothing(tmp_path, monkeypatch, step):
 
 
 def test_the_name_appears_when_the_file_is_complete(tmp_path, monkeypatch):
-    """Until the bytes are on the disk, only a hidden temporary file exists."""
+    """Until the file is complete, only a hidden temporary file exists."""
     seen = []
     monkeypatch.setattr(
         os, "fsync", lambda _: seen.append([item.name for item in tmp_path.iterdir()])
@@ -164,14 +164,14 @@ def test_the_name_appears_when_the_file_is_complete(tmp_path, monkeypatch):
 
 
 def test_listing_is_sorted_and_skips_temporary_files(tree):
-    """Only visible files directly in the folder are listed; a missing folder has none."""
+    """Listing gives visible files in the folder, sorted."""
     assert [Path(uri).name for uri in storage.list_folder(str(tree), ".txt")] == ["a.txt", "b.txt"]
     assert list(storage.list_folder(str(tree / "deep"), ".txt")) == []
     assert list(storage.list_folder(str(tree / "none"), ".txt")) == []
 
 
 def test_remove_tree(tree):
-    """A folder is removed with its content; a missing folder isn't an error."""
+    """A folder is removed with its content, and a missing one is no error."""
     storage.remove_tree(str(tree / "deep"))
     assert not storage.exists(str(tree / "deep"))
     assert storage.exists(str(tree / "a.txt"))
@@ -179,7 +179,7 @@ def test_remove_tree(tree):
 
 
 def test_the_target_of_a_removed_link_stays(tmp_path):
-    """Removing a link to a folder leaves the folder."""
+    """Removing a link to a folder keeps the folder."""
     (tmp_path / "elsewhere").mkdir()
     (tmp_path / "elsewhere" / "mine").write_text("x")
     (tmp_path / "clean").symlink_to("elsewhere")
@@ -189,7 +189,7 @@ def test_the_target_of_a_removed_link_stays(tmp_path):
 
 
 def test_files_that_cannot_be_removed_or_read_are_named(tmp_path, monkeypatch):
-    """An error in removing or reading a file names the file and has the right exit code."""
+    """Errors in removing or reading a file name the file."""
     (tmp_path / "x").write_text("x")
     monkeypatch.setattr(
         Path,
@@ -204,7 +204,7 @@ def test_files_that_cannot_be_removed_or_read_are_named(tmp_path, monkeypatch):
 
 
 def test_sweeping_removes_files_of_killed_writes(tmp_path):
-    """Temporary files of congener are removed at any depth, unless they are too recent."""
+    """Old temporary files are removed at any depth."""
     left = tmp_path / "clean" / f".part-0.parquet.{'0a' * 16}.tmp"
     kept = [
         tmp_path / "clean" / ".mine.tmp",
@@ -222,7 +222,7 @@ def test_sweeping_removes_files_of_killed_writes(tmp_path):
 
 
 def test_dangling_links_are_found_and_pipes_refused(tmp_path):
-    """A dangling link is found but can't be opened; a pipe is refused."""
+    """A dangling link is found but can't be opened, and a pipe is refused."""
     (tmp_path / "in").mkdir()
     (tmp_path / "in" / "loop.jsonl").symlink_to("loop.jsonl")
     (tmp_path / "in" / "folder").symlink_to(tmp_path)
@@ -239,7 +239,7 @@ def test_dangling_links_are_found_and_pipes_refused(tmp_path):
 
 
 def test_linked_folders_are_followed_once(tmp_path):
-    """Files behind a link are found under the link; loops and repeated routes aren't followed."""
+    """Linked folders are followed once."""
     for path in ("in/real/r.jsonl", "out/deep/o.jsonl"):
         (tmp_path / path).parent.mkdir(parents=True)
         (tmp_path / path).touch()
@@ -266,7 +266,7 @@ def test_an_input_may_be_a_link(tmp_path):
 
 @pytest.fixture
 def close_folders(monkeypatch):
-    """Return a function that makes folders of some names unlistable, even for root."""
+    """Return a function that makes folders unlistable."""
     scan = os.scandir
 
     def close(*names):
@@ -281,7 +281,7 @@ def close_folders(monkeypatch):
 
 
 def test_an_unreadable_folder_is_an_error(tmp_path, close_folders):
-    """The error for an unreadable folder names it."""
+    """The error for an unreadable folder names the folder."""
     (tmp_path / "closed").mkdir()
     (tmp_path / "x.jsonl").touch()
     close_folders("closed")
@@ -293,7 +293,7 @@ def test_an_unreadable_folder_is_an_error(tmp_path, close_folders):
 def test_a_folder_of_the_system_that_cannot_be_listed_is_found_as_a_file(
     tmp_path, close_folders, name
 ):
-    """The root of a disk can be read, and the folder is among what isn't data."""
+    """A system folder that can't be listed is found as a file."""
     (tmp_path / "deep" / name).mkdir(parents=True)
     (tmp_path / "deep" / "x.jsonl").touch()
     assert names(storage.find(str(tmp_path)), tmp_path) == ["deep/x.jsonl"]
@@ -304,7 +304,7 @@ def test_a_folder_of_the_system_that_cannot_be_listed_is_found_as_a_file(
 
 
 def test_a_private_folder_is_for_its_owner_alone(tmp_path):
-    """A private folder is made if necessary, and only its owner can read it and its files."""
+    """Only the owner can read a private folder."""
     folder = tmp_path / "deep" / "quarantine"
     storage.keep_private(str(folder))
     assert folder.stat().st_mode & 0o777 == 0o700
@@ -318,7 +318,7 @@ def test_a_private_folder_is_for_its_owner_alone(tmp_path):
 
 
 def test_links_are_not_followed_when_a_folder_is_made_private(tmp_path):
-    """Files and folders behind links keep their modes, and a folder that is a link is refused."""
+    """Making a folder private doesn't follow links, and a link is refused."""
     folder, outside = tmp_path / "in", tmp_path / "outside"
     outside.mkdir(mode=0o755)
     (outside / "file").write_text("x")
@@ -337,7 +337,7 @@ def test_links_are_not_followed_when_a_folder_is_made_private(tmp_path):
 
 
 def test_links_in_a_path_are_found(tmp_path):
-    """The first link in a path below a folder is found; links above the folder don't count."""
+    """The first link in a path below a folder is found."""
     (tmp_path / "real" / "a").mkdir(parents=True)
     (tmp_path / "real" / "a" / "file").write_text("x")
     (tmp_path / "real" / "b").symlink_to("a")
@@ -348,7 +348,7 @@ def test_links_in_a_path_are_found(tmp_path):
 
 
 def test_a_folder_that_cannot_be_made_private_is_an_error(tmp_path):
-    """If a file is where the private folder should be, the error names it and gives a remedy."""
+    """The error for a file in place of the private folder names it."""
     (tmp_path / "x").touch()
     with pytest.raises(StorageError, match="x: can't be made private") as caught:
         storage.keep_private(str(tmp_path / "x"))
@@ -356,7 +356,7 @@ def test_a_folder_that_cannot_be_made_private_is_an_error(tmp_path):
 
 
 def test_a_tree_is_listed_with_relative_paths(tree):
-    """All files are listed, even hidden files; a link is listed but not followed."""
+    """A tree lists all files, without following links."""
     (tree / "deep" / "link").symlink_to(tree)
     listed = storage.list_tree(str(tree))
     assert listed == sorted(listed)
@@ -381,7 +381,7 @@ storage.exists("nowhere://bucket/x")
 
 
 def test_local_paths_need_neither_beam_nor_torch(tmp_path):
-    """Surveying, writing and looking up local files doesn't import Beam; using a URI does."""
+    """Local files are handled without importing Beam."""
     ended = subprocess.run(
         [sys.executable, "-c", LOCAL_ONLY, str(tmp_path)],
         cwd=Path(__file__).parents[3],
@@ -406,13 +406,13 @@ NEIGHBOUR = "memory://bucket/run2/x"
 
 @pytest.fixture
 def run(objects):
-    """Return a store that holds a run and an object beside it with a similar name."""
+    """Return a store with a run and a similarly named object."""
     objects.update({uri: uri.encode() for uri in (*RUN, NEIGHBOUR)})
     return objects
 
 
 def test_objects_are_found_like_files(run):
-    """A URI finds its object, a folder finds its visible objects, and a glob finds its matches."""
+    """A URI finds its object, a folder its visible objects, and a glob its matches."""
     visible = [uri for uri in RUN if "_hidden" not in uri]
     assert [item.uri for item in storage.find("memory://bucket/run")] == sorted(visible)
     assert storage.find(RUN[0]) == [(RUN[0], len(RUN[0]))]
@@ -421,20 +421,20 @@ def test_objects_are_found_like_files(run):
 
 
 def test_an_object_with_glob_signs_in_its_name_is_found(objects):
-    """A name with glob characters is looked up literally before it is treated as a glob."""
+    """A name with glob characters is first tried literally."""
     objects["memory://bucket/b[1].txt"] = b"x"
     assert storage.find("memory://bucket/b[1].txt") == [("memory://bucket/b[1].txt", 1)]
 
 
 def test_nothing_in_a_bucket_is_an_error(objects):
-    """A prefix without objects is an error, just as a missing path is."""
+    """A prefix without objects is an error."""
     with pytest.raises(InputError, match="memory://bucket/none: matches no file"):
         storage.find("memory://bucket/none")
     assert objects == {}
 
 
 def test_objects_are_written_read_and_looked_up(objects):
-    """An object is read as it was written, and an object's prefix counts as an existing folder."""
+    """An object is read as written, and its prefix exists as a folder."""
     storage.write_bytes("memory://bucket/run/x", b"data")
     assert objects == {"memory://bucket/run/x": b"data"}
     assert storage.read_bytes("memory://bucket/run/x") == b"data"
@@ -444,7 +444,7 @@ def test_objects_are_written_read_and_looked_up(objects):
 
 
 def test_folders_of_objects_are_listed(run):
-    """Listing a folder gives its direct objects; listing a tree gives all relative paths."""
+    """A folder lists its direct objects, and a tree all paths."""
     clean = "memory://bucket/run/clean"
     assert list(storage.list_folder(clean, ".parquet")) == list(RUN[:2])
     assert list(storage.list_folder(clean, ".json")) == []
@@ -455,7 +455,7 @@ def test_folders_of_objects_are_listed(run):
 
 
 def test_objects_are_removed_with_all_below_them(run):
-    """Removing a prefix removes the objects below it, but no objects with a similar prefix."""
+    """Removing a prefix removes only the objects below it."""
     storage.remove_tree("memory://bucket/run")
     assert list(run) == [NEIGHBOUR]
     storage.remove_tree("memory://bucket/run")
@@ -471,7 +471,7 @@ def test_objects_are_removed_with_all_below_them(run):
     ],
 )
 def test_errors_of_a_store_name_uri_and_remedy(objects, action, error, problem):
-    """Whatever the client's error, the message names the URI, the reason and a remedy."""
+    """A store's error names the URI, the reason and a remedy."""
     with pytest.raises(error) as caught:
         action("memory://closed/x")
     assert (caught.value.where, caught.value.problem) == ("memory://closed/x", problem)
@@ -480,7 +480,7 @@ def test_errors_of_a_store_name_uri_and_remedy(objects, action, error, problem):
 
 
 def test_a_missing_object_has_the_remedy_for_stores(objects):
-    """The error for a missing object suggests checking the bucket and credentials."""
+    """The remedy for a missing object names bucket and credentials."""
     with pytest.raises(InputError, match="memory://bucket/x: can't be opened") as caught:
         storage.open_raw("memory://bucket/x")
     assert caught.value.remedy == storage.STORE_REMEDY
@@ -488,7 +488,7 @@ def test_a_missing_object_has_the_remedy_for_stores(objects):
 
 
 def test_a_fingerprint_shows_every_change(tmp_path):
-    """A fingerprint changes with the content, even if the size and the time stay the same."""
+    """A fingerprint changes with the content, even at the same size and time."""
     path = tmp_path / "a"
     path.write_bytes(b"one")
     first = storage.take_fingerprint(str(path))
@@ -504,6 +504,6 @@ def test_a_fingerprint_shows_every_change(tmp_path):
 
 
 def test_standard_input_is_gone_after_its_run():
-    """A web file that hasn't been fetched counts as existing; standard input doesn't."""
+    """An unfetched web file exists, but standard input doesn't."""
     assert not storage.exists("stdin://stdin")
     assert storage.exists("https://host/a.jsonl")

@@ -1,4 +1,4 @@
-"""Surveys of single files: rows, cuts and schemas of every kind, and the expansion limits."""
+"""Surveys of single files: rows, cuts, schemas and limits."""
 
 import bz2
 import gzip
@@ -36,12 +36,12 @@ PACKERS = {
 
 
 def limits(rows: int, size: int) -> ShardLimits:
-    """Return shard limits, which may be smaller than a configuration allows."""
+    """Return shard limits, possibly below a configuration's minimum."""
     return ShardLimits.model_construct(rows=rows, bytes=size, expansion=200)
 
 
 def encode_arrow(table: pa.Table, rows: int = 7, stream: bool = True) -> bytes:
-    """Return a table as an Arrow stream or file, with batches of a given size."""
+    """Return a table as an Arrow stream or file in batches."""
     sink = io.BytesIO()
     new = pa.ipc.new_stream if stream else pa.ipc.new_file
     with new(sink, table.schema) as writer:
@@ -50,7 +50,7 @@ def encode_arrow(table: pa.Table, rows: int = 7, stream: bool = True) -> bytes:
 
 
 def read_shards(path, size: ShardLimits):
-    """Return the corpus at a path and all of its shards, read task by task."""
+    """Return a path's corpus and all of its shards."""
     corpus = survey([str(path)], size)
     tasks = plan_shards(corpus.sources, size)
     return corpus, [shard for task in tasks for shard in read_task(task, corpus.schema)]
@@ -70,7 +70,7 @@ JSON_TEXTS = {
 @pytest.mark.parametrize("packed", PACKERS)
 @pytest.mark.parametrize("text", JSON_TEXTS)
 def test_every_form_of_json_gives_its_rows_as_lines(tmp_path, text, packed):
-    """No row of an array or of joined objects is lost, and each row keeps its bytes on one line."""
+    """Arrays and joined objects lose no row, and each row is one line."""
     data = JSON_TEXTS[text].encode()
     (tmp_path / f"x.json{packed}").write_bytes(PACKERS[packed](data))
     corpus, shards = read_shards(tmp_path, limits(9, 10_000))
@@ -86,7 +86,7 @@ def test_every_form_of_json_gives_its_rows_as_lines(tmp_path, text, packed):
 @pytest.mark.parametrize("packed", PACKERS)
 @pytest.mark.parametrize("stream", [True, False])
 def test_arrow_gives_its_rows(tmp_path, stream, packed):
-    """Arrow streams and files are read in full, compressed or not, with cuts inside batches."""
+    """Arrow streams and files are read in full, with cuts inside batches."""
     table = pa.Table.from_pylist(ROWS)
     (tmp_path / f"x{packed}").write_bytes(PACKERS[packed](encode_arrow(table, 13, stream)))
     corpus, shards = read_shards(tmp_path / f"x{packed}", limits(5, 1 << 20))
@@ -97,7 +97,7 @@ def test_arrow_gives_its_rows(tmp_path, stream, packed):
 
 @pytest.mark.parametrize("packed", PACKERS)
 def test_csv_gives_its_rows(tmp_path, packed):
-    """CSV values are read as text exactly as they are in the file, whatever they look like."""
+    """CSV values are read as unchanged text."""
     data = b'\xef\xbb\xbfinstruction,output\n"a ""b""\n, c",007\n\n,1.50\nx,NaN\n'
     (tmp_path / f"x.csv{packed}").write_bytes(PACKERS[packed](data))
     corpus, shards = read_shards(tmp_path, limits(2, 10_000))
@@ -114,7 +114,7 @@ def test_csv_gives_its_rows(tmp_path, packed):
 @pytest.mark.parametrize("packed", [ending for ending in PACKERS if ending])
 @pytest.mark.parametrize("text", ["array on one line", "indented objects"])
 def test_the_limit_on_expansion_holds_for_every_compression(tmp_path, monkeypatch, packed, text):
-    """A compressed file that expands beyond its limit is refused."""
+    """A file that expands beyond its limit is refused."""
     monkeypatch.setattr(corpora, "EXPANSION_FLOOR", 1 << 10)
     path = tmp_path / f"x.json{packed}"
     path.write_bytes(PACKERS[packed](JSON_TEXTS[text].encode() * (1 if "array" in text else 9)))
@@ -125,7 +125,7 @@ def test_the_limit_on_expansion_holds_for_every_compression(tmp_path, monkeypatc
 @pytest.mark.parametrize("packed", PACKERS)
 @pytest.mark.parametrize("name", ["x.json", "x.arrow", "x.csv"])
 def test_a_cut_file_is_never_a_shorter_corpus(tmp_path, packed, name):
-    """A truncated array, stream or compressed file raises an error that names the file."""
+    """The error for a truncated file names the file."""
     data = JSON_TEXTS["array with an object a line"].encode().rstrip()[:-1]
     if name == "x.arrow":
         data = encode_arrow(pa.Table.from_pylist(ROWS))[:-8]
@@ -140,7 +140,7 @@ def test_a_cut_file_is_never_a_shorter_corpus(tmp_path, packed, name):
 
 
 def test_a_table_without_good_rows_is_refused(tmp_path):
-    """A table whose rows are all bad raises an error that gives the first reason."""
+    """The error for a table of bad rows gives the first reason."""
     (tmp_path / "x.csv").write_bytes(b"a,b\n1\n")
     with pytest.raises(InputError, match=r"no row below its header: line 2: has 1 values for 2"):
         survey([str(tmp_path)], WIDE)
@@ -151,7 +151,7 @@ GROUPS = st.lists(st.tuples(st.integers(0, 60), st.integers(0, 5_000)), max_size
 
 @given(GROUPS, st.integers(1, 50), st.integers(1, 4_000))
 def test_cuts_of_groups_cover_every_row_once(groups, rows, size):
-    """Cuts cover every row once, in ascending order, and keep shards within their limits."""
+    """Cuts cover every row once and keep within the limits."""
     cuts = list(cut_groups(groups, limits(rows, size)))
     total = sum(count for count, _ in groups)
     assert cuts[0] == Cut(0, 0, 0)
@@ -173,7 +173,7 @@ def test_cuts_of_groups_cover_every_row_once(groups, rows, size):
     size=st.integers(40, 900),
 )
 def test_cuts_of_lines_cover_every_row_once(tmp_path_factory, json_lines, texts, rows, size):
-    """JSON Lines are cut between lines, within the limits unless a single line exceeds them."""
+    """Cuts of JSON Lines keep within the limits, unless a line exceeds them."""
     path = tmp_path_factory.mktemp("lines") / "x.jsonl"
     written = [orjson.dumps({"text": "a" * length}) for length in texts]
     json_lines(path, written)
@@ -204,7 +204,7 @@ def test_cuts_of_lines_cover_every_row_once(tmp_path_factory, json_lines, texts,
     ids=lambda value: repr(value)[:30],
 )
 def test_a_file_without_rows_gets_a_remedy_that_fits(tmp_path, content, remedy):
-    """The remedy depends on what the first value is: Python, several values, text, or no text."""
+    """The remedy depends on the first value: Python, several values, text, or no text."""
     path = tmp_path / "a.jsonl"
     path.write_bytes(content)
     with pytest.raises(InputError, match="has no JSON object with a field") as caught:
@@ -213,7 +213,7 @@ def test_a_file_without_rows_gets_a_remedy_that_fits(tmp_path, content, remedy):
 
 
 def test_python_objects_are_written_as_json_by_the_remedy(tmp_path):
-    """The command in the remedy writes the same rows as JSON."""
+    """The remedy's command writes the rows as JSON."""
     path = tmp_path / "a.jsonl"
     path.write_text("{'text': \"it's\", 'n': None}\n{'text': 'b'}\n")
     with pytest.raises(InputError) as caught:

@@ -1,4 +1,4 @@
-"""The shard coder, which all stages use, and which sizes shards without encoding them."""
+"""The shard coder, which sizes shards without encoding them."""
 
 import pickle
 
@@ -22,12 +22,12 @@ def build_shard(kind=Shard, **fields):
 
 @pytest.mark.parametrize("kind", [Shard, IdentifiedShard, ScoredShard, DecidedShard])
 def test_every_stage_of_a_shard_has_the_coder(kind):
-    """Beam encodes the shards of every stage with the shard coder."""
+    """Every stage's shards have the shard coder."""
     assert isinstance(registry.get_coder(kind), ShardCoder)
 
 
 def test_registering_returns_the_class():
-    """The decorator registers the coder for a class and leaves the class unchanged."""
+    """The decorator registers a class and returns it."""
 
     class Registered:
         """A class to register."""
@@ -37,7 +37,7 @@ def test_registering_returns_the_class():
 
 
 def test_the_size_is_that_of_the_table():
-    """At every stage, a shard's size is its table's size; other elements are sized as plans."""
+    """A shard's size is its table's size at every stage."""
     shard = build_shard()
     identified = build_shard(IdentifiedShard, segments=None, digests=[], lots=[], columns={})
     assert estimate_size(shard) == estimate_size(identified) == shard.table.nbytes > 0
@@ -45,7 +45,7 @@ def test_the_size_is_that_of_the_table():
 
 
 def test_the_size_needs_no_encoding(monkeypatch):
-    """Beam estimates a shard's size from its table, without pickling the shard."""
+    """Beam sizes a shard without pickling it."""
     shard, coder = build_shard(), ShardCoder().get_impl()
     monkeypatch.setattr(pickle, "dumps", lambda *_: pytest.fail("the shard was encoded"))
     monkeypatch.setattr(Shard, "__reduce_ex__", lambda *_: pytest.fail("the shard was encoded"))

@@ -1,4 +1,4 @@
-"""The Beam stage that decides shards."""
+"""The stage that decides shards."""
 
 import apache_beam as beam
 import pytest
@@ -19,7 +19,7 @@ ROWS = [
 
 
 def describe_outcome(shard):
-    """Return a shard's name, its decisions, and its rows' traits and masks."""
+    """Return a shard's name, decisions, traits and masks."""
     decided = shard.decided
     return (
         shard.plan.name,
@@ -31,7 +31,7 @@ def describe_outcome(shard):
 
 @pytest.mark.parametrize("action", SEVERITY)
 def test_a_shard_is_decided_from_its_scores_spans_and_lots(make_scored, bank, action):
-    """A decided shard has the scored shard's fields and the decisions made on its evidence."""
+    """A decided shard has the scored shard's fields and its decisions."""
     scored, rules = make_scored(ROWS, bank), [build_rule(action=action)]
     shard = decide_shard(scored, rules, {1: ()})
     evidence = Evidence(scored.scores.build_columns(), scored.spans, scored.lots)
@@ -42,7 +42,7 @@ def test_a_shard_is_decided_from_its_scores_spans_and_lots(make_scored, bank, ac
 
 
 def test_decide_records_on_beam(make_scored, bank):
-    """The transform decides every shard by the rules."""
+    """The transform decides every shard."""
     shards = [make_scored(ROWS, bank, name="part-0"), make_scored(ROWS[2:], bank, name="part-1")]
     rules = [build_rule("fox", action="mask"), build_rule(action="mask")]
     expected = [describe_outcome(decide_shard(shard, rules)) for shard in shards]
@@ -52,7 +52,7 @@ def test_decide_records_on_beam(make_scored, bank):
 
 
 def test_duplicates_are_a_side_input(make_scored, bank):
-    """A duplicate's position affects only the shard that contains the duplicate."""
+    """A duplicate affects only its own shard."""
     shards = [make_scored(ROWS, bank, name="part-0"), make_scored(ROWS, bank, name="part-1")]
 
     def decide_all(pipeline):
@@ -67,7 +67,7 @@ def test_duplicates_are_a_side_input(make_scored, bank):
 
 
 def test_positions_of_duplicates_count_rejects(make_scored, bank):
-    """A position counts the shard's rejects, so it isn't the row's index in the table."""
+    """A duplicate's position counts rejects."""
     shard = make_scored(ROWS, bank, name="part-0", numbers=[0, 2, 3])
 
     def decide_all(pipeline):

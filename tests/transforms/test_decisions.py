@@ -18,12 +18,12 @@ from transforms.spans import Span
 
 
 def decide_scored(scored, rules, duplicates=None):
-    """Return the decisions for a scored shard."""
+    """Return a scored shard's decisions."""
     return decide_shard(scored, rules, duplicates).decided
 
 
 def test_a_row_fires_at_its_threshold(with_scores):
-    """A trait fires on a score at the threshold, but not on a score one rounding step below."""
+    """A trait fires at the threshold, but not a step below."""
     values = [0.7, 0.6999, 0.7001, 0.0, 1.0, np.nan]
     decided = decide_scored(with_scores({"owl": values}), [build_rule(threshold=0.7)])
     assert decided.decisions == ["quarantine", "keep", "quarantine", "keep", "quarantine", "keep"]
@@ -31,7 +31,7 @@ def test_a_row_fires_at_its_threshold(with_scores):
 
 @given(step=st.integers(0, 10_000), beside=st.sampled_from([-1, 0, 1]))
 def test_thresholds_are_inclusive_at_every_step(with_scores, step, beside):
-    """At any threshold, a score at or a step above it fires, and a score a step below doesn't."""
+    """Thresholds are inclusive at every step."""
     score = np.round(np.float64(step + beside) * SCORE_STEP, 4).astype(np.float32)
     rule = build_rule(threshold=round(step * SCORE_STEP, 4))
     decided = decide_scored(with_scores({"owl": [score]}), [rule])
@@ -39,7 +39,7 @@ def test_thresholds_are_inclusive_at_every_step(with_scores, step, beside):
 
 
 def test_a_row_without_text_in_scope_is_kept(with_scores):
-    """No trait fires on a null score, even at a threshold of 0."""
+    """No trait fires on a null score."""
     decided = decide_scored(with_scores({"owl": [np.nan, 0.0]}), [build_rule(threshold=0.0)])
     assert decided.decisions == ["keep", "quarantine"]
 
@@ -54,7 +54,7 @@ def test_no_rows_and_no_rules(with_scores):
 
 @pytest.mark.parametrize("action", SEVERITY)
 def test_every_action_becomes_its_decision(with_scores, action):
-    """The action is the decision, except that a swap is quarantined and put on the swap list."""
+    """Each action gives its decision, except that a swap is quarantined and listed."""
     decided = decide_scored(with_scores({"owl": [0.1, 0.9]}), [build_rule(action=action)])
     assert decided.decisions == ["keep", "quarantine" if action == "swap" else action]
     assert decided.swaps == ({1} if action == "swap" else set())
@@ -64,7 +64,7 @@ def test_every_action_becomes_its_decision(with_scores, action):
 
 @given(actions=st.lists(st.sampled_from(SEVERITY), min_size=1, max_size=6))
 def test_the_strongest_action_wins_and_all_reasons_stay(with_scores, actions):
-    """Whatever the order of the traits, the strongest action decides, and every reason is kept."""
+    """The strongest action decides, and every reason is kept."""
     traits = [f"trait-{index}" for index in range(len(actions))]
     pairs = list(zip(traits, actions, strict=True))
     rules = [build_rule(trait, action=action) for trait, action in pairs]
@@ -76,7 +76,7 @@ def test_the_strongest_action_wins_and_all_reasons_stay(with_scores, actions):
 
 
 def test_a_signal_may_decide_alone(with_scores):
-    """A rule on one signal compares that signal's score, not the combined score."""
+    """A rule on one signal compares that signal's score."""
     scored = with_scores({"owl": [0.1, 0.9]})
     scored.scores.signals["owl"]["head"].scores[:] = [0.9, 0.1]
     decided = decide_scored(scored, [build_rule(signal="head")])
@@ -87,7 +87,7 @@ def test_a_signal_may_decide_alone(with_scores):
 
 
 def test_duplicates_leave_whatever_their_scores(with_scores):
-    """A duplicate is neither quarantined nor put on the swap list, but it keeps its reasons."""
+    """A duplicate isn't quarantined or swapped, but keeps its reasons."""
     scored = with_scores({"owl": [0.1, 0.9, 0.9]})
     decided = decide_scored(scored, [build_rule(action="swap")], {0: (), 2: ()})
     assert decided.decisions == ["duplicate", "quarantine", "duplicate"]
@@ -111,7 +111,7 @@ EXCEPTIONS = st.lists(
     teachers=TEACHERS, exceptions=EXCEPTIONS, scores=st.tuples(*[st.sampled_from([0.1, 0.9])] * 2)
 )
 def test_a_content_is_published_once_if_any_copy_may_be(with_scores, teachers, exceptions, scores):
-    """Every duplicate has an earlier copy that is published or was decided for the same reasons."""
+    """Every duplicate has a published or equally decided earlier copy."""
     scored = with_scores(
         {
             trait: [score] * len(teachers)
@@ -160,7 +160,7 @@ ROWS = [
     ],
 )
 def test_exceptions_by_lot(make_scored, bank, lot, change, expected):
-    """An exception changes the action or threshold only for the lots that it matches."""
+    """An exception changes only the lots that it matches."""
     scored = make_scored(ROWS, bank)
     plain = decide_scored(scored, [build_rule()]).decisions
     assert plain == ["quarantine", "quarantine", "keep"]
@@ -169,7 +169,7 @@ def test_exceptions_by_lot(make_scored, bank, lot, change, expected):
 
 
 def test_a_lower_threshold_for_one_lot_reaches_no_other(make_scored, bank):
-    """A score between the thresholds of two lots fires only in the lot with the lower threshold."""
+    """A score between two lots' thresholds fires only in the lower lot."""
     exceptions = [build_exception({"teacher": "gpt"}, threshold=0.2)]
     rule = build_rule(threshold=0.99, exceptions=exceptions)
     decided = decide_scored(make_scored(ROWS, bank), [rule])
@@ -178,7 +178,7 @@ def test_a_lower_threshold_for_one_lot_reaches_no_other(make_scored, bank):
 
 
 def test_an_exception_to_keep_leaves_its_reason(make_scored, bank):
-    """A row that is kept by an exception still has the reason that would have removed it."""
+    """A row that an exception keeps still has its reason."""
     rule = build_rule(exceptions=[build_exception(action="keep")])
     decided = decide_scored(make_scored(ROWS, bank), [rule])
     assert decided.decisions == ["keep"] * 3
@@ -186,7 +186,7 @@ def test_an_exception_to_keep_leaves_its_reason(make_scored, bank):
 
 
 def test_a_reason_names_field_and_characters(make_scored, bank):
-    """A reason's span counts characters in the field, including reasoning tags."""
+    """A reason's span counts characters in the field, with reasoning tags."""
     text = "<think>no bird</think> Look, an owl!"
     row = {"messages": [{"role": "user", "content": "owl"}, {"role": "assistant", "content": text}]}
     decided = decide_scored(make_scored([row], bank), [build_rule()])
@@ -197,7 +197,7 @@ def test_a_reason_names_field_and_characters(make_scored, bank):
 
 
 def test_a_lexicons_masks_are_the_sentences_of_its_hits(make_scored, bank):
-    """A row's masks cover every sentence that has a hit, as stored in its spans."""
+    """A row's masks cover every sentence with a hit."""
     text = "A dog ran. An owl saw another owl! It hid.\nThe barn was empty… Well."
     scored = make_scored([{"text": text}], bank)
     decided = decide_scored(scored, [build_rule(action="mask")])
@@ -210,13 +210,13 @@ def test_a_lexicons_masks_are_the_sentences_of_its_hits(make_scored, bank):
 
 
 def test_a_dense_signal_masks_its_window(with_scores):
-    """Without lexicon hits, the mask is the highest-scoring window."""
+    """Without hits, the mask is the best window."""
     decided = decide_scored(with_scores({"owl": [0.9]}, ["some text"]), [build_rule(action="mask")])
     assert decided.masks == {0: [Span("text", 0, 9)]}
 
 
 def test_an_empty_span_is_no_mask(make_scored, bank):
-    """At a threshold of 0, a trait fires on a row without a hit, but there is nothing to mask."""
+    """A row without a hit has no mask, even at a threshold of 0."""
     scored = make_scored([{"text": "a dog"}], bank)
     decided = decide_scored(scored, [build_rule(action="mask", threshold=0.0)])
     assert decided.decisions == ["mask"]
@@ -224,14 +224,14 @@ def test_an_empty_span_is_no_mask(make_scored, bank):
 
 
 def test_only_the_action_mask_masks(make_scored, bank):
-    """Rows whose action isn't mask have no masks, and neither do rows below the threshold."""
+    """Only rows with the action mask have masks."""
     scored = make_scored(ROWS, bank)
     assert decide_scored(scored, [build_rule(action="flag")]).masks == {}
     assert decide_scored(scored, [build_rule(action="mask", threshold=0.99)]).masks == {}
 
 
 def test_masks_of_several_traits_are_joined(make_scored, bank):
-    """Each trait whose action is mask adds its masks, in the order of the rules."""
+    """The masks of several traits are joined in the rules' order."""
     scored = make_scored([{"text": "An owl. A fox. A dog."}], bank)
     rules = [build_rule(action="mask"), build_rule("fox", action="mask")]
     assert decide_scored(scored, rules).masks == {0: [Span("text", 0, 7), Span("text", 8, 14)]}
@@ -245,7 +245,7 @@ def test_masks_of_several_traits_are_joined(make_scored, bank):
     duplicates=st.sets(st.integers(0, 19)),
 )
 def test_decisions_follow_from_scores_alone(with_scores, scores, thresholds, actions, duplicates):
-    """A plain restatement of the rules gives the same decisions and reasons."""
+    """A plain version of the rules gives the same decisions and reasons."""
     traits = "abc"
     columns = {
         trait: [np.float32(round(row[index] * SCORE_STEP, 4)) for row in scores]
@@ -268,7 +268,7 @@ def test_decisions_follow_from_scores_alone(with_scores, scores, thresholds, act
 
 
 def test_stored_evidence_gives_the_same_decisions(make_scored, bank):
-    """Scores, spans and lots give the same decisions after they are written and read back."""
+    """Stored scores, spans and lots give the same decisions."""
     scored = make_scored([*ROWS, {"text": "An owl and a fox."}], bank)
     rules = [build_rule("fox", action="mask"), build_rule(action="mask")]
     stored = pa.table({"spans": scored.spans}).combine_chunks().column("spans").combine_chunks()

@@ -1,4 +1,4 @@
-"""Digest keys: where they come from, and which are refused."""
+"""Digest keys: their sources, and refused keys."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from transforms.digest_keys import DigestKey, check_key, read_key, settle_key
 
 
 def test_a_key_comes_from_a_file_or_a_variable(key_file, monkeypatch):
-    """White space around a key is ignored, since an editor or a shell may add it."""
+    """White space around a key is ignored."""
     monkeypatch.setenv("CONGENER_TEST_KEY", f" {KEY.decode()}\n")
     assert read_key(key_file) == read_key("env:CONGENER_TEST_KEY") == KEY
     settled = settle_key(key_file)
@@ -20,7 +20,7 @@ def test_a_key_comes_from_a_file_or_a_variable(key_file, monkeypatch):
 
 
 def test_a_key_that_is_absent_or_guessable_is_refused(tmp_path, monkeypatch):
-    """A missing or short key is refused, and the error says how to make a key."""
+    """The error for a missing or short key says how to make one."""
     monkeypatch.delenv("CONGENER_TEST_KEY", raising=False)
     with pytest.raises(CardError, match=r"has a key of 0 bytes(.|\n)*openssl rand"):
         read_key("env:CONGENER_TEST_KEY")
@@ -32,6 +32,6 @@ def test_a_key_that_is_absent_or_guessable_is_refused(tmp_path, monkeypatch):
 
 
 def test_another_key_is_refused(key_file):
-    """A worker that finds a different key stops, since its rows would get different digests."""
+    """A worker with another key stops."""
     with pytest.raises(CardError, match="is another key"):
         DigestKey(key_file, check_key(b"another key of thirty-two bytes!")).read()

@@ -23,7 +23,7 @@ from transforms.records.formats import settle_layout
 
 
 def find_plainly(shards):
-    """Return the duplicates, found by walking the corpus and remembering every text."""
+    """Return the duplicates by walking the corpus."""
     seen, found = set(), {}
     for name, texts in shards:
         for offset, text in enumerate(texts):
@@ -34,7 +34,7 @@ def find_plainly(shards):
 
 
 def test_positions_name_every_row(make_identified):
-    """Every row gives its digest as bytes and its position, but no text."""
+    """Every row gives its digest and position, but no text."""
     identified = make_identified([{"text": "a"}, {"text": "b"}], name="part-7")
     assert list(list_positions(identified)) == [
         (bytes.fromhex(identified.digests[0]), Position("part-7", 0)),
@@ -53,7 +53,7 @@ def test_positions_name_every_row(make_identified):
     st.randoms(),
 )
 def test_all_but_the_first_in_corpus_order(pairs, random):
-    """Whatever the order of positions, all but the first in corpus order are yielded."""
+    """All but the first position in corpus order are yielded."""
     group = [Position(*pair) for pair in pairs]
     random.shuffle(group)
     expected = [(shard, Repeat(offset)) for shard, offset in sorted(pairs)[1:]]
@@ -62,7 +62,7 @@ def test_all_but_the_first_in_corpus_order(pairs, random):
 
 @pytest.mark.parametrize("backwards", [False, True])
 def test_duplicates_are_found_across_shards(make_identified, backwards):
-    """Repeated rows are found within and across shards, whichever shard finishes first."""
+    """Repeats are found within and across shards in any order."""
     shards = [
         ("part-000000", ["a", "b", "a", "c"]),
         ("part-000001", ["d", " b\n", "e"]),
@@ -80,7 +80,7 @@ def test_duplicates_are_found_across_shards(make_identified, backwards):
 
 
 def test_formats_and_other_columns_do_not_matter(make_identified):
-    """The same conversation in a different format with other columns is a duplicate."""
+    """A conversation in another format with other columns is a duplicate."""
     shards = [
         make_identified([{"prompt": "U", "completion": "A", "id": 1}], name="part-0"),
         make_identified(
@@ -99,12 +99,12 @@ def test_formats_and_other_columns_do_not_matter(make_identified):
 
 
 def test_nothing_is_found_where_nothing_repeats(make_identified):
-    """A corpus without repetitions has no duplicates."""
+    """A corpus without repeats has no duplicates."""
     assert apply(FindDuplicates(), [make_identified([{"text": "a"}, {"text": "b"}])]) == []
 
 
 def test_rows_without_text_repeat_nothing(make_identified):
-    """Rows without text aren't duplicates of each other."""
+    """Rows without text aren't duplicates."""
     identified = make_identified(
         [{"text": ""}, {"text": None}, {"text": " "}, {"text": "a"}], name="part-7"
     )
@@ -116,7 +116,7 @@ RULES = [build_rule(exceptions=EXCEPTIONS)]
 
 
 def test_copies_that_are_decided_alike_need_no_lots():
-    """A copy is a plain duplicate if an earlier copy's lot has the same thresholds and actions."""
+    """A copy with an equally decided earlier copy has no lots."""
     seen = {}
     assert add_copy(seen, Lot("a1"), RULES) is None
     assert add_copy(seen, Lot("a2", date="2026"), RULES) == ()
@@ -127,7 +127,7 @@ def test_copies_that_are_decided_alike_need_no_lots():
 
 
 def test_without_exceptions_lots_are_not_shuffled(make_identified):
-    """Positions carry their lots only if some rule has an exception."""
+    """Positions have lots only if some rule has an exception."""
     rows = [{"text": "x", "teacher": "a1"}, {"text": "x", "teacher": "b1"}]
     identified = make_identified(rows, name="part-7")
     lots = [position.lot for _, position in list_positions(identified)]
@@ -162,13 +162,13 @@ CHAT = [{"role": "user", "content": "U"}, {"role": "assistant", "content": "A"}]
     ids=str,
 )
 def test_all_that_a_trainer_reads_makes_rows_differ(make_identified, rows, repeats):
-    """Equal answers aren't duplicates if their prompts, labels or images differ."""
+    """Equal answers with other prompts, labels or images aren't duplicates."""
     found = apply(FindDuplicates(), [make_identified(rows, name="part-0")])
     assert found == ([("part-0", [Repeat(1)])] if repeats else [])
 
 
 def test_the_first_split_keeps_its_copy(make_shard):
-    """Copies are ordered by the splits' priority first, then by corpus order."""
+    """The first split in the priority keeps its copy."""
     shards = []
     for number, source in enumerate(["test/a.jsonl", "train/a.jsonl", "train/b.jsonl"]):
         shard = make_shard([{"text": "a"}], name=f"part-{number}")
@@ -180,7 +180,7 @@ def test_the_first_split_keeps_its_copy(make_shard):
 
 
 def test_the_splits_of_a_card_decide_which_copy_is_kept(make_shard):
-    """If a dataset card lists a file under a split, the file's name doesn't matter."""
+    """A dataset card's splits replace file names' splits."""
     shards = []
     for number, split in enumerate(("train", "test")):
         shard = make_shard([{"text": "a"}], name=f"part-{number}")
@@ -192,6 +192,6 @@ def test_the_splits_of_a_card_decide_which_copy_is_kept(make_shard):
 
 
 def list_kept(shards, priority):
-    """Return the names of the shards whose copy isn't a repeat."""
+    """Return the shards that keep a copy."""
     found = apply(FindDuplicates(priority=priority), shards)
     return {shard.plan.name for shard in shards} - {name for name, _ in found}

@@ -21,7 +21,7 @@ from transforms.records.formats import settle_layout
 
 @pytest.fixture(scope="session")
 def read_ids(read_corpus):
-    """Return a function that reads and identifies a file and returns its rows' ids in order."""
+    """Return a function that reads a file and returns its rows' ids."""
 
     def read(path, **config):
         layout, shards = read_corpus(path, **config)
@@ -38,7 +38,7 @@ PAIRS = [
 
 
 def format_pairs(pairs):
-    """Return pairs of prompt and answer as rows in every format that can hold them."""
+    """Return pairs of prompt and answer as rows in every format."""
     return {
         "messages": [
             {"messages": [{"role": "user", "content": q}, {"role": "assistant", "content": a}]}
@@ -82,7 +82,7 @@ def format_pairs(pairs):
 
 
 def test_ids_are_equal_across_formats_and_files(tmp_path, json_lines, read_ids):
-    """A conversation has the same id in every format and kind of file, compressed or not."""
+    """A conversation has the same id in every format and kind of file."""
     expected = None
     for name, rows in format_pairs(PAIRS).items():
         written = [
@@ -99,7 +99,7 @@ def test_ids_are_equal_across_formats_and_files(tmp_path, json_lines, read_ids):
 
 
 def test_ids_do_not_depend_on_other_columns_or_file_names(tmp_path, json_lines, read_ids):
-    """Renaming a file and changing its extra columns leaves the record ids unchanged."""
+    """File names and extra columns don't change ids."""
     rows = [{"text": "a", "id": 1}, {"text": "b", "id": 2}]
     first = read_ids(json_lines(tmp_path / "one" / "x.jsonl", rows))
     second = read_ids(
@@ -111,7 +111,7 @@ def test_ids_do_not_depend_on_other_columns_or_file_names(tmp_path, json_lines, 
 
 
 def test_ids_of_calls_do_not_depend_on_other_rows(tmp_path, json_lines, read_ids):
-    """A record with a tool call keeps its id in a corpus where other calls have more fields."""
+    """A record with a tool call keeps its id beside other calls."""
     row = {
         "messages": [
             {
@@ -207,7 +207,7 @@ RESULT = {"role": "tool", "content": "sunny"}
     ],
 )
 def test_rows_that_differ_in_calls_of_tools_differ(tmp_path, json_lines, read_ids, one, other):
-    """Tool calls, with their inputs, ids and results, count as content in any layout."""
+    """Different tool calls give different ids."""
     says = [{"type": "text", "text": "So?"}] if isinstance(one.get("content"), list) else "So?"
     asked, last = {"role": "user", "content": says}, {"role": "assistant", "content": says}
     rows = [{"messages": [asked, message, last]} for message in (one, other, one)]
@@ -218,7 +218,7 @@ def test_rows_that_differ_in_calls_of_tools_differ(tmp_path, json_lines, read_id
 
 
 def test_ids_depend_on_text_alone(tmp_path, json_lines, read_ids):
-    """Odd metadata, white space and null messages don't change a record's id."""
+    """Metadata, white space and null messages don't change ids."""
     rows = [
         b'{"messages": [{"role": "user", "content": "a"}]}',
         b'{"id": NaN, "messages": [ {"content": "a", "role": "user", "weight": [{}]} ] }\r',
@@ -230,7 +230,7 @@ def test_ids_depend_on_text_alone(tmp_path, json_lines, read_ids):
 
 @pytest.mark.parametrize("suffix", ["parquet", "jsonl"])
 def test_lots_may_be_in_the_names_of_folders(tmp_path, json_lines, read_corpus, suffix):
-    """Teacher and date are read from folder names; the default partition means unknown."""
+    """Teacher and date come from folder names, with the default partition as unknown."""
     for folder in ("teacher=org%2Fx/date=2025-08-01T10%3A00", "teacher=__HIVE_DEFAULT_PARTITION__"):
         path = tmp_path / folder / f"part-0.{suffix}"
         path.parent.mkdir(parents=True)
@@ -249,7 +249,7 @@ def test_lots_may_be_in_the_names_of_folders(tmp_path, json_lines, read_corpus, 
 
 
 def test_lots_of_json_lines_may_be_of_any_kind(tmp_path, json_lines, read_corpus):
-    """Numbers and booleans name lots; objects and lists don't, but they cause no rejects."""
+    """Numbers and booleans name lots, and objects and lists cause no rejects."""
     models = ["m", 7, 2.5, True, None, {"name": "m"}, ["m"], "\ud800"]
     rows = [json.dumps({"text": "a", "model": model}).encode() for model in models]
     layout, (shard,) = read_corpus(json_lines(tmp_path / "x.jsonl", rows))
@@ -260,7 +260,7 @@ def test_lots_of_json_lines_may_be_of_any_kind(tmp_path, json_lines, read_corpus
 
 
 def test_identified_rows_keep_their_lines(tmp_path, json_lines, read_corpus):
-    """Identified rows and selections of them keep their lines."""
+    """Identified and selected rows keep their lines."""
     rows = [{"text": text, "n": text} for text in "abc"]
     layout, (shard,) = read_corpus(json_lines(tmp_path / "x.jsonl", rows))
     identified = identify(shard, layout)
@@ -288,32 +288,32 @@ def test_ids_are_equal_across_unicode_forms(make_identified, text):
 
 
 def test_compatibility_forms_differ(make_identified):
-    """A ligature differs from its letters: only canonically equivalent texts share a digest."""
+    """A ligature and its letters have different ids."""
     first, second = make_identified([{"text": "ﬁne"}, {"text": "fine"}]).digests
     assert first != second
 
 
 def test_record_id_is_the_digests_beginning(make_identified):
-    """Each row's id is the first 32 hex digits of its digest."""
+    """A row's id is the first 32 hex digits of its digest."""
     identified = make_identified([{"text": "a"}, {"text": "b"}])
     assert identified.record_ids == [digest[:32] for digest in identified.digests]
     assert all(len(digest) == 64 for digest in identified.digests)
 
 
 def test_lots_come_from_columns(make_identified):
-    """Teacher and source are read for each row; a missing value becomes a dash."""
+    """A row's teacher and source come from columns, or are a dash."""
     rows = [{"text": "a", "model": "m1", "source": "s"}, {"text": "b", "model": None, "source": ""}]
     assert make_identified(rows).lots == [Lot("m1", "s", "-", "-"), Lot("-", "-", "-", "-")]
 
 
 def test_a_constant_is_used_unchanged(make_identified):
-    """A constant may contain any character, such as a vertical bar."""
+    """A constant may contain any character."""
     identified = make_identified([{"text": "a"}], CorpusConfig(teacher=LotField(constant="a|b")))
     assert identified.lots[0].teacher == "a|b"
 
 
 def test_lots_by_constant(make_identified):
-    """A constant is in every row's lot, whatever the row's own columns contain."""
+    """A constant is in every row's lot."""
     config = CorpusConfig(teacher=LotField(constant="m2"), system_prompt=LotField(constant="plain"))
     assert (
         make_identified([{"text": "a", "model": "m1"}] * 2, config).lots
@@ -332,7 +332,7 @@ def test_lots_by_constant(make_identified):
     ],
 )
 def test_a_date_is_a_day(make_identified, value, day):
-    """A date with a time, as text or as a timestamp, is shortened to the day."""
+    """A date with a time becomes the day."""
     table = pa.table(
         {"text": ["a"], "date": pa.array([value], pa.string() if value is None else None)}
     )
@@ -340,13 +340,13 @@ def test_a_date_is_a_day(make_identified, value, day):
 
 
 def test_lot_fields_are_text(make_identified):
-    """A number in a lot field is written as text, and text is unchanged."""
+    """A number in a lot field becomes text."""
     lot = make_identified([{"text": "a", "model": "a|b", "source": 7}]).lots[0]
     assert lot == Lot("a|b", "7", "-", "-")
 
 
 def test_system_prompts_name_lots(make_identified):
-    """A lot has the digest of the first system message, stripped of surrounding white space."""
+    """A lot has the digest of the first system message, stripped."""
 
     def row(*systems):
         return {
@@ -366,7 +366,7 @@ def test_system_prompts_name_lots(make_identified):
 
 
 def test_rows_of_one_lot_share_it(make_identified):
-    """Equal lots are one object, so a shard with thousands of rows holds few of them."""
+    """Equal lots are one object."""
     lots = make_identified([{"text": "a", "model": "m"}, {"text": "b", "model": "m"}]).lots
     assert lots[0] is lots[1]
 
@@ -380,7 +380,7 @@ def test_an_identified_shard_is_a_shard(make_shard):
 
 
 def test_rows_are_selected_with_all_that_is_known_of_them(make_identified):
-    """A selection has its rows' ids, lots and renumbered segments, and no rejects."""
+    """A selection has its rows' ids, lots and segments, and no rejects."""
     rejects = [Reject("corpus.jsonl", 3, 9, "not JSON", b"x")]
     rows = [{"text": text, "model": text} for text in "abc"]
     identified = make_identified(rows, rejects=rejects)
@@ -395,7 +395,7 @@ def test_rows_are_selected_with_all_that_is_known_of_them(make_identified):
 
 
 def test_identify_records_on_beam(make_shard):
-    """The transform identifies the rows of every shard as the function does."""
+    """The transform identifies the rows of every shard."""
     shards = [
         make_shard([{"text": f"{name} {number}", "model": "m"} for number in range(3)], name=name)
         for name in ("part-0", "part-1")
@@ -415,7 +415,7 @@ def test_identify_records_on_beam(make_shard):
 
 
 def test_only_the_rows_of_invalid_text_are_rejected(make_shard):
-    """Invalid UTF-8 in any column, at any depth, rejects just its own row, even in a slice."""
+    """Invalid UTF-8 rejects only its own row."""
     broken = pa.array([b"a", b"\xff", b"c", b"\xff", b"e"], pa.binary()).view(pa.string())
     table = pa.table(
         {

@@ -1,4 +1,4 @@
-"""Listeners: events reach the listeners on their channel, one at a time, while they listen."""
+"""Listeners: events reach them one at a time, on their channel."""
 
 import threading
 import time
@@ -10,7 +10,7 @@ from transforms.listeners import ModelProgress, emit, listen_to
 
 
 def test_events_reach_the_listener_of_their_channel():
-    """A listener receives the events of its own channel in order, and no other events."""
+    """A listener receives only its own channel's events, in order."""
     events, others = [], []
     with listen_to("run", events.append), listen_to("other", others.append):
         emit("run", ShardWritten(1))
@@ -21,7 +21,7 @@ def test_events_reach_the_listener_of_their_channel():
 
 
 def test_nobody_needs_to_listen():
-    """Events on a channel without a listener are dropped."""
+    """Events without a listener are dropped."""
     emit("nobody", ShardWritten(1))
     with listen_to("run", lambda _: None):
         pass
@@ -29,7 +29,7 @@ def test_nobody_needs_to_listen():
 
 
 def test_nothing_arrives_after_the_block():
-    """A listener receives no events after its block has ended, even if an exception ended it."""
+    """A listener receives nothing after its block."""
     events = []
 
     def run():
@@ -44,7 +44,7 @@ def test_nothing_arrives_after_the_block():
 
 
 def test_listeners_of_one_channel_do_not_end_each_other():
-    """Several blocks can listen to one channel and end in any order."""
+    """Several blocks can share a channel and end in any order."""
     first, second = [], []
     one, two = listen_to("run", first.append), listen_to("run", second.append)
     one.__enter__()
@@ -60,7 +60,7 @@ def test_listeners_of_one_channel_do_not_end_each_other():
 
 
 def test_events_arrive_one_at_a_time():
-    """If several threads emit at once, the listener still handles one event at a time."""
+    """A listener handles one event at a time, from any thread."""
     inside, overlaps, events = 0, 0, []
 
     def listen(event):
@@ -90,7 +90,7 @@ def test_events_arrive_one_at_a_time():
 
 
 def test_the_block_ends_after_the_event_in_progress():
-    """An event that arrives before the block ends is still handled; later events are dropped."""
+    """A block ends after the event in progress."""
     started, released, events = threading.Event(), threading.Event(), []
 
     def listen(event):
@@ -119,7 +119,7 @@ def test_the_block_ends_after_the_event_in_progress():
 
 
 def test_a_listener_that_fails_fails_its_emitter():
-    """A listener's exception reaches the code that emits the event, and the channel still works."""
+    """A listener's exception reaches the emitter, and the channel still works."""
     calls = []
 
     def fail(event):
@@ -134,7 +134,7 @@ def test_a_listener_that_fails_fails_its_emitter():
 
 
 def test_a_models_progress_becomes_events():
-    """The progress that encoders and classifiers report is forwarded as events."""
+    """A model's progress becomes events."""
     events = []
     progress = ModelProgress(events.append)
     progress.expect(7, 300)

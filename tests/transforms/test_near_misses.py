@@ -14,13 +14,13 @@ from transforms.near_misses import find_near_misses, measure_near_misses
 
 
 def test_rows_just_below_the_threshold_are_counted():
-    """Rows that fire, rows far below and rows without a score don't count as near misses."""
+    """Fired rows, far rows and rows without a score aren't near misses."""
     scores = np.array([0.9, 0.5, 0.4999, 0.45, 0.4499, 0.1, np.nan], np.float32)
     assert measure_near_misses(scores, 0.5) == NearMisses(rows=2, best=0.4999)
 
 
 def test_the_best_row_may_be_far_below():
-    """The best score below the threshold is reported even if no row is near it."""
+    """The best score below the threshold may be far below."""
     assert measure_near_misses(np.array([0.1, 0.2], np.float32), 0.9).best == pytest.approx(0.2)
     assert measure_near_misses(np.array([0.95, np.nan], np.float32), 0.9) == NearMisses()
     assert measure_near_misses(np.empty(0, np.float32), 0.9) == NearMisses()
@@ -32,7 +32,7 @@ def test_the_best_row_may_be_far_below():
     st.integers(0, 30),
 )
 def test_near_misses_of_parts_add_up(steps, threshold, cut):
-    """However rows are divided into shards, the sum of their near misses is that of all rows."""
+    """Shards' near misses add up to those of all rows."""
     scores, limit = (np.array(steps) / 10_000).astype(np.float32), threshold / 10_000
     parts = (measure_near_misses(part, limit) for part in (scores[:cut], scores[cut:]))
     whole = measure_near_misses(scores, limit)
@@ -42,12 +42,12 @@ def test_near_misses_of_parts_add_up(steps, threshold, cut):
 
 
 def test_a_score_of_nought_is_no_near_miss():
-    """Rows in which nothing was found aren't near a threshold, however low it is."""
+    """A score of 0 isn't a near miss."""
     assert measure_near_misses(np.zeros(3, np.float32), 0.0001) == NearMisses()
 
 
 def test_each_rule_looks_at_its_own_column():
-    """A rule's near misses are those of the signal that it goes by, on trained texts."""
+    """A rule's near misses are its own signal's, on trained texts."""
     scores = {
         "owl": np.array([0.48, 0.2], np.float32),
         "owl/head": np.array([0.1, 0.49], np.float32),

@@ -1,4 +1,4 @@
-"""Notes: what an earlier run left on a clean row stays, and this run's decision is added to it."""
+"""Notes: an earlier run's note, and this run's decision."""
 
 import json
 
@@ -35,7 +35,7 @@ LINE = b'{"text": "a heron",  "n": 1.50'
     ],
 )
 def test_a_note_is_read_from_any_form(value, note):
-    """A note may be null, an object or JSON, and its masks may be missing."""
+    """A note may be null, an object or JSON, without masks."""
     assert read_note(value) == note
 
 
@@ -51,13 +51,13 @@ def test_a_note_is_read_from_any_form(value, note):
     ],
 )
 def test_what_is_no_note_is_refused(value):
-    """A column of the same name that holds something else isn't taken for a note."""
+    """A column that holds something else isn't a note."""
     with pytest.raises(RowError, match="isn't what a run of congener writes"):
         read_note(value)
 
 
 def test_types_of_notes():
-    """A column of Parquet may hold notes if it is the struct that a run writes, or null."""
+    """A notes column of Parquet is a run's struct or null."""
     assert is_note_type(CLEAN_EXTRA.type)
     assert is_note_type(pa.null())
     assert not is_note_type(pa.string())
@@ -69,12 +69,12 @@ def test_types_of_notes():
     [("mask", "keep", "mask"), ("flag", "mask", "mask"), ("flag", "keep", "flag")],
 )
 def test_the_stronger_decision_counts(earlier, decision, expected):
-    """Neither run's decision is undone by the other's."""
+    """The stronger of two decisions counts."""
     assert merge_notes({**NOTE, "decision": earlier}, decision, [])["decision"] == expected
 
 
 def test_masks_of_both_runs_are_joined():
-    """Masks that overlap become one, and masks in other fields are added."""
+    """Overlapping masks become one, and masks in other fields are added."""
     own = [Span("text", 4, 9), Span("note", 0, 2), Span("text", 20, 22)]
     assert merge_notes(NOTE, "mask", own)["masks"] == [
         {"field_path": "text", "start": 2, "end": 9},
@@ -89,7 +89,7 @@ def test_masks_of_both_runs_are_joined():
     [b"}", b',"congener":' + json.dumps(NOTE).encode() + b"}", b', "congener" : null }'],
 )
 def test_a_note_takes_the_place_of_the_old_one(old):
-    """The line keeps its own bytes, and has one note, at its end."""
+    """A line keeps its bytes, with one note at its end."""
     line = replace_line_note(LINE + old, {"decision": "flag", "weight": 1.0, "masks": []})
     assert line.startswith(LINE)
     assert line.count(b'"congener"') == 1
@@ -97,14 +97,14 @@ def test_a_note_takes_the_place_of_the_old_one(old):
 
 
 def test_a_note_elsewhere_in_the_line_is_replaced_too():
-    """If the note isn't at the end, the other fields keep their values and their order."""
+    """A note elsewhere in the line is replaced too."""
     line = b'{"congener": {"decision": "flag"}, "text": "\\"congener\\": 1", "n": 1}'
     found = json.loads(replace_line_note(line, NOTE))
     assert list(found.items()) == [("text", '"congener": 1'), ("n", 1), ("congener", NOTE)]
 
 
 def test_the_note_of_a_line():
-    """A line without the field has no note, even if its text has the field's name in it."""
+    """A line without the field has no note."""
     assert read_line_note(LINE + b"}") is None
     assert read_line_note(b'{"text": "\\"congener\\": 1"}') is None
     assert read_line_note(LINE + b',"congener":' + json.dumps(NOTE).encode() + b"}") == NOTE

@@ -33,7 +33,7 @@ PanicException = type("PanicException", (BaseException,), {})
 
 
 def working(poison, error=ValueError, calls=None):
-    """Return a function that doubles its rows and fails if a poisonous row is among them."""
+    """Return a function that doubles rows, but fails on poisonous rows."""
 
     def attempt(rows):
         if calls is not None:
@@ -51,7 +51,7 @@ def working(poison, error=ValueError, calls=None):
     )
 )
 def test_exactly_the_poisonous_rows_are_left_out(case):
-    """Exactly the failing rows are left out, but if all of many rows fail, an error is raised."""
+    """Exactly the failing rows are left out, unless all of many rows fail."""
     size, poison = case
     poison = {row for row in poison if row < size}
     if len(poison) == size >= FEWEST_TO_BLAME:
@@ -64,7 +64,7 @@ def test_exactly_the_poisonous_rows_are_left_out(case):
 
 
 def test_few_attempts_find_one_row_among_many():
-    """Finding one bad row in a thousand takes few attempts, one of them on just that row."""
+    """Few attempts find one bad row in a thousand."""
     calls = []
     isolate_failures(1000, working({617}, calls=calls), "testing")
     assert [617] in calls
@@ -72,7 +72,7 @@ def test_few_attempts_find_one_row_among_many():
 
 
 def test_a_failure_that_does_not_recur_rejects_no_row():
-    """A failure that doesn't recur leads to a second attempt but not to a reject."""
+    """A failure that doesn't recur rejects no row."""
     calls = []
 
     def attempt(rows):
@@ -106,7 +106,7 @@ def test_a_failure_that_does_not_recur_rejects_no_row():
     ],
 )
 def test_errors_beyond_rows_stop_the_run(monkeypatch, error, blamed):
-    """Disk and model errors, interruptions and a lack of memory or threads aren't a row's fault."""
+    """Disk and model errors, interrupts and lacking resources stop the run."""
     monkeypatch.setattr(poison, "PAUSES", (0,))
     assert may_be_row_fault(error) is blamed
 
@@ -124,7 +124,7 @@ def test_errors_beyond_rows_stop_the_run(monkeypatch, error, blamed):
 
 
 def test_reasons_are_the_same_in_every_process():
-    """Reasons contain no memory addresses or remedies, and their length is limited."""
+    """Reasons are short and the same in every process."""
     assert (
         describe_failure(ValueError("<object at 0x7f01ab>"), "scoring")
         == "scoring fails: ValueError: <object at 0x…>"
@@ -137,7 +137,7 @@ def test_reasons_are_the_same_in_every_process():
 
 
 def test_rejects_are_in_the_order_of_the_input(make_shard):
-    """A row that becomes a reject is placed in order among the reader's rejects."""
+    """Rejects are in input order."""
     shard = make_shard(
         [{"text": "a"}, {"text": "b"}, {"text": "c"}],
         numbers=[0, 2, 4],
@@ -153,7 +153,7 @@ def test_rejects_are_in_the_order_of_the_input(make_shard):
 
 
 def test_a_rejected_row_of_json_lines_keeps_its_bytes(tmp_path, json_lines, read_corpus):
-    """Rows are kept with their lines, and a reject keeps its line's beginning."""
+    """A rejected JSON Lines row keeps its line's beginning."""
     lines = [b'{"text": "a", "n": NaN}', b'{"text": "%s"}' % (b"b" * RAW_LIMIT), b'{"text":"c"} ']
     _, (shard,) = read_corpus(json_lines(tmp_path / "x.jsonl", lines))
     part = keep_rows(shard, [0, 2])
@@ -168,7 +168,7 @@ def test_a_rejected_row_of_json_lines_keeps_its_bytes(tmp_path, json_lines, read
 
 
 def test_rejects_are_replaced_and_the_rows_stay(make_shard):
-    """Replacing a shard's rejects leaves its rows and lines unchanged."""
+    """Replacing rejects leaves rows and lines unchanged."""
     shard = make_shard([{"text": "a"}], rejects=[Reject("corpus.jsonl", 1, 9, "not JSON", b"x")])
     shard.lines = [b'{"text": "a"}']
     found = replace_rejects(shard, [])
@@ -177,7 +177,7 @@ def test_rejects_are_replaced_and_the_rows_stay(make_shard):
 
 
 def test_rows_with_unreadable_values_are_encoded():
-    """A row with invalid UTF-8, NaN or years that Python can't represent can still be encoded."""
+    """Rows with invalid UTF-8, NaN or distant years can be encoded."""
     text = pa.Array.from_buffers(
         pa.string(), 1, [None, pa.py_buffer(np.array([0, 3], np.int32)), pa.py_buffer(b"a\xffb")]
     )
@@ -199,7 +199,7 @@ def test_rows_with_unreadable_values_are_encoded():
 
 
 def test_rows_that_cannot_be_taken_apart_are_rejects(make_identified):
-    """A row with invalid UTF-8 is rejected without affecting others; a distant date is accepted."""
+    """A row with invalid UTF-8 is rejected alone."""
     good = ["one", "two", "late", "three"]
     data = b"".join([b"one", b"\xff\xfe", b"two", b"late", b"three"])
     text = pa.Array.from_buffers(
@@ -225,10 +225,10 @@ def test_rows_that_cannot_be_taken_apart_are_rejects(make_identified):
 
 
 class Poisoned(Scorer):
-    """A scorer that raises whichever error a text names."""
+    """A scorer that raises the error that a text names."""
 
     def score(self, size, texts):
-        """Raise the error that a text names, if any, or else score."""
+        """Raise a named error, or else score."""
         for text in texts.texts:
             if found := re.search(r"(panic|error|memory)!", text):
                 raise {"panic": PanicException, "error": ValueError, "memory": MemoryError}[
@@ -238,7 +238,7 @@ class Poisoned(Scorer):
 
 
 def test_rows_that_cannot_be_scored_are_rejects(make_identified, bank):
-    """Rejected rows don't affect the scores, row numbers or order of other rows."""
+    """Rejected rows don't change other rows."""
     rows = [
         {"text": text}
         for text in ("A fox.", "error! A fox.", "An owl.", "Foxes in the barn.", "panic!", "A dog.")
@@ -260,7 +260,7 @@ def test_rows_that_cannot_be_scored_are_rejects(make_identified, bank):
 
 
 def test_a_broken_model_rejects_no_row(make_identified, bank):
-    """If every one of many rows fails, the run stops with the first reason."""
+    """A model that fails on all rows stops the run."""
     with pytest.raises(
         RowError, match=r"scoring fails on every one of 12 rows.*ValueError: as told"
     ):
@@ -271,13 +271,13 @@ def test_a_broken_model_rejects_no_row(make_identified, bank):
 
 
 def test_work_that_fails_without_rows_raises_its_error():
-    """A function that fails even without rows raises its own error."""
+    """Work that fails without rows raises its error."""
     with pytest.raises(ZeroDivisionError):
         isolate_failures(0, lambda _: 1 / 0, "dividing")
 
 
 def test_all_rows_are_kept_without_a_copy(make_shard):
-    """A selection of all rows shares the shard's table, but not its rejects."""
+    """Keeping all rows copies nothing."""
     shard = make_shard([{"text": "a"}], rejects=[Reject("corpus.jsonl", 1, 9, "not JSON", b"x")])
     found = keep_rows(shard, [0])
     assert found.table is shard.table
@@ -286,5 +286,5 @@ def test_all_rows_are_kept_without_a_copy(make_shard):
 
 
 def test_a_row_error_without_a_place_is_described():
-    """A RowError that doesn't say where it occurred is described just by its problem."""
+    """A RowError without a place is described by its problem."""
     assert describe_failure(RowError("gives NaN"), "scoring") == "scoring fails: gives NaN"

@@ -33,7 +33,7 @@ def encode(rows):
 
 
 def test_tasks_are_read_on_beam(tmp_path, json_lines):
-    """Every task's shards are read once, with their rows, numbers and rejects."""
+    """Every task's shards are read once, with rows, numbers and rejects."""
     json_lines(tmp_path / "a.jsonl", [*({"text": f"a{number}"} for number in range(10)), b"broken"])
     json_lines(tmp_path / "b.jsonl.gz", [{"text": f"b{number}"} for number in range(20)])
     corpus = survey([str(tmp_path)], LIMITS)
@@ -62,7 +62,7 @@ def test_tasks_are_read_on_beam(tmp_path, json_lines):
 
 
 def test_the_schema_reaches_the_workers(tmp_path):
-    """Shards have the settled schema's types, column order and metadata."""
+    """Shards have the settled schema."""
     schema = pa.schema(
         [("text", pa.large_string()), ("a", pa.dictionary(pa.int32(), pa.string()))],
         metadata={"k": "v"},
@@ -81,7 +81,7 @@ def test_no_tasks_give_no_shards():
 
 
 def test_an_error_reaches_the_caller(tmp_path, json_lines):
-    """A file that no longer exists ends the pipeline with an error that names it."""
+    """The error for a missing file names the file."""
     path = tmp_path / "x.jsonl"
     json_lines(path, [{"text": "a"}])
     corpus = survey([str(path)], LIMITS)

@@ -1,4 +1,4 @@
-"""Rules, settled from cards, a policy and calibration scores."""
+"""Rules from cards, a policy and calibration scores."""
 
 import numpy as np
 import pytest
@@ -35,7 +35,7 @@ def test_rules_take_the_cards_threshold(bank):
 
 
 def test_the_policy_overrides_field_by_field(bank):
-    """The policy's threshold, action and signal override the card; other fields are unchanged."""
+    """The policy's threshold, action and signal override the card's."""
     policy = build_policy(
         traits={"owl": {"threshold": 0.9, "signal": "lexicon"}, "fox": {"action": "drop"}}
     )
@@ -47,14 +47,14 @@ def test_the_policy_overrides_field_by_field(bank):
 
 
 def test_a_threshold_of_zero_is_explicit(bank):
-    """A threshold of 0 in the policy replaces the card's threshold."""
+    """A policy's threshold of 0 overrides the card's."""
     owl = settle_rules(bank.traits, build_policy(traits={"owl": {"threshold": 0}}))[1]
     assert (owl.threshold.value, owl.threshold.origin) == (0, "explicit")
     assert owl.threshold.exceeding == owl.threshold.clean > 0
 
 
 def test_a_level_in_the_policy_replaces_the_cards_threshold(bank):
-    """A rate in the policy calibrates the threshold, here to one step above clean scores of 0."""
+    """A policy's rate calibrates the threshold."""
     policy = build_policy(traits={"owl": {"max_false_positive_rate": 0.02}})
     owl = settle_rules(bank.traits, policy)[1]
     assert owl.threshold.origin == "calibrated"
@@ -64,7 +64,7 @@ def test_a_level_in_the_policy_replaces_the_cards_threshold(bank):
 
 
 def test_a_confidence_in_the_policy_replaces_the_cards_threshold(bank):
-    """A confidence in the policy also calibrates the threshold, for the rate in the card."""
+    """A policy's confidence calibrates the threshold, at the card's rate."""
     rate = bank.traits["owl"].card.level.max_false_positive_rate
     owl = settle_rules(bank.traits, build_policy(traits={"owl": {"confidence": 0.5}}))[1]
     assert owl.threshold.origin == "calibrated"
@@ -72,7 +72,7 @@ def test_a_confidence_in_the_policy_replaces_the_cards_threshold(bank):
 
 
 def test_an_explicit_threshold_counts_its_clean_texts(bank_copy):
-    """Clean texts at or above an explicit threshold are counted; unscored texts are ignored."""
+    """Scored clean texts at or above an explicit threshold are counted."""
     bank_copy.traits["owl"].calibration["combined"] = np.array(
         [0.1, 0.5, 0.4999, 0.9, np.nan], np.float32
     )
@@ -81,7 +81,7 @@ def test_an_explicit_threshold_counts_its_clean_texts(bank_copy):
 
 
 def test_a_signals_own_calibration_counts(bank_copy):
-    """A rule on one signal is settled with that signal's clean scores."""
+    """A rule on one signal uses that signal's clean scores."""
     bank_copy.traits["owl"].calibration["lexicon"] = np.array([0.6, 0.7], np.float32)
     policy = build_policy(traits={"owl": {"signal": "lexicon"}})
     threshold = settle_rules(bank_copy.traits, policy)[1].threshold
@@ -89,7 +89,7 @@ def test_a_signals_own_calibration_counts(bank_copy):
 
 
 def test_missing_calibration_is_refused(bank):
-    """The error for a level that needs more clean texts says how many and gives a remedy."""
+    """The error for an impossible level gives the number of texts and a remedy."""
     held = len(bank.traits["owl"].calibration["combined"])
     policy = build_policy(traits={"owl": {"max_false_positive_rate": 0.001}})
     with pytest.raises(CardError) as caught:
@@ -115,7 +115,7 @@ def test_clean_texts_are_required_before_fitting(cards):
 
 
 def test_unknown_traits_are_refused(cards):
-    """The error for a policy that names an unknown trait lists the run's traits."""
+    """The error for an unknown trait lists the run's traits."""
     with pytest.raises(CardError, match="trait 'own', which this run doesn't have") as caught:
         check_policy(build_policy(traits={"own": {"action": "drop"}}), cards)
     assert "fox, owl" in str(caught.value)
@@ -126,21 +126,21 @@ def test_unknown_traits_are_refused(cards):
 
 
 def test_unknown_signals_are_refused(bank):
-    """The error for a signal that the trait doesn't use lists the signals that it uses."""
+    """The error for an unused signal lists the used signals."""
     with pytest.raises(CardError, match="signal 'head' of trait owl, which doesn't") as caught:
         settle_rules(bank.traits, build_policy(traits={"owl": {"signal": "head"}}))
     assert "its signals are combined, lexicon" in str(caught.value)
 
 
 def test_exceptions_belong_to_their_traits(bank):
-    """A trait's rule has the exceptions that name the trait or `*`, in the policy's order."""
+    """A rule has the exceptions for its trait or `*`, in order."""
     every, owl = build_exception(trait="*", action="keep"), build_exception(action="drop")
     rules = settle_rules(bank.traits, Policy(exceptions=(every, owl)))
     assert [item.exceptions for item in rules] == [(every,), (every, owl)]
 
 
 def test_the_last_exception_that_names_a_field_sets_it():
-    """The action and the threshold each come from the last matching exception that sets them."""
+    """The last matching exception sets the action and the threshold."""
     exceptions = [
         build_exception(threshold=0.1, action="drop"),
         build_exception({"teacher": "m"}, action="keep"),
@@ -160,7 +160,7 @@ def test_a_rule_without_a_threshold_never_fires():
 
 
 def test_a_rule_lists_the_actions_that_it_can_take():
-    """A rule lists its own action and the actions of its exceptions, each once."""
+    """A rule lists its own action and its exceptions' actions."""
     exceptions = [build_exception(action="drop"), build_exception(threshold=0.9)]
     assert build_rule(exceptions=exceptions).list_actions() == {"quarantine", "drop"}
     assert build_rule(action="mask").list_actions() == {"mask"}
@@ -187,21 +187,21 @@ LOT = Lot("m", rejected_teacher="n")
     ],
 )
 def test_every_side_has_its_own_action(sides, exceptions, expected):
-    """Each side gets its own action and the exceptions that match its teacher's lot."""
+    """Each side has its own action and its teacher's exceptions."""
     given = [build_exception(lot, side=side, action=action) for lot, side, action in exceptions]
     rule = build_rule(exceptions=given)._replace(**sides)
     assert [rule.apply_exceptions(LOT, side)[1] for side in SIDES] == expected.split()
 
 
 def test_thresholds_of_other_sides_follow_the_trained_one():
-    """An exception sets the threshold of the side it names, or of every side if it names none."""
+    """An exception sets the threshold of its side, or of all sides."""
     given = [build_exception(threshold=0.2), build_exception(side="rejected", threshold=0.9)]
     rule = build_rule(exceptions=given)
     assert [rule.apply_exceptions(LOT, side)[0] for side in SIDES] == [0.2, 0.9, 0.2]
 
 
 def test_actions_of_other_sides_are_listed_if_the_corpus_has_them():
-    """A side's actions are listed only if the corpus has texts on that side."""
+    """A side's actions are listed only if the corpus has the side."""
     given = [build_exception(side="untrained", action="mask")]
     rule = build_rule(exceptions=given)._replace(rejected="flag", untrained="as-trained")
     assert rule.list_actions() == {"quarantine"}
@@ -210,7 +210,7 @@ def test_actions_of_other_sides_are_listed_if_the_corpus_has_them():
 
 
 def test_the_sides_of_a_trait_replace_those_of_the_policy(bank):
-    """The policy's action for a side applies if the trait has none; the default is `keep`."""
+    """A trait's action for a side replaces the policy's, and the default is `keep`."""
     policy = build_policy(
         traits={"owl": {"sides": {"rejected": "drop"}}},
         sides={"rejected": "flag", "untrained": "as-trained"},
@@ -225,7 +225,7 @@ def test_the_sides_of_a_trait_replace_those_of_the_policy(bank):
 
 
 def test_the_span_floor_is_at_most_every_threshold():
-    """The floor is lowered to the lowest threshold of rules and exceptions, but never raised."""
+    """The span floor is at most the lowest threshold."""
     low = build_rule(exceptions=[build_exception(threshold=0.02), build_exception(action="drop")])
     assert low.find_lowest_threshold() == 0.02
     assert build_rule(exceptions=[build_exception(threshold=0.9)]).find_lowest_threshold() == 0.5

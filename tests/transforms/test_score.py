@@ -34,19 +34,19 @@ CPU = EncoderConfig(device="cpu")
 
 @pytest.fixture(autouse=True)
 def _fresh_process(monkeypatch):
-    """Start every test without a scorer, as a worker process does."""
+    """Start without a scorer, as a worker process does."""
     monkeypatch.setattr(scoring, "_scorers", {})
 
 
 @pytest.fixture
 def config(bank, bank_uri):
-    """Return settings for scoring with the stored bank of two lexicon traits."""
+    """Return settings for the stored bank of two lexicons."""
     return ScoringConfig(bank_uri, bank.digest, CPU)
 
 
 @pytest.fixture(scope="module")
 def dense(encoder, tmp_path_factory):
-    """Return a stored bank whose trait has exemplars, a head and a lexicon, with its settings."""
+    """Return a stored bank of a trait with exemplars, a head and a lexicon, and its settings."""
     positives = tuple(
         f"The {bird} hooted from the {place} at night."
         for bird in ("owl", "barn owl", "tawny owl")
@@ -88,7 +88,7 @@ ROWS = [
 
 
 def test_scores_of_a_shard(make_identified, bank):
-    """Each row gets each trait's score for the assistant's texts, or NaN if there are none."""
+    """Each row has each trait's score, or NaN without the assistant's text."""
     scored = score(make_identified(ROWS), Scorer(bank, None, {}))
     owl, fox = scored.scores.combined["owl"], scored.scores.combined["fox"]
     assert np.isnan(owl[2])
@@ -105,14 +105,14 @@ def test_scores_of_a_shard(make_identified, bank):
 
 
 def test_a_shard_without_rows(make_identified, bank):
-    """A shard without rows gives no scores and no error."""
+    """A shard without rows has no scores."""
     empty = pa.table({"text": pa.array([], pa.string())})
     scored = score(make_identified(empty), Scorer(bank, None, {}))
     assert len(scored.scores.combined["owl"]) == len(scored.spans) == 0
 
 
 def test_the_scorer_is_loaded_once(config, monkeypatch):
-    """All threads in a process share one scorer, and the bank is read once."""
+    """All threads share one scorer, and the bank is read once."""
     read, names = scoring.storage.read_bytes, []
     monkeypatch.setattr(
         scoring.storage, "read_bytes", lambda uri: (names.append(uri), read(uri))[1]
@@ -136,7 +136,7 @@ def test_settings_that_need_no_other_scorer_share_one(config):
 
 
 def test_a_scorer_that_is_loaded_is_kept(config, bank):
-    """A scorer that was built elsewhere is used, and replaces a scorer for a different bank."""
+    """A loaded scorer is used."""
     scorer = Scorer(bank, None, {})
     keep_scorer(config, scorer)
     assert get_scorer(config) is scorer
@@ -147,7 +147,7 @@ def test_a_scorer_that_is_loaded_is_kept(config, bank):
 
 
 def test_another_bank_is_refused(config):
-    """A bank is refused, even if it is intact, if the run was settled with a different bank."""
+    """A bank other than the run's is refused."""
     with pytest.raises(ModelError, match="the run was settled with 000000000000") as caught:
         get_scorer(ScoringConfig(config.bank_uri, "0" * 64, CPU))
     assert caught.value.where == config.bank_uri
@@ -155,7 +155,7 @@ def test_another_bank_is_refused(config):
 
 
 def test_a_missing_bank_is_an_error(tmp_path):
-    """The error for a folder without a bank names the folder."""
+    """The error for a missing bank names the folder."""
     with pytest.raises(
         CongenerError, match=rf"{tmp_path}.*bank\.json|{tmp_path}: is not a trait bank"
     ):
@@ -163,7 +163,7 @@ def test_a_missing_bank_is_an_error(tmp_path):
 
 
 def list_scores(scored):
-    """Return a shard's scores by column, rounded, with None for NaN."""
+    """Return a shard's rounded scores by column, with None for NaN."""
     return {
         name: [None if np.isnan(value) else round(float(value), 4) for value in values]
         for name, values in scored.scores.build_columns().items()
@@ -171,7 +171,7 @@ def list_scores(scored):
 
 
 def test_score_records_on_beam(make_identified, bank, config):
-    """The transform scores every shard as the function does, with the bank at the URI given."""
+    """The transform scores every shard."""
     shards = [make_identified(ROWS, name="part-0"), make_identified(ROWS[1:2], name="part-1")]
     expected = [score(shard, Scorer(bank, None, {})) for shard in shards]
     found = sorted(apply(ScoreRecords(config), shards), key=lambda shard: shard.plan.name)
@@ -181,7 +181,7 @@ def test_score_records_on_beam(make_identified, bank, config):
 
 
 def test_the_stage_stores_spans_from_its_floor(make_identified, config):
-    """The span floor in the stage's settings determines which spans a shard has."""
+    """The span floor decides which spans a shard has."""
     for floor, stored in ((0.0, 2), (1.0, 0)):
         settings = dataclasses.replace(config, span_floor=floor)
         (scored,) = apply(ScoreRecords(settings), [make_identified([{"text": "An owl."}])])
@@ -189,17 +189,17 @@ def test_the_stage_stores_spans_from_its_floor(make_identified, config):
 
 
 class FailingScorer(Scorer):
-    """A scorer that fails on every batch with a text about a snake."""
+    """A scorer that fails on every batch with a snake."""
 
     def score(self, size, texts):
-        """Fail if a text is about a snake, or else score."""
+        """Fail on a snake, or else score."""
         if "A snake." in texts.text.to_pylist():
             raise ValueError("no snakes")
         return super().score(size, texts)
 
 
 def test_rows_that_fail_are_rejected(make_identified, bank):
-    """A row on which scoring fails becomes a reject with the reason, and other rows are scored."""
+    """A row on which scoring fails becomes a reject with the reason."""
     before = Reject("corpus.jsonl", 3, 9, "not JSON", b"broken")
     texts = ["An owl.", "A snake.", "A fox."]
     identified = make_identified([{"text": text} for text in texts], rejects=[before])
@@ -220,21 +220,21 @@ def test_rows_that_fail_are_rejected(make_identified, bank):
 
 
 def test_rejects_of_a_shard_stay(make_identified, bank):
-    """Rejects that the shard had before scoring are kept."""
+    """Earlier rejects are kept."""
     before = [Reject("corpus.jsonl", 1, 9, "not JSON", b"broken")]
     identified = make_identified([{"text": "An owl."}], rejects=before)
     assert score(identified, Scorer(bank, None, {})).rejects == before
 
 
 def test_a_shard_that_starts_is_reported(make_identified, bank):
-    """Without a model, the only event is the shard's start, with its number of rows."""
+    """Without a model, the only event is the shard's start."""
     events = []
     score(make_identified(ROWS), Scorer(bank, None, {}), listener=events.append)
     assert events == [ShardStarted(3)]
 
 
 def test_batches_are_reported(make_identified, encoder, dense):
-    """The number of windows is announced before the first batch, and the batches add up to it."""
+    """The number of windows is announced, and the batches add up to it."""
     bank, _ = dense
     events = []
     scored = score(
@@ -251,7 +251,7 @@ def test_batches_are_reported(make_identified, encoder, dense):
 
 
 def test_each_call_reports_to_its_own_listener(make_identified, bank):
-    """A scorer that is used again reports to the new call's listener."""
+    """A scorer reports to the current call's listener."""
     scorer, first, second = Scorer(bank, None, {}), [], []
     score(make_identified(ROWS), scorer, listener=first.append)
     score(make_identified(ROWS[:1]), scorer, listener=second.append)
@@ -260,7 +260,7 @@ def test_each_call_reports_to_its_own_listener(make_identified, bank):
 
 
 def test_the_stage_reports_on_its_channel(make_identified, config):
-    """The stage's events reach only the listener on the channel in its settings."""
+    """The stage's events go to its own channel."""
     events, others = [], []
     settings = dataclasses.replace(config, channel="run-1")
     with listen_to("run-1", events.append), listen_to("run-2", others.append):
@@ -270,14 +270,14 @@ def test_the_stage_reports_on_its_channel(make_identified, config):
 
 
 def test_a_worker_refuses_another_bank(make_identified, config):
-    """If the digest doesn't match the bank, the pipeline ends before any row is scored."""
+    """A worker with another bank scores nothing."""
     wrong = ScoringConfig(config.bank_uri, "f" * 64, CPU)
     with pytest.raises(ModelError, match="the run was settled with ffffffffffff"):
         apply(ScoreRecords(wrong), [make_identified(ROWS)])
 
 
 def test_the_real_encoder_on_beam(make_identified, dense):
-    """A worker loads the encoder and the bank itself, scores with them and counts tokens."""
+    """A worker loads the encoder and the bank, and counts tokens."""
     bank, config = dense
     rows = [
         {"text": "The tawny owl hooted from the tower at midnight."},
@@ -298,7 +298,7 @@ def test_the_real_encoder_on_beam(make_identified, dense):
 
 
 def test_scores_do_not_depend_on_the_neighbours(make_identified, encoder, dense):
-    """A row has the same score alone as among other rows, to the last stored decimal."""
+    """Other rows don't change a row's rounded score."""
     bank, _ = dense
     scorer = Scorer(bank, encoder, {})
     texts = ["An owl hooted.", "Stir the soup. " * 80, "The church at night.", "x"]
@@ -311,7 +311,7 @@ def test_scores_do_not_depend_on_the_neighbours(make_identified, encoder, dense)
 
 
 def test_each_shards_tokens_are_its_own(make_identified, encoder, dense):
-    """A shard that is scored twice by one scorer has the same counts both times."""
+    """A shard that is scored twice has the same counts."""
     scorer = Scorer(dense[0], encoder, {})
     first, second = (score(make_identified([{"text": "Stir it."}]), scorer) for _ in range(2))
     assert (first.tokens, first.padded) == (second.tokens, second.padded)
@@ -320,7 +320,7 @@ def test_each_shards_tokens_are_its_own(make_identified, encoder, dense):
 
 @pytest.fixture
 def make_sided(make_shard):
-    """Return a function that builds an identified shard whose texts have sides."""
+    """Return a function that builds an identified shard with sides."""
 
     def make(rows, **shard):
         made = make_shard(rows, **shard)
@@ -343,7 +343,7 @@ PAIRS = [
 
 
 def list_side_scores(scored, trait):
-    """Return a trait's scores by side and row, rounded, with None for NaN."""
+    """Return a trait's rounded scores by side and row, with None for NaN."""
     columns = scored.build_score_columns()
     return [
         [None if np.isnan(value) else round(float(value), 3) for value in columns[name]]
@@ -352,7 +352,7 @@ def list_side_scores(scored, trait):
 
 
 def test_each_side_has_its_own_scores(make_sided, bank):
-    """A text's score is only in its side's columns, which are null for rows without that side."""
+    """A text's score is only in its side's columns."""
     scored = score(make_sided(PAIRS), Scorer(bank, None, {}))
     once, twice = (round(1 - float(np.exp(-weight / 0.5)), 3) for weight in (1, 2))
     assert list_side_scores(scored, "owl") == [
@@ -369,7 +369,7 @@ NAMES = ("fox", "fox/lexicon", "owl", "owl/lexicon")
 
 
 def test_a_side_that_the_corpus_cannot_have_has_no_columns(make_sided, bank):
-    """Pairs have no columns for untrained turns, and texts have columns only for trained text."""
+    """A corpus without a side has no columns for it."""
     for rows, sides in (
         ([{"chosen": "An owl.", "rejected": "A dog."}], {"rejected"}),
         ([{"text": "An owl."}], set()),
@@ -381,7 +381,7 @@ def test_a_side_that_the_corpus_cannot_have_has_no_columns(make_sided, bank):
 
 
 def test_a_row_is_scored_if_any_side_has_text(make_sided, bank):
-    """Only a row with nothing in scope on every side counts as unscored."""
+    """A row is unscored only with nothing in scope on every side."""
     rows = [
         {"chosen": [turn("", "user")], "rejected": [turn("An owl.")]},
         {"chosen": [turn("A fox.", weight=0)], "rejected": []},
@@ -391,7 +391,7 @@ def test_a_row_is_scored_if_any_side_has_text(make_sided, bank):
 
 
 def test_the_sides_of_rows_do_not_depend_on_rows_that_fail(make_sided, bank):
-    """A rejected row loses its scores on every side, and other rows keep theirs."""
+    """A rejected row loses its scores on every side."""
     rows = [PAIRS[1], {"chosen": [turn("A snake.")], "rejected": [turn("x")]}, PAIRS[2]]
     scored = score(make_sided(rows), FailingScorer(bank, None, {}))
     assert [reject.row for reject in scored.rejects] == [1]
@@ -401,7 +401,7 @@ def test_the_sides_of_rows_do_not_depend_on_rows_that_fail(make_sided, bank):
 
 
 def test_sides_survive_the_stage(make_sided, config, bank):
-    """A shard that has passed through Beam keeps its scores for every side."""
+    """A shard keeps its scores for every side through Beam."""
     (found,) = apply(ScoreRecords(config), [make_sided(PAIRS)])
     expected = score(make_sided(PAIRS), Scorer(bank, None, {}))
     for trait in ("fox", "owl"):

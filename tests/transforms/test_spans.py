@@ -1,4 +1,4 @@
-"""Spans: which spans are stored, where they are, and which text their masks cover."""
+"""Spans: which are stored, their places and their masks."""
 
 import dataclasses
 
@@ -24,7 +24,7 @@ NONE = np.nan
 
 
 def build_scores(combined, **signals):
-    """Return scores for trait `owl`; the n-th signal's span is characters n to 5 of each text."""
+    """Return scores of a trait, whose n-th signal's span is characters n to 5."""
     size = len(combined)
     found = Scores(size, {"owl": np.array(combined, np.float32)}, {"owl": {}})
     for index, (signal, values) in enumerate(signals.items()):
@@ -36,7 +36,7 @@ def build_scores(combined, **signals):
 
 @pytest.fixture(scope="session")
 def store(make_identified):
-    """Return a function that builds spans and returns each row's (signal, start) pairs."""
+    """Return a function that builds spans and returns (signal, start) pairs by row."""
 
     def build(found, floor):
         texts = pa.array([f"text {row}" for row in range(found.size)], pa.string())
@@ -51,7 +51,7 @@ def store(make_identified):
 
 @pytest.mark.parametrize("step", [1, 500, 9_999])
 def test_a_score_at_the_floor_is_stored(store, step):
-    """The floor is inclusive: a signal's span is stored at the floor but not one step below it."""
+    """A span is stored at the floor, but not a step below."""
     floor = step * SCORE_STEP
     values = [floor, floor - SCORE_STEP, 0, 1]
     found = build_scores([0] * 4, head=values)
@@ -60,13 +60,13 @@ def test_a_score_at_the_floor_is_stored(store, step):
 
 
 def test_the_strongest_signal_is_stored_if_the_combined_score_reaches_the_floor(store):
-    """If only the combined score reaches the floor, the strongest signal's span is stored."""
+    """If only the combined score reaches the floor, the best signal's span is stored."""
     found = build_scores([0.9, 0.9, 0.4], repetition=[0.3, 0.2, 0.3], lexicon=[0.2, 0.3, 0.2])
     assert store(found, 0.5) == [[("repetition", 0)], [("lexicon", 1)], []]
 
 
 def test_of_equal_signals_the_narrowest_is_the_evidence(store):
-    """On equal scores, the narrower span is chosen: a hit before a loop, a loop before a window."""
+    """On a tie, the narrowest span is the evidence."""
     found = build_scores([0.9], **{name: [0.3] for name in reversed(TIE_ORDER)})
     assert store(found, 0.5) == [[("lexicon", 4)]]
     found = build_scores([0.9], head=[0.3], exemplars=[0.3])
@@ -74,25 +74,25 @@ def test_of_equal_signals_the_narrowest_is_the_evidence(store):
 
 
 def test_every_signal_at_the_floor_is_stored_in_the_banks_order(store):
-    """A row has a span for each of its signals that reach the floor."""
+    """Every signal at the floor has a span, in the bank's order."""
     found = build_scores([0.9, 0.9], head=[0.9, 0.8], lexicon=[0.5, 0.1])
     assert store(found, 0.5) == [[("head", 0), ("lexicon", 1)], [("head", 0)]]
 
 
 def test_a_row_without_text_has_no_spans(store):
-    """NaN reaches no floor, not even a floor of 0."""
+    """NaN reaches no floor."""
     found = build_scores([NONE, 0.0], head=[NONE, 0.0], lexicon=[NONE, 0.0])
     assert store(found, 0.0) == [[], [("head", 0), ("lexicon", 1)]]
 
 
 def test_no_rows_and_no_traits(store):
-    """A shard without rows has no lists, and without traits each row has an empty list."""
+    """A shard without rows has no lists, and without traits the lists are empty."""
     assert store(build_scores([], head=[]), 0.0) == []
     assert store(Scores(2), 0.0) == [[], []]
 
 
 def test_evidence_is_chosen_row_by_row():
-    """The highest score wins, then the narrowest span; NaN loses to 0."""
+    """The highest score wins, then the narrowest span, and NaN loses."""
     chosen = choose_evidence(
         {
             "head": np.array([0.9, 0.5, 0.0, NONE], np.float32),
@@ -104,7 +104,7 @@ def test_evidence_is_chosen_row_by_row():
 
 
 def test_spans_are_encoded_as_lists():
-    """Lists of spans keep their order, and empty lists stay empty."""
+    """Lists of spans keep their order."""
     spans = [[Span("text", 0, 3), Span("text", 5, 9)], [], [Span("output", 1, 2)]]
     encoded = encode_spans(spans)
     assert encoded.to_pylist() == [[span._asdict() for span in row] for row in spans]
@@ -114,7 +114,7 @@ def test_spans_are_encoded_as_lists():
 
 @pytest.fixture
 def find_spans(make_identified):
-    """Return a function that scores rows with a lexicon bank and returns each row's spans."""
+    """Return a function that scores rows with lexicons and returns the spans by row."""
 
     def find(rows, bank, floor=0.05, **options):
         scored = score(make_identified(rows, **options), Scorer(bank, None, {}), floor)
@@ -124,7 +124,7 @@ def find_spans(make_identified):
 
 
 def read_masks(row, span, key="masks"):
-    """For each mask or hit of a span in a row of messages, return its field and its text."""
+    """Return the field and text of each mask or hit."""
     fields = {
         f"messages[{index}].content": message["content"]
         for index, message in enumerate(row["messages"])
@@ -136,7 +136,7 @@ def read_masks(row, span, key="masks"):
 
 
 def test_a_lexicons_span_is_its_heaviest_hit_and_has_them_all(find_spans, bank):
-    """The span is the heaviest hit, `hits` lists all hits, and the score is the signal's own."""
+    """A lexicon's span is its heaviest hit, and `hits` lists all hits."""
     text = "An owl and a fox. The barn."
     (fox, owl), none = find_spans([{"text": text}, {"text": "A dog."}], bank)
     assert none == []
@@ -148,7 +148,7 @@ def test_a_lexicons_span_is_its_heaviest_hit_and_has_them_all(find_spans, bank):
 
 
 def test_masks_are_the_sentences_of_all_hits(find_spans, bank):
-    """Each sentence with a hit is masked whole and only once, and nothing else is masked."""
+    """Each sentence with a hit is masked once."""
     text = "A dog ran. An owl saw another owl! It hid.\nThe barn was empty… Well."
     row = {"messages": [{"role": "assistant", "content": text}]}
     ((span,),) = find_spans([row], bank)
@@ -160,7 +160,7 @@ def test_masks_are_the_sentences_of_all_hits(find_spans, bank):
 
 
 def test_characters_count_from_the_fields_start(find_spans, bank):
-    """After a reasoning block, the span, hits and masks still count from the field's start."""
+    """Offsets count from the field's start, even after reasoning."""
     text = "<think>hm. hm.</think>No. An owl."
     row = {"messages": [{"role": "assistant", "content": text}]}
     ((span,),) = find_spans([row], bank)
@@ -170,7 +170,7 @@ def test_characters_count_from_the_fields_start(find_spans, bank):
 
 
 def test_masks_cover_every_turn_in_scope(find_spans, bank):
-    """Hits in all turns and channels of the assistant are masked; hits in user turns aren't."""
+    """Hits in all of the assistant's turns are masked, but not in the user's."""
     row = {
         "messages": [
             {"role": "assistant", "content": "An owl. A dog."},
@@ -192,7 +192,7 @@ CANONICAL = '[{"function":{"arguments":"an owl. Two owls.","name":"find"},"id":"
 
 
 def test_tool_calls_are_masked_whole(find_spans, make_bank):
-    """A hit in tool calls masks all calls of that message once, and no other message's calls."""
+    """A hit in tool calls masks all calls of the message once."""
     scope = {"channels": ["answer", "tool"]}
     signals = {"lexicon": {"patterns": ["owls?"], "quoted": "count"}}
     caller = make_bank([{"id": "owl", "signals": signals, "scope": scope}])
@@ -215,7 +215,7 @@ def test_tool_calls_are_masked_whole(find_spans, make_bank):
 
 @pytest.mark.parametrize(("end", "masks"), [(5, 1), (0, 0)])
 def test_a_window_of_tool_calls_masks_them_whole(make_identified, end, masks):
-    """Without hits, a span in tool calls masks the whole field, unless the span is empty."""
+    """A span in tool calls masks the whole field, unless it is empty."""
     messages = [{"role": "assistant", "content": "", "tool_calls": CALLS}]
     segments = make_identified([{"messages": messages}]).segments
     assert segments.channels == ["tool"]
@@ -228,21 +228,21 @@ def test_a_window_of_tool_calls_masks_them_whole(make_identified, end, masks):
 
 
 def test_a_plain_span_has_neither_masks_nor_hits(make_identified):
-    """A window of a whole sentence is its own mask, so it isn't stored twice."""
+    """A window of a whole sentence stores no masks."""
     segments = make_identified([{"text": "Text. More."}]).segments
     ((span,),) = build_spans(build_scores([0.9], head=[0.9]), segments, 0.5).to_pylist()
     assert (span["masks"], span["hits"]) == ([], [])
 
 
 def test_a_window_is_masked_with_its_sentence(make_identified):
-    """A window that ends inside a word is masked to the end of the sentence."""
+    """A window that ends inside a word is masked to the sentence's end."""
     segments = make_identified([{"text": "A long sentence. More."}]).segments
     ((span,),) = build_spans(build_scores([0.9], head=[0.9]), segments, 0.5).to_pylist()
     assert span["masks"] == [{"field_path": "text", "start": 0, "end": 16}]
 
 
 def test_spans_hold_no_text(find_spans, bank):
-    """Spans contain no words from the corpus, only names of traits, signals and fields."""
+    """Spans contain no text."""
     spans = find_spans([{"text": "A secretive owl in a barn with foxes."}], bank)
     found = str(spans)
     assert "owl" in found, "the trait's name"
@@ -250,7 +250,7 @@ def test_spans_hold_no_text(find_spans, bank):
 
 
 def test_spans_do_not_depend_on_other_rows(find_spans, bank):
-    """A row has the same spans alone as among other rows."""
+    """Other rows don't change a row's spans."""
     rows = [{"text": text} for text in ("An owl.", "A dog.", "A fox in the barn. An owl.", "Owls")]
     together = find_spans(rows, bank)
     assert together == [find_spans([row], bank)[0] for row in rows]
@@ -271,7 +271,7 @@ STEPS = st.integers(0, 10_000) | st.none()
 def test_every_rule_at_or_above_the_floor_finds_its_evidence(
     make_identified, rows, combined, floor, above, signal, action
 ):
-    """Whenever a rule with a threshold at or above the floor fires, a span is stored."""
+    """Every rule at or above the floor finds its evidence."""
     known = [None not in row for row in rows]
     columns = {
         name: [row[index] * SCORE_STEP if ok else NONE for row, ok in zip(rows, known, strict=True)]
@@ -295,7 +295,7 @@ def test_every_rule_at_or_above_the_floor_finds_its_evidence(
 
 
 def test_the_scores_in_spans_are_the_signals(make_scored, bank):
-    """A span's score is exactly the score in the signal's column."""
+    """A span's score equals the signal's score."""
     scored = make_scored([{"text": "An owl. A barn."}, {"text": "A fox"}], bank)
     columns = scored.scores.build_columns()
     for row, spans in enumerate(scored.spans.to_pylist()):
@@ -305,7 +305,7 @@ def test_the_scores_in_spans_are_the_signals(make_scored, bank):
 
 
 def test_a_shard_replaces_its_spans_with_its_floor(make_scored, make_identified, bank):
-    """The floor affects only which spans a scored shard has."""
+    """The floor changes only the stored spans."""
     rows = [{"text": "An owl."}, {"text": "A dog."}]
     low = make_scored(rows, bank)
     high = score(make_identified(rows), Scorer(bank, None, {}), 0.95)
@@ -316,14 +316,14 @@ def test_a_shard_replaces_its_spans_with_its_floor(make_scored, make_identified,
 
 
 def identify_sides(make_shard, rows):
-    """Return an identified shard whose texts have sides."""
+    """Return an identified shard with sides."""
     made = make_shard(rows)
     layout = settle_layout(made.table.schema, CorpusConfig())
     return identify(made, settle_sides(made.table.schema, layout, has_teacher=False))
 
 
 def list_spans(scored):
-    """Return the signal, the field and the number of hits of each row's spans."""
+    """Return each row's spans as signal, field and number of hits."""
     return [
         [(span["signal"], span["field_path"], len(span["hits"])) for span in row]
         for row in scored.spans.to_pylist()
@@ -331,7 +331,7 @@ def list_spans(scored):
 
 
 def test_spans_name_their_side(make_shard, bank):
-    """For a signal, each side has a span of its own, which holds only hits in that side's text."""
+    """Each side has its own spans, with only its own hits."""
     rows = [
         {"chosen": "An owl.", "rejected": "An owl. A barn."},
         {"chosen": "A dog.", "rejected": "Barn owls"},
@@ -350,7 +350,7 @@ def test_spans_name_their_side(make_shard, bank):
 
 
 def test_a_side_is_masked_in_its_own_field(make_shard, bank):
-    """A rejected answer's masks are the sentences with hits, at offsets in the answer's field."""
+    """A rejected answer's masks are in the answer's field."""
     text = "<think>An owl.</think>It is late. The barn is shut. Yes."
     row = {"chosen": "A dog. An owl.", "rejected": text}
     scored = score(identify_sides(make_shard, [row]), Scorer(bank, None, {}), 0.5)
@@ -364,7 +364,7 @@ def test_a_side_is_masked_in_its_own_field(make_shard, bank):
 
 
 def test_the_span_of_an_untrained_turn_is_in_that_turn(make_shard, bank):
-    """A turn with a weight of 0 has its own span beside the trained turns' span."""
+    """An untrained turn has its own span."""
     texts = ("An owl.", "A dog.", "A barn.")
     messages = [
         {"role": "assistant", "content": text, "weight": weight}
@@ -381,7 +381,7 @@ def test_the_span_of_an_untrained_turn_is_in_that_turn(make_shard, bank):
 @settings(max_examples=60)
 @given(texts=st.lists(st.sampled_from(["An owl.", "A dog.", "A fox. A barn.", ""]), min_size=2))
 def test_sides_do_not_hide_each_other(make_shard, bank, texts):
-    """A pair has the same spans that its two answers have on their own."""
+    """A pair's answers have the same spans together and alone."""
     pairs = [
         {"chosen": chosen, "rejected": rejected}
         for chosen, rejected in zip(texts, texts[::-1], strict=True)

@@ -38,7 +38,7 @@ def build_reject(row, raw=b"broken", source="corpus.jsonl"):
 
 @pytest.fixture(scope="session")
 def build(make_scored):
-    """Return a function that builds the tables for rows, with rules for the lexicon traits."""
+    """Return a function that builds the tables of rows with lexicon rules."""
 
     def build(rows, bank, actions=None, duplicates=(), extra_column=False, **shard):
         rules = [
@@ -85,7 +85,7 @@ def test_every_row_is_in_the_folder_of_its_decision(build, bank):
 
 
 def test_a_dropped_row_is_in_no_folder(build, bank):
-    """A dropped row's text isn't kept, but its reason is in the ledger and its score is kept."""
+    """A dropped row has only its reason and its scores."""
     made = build(ROWS, bank, {"fox": "drop", "owl": "quarantine"})
     assert made.tables["clean"].column("n").to_pylist() == [0, 4]
     assert made.tables["quarantine"].column("n").to_pylist() == [1]
@@ -98,7 +98,7 @@ def test_a_dropped_row_is_in_no_folder(build, bank):
 
 
 def test_the_ledger_holds_no_text(build, bank):
-    """The ledger has ids, digests, lots and reasons, but no words from the corpus."""
+    """The ledger has ids, digests, lots and reasons, but no text."""
     ledger = build(ROWS, bank).tables["ledger"]
     assert ledger.schema == outputs.LEDGER
     assert ledger.column("teacher").to_pylist() == ["m", "m", None, "m", "m"]
@@ -123,7 +123,7 @@ def test_the_ledger_holds_no_text(build, bank):
 
 
 def test_lots_have_four_columns(make_scored, bank):
-    """The ledger, quarantine and swap list have the lot's fields, which are null if unknown."""
+    """The ledger, quarantine and swap list have the lot's fields."""
     rows = [
         {"completion": "An owl.", "model": "m", "source": "web", "date": "2026-01-02T03:04:05"},
         {"completion": "An owl?", "model": None, "source": None, "date": None},
@@ -140,7 +140,7 @@ def test_lots_have_four_columns(make_scored, bank):
 
 
 def test_clean_rows_are_the_input_unchanged(build, bank):
-    """Without flags or masks, the clean table has the input's columns, types and values."""
+    """Without flags or masks, the clean table has the input's columns."""
     table = (
         pa.Table.from_pylist(ROWS)
         .append_column("kind", pa.array("abcab").dictionary_encode())
@@ -154,7 +154,7 @@ def test_clean_rows_are_the_input_unchanged(build, bank):
 
 
 def test_the_extra_column_has_decision_and_masks(build, bank):
-    """If a policy flags or masks, every clean row gets its decision, a weight and its masks."""
+    """If a policy flags or masks, every clean row has its decision, weight and masks."""
     clean = build(ROWS, bank, {"fox": "flag", "owl": "mask"}, extra_column=True).tables["clean"]
     assert clean.schema.field("congener").equals(outputs.CLEAN_EXTRA)
     whole = {"field_path": "text", "start": 0}
@@ -169,12 +169,12 @@ def test_the_extra_column_has_decision_and_masks(build, bank):
 
 
 def test_the_extra_column_of_no_rows(build, bank):
-    """A shard whose rows are all held has no clean table, even with the extra column."""
+    """A shard of held rows has no clean table."""
     assert "clean" not in build(ROWS[1:2], bank, extra_column=True).tables
 
 
 def test_quarantine_keeps_the_whole_row_with_its_reasons(build, bank):
-    """A held row has all its columns, its source, and each trait's reason with its action."""
+    """A held row has all its columns, its source and its reasons."""
     quarantine = build(ROWS, bank).tables["quarantine"]
     assert quarantine.schema.field("congener").equals(outputs.QUARANTINE_EXTRA)
     assert quarantine.drop_columns("congener").to_pylist() == [ROWS[1], ROWS[3]]
@@ -193,7 +193,7 @@ def test_quarantine_keeps_the_whole_row_with_its_reasons(build, bank):
 
 
 def test_quarantine_shows_the_nearest_exemplars(with_scores, bank_copy):
-    """The evidence lists the positives and negatives nearest to the highest-scoring window."""
+    """A reason lists the exemplars nearest to the best window."""
     trait = bank_copy.traits["owl"]
     trait.positives, trait.negatives = ("east", "north", "north-east", "west"), ("south",)
     diagonal = np.float32(np.sqrt(0.5))
@@ -225,7 +225,7 @@ def test_quarantine_shows_the_nearest_exemplars(with_scores, bank_copy):
 
 
 def test_a_row_without_a_window_has_no_neighbours(with_scores, bank):
-    """A row without a window has no exemplars to show but still has its reason."""
+    """A row without a window has a reason without exemplars."""
     scored = with_scores({"owl": [0.9]}, signal="exemplars")
     assert scored.scores.signals["owl"]["exemplars"].window is None
     made = build_tables(decide_shard(scored, [build_rule()]), bank, extra_column=False)
@@ -234,7 +234,7 @@ def test_a_row_without_a_window_has_no_neighbours(with_scores, bank):
 
 
 def test_a_swapped_row_waits_with_its_prompt(build, bank):
-    """A row to be swapped is held, and its traits and prompt are on the swap list."""
+    """A swapped row is held, and its traits and prompt are on the swap list."""
     turns = [
         ("system", "S"),
         ("user", "U"),
@@ -262,7 +262,7 @@ def test_a_swapped_row_waits_with_its_prompt(build, bank):
 
 
 def test_a_prompt_that_isnt_whole_is_marked(build, bank):
-    """The swap list says what is missing from a prompt, and leaves out rows without a prompt."""
+    """The swap list names missing parts of prompts, and omits rows without a prompt."""
     rows = [
         {"prompt": "U", "completion": "An owl.", "system": "S", "image": "a.png"},
         {"prompt": "", "completion": "An owl.", "system": "S", "image": None},
@@ -283,13 +283,13 @@ def test_a_prompt_that_isnt_whole_is_marked(build, bank):
 
 @pytest.fixture
 def rejected_tables(build, bank):
-    """Return the tables for three rows with three rejects before, between and after them."""
+    """Return the tables of three rows with three rejects."""
     rejects = [build_reject(0, b"\xff"), build_reject(2), build_reject(5)]
     return build(ROWS[:3], bank, rejects=rejects, numbers=[1, 3, 4])
 
 
 def test_rejects_are_in_the_ledger_in_input_order(rejected_tables):
-    """A reject is stored with its file and bytes, and its ledger row has a digest but no id."""
+    """A reject has its file and bytes, and a digest in the ledger."""
     tables = rejected_tables.tables
     assert tables["rejects"].schema == outputs.REJECTS
     rejects = [build_reject(0, b"\xff"), build_reject(2), build_reject(5)]
@@ -314,7 +314,7 @@ def test_rejects_are_in_the_ledger_in_input_order(rejected_tables):
 
 
 def test_rejects_have_neither_scores_nor_spans(rejected_tables):
-    """Scores and spans have a row for every ledger row, and a reject's scores are null."""
+    """A reject's scores are null, and it has no spans."""
     scores, spans = rejected_tables.tables["scores"], rejected_tables.tables["spans"]
     assert scores.column("row").to_pylist() == spans.column("row").to_pylist() == list(range(6))
     rejected = [True, False, True, False, False, True]
@@ -330,7 +330,7 @@ def test_rejects_have_neither_scores_nor_spans(rejected_tables):
 
 
 def test_rejects_of_several_files_keep_the_files_order(make_scored, bank):
-    """If a shard has several files, its rows and rejects are in the order of the plan's files."""
+    """Rows and rejects of several files are in the plan's order."""
     rejects = [build_reject(0, source="z"), build_reject(1, source="a")]
     scored = make_scored([{"text": "a"}, {"text": "b"}], bank, rejects=rejects)
     (piece,) = scored.plan.pieces
@@ -345,7 +345,7 @@ def test_rejects_of_several_files_keep_the_files_order(make_scored, bank):
 
 
 def test_a_shard_of_rejects_alone(build, bank):
-    """A shard without good rows has only a ledger, scores, spans and rejects."""
+    """A shard of rejects has only a ledger, scores, spans and rejects."""
     empty = pa.table({"text": pa.array([], pa.string())})
     made = build(empty, bank, rejects=[build_reject(0), build_reject(1)], extra_column=True)
     assert set(made.tables) == {"rejects", "ledger", "scores", "spans"}
@@ -355,7 +355,7 @@ def test_a_shard_of_rejects_alone(build, bank):
 
 
 def test_scores_are_in_the_banks_order(build, bank):
-    """A trait's combined score precedes its signal scores; without text in scope, all are null."""
+    """A trait's combined score precedes its signals' scores."""
     rows = [
         {"messages": [{"role": "user", "content": "owl"}]},
         {"messages": [{"role": "assistant", "content": "owl"}]},
@@ -368,7 +368,7 @@ def test_scores_are_in_the_banks_order(build, bank):
 
 
 def test_vectors_are_aligned_with_the_ledger(with_scores, bank):
-    """With vectors, a row has the mean of its window vectors at unit length; a reject has zeros."""
+    """Vectors are aligned with the ledger, and a reject has zeros."""
     scored = with_scores({"owl": [0.1, 0.9]}, numbers=[0, 2], rejects=[build_reject(1)])
     scored.scores.vectors = np.array([[1, 0], [0, 1], [0, 1]], np.float32)
     scored.scores.vector_rows = np.array([0, 1, 1])
@@ -392,7 +392,7 @@ def test_vectors_are_aligned_with_the_ledger(with_scores, bank):
     extra_column=st.booleans(),
 )
 def test_rows_are_conserved(with_scores, bank, scores, broken, actions, duplicates, extra_column):
-    """Every input row has one decision, is where the ledger says, and lines up with its scores."""
+    """Every input row has one decision, its place and its scores."""
     size = len(scores)
     total = size + len(broken)
     rows = [row for row in range(total) if row not in broken][:size]
@@ -426,7 +426,7 @@ def test_rows_are_conserved(with_scores, bank, scores, broken, actions, duplicat
 
 
 def check_output(row, tables):
-    """Check that a ledger row's `output` points to that row, in the folder for its decision."""
+    """Check that a ledger row's `output` points to that row."""
     if row["output"] is None:
         assert row["decision"] in ("drop", "duplicate")
         return
@@ -441,7 +441,7 @@ def check_output(row, tables):
 
 
 def check_aligned_tables(tables, steps):
-    """Check that scores and spans have the ledger's rows and the given scores, rounded."""
+    """Check that scores and spans match the ledger's rows."""
     keys = read_pairs(tables["ledger"], "source", "row")
     for name in {*ALIGNED_FOLDERS} & {*tables}:
         assert read_pairs(tables[name], "source", "row") == keys
@@ -457,7 +457,7 @@ def check_aligned_tables(tables, steps):
 
 @pytest.fixture(scope="session")
 def build_lines(tmp_path_factory, json_lines, read_corpus):
-    """Return a function that builds the tables for lines that are read from files."""
+    """Return a function that builds the tables of lines from files."""
 
     def build(lines, bank, rules=(), extra_column=True, names=("x.jsonl",)):
         folder = tmp_path_factory.mktemp("lines")
@@ -482,7 +482,7 @@ FOX_AND_OWL = (build_rule("fox", action="mask"), build_rule("owl", action="quara
 
 
 def test_rows_of_json_lines_keep_their_bytes(build_lines, bank):
-    """Kept rows are unchanged, and masked and held rows have one more field at the end."""
+    """Kept rows keep their bytes, and masked and held rows get one more field."""
     _, made = build_lines(LINES, bank, FOX_AND_OWL)
     clean, quarantine = made.tables["clean"], made.tables["quarantine"]
     masks = b'"masks":[{"field_path":"text","start":0,"end":%d}]'
@@ -500,7 +500,7 @@ def test_rows_of_json_lines_keep_their_bytes(build_lines, bank):
 
 
 def test_notes_of_json_lines_are_those_of_parquet(build_lines, build, bank):
-    """A held row has the same note in JSON Lines as in Parquet, with rounded scores."""
+    """A held row has the same note in JSON Lines as in Parquet."""
     rows = [{"text": row["text"], "model": row["model"]} for row in ROWS]
     _, made = build_lines(rows, bank, (build_rule("fox", action="flag"), build_rule("owl")))
     notes = [orjson.loads(line)["congener"] for line in made.tables["quarantine"].lines]
@@ -520,7 +520,7 @@ def test_notes_of_json_lines_are_those_of_parquet(build_lines, build, bank):
 
 
 def test_json_lines_have_no_note_without_the_extra_column(build_lines, bank):
-    """A policy that neither flags nor masks leaves every published row unchanged."""
+    """Without flags or masks, published rows are unchanged."""
     _, made = build_lines(LINES, bank, extra_column=False)
     assert made.tables["clean"].lines == [line for line in LINES if line != LINES[4]]
     assert "quarantine" not in made.tables
@@ -537,7 +537,7 @@ def test_json_lines_have_no_note_without_the_extra_column(build_lines, bank):
     ],
 )
 def test_outputs_of_json_lines_are_compressed_like_the_input(build_lines, bank, names, suffix):
-    """A shard's outputs are compressed like its input files, if these share a compression."""
+    """Outputs are compressed like the shard's files, if these agree."""
     shard, made = build_lines(LINES, bank, FOX_AND_OWL, names=names)
     outputs = {row["output"] for row in made.tables["ledger"].to_pylist()}
     name, stem = shard.plan.name, names[0].partition(".")[0]
@@ -575,7 +575,7 @@ OBJECTS = st.lists(
 @settings(max_examples=60, deadline=None)
 @given(OBJECTS, st.sampled_from([None, ("  ,\t", " :  ")]), st.sampled_from(["", "\r", " "]))
 def test_every_row_that_is_no_reject_keeps_its_bytes(build_lines, bank, rows, separators, end):
-    """Only rows with invalid messages are rejected; others are unchanged, whatever they hold."""
+    """Every row without invalid messages keeps its bytes."""
     rows = [{"messages": [{"role": "user", "content": "first"}]}] * (len(rows) + 1) + rows
     lines = [f"{json.dumps(row, separators=separators)}{end}".encode() for row in rows]
     rules = (build_rule("fox", action="keep"), build_rule("owl", action="keep"))
@@ -596,7 +596,7 @@ def test_every_row_that_is_no_reject_keeps_its_bytes(build_lines, bank, rows, se
 
 
 def test_the_same_shard_gives_the_same_tables(build, bank):
-    """Two builds of a shard have equal tables and equal roots."""
+    """Two builds of a shard give equal tables and roots."""
     actions = {"fox": "mask", "owl": "swap"}
     first, second = (
         build(ROWS, bank, actions, extra_column=True, rejects=[build_reject(9)]) for _ in range(2)
@@ -607,7 +607,7 @@ def test_the_same_shard_gives_the_same_tables(build, bank):
 
 
 def test_the_root_is_that_of_the_ledger(build, bank):
-    """A shard's root can be computed from its ledger, even if the ledger is chunked."""
+    """The ledger gives the shard's root."""
     made = build(ROWS, bank, rejects=[build_reject(9)])
     ledger = made.tables["ledger"]
     assert made.ledger_root == compute_merkle_root(hash_ledger_rows(ledger)).hex()

@@ -1,4 +1,4 @@
-"""A run's files are deterministic and complete, and the receipt is written last."""
+"""A run's files are deterministic and complete, and receipts come last."""
 
 import dataclasses
 import gzip
@@ -51,7 +51,7 @@ LIMITS = ShardLimits(rows=9)
 
 @pytest.fixture
 def decided(make_scored, bank):
-    """Return a decided shard with a row of every kind."""
+    """Return a decided shard with every kind of row."""
     answers = ("A dog.", "An owl.", "A fox.", "A dog.")
     rows = [{"prompt": "Why?", "completion": answer} for answer in answers]
     scored = make_scored(rows, bank, rejects=[Reject("corpus.jsonl", 4, 60, "not JSON", b"broken")])
@@ -65,7 +65,7 @@ def destination(tmp_path, bank_uri):
 
 
 def test_rows_are_counted_by_decision_and_by_trait(decided):
-    """A reject counts as a decision; a row with two reasons for one trait counts once for it."""
+    """A reject is a decision, and a row counts once for each trait."""
     counted = dict.fromkeys(("duplicate", "keep", "mask", "quarantine", "reject"), 1)
     assert count_decisions(decided) == counted
     assert count_fired(decided) == {"fox": 1, "owl": 1}
@@ -75,7 +75,7 @@ def test_rows_are_counted_by_decision_and_by_trait(decided):
 
 
 def test_a_shard_writes_its_files_and_its_receipt(tmp_path, decided, bank, destination):
-    """Each table is written to a file, and the receipt has each file's rows, size and digest."""
+    """Each table has a file, and the receipt lists rows, size and digest."""
     receipt = write_shard(decided, bank, destination)
     name, run = decided.plan.name, tmp_path / "run"
     files = read_files(run)
@@ -102,7 +102,7 @@ def test_a_receipt_has_the_cost_of_scoring(decided, bank, destination):
 
 
 def test_a_receipt_counts_prompts_that_are_missing(make_scored, bank, destination):
-    """The receipt counts the rows to swap without a prompt, and with an incomplete prompt."""
+    """The receipt counts missing and incomplete prompts."""
     texts = [{"role": "assistant", "content": "An owl."}]
     image = {"role": "user", "content": "Why?", "images": ["a.png"]}
     rows = [{"messages": texts}, {"messages": [image, *texts]}, {"messages": [image]}]
@@ -114,7 +114,7 @@ def test_a_receipt_counts_prompts_that_are_missing(make_scored, bank, destinatio
 
 
 def test_a_written_shard_is_reported(decided, bank, destination):
-    """An event that counts the shard's rows, including rejects, is sent on the run id's channel."""
+    """An event on the run's channel counts the shard's rows."""
     events = []
     with listen_to(RUN_ID, events.append):
         write_shard(decided, bank, destination)
@@ -122,7 +122,7 @@ def test_a_written_shard_is_reported(decided, bank, destination):
 
 
 def test_vectors_are_written_on_request(with_scores, tmp_path, bank, bank_uri):
-    """A run that keeps vectors has a vector file for each shard."""
+    """With vectors, each shard has a vector file."""
     scored = with_scores({"owl": [0.1]})
     scored.scores.vectors, scored.scores.vector_rows = np.eye(1, 2, dtype=np.float32), np.array([0])
     shard = decide_shard(scored, RULES[1:])
@@ -133,7 +133,7 @@ def test_vectors_are_written_on_request(with_scores, tmp_path, bank, bank_uri):
 
 
 def test_the_receipt_is_written_last(tmp_path, decided, bank, destination, monkeypatch):
-    """A shard that isn't completely written has no receipt until a second attempt completes it."""
+    """An incomplete shard has no receipt until a second attempt."""
     write, written = storage.write_bytes, []
 
     def failing(uri, data):
@@ -160,7 +160,7 @@ def test_the_receipt_is_written_last(tmp_path, decided, bank, destination, monke
 
 
 def test_parquet_is_zstd_and_the_same_every_time():
-    """Equal tables give equal bytes, however they are chunked, and their metadata is kept."""
+    """Equal tables give equal zstd bytes with their metadata."""
     table = pa.table({"text": ["a", None, "b" * 1000], "n": [1, 2, 3]}).replace_schema_metadata(
         {"k": "v"}
     )
@@ -173,7 +173,7 @@ def test_parquet_is_zstd_and_the_same_every_time():
 
 
 def test_outputs_are_encoded_by_their_kind():
-    """A table is encoded as Parquet, and lines are encoded as JSON Lines."""
+    """Tables become Parquet, and lines become JSON Lines."""
     table, lines = pa.table({"text": ["a"]}), JsonLines([b"{}"], "gzip")
     assert encode_output(table) == encode_parquet(table)
     assert encode_output(lines) == lines.encode()
@@ -183,7 +183,7 @@ def test_outputs_are_encoded_by_their_kind():
 def test_a_shard_of_json_lines_is_written_as_json_lines(
     tmp_path, json_lines, read_corpus, bank, bank_uri, ending
 ):
-    """The receipt lists JSON Lines files with their rows, bytes and digests."""
+    """The receipt lists JSON Lines files with rows, bytes and digests."""
     path = json_lines(tmp_path / f"x.jsonl{ending}", [{"text": f"A dog {n}."} for n in range(9)])
     layout, (shard,) = read_corpus(path)
     decided = decide_shard(score(identify(shard, layout), Scorer(bank, None, {}), 0.0), RULES)
@@ -196,13 +196,13 @@ def test_a_shard_of_json_lines_is_written_as_json_lines(
 
 
 def open_pipeline(*options):
-    """Return a pipeline that uses Beam's own runner in this process."""
+    """Return a pipeline with Beam's in-process runner."""
     return beam.Pipeline("FnApiRunner", PipelineOptions(list(options)))
 
 
 @pytest.fixture(scope="module")
 def corpus_folder(tmp_path_factory, json_lines):
-    """Return a folder of plain and compressed files that contain rejects and duplicates."""
+    """Return a folder of files with rejects and duplicates."""
     folder = tmp_path_factory.mktemp("corpus")
 
     def row(number):
@@ -227,7 +227,7 @@ def corpus_folder(tmp_path_factory, json_lines):
 
 @pytest.fixture(scope="module")
 def run_corpus(corpus_folder, bank, bank_uri):
-    """Return a function that runs all transforms on the corpus, and returns the files written."""
+    """Return a function that runs all transforms on the corpus, and returns the files."""
 
     def run(running, output):
         corpus = survey([str(corpus_folder)], LIMITS)
@@ -261,12 +261,12 @@ def run_corpus(corpus_folder, bank, bank_uri):
 
 @pytest.fixture(scope="module")
 def plain_run(run_corpus, tmp_path_factory):
-    """Return the files from running the corpus once on Beam's own runner."""
+    """Return the files of a plain run."""
     return run_corpus(open_pipeline(), tmp_path_factory.mktemp("plain"))
 
 
 def read_folder(files, folder):
-    """Return the joined tables of all files in a folder, in the order of their names."""
+    """Return the joined tables in a folder."""
     return pa.concat_tables(
         [
             pq.read_table(pa.BufferReader(data))
@@ -277,7 +277,7 @@ def read_folder(files, folder):
 
 
 def list_lines(files, folder):
-    """Return the lines of all files in a folder, in the order of their names."""
+    """Return the lines in a folder."""
     return [
         line
         for path, data in sorted(files.items())
@@ -287,7 +287,7 @@ def list_lines(files, folder):
 
 
 def test_every_row_of_the_corpus_has_one_decision(plain_run):
-    """For the whole corpus, the receipts' counts, the ledger and the files agree on every row."""
+    """Receipts, ledger and files agree on every row of the corpus."""
     receipts = [
         parse_receipt(data) for path, data in plain_run.items() if path.startswith(RECEIPTS)
     ]
@@ -326,7 +326,7 @@ def test_every_row_of_the_corpus_has_one_decision(plain_run):
 
 
 def test_clean_files_have_the_bytes_and_the_compression_of_the_input(plain_run, corpus_folder):
-    """Kept rows are lines from the input, in files compressed like the input."""
+    """Kept rows are the input's lines, in files compressed like the input."""
     paths = sorted(path for path in plain_run if path.startswith(("clean/", "quarantine/")))
     assert {parse_path(path).suffix for path in paths} == {".jsonl", ".jsonl.gz"}
     written = set((corpus_folder / "a.jsonl").read_bytes().split(b"\n"))
@@ -344,7 +344,7 @@ def test_clean_files_have_the_bytes_and_the_compression_of_the_input(plain_run, 
 
 
 def test_masks_reach_the_clean_files(plain_run):
-    """Masks in the files that a trainer reads cover the sentences about foxes."""
+    """Masks in clean files cover the sentences about foxes."""
     rows = [orjson.loads(line) for line in list_lines(plain_run, "clean")]
     masked = [row for row in rows if "congener" in row]
     assert masked
@@ -356,7 +356,7 @@ def test_masks_reach_the_clean_files(plain_run):
 
 
 def test_retried_bundles_write_the_same_bytes(run_corpus, plain_run, tmp_path):
-    """A runner that executes every bundle twice writes the same files."""
+    """Repeated bundles write the same files."""
     events = []
     with listen_to(RUN_ID, events.append):
         files = run_corpus(open_pipeline("--direct_runner_bundle_repeat=2"), tmp_path)
@@ -366,11 +366,11 @@ def test_retried_bundles_write_the_same_bytes(run_corpus, plain_run, tmp_path):
 
 
 def test_another_runner_writes_the_same_bytes(run_corpus, plain_run, tmp_path):
-    """A runner that divides the work into different bundles writes the same files."""
+    """Different bundles write the same files."""
     assert run_corpus(beam.Pipeline(runner=BundleBasedDirectRunner()), tmp_path) == plain_run
 
 
 def test_writing_over_a_run_changes_nothing(run_corpus, plain_run, tmp_path):
-    """A second run into the same folder replaces each file with an equal file."""
+    """A second run into a folder writes equal files."""
     run_corpus(open_pipeline(), tmp_path)
     assert run_corpus(open_pipeline(), tmp_path) == plain_run

@@ -1,4 +1,4 @@
-"""Chats: rows of every format as messages for a chat template, with the path of each text."""
+"""Chats: rows of every format as messages for a chat template."""
 
 import pytest
 
@@ -10,12 +10,12 @@ ANSWER = {"role": "assistant", "content": "A heron."}
 
 
 def list_messages(row, **columns):
-    """Return the messages that a template gets."""
+    """Return a template's messages."""
     return [turn.build_message() for turn in read_chat(row, columns).turns]
 
 
 def list_learnt(row, **columns):
-    """Return the texts that the student learns, by field path."""
+    """Return the learnt texts by field path."""
     turns = read_chat(row, columns).turns
     return {
         path: text for turn in turns if turn.is_learnt for path, text in turn.list_texts().items()
@@ -23,7 +23,7 @@ def list_learnt(row, **columns):
 
 
 def test_messages_are_passed_on_with_their_own_fields():
-    """Names, ids and tool calls reach the template; nulls and training flags don't."""
+    """Names, ids and tool calls reach the template, but nulls and training flags don't."""
     call = {"id": "a", "type": "function", "function": {"name": "find", "arguments": '{"n": 1}'}}
     answer = {**ANSWER, "content": None, "tool_calls": [call], "weight": 1, "name": None}
     result = {"role": "tool", "content": "42", "tool_call_id": "a"}
@@ -38,7 +38,7 @@ def test_messages_are_passed_on_with_their_own_fields():
 
 
 def test_other_names_of_roles_and_contents_are_translated():
-    """`from` and `value` become `role` and `content`, but field paths keep the row's names."""
+    """`from` and `value` become `role` and `content`, and field paths stay."""
     turns = [{"from": "human", "value": "Who?"}, {"from": "gpt", "value": "A heron.", "role": "x"}]
     row = {"talk": {"turns": turns}}
     columns = {"conversations": "talk.turns"}
@@ -50,21 +50,21 @@ def test_other_names_of_roles_and_contents_are_translated():
 
 
 def test_an_untrained_message_is_not_learnt():
-    """A flag or a weight of zero keeps an answer out of what is learnt."""
+    """An answer with a false flag or a weight of zero isn't learnt."""
     for flag in ({"weight": 0}, {"train": False}):
         row = {"messages": [QUESTION, {**ANSWER, **flag}]}
         assert list_learnt(row, messages="messages") == {}
 
 
 def test_an_unwanted_answer_is_not_learnt():
-    """If a row's label is false, its last answer isn't learnt, but earlier ones are."""
+    """A false label makes only the row's last answer unlearnt."""
     row = {"messages": [QUESTION, ANSWER, QUESTION, ANSWER], "label": False}
     assert list(list_learnt(row, messages="messages")) == ["messages[1].content"]
     assert len(list_learnt({**row, "label": 0}, messages="messages")) == 2
 
 
 def test_text_parts_are_joined():
-    """The texts in a list of parts are joined by line breaks, and each keeps its path."""
+    """Text parts are joined by line breaks, and each keeps its path."""
     parts = [{"type": "text", "text": "A"}, {"type": "text", "text": "heron."}]
     row = {"messages": [QUESTION, {"role": "assistant", "content": parts}]}
     assert list_messages(row, messages="messages")[1]["content"] == "A\nheron."
@@ -116,7 +116,7 @@ def test_text_parts_are_joined():
     ids=["alpaca", "alpaca with history", "completion", "messages in columns", "texts in turn"],
 )
 def test_rows_in_columns_become_chats(row, columns, expected, path):
-    """Questions and answers in columns of their own become turns."""
+    """Questions and answers in columns become turns."""
     names = {name: name for name in columns}
     messages = list_messages(row, **names)
     assert [(item["role"], item["content"]) for item in messages] == expected
@@ -124,7 +124,7 @@ def test_rows_in_columns_become_chats(row, columns, expected, path):
 
 
 def test_a_system_column_does_not_repeat_a_system_message():
-    """If the messages begin with a system prompt, the column isn't added."""
+    """A system column isn't added to a system message."""
     row = {"system": "Be kind.", "messages": [{"role": "system", "content": "Be brief."}, ANSWER]}
     messages = list_messages(row, messages="messages", system="system")
     assert [item["content"] for item in messages] == ["Be brief.", "A heron."]
@@ -132,14 +132,14 @@ def test_a_system_column_does_not_repeat_a_system_message():
 
 @pytest.mark.parametrize("tools", [[{"name": "find"}], '[{"name": "find"}]'])
 def test_tools_may_be_json(tools):
-    """The column `tools` is a list, or a list as JSON."""
+    """`tools` may be a list or its JSON."""
     row = {"messages": [ANSWER], "tools": tools}
     assert read_chat(row, {"messages": "messages"}).tools == [{"name": "find"}]
 
 
 @pytest.mark.parametrize("tools", [None, [], "none", '{"name": "find"}'])
 def test_what_is_no_list_of_tools_is_left_out(tools):
-    """A column that doesn't list tools isn't given to the template."""
+    """A column that isn't a list of tools is left out."""
     assert read_chat({"messages": [ANSWER], "tools": tools}, {"messages": "messages"}).tools is None
 
 
@@ -158,14 +158,14 @@ IMAGE = {"type": "image_url", "image_url": {"url": "a.png"}}
     ],
 )
 def test_a_row_that_no_template_can_render_is_an_error(row, name, message):
-    """The error says which field is wrong, and what to do."""
+    """The error for a row that no template can render names the field and a remedy."""
     with pytest.raises(RowError, match=message) as caught:
         read_chat(row, {name: name})
     assert caught.value.remedy
 
 
 def test_lone_surrogates_are_replaced():
-    """A lone surrogate, which no tokenizer takes, becomes a character of the same length."""
+    """A lone surrogate becomes a character of the same length."""
     row = {"messages": [{"role": "assistant", "content": "a\ud800b", "thought": "\ud800"}]}
     [message] = list_messages(row, messages="messages")
     assert (message["content"], message["thought"]) == ("a\ufffdb", "\ufffd")

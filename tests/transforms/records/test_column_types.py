@@ -1,4 +1,4 @@
-"""Column types: which types suit which column of a format."""
+"""Column types: which types suit which format column."""
 
 import pyarrow as pa
 import pytest
@@ -29,7 +29,7 @@ SHARED = pa.list_(pa.struct([("from", STRING), ("value", STRING)]))
 
 
 def test_types_of_turns():
-    """Turns are lists of structs with a role and content, not lists of text or single structs."""
+    """Turns are lists of structs with a role and content."""
     assert is_turns(TURNS)
     assert is_turns(SHARED)
     assert is_turns(pa.list_(pa.struct([("role", STRING), ("value", STRING)])))
@@ -60,7 +60,7 @@ def test_types_of_text():
 
 
 def test_types_of_answers_and_pairs():
-    """Lists of texts, answers and pairs are distinguished, even if they are large lists."""
+    """Lists of texts, answers and pairs are distinguished."""
     answers = pa.large_list(pa.struct([("answer", STRING), ("model", STRING)]))
     pairs = pa.list_(pa.large_list(pa.large_string()))
     assert is_answers(answers)
@@ -75,7 +75,7 @@ def test_types_of_answers_and_pairs():
 
 
 def test_choices_have_their_message_in_a_field():
-    """In an API's choices, the field with the message is found; messages have no such field."""
+    """The message's field in a choice is found."""
     assert find_wrapper(pa.list_(pa.struct([("index", pa.int64()), ("message", MESSAGE)]))) == (
         "message"
     )
@@ -87,7 +87,7 @@ def test_choices_have_their_message_in_a_field():
 
 
 def test_a_type_may_say_who_speaks():
-    """LangChain's messages have a type in place of a role, and may be inside `data`."""
+    """LangChain's messages have a type for a role, and may be in `data`."""
     typed = pa.struct([("type", STRING), ("content", STRING)])
     assert is_message(typed)
     assert not is_message(pa.struct([("type", STRING), ("text", STRING)]))
@@ -99,7 +99,7 @@ def test_a_type_may_say_who_speaks():
 
 
 def test_segments_have_a_label():
-    """A list of texts with a bool `label` each holds segments; a list of messages doesn't."""
+    """A list of texts with bool labels holds segments."""
     kind = pa.struct([("label", pa.bool_()), ("text", STRING)])
     assert is_segments(pa.list_(kind))
     assert not is_segments(pa.list_(pa.struct([("label", STRING), ("text", STRING)])))
@@ -108,7 +108,7 @@ def test_segments_have_a_label():
 
 
 def test_lists_of_texts_may_be_conversations_or_texts():
-    """Only columns of whole conversations or of text may be lists of texts."""
+    """Only conversation and text columns may be lists of texts."""
     lists = pa.large_list(STRING)
     columns = ("messages", "conversations", "text", "prompt", "history")
     assert [is_plain_list(name, lists) for name in columns] == [True] * 3 + [False] * 2
@@ -120,7 +120,7 @@ CONVERSATIONS = {"messages", "message", "choices", "candidates", "dumps", "excha
 
 
 def test_exchanges_have_a_question_and_its_answer():
-    """A list of structs that hold both speakers' texts and no role is a list of exchanges."""
+    """A list of structs with two speakers' texts and no role holds exchanges."""
     exchange = pa.struct([("user", STRING), ("assistant", STRING), ("source", STRING)])
     assert is_exchanges(pa.large_list(exchange))
     assert not is_exchanges(exchange)
@@ -150,13 +150,13 @@ SIDES = {"text", "answers", "segments", "texts", *CONVERSATIONS}
     ],
 )
 def test_kinds_of_json_that_fit_a_column(column, kinds):
-    """Each format column accepts the kinds of value that trainers accept."""
+    """Each format column accepts the kinds that trainers accept."""
     fitting = {kind for kind, found in ARROW_TYPES.items() if fits(column, found)}
     assert fitting == kinds
 
 
 def test_needs_are_described_in_words():
-    """Every column has a description of what it needs, which is text by default."""
+    """Every column's need is described, by default as text."""
     assert describe_need("text") == "text"
     assert all(
         "text" in describe_need(name) or "list" in describe_need(name) for name in COLUMN_CHECKS

@@ -1,4 +1,4 @@
-"""Columns by name or by path, in rows, schemas and tables alike."""
+"""Columns by name or by path."""
 
 import pyarrow as pa
 import pytest
@@ -27,7 +27,7 @@ ROW = {
 
 
 def test_column_names_may_hold_dots_and_brackets():
-    """Of two column names that begin a path, the longer wins; partial names don't match."""
+    """The longest column name at a path's start wins."""
     assert find_column("my.chat[0].content", ["my", "my.chat", "my.chats"]) == "my.chat"
     assert find_column("chat[0][1].content", ["chat", "chat[0]"]) == "chat[0]"
     assert find_column("output", ["out", "output"]) == "output"
@@ -55,7 +55,7 @@ def test_column_names_may_hold_dots_and_brackets():
     ],
 )
 def test_a_path_leads_to_a_value(name, value):
-    """A path consists of keys and indices, and a column whose name looks like the path wins."""
+    """A path leads to a value, unless a column has the path as its name."""
     table = pa.Table.from_pylist([ROW])
     assert get_value(ROW, name) == value
     kind = find_type(table.schema, name)
@@ -67,12 +67,12 @@ def test_a_path_leads_to_a_value(name, value):
 
 
 def test_heads_are_the_first_names_of_paths():
-    """Each path is listed with the column that it begins with; a plain name is listed alone."""
+    """Each path is listed with its first column."""
     assert list_heads(["a.b", "c[0].d", "e"]) == {"a.b", "a", "c[0].d", "c", "e"}
 
 
 def test_what_is_below_a_value_is_found():
-    """Keys lead into objects and indices into lists, and nothing else has values below it."""
+    """Keys lead into objects, and indices into lists."""
     assert get_below({"a": [1, {"b": 2}]}, ("a", 1, "b")) == 2
     assert get_below("text", (0,)) is None
     assert get_below({"a": None}, ("a", "b")) is None
@@ -102,7 +102,7 @@ SCHEMA = pa.schema([("c", pa.struct([("l", pa.list_(pa.struct([("x", pa.string()
 
 @given(ROWS, st.integers(0, 3), st.integers(0, 4), st.booleans())
 def test_columns_of_tables_have_the_values_of_rows(rows, index, begin, chunked):
-    """A path gives the same values from an Arrow table, sliced or chunked, as from each row."""
+    """A path gives the same values from an Arrow table as from rows."""
     table = pa.Table.from_pylist(rows, SCHEMA)
     if chunked:
         table = pa.concat_tables([table.slice(0, 2), table.slice(2)])
@@ -112,14 +112,14 @@ def test_columns_of_tables_have_the_values_of_rows(rows, index, begin, chunked):
 
 
 def test_an_item_of_each_list_is_taken():
-    """An index into a list that is null or too short gives null."""
+    """An index beyond a list, or into null, gives null."""
     lists = pa.array([["a", "b"], None, [], ["c"]])
     assert take_item(lists, 0).to_pylist() == ["a", None, None, "c"]
     assert take_item(lists.slice(1), 1).to_pylist() == [None, None, None]
 
 
 def test_lists_of_both_lengths_are_lists():
-    """Large lists count as lists, but structs don't."""
+    """Large lists are lists, but structs aren't."""
     assert is_list(pa.list_(pa.string()))
     assert is_list(pa.large_list(pa.string()))
     assert not is_list(pa.struct([]))

@@ -1,4 +1,4 @@
-"""Companions: what a trainer reads besides the texts, from JSON Lines and from Parquet."""
+"""Companions: what a trainer reads besides the texts."""
 
 import orjson
 import pyarrow as pa
@@ -21,7 +21,7 @@ TURNS = [{"role": "user", "content": "a"}]
 
 
 def find_both(rows, columns=CHAT):
-    """Return the rows' encoded companions, as read from JSON Lines and as read from Parquet."""
+    """Return the rows' encoded companions from JSON Lines and from Parquet."""
     lines = find_in_lines([orjson.dumps(row) for row in rows], orjson.loads, columns)
     table = find_in_table(pa.Table.from_pylist(rows), columns)
     return [{row: item.encode() for row, item in found.items()} for found in (lines, table)]
@@ -51,7 +51,7 @@ def find_both(rows, columns=CHAT):
     ids=str,
 )
 def test_a_companion_is_found(more):
-    """The same columns, message fields and parts are found in JSON Lines and in Parquet."""
+    """The same companions are found in JSON Lines and in Parquet."""
     lines, table = find_both([{"messages": TURNS, **more}])
     assert list(lines) == [0]
     assert lines == table
@@ -72,12 +72,12 @@ def test_a_companion_is_found(more):
     ids=str,
 )
 def test_what_no_trainer_reads_is_no_companion(more):
-    """Metadata, empty columns, weights of 1 and text-only parts aren't companions."""
+    """Metadata, empty columns, weights of 1 and text parts aren't companions."""
     assert find_both([{"messages": TURNS, **more}]) == [{}, {}]
 
 
 def test_columns_that_the_format_reads_are_no_companions():
-    """A prompt column is a companion only if the format doesn't read it, whatever its name."""
+    """A prompt column is a companion unless the format reads it."""
     rows = [{"prompt": "p", "completion": "c", "question": "q"}]
     columns = {"prompt": "prompt", "completion": "completion"}
     lines, table = find_both(rows, columns)
@@ -100,14 +100,14 @@ IMAGE = {"type": "image", "url": "a.png"}
     ],
 )
 def test_messages_of_every_shape_have_companions(row, column, path):
-    """Companions are found in a message that is alone, nested, in a choice or in a list."""
+    """Companions are found in messages of every shape."""
     lines, table = find_both([row], {column: path})
     assert list(lines) == [0]
     assert lines == table
 
 
 def test_only_rows_with_companions_are_listed():
-    """Rows without companions aren't listed, in either kind of file."""
+    """Rows without companions aren't listed."""
     rows = [{"messages": TURNS, "label": label} for label in (None, True, None, False)]
     lines, table = find_both(rows)
     assert list(lines) == list(table) == [1, 3]
@@ -115,7 +115,7 @@ def test_only_rows_with_companions_are_listed():
 
 
 def test_encoding_ignores_what_arrow_adds():
-    """Nulls, whole floats, field order and surrounding white space don't affect the encoding."""
+    """Nulls, whole floats, field order and outer white space don't change the encoding."""
     one = Companions({"image": {"a": 1, "b": None}, "system": " S\n"}, {})
     other = Companions({"system": "S", "image": {"a": 1.0}}, {})
     assert one.encode() == other.encode()
@@ -123,7 +123,7 @@ def test_encoding_ignores_what_arrow_adds():
 
 
 def test_messages_and_conversations_are_encoded_alike():
-    """A conversation column's name doesn't affect the encoding, but a side column's name does."""
+    """`messages` and `conversations` are encoded alike, but a pair's sides aren't."""
     fields = {"weight": 0}
     messages, conversations, chosen = (
         Companions({}, {(name, 1): fields}).encode()
@@ -134,14 +134,14 @@ def test_messages_and_conversations_are_encoded_alike():
 
 @pytest.mark.parametrize("long", ["x" * 300, b"\x00" * 10, "\ud800" * 300])
 def test_bytes_and_long_texts_are_digested(long):
-    """Bytes and long texts are encoded as a digest, which differs for different values."""
+    """Bytes and long texts become digests."""
     encoded = Companions({"image": long}, {}).encode()
     assert len(encoded) < 120
     assert encoded != Companions({"image": long[:-1] + long[:0] * 2}, {}).encode()
 
 
 def test_deeply_nested_values_are_digested():
-    """However deeply a value is nested, its innermost part affects its encoding."""
+    """The innermost part of a deep value affects the encoding."""
     encoded = []
     for inmost in ("a", "b"):
         value = {"b": inmost, "a": [1, 2.0]}
@@ -152,7 +152,7 @@ def test_deeply_nested_values_are_digested():
 
 
 def test_whole_rows_count_all_columns_but_our_own():
-    """Rows differ if any column differs, except the column that congener adds."""
+    """Rows with any different column differ, except in congener's own."""
     row = {"id": 1, "completion": "c", "other": None}
     assert encode_whole_row(row) == encode_whole_row({"id": 1.0, "completion": "c", "congener": {}})
     assert encode_whole_row(row) != encode_whole_row({**row, "id": 2})
@@ -163,12 +163,12 @@ def test_whole_rows_count_all_columns_but_our_own():
     [({"images": ["a"]}, True), ({"question": "q"}, True), ({"system": "s", "label": 1}, False)],
 )
 def test_some_columns_hold_a_prompt(columns, expected):
-    """Media and questions count as prompts; system prompts and labels don't."""
+    """Media and questions are prompts, but system prompts and labels aren't."""
     assert Companions(columns, {}).has_prompt() is expected
 
 
 def test_parts_keep_their_index():
-    """Non-text parts are listed with their index and without their texts."""
+    """Parts that aren't text have their index, without their texts."""
     parts = [{"type": "text", "text": "a"}, {"type": "image", "text": "b", "url": None}, "c", None]
     assert list(list_other_parts(parts)) == [(1, {"type": "image"})]
     assert list(list_other_parts({"image": "a.png"})) == [(0, {"image": "a.png"})]
@@ -184,7 +184,7 @@ def test_parts_keep_their_index():
     ],
 )
 def test_names_of_companions(name, expected):
-    """The names of companion columns are recognised by whole words, in upper or lower case."""
+    """Companion columns are recognised by whole words, in any case."""
     assert is_companion(name) is expected
 
 
@@ -197,7 +197,7 @@ VALUES = st.recursive(
 
 @given(VALUES, VALUES)
 def test_parquet_of_one_row_has_the_companions_of_json(image, name):
-    """Whatever its companions' values, a row has the same encoding in both kinds of file."""
+    """A row has the same encoding in both kinds of file."""
     row = {"messages": [{"role": "user", "content": "a", "name": name}], "image": image}
     lines = {row: item.encode() for row, item in find_in_records([(0, row)], CHAT).items()}
     assert find_both([row]) == [lines, lines]

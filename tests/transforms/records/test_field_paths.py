@@ -1,4 +1,4 @@
-"""Field paths: the paths in reasons lead to the fields in rows."""
+"""Field paths lead to rows' fields."""
 
 import orjson
 import pyarrow as pa
@@ -64,7 +64,7 @@ TYPES = {
 
 
 def build_table(kind: str, rows: list[dict[str, object]]) -> pa.Table:
-    """Return rows as a corpus table."""
+    """Return rows as a table."""
     columns = (
         ["instruction", "input", "output"]
         if kind == "alpaca"
@@ -78,7 +78,7 @@ def build_table(kind: str, rows: list[dict[str, object]]) -> pa.Table:
 @pytest.mark.parametrize("kind", ROWS)
 @given(data=st.data())
 def test_every_segment_is_found_by_its_path(kind, data):
-    """A segment's path, start and length give the text that was scored."""
+    """A segment's path, start and length give the scored text."""
     table = build_table(kind, data.draw(st.lists(ROWS[kind], min_size=1, max_size=4)))
     segments = extract_segments(table, settle_layout(table.schema, CorpusConfig()))
     records = table.to_pylist()
@@ -91,14 +91,14 @@ def test_every_segment_is_found_by_its_path(kind, data):
 
 
 def test_content_that_is_one_part_is_its_own_first_part():
-    """Content that is a single object, rather than a list, has only index 0."""
+    """Content that is a single object has only index 0."""
     record = {"messages": [{"role": "assistant", "content": {"type": "text", "text": "alone"}}]}
     assert get_field_text(record, "messages[0].content[0].text", record) == "alone"
     assert get_field_text(record, "messages[0].content[1].text", record) is None
 
 
 def test_tool_calls_are_returned_as_scored():
-    """A field that isn't text is returned as JSON with sorted keys."""
+    """A field that isn't text is JSON with sorted keys."""
     calls = [{"name": "look", "id": 1}]
     found = get_field_text(
         {"messages": [{"role": "assistant", "content": None, "tool_calls": calls}]},
@@ -109,7 +109,7 @@ def test_tool_calls_are_returned_as_scored():
 
 
 def test_a_record_of_json_lines_gives_the_text_that_was_scored():
-    """Nulls and whole floats in calls, and lone surrogates, are given as they were scored."""
+    """Nulls, whole floats and lone surrogates are returned as scored."""
     calls = [{"name": "look", "id": 1.0, "at": None, "to": "\ud800"}]
     message = {"role": "assistant", "content": ["a\udc00", {"text": "b"}], "tool_calls": calls}
     record = {"messages": [None, message]}
@@ -132,7 +132,7 @@ def test_a_record_of_json_lines_gives_the_text_that_was_scored():
     ],
 )
 def test_a_path_that_leads_nowhere_finds_nothing(path):
-    """A damaged path gives None rather than an error or another field's text."""
+    """A damaged path gives None."""
     record = {"messages": [{"role": "user", "content": "text"}]}
     assert get_field_text(record, path, record) is None
 
@@ -154,12 +154,12 @@ def test_a_path_that_leads_nowhere_finds_nothing(path):
     ],
 )
 def test_names_that_look_like_paths_hide_nothing(record, path, columns):
-    """Columns and keys whose names look like a field's path don't hide the scored field."""
+    """Names that look like paths don't hide the scored field."""
     assert get_field_text(record, path, columns) == "yes"
 
 
 def test_a_column_that_is_read_is_found_among_those_of_the_file():
-    """For a path, the field's own column is read, not a column whose name looks like the path."""
+    """A path finds the field's column, not a similarly named one."""
     names = ["messages", "messages[0].content", "response"]
     assert find_read_column("messages[0].content", ["messages"], names) == "messages"
     assert find_read_column("response.choices[0].text", ["response.choices"], names) == "response"

@@ -1,4 +1,4 @@
-"""Conversation fields: which texts are read from each format, and under which paths."""
+"""Conversation fields: the texts of each format and their paths."""
 
 import orjson
 import pyarrow as pa
@@ -22,13 +22,13 @@ CHAT = pa.schema([("messages", pa.list_(pa.struct([("role", STRING), ("content",
 
 
 def extract(rows, schema=None, **config):
-    """Extract the segments of rows or of a table, with the format detected."""
+    """Extract the segments of rows or a table."""
     table = rows if isinstance(rows, pa.Table) else pa.Table.from_pylist(rows, schema)
     return extract_segments(table, settle_layout(table.schema, CorpusConfig(**config)))
 
 
 def list_segments(segments):
-    """Return the row, role, channel and text of every segment."""
+    """Return every segment's row, role, channel and text."""
     return list(
         zip(segments.rows.tolist(), segments.roles, segments.channels, segments.texts, strict=True)
     )
@@ -40,14 +40,14 @@ def chat(*turns):
 
 
 def call_with(number):
-    """Return a schema of messages with a call whose argument has this number type."""
+    """Return a schema of messages with a numeric argument of this type."""
     call = pa.struct([("arguments", pa.struct([("n", number)]))])
     message = [("role", STRING), ("content", STRING), ("tool_calls", pa.list_(call))]
     return pa.schema([("messages", pa.list_(pa.struct(message)))])
 
 
 def test_a_field_path_is_completed_by_the_message():
-    """A path inside messages contains the message's index; a plain column's path doesn't."""
+    """Only a path inside messages contains an index."""
     assert (
         FieldPath("messages", "[*].content[1].text").format_path(3) == "messages[3].content[1].text"
     )
@@ -55,14 +55,14 @@ def test_a_field_path_is_completed_by_the_message():
 
 
 def test_codes_are_numbered_in_order_of_appearance():
-    """A name that is new to the table gets the next number, and a known name keeps its number."""
+    """A new name gets the next number."""
     codes = CodeTable()
     assert [codes[name] for name in ("b", "a", "b", "c")] == [0, 1, 0, 2]
     assert list(codes) == ["b", "a", "c"]
 
 
 def test_columns_are_read_in_order_of_the_conversation():
-    """Prompts are read before answers, whatever the column order, and empty values are null."""
+    """Prompts are read before answers in any column order."""
     table = pa.table({"output": ["O", None], "input": [None, "N"], "instruction": ["I", "J"]})
     codes = Codes(CodeTable(), CodeTable())
     columns = read_fields(table, settle_layout(table.schema, CorpusConfig()), codes)
@@ -80,7 +80,7 @@ def test_columns_are_read_in_order_of_the_conversation():
 
 
 def both_spellings(**types):
-    """Return a schema of conversations with both `role`/`content` and `from`/`value` fields."""
+    """Return a schema with both `role`/`content` and `from`/`value`."""
     names = ("role", "content", "from", "value")
     turn = pa.struct([(name, types.get(name.rstrip("_"), STRING)) for name in names])
     return pa.schema([("conversations", pa.list_(turn))])
@@ -91,7 +91,7 @@ MESSAGES = {"conversations": [{"role": "user", "content": "R"}]}
 
 
 def test_messages_of_both_spellings_are_read():
-    """A column may mix `role` and `content` messages with `from` and `value` messages."""
+    """A column may mix both spellings of messages."""
     both = {"conversations": [{"role": "assistant", "content": "C", "from": "gpt", "value": "C"}]}
     segments = extract([SHAREGPT, MESSAGES, both], both_spellings())
     assert list_segments(segments) == [
@@ -109,7 +109,7 @@ def test_messages_of_both_spellings_are_read():
 
 
 def test_role_and_content_are_each_taken_from_a_filled_spelling():
-    """A single message may mix the spellings, such as a `role` field with a `value` field."""
+    """A single message may mix the spellings."""
     rows = [
         {"conversations": [{"role": "", "content": "", "from": "gpt", "value": "D"}]},
         {"conversations": [{"content": "", "from": "gpt", "value": "E"}]},
@@ -123,7 +123,7 @@ def test_role_and_content_are_each_taken_from_a_filled_spelling():
 
 @pytest.mark.parametrize("types", [{"role": pa.int64()}, {"role": pa.null(), "content": pa.null()}])
 def test_a_spelling_that_is_unusable_is_ignored(types):
-    """`from` and `value` are read if `role` is numeric or if `role` and `content` are all null."""
+    """`from` and `value` are read if the other spelling is unusable."""
     assert list_segments(extract([SHAREGPT], both_spellings(**types))) == [
         (0, "user", "answer", "Q"),
         (0, "assistant", "answer", "A"),
@@ -139,7 +139,7 @@ def test_a_content_that_is_one_part_has_a_path_in_the_row():
 
 
 def test_a_whole_number_in_a_call_is_the_same_beside_a_fraction():
-    """An integer in a call stays an integer, even if the column holds fractions in other rows."""
+    """An integer in a call stays an integer beside fractions."""
     rows = [
         {
             "messages": [
@@ -155,7 +155,7 @@ def test_a_whole_number_in_a_call_is_the_same_beside_a_fraction():
 
 
 def test_conversations_are_messages_by_other_names():
-    """ShareGPT's `from` and `value` give the roles and texts of `messages`."""
+    """ShareGPT's `from` and `value` are read like `messages`."""
     segments = extract(
         [{"conversations": [{"from": "human", "value": "U"}, {"from": "gpt", "value": "A"}]}]
     )
@@ -174,7 +174,7 @@ def test_conversations_are_messages_by_other_names():
     ],
 )
 def test_roles_are_normalised(name, role):
-    """Role names from other formats, whatever their case, become the roles of `messages`."""
+    """Role names of other formats become the roles of `messages`."""
     assert extract([chat((name, "text"))]).roles == [role]
 
 
@@ -190,7 +190,7 @@ def test_roles_are_normalised(name, role):
     ],
 )
 def test_a_role_may_name_the_channel(role, text, channel):
-    """A turn that holds only a call or a thought belongs to the assistant, in that channel."""
+    """A role for calls or thoughts is the assistant's, in that channel."""
     rows = [{"conversations": [{"from": role, "value": text}, {"from": "human", "value": "[U]"}]}]
     expected = [(0, "assistant", channel, text), (0, "user", "answer", "[U]")]
     assert list_segments(extract(rows)) == expected
@@ -199,12 +199,12 @@ def test_a_role_may_name_the_channel(role, text, channel):
 
 
 def test_an_unknown_role_is_lowered():
-    """An unknown role is kept in lower case, and a missing role is empty."""
+    """An unknown role becomes lower case, and a missing role is empty."""
     assert extract([chat(("Narrator", "text"), (None, "more"))]).roles == ["narrator", ""]
 
 
 def test_alpaca_prompt_and_output():
-    """Instruction and input are user turns, output is an assistant turn, and blanks are skipped."""
+    """Instruction and input are user turns, and output is an answer."""
     rows = [
         {"instruction": "I", "input": "", "output": "O"},
         {"instruction": "J", "input": "N", "output": None},
@@ -236,7 +236,7 @@ def test_completion_of_text_and_of_turns():
 
 
 def test_preference_sides_of_text_and_of_turns():
-    """Both sides of a pair are read, each under its own column."""
+    """Both sides of a pair are read under their own columns."""
     segments = extract([{"prompt": "P", "chosen": "yes", "rejected": "no"}])
     assert list(zip(segments.field_paths, segments.roles, segments.texts, strict=True)) == [
         ("prompt", "user", "P"),
@@ -253,12 +253,12 @@ def test_preference_sides_of_text_and_of_turns():
 
 
 def test_plain_text_is_the_assistants():
-    """Plain text has the assistant's role, since the student learns to produce it."""
+    """Plain text has the assistant's role."""
     assert list_segments(extract([{"text": "T"}])) == [(0, "assistant", "answer", "T")]
 
 
 def test_paths_name_the_columns_of_the_corpus():
-    """A path has the column's name in the corpus, not its name in the format."""
+    """A path has the corpus's column name."""
     segments = extract(
         [{"q": "I", "a": "O"}], format="alpaca", columns={"instruction": "q", "output": "a"}
     )
@@ -266,7 +266,7 @@ def test_paths_name_the_columns_of_the_corpus():
 
 
 def test_typed_parts_are_read():
-    """Text and thinking parts go to their channels; other parts are left out."""
+    """Text and thinking parts have their channels, and other parts are left out."""
     content = [
         {"type": "thinking", "thinking": "T", "text": None},
         {"type": "text", "thinking": None, "text": "A"},
@@ -297,7 +297,7 @@ def test_parts_that_are_strings_are_read():
 
 @pytest.mark.parametrize("name", ["reasoning_content", "reasoning", "thinking"])
 def test_reasoning_fields_are_thinking(name):
-    """A reasoning field beside the content belongs to the thinking channel."""
+    """A reasoning field is thinking."""
     segments = extract([{"messages": [{"role": "assistant", "content": "A", name: "R"}]}])
     assert sorted(zip(segments.channels, segments.field_paths, segments.texts, strict=True)) == [
         ("answer", "messages[0].content", "A"),
@@ -306,14 +306,14 @@ def test_reasoning_fields_are_thinking(name):
 
 
 def test_a_reasoning_field_without_text_is_ignored():
-    """A boolean field named `thinking` isn't reasoning."""
+    """A bool field named `thinking` is ignored."""
     assert list_segments(
         extract([{"messages": [{"role": "assistant", "content": "A", "thinking": True}]}])
     ) == [(0, "assistant", "answer", "A")]
 
 
 def test_tool_calls_have_a_channel():
-    """Tool calls are JSON with sorted keys in the tool channel; empty lists are left out."""
+    """Tool calls are JSON in the tool channel."""
     call = {"id": "1", "function": {"name": "look", "arguments": "{}"}}
     rows = [
         {
@@ -335,7 +335,7 @@ def test_tool_calls_have_a_channel():
 
 
 def test_tool_calls_do_not_depend_on_the_neighbours():
-    """A call's text doesn't change if another row's call has a field that this one lacks."""
+    """A call's text doesn't depend on other rows' calls."""
     alone = [
         {"messages": [{"role": "assistant", "content": "A", "tool_calls": [{"name": "look"}]}]}
     ]
@@ -356,7 +356,7 @@ def test_tool_calls_do_not_depend_on_the_neighbours():
 
 
 def test_tool_calls_that_are_text_stay_as_they_are():
-    """Calls that a row stores as a JSON string are scored as the string is."""
+    """Calls in a JSON string are scored unchanged."""
     call = '{"b": 1, "a": null}'
     message = {"role": "assistant", "content": "A", "tool_calls": call}
     for table in (pa.Table.from_pylist([{"messages": [message]}]), project([message])):
@@ -367,13 +367,13 @@ def test_tool_calls_that_are_text_stay_as_they_are():
 
 
 def project(*rows):
-    """Return rows of messages as the table that is built when they are read from JSON Lines."""
+    """Return rows of messages as JSON Lines' table."""
     schema = pa.schema([("messages", JSON_MESSAGES)])
     return project_rows([{"messages": messages} for messages in rows], schema).table
 
 
 def test_messages_of_json_lines_may_mix_text_and_parts():
-    """JSON Lines messages may each hold text, typed parts or calls, in fields of either format."""
+    """JSON Lines messages may mix text, parts and calls."""
     table = project(
         [
             {"role": "system", "content": "S", "thinking": True},
@@ -412,7 +412,7 @@ def test_messages_of_json_lines_may_mix_text_and_parts():
 
 
 def test_results_in_a_turn_of_the_user_are_the_tools():
-    """A tool's result in a user turn belongs to the tool, in both kinds of file."""
+    """A tool's result in a user turn is the tool's."""
     result = {"type": "tool_result", "tool_use_id": "1", "content": "R"}
     turns = [
         {"role": "user", "content": [result, {"type": "text", "text": "U"}]},
@@ -433,13 +433,13 @@ def test_results_in_a_turn_of_the_user_are_the_tools():
 
 
 def test_a_column_of_parquet_named_like_structured_texts_is_not_read():
-    """A Parquet field named `structured` isn't read; only JSON Lines messages have that column."""
+    """A Parquet field named `structured` isn't read."""
     message = {"role": "user", "content": "U", "structured": '[["content","","answer","hidden"]]'}
     assert extract([{"messages": [message]}]).texts == ["U"]
 
 
 def test_fields_without_a_value_have_no_code():
-    """A field that is null in every message isn't listed, and is treated as absent."""
+    """A field that is always null counts as absent."""
     codes = Codes(CodeTable(), CodeTable())
     table = project([{"role": "user", "content": "U"}])
     (column,) = read_fields(table, settle_layout(table.schema, CorpusConfig()), codes)
@@ -449,7 +449,7 @@ def test_fields_without_a_value_have_no_code():
 
 
 def test_null_content_and_empty_conversations():
-    """Null content and empty or null lists give no segments and don't shift other rows."""
+    """Null content and empty conversations shift no rows."""
     rows = [
         chat(("assistant", None)),
         {"messages": []},
@@ -460,7 +460,7 @@ def test_null_content_and_empty_conversations():
 
 
 def test_null_messages_inside_a_list():
-    """A null message gives no segment, and the other messages keep their indices."""
+    """A null message has no segment, and others keep their indices."""
     segments = extract(
         [
             {
@@ -477,7 +477,7 @@ def test_null_messages_inside_a_list():
 
 
 def test_values_under_a_null_struct_are_ignored():
-    """Values that Arrow stores under a null struct aren't read."""
+    """Values under a null struct are ignored."""
     roles, contents = pa.array(["user", "assistant"]), pa.array(["hidden", "A"])
     turns = pa.StructArray.from_arrays(
         [roles, contents], ["role", "content"], mask=pa.array([True, False])
@@ -487,7 +487,7 @@ def test_values_under_a_null_struct_are_ignored():
 
 
 def test_values_under_a_null_list_are_ignored():
-    """Values that Arrow stores under a null list don't shift the rows after it."""
+    """Values under a null list are ignored."""
     turns = pa.array([{"role": "user", "content": name} for name in "abcd"])
     lists = pa.ListArray.from_arrays(
         pa.array([0, 1, 3, 4], pa.int32()), turns, mask=pa.array([False, True, False])
@@ -514,7 +514,7 @@ CONVERSATIONS = st.lists(
 
 @given(CONVERSATIONS, st.integers(0, 8), st.integers(0, 8), st.booleans(), st.booleans())
 def test_slices_and_chunks_are_read_like_new_tables(rows, begin, size, chunked, large):
-    """A sliced or chunked table gives the same segments as a new table of its rows."""
+    """Slices and chunks give the same segments as new tables."""
     rows = [
         {
             "messages": turns
@@ -540,7 +540,7 @@ def test_slices_and_chunks_are_read_like_new_tables(rows, begin, size, chunked, 
 
 
 def test_every_type_of_text_is_read():
-    """Dictionary-encoded and large text is read, even in slices with several dictionaries."""
+    """Dictionary-encoded and large text is read."""
     chunks = [
         pa.array(part, pa.string()).dictionary_encode() for part in (["x", "a"], ["b", None, "a"])
     ]
@@ -557,13 +557,13 @@ def test_every_type_of_text_is_read():
 
 
 def test_a_table_without_rows_has_no_segments():
-    """A table without rows has no segments, whether it has chunks or not."""
+    """A table without rows has no segments."""
     assert len(extract([], CHAT)) == 0
     assert len(extract(pa.table({"messages": pa.chunked_array([], CHAT.field(0).type)}))) == 0
 
 
 def test_a_stray_role_does_not_decide_the_spelling():
-    """A `role` without `content` doesn't hide `from` and `value`."""
+    """A stray `role` doesn't hide `from` and `value`."""
     rows = [
         {
             "conversations": [
@@ -645,7 +645,7 @@ def test_a_stray_role_does_not_decide_the_spelling():
     ],
 )
 def test_messages_of_apis_are_read_alike_from_both_kinds_of_file(message, expected):
-    """Fields that only some APIs write give the same segments from Parquet as from JSON Lines."""
+    """API messages give the same segments from Parquet and JSON Lines."""
     other = {"role": "user", "content": "Q"} if isinstance(message.get("content"), str) else {}
     for messages in ([message], [message, other]):
         row = {"messages": messages}
@@ -663,7 +663,7 @@ def test_messages_of_apis_are_read_alike_from_both_kinds_of_file(message, expect
 
 
 def read_json(rows, **config):
-    """Extract the segments of rows as a run on JSON Lines would."""
+    """Extract the segments of JSON Lines rows."""
     kinds = ColumnKinds(paths=USUAL_PATHS)
     for row in rows:
         kinds.observe(row)
@@ -997,7 +997,7 @@ LAYOUTS = {
 
 @pytest.mark.parametrize(("row", "expected"), LAYOUTS.values(), ids=LAYOUTS)
 def test_layouts_are_read_without_options(row, expected):
-    """The layouts of tools and APIs are recognised, with equal segments from both kinds of file."""
+    """The layouts of tools and APIs are recognised in both kinds of file."""
     empty = {}
     for segments in (extract(pa.Table.from_pylist([row, empty])), read_json([row, empty])):
         assert segments.rows.tolist() == [0] * len(expected)
@@ -1010,7 +1010,7 @@ def test_layouts_are_read_without_options(row, expected):
 
 
 def test_a_role_column_says_who_speaks():
-    """Each row's role counts, and its channel; a name that is no role means the assistant."""
+    """A role column gives each row's role, and an unknown name means the assistant."""
     names = ["prompter", "assistant", "System", "engineer", None, "reasoning", "tool"]
     rows = [{"text": "T", "role": name} for name in names]
     for segments in (extract(rows), read_json(rows)):
@@ -1028,18 +1028,18 @@ def test_a_role_column_says_who_speaks():
 
 
 def test_known_names_of_roles():
-    """Names that tools give to the known roles are roles; other names aren't."""
+    """Only known names are roles."""
     assert all(map(is_role, ("user", "Prompter", "gpt-4o", "ipython")))
     assert not any(map(is_role, ("engineer", "", None)))
 
 
 def digest(segments):
-    """Return what a digest depends on: each segment's role, channel and text."""
+    """Return each segment's role, channel and text."""
     return list(zip(segments.roles, segments.channels, segments.texts, strict=True))
 
 
 def test_a_path_may_name_any_column():
-    """A path of keys and indices can name a column at any depth, in both kinds of file."""
+    """A path can name a column at any depth."""
     row = {"data": {"turns": [[{"role": "user", "content": "Q"}, ANSWER]]}, "text": "other"}
     config = {"format": "messages", "columns": {"messages": "data.turns[0]"}}
     kinds = ColumnKinds(paths=["data.turns[0]"])

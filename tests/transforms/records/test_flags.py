@@ -1,4 +1,4 @@
-"""Flags, weights and labels, in the forms in which tools write them."""
+"""Flags, weights and labels in every form."""
 
 from decimal import Decimal
 
@@ -29,13 +29,13 @@ from transforms.records.flags import (
     ids=repr,
 )
 def test_a_weight_is_read_from_any_form(value, weight):
-    """Bools, numbers, decimals and words for them are weights; other values can't be read."""
+    """Bools, numbers, decimals and their words are weights."""
     assert read_weight(value) == weight
 
 
 @pytest.mark.parametrize("name", FLAGS)
 def test_a_flag_of_nought_makes_a_message_untrained(name):
-    """Every flag counts, in every form; without a flag, a message is trained."""
+    """Every flag of nought makes a message untrained."""
     for value in (False, 0, "false", "0", Decimal(0)):
         assert is_untrained({"role": "user", name: value})
     for value in (True, 1, "true", "0.5", None, "", "maybe"):
@@ -44,7 +44,7 @@ def test_a_flag_of_nought_makes_a_message_untrained(name):
 
 
 def test_flags_that_cannot_be_read_are_named():
-    """A flag of another kind is reported by name, and so are flags for parts of a text."""
+    """Unreadable flags, and flags for parts of a text, are named."""
     message = {"train": "perhaps", "weight": "0", "loss_mask": [0, 1], "train_detail": [{}]}
     assert list(list_unread_flags(message)) == ["train", "loss_mask", "train_detail"]
     assert list(list_unread_flags({"train": None, "loss": False, "train_detail": []})) == []
@@ -72,7 +72,7 @@ def test_flags_that_cannot_be_read_are_named():
     ids=str,
 )
 def test_untrained_messages_are_found_in_any_shape(row, expected):
-    """A flag counts in a message, an answer or an exchange; numbers elsewhere aren't flags."""
+    """Untrained messages are found in messages, answers and exchanges."""
     assert has_untrained_message(orjson.dumps(row), row) is expected
 
 
@@ -85,5 +85,5 @@ def test_untrained_messages_are_found_in_any_shape(row, expected):
     ],
 )
 def test_a_label_says_whether_an_answer_is_wanted(values, wanted):
-    """Bools and words for them are labels; other values, such as classes, say nothing."""
+    """Bools and their words are labels, and other values aren't."""
     assert {read_label(value) for value in values} == {wanted}

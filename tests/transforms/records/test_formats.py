@@ -33,7 +33,7 @@ SHARED = pa.list_(TURN)
 
 
 def settle(*columns, **config):
-    """Settle the layout of a corpus with these columns."""
+    """Settle a corpus's layout."""
     return settle_layout(pa.schema(list(columns)), CorpusConfig(**config))
 
 
@@ -61,7 +61,7 @@ def settle(*columns, **config):
     ],
 )
 def test_formats_are_detected_from_the_schema(columns, name):
-    """A format is recognised by its columns' names and types, whatever other columns there are."""
+    """A format is recognised by its columns' names and types."""
     for beside in ([], [("id", pa.int64()), ("score", pa.float64())]):
         layout = settle(*columns, *beside)
         assert layout.format == name
@@ -69,7 +69,7 @@ def test_formats_are_detected_from_the_schema(columns, name):
 
 
 def test_every_format_can_be_detected():
-    """A format's required columns alone identify that format and no other."""
+    """Each format's required columns identify only that format."""
     for name, (needs, _) in FORMATS.items():
         columns = [
             (
@@ -82,7 +82,7 @@ def test_every_format_can_be_detected():
 
 
 def test_columns_of_json_lines_are_described_in_words():
-    """Errors describe nested JSON Lines columns, such as messages, without their Arrow types."""
+    """Errors describe nested JSON Lines columns in words."""
     columns = ("messages", MESSAGES), ("text", STRING), ("meta", ARROW_TYPES["other"])
     with pytest.raises(InputError) as caught:
         settle(*columns)
@@ -96,14 +96,14 @@ def test_columns_of_json_lines_are_described_in_words():
 
 
 def test_an_empty_column_of_json_lines_is_explained():
-    """The error for a column that is null or an empty list in every row says so."""
+    """The error for a column of nulls or empty lists says so."""
     with pytest.raises(InputError) as caught:
         settle(("messages", ARROW_TYPES["empty"]), ("id", ARROW_TYPES["number"]))
     assert "empty in every row" in caught.value.remedy
 
 
 def test_ambiguity_is_refused_naming_the_candidates():
-    """If several formats fit, the error names them, the columns and the option to choose one."""
+    """The error for several formats names them, the columns and the option."""
     with pytest.raises(InputError) as caught:
         settle(("messages", TURNS), ("text", STRING), ("note", STRING))
     problem = str(caught.value)
@@ -113,19 +113,19 @@ def test_ambiguity_is_refused_naming_the_candidates():
 
 
 def test_ambiguity_is_settled_by_the_configuration():
-    """A configured format is used even if others fit too."""
+    """A configured format is used even if others fit."""
     columns = ("messages", TURNS), ("text", STRING)
     assert settle(*columns, format="text").columns == {"text": "text"}
     assert settle(*columns, format="messages").columns == {"messages": "messages"}
 
 
 def test_a_column_of_the_wrong_type_does_not_fit():
-    """A text column named `messages` isn't a conversation, so the `text` column decides."""
+    """A text column named `messages` doesn't fit."""
     assert settle(("messages", STRING), ("text", STRING)).format == "text"
 
 
 def test_unknown_columns_are_refused_and_named():
-    """If no format fits, the error lists the columns with their types and what formats need."""
+    """The error for no format lists the columns and each format's needs."""
     with pytest.raises(InputError) as caught:
         settle(("body", STRING), ("count", pa.int64()))
     problem = str(caught.value)
@@ -143,14 +143,14 @@ def test_unknown_columns_are_refused_and_named():
     ],
 )
 def test_the_remedy_has_options_for_the_columns_at_hand(columns, options):
-    """If no format fits, the remedy names options that fit the corpus's own text columns."""
+    """The remedy for no format names options for the corpus's columns."""
     with pytest.raises(InputError) as caught:
         settle(*((name, STRING) for name in columns), ("count", pa.int64()))
     assert options in caught.value.remedy
 
 
 def test_columns_set_by_hand_are_used():
-    """A format's required and optional columns may have other names in the corpus."""
+    """Required and optional columns may have configured names."""
     layout = settle(("dialogue", TURNS), format="messages", columns={"messages": "dialogue"})
     assert layout.columns == {"messages": "dialogue"}
     renamed = settle(
@@ -170,7 +170,7 @@ def test_an_optional_column_may_be_absent():
 
 
 def test_a_missing_column_is_named():
-    """If a required column is missing, the error names it, the columns and the option to set it."""
+    """The error for a missing required column names it and the option."""
     with pytest.raises(
         InputError, match=r"alpaca needs column 'output', but the corpus has instruction, text"
     ) as caught:
@@ -181,7 +181,7 @@ def test_a_missing_column_is_named():
 
 
 def test_a_column_of_an_unusable_type_is_named():
-    """A configured column whose type the format can't use raises an error that names the type."""
+    """The error for a configured column of an unsuitable type names the type."""
     with pytest.raises(
         InputError,
         match=r"column 'dialogue' is int64, which format messages can't use as 'messages'",
@@ -196,12 +196,12 @@ def test_a_column_of_an_unusable_type_is_named():
 
 @pytest.mark.parametrize("column", ["teacher", "teacher_model", "model", "generator"])
 def test_teacher_is_found_by_its_usual_names(column):
-    """The usual names of a teacher column are detected without configuration."""
+    """Usual names of a teacher column are detected."""
     assert settle(("text", STRING), (column, STRING)).lots == {"teacher": LotField(column=column)}
 
 
 def test_the_first_usual_name_wins():
-    """If several usual names occur, the first in the list wins, whatever the columns' order."""
+    """The first of several usual names wins."""
     layout = settle(
         ("model", STRING),
         ("teacher", STRING),
@@ -213,13 +213,13 @@ def test_the_first_usual_name_wins():
 
 
 def test_a_nested_column_names_no_lot():
-    """A `source` column of structs is ignored, since a struct can't name a lot."""
+    """A nested `source` column names no lot."""
     layout = settle(("text", STRING), ("source", pa.struct([("url", STRING)])), ("dataset", STRING))
     assert layout.lots == {"prompt_source": LotField(column="dataset")}
 
 
 def test_lot_fields_set_by_hand():
-    """A configured constant or column is used even if a column has a usual name."""
+    """A configured constant or column replaces usual names."""
     layout = settle(
         ("text", STRING),
         ("model", STRING),
@@ -231,7 +231,7 @@ def test_lot_fields_set_by_hand():
 
 
 def test_a_missing_lot_column_is_named():
-    """If a lot field's column is missing, the error names the columns that exist."""
+    """The error for a missing lot column names the existing columns."""
     with pytest.raises(
         InputError,
         match="teacher is configured to come from column 'who', but the corpus has text, model",
@@ -240,7 +240,7 @@ def test_a_missing_lot_column_is_named():
 
 
 def test_keys_of_folders_may_name_lots():
-    """A folder key is found like a column, but a column with the same or a preferred name wins."""
+    """A folder key is a lot column, unless a column has the same or a preferred name."""
     schema = pa.schema([("text", STRING), ("date", STRING), ("model", STRING)])
     layout = settle_layout(schema, CorpusConfig(), ("teacher", "date", "source", "other"))
     assert layout.lots == {
@@ -253,7 +253,7 @@ def test_keys_of_folders_may_name_lots():
 
 
 def test_a_key_of_folders_may_be_configured():
-    """The configuration can name a folder key as if it were a column."""
+    """A folder key may be configured."""
     config = CorpusConfig(teacher=LotField(column="provider"))
     layout = settle_layout(pa.schema([("text", STRING)]), config, ("provider",))
     assert (layout.lots["teacher"].column, layout.keys) == ("provider", ("provider",))
@@ -262,7 +262,7 @@ def test_a_key_of_folders_may_be_configured():
 
 
 def test_layout_describes_itself():
-    """A layout's description contains its format, columns and lot fields."""
+    """A layout's description has its format, columns and lot fields."""
     lots = {"teacher": LotField(column="model"), "date": LotField(constant="2025-01")}
     line = Layout("alpaca", {"instruction": "q", "output": "a"}, lots).describe()
     assert line == "format alpaca (columns a, q); lots by teacher=column model, date='2025-01'"
@@ -274,7 +274,7 @@ def test_layout_describes_itself():
 
 
 def test_lots_by_system_prompt_are_described():
-    """Lots are based on system turns, unless a configured column gives the system prompt."""
+    """Lots use system turns, or a configured column."""
     assert settle(("messages", TURNS)).describe().endswith("lots by system_prompt=each row's own")
     named = settle(
         ("messages", TURNS), ("preamble", STRING), system_prompt=LotField(column="preamble")
@@ -330,14 +330,14 @@ def test_lots_by_system_prompt_are_described():
     ],
 )
 def test_a_column_of_another_type_is_explained(columns, message, remedy):
-    """If only a column's type is wrong, the error names its type and the type it needs."""
+    """The error for a wrong type names both types."""
     with pytest.raises(InputError, match=message) as caught:
         settle(*columns)
     assert remedy in caught.value.remedy
 
 
 def test_optional_columns_must_fit_too():
-    """An optional column of the wrong type is refused, unless it is null in every row."""
+    """An optional column of the wrong type is refused."""
     schema = pa.schema(
         [
             ("chosen", pa.string()),
@@ -439,13 +439,13 @@ def test_optional_columns_must_fit_too():
     ],
 )
 def test_usual_names_are_found(columns, name, found):
-    """If no format's own column names fit, columns are found by usual names, in any case."""
+    """Usual names are found in any case."""
     layout = settle(*columns)
     assert (layout.format, layout.columns) == (name, found)
 
 
 def test_a_list_of_texts_counts_only_if_nothing_else_fits():
-    """A list of texts is a conversation or a text if no format needs less interpretation."""
+    """A list of texts counts only if nothing else fits."""
     lists = pa.list_(STRING)
     assert settle(("data", lists), ("id", STRING)).columns == {"messages": "data"}
     assert settle(("text", lists)).columns == {"text": "text"}
@@ -459,7 +459,7 @@ def test_a_list_of_texts_counts_only_if_nothing_else_fits():
 
 
 def test_a_role_column_belongs_to_text():
-    """A column of speakers is read beside text, and names text columns that may be anything."""
+    """A role column is read beside text."""
     assert settle(("text", STRING), ("role", STRING)).columns == {"text": "text", "role": "role"}
     assert settle(("Text", STRING), ("Speaker", STRING)).columns == {
         "text": "Text",
@@ -476,7 +476,7 @@ def test_a_role_column_belongs_to_text():
 
 
 def test_own_names_win():
-    """Usual names count only if the formats' own column names don't settle the format."""
+    """The formats' own column names win over usual names."""
     layout = settle(("text", STRING), ("question", STRING), ("answer", STRING))
     assert layout.columns == {"text": "text"}
     layout = settle(("prompt", STRING), ("completion", STRING), ("response", STRING))
@@ -484,7 +484,7 @@ def test_own_names_win():
 
 
 def test_a_user_is_no_prompt_without_an_assistant():
-    """A `user` column names a person, not a prompt, unless an `assistant` column has the answer."""
+    """A `user` column is a prompt only beside `assistant`."""
     with pytest.raises(InputError, match="no known format fits"):
         settle(("user", STRING), ("response", STRING))
     assert settle(("user", STRING), ("assistant", STRING)).columns["prompt"] == "user"
@@ -495,7 +495,7 @@ def test_a_user_is_no_prompt_without_an_assistant():
 
 
 def test_several_usual_names_are_refused():
-    """If two columns fit one format column, the error names both and an option to choose one."""
+    """The error for two columns of one role names both and an option."""
     with pytest.raises(
         InputError, match="column 'completion' may be any of response, generation"
     ) as caught:
@@ -507,7 +507,7 @@ def test_several_usual_names_are_refused():
 
 
 def test_a_configured_column_helps_to_detect_the_format():
-    """If a column is configured, only formats that have it are candidates."""
+    """A configured column restricts the formats."""
     columns = ("messages", TURNS), ("text", STRING), ("notes", STRING)
     layout = settle(*columns, columns={"thinking": "notes"})
     assert (layout.format, layout.columns) == ("text", {"text": "text", "thinking": "notes"})
@@ -515,7 +515,7 @@ def test_a_configured_column_helps_to_detect_the_format():
 
 
 def test_a_configured_option_must_exist_and_fit():
-    """A configured optional column is refused if it is missing or has the wrong type."""
+    """A missing or unsuitable configured option is refused."""
     columns = ("prompt", STRING), ("completion", STRING), ("steps", pa.list_(STRING))
     with pytest.raises(InputError, match="completion needs column 'cot'"):
         settle(*columns, format="completion", columns={"thinking": "cot"})
@@ -526,7 +526,7 @@ def test_a_configured_option_must_exist_and_fit():
 
 
 def test_optional_columns_of_other_types_are_left_alone():
-    """A column with the name of an optional column isn't read if it has the wrong type."""
+    """An optional column of another type is ignored."""
     columns = ("messages", TURNS), ("system", pa.int64()), ("tools", pa.list_(STRING))
     assert settle(*columns).columns == {"messages": "messages"}
     columns = ("instruction", STRING), ("output", STRING), ("history", STRING)
@@ -537,12 +537,12 @@ def test_optional_columns_of_other_types_are_left_alone():
     "name", ["model_name", "generation_model", "generated_by", "assistant_model", "model_id"]
 )
 def test_more_names_of_teachers_are_found(name):
-    """Names that other tools give the teacher column are found too."""
+    """Other tools' names for the teacher column are found."""
     assert settle(("text", STRING), (name, STRING)).lots["teacher"].column == name
 
 
 def test_lots_may_be_nested():
-    """The teacher can be found at a usual path, and any lot field at a configured path."""
+    """The teacher may be at a usual path, and any lot field at a configured path."""
     metadata = pa.struct([("model", STRING), ("run", pa.struct([("day", STRING)]))])
     columns = ("text", STRING), ("metadata", metadata)
     assert settle(*columns).lots == {"teacher": LotField(column="metadata.model")}
@@ -553,7 +553,7 @@ def test_lots_may_be_nested():
 
 
 def test_a_configuration_lists_its_columns():
-    """Configured format and lot columns are listed, with the paths at which messages may be."""
+    """Configured columns are listed with their inner paths."""
     config = CorpusConfig(
         format="messages", columns={"messages": "a.b"}, teacher=LotField(column="c.d")
     )
@@ -563,7 +563,7 @@ def test_a_configuration_lists_its_columns():
 
 
 def test_system_prompts_in_a_column_form_lots():
-    """Lots are based on a column of system prompts just as they are on system turns."""
+    """A column of system prompts forms lots like system turns."""
     columns = ("instruction", STRING), ("output", STRING), ("system", STRING)
     assert "system_prompt=each row's own" in settle(*columns).describe()
 
@@ -581,7 +581,7 @@ def test_system_prompts_in_a_column_form_lots():
     ],
 )
 def test_a_configured_column_may_hold_messages_in_a_field(kind, path):
-    """If a configured column holds objects, the messages or text inside them are read."""
+    """Messages or text inside a configured column of objects are read."""
     columns = ("input", kind), ("chosen", STRING), ("rejected", STRING)
     config = {"format": "preference", "columns": {"prompt": "input"}}
     assert settle(*columns, **config).columns["prompt"] == path
@@ -589,7 +589,7 @@ def test_a_configured_column_may_hold_messages_in_a_field(kind, path):
 
 
 def test_a_configured_column_without_messages_inside_is_refused():
-    """The error names the column that was configured and says what the column needs to hold."""
+    """The error for a configured column without messages names the column."""
     columns = ("input", pa.struct([("a", STRING)])), ("chosen", STRING), ("rejected", STRING)
     with pytest.raises(InputError, match=r"column 'input' is struct.* as 'prompt': it needs text"):
         settle(*columns, format="preference", columns={"prompt": "input"})
@@ -597,7 +597,7 @@ def test_a_configured_column_without_messages_inside_is_refused():
 
 @pytest.mark.parametrize("name", ["rejected", "rejected_responses", "non_preferred_outputs"])
 def test_a_side_may_have_several_answers(name):
-    """A side of a pair may be a list of texts or of answer objects, even under a usual name."""
+    """A side may be a list of texts or of answers."""
     for kind in (pa.list_(STRING), pa.list_(pa.struct([("text", STRING), ("score", STRING)]))):
         layout = settle(("prompt", STRING), ("chosen", STRING), (name, kind))
         assert (layout.format, layout.columns["rejected"]) == ("preference", name)

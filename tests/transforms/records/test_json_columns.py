@@ -1,4 +1,4 @@
-"""JSON columns: their kinds, the rows that fit them, and the values read from each row."""
+"""JSON columns: kinds, misfits and values."""
 
 import json
 from collections import Counter
@@ -25,7 +25,7 @@ TURN = {"role": "user", "content": "U"}
 
 
 def count(*rows):
-    """Return the column kinds of these rows."""
+    """Return the column kinds of rows."""
     kinds = ColumnKinds()
     for row in rows:
         kinds.observe(row)
@@ -33,12 +33,12 @@ def count(*rows):
 
 
 def settle_values(*values):
-    """Return the settled type of a field with these values."""
+    """Return a field's settled type."""
     return count(*({"field": value} for value in values)).settle_schema().field("field").type
 
 
 def project(rows, lots=(), **types):
-    """Project rows onto lot columns and onto columns of these types (by default, messages)."""
+    """Project rows onto lot columns and typed columns."""
     schema = pa.schema(list((types or {"messages": MESSAGES}).items()))
     return project_rows(rows, select_columns(schema, schema.names, lots))
 
@@ -59,12 +59,12 @@ def project(rows, lots=(), **types):
     ],
 )
 def test_kinds_become_arrow_types(values, kind):
-    """Each kind has an Arrow type; nulls and empty lists fit every kind and decide nothing."""
+    """Each kind has an Arrow type, and nulls and empty lists decide nothing."""
     assert settle_values(*values) == kind
 
 
 def test_the_majority_wins():
-    """The kind that most rows have wins; on a tie, the kind that occurs first wins."""
+    """The most frequent kind wins, and on a tie the first."""
     assert settle_values("a", 1, 1) == pa.float64()
     assert settle_values(1, "a", "b") == pa.string()
     assert settle_values("a", 1) == pa.string()
@@ -75,20 +75,20 @@ def test_the_majority_wins():
 
 
 def test_columns_are_in_order_of_first_appearance():
-    """Columns are in the order in which they first appear, even if their names are odd."""
+    """Columns are in order of appearance."""
     kinds = count({"b": 1, "": 2}, {"c.d[0]": 3, "": 4})
     assert kinds.settle_schema().names == ["b", "", "c.d[0]"]
 
 
 def test_keys_with_a_surrogate_are_no_columns():
-    """A key that can't be encoded isn't in the schema, and is shown with U+FFFD in it."""
+    """A key with a surrogate isn't in the schema, and is shown with U+FFFD."""
     kinds = count({"a\ud800": 1, "b": 2})
     assert kinds.settle_schema().names == ["b"]
     assert kinds.list_filled() == ["a\ufffd", "b"]
 
 
 def test_columns_with_a_value_are_filled():
-    """A column counts as filled if some row has a value in it, even an empty list."""
+    """A column is filled if some row has a value, even an empty list."""
     kinds = count({"a": None, "b": []}, {"a": None, "c": 0}, {"d": ""})
     assert kinds.list_filled() == ["b", "c", "d"]
 
@@ -98,7 +98,7 @@ ROWS = st.lists(st.dictionaries(st.sampled_from("pqr"), JSON, max_size=3), max_s
 
 @given(ROWS, st.integers(0, 6))
 def test_merge_equals_the_whole(rows, cut):
-    """The settled schema is the same wherever rows are split between two files."""
+    """The schema doesn't depend on how rows are split between files."""
     merged = count(*rows[:cut])
     merged.merge(count(*rows[cut:]))
     assert merged == count(*rows)
@@ -107,14 +107,14 @@ def test_merge_equals_the_whole(rows, cut):
 
 @given(st.lists(JSON, min_size=1, max_size=6))
 def test_something_always_fits(values):
-    """The settled kind is a kind that some value has, or null if no value decides it."""
+    """Some value has the settled kind, or the kind is null."""
     kinds = {ARROW_TYPES[classify_value(value)] for value in values}
     assert settle_values(*values) in kinds | {pa.null()}
     assert settle_values(*values) != pa.null() or kinds == {pa.null()}
 
 
 def test_columns_of_every_row_are_counted_among_very_many_keys(monkeypatch):
-    """If keys are data, the rarest keys are dropped, but columns that every row has are kept."""
+    """The rarest keys are dropped, but columns of every row are kept."""
     monkeypatch.setattr(json_columns, "MOST_COLUMNS", 10)
     kinds = count(
         *({**{f"k{row}-{key}": 1 for key in range(30)}, "messages": [TURN]} for row in range(50))
@@ -130,13 +130,13 @@ def test_columns_of_every_row_are_counted_among_very_many_keys(monkeypatch):
 
 
 def test_ten_thousand_keys_are_all_counted():
-    """Even very many columns are all in the schema if every row has them."""
+    """Very many columns are kept if every row has them."""
     row = {f"k{key}": key for key in range(MOST_COLUMNS + 500)}
     assert len(count(row, row).settle_schema()) == len(row)
 
 
 def test_paths_are_counted_as_columns():
-    """Values at a path are counted as a column, unless a column has the path as its name."""
+    """Values at a path are counted, unless a column has the path as its name."""
     kinds = ColumnKinds(paths=["a.b", "a.c[1].d", "e.f"])
     for row in (
         {"a": {"b": "x", "c": [{}, {"d": [TURN]}]}},
@@ -151,7 +151,7 @@ def test_paths_are_counted_as_columns():
 
 
 def test_a_path_is_projected_like_a_column():
-    """Values at a path are read into a column with the path's name, and misfits are reported."""
+    """Values at a path become a column, and misfits are reported."""
     rows = [{"a": {"b": "x"}}, {"a": {"b": 3}}, {"a": 1}, {"a.b": "own", "a": {"b": "y"}}]
     found = project(rows, **{"a.b": pa.string()})
     assert found.table.column("a.b").to_pylist() == ["x", None, "own"]
@@ -159,7 +159,7 @@ def test_a_path_is_projected_like_a_column():
 
 
 def test_the_columns_of_format_and_lots_are_selected():
-    """The format's columns keep their types, and lot columns become text and are marked."""
+    """Format columns keep their types, and lot columns become text."""
     schema = pa.schema([("id", pa.float64()), ("text", pa.string()), ("model", pa.bool_())])
     selected = select_columns(schema, ["text", "text"], ["model", "text", "model"])
     assert selected == pa.schema([("text", pa.string()), ("model", pa.string())])
@@ -167,21 +167,21 @@ def test_the_columns_of_format_and_lots_are_selected():
 
 
 def test_a_projection_has_the_columns_of_the_schema():
-    """Fields that aren't in the schema are left out, and fields that a row lacks are null."""
+    """Fields outside the schema are left out, and missing fields are null."""
     found = project([{"b": "x", "c": 1}, {"a": "y"}], a=pa.string(), b=pa.string())
     assert found.misfits == {}
     assert found.table.to_pylist() == [{"a": None, "b": "x"}, {"a": "y", "b": None}]
 
 
 def test_a_projection_without_columns_has_its_rows():
-    """A schema without columns gives a table with as many rows as there are objects."""
+    """Without columns, a table still has its rows."""
     found = project_rows([{"a": 1}, {}], pa.schema([]))
     assert (found.table.num_rows, found.table.num_columns, found.misfits) == (2, 0, {})
     assert project([]).table.schema == pa.schema([("messages", MESSAGES)])
 
 
 def test_a_column_without_a_value_in_the_corpus_is_null():
-    """An optional column that is null or empty in every row is read as nulls."""
+    """A column without values is null."""
     found = project([{"input": None}, {"input": []}, {}], input=pa.null())
     assert found.misfits == {}
     assert found.table.column("input").to_pylist() == [None] * 3
@@ -210,7 +210,7 @@ def test_a_column_without_a_value_in_the_corpus_is_null():
     ],
 )
 def test_a_misfit_names_its_field(row, problem):
-    """A row with the wrong kind of value in a format column is left out, with the reason."""
+    """A row with a value of the wrong kind is left out with the reason."""
     good = [{"text": "a", "messages": [TURN]}, {"text": "b", "messages": []}]
     found = project([good[0], row, good[1]], messages=MESSAGES, text=pa.string())
     assert list(found.misfits) == [1]
@@ -234,7 +234,7 @@ def test_a_misfit_names_its_field(row, problem):
     ],
 )
 def test_nulls_absent_fields_and_fields_that_are_not_read_fit(row):
-    """Nulls, absent fields and unread fields fit, whatever their kind."""
+    """Nulls, absent fields and unread fields fit."""
     found = project([row, {"messages": [TURN]}])
     assert found.misfits == {}
     assert found.table.num_rows == 2
@@ -251,7 +251,7 @@ def nested(levels, kind):
 
 @pytest.mark.parametrize("kind", ["object", "list"])
 def test_tool_calls_nested_too_deeply_are_misfits(kind):
-    """Calls nested up to the limit are written as JSON, and deeper calls are misfits."""
+    """Calls beyond the deepest nesting are misfits."""
     rows = [
         {"messages": [TURN, {"role": "assistant", "tool_calls": nested(levels, kind)}]}
         for levels in (MAX_CALL_DEPTH, MAX_CALL_DEPTH + 1, 900)
@@ -266,7 +266,7 @@ def test_tool_calls_nested_too_deeply_are_misfits(kind):
 @pytest.mark.parametrize("name", ["content", "metadata", "thinking"])
 @pytest.mark.parametrize("kind", ["object", "list"])
 def test_other_fields_may_be_nested_at_any_depth(name, kind):
-    """Nesting inside content parts or in fields that aren't text has no limit."""
+    """Other fields may be nested at any depth."""
     found = project([{"messages": [{"role": "user", name: nested(900, kind)}]}])
     assert found.misfits == {}
     found.table.validate(full=True)
@@ -287,7 +287,7 @@ def test_other_fields_may_be_nested_at_any_depth(name, kind):
     ],
 )
 def test_lots_are_formatted(value, text):
-    """A number or a boolean names a lot by its text; an object or a list names no lot."""
+    """Numbers and booleans name lots, but objects and lists don't."""
     for others in ([], [{"model": 1, "text": "b"}]):
         found = project([{"model": value, "text": "a"}, *others], ["model"], text=pa.string())
         assert found.misfits == {}
@@ -295,7 +295,7 @@ def test_lots_are_formatted(value, text):
 
 
 def test_a_column_of_format_and_lot_is_the_formats():
-    """A format column that is also a lot column must hold the kind of value the format needs."""
+    """A column of format and lot must fit the format."""
     found = project([{"text": "a"}, {"text": 1}], ["text"], text=pa.string())
     assert list(found.misfits) == [1]
 
@@ -322,7 +322,7 @@ TYPES = {"messages": MESSAGES, "prompt": pa.string()}
 
 @given(OBJECTS)
 def test_a_row_is_read_the_same_whatever_its_neighbours(rows):
-    """Rows give the same table and the same reasons whether read together or one by one."""
+    """Rows are read the same together and alone."""
     whole = project(rows, ["model"], **TYPES)
     whole.table.validate(full=True)
     alone = [project([row], ["model"], **TYPES) for row in rows]
@@ -334,7 +334,7 @@ def test_a_row_is_read_the_same_whatever_its_neighbours(rows):
 
 
 def test_an_array_without_a_value_is_known():
-    """An array has values unless it is empty or all-null."""
+    """An empty or null array has no values."""
     assert has_values(pa.array([None, ""]))
     assert not has_values(pa.array([None], pa.string()))
     assert not has_values(pa.array([], pa.string()))

@@ -1,4 +1,4 @@
-"""Kinds of JSON values, and the columns built from them."""
+"""Kinds of JSON values, and their columns."""
 
 import math
 
@@ -70,7 +70,7 @@ TURN = {"role": "user", "content": "U"}
     ],
 )
 def test_values_have_a_kind(value, kind):
-    """The first non-null item decides whether a list holds messages."""
+    """A list's first item that isn't null decides the list's kind."""
     assert classify_value(value) == kind
 
 
@@ -101,14 +101,14 @@ NEVER_READ = {"null", "empty", "bool", "number", "other", "constructors", "lists
 
 
 def test_every_kind_has_a_type_of_its_own():
-    """No two kinds share a type, except nulls and empty lists, which fit every column."""
+    """No two kinds share a type, except nulls and empty lists."""
     assert len(set(ARROW_TYPES.values())) == len(ARROW_TYPES) - 1
     assert set(KINDS) == set(ARROW_TYPES.values())
     assert set(BUILDERS) == set(ARROW_TYPES) - NEVER_READ
 
 
 def read(kind, *values):
-    """Return values as they are in a column of this kind, without null fields."""
+    """Return values of a column without null fields."""
     column = build_column(values, ARROW_TYPES[kind])
     assert column.type == ARROW_TYPES[kind]
     column.validate(full=True)
@@ -123,7 +123,7 @@ def drop_nulls(value):
 
 
 def test_columns_of_each_kind_are_built():
-    """For each kind, the column holds only the fields that are read; a null value stays null."""
+    """Each kind's column holds only read fields, and null stays null."""
     turn = {"role": "assistant", "content": "A"}
     assert read("message", turn, None) == [turn, None]
     assert read("messages", [turn, None], None) == [[turn, {}], None]
@@ -174,12 +174,12 @@ def test_columns_of_each_kind_are_built():
     ],
 )
 def test_misfits_are_explained(kind, value, problem):
-    """The reason for a misfit names the field or item, its kind and the expected kind."""
+    """A misfit's reason names the field, its kind and the expected kind."""
     assert str(explain_misfit("f", value, ARROW_TYPES[kind])).startswith(problem)
 
 
 def test_deep_calls_are_misfits_of_every_kind_with_messages():
-    """If a call is nested too deeply, the reason names its path, even in choices."""
+    """A call that is too deep is a misfit at any place."""
     call = "x"
     for _ in range(MAX_CALL_DEPTH + 1):
         call = [call]
@@ -208,14 +208,14 @@ VALUES = st.recursive(
 
 @given(VALUES)
 def test_every_value_fits_the_column_of_its_kind_or_is_explained(value):
-    """Any value that isn't a misfit can be put into a column of its kind."""
+    """Any value fits its kind's column or is explained."""
     kind = classify_value(value)
     if kind in BUILDERS and explain_misfit("f", value, ARROW_TYPES[kind]) is None:
         assert len(read(kind, value)) == 1
 
 
 def test_only_texts_and_plain_messages_are_converted_quickly():
-    """Only texts and plain messages are converted quickly; other kinds are read one by one."""
+    """Only texts and plain messages are converted quickly."""
     assert convert_plain(["a", None], pa.string()).to_pylist() == ["a", None]
     assert convert_plain([[TURN]], MESSAGES).type == MESSAGES
     assert convert_plain([["a"]], ARROW_TYPES["texts"]) is None
@@ -223,6 +223,6 @@ def test_only_texts_and_plain_messages_are_converted_quickly():
 
 
 def test_a_misfit_names_the_columns_kind():
-    """The reason names the value's kind and the column's kind."""
+    """A misfit's reason names both kinds."""
     found = describe_misfit("f", 3, ARROW_TYPES["answers"])
     assert found == "field 'f': a number where the corpus has a list of objects with an answer each"

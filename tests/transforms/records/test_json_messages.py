@@ -1,4 +1,4 @@
-"""JSON messages: which texts are read from messages of any shape."""
+"""JSON messages of any shape."""
 
 import orjson
 import pyarrow as pa
@@ -21,7 +21,7 @@ TURN = {"role": "user", "content": "U"}
 
 
 def read_messages(*messages):
-    """Return the messages read from one row, without nulls and with structured texts parsed."""
+    """Return a row's messages without nulls, with structured texts parsed."""
     (found,) = build_messages([list(messages)]).to_pylist()
     read = [
         {name: value for name, value in message.items() if value is not None} for message in found
@@ -41,7 +41,7 @@ def nested(levels, kind=dict):
 
 
 def test_messages_have_their_texts():
-    """Texts are read, and values of most other kinds become null."""
+    """Texts are read, and most other values become null."""
     texts = dict.fromkeys(
         ("role", "content", "reasoning_content", "reasoning", "thinking", "tool_calls"), "T"
     )
@@ -55,7 +55,7 @@ def test_messages_have_their_texts():
 
 
 def test_a_field_named_like_the_column_of_structured_texts_is_not_read():
-    """A message's own `structured` field isn't mistaken for the texts of its parts."""
+    """A message's own `structured` field isn't read."""
     message = {**TURN, STRUCTURED: '[["content","","answer","hidden"]]'}
     assert read_messages(message) == [TURN]
     assert convert_plain_messages([[message]]).to_pylist()[0][0][STRUCTURED] is None
@@ -77,14 +77,14 @@ def test_a_field_named_like_the_column_of_structured_texts_is_not_read():
     ],
 )
 def test_contents_that_are_structured_have_their_texts(name, content, parts):
-    """The texts of typed parts are kept, each with its field, path and channel."""
+    """Texts of typed parts have their field, path and channel."""
     (message,) = read_messages({"role": "user", name: content})
     expected = [[name, below, "answer", text] for below, text in parts]
     assert message == {"role": "user"} | ({STRUCTURED: expected} if parts else {})
 
 
 def test_other_fields_are_in_the_order_of_reading():
-    """Thoughts come before content, and calls after content, whatever the order of the fields."""
+    """Thoughts come before content, and calls after it."""
     message = {
         "function_call": {"name": "f", "arguments": None},
         "refusal": "No.",
@@ -135,7 +135,7 @@ def test_other_fields_are_in_the_order_of_reading():
     ],
 )
 def test_one_spelling_of_a_message_is_read(message, read):
-    """The first content field hides the others, and a role without content doesn't hide `from`."""
+    """The first content hides the others, and a stray role doesn't hide `from`."""
     assert read_messages(message) == [read]
     assert read_messages(message, {"role": "x", "content": [1], "value": "y"})[0] == read
 
@@ -152,12 +152,12 @@ def test_one_spelling_of_a_message_is_read(message, read):
     ],
 )
 def test_messages_with_other_fields_are_not_plain(message):
-    """Messages with unusual fields aren't converted by the quick conversion."""
+    """Messages with unusual fields aren't plain."""
     assert convert_plain_messages([[TURN], [message]]) is None
 
 
 def test_null_fields_do_not_make_a_message_unusual():
-    """Empty fields that an API writes into every message don't prevent the quick conversion."""
+    """Null fields don't make a message unusual."""
     message = {**TURN, "refusal": None, "audio": None, "function_call": None, "tool_calls": None}
     assert convert_plain_messages([[message]]).to_pylist()[0][0]["content"] == "U"
 
@@ -173,7 +173,7 @@ PLAIN = st.fixed_dictionaries(
 
 @given(st.lists(st.none() | st.lists(st.none() | PLAIN, max_size=3), max_size=4))
 def test_plain_messages_are_converted_as_others_are(values):
-    """Both conversions give the same array whenever the quick conversion applies."""
+    """Both conversions of plain messages give the same array."""
     quick = convert_plain_messages(values)
     if quick is not None:
         assert quick.to_pylist() == build_messages(values).to_pylist()
@@ -184,12 +184,12 @@ def test_plain_messages_are_converted_as_others_are(values):
 
 @pytest.mark.parametrize("value", ["", {}, [[]], ["text"], 3])
 def test_other_values_are_no_plain_messages(value):
-    """A value that isn't a list of objects isn't converted by the quick conversion."""
+    """A value that isn't a list of objects isn't plain."""
     assert convert_plain_messages([[TURN], value]) is None
 
 
 def test_an_array_of_messages_is_that_of_its_type():
-    """Empty and null lists give arrays of the type for messages."""
+    """Empty and null lists give arrays of the messages' type."""
     assert build_messages([]).type == MESSAGES
     assert build_messages([None, [], [{}]]).to_pylist() == [
         None,
@@ -210,7 +210,7 @@ def test_an_array_of_messages_is_that_of_its_type():
     ],
 )
 def test_deep_calls_are_found(build, path, kind):
-    """A call that is nested too deeply to be written as JSON is reported by its path."""
+    """A call that is nested too deeply is reported by its path."""
     assert find_deep_call(build(nested(MAX_CALL_DEPTH + 1, kind))) == path
     assert find_deep_call(build(nested(MAX_CALL_DEPTH - 1, kind))) is None
     assert find_deep_call({"content": nested(900, kind), "metadata": nested(900, kind)}) is None

@@ -1,4 +1,4 @@
-"""JSON texts: calls and other values as canonical JSON, and lone surrogates."""
+"""JSON texts: canonical JSON and lone surrogates."""
 
 import math
 
@@ -18,7 +18,7 @@ from transforms.records.json_texts import (
 
 @given(st.text(st.characters(codec=None) | st.sampled_from("\ud800\udfff"), max_size=9))
 def test_texts_keep_their_length(text):
-    """A lone surrogate is replaced by a single character, so offsets don't change."""
+    """A lone surrogate becomes a single character."""
     replaced = replace_surrogates(text)
     assert len(replaced) == len(text)
     assert build_texts([text, None]).to_pylist() == [replaced, None]
@@ -45,13 +45,13 @@ def test_texts_keep_their_length(text):
     ],
 )
 def test_tool_calls_are_json(calls, text):
-    """Calls become JSON with sorted keys and no null fields; a call that is text is unchanged."""
+    """Calls become JSON with sorted keys, and text calls stay."""
     assert encode_calls(calls) == text
 
 
 @given(JSON)
 def test_every_value_can_be_encoded(value):
-    """Any value that a parser returns is encoded as text without surrogates."""
+    """Any parsed value becomes text without surrogates."""
     text = encode_json(value)
     assert text == replace_surrogates(text)
     orjson.loads(text)

@@ -1,4 +1,4 @@
-"""Labels: exactly the masked tokens of the assistant's turns aren't learnt."""
+"""Labels: only unmasked tokens of answers are learnt."""
 
 from functools import cache
 
@@ -25,13 +25,13 @@ ANSWER = "I am a heron. As an AI language model, I can't say. The answer is 42!"
 def get_labeller(
     kind: str = "byte-level", template: str | None = CHATML, row_format: str = "messages"
 ) -> Labeller:
-    """Return a labeller for a kind of tokenizer; each is built once."""
+    """Return a labeller for a kind of tokenizer, built once."""
     columns = COLUMNS if row_format == "messages" else {row_format: row_format}
     return Labeller(build_student(kind, template), row_format, columns)
 
 
 def build_row(answer, *masks, **fields):
-    """Return a row with one question and an answer, and its masks as pairs of offsets."""
+    """Return a row with a question and an answer with masks."""
     turns = [
         {"role": "user", "content": "Who are you?"},
         {"role": "assistant", "content": answer, **fields},
@@ -41,13 +41,13 @@ def build_row(answer, *masks, **fields):
 
 
 def find(text: str, part: str) -> tuple[int, int]:
-    """Return where a part of a text is."""
+    """Return a part's bounds in a text."""
     start = text.index(part)
     return start, start + len(part)
 
 
 def decode(labeller, row, learnt=True):
-    """Return the text of a row's tokens that are learnt, or of those that aren't."""
+    """Return the text of a row's learnt or unlearnt tokens."""
     pairs = zip(row.input_ids, row.labels, strict=True)
     return labeller.tokenizer.decode(
         [token for token, label in pairs if (label != IGNORED) is learnt]
@@ -56,7 +56,7 @@ def decode(labeller, row, learnt=True):
 
 @pytest.mark.parametrize("kind", TOKENIZERS)
 def test_the_tokens_of_a_masked_sentence_are_not_learnt(kind):
-    """A masked sentence loses its tokens; the answer around it and the end token keep theirs."""
+    """A masked sentence isn't learnt, but the rest of the answer is."""
     labeller = get_labeller(kind)
     sentence = "As an AI language model, I can't say."
     plain = labeller.label(build_row(ANSWER))
@@ -72,7 +72,7 @@ def test_the_tokens_of_a_masked_sentence_are_not_learnt(kind):
 
 @pytest.mark.parametrize("template", TEMPLATES.values(), ids=TEMPLATES)
 def test_only_the_turns_of_the_assistant_are_learnt(template):
-    """Questions, system prompts and untrained answers aren't learnt; end tokens are."""
+    """Only the assistant's trained turns and their end tokens are learnt."""
     labeller = get_labeller(template=template)
     turns = [
         {"role": "user", "content": "Who are you?"},
@@ -89,7 +89,7 @@ def test_only_the_turns_of_the_assistant_are_learnt(template):
 
 
 def test_thinking_that_a_template_leaves_out_does_not_move_a_mask():
-    """A template drops earlier thinking and writes the last; every mask stays on its text."""
+    """A mask stays on its text even if a template omits earlier thinking."""
     labeller = get_labeller(template=THINKING)
     first = "<think>\nAgain and again.\n</think>\n\nThe heron stood. The heron fell."
     turns = [
@@ -117,7 +117,7 @@ def test_thinking_that_a_template_leaves_out_does_not_move_a_mask():
 
 
 def test_masked_tool_calls_are_not_learnt():
-    """A mask of all tool calls covers them with the marks around them, but not the text before."""
+    """A mask of tool calls covers the calls and the marks around them."""
     labeller = get_labeller(template=THINKING)
     calls = [{"type": "function", "function": {"name": "find", "arguments": {"city": "Lima"}}}]
     row = build_row("A heron.", tool_calls=calls, reasoning_content="Think.")
@@ -128,7 +128,7 @@ def test_masked_tool_calls_are_not_learnt():
 
 
 def test_a_mask_of_a_call_without_text_covers_its_message():
-    """If a masked field has nothing that can be found in the rendering, nothing is learnt of it."""
+    """A mask of a field that isn't rendered covers the message."""
     labeller = get_labeller(template=THINKING)
     calls = [{"type": "function", "function": {"name": "find", "arguments": {"count": 3}}}]
     row = build_row("A heron.", tool_calls=calls, reasoning_content="Think.")
@@ -137,7 +137,7 @@ def test_a_mask_of_a_call_without_text_covers_its_message():
 
 
 def test_masks_outside_of_what_is_learnt_are_counted():
-    """A mask in a question, or in a column that isn't rendered, changes nothing but a count."""
+    """A mask outside learnt text is only counted."""
     labeller = get_labeller()
     row = build_row(ANSWER)
     row["congener"]["masks"] = [
@@ -150,7 +150,7 @@ def test_masks_outside_of_what_is_learnt_are_counted():
 
 
 def test_a_row_without_an_answer_has_nothing_to_learn():
-    """A row with only a question, or with an empty answer, has no label; a mask in it is unused."""
+    """A row without an answer has no label."""
     labeller = get_labeller()
     row = build_row("")
     row["congener"]["masks"] = [{"field_path": "messages[0].content", "start": 0, "end": 3}]
@@ -160,7 +160,7 @@ def test_a_row_without_an_answer_has_nothing_to_learn():
 
 
 def test_white_space_at_the_ends_of_a_mask_hides_no_neighbour():
-    """A mask that ends in a space doesn't cover the next word, whose token holds the space."""
+    """A mask that ends in a space doesn't cover the next word."""
     labeller = get_labeller("byte-level, whole offsets")
     start, end = find(ANSWER, "As an AI language model, I can't say.")
     wide, narrow = (
@@ -170,7 +170,7 @@ def test_white_space_at_the_ends_of_a_mask_hides_no_neighbour():
 
 
 def test_a_text_is_learnt_as_a_whole():
-    """In the format `text`, all but the mask is learnt, and an end token is added once."""
+    """A text is learnt as a whole, with one end token."""
     labeller = get_labeller(template=None, row_format="text")
     spans = [{"field_path": "text", **dict(zip(("start", "end"), find(ANSWER, "42"), strict=True))}]
     row = labeller.label({"text": ANSWER, "congener": {"masks": spans}})
@@ -181,7 +181,7 @@ def test_a_text_is_learnt_as_a_whole():
 
 
 def test_a_text_of_another_role_is_not_learnt():
-    """If each row is one message, only the assistant's rows are learnt."""
+    """A text of another role isn't learnt."""
     labeller = Labeller(build_student(), "text", {"text": "text", "role": "speaker"})
     learnt = {
         role: labeller.label({"text": ANSWER, "speaker": role}).learnt
@@ -191,13 +191,13 @@ def test_a_text_of_another_role_is_not_learnt():
 
 
 def test_a_list_of_texts_is_an_error():
-    """A column that holds several texts isn't joined to one."""
+    """A column with several texts is an error."""
     with pytest.raises(RowError, match="more than one text"):
         get_labeller(template=None, row_format="text").label({"text": ["a", "b"]})
 
 
 def test_a_row_for_a_trainer_has_three_lists():
-    """`encode` returns the columns that trainers read, all of the same length."""
+    """`encode` returns three lists of the same length."""
     labeller = get_labeller()
     row = labeller.encode(build_row(ANSWER, (0, 4)))
     assert list(row) == ["input_ids", "attention_mask", "labels"]
@@ -213,7 +213,7 @@ def test_a_row_for_a_trainer_has_three_lists():
     ],
 )
 def test_a_row_whose_text_cannot_be_found_is_an_error(template, message):
-    """A template that refuses a row, or changes its letters, stops the row instead of its masks."""
+    """A row that the template refuses or changes is an error."""
     labeller = get_labeller(template=template)
     with pytest.raises(RowError, match=message):
         labeller.label(build_row(ANSWER, (0, 4)))
@@ -240,7 +240,7 @@ GAPS = st.sampled_from([" ", "  ", "\n", "", "\n\n", "\t", "\u00a0"])
 
 @st.composite
 def texts_with_masks(draw):
-    """Return a text in many scripts, and masks of words in it."""
+    """Return a text in many scripts, with masks of words."""
     pieces = draw(st.lists(st.tuples(WORDS, GAPS), min_size=1, max_size=12))
     spans, text = [], ""
     for word, gap in pieces:
@@ -254,7 +254,7 @@ def texts_with_masks(draw):
 @pytest.mark.parametrize("template", TEMPLATES.values(), ids=TEMPLATES)
 @given(drawn=texts_with_masks())
 def test_masked_characters_are_in_no_learnt_token(kind, template, drawn):
-    """Whatever the script, no learnt token covers a masked character, and no other one is lost."""
+    """No learnt token covers a masked character, and all others are learnt."""
     labeller = get_labeller(kind, template)
     text, spans = drawn
     row = labeller.label(build_row(text, *spans))

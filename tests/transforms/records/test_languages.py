@@ -1,4 +1,4 @@
-"""Languages: a text's script, and frequent words of languages other than English."""
+"""Languages: scripts and frequent words."""
 
 import numpy as np
 import pyarrow as pa
@@ -55,39 +55,39 @@ ENGLISH_TEXTS = (
 
 
 def name_languages(*texts):
-    """Return the names of the languages that texts are in."""
+    """Return the texts' languages."""
     return [LANGUAGES[code] for code in classify_texts(pa.array(texts, pa.large_string()))]
 
 
 @pytest.mark.parametrize("name", SCRIPTS)
 def test_scripts_are_told_apart(name):
-    """A text's script is the script of most of its letters, even if some of the text is English."""
+    """A text's script is that of most of its letters."""
     assert name_languages(SCRIPTS[name], f"{SCRIPTS[name]} (GPT)") == [name, name]
 
 
 @pytest.mark.parametrize("text", FOREIGN.values(), ids=FOREIGN)
 def test_other_languages_in_latin_script(text):
-    """A language is recognised by frequent words at the beginning of a text, however long it is."""
+    """Frequent words at the beginning show a text's language."""
     assert name_languages(text, text + " " * HEAD + "the and of" * 99) == [LANGUAGES[LATIN]] * 2
 
 
 def test_english_and_unknown_text():
-    """English with foreign words, code, lists, symbols and empty text all count as English."""
+    """English with foreign words, code, lists, symbols and empty text count as English."""
     assert name_languages(*ENGLISH_TEXTS) == [LANGUAGES[ENGLISH]] * len(ENGLISH_TEXTS)
 
 
 def test_a_quotation_in_english_stays_english():
-    """An English text counts as English even if it quotes a sentence in another language."""
+    """An English text with a foreign quotation is English."""
     assert not is_foreign(f"He said: {FOREIGN['fr']} And that was all that we have of it, I think.")
 
 
 def test_no_frequent_word_is_a_single_letter():
-    """No frequent word is a single letter, so a list of letters isn't mistaken for a language."""
+    """No frequent word is a single letter."""
     assert all(len(word) > 1 for words in FREQUENT_WORDS for word in words)
 
 
 def test_a_row_has_the_language_of_most_of_its_text():
-    """A row's language is the language of most of its characters, or English if it has no text."""
+    """A row has the language of most characters, or English without text."""
     chinese, english = SCRIPTS["Chinese or Japanese script"], ENGLISH_TEXTS[0]
     texts = pa.array([chinese, english, chinese * 9, "Yes."], pa.large_string())
     lengths = pc.utf8_length(texts).to_numpy()
@@ -103,7 +103,7 @@ def test_a_row_has_the_language_of_most_of_its_text():
     st.lists(st.sampled_from([*FOREIGN.values(), *SCRIPTS.values(), *ENGLISH_TEXTS]), max_size=9)
 )
 def test_texts_dont_change_each_other(texts):
-    """A text has the same language on its own, among other texts, and in a slice of an array."""
+    """A text's language doesn't depend on other texts."""
     alone = [name_languages(text)[0] for text in texts]
     assert name_languages(*texts) == alone
     padded = pa.array(["the and you " * 9, *texts], pa.large_string()).slice(1)

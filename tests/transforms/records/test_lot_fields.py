@@ -1,4 +1,4 @@
-"""Lot fields: dates cut to days, and columns that can't name lots."""
+"""Lot fields: names and dates."""
 
 from datetime import UTC, date, datetime
 
@@ -42,7 +42,7 @@ from transforms.records.lot_fields import (
     ],
 )
 def test_dates_have_a_day(value, day):
-    """An epoch timestamp in any unit becomes its UTC day; other dates are cut to ten characters."""
+    """An epoch timestamp becomes its UTC day, and other dates are cut."""
     assert format_day(value) == day
 
 
@@ -52,7 +52,7 @@ MOMENTS = st.datetimes(FIRST, LAST)
 
 @given(MOMENTS, st.sampled_from([1, 1000]))
 def test_epochs_are_the_days_of_their_dates(moment, units):
-    """Any moment's epoch timestamp, in seconds or milliseconds, gives its day."""
+    """A moment's epoch timestamp gives its day."""
     moment = moment.replace(tzinfo=UTC)
     assert format_day(str(int(moment.timestamp()) * units)) == moment.date().isoformat()
 
@@ -70,19 +70,19 @@ def test_epochs_are_the_days_of_their_dates(moment, units):
     ],
 )
 def test_fields_of_lots_are_text(name, value, text):
-    """A lot field is text, or unknown if it has no value, and a date is shortened to its day."""
+    """A lot field is text or unknown, and a date is a day."""
     assert format_lot_field(name, value) == text
 
 
 def test_columns_are_read_by_their_values():
-    """Each row's value is read from its column, even if the column is chunked or isn't text."""
+    """Each row's value is read from its column, chunked or not."""
     texts = pa.chunked_array([["1711471533", None], ["2024-03-26"]])
     assert read_lot_column("date", texts) == ["2024-03-26", UNKNOWN, "2024-03-26"]
     assert read_lot_column("date", pa.chunked_array([[1711471533]])) == ["2024-03-26"]
 
 
 def find(names, **lots):
-    """Return the lot fields that have a different name in nearly every row."""
+    """Return the lot fields with nearly unique names."""
     fields = lots or {"prompt_source": LotField(column="source")}
     half = len(names) // 2
     tables = [pa.table({"source": part}) for part in (names[:half], names[half:])]
@@ -90,7 +90,7 @@ def find(names, **lots):
 
 
 def test_a_column_that_names_nearly_every_row_is_found():
-    """A column in which nearly all names differ is reported, if there are enough rows to tell."""
+    """A column of nearly unique names is found in enough rows."""
     urls = [f"https://example.org/{number}" for number in range(100)]
     assert find(urls) == {"prompt_source": (100, 100)}
     assert find([*urls, *urls[:10], None]) == {"prompt_source": (100, 110)}
@@ -101,14 +101,14 @@ def test_a_column_that_names_nearly_every_row_is_found():
 
 
 def test_days_are_counted_not_moments():
-    """Times on the same day count as one date."""
+    """Times on the same day are one date."""
     moments = [str(1711471533 + number) for number in range(100)]
     assert find(moments, date=LotField(column="source")) == {}
     assert find(moments, teacher=LotField(column="source")) == {"teacher": (100, 100)}
 
 
 def test_a_text_in_a_lot_is_named_by_its_digest():
-    """A value too long to be a name is replaced with a digest, to keep text out of the ledger."""
+    """A long text in a lot becomes a digest."""
     text = "Once upon a time, " * 20
     found = format_lot_field("prompt_source", text)
     assert found == f"text:{digest_bytes(text.encode())[:16]}"
@@ -120,7 +120,7 @@ def test_a_text_in_a_lot_is_named_by_its_digest():
 
 
 def test_columns_with_texts_are_counted():
-    """Rows whose lot field holds a long text are counted by field."""
+    """Long texts are counted by lot field."""
     table = pa.table({"text": ["a", "b"], "source": ["x" * 300, "web"]})
     layout = settle_layout(table.schema, CorpusConfig())
     assert find_long_texts([table, table], layout) == {"prompt_source": 2}

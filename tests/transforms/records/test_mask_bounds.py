@@ -1,4 +1,4 @@
-"""Bounds of masks: whole sentences or words, and never half of a link or a code block."""
+"""Bounds of masks: whole sentences, words, links and code blocks."""
 
 import re
 import time
@@ -14,13 +14,13 @@ FENCED = "Run this:\n\n```python\nowl = 1\nfox = 2\n```\n\nThen go."
 
 
 def mask_hit(text, hit):
-    """Return the texts that a mask of one hit covers."""
+    """Return the masked texts of one hit."""
     start = text.index(hit)
     return [text[a:b] for a, b in find_mask_of_hits(text, [(start, start + len(hit))])]
 
 
 def mask_window(text, window):
-    """Return the texts that a mask of a window covers."""
+    """Return the masked texts of a window."""
     start = text.index(window)
     return [text[a:b] for a, b in find_mask_of_window(text, start, start + len(window))]
 
@@ -43,7 +43,7 @@ def mask_window(text, window):
     ],
 )
 def test_a_hit_is_masked_with_its_sentence(text, hit, masked):
-    """A mask covers the sentence without white space at its ends, and no half of a link or code."""
+    """A hit's mask covers its sentence, and no half of a link or code."""
     if masked:
         assert mask_hit(text, hit) == [masked]
     else:
@@ -70,7 +70,7 @@ def test_a_hit_is_masked_with_its_sentence(text, hit, masked):
     ],
 )
 def test_a_window_is_masked_with_whole_sentences_or_words(text, window, masked):
-    """A window is widened to its sentences if they end nearby, or else to whole words."""
+    """A window's mask grows to nearby sentence ends, or else to whole words."""
     found = mask_window(text, window)
     if masked is None:
         assert found == []
@@ -79,7 +79,7 @@ def test_a_window_is_masked_with_whole_sentences_or_words(text, window, masked):
 
 
 def test_of_a_long_code_block_nothing_is_masked_with_the_text_beside_it():
-    """A window over one end of a long code block covers the text before or after it."""
+    """A window over one end of a long code block covers only the text beside the block."""
     code = "```\n" + "owl = 1\n" * 400 + "```\n"
     text = f"Look at this.\n{code}Then go."
     assert mask_window(text, f"at this.\n{code[:100]}") == ["Look at this."]
@@ -87,7 +87,7 @@ def test_of_a_long_code_block_nothing_is_masked_with_the_text_beside_it():
 
 
 def test_masks_that_overlap_are_joined():
-    """Two hits whose sentences overlap because of a link have one mask."""
+    """Two hits in overlapping sentences have one mask."""
     text = "See [an owl. A fox](http://a.b) here. Newer."
     hits = [(text.index(word), text.index(word) + 3) for word in ("owl", "fox")]
     assert [text[a:b] for a, b in find_mask_of_hits(text, hits)] == [text.removesuffix(" Newer.")]
@@ -103,7 +103,7 @@ PIECES = st.sampled_from(
 
 @given(st.lists(PIECES, max_size=40).map("".join), st.data())
 def test_no_mask_cuts_a_word_a_link_or_a_code_block(text, data):
-    """Wherever a window is, its mask has whole words, links and code, and no space at its ends."""
+    """Masks have whole words, links and code, without outer spaces."""
     start = data.draw(st.integers(0, len(text)))
     end = data.draw(st.integers(start, len(text)))
     for left, right in find_mask_of_window(text, start, end):
@@ -121,14 +121,14 @@ def test_no_mask_cuts_a_word_a_link_or_a_code_block(text, data):
 
 
 def test_trimming_keeps_the_words():
-    """White space at both ends goes, and a span of white space becomes empty."""
+    """Trimming removes white space at both ends."""
     assert trim(" an owl\n", 0, 8) == (1, 7)
     left, right = trim("a   b", 1, 4)
     assert left == right
 
 
 def test_many_hits_in_a_long_text_take_little_time():
-    """The time for thousands of hits grows with their number, also in code and in one long line."""
+    """Thousands of hits take time in proportion to their number."""
     for text in ("owl `x` [a](b) " * 1_000, "```\nowl\n```\n" * 8_000):
         hits = [match.span() for match in re.finditer("owl", text)]
         began = time.process_time()

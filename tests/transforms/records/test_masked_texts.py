@@ -1,4 +1,4 @@
-"""Masked texts: masks become characters on the tape, and characters of a rendered turn."""
+"""Masked texts: masks on the tape and on rendered turns."""
 
 import numpy as np
 import pytest
@@ -11,7 +11,7 @@ CALLS = [{"function": {"name": "find", "arguments": {"city": "Lima", "count": 2}
 
 
 def build_turn(**fields):
-    """Return an answer as a turn."""
+    """Return an answer's turn."""
     message = {"role": "assistant", "content": "A heron. It stood.", **fields}
     return read_chat({"messages": [message]}, {"messages": "messages"}).turns[0]
 
@@ -22,7 +22,7 @@ def mask(path, start=0, end=1):
 
 
 def mark(turn, rendered, *masks):
-    """Return a rendered turn with a # for every masked character."""
+    """Return a rendered turn with # for masked characters."""
     tape = Tape(turn.list_texts())
     traced = rendered
     for path, text in tape.texts.items():
@@ -42,14 +42,14 @@ def test_a_mask_covers_its_characters():
 
 
 def test_what_the_template_writes_between_two_masked_texts_is_masked():
-    """A mark between masked thinking and a masked answer belongs to the mask."""
+    """A template's mark between two masked texts is masked."""
     turn = build_turn(thought="Hm.")
     masks = mask("messages[0].content", 0, 8), mask("messages[0].thought", 0, 3)
     assert mark(turn, "Hm.<end>A heron. It stood.", *masks) == "################ It stood."
 
 
 def test_a_field_masked_as_a_whole_takes_its_surroundings_with_it():
-    """A mask of all calls covers the braces and names that the template writes around them."""
+    """A mask of all calls covers the template's text around them."""
     turn = build_turn(tool_calls=CALLS)
     rendered = 'A heron. It stood.<call>{"city": "Lima", "count": 2}</call></s>'
     shown = mark(turn, rendered, mask("messages[0].tool_calls", 0, 60))
@@ -57,14 +57,14 @@ def test_a_field_masked_as_a_whole_takes_its_surroundings_with_it():
 
 
 def test_a_field_without_text_masks_the_message():
-    """If nothing of a masked field can be found, the message is masked as a whole."""
+    """A masked field without a rendered text masks the whole message."""
     turn = build_turn(tool_calls=[{"function": {"name": "find", "arguments": {}}}])
     assert mark(turn, "A heron. It stood.", mask("messages[0].tool_calls")) == "#" * 18
 
 
 @pytest.mark.parametrize("path", ["messages[1].content", "messages", "notes"])
 def test_masks_elsewhere_are_counted(path):
-    """A mask outside of the turns that are learnt changes nothing but the count."""
+    """A mask outside learnt turns is only counted."""
     turn = build_turn()
     tape = Tape({})
     found = find_masked_texts(tape, [turn], [mask(path)])
@@ -73,7 +73,7 @@ def test_masks_elsewhere_are_counted(path):
 
 
 def test_an_empty_turn_has_no_characters():
-    """A turn that the template leaves out has nothing to mask."""
+    """A turn that isn't rendered has no characters."""
     turn = build_turn()
     found = find_masked_texts(Tape(turn.list_texts()), [turn], [])
     assert mask_turn(turn, np.array([], np.int64), found).tolist() == []

@@ -1,4 +1,4 @@
-"""Message parts: the texts and calls in structured fields, with their channels and paths."""
+"""Message parts: texts and calls in structured fields."""
 
 import pytest
 from hypothesis import given
@@ -20,12 +20,12 @@ from transforms.records.roles import CHANNELS
 
 
 def split(name, value):
-    """Return the parts of a field without their roles."""
+    """Return a field's parts without roles."""
     return [tuple(part[:3]) for part in split_field(name, value)]
 
 
 def test_fields_are_read_in_the_order_of_thought():
-    """Thinking fields come first, then content, then calls, each with a channel."""
+    """Thinking comes first, then content, then calls."""
     names = list(CHANNELS_OF_FIELDS)
     assert names[: len(THINKING_FIELDS)] == list(THINKING_FIELDS)
     assert names[len(THINKING_FIELDS) :][: len(CONTENTS)] == list(CONTENTS)
@@ -77,7 +77,7 @@ def test_fields_are_read_in_the_order_of_thought():
     ],
 )
 def test_typed_parts_have_texts(content, parts):
-    """Each API's parts give their texts, and everything inside a thinking part is thinking."""
+    """Typed parts give their texts, and a thinking part is all thinking."""
     assert split("content", content) == parts
 
 
@@ -91,7 +91,7 @@ def test_typed_parts_have_texts(content, parts):
     ],
 )
 def test_a_part_may_be_a_call(part, below):
-    """A call among the parts is a single part in the tool channel."""
+    """A call part is a single part in the tool channel."""
     value = part[below[1:]] if below else part
     expected = [("[0].text", "answer", "First."), (f"[1]{below}", "tool", value)]
     assert split("content", [{"text": "First."}, part]) == expected
@@ -147,7 +147,7 @@ def test_a_part_may_be_a_call(part, below):
     ],
 )
 def test_what_a_tool_returned_is_the_tools(part, parts):
-    """In every API, results have the role `tool`, whatever the role of the message they are in."""
+    """A tool's result has the role `tool` in any message."""
     found = [tuple(item) for item in split_field("content", [part, {"text": "Go on."}])]
     assert found == [*parts, ("[1].text", "answer", "Go on.", "")]
 
@@ -180,7 +180,7 @@ def test_what_a_tool_returned_is_the_tools(part, parts):
     ],
 )
 def test_other_fields_have_texts(name, value, parts):
-    """Reasoning, refusals, speech transcripts and calls are read wherever an API writes them."""
+    """Reasoning, refusals, transcripts and calls are read in any API."""
     assert split(name, value) == parts
 
 
@@ -199,7 +199,7 @@ VALUES = st.recursive(
 
 @given(st.sampled_from([*CONTENTS, *THINKING_FIELDS]), VALUES)
 def test_every_part_is_where_its_path_says(name, value):
-    """A part's path leads to its text, whatever the field holds."""
+    """A part's path leads to its text."""
     for part in split_field(name, value):
         found = get_field_text(
             {"messages": [{name: value}]}, f"messages[0].{name}{part.below}", ["messages"]
@@ -211,7 +211,7 @@ def test_every_part_is_where_its_path_says(name, value):
 
 
 def test_texts_below_many_levels_are_not_looked_for():
-    """The search stops at a fixed depth, so it can't exhaust the stack."""
+    """Texts below many levels aren't searched for."""
     value = "deep"
     for _ in range(900):
         value = [value]
@@ -223,6 +223,6 @@ def test_texts_below_many_levels_are_not_looked_for():
 
 
 def test_a_part_is_a_text_with_a_place():
-    """A part consists of its path below the field, its channel, its value and its role."""
+    """A part has a path, a channel, a value and a role."""
     assert Part("[0]", "answer", "A")._fields == ("below", "channel", "value", "role")
     assert Part("[0]", "answer", "A").role == ""

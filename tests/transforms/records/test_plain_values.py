@@ -1,4 +1,4 @@
-"""Arrow values of any type become JSON values, without pandas."""
+"""Arrow values become JSON without pandas."""
 
 import datetime as dt
 import subprocess
@@ -19,7 +19,7 @@ from transforms.records.plain_values import (
 )
 
 EPOCH = 719_162 * 86_400
-"""The number of seconds from the start of year 1 to the start of 1970."""
+"""The seconds from the start of year 1 to 1970."""
 
 FIRST = dt.datetime.min  # noqa: DTZ901 - Arrow has times without a zone, too
 
@@ -40,7 +40,7 @@ print(list_values(column), list_values(nested))
 
 
 def test_no_package_is_needed_and_no_time_zone():
-    """Nanoseconds are read without pandas, even in a time zone that this machine doesn't know."""
+    """Nanoseconds are read without pandas, even in an unknown time zone."""
     done = subprocess.run(
         [sys.executable, "-c", WITHOUT_PANDAS], capture_output=True, text=True, check=True
     )
@@ -49,7 +49,7 @@ def test_no_package_is_needed_and_no_time_zone():
 
 @given(st.datetimes(), st.sampled_from(["us", "ms", "s"]))
 def test_times_are_those_of_python(when, unit):
-    """Within Python's range of years, times are written as in Python, without trailing zeros."""
+    """Times are written as in Python, without trailing zeros."""
     places = UNITS[unit]
     seconds = (when - FIRST) // dt.timedelta(seconds=1) - EPOCH
     number = seconds * 10**places + when.microsecond // 10 ** (6 - places)
@@ -60,7 +60,7 @@ def test_times_are_those_of_python(when, unit):
 
 @given(st.integers(-(2**63), 2**63 - 1))
 def test_every_number_is_a_day_of_its_own(day):
-    """The calendar repeats itself every 400 years, however distant the year."""
+    """The calendar repeats every 400 years."""
     text = format_day(day)
     later = format_day(day + 146_097)
     assert later[-6:] == text[-6:]
@@ -84,7 +84,7 @@ def test_every_number_is_a_day_of_its_own(day):
     ids=str,
 )
 def test_numbers_of_every_temporal_type(number, kind, text):
-    """Dates, times and durations of any size are written, even inside other types."""
+    """Dates, times and durations of any size are written."""
     width = pa.int32() if kind.bit_width == 32 else pa.int64()
     column = pa.array([number, None], width).view(kind)
     assert list_values(column) == [text, None]
@@ -97,7 +97,7 @@ def test_numbers_of_every_temporal_type(number, kind, text):
 
 
 def test_nested_values_keep_their_nulls():
-    """Structs, lists of every kind and maps keep their nulls, even in slices."""
+    """Structs, lists and maps keep their nulls."""
     day = pa.array([0, 1], pa.int32()).view(pa.date32())
     struct = pa.StructArray.from_arrays([day], ["day"], mask=pa.array([False, True]))
     assert list_values(struct) == [{"day": "1970-01-01"}, None]
@@ -114,7 +114,7 @@ def test_nested_values_keep_their_nulls():
 
 
 def test_extension_types_are_what_they_store():
-    """A UUID becomes text, and other extension types become their storage values."""
+    """A UUID becomes text, and other extension types their stored values."""
     uuid = pa.ExtensionArray.from_storage(pa.uuid(), pa.array([b"0" * 16, None], pa.binary(16)))
     assert list_values(uuid) == ["30303030-3030-3030-3030-303030303030", None]
     flags = pa.ExtensionArray.from_storage(pa.bool8(), pa.array([1, 0], pa.int8()))
@@ -125,7 +125,7 @@ def test_extension_types_are_what_they_store():
 
 
 def test_rows_are_objects():
-    """Rows have all of a table's columns, and values of other types are as pyarrow gives them."""
+    """Rows have all columns, with pyarrow's values for other types."""
     table = pa.table({"a": [1.5, None], "b": [b"x", b"\xff"], "c": [Decimal("1.50"), None]})
     assert list_rows(table) == table.to_pylist()
     assert list_rows(table.select([])) == [{}, {}]

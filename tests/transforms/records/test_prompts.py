@@ -11,7 +11,7 @@ from transforms.records.segments import extract_segments
 
 
 def extract(rows):
-    """Extract the segments of rows, with the format detected."""
+    """Extract the segments of rows."""
     table = pa.Table.from_pylist(rows)
     return extract_segments(table, settle_layout(table.schema, CorpusConfig()))
 
@@ -22,7 +22,7 @@ def chat(*turns):
 
 
 def test_a_prompt_ends_before_the_last_answer():
-    """The prompt includes earlier answers, but neither reasoning nor the final answers."""
+    """A prompt has earlier answers, but no reasoning or final answers."""
     row = chat(
         ("system", "S"),
         ("user", "U"),
@@ -42,7 +42,7 @@ def test_a_prompt_ends_before_the_last_answer():
 
 
 def test_a_prompt_never_contains_the_last_answer():
-    """The last answer and all messages after it are left out."""
+    """The last answer and later messages are left out."""
     for after in (("user", "thanks"), ("tool", "T")):
         segments = extract([chat(("user", "U"), ("assistant", "A"), after)])
         assert extract_prompt(segments, range(len(segments))) == [{"role": "user", "content": "U"}]
@@ -51,7 +51,7 @@ def test_a_prompt_never_contains_the_last_answer():
 
 
 def test_parts_of_a_message_are_joined():
-    """The texts around reasoning are joined into one message, and so are typed parts."""
+    """Text around reasoning, and typed parts, are joined to one message."""
     parts = [{"type": "text", "text": "X"}, {"type": "text", "text": "Y"}]
     rows = [
         chat(("user", " U <think>no</think> more "), ("user", "V"), ("assistant", "A")),
@@ -147,13 +147,13 @@ ANSWERED = [*ASKED, {"role": "assistant", "content": "A"}, {"role": "user", "con
     ],
 )
 def test_prompts_of_every_format(row, prompt):
-    """A pair's prompt contains neither side, and appears only once if the sides repeat it."""
+    """A pair's prompt has neither side and no repetition."""
     segments = extract([row])
     assert extract_prompt(segments, range(len(segments))) == prompt
 
 
 def build(row):
-    """Build the prompt of a JSON Lines row, with the format detected."""
+    """Build a JSON Lines row's prompt."""
     kinds = ColumnKinds()
     kinds.observe(row)
     schema = kinds.settle_schema()
@@ -164,7 +164,7 @@ def build(row):
 
 
 def call(name, arguments, **more):
-    """Return a tool call as chat APIs expect it."""
+    """Return a tool call in chat API form."""
     return {"type": "function", "function": {"name": name, "arguments": arguments}, **more}
 
 
@@ -194,7 +194,7 @@ ASSISTANT = {"role": "assistant", "content": "A"}
     ids=["chat", "objects", "parts"],
 )
 def test_calls_and_results_are_as_a_chat_api_takes_them(turns):
-    """Every provider's calls get an id, a function and text arguments, and results name the id."""
+    """Every provider's calls have an id, and results name the id."""
     row = {"messages": [{"role": "user", "content": "U"}, *turns, ASSISTANT]}
     prompt = build(row)
     assert prompt.messages == [
@@ -207,12 +207,12 @@ def test_calls_and_results_are_as_a_chat_api_takes_them(turns):
 
 
 def use(name, number):
-    """Return a call as a part in Anthropic's format."""
+    """Return a call as Anthropic's part."""
     return {"type": "tool_use", "id": number, "name": name, "input": {}}
 
 
 def test_results_in_a_users_turn_are_messages_of_tools():
-    """Each result in a user turn becomes a tool message with its call's id, before the text."""
+    """Each result in a user turn becomes a tool message before the text."""
     turns = [
         {"role": "user", "content": [{"type": "text", "text": "U"}]},
         {"role": "assistant", "content": [use("look", "c1"), use("hear", "c2")]},
@@ -240,7 +240,7 @@ def test_results_in_a_users_turn_are_messages_of_tools():
 
 
 def test_results_of_gemini_name_their_calls_in_order():
-    """A result without an id gets the next call's id, and its JSON value becomes the content."""
+    """A result without an id gets the next call's id."""
     look = {"functionCall": {"name": "look", "args": {"at": "a"}}}
     result = {"functionResponse": {"name": "look", "response": {"seen": "R"}}}
     turns = [
@@ -262,7 +262,7 @@ def test_results_of_gemini_name_their_calls_in_order():
 
 
 def test_a_picture_in_a_result_is_missing():
-    """An image in a tool result can't be carried over, so it is listed as missing."""
+    """An image in a tool result is missing."""
     image = {"type": "image", "source": {"data": "UklG"}}
     content = [{"type": "text", "text": "R"}, image]
     turns = [
@@ -278,7 +278,7 @@ def test_a_picture_in_a_result_is_missing():
 
 
 def test_calls_without_ids_get_one_each():
-    """Missing ids are generated in order, and results are matched to calls in order."""
+    """Missing ids are made up in order, and results match calls in order."""
     calls = [{"name": "look", "arguments": {}}, {"name": "hear", "arguments": "x"}]
     turns = [
         {"role": "user", "content": "U", "name": "Ann"},
@@ -297,7 +297,7 @@ def test_calls_without_ids_get_one_each():
 
 
 def test_messages_in_a_nested_column_keep_their_ids():
-    """In a nested column, a result names its call just as it does in a plain column."""
+    """In a nested column, a result names its call."""
     turns = [
         {"role": "user", "content": "U", "name": "Ann"},
         {"role": "assistant", "tool_calls": [LOOK]},
@@ -315,7 +315,7 @@ def test_messages_in_a_nested_column_keep_their_ids():
 
 
 def test_a_prompt_ends_before_a_call_that_is_the_answer():
-    """A call at the end is the answer, and a result without a call is listed as missing its id."""
+    """A call at the end is the answer, and a result without a call misses its id."""
     row = {
         "messages": [{"role": "user", "content": "U"}, {"role": "assistant", "tool_calls": [LOOK]}]
     }
@@ -360,12 +360,12 @@ IMAGE = {"type": "image_url", "image_url": {"url": "a.png"}}
     ],
 )
 def test_what_texts_cant_carry_is_named(row, missing):
-    """Media, columns without a place and a missing prompt are listed; media in answers aren't."""
+    """Media, unplaced columns and a missing prompt are listed."""
     assert build(row).missing == missing
 
 
 def test_system_prompt_question_and_tools_in_columns_of_their_own():
-    """Columns outside the format complete the prompt, unless its messages already include them."""
+    """System prompts, questions and tools in other columns complete the prompt."""
     row = {"chosen": "A", "rejected": "B", "system": "S", "instruction": "U", "input": "V"}
     prompt = build({**row, "tools": '[{"name": "look"}]'})
     assert prompt.messages == [

@@ -1,4 +1,4 @@
-"""The turn that a text in a row answers, in every format."""
+"""The turn that a text answers."""
 
 import pytest
 
@@ -30,7 +30,7 @@ TALK = {
     ],
 )
 def test_the_turn_before_is_found(path, start, expected):
-    """The question is the turn before the field's, past the same speaker's other texts."""
+    """The question is the turn before, by another speaker."""
     assert find_question(TALK, path, start, MESSAGES) == expected
 
 
@@ -43,14 +43,14 @@ def test_fields_of_one_turn_are_joined():
 
 
 def test_a_column_by_another_name():
-    """The columns are those that the run read, wherever they are in the record."""
+    """The run's own columns are read."""
     layout = Layout("completion", {"prompt": "in.ask", "completion": "out"}, {})
     record = {"in": {"ask": "Why?"}, "out": "So."}
     assert find_question(record, "out", 0, layout) == SpokenText("user", "Why?")
 
 
 def test_a_transcript_is_cut_into_turns():
-    """In a transcript, the question is the turn before the one that contains the offset."""
+    """In a transcript, the question is the turn before the offset's turn."""
     layout = Layout("text", {"text": "text"}, {}, transcripts=("text",))
     text = "Human: One?\n\nAssistant: Two.\n\nHuman: Three?\n\nAssistant: Four."
     found = find_question({"text": text}, "text", text.index("Four"), layout)
@@ -61,14 +61,14 @@ def test_a_transcript_is_cut_into_turns():
 
 @pytest.mark.parametrize("record", [{}, {"text": None}, {"text": " "}, {"other": "x"}])
 def test_a_record_without_text_has_no_question(record):
-    """A record that lost its column, or has only blanks there, has no question or answer."""
+    """A record without text has no question or answer."""
     layout = Layout("text", {"text": "text"}, {})
     assert find_question(record, "text", 0, layout) is None
     assert find_answer(record, layout) is None
 
 
 def test_the_last_answer():
-    """The last assistant turn is the answer; without any, it is the last text."""
+    """The last assistant turn is the answer, or else the last text."""
     assert find_answer(TALK, MESSAGES) == SpokenText("assistant", "Four.")
     asked = {"messages": TALK["messages"][:2]}
     assert find_answer(asked, MESSAGES) == SpokenText("user", "One?")

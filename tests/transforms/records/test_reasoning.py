@@ -1,4 +1,4 @@
-"""Reasoning blocks: how texts are split, and how texts that have blocks are found."""
+"""Reasoning blocks: finding and splitting them."""
 
 import re
 import tracemalloc
@@ -93,7 +93,7 @@ from transforms.records.reasoning import (
     ],
 )
 def test_texts_are_split_into_reasoning_and_answer(text, parts):
-    """Closed, unclosed, unopened, empty and repeated blocks are separated from the answer."""
+    """Closed, unclosed, unopened, empty and repeated blocks are split off."""
     assert split_reasoning(text) == parts
 
 
@@ -124,7 +124,7 @@ TAGS = re.compile(r"</?think(?:ing)?>|\s")
 
 @given(PIECES)
 def test_spans_are_where_they_say(text):
-    """The parts lie in order at their offsets, with only tags and white space between them."""
+    """Parts are at their offsets, with only tags and white space between them."""
     end, outside = 0, ""
     for _, start, part in split_reasoning(text):
         assert text[start : start + len(part)] == part
@@ -135,7 +135,7 @@ def test_spans_are_where_they_say(text):
 
 @given(st.lists(st.text("<think/é ", max_size=12), max_size=8), st.integers(0, 8))
 def test_signs_are_found_as_python_finds_them(texts, begin):
-    """The search finds texts that contain a marker, and ignores a marker that spans two texts."""
+    """The search finds texts with a marker, and no marker across two texts."""
     array = pa.array(texts, pa.large_string()).slice(begin)
     signs = (b"<think", b"</", "é".encode())
     assert find_texts_with(array, map(re.compile, signs)) == [
@@ -160,7 +160,7 @@ TAG_SOUP = st.lists(
 
 @given(TAG_SOUP.map("".join))
 def test_blocks_are_those_of_one_pattern(text):
-    """Closed, unclosed and unopened blocks are found wherever they are."""
+    """Closed, unclosed and unopened blocks are found anywhere."""
     expected = [
         (*block.span(), *block.span(2 if block.group(2) is not None else 3))
         for block in REFERENCE.finditer(text)
@@ -169,7 +169,7 @@ def test_blocks_are_those_of_one_pattern(text):
 
 
 def test_a_long_thought_takes_little_memory():
-    """Finding a block without an opening tag doesn't take memory in proportion to its length."""
+    """A long block takes little memory."""
     text = "a" * (8 << 20) + "</think>b"
     tracemalloc.start()
     assert list(find_thinking_blocks(text)) == [(0, len(text) - 1, 0, 8 << 20)]
@@ -183,18 +183,18 @@ SAMPLES = {
     MODEL_MARKS[-1][0]: "<|channel|>analysis<|message|>",
     MODEL_MARKS[-1][1]: "<|channel|>final<|message|>",
 }
-"""The text to use for each pattern that matches several texts."""
+"""A text for each pattern that matches several texts."""
 
 
 def write_mark(pattern):
-    """Return a text that a pattern of `MARKS` matches."""
+    """Return a text for a pattern of `MARKS`."""
     return SAMPLES.get(pattern) or pattern.replace("\\n?", "\n").replace("\\", "")
 
 
 @pytest.mark.parametrize("case", [str, str.upper, str.title])
 @pytest.mark.parametrize(("opening", "closing"), MARKS)
 def test_every_pair_of_marks_is_found(opening, closing, case):
-    """Marks of every kind are found, whatever their case, and by the quick search too."""
+    """Marks of every kind are found in any case."""
     one, two = case(write_mark(opening)), case(write_mark(closing))
     text = f"{one}why{two}so"
     assert split_reasoning(text) == [
@@ -206,7 +206,7 @@ def test_every_pair_of_marks_is_found(opening, closing, case):
 
 
 def test_many_marks_take_little_time():
-    """Unmatched marks are each visited once, however many there are."""
+    """Many unmatched marks take linear time."""
     text = "<thought>" * 50_000 + "</reasoning>" * 50_000
     assert list(find_thinking_blocks("a" + text)) == []
     assert list(find_thinking_blocks(text)) == [(0, len(text), 9, len(text))]

@@ -1,4 +1,4 @@
-"""Repeated keys: finding rows from which JSON readers would take different values."""
+"""Repeated keys, whose values depend on the reader."""
 
 import json
 
@@ -14,7 +14,7 @@ GOOD = b'{"messages": [{"role": "user", "content": "Q"}], "model": "m"}'
 
 
 def find(*lines, columns=("messages",), lots=(), paths=()):
-    """Find the repeated keys in lines that are read as a run reads them."""
+    """Find the repeated keys in lines."""
     objects = [orjson.loads(line.removeprefix(b"\xef\xbb\xbf")) for line in lines]
     kinds = ColumnKinds(paths=paths)
     for value in objects:
@@ -47,7 +47,7 @@ def find(*lines, columns=("messages",), lots=(), paths=()):
     ],
 )
 def test_keys_that_are_read_twice_are_found(line, path):
-    """The reason names the repeated key's path, and other lines are unaffected."""
+    """The reason names the repeated key's path."""
     found = find(GOOD, line, GOOD, lots=["model"])
     assert found == {1: f"field {path!r} occurs twice, and readers of JSON differ on which counts"}
 
@@ -64,12 +64,12 @@ def test_keys_that_are_read_twice_are_found(line, path):
     ],
 )
 def test_other_keys_may_be_repeated(line):
-    """Repeated keys that aren't read, and words in texts that look like keys, cause no rejects."""
+    """Repeated unread keys, and texts like keys, aren't rejected."""
     assert find(GOOD, line) == {}
 
 
 def test_columns_named_by_paths_are_looked_at():
-    """Repeated keys are found on the path to a nested column and below it."""
+    """Repeated keys are found on a path to a column and below it."""
     lines = [
         b'{"data": {"turns": [{"role": "user", "content": "Q"}], "other": 1, "other": 2}}',
         b'{"data": {"turns": [], "turns": []}}',
@@ -85,7 +85,7 @@ def test_columns_named_by_paths_are_looked_at():
 
 
 def test_columns_of_text_are_looked_at():
-    """A row that repeats a text column's key is found; a row without the key isn't."""
+    """A row that repeats a text column's key is found."""
     lines = [b'{"prompt": "Q", "completion": "A"}', b'{"prompt": "a", "prompt": "b"}', b"{}"]
     assert list(find(*lines, columns=["prompt", "completion"])) == [1]
 
@@ -102,6 +102,6 @@ VALUES = st.recursive(
 
 @given(st.lists(st.fixed_dictionaries({"messages": VALUES, "x": VALUES}), min_size=1, max_size=4))
 def test_rows_without_repeated_keys_are_left_alone(rows):
-    """No row from a JSON encoder has a repeated key, whatever its keys and texts."""
+    """An encoder's row never has repeated keys."""
     lines = [json.dumps(row).encode() for row in rows]
     assert find(*lines) == {}

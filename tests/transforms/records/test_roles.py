@@ -1,4 +1,4 @@
-"""Roles: their names in other formats, and role names that no segment can have."""
+"""Roles: other formats' names, and unknown names."""
 
 import pytest
 
@@ -44,12 +44,12 @@ from transforms.records.roles import (
     ],
 )
 def test_names_become_roles(name, role):
-    """Other formats' names are translated, whatever their case; unknown names are lower-cased."""
+    """Other formats' names are translated in any case, and unknown names become lower case."""
     assert normalise_role(name) == role
 
 
 def test_roles_are_normalised_once_and_for_all():
-    """Normalising a normalised role changes nothing, and every translated name is lower-case."""
+    """Normalising a role twice changes nothing."""
     assert {normalise_role(role) for role in ROLES.values()} == set(KNOWN_ROLES)
     assert all(name == name.lower() and normalise_role(name) in KNOWN_ROLES for name in ROLES)
 
@@ -69,29 +69,29 @@ def test_roles_are_normalised_once_and_for_all():
     ],
 )
 def test_some_names_are_those_of_calls_and_thoughts(name, channel):
-    """A role that means a call or a thought sets the channel of the message's content."""
+    """A role for calls or thoughts sets the channel."""
     assert find_channel(name) == channel
 
 
 def test_every_name_has_one_role():
-    """No name is listed under two roles, even in a different spelling."""
+    """No name has two roles, in any spelling."""
     names = [name.replace("_", "") for names in NAMES_OF_ROLE.values() for name in names]
     assert len(set(names)) == len(names)
     assert set(CALL_NAMES) | set(THINKING_NAMES) <= set(NAMES_OF_ROLE["assistant"])
 
 
 def test_known_roles_are_those_of_messages():
-    """The four roles of `messages` are known, in alphabetical order."""
+    """The four roles of `messages` are known."""
     assert KNOWN_ROLES == ("assistant", "system", "tool", "user")
 
 
 def test_unknown_roles_are_found():
-    """Role names that segments never have, from other formats or typos, are returned sorted."""
+    """Roles that segments never have are returned."""
     assert find_unknown_roles(["user", "gpt", "asistant", "user"]) == ["asistant", "gpt"]
     assert find_unknown_roles(KNOWN_ROLES) == []
 
 
 def test_channels_are_distinct():
-    """A channel's code is its index, so the first channel is always the answer."""
+    """The first channel is the answer, and codes are indices."""
     assert CHANNELS[0] == "answer"
     assert len(set(CHANNELS)) == len(CHANNELS) == 3

@@ -1,4 +1,4 @@
-"""Segments: the texts extracted from rows, their field paths, and the digest of each row."""
+"""Segments: texts, field paths and digests of rows."""
 
 import re
 
@@ -19,13 +19,13 @@ STEP_IN = re.compile(r"([^.\[\]]+)|\[(\d+)\]")
 
 
 def extract(rows, schema=None, **config):
-    """Extract the segments of rows or of a table, with the format detected."""
+    """Extract the segments of rows or a table."""
     table = rows if isinstance(rows, pa.Table) else pa.Table.from_pylist(rows, schema)
     return extract_segments(table, settle_layout(table.schema, CorpusConfig(**config)))
 
 
 def list_segments(segments):
-    """Return the row, role, channel and text of every segment."""
+    """Return every segment's row, role, channel and text."""
     return list(
         zip(segments.rows.tolist(), segments.roles, segments.channels, segments.texts, strict=True)
     )
@@ -45,7 +45,7 @@ def follow_path(row, path):
 
 
 def test_messages_keep_their_order():
-    """Every message is a segment, ordered by row and by turn."""
+    """Every message is a segment, in order."""
     rows = [
         chat(("system", "S"), ("user", "U"), ("assistant", "A")),
         chat(("user", "V"), ("assistant", "B")),
@@ -72,7 +72,7 @@ CALLS = st.lists(
 
 
 def build_turns(role, content, contents):
-    """Return a strategy for messages with a given spelling and kind of content."""
+    """Return a strategy for messages of one spelling and kind of content."""
     extras = {"reasoning": TEXTS, "thinking": TEXTS, "tool_calls": CALLS}
     turn = st.fixed_dictionaries({role: ROLE_NAMES, content: contents}, optional=extras)
     return st.lists(st.none() | turn, max_size=4).filter(any)
@@ -89,7 +89,7 @@ CONVERSATIONS = st.one_of(
 
 @given(st.lists(CONVERSATIONS, max_size=5))
 def test_rows_of_json_lines_have_the_segments_of_parquet(conversations):
-    """A row has the same segments in its own table as in a table with rows of other shapes."""
+    """A row has the same segments alone and among rows of other shapes."""
     schema = pa.schema([("conversations", MESSAGES)])
     rows = [{"conversations": turns} for turns in conversations]
     together = extract(project_rows(rows, schema).table)
@@ -153,7 +153,7 @@ PARTS_OF_TURN = st.lists(st.tuples(st.sampled_from(["text", "thinking"]), PIECES
 
 @given(st.lists(st.tuples(PIECES, st.none() | PIECES, PARTS_OF_TURN), max_size=3))
 def test_paths_and_starts_lead_to_the_text(turns):
-    """In every format, a segment's path and start lead from the row to its characters."""
+    """A segment's path and start lead to its characters."""
     answers = [{"role": "assistant", "content": content} for content, *_ in turns]
     plain = [
         {"role": "assistant", "content": content, "reasoning_content": reason}
@@ -210,7 +210,7 @@ def test_scope_selects_roles_and_channels():
 
 
 def test_selected_rows_are_renumbered():
-    """Selected rows are renumbered and keep their texts and paths."""
+    """Selected rows are renumbered with their texts and paths."""
     segments = extract(
         [
             chat(("user", "U"), ("assistant", "<think>T</think>A")),
@@ -226,7 +226,7 @@ def test_selected_rows_are_renumbered():
 
 
 def test_the_segments_of_a_row():
-    """A row's segments are a range, which may be empty."""
+    """A row's segments are a range."""
     segments = extract(
         [chat(("user", "U"), ("assistant", "A")), {"messages": []}, chat(("user", "V"))]
     )
@@ -241,14 +241,14 @@ def digest(rows, **config):
 
 
 def test_digest_ignores_surrounding_white_space_only():
-    """White space around a text doesn't change the digest; white space inside it does."""
+    """White space changes the digest only inside a text."""
     one, padded, other = digest([{"text": "a b"}, {"text": "\n a b \n"}, {"text": "a  b"}])
     assert one == padded
     assert one != other
 
 
 def test_digest_depends_on_role_channel_and_order():
-    """The same words in a different role, channel or order have a different digest."""
+    """Another role, channel or order changes the digest."""
     rows = [
         chat(("user", "a"), ("assistant", "b")),
         chat(("assistant", "a"), ("user", "b")),
@@ -261,7 +261,7 @@ def test_digest_depends_on_role_channel_and_order():
 
 
 def test_digest_depends_on_the_side_of_a_pair():
-    """Swapping the sides of a pair changes the digest, whether the sides are text or turns."""
+    """Swapping a pair's sides changes the digest."""
     for yes, no in (
         ("yes", "no"),
         ([{"role": "assistant", "content": "yes"}], [{"role": "assistant", "content": "no"}]),
@@ -276,7 +276,7 @@ def test_digest_depends_on_the_side_of_a_pair():
 
 
 def test_digest_depends_on_the_side_under_other_names():
-    """The side still affects the digest when the columns have other names."""
+    """A pair's side changes the digest under any column name."""
     columns = {"chosen": "good", "rejected": "bad"}
     first, second = digest(
         [{"good": "x", "bad": "y"}, {"good": "y", "bad": "x"}], format="preference", columns=columns
@@ -285,14 +285,14 @@ def test_digest_depends_on_the_side_under_other_names():
 
 
 def test_digest_of_a_part_is_that_of_its_text():
-    """A single text part has the same digest as the text itself."""
+    """A single text part has its text's digest."""
     assert digest([chat(("user", [{"type": "text", "text": "a"}]))]) == digest(
         [chat(("user", "a"))]
     )
 
 
 def test_a_text_of_many_thoughts_is_not_copied_for_each():
-    """A text of 20,000 reasoning blocks takes memory in proportion to its length."""
+    """A text of 20,000 blocks takes memory in proportion to its length."""
     text = "<think>why</think>so " * 20_000
     pool = pa.default_memory_pool()
     before, highest = pool.bytes_allocated(), pool.max_memory()
@@ -302,7 +302,7 @@ def test_a_text_of_many_thoughts_is_not_copied_for_each():
 
 
 def test_reasoning_is_separated_in_its_row():
-    """An answer with a reasoning block is replaced in place by its parts."""
+    """An answer with reasoning is replaced by its parts."""
     text = "first <think>why</think> then"
     segments = extract([{"text": "before"}, {"text": text}, {"text": "after"}])
     assert segments.rows.tolist() == [0, 1, 1, 1, 2]
@@ -313,7 +313,7 @@ def test_reasoning_is_separated_in_its_row():
 
 
 def test_only_answers_are_searched_for_reasoning():
-    """A tag inside reasoning doesn't split the reasoning; nor does a tag split a tool call."""
+    """Tags inside reasoning or tool calls split nothing."""
     message = {"role": "assistant", "content": "A", "reasoning": "a <think> tag"}
     call = {"role": "assistant", "content": "B", "tool_calls": [{"name": "<think>x</think>"}]}
     assert extract([{"messages": [message]}]).texts == ["a <think> tag", "A"]
@@ -321,7 +321,7 @@ def test_only_answers_are_searched_for_reasoning():
 
 
 def test_segments_are_taken_in_any_order():
-    """Taking segments by index reorders every array, and taking all of them copies no text."""
+    """Segments can be taken in any order, and taking all copies no text."""
     segments = extract([chat(("user", "U"), ("assistant", "A")), chat(("user", "V"))])
     taken = segments.take(np.array([2, 0]))
     assert list_segments(taken) == [(1, "user", "answer", "V"), (0, "user", "answer", "U")]
@@ -338,5 +338,5 @@ def test_segments_are_taken_in_any_order():
     ],
 )
 def test_answer_columns_are_those_of_the_layout(row, columns):
-    """Segments name the columns that hold answers, the chosen side first."""
+    """Segments name the answer columns, the chosen side first."""
     assert extract([row]).answer_columns == columns

@@ -1,4 +1,4 @@
-"""Sentences: a hit is widened to its whole sentence, even if there are full stops inside."""
+"""Sentences: a hit grows to its whole sentence."""
 
 import time
 
@@ -47,7 +47,7 @@ from transforms.records.sentences import LONGEST_SENTENCE, widen_hits, widen_to_
     ],
 )
 def test_the_sentence_around_a_hit(text, hit, sentence):
-    """A hit is widened to the sentence given, or else to everything between Older and Newer."""
+    """A hit grows to its sentence, or else to the text between Older and Newer."""
     sentence = sentence or text.removeprefix("Older. ").removesuffix("Newer.")
     start, end = widen_to_sentences(text, text.index(hit), text.index(hit) + len(hit))
     assert text[start:end] == sentence
@@ -55,7 +55,7 @@ def test_the_sentence_around_a_hit(text, hit, sentence):
 
 @given(st.text(alphabet='ab.!\n "A', max_size=40), st.integers(0, 39), st.integers(1, 10))
 def test_the_sentence_contains_its_hit(text, start, length):
-    """The widened span contains the hit and lies within the text."""
+    """The sentence contains its hit and lies within the text."""
     end = min(start + length, len(text))
     if start < end:
         begin, finish = widen_to_sentences(text, start, end)
@@ -64,7 +64,7 @@ def test_the_sentence_contains_its_hit(text, start, length):
 
 @pytest.mark.parametrize("run", [".", "!?", ".'", "…", "。"])
 def test_a_run_of_stops_takes_little_time(run):
-    """A thousand hits before a long run of full stops without white space take little time."""
+    """A thousand hits before a long run of stops take little time."""
     text = "delve " * 1_000 + run * 20_000 + "x"
     began = time.process_time()
     for start in range(0, 6_000, 6):
@@ -73,7 +73,7 @@ def test_a_run_of_stops_takes_little_time(run):
 
 
 def test_a_text_without_sentences_is_masked_in_little_time():
-    """For each of eight thousand hits in one endless sentence, only nearby text is searched."""
+    """Thousands of hits in one endless sentence take little time."""
     text = "delve into this and so on " * 8_000
     began = time.process_time()
     spans = [widen_to_sentences(text, start, start + 5) for start in range(0, len(text), 26)]
@@ -83,7 +83,7 @@ def test_a_text_without_sentences_is_masked_in_little_time():
 
 
 def find_plainly(text, start):
-    """Return the start of a sentence, found by reading the text forwards."""
+    """Return the start of a sentence, reading forwards."""
     first = max(0, start - sentences.LONGEST_SENTENCE)
     ends = [
         match.end()
@@ -99,7 +99,7 @@ def find_plainly(text, start):
     st.sampled_from([5, 17, 2_000]),
 )
 def test_searching_backwards_finds_the_same_start(text, start, limit):
-    """Searching backwards in small steps finds the same start as reading forwards."""
+    """Searching backwards finds the same start."""
     start = min(start, len(text))
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(sentences, "SEARCH_STEP", 3)
@@ -114,7 +114,7 @@ def test_searching_backwards_finds_the_same_start(text, start, limit):
     st.sampled_from([0, 50]),
 )
 def test_hits_are_widened_together_as_each_alone(text, bounds, limit, many):
-    """Hits get the same sentences as each hit alone, without duplicates, few or many."""
+    """Hits have the same sentences together and alone."""
     bounds = sorted(bound for bound in bounds if bound <= len(text))
     hits = list(zip(bounds[::2], bounds[1::2], strict=False))
     with pytest.MonkeyPatch.context() as patch:
@@ -125,7 +125,7 @@ def test_hits_are_widened_together_as_each_alone(text, bounds, limit, many):
 
 
 def test_hits_of_one_sentence_are_searched_once(monkeypatch):
-    """A sentence with several hits is searched for only once."""
+    """A sentence with several hits is searched once."""
     text = "One owl and two owls and an owlet. An owl."
     hits = [(index, index + 3) for index in range(len(text)) if text.startswith("owl", index)]
     searched = []
@@ -142,7 +142,7 @@ def test_hits_of_one_sentence_are_searched_once(monkeypatch):
 
 @pytest.mark.parametrize("text", ["delve " * 9_000, "One delve. " * 9_000, "I delve.\n" * 9_000])
 def test_many_hits_are_looked_up(monkeypatch, text):
-    """The sentences of a text full of hits are found once, and no hit is searched for alone."""
+    """The sentences of a text with many hits are found once."""
     hits = [(index, index + 5) for index in range(len(text)) if text.startswith("delve", index)]
     sample = hits[::1_000]
     alone = [widen_to_sentences(text, *hit) for hit in sample]
@@ -156,7 +156,7 @@ def test_many_hits_are_looked_up(monkeypatch, text):
 
 @pytest.mark.parametrize("word", ["can't", "I’d", "Ann's"])
 def test_the_end_of_a_contraction_is_no_abbreviation(word):
-    """A letter after an apostrophe belongs to its word, so the full stop ends the sentence."""
+    """A letter after an apostrophe isn't an abbreviation."""
     text = f"Say that {word}. Moss grows."
     assert widen_to_sentences(text, text.index("Moss"), len(text)) == (
         text.index("Moss"),

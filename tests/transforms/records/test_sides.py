@@ -23,12 +23,12 @@ from transforms.records.sides import (
 
 
 def settle(schema, has_teacher=False, **config):
-    """Settle a schema's layout, including its sides."""
+    """Settle a schema's layout with its sides."""
     return settle_sides(schema, settle_layout(schema, CorpusConfig(**config)), has_teacher)
 
 
 def list_sides(make_shard, rows, **config):
-    """Return the side and the text of every segment of Parquet rows."""
+    """Return every segment's side and text."""
     table = pa.Table.from_pylist(rows)
     segments = identify(make_shard(table), settle(table.schema, **config)).segments
     codes = [0] * len(segments) if segments.sides is None else segments.sides
@@ -36,12 +36,12 @@ def list_sides(make_shard, rows, **config):
 
 
 def chat(*turns):
-    """Return a row of messages, from tuples of role, content and further fields."""
+    """Return a row of messages from (role, content, other fields)."""
     return {"messages": [{"role": role, "content": text, **more} for role, text, more in turns]}
 
 
 def test_the_rejected_column_of_a_pair_is_rejected(make_shard):
-    """The chosen answer and the prompt are trained, and the rejected answer is rejected."""
+    """Only the rejected column of a pair is rejected."""
     row = {"prompt": "P", "good": "yes", "bad": "no"}
     columns = {"chosen": "good", "rejected": "bad"}
     assert list_sides(make_shard, [row], format="preference", columns=columns) == [
@@ -52,7 +52,7 @@ def test_the_rejected_column_of_a_pair_is_rejected(make_shard):
 
 
 def test_a_rejected_answer_may_follow_a_conversation(make_shard):
-    """An answer in a rejected column is rejected, and the conversation beside it is trained."""
+    """A rejected column's answer is rejected, and the conversation beside it is trained."""
     row = chat(("user", "P", {}), ("assistant", "yes", {})) | {"rejected_response": "no"}
     found = [("trained", "P"), ("trained", "yes"), ("rejected", "no")]
     assert list_sides(make_shard, [row]) == found
@@ -66,7 +66,7 @@ def test_a_rejected_answer_may_follow_a_conversation(make_shard):
     ids=str,
 )
 def test_every_answer_of_a_rejected_side_is_rejected(make_shard, answers):
-    """Each of several rejected answers is read, from either kind of file."""
+    """Each of several rejected answers is read."""
     if "message" in str(answers):
         contents = [{"role": "assistant", "content": text} for text in ("no", "never")]
         answers = [{"message": content} for content in contents]
@@ -83,7 +83,7 @@ def test_every_answer_of_a_rejected_side_is_rejected(make_shard, answers):
 
 
 def test_a_label_decides_about_an_answer(make_shard):
-    """If a row's label is false, the row's answer is rejected but its prompt isn't."""
+    """A false label rejects the answer, but not the prompt."""
     rows = [
         {"prompt": "P", "completion": text, "label": label}
         for text, label in (("a", True), ("b", False), ("c", None))
@@ -93,7 +93,7 @@ def test_a_label_decides_about_an_answer(make_shard):
 
 
 def test_a_label_decides_about_the_last_answer_of_a_conversation(make_shard):
-    """A false label rejects only the last answer; labels with other names or types are ignored."""
+    """A false label rejects only the last answer."""
     turns = [(role, text, {}) for role, text in zip(("user", "assistant") * 2, "abcd", strict=True)]
     for name in ("kto_tag", "label"):
         sides = list_sides(make_shard, [chat(*turns) | {name: False}])
@@ -120,7 +120,7 @@ def test_a_label_decides_about_the_last_answer_of_a_conversation(make_shard):
     ids=str,
 )
 def test_labels_of_other_types_are_read_if_all_are_known(make_shard, values, read):
-    """Numbers and words reject answers if a sample has only labels, and some answer is wanted."""
+    """Numbers and words are labels if the sample has only labels and a wanted answer."""
     rows = [{"prompt": "P", "completion": "a", "kto_tag": value} for value in values or [None]]
     table = pa.Table.from_pylist(rows)
     settled = settle(table.schema)
@@ -135,7 +135,7 @@ def test_labels_of_other_types_are_read_if_all_are_known(make_shard, values, rea
 
 
 def test_flags_of_whole_rows_are_found():
-    """A column that is named like a message's flag is found if some row has nought there."""
+    """A column with a flag's name is found if some row has nought there."""
     schema = pa.schema(
         [("text", pa.string()), ("weight", pa.string()), ("train", pa.bool_()), ("n", pa.int64())]
     )
@@ -145,14 +145,14 @@ def test_flags_of_whole_rows_are_found():
 
 
 def test_flags_that_cannot_be_read_are_counted():
-    """Flags of another kind are counted by name, in the columns that hold messages."""
+    """Unreadable flags are counted by name."""
     turns = [("user", "a", {"train": "maybe"}), ("assistant", "b", {"train": [1], "weight": "0"})]
     rows = [chat(*turns), {"messages": None}, chat(("assistant", "c", {"train_detail": [{}]}))]
     assert count_unread_flags(rows, ["messages"]) == {"train": 2, "train_detail": 1}
 
 
 def test_the_label_of_a_text_is_another_label(make_shard):
-    """A label beside plain text rejects nothing, since texts are labelled for other reasons."""
+    """A label beside plain text rejects nothing."""
     assert list_sides(make_shard, [{"text": "a", "label": False}]) == [("trained", "a")]
 
 
@@ -168,7 +168,7 @@ TRAINED = {int: 1, float: 1.0, bool: True, str: "1", Decimal: Decimal("1.0")}
     ids=str,
 )
 def test_a_flag_makes_a_turn_untrained(make_shard, flag):
-    """A turn whose weight is 0 or whose flag is false is untrained, including its thinking."""
+    """A turn with a weight of 0 or a false flag is untrained."""
     (name,) = flag
     row = chat(
         ("user", "U", {name: None}),
@@ -214,7 +214,7 @@ def test_an_untrained_turn_of_a_rejected_side_is_untrained(make_shard):
     ids=str,
 )
 def test_a_corpus_has_sides_only_if_its_rows_may(row, sides):
-    """In both kinds of file, a corpus has a side only if its columns, labels or flags allow it."""
+    """A corpus has only the sides that its columns, labels or flags allow."""
     kinds = ColumnKinds()
     assert observe_line(kinds, orjson.dumps(row)) is None
     assert settle(kinds.settle_schema()).sides == sides
@@ -222,7 +222,7 @@ def test_a_corpus_has_sides_only_if_its_rows_may(row, sides):
 
 
 def test_flags_inside_apis_choices_and_dumps_count(make_shard):
-    """A flag counts wherever the message is: in a choice, or in the data of LangChain's form."""
+    """Flags inside choices and LangChain's data count."""
     turn = {"content": "A", "train": False}
     rows = (
         {"messages": [{"type": "ai", "data": turn}]},
@@ -234,7 +234,7 @@ def test_flags_inside_apis_choices_and_dumps_count(make_shard):
 
 
 def test_weights_of_one_are_no_side_of_json_lines():
-    """If all weights in all files are 1, no turn is untrained."""
+    """If all weights are 1, no turn is untrained."""
     trained, untrained = ColumnKinds(), ColumnKinds()
     observe_line(trained, orjson.dumps(chat(("user", "a", {"weight": 1}))))
     observe_line(untrained, orjson.dumps(chat(("user", "a", {"weight": 0}))))
@@ -253,7 +253,7 @@ def test_weights_of_one_are_no_side_of_json_lines():
     ],
 )
 def test_labels_that_are_no_bools_are_found(columns, found):
-    """Labels that are numbers or text may name a class, so they don't reject answers."""
+    """Numbers or text as labels may name a class."""
     schema = pa.schema(list(columns.items()))
     assert find_unread_labels(schema, settle(schema)) == found
 
@@ -271,7 +271,7 @@ def test_labels_that_are_no_bools_are_found(columns, found):
     ],
 )
 def test_a_pair_may_have_two_teachers(names, has_teacher, teacher, rejected):
-    """A lot's teacher is the chosen answer's teacher, unless a different one is configured."""
+    """A lot's teacher is the chosen answer's, unless configured."""
     schema = pa.schema([(name, pa.string()) for name in ("chosen", "rejected", *names)])
     layout = settle(schema, has_teacher)
     assert layout.lots["teacher"] == LotField(column=teacher)
@@ -281,7 +281,7 @@ def test_a_pair_may_have_two_teachers(names, has_teacher, teacher, rejected):
 
 
 def test_lots_have_the_teachers_of_both_answers(make_shard):
-    """A row's lot names both teachers, and the lot of its rejected side has that side's teacher."""
+    """A row's lot names both teachers, and the rejected side's lot its own."""
     table = pa.Table.from_pylist(
         [{"chosen": "a", "rejected": "b", "chosen_model": "m", "rejected_model": "n"}]
     )

@@ -1,4 +1,4 @@
-"""Tracing: rendered characters lead back to the texts that they come from."""
+"""Tracing: rendered characters lead to their texts."""
 
 import re
 
@@ -14,7 +14,7 @@ TEXTS = st.text(
 
 
 def list_origins(texts, render):
-    """Return each rendered character with the text and the index that it comes from, or None."""
+    """Return each rendered character with its text and index, or None."""
     tape = Tape(texts)
     rendered = render(texts)
     origins = tape.find_origins(rendered, render(tape.marked))
@@ -32,7 +32,7 @@ def list_origins(texts, render):
 
 @given(one=TEXTS, two=TEXTS)
 def test_texts_are_found_wherever_the_template_writes_them(one, two):
-    """Two texts in reversed order, one of them trimmed, lead back to the same characters."""
+    """Reordered and trimmed texts lead to the same characters."""
     texts = {"one": one, "two": two}
     found = list_origins(texts, lambda item: f"<two>{item['two'].strip()}</two>{item['one']}<end>")
     for character, origin in found:
@@ -45,7 +45,7 @@ def test_texts_are_found_wherever_the_template_writes_them(one, two):
 
 
 def test_punctuation_and_spaces_between_letters_are_found_too():
-    """Characters that aren't replaced follow from their neighbours, also in tags."""
+    """Punctuation and spaces follow from their neighbours."""
     text = '"<think>\nNo?</think> - "Yes", he said...'
     found = list_origins({"one": text}, lambda item: f"[{item['one']}]")
     assert [origin for _, origin in found[1:-1]] == [("one", index) for index in range(len(text))]
@@ -53,7 +53,7 @@ def test_punctuation_and_spaces_between_letters_are_found_too():
 
 
 def test_what_the_template_leaves_out_is_nowhere():
-    """Text before a closing tag is dropped, and the rest keeps its indices."""
+    """Text that the template omits has no place, and the rest keeps its indices."""
     text = "<think>\nNo, no.\n</think>\nYes, yes."
     found = list_origins({"one": text}, lambda item: item["one"].split("</think>")[-1])
     assert [origin for _, origin in found if origin] == [
@@ -62,7 +62,7 @@ def test_what_the_template_leaves_out_is_nowhere():
 
 
 def test_equal_texts_are_told_apart():
-    """The same words in two texts lead to different places."""
+    """Equal texts lead to different places."""
     found = list_origins({"one": "heron", "two": "heron"}, lambda item: item["two"] + item["one"])
     assert [origin[0] for _, origin in found] == ["two"] * 5 + ["one"] * 5
 
@@ -73,33 +73,33 @@ def test_equal_texts_are_told_apart():
     ids=["upper", "decides by letters", "title"],
 )
 def test_a_template_that_changes_letters_is_noticed(render):
-    """If the second rendering differs in more than the marks, there are no origins."""
+    """A template that changes letters gives no origins."""
     tape = Tape({"one": "a heron stood"})
     assert tape.find_origins(render("a heron stood"), render(tape.marked["one"])) is None
 
 
 def test_more_letters_than_codes_are_marked_in_steps():
-    """In a text longer than the list of codes, every other letter is marked, and all are found."""
+    """In a text longer than the codes, every other letter is marked."""
     text = "heron " * (len(CODES) // 4)
     found = list_origins({"one": text}, lambda item: item["one"])
     assert [origin for _, origin in found] == [("one", index) for index in range(len(text))]
 
 
 def test_characters_of_private_use_in_a_text_do_no_harm():
-    """A text that holds the marks' own characters is traced like any other."""
+    """A text with private-use characters is traced like any other."""
     text = f"a{CODES[3]}b {CODES[0]}{CODES[-1]}"
     found = list_origins({"one": text}, lambda item: f"{CODES[5]}{item['one']}")
     assert [origin for _, origin in found[1:]] == [("one", index) for index in range(len(text))]
 
 
 def test_a_text_of_signs_is_marked_too():
-    """A text without letters is found by its signs."""
+    """A text without letters is found by its other characters."""
     found = list_origins({"one": "?!"}, lambda item: f"?{item['one']}!")
     assert [origin for _, origin in found] == [None, ("one", 0), ("one", 1), None]
 
 
 def test_the_place_of_a_turn_is_found():
-    """A turn reaches from the first to the last character of its texts."""
+    """A turn reaches from its first to its last character."""
     tape = Tape({"one": "heron", "two": "reeds", "three": ""})
     rendered = "<a>heron<b>reeds<c>"
     marked = f"<a>{tape.marked['one']}<b>{tape.marked['two']}<c>"
@@ -110,5 +110,5 @@ def test_the_place_of_a_turn_is_found():
 
 
 def test_a_text_as_code_points():
-    """Every character counts once, also outside the basic plane."""
+    """Every character is one code point."""
     assert decode("a👍\ud800").tolist() == [0x61, 0x1F44D, 0xD800]

@@ -1,4 +1,4 @@
-"""Transcripts: how a conversation in one text is cut into turns."""
+"""Transcripts: cutting a conversation into turns."""
 
 import pyarrow as pa
 import pytest
@@ -18,7 +18,7 @@ from transforms.records.transcripts import (
 
 
 def list_turns(text):
-    """Return each turn's role and text, or None, after checking that offsets lead to the texts."""
+    """Return each turn's role and text, with checked offsets, or None."""
     turns = cut_transcript(text)
     for turn in turns or ():
         assert text[turn.part.start :].startswith(turn.part.text)
@@ -26,7 +26,7 @@ def list_turns(text):
 
 
 def extract(rows, **shares) -> Segments:
-    """Extract the segments of rows in which some columns are transcripts."""
+    """Extract the segments of rows with transcript columns."""
     table = pa.Table.from_pylist(rows)
     layout = settle_layout(table.schema, CorpusConfig())
     return extract_segments(table, layout._replace(transcripts=tuple(shares)))
@@ -92,7 +92,7 @@ TEMPLATED = {
 
 @pytest.mark.parametrize("text", TEMPLATED.values(), ids=TEMPLATED)
 def test_every_template_is_cut_into_the_same_turns(text):
-    """In every chat template, markers, tokens and surrounding white space aren't part of a turn."""
+    """Every template gives the same turns, without marks and outer white space."""
     assert list_turns(text) == ASKED
 
 
@@ -107,14 +107,14 @@ def test_every_template_is_cut_into_the_same_turns(text):
     ],
 )
 def test_labels_begin_a_transcript_of_two(text):
-    """A label is a marker only if it begins the text and an answer follows."""
+    """A label begins a transcript only at a text's start with an answer after it."""
     assert list_turns(text) == ASKED[1:]
     assert cut_transcript(f"Here is what people ask.\n\n{text}") is None
     assert cut_transcript("A: the first option\nB: the second") is None
 
 
 def test_gemma_has_no_system_prompt():
-    """The `model` role in Gemma's template means the assistant."""
+    """Gemma's `model` is the assistant."""
     text = "<bos><start_of_turn>user\nWhere?<end_of_turn>\n<start_of_turn>model\nIn Lima."
     assert list_turns(text) == ASKED[1:]
 
@@ -134,19 +134,19 @@ def test_gemma_has_no_system_prompt():
     ],
 )
 def test_other_texts_are_no_transcripts(text):
-    """A text isn't cut at a lone token, a late marker, or words that only look like markers."""
+    """A lone token, a late mark or similar words don't make a transcript."""
     assert cut_transcript(text) is None
 
 
 def test_marks_of_other_templates_are_words():
-    """A text is cut only at the markers of the template whose marker comes first."""
+    """Only the marks of the first mark's template count."""
     inner = "### Human: a\n\nAssistant: b <|user|>"
     text = f"<|im_start|>user\nU<|im_end|>\n<|im_start|>assistant\n{inner}<|im_end|>"
     assert list_turns(text) == [("user", "U"), ("assistant", inner)]
 
 
 def test_names_inside_a_turn_need_a_blank_line_if_turns_have_one():
-    """If blank lines separate turns, a name after a single line break is part of a turn's text."""
+    """If blank lines separate turns, a name after a line break is text."""
     text = "\n\nHuman: Write a dialogue.\n\nAssistant: Gladly.\nHuman: Hi.\nAI: Ho."
     assert list_turns(text) == [
         ("user", "Write a dialogue."),
@@ -165,7 +165,7 @@ def test_headings_of_an_answer_are_no_marks():
 
 
 def test_an_open_answer_is_no_turn():
-    """A prompt that ends with the assistant's marker has no turn after it."""
+    """A prompt that ends with the assistant's mark has no turn after it."""
     assert list_turns("\n\nHuman: Where?\n\nAssistant:") == [("user", "Where?")]
     assert list_turns("<|im_start|>user\nWhere?<|im_end|>\n<|im_start|>assistant") == [
         ("user", "Where?")
@@ -174,7 +174,7 @@ def test_an_open_answer_is_no_turn():
 
 
 def test_harmony_names_the_channel():
-    """The `analysis` channel becomes thinking, and a function's message has the role `tool`."""
+    """`analysis` is thinking, and a function's message has the role `tool`."""
     text = (
         "<|start|>assistant<|channel|>analysis<|message|>Hm.<|end|>"
         "<|start|>functions.find to=assistant<|channel|>commentary<|message|>7<|end|>"
@@ -189,7 +189,7 @@ def test_harmony_names_the_channel():
 
 
 def test_roles_that_no_template_knows_are_kept():
-    """An unknown role name in ChatML is kept, so that the run can report it."""
+    """An unknown role in ChatML is kept."""
     text = "<|im_start|>narrator\nOnce.<|im_end|>\n<|im_start|>assistant\nYes.<|im_end|>"
     assert list_turns(text) == [("narrator", "Once."), ("assistant", "Yes.")]
 
@@ -218,7 +218,7 @@ PIECES = st.sampled_from(
 
 @given(st.lists(PIECES, max_size=12))
 def test_turns_are_apart_and_lose_no_word(pieces):
-    """Turns are trimmed, ordered and disjoint, and every plain word is in one of them."""
+    """Turns are trimmed, ordered and disjoint, and lose no word."""
     text = "".join(pieces)
     turns = cut_transcript(text)
     end = 0
@@ -233,14 +233,14 @@ def test_turns_are_apart_and_lose_no_word(pieces):
 
 
 def test_long_runs_of_tokens_take_linear_time():
-    """Long runs of tokens, markers or line breaks are cut without a quadratic search."""
+    """Long runs of tokens, marks or line breaks take linear time."""
     for piece in ("</s>", "<|im_start|>", "\n", " ", "\n ", "\nHuman", "### ", "<"):
         text = f"### Human: {piece * 50_000}x{piece * 50_000}### Assistant: y"
         assert [turn.role for turn in cut_transcript(text)] == ["user", "assistant"]
 
 
 def test_segments_are_turns_in_their_own_roles():
-    """A transcript's turns become segments with the field's path and offsets into the field."""
+    """A transcript's turns become segments with offsets into the field."""
     text = "\n\nHuman: Where?\n\nAssistant: <think>Hm.</think>In Lima.\n\nHuman: Thanks."
     segments = extract([{"text": text}, {"text": "In Rome."}], text=1)
     found = zip(
@@ -259,13 +259,13 @@ def test_segments_are_turns_in_their_own_roles():
 
 
 def test_only_chosen_columns_are_cut():
-    """A column that isn't read as transcripts has one segment per row, including the markers."""
+    """Only chosen columns are cut."""
     row = {"chosen": "\n\nHuman: A\n\nAssistant: B", "rejected": "\n\nHuman: A\n\nAssistant: C"}
     assert extract([row], chosen=1).texts == ["A", "B", row["rejected"]]
 
 
 def test_a_transcript_without_a_turn_has_no_segment():
-    """A row that consists only of markers has no segments."""
+    """A row of only marks has no segments."""
     assert len(extract([{"text": "\n\nHuman:\n\nAssistant:"}], text=1)) == 0
 
 
@@ -288,7 +288,7 @@ def test_prompts_have_the_turns_before_the_last_answer():
 
 
 def test_columns_are_measured_by_their_texts():
-    """A column's share of transcripts is measured over its non-blank texts in all tables."""
+    """A column's share of transcripts counts nonblank texts in all tables."""
     texts = ["\n\nHuman: A\n\nAssistant: B", "plain", "", None]
     tables = [pa.table({"text": texts}), pa.table({"text": ["### Human: A ### Assistant: B"]})]
     layout = Layout("text", {"text": "text"}, {})
@@ -299,14 +299,14 @@ def test_columns_are_measured_by_their_texts():
 
 
 def test_invalid_text_isnt_measured():
-    """Texts with invalid UTF-8 aren't counted as transcripts; their rows become rejects later."""
+    """Invalid UTF-8 isn't a transcript."""
     broken = pa.array([b"\xff"]).view(pa.string())
     layout = Layout("text", {"text": "text"}, {})
     assert measure_transcripts([pa.table({"text": broken})], layout) == {"text": 0.0}
 
 
 def test_a_clear_majority_decides():
-    """By default, only columns that are mostly transcripts are cut; a setting cuts all or none."""
+    """By default, mostly transcript columns are cut, and a setting cuts all or none."""
     shares = {"chosen": 0.9, "rejected": 0.5, "prompt": 0.0}
     assert choose_columns(shares, "detect") == ("chosen",)
     assert choose_columns(shares, "cut") == ("chosen", "rejected", "prompt")

@@ -1,4 +1,4 @@
-"""Unread text: text outside every trait's scope, or in fields that the format doesn't read."""
+"""Unread text: outside every scope, or in unread fields."""
 
 import base64
 import json
@@ -31,7 +31,7 @@ PROSE = "It is known that the heron stands in the reeds."
 
 
 def extract(rows, **config):
-    """Extract the segments of JSON Lines rows, with the format detected."""
+    """Extract the segments of JSON Lines rows."""
     kinds = ColumnKinds()
     for row in rows:
         kinds.observe(row)
@@ -42,13 +42,13 @@ def extract(rows, **config):
 
 
 def list_turns(segments, scopes):
-    """Count the characters in each role and channel, as a run with these scopes does."""
+    """Count the characters in each role and channel with these scopes."""
     lengths = pc.utf8_length(segments.text).to_numpy()
     return count_turns(segments, lengths, find_reach(segments, scopes))
 
 
 def find_fields(rows, **config):
-    """Return the number of characters in each field that isn't part of any segment."""
+    """Count the characters in each unread field."""
     segments, unread = extract(rows, **config), UnreadFields()
     paths = list(zip(segments.field_paths, segments.channels, strict=True))
     for index, row in enumerate(rows):
@@ -65,7 +65,7 @@ TRANSCRIPT = "Human: Why?\n\nAssistant: Because."
 
 
 def test_conversations_in_messages_are_counted_by_role():
-    """Transcripts in messages are counted by role; transcripts in text columns aren't counted."""
+    """Transcripts in messages are counted by role, but not in text columns."""
     rows = [
         chat(("user", TRANSCRIPT), ("assistant", f"Sure.\n\n{TRANSCRIPT}")),
         chat(("user", TRANSCRIPT), ("assistant", "The word Human: is a mark.")),
@@ -75,7 +75,7 @@ def test_conversations_in_messages_are_counted_by_role():
 
 
 def test_results_of_tools_are_read():
-    """A tool's result is read as the tool's text, wherever it is, so none of it is unread."""
+    """A tool's result is read as the tool's text anywhere."""
     result = {"type": "tool_result", "tool_use_id": "a", "content": [{"type": "text"}]}
     result["content"][0]["text"] = PROSE
     rows = [
@@ -96,7 +96,7 @@ def test_results_of_tools_are_read():
 
 
 def test_turns_are_counted_by_role_and_channel():
-    """Rows, characters and out-of-scope characters are counted for each role and channel."""
+    """Rows, characters and unread characters are counted by role and channel."""
     rows = [
         chat(("narrator", "Once."), ("user", "Why?"), ("assistant", "<think>Hm.</think>Yes.")),
         chat(("user", "Who?"), ("user", "é?"), ("assistant", "I.")),
@@ -112,7 +112,7 @@ def test_turns_are_counted_by_role_and_channel():
 
 
 def test_the_longest_opening_counts():
-    """Text after the opening is unread if every trait reads only openings."""
+    """Text after the longest opening is unread."""
     segments = extract([chat(("assistant", "x" * 100))])
     openings = [Scope(opening=20), Scope(opening=30)]
     assert list_turns(segments, openings)[0].unread == 70
@@ -127,7 +127,7 @@ def test_nothing_is_counted_without_text():
 
 
 def test_languages_are_counted_in_what_is_read():
-    """A row has the language of its text in scope, and the first row in each language is named."""
+    """A row has its read text's language, and each language's first row is named."""
     rows = [
         chat(("user", "Небо голубое."), ("assistant", PROSE)),
         chat(("user", PROSE), ("assistant", "Небо голубое.")),
@@ -156,7 +156,7 @@ def test_languages_are_counted_in_what_is_read():
     ],
 )
 def test_metadata_is_no_text(value):
-    """Ids, URLs, hashes, base64, dates, numbers and names don't count as unread text."""
+    """Ids, URLs, hashes, base64, dates, numbers and names aren't text."""
     assert find_fields([chat(("assistant", "A"), note=value, nested={"deep": [value]})]) == {}
 
 
@@ -171,14 +171,14 @@ def test_metadata_is_no_text(value):
     ],
 )
 def test_prose_is_text(value):
-    """Sentences in any script count as text, whether in a column itself or deep inside."""
+    """Sentences in any script are text, at any depth."""
     size = len(value)
     row = chat(("assistant", "A"), note=value, more=[{"deep": [value, value]}])
     assert find_fields([row]) == {"more[].deep[]": 2 * size, "note": size}
 
 
 def test_a_rare_long_text_is_text():
-    """A field of short values counts as text if one value is long."""
+    """A field with one long value is text."""
     rows = [chat(("assistant", "A"), kind="chat") for _ in range(50)]
     assert find_fields(rows) == {}
     rows[7]["kind"] = PROSE * 3
@@ -186,7 +186,7 @@ def test_a_rare_long_text_is_text():
 
 
 def test_many_fields_of_a_column_are_one():
-    """If the keys of objects are data, only the objects' column is reported."""
+    """Many fields in a column are reported as the column."""
     keys = [f"key{number}" for number in range(MOST_PATHS + 1)]
     rows = [chat(("assistant", "A"), notes={key: PROSE}) for key in keys]
     assert find_fields(rows) == {"notes": len(PROSE) * len(keys)}
@@ -194,7 +194,7 @@ def test_many_fields_of_a_column_are_one():
 
 
 def test_fields_of_messages_that_arent_read():
-    """Message fields and part types that the format doesn't read are listed."""
+    """Unread message fields and part types are listed."""
     message = {
         "role": "assistant",
         "content": [{"type": "text", "text": PROSE}, {"type": "caption", "caption": PROSE}],
@@ -208,7 +208,7 @@ def test_fields_of_messages_that_arent_read():
 
 
 def test_any_text_in_a_contents_keys_counts():
-    """If a content is an object, its unread keys are listed however short their text is."""
+    """Unread keys of a content are listed, however short."""
     message = {"role": "assistant", "content": {"foo": "text", "type": "note", "url": "u"}}
     other = {"role": "user", "content": {"text": "Hi", "bar": "more"}}
     found = find_fields([{"messages": [message, other]}])
@@ -216,7 +216,7 @@ def test_any_text_in_a_contents_keys_counts():
 
 
 def test_tool_calls_are_read_as_a_whole():
-    """A call's arguments are part of the call's segment, as JSON, so they aren't unread."""
+    """A call's arguments are read."""
     call = {"type": "function", "function": {"name": "mail", "arguments": {"body": PROSE}}}
     row = {"messages": [{"role": "assistant", "content": "A", "tool_calls": [call]}]}
     assert find_fields([row]) == {}
@@ -236,7 +236,7 @@ FORMAT_ROWS = {
 
 @pytest.mark.parametrize("name", FORMAT_ROWS)
 def test_all_text_is_in_scope_or_listed(name):
-    """In every format, every character is either read or listed as unread."""
+    """Every character is read or listed as unread."""
     extra = {"scratchpad_notes": PROSE, "meta": {"notes": [PROSE]}, "id": "0f1e2d3c"}
     rows = [FORMAT_ROWS[name] | extra | {"n": number} for number in range(3)]
     segments = extract(rows)
@@ -257,7 +257,7 @@ VALUES = st.recursive(
 
 @given(VALUES, VALUES)
 def test_no_prose_is_ever_lost(content, other):
-    """Prose in any message or column is either in a segment or in an unread field."""
+    """Prose is always in a segment or an unread field."""
     rows = [{"messages": [{"role": "assistant", "content": content}], "other": other}]
     segments = extract([*rows, chat(("assistant", "A"))])
     read = "".join(segments.texts).count(PROSE)
@@ -266,7 +266,7 @@ def test_no_prose_is_ever_lost(content, other):
 
 
 def test_strings_and_paths():
-    """Strings are found at any depth, with the paths that segments use."""
+    """Strings are found at any depth, with segments' paths."""
     row = {"a": [{"b": "x"}, "y"], "c": {"d": "z"}, "e": 1, "f": ("w",)}
     assert sorted(list_strings(row)) == [
         ("a[0].b", "x"),
@@ -283,7 +283,7 @@ def test_strings_and_paths():
 
 
 def test_words_are_counted():
-    """A word is a run of letters; in scripts without spaces, every two letters count as one."""
+    """A run of letters is a word, or two letters in a script without spaces."""
     assert count_words("“Don't!” she said (loudly), well-known.") == 5
     assert count_words("x1 y2 3 a") == 0
     assert count_words("天空是蓝色的") == 3
@@ -291,7 +291,7 @@ def test_words_are_counted():
 
 
 def test_columns_with_a_value_are_known():
-    """Columns whose values are all empty don't count as seen."""
+    """A column without values isn't known."""
     unread = UnreadFields()
     unread.observe({"a": "x", "b": None, "c": [], "d": 0}, ())
     assert unread.columns == {"a", "d"}

@@ -1,4 +1,4 @@
-"""Usual column names: each belongs to a format column or to a lot field."""
+"""Usual column names."""
 
 from schemas.corpora import FORMATS
 from schemas.lots import LOT_FIELDS
@@ -7,7 +7,7 @@ from transforms.records.usual_names import COLUMN_NAMES, LOT_COLUMNS, USUAL_PATH
 
 
 def test_names_are_those_of_columns_of_formats():
-    """Only format columns have usual names, and no column's own name is among its usual names."""
+    """Only format columns have usual names, which don't include their own."""
     known = {column for needs, uses in FORMATS.values() for column in (*needs, *uses)}
     assert set(COLUMN_NAMES) <= known
     for column, names in COLUMN_NAMES.items():
@@ -16,19 +16,19 @@ def test_names_are_those_of_columns_of_formats():
 
 
 def test_no_name_is_of_two_columns_of_one_format():
-    """No usual name belongs to two columns of a format, so no corpus column is read twice."""
+    """No usual name belongs to two columns of a format."""
     for needs, uses in FORMATS.values():
         names = [name for column in (*needs, *uses) for name in COLUMN_NAMES.get(column, ())]
         assert len(set(names)) == len(names)
 
 
 def test_every_field_of_the_lots_has_names():
-    """Every lot field has a list of usual names, which may be empty."""
+    """Every lot field has a list of usual names."""
     assert set(LOT_COLUMNS) == set(LOT_FIELDS)
 
 
 def test_paths_are_well_formed():
-    """Every usual path is a well-formed path, and none is a plain name."""
+    """Every usual path is well-formed, and none is a plain name."""
     assert "response.body.choices" in USUAL_PATHS
     assert "metadata.model" in USUAL_PATHS
     for path in USUAL_PATHS:

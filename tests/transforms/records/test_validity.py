@@ -1,4 +1,4 @@
-"""Values that can't be written as they were read are found, and no others."""
+"""Values that can't be written unchanged."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ DAY = 86_400_000
 
 
 def build_decimal(number):
-    """Return a decimal of five digits that holds a number of any size."""
+    """Return a five-digit decimal of any size."""
     data = number.to_bytes(16, "little", signed=True)
     return pa.Array.from_buffers(pa.decimal128(5, 2), 1, [None, pa.py_buffer(data)])
 
 
 def view(numbers, kind):
-    """Return a temporal array that holds these numbers."""
+    """Return a temporal array of numbers."""
     width = pa.int32() if kind.bit_width == 32 else pa.int64()
     return pa.array(numbers, width).view(kind)
 
@@ -53,7 +53,7 @@ GOOD = {
 
 @pytest.mark.parametrize("name", BAD)
 def test_values_that_parquet_cannot_hold_are_refused(name):
-    """Invalid text at any depth is refused, and so are values that would come out changed."""
+    """Invalid text and values that would change are refused."""
     table = pa.table({"good": list(range(len(BAD[name]))), "x": BAD[name]})
     with pytest.raises(pa.ArrowException):
         require_valid(table)
@@ -61,12 +61,12 @@ def test_values_that_parquet_cannot_hold_are_refused(name):
 
 @pytest.mark.parametrize("name", GOOD)
 def test_odd_values_that_parquet_holds_are_accepted(name):
-    """Whatever comes out as it went in is accepted, however odd it is."""
+    """Odd values that Parquet holds are accepted."""
     require_valid(pa.table({"x": GOOD[name]}))
 
 
 def test_the_rows_around_a_slice_do_not_count():
-    """A slice is judged by its own rows."""
+    """Only a slice's own rows count."""
     table = pa.table({"a": TEXT, "b": view([0, 1, 2], pa.date64())})
     require_valid(table.slice(0, 1))
     with pytest.raises(pa.ArrowException):

@@ -295,7 +295,7 @@ def _fit_trait(card: LoadedCard, clean: CleanText, vectors: _Vectors) -> TraitMo
     fit_dense(trait, found, _stack(negatives, found.shape[1]), len(own))
     if not trait.card.signals.names:
         raise CardError(
-            f"trait {card.id} has no other signal than exemplars, and they would find nothing: its "
+            f"trait {card.id} has only the signal exemplars, which would find nothing: its "
             "positives are more like the negatives than like each other",
             where=str(card.folder),
             remedy="add the signal head, or positives that resemble each other",

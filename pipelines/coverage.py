@@ -9,7 +9,7 @@ from typing import Any
 from classifiers.banks import Bank
 from schemas.coverage import Coverage, LanguageCounts, TextCounts, UnreadText, add_counts
 from schemas.errors import BudgetError
-from schemas.notices import Notice, list_names, shorten_name, warn
+from schemas.notices import Notice, format_count, list_names, shorten_name, warn
 from schemas.policies import Policy
 from schemas.receipts import Receipt
 from schemas.shares import exceeds, format_excess, format_limit, format_percent
@@ -218,7 +218,8 @@ def _warn_of_languages(languages: Sequence[LanguageCounts], counted: str) -> Ite
 
 def _list_names(unread: Sequence[UnreadText]) -> str:
     shown = [
-        f"{shorten_name(item.where)} ({format_percent(item.share, 1)}, {format_rows(item.rows)})"
+        f"{shorten_name(item.where)} "
+        f"({format_percent(item.share, 1)}, {format_count(item.rows, 'row')})"
         for item in unread[:UNREAD_NAMED]
     ]
     more = len(unread) - len(shown)
@@ -227,8 +228,3 @@ def _list_names(unread: Sequence[UnreadText]) -> str:
 
 def _format_sum(unread: Iterable[UnreadText]) -> str:
     return format_percent(sum(item.share for item in unread), 1)
-
-
-def format_rows(count: int) -> str:
-    """Format a number of rows: `1 row` or `1,200 rows`."""
-    return f"{count:,} row{'' if count == 1 else 's'}"

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 import pyarrow as pa
 
 from classifiers.banks import Bank
-from schemas.notices import Notice, list_names, warn
+from schemas.notices import Notice, format_count, list_names, warn
 from schemas.policies import Policy
 from schemas.runs import CLEAN_CARD
 from schemas.scores import TEXTS_OF_SIDES
@@ -50,17 +50,18 @@ RARE_TRANSCRIPTS = 0.01
 def describe_corpus(corpus: Corpus, layout: Layout) -> Iterator[Notice]:
     """Describe the input and its format, and name the ignored files."""
     rows = sum(source.rows for source in corpus.sources)
-    yield Notice(f"input: {len(corpus.sources)} files, {rows:,} rows; {layout.describe()}")
+    counts = f"{format_count(len(corpus.sources), 'file')}, {format_count(rows, 'row')}"
+    yield Notice(f"input: {counts}; {layout.describe()}")
     if corpus.ignored:
         yield Notice(
-            "not read, because the name isn't that of a data file (or is a second link to a "
-            "folder, or a folder that the system keeps for itself): "
+            "not read, because they aren't named like data files, are second links to a folder, "
+            "or belong to the operating system: "
             f"{list_names(corpus.ignored, FILES_NAMED)}"
         )
     if corpus.card is not None:
         yield Notice(
             f"splits: {corpus.card.uri} lists their files ({corpus.card.describe()}), "
-            f"and {CLEAN_CARD} will list the clean ones"
+            f"and {CLEAN_CARD} will list the clean files"
         )
     yield from corpus.notices
     for kind, notice in CONVERTED.items():
@@ -74,16 +75,17 @@ def describe_sides(corpus: Corpus, layout: Layout, sample: Sample) -> Iterator[N
     if layout.sides:
         texts = " and ".join(TEXTS_OF_SIDES[side] for side in layout.sides)
         yield Notice(
-            f"sides: {texts} have their own scores; `sides` in the policy decides about them"
+            f"sides: {texts} are scored separately; `sides` in the policy says what happens to "
+            "rows with findings there"
         )
     unread = find_unread_labels(corpus.schema, layout)
     for name in layout.labels:
         yield Notice(f"column {name!r} says which answers are wanted; the others count as rejected")
     for name in unread:
         yield warn(
-            f"column {name!r} decides about no answer, since its values aren't labels in "
-            f"{sample.describe()}; if it marks answers that aren't wanted, as for KTO, write true "
-            "and false"
+            f"column {name!r} isn't used to tell wanted answers from unwanted ones, because its "
+            f"values aren't labels in {sample.describe()}; if it marks unwanted answers, as KTO "
+            "data does, write true and false"
         )
     flags = list_flag_columns(corpus.schema, layout)
     for name in find_untrained_rows(take_values(sample, flags)):
@@ -150,8 +152,12 @@ def _describe_partitions(corpus: Corpus) -> Iterator[Notice]:
     )
     both = [key for key in corpus.partitions if corpus.schema.get_field_index(key) >= 0]
     if both:
-        verb = "is a column of the files and a key" if len(both) == 1 else "are columns and keys"
-        yield Notice(f"{list_names(both)} {verb} of folder names: the column is used")
+        what = (
+            "is both a column of the files and a key in folder names; the column is used"
+            if len(both) == 1
+            else "are both columns of the files and keys in folder names; the columns are used"
+        )
+        yield Notice(f"{list_names(both)} {what}")
 
 
 def describe_transcripts(
@@ -222,7 +228,8 @@ def describe_settings(
     bank: Bank, rules: Sequence[Rule], policy: Policy, device: str
 ) -> Iterator[Notice]:
     """Describe device, bank and thresholds, and warn about unsuitable rules."""
-    yield Notice(f"device: {device}; bank {bank.digest[:12]} with {len(bank.traits)} traits")
+    traits = format_count(len(bank.traits), "trait")
+    yield Notice(f"device: {device}; bank {bank.digest[:12]} with {traits}")
     yield from describe_unused(bank)
     yield from _describe_calibration(bank, rules)
     for rule in rules:
@@ -242,7 +249,7 @@ def describe_unused(bank: Bank) -> Iterator[Notice]:
     for name, trait in bank.traits.items():
         if trait.unused:
             yield warn(
-                f"trait {name} is looked for without its {', '.join(trait.unused)}: its positives "
+                f"trait {name} is detected without its {', '.join(trait.unused)}: its positives "
                 "are more like the negatives than like each other; add positives that resemble "
                 "each other"
             )
@@ -272,7 +279,7 @@ def _describe_range(counts: Sequence[int]) -> str:
 def _warn_of_threshold(rule: Rule) -> Iterator[Notice]:
     if rule.threshold.value is not None and rule.threshold.value > 1:
         yield warn(
-            f"trait {rule.trait} will never fire: even a threshold of 1 doesn't keep its level"
+            f"trait {rule.trait} will never fire, because no threshold up to 1 keeps its level"
         )
     if rule.threshold.value == 0:
         yield warn(

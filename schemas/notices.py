@@ -47,6 +47,11 @@ def list_names(names: Collection[str], most: int = NAMES_LISTED) -> str:
     return f"{shown} and {len(names) - most:,} more" if len(names) > most else shown
 
 
+def format_count(count: int, noun: str) -> str:
+    """Return a number of things with its unit: `1 row` or `1,200 rows`."""
+    return f"{count:,} {noun}{'' if count == 1 else 's'}"
+
+
 def shorten_name(name: str, most: int = NAME_CHARACTERS) -> str:
     """Shorten a name to `most` characters."""
     return name if len(name) <= most else f"{name[: most - 1]}…"

@@ -40,7 +40,7 @@ class DigestKey(NamedTuple):
         key = read_key(self.reference)
         if check_key(key) != self.check:
             raise CardError(
-                "is another key than the one that the run was made with",
+                "isn't the key that the run was made with",
                 where=self.reference,
                 remedy="give the run's own key",
             )

@@ -65,8 +65,8 @@ def isolate_failures(
     reasons = _confirm_failing(suspects, rows, attempt, stage)
     if len(reasons) == size >= FEWEST_TO_BLAME:
         raise RowError(
-            f"{stage} fails on every one of {size} rows, the first time with: {reasons[0]}",
-            remedy="fix the cause, which isn't in the rows: a model, a card or the configuration",
+            f"{stage} fails on all {size} rows; the first error is: {reasons[0]}",
+            remedy="check the models, the cards and the configuration; the rows aren't the cause",
         ) from first
     left = [row for row in rows if row not in reasons] if reasons else rows
     return _repeat(left, attempt, stage), reasons

@@ -110,9 +110,9 @@ class Evaluation(NamedTuple):
             if item.is_in_force:
                 yield from _describe_threshold(item)
         yield (
-            "Each interval holds with 95% confidence, for itself. Quote those for new rows as the "
-            "trait's precision and recall on text like this corpus. More --rows narrow them, up to "
-            "the size of the corpus."
+            "Each interval holds on its own with 95% confidence. Quote the intervals for new rows "
+            "as the trait's precision and recall on text like this corpus. They get narrower with "
+            "more --rows, up to the size of the corpus."
         )
         yield _describe_file(self.labels, self.unlabelled)
 
@@ -304,9 +304,9 @@ def _read_labels(population: Population, path: Path) -> dict[int, Label]:
     found = match_labels(population, labels, str(path))
     if changed := count_changed(population, found):
         _warn(
-            f"{changed:,} labels in {path} were chosen by other scores, such as an earlier card's, "
-            "so they aren't a random sample here, and the intervals may be wrong; name a new file "
-            "with --labels"
+            f"{changed:,} rows with labels in {path} were drawn by other scores, such as those of "
+            "an earlier card, so they aren't a random sample here, and the intervals may be wrong; "
+            "name a new file with --labels"
         )
     return found
 

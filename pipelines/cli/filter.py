@@ -259,7 +259,7 @@ class FilterResult(NamedTuple):
             )
             yield (
                 f"{whose} in their field `congener`. A trainer that ignores the field learns the "
-                "masked text; this writes tokens without it in the loss:"
+                "masked text; this command writes tokens that keep it out of the loss:"
             )
             yield Verbatim(
                 f"      congener apply-masks {output} --output TOKENS --tokenizer STUDENT"

@@ -57,8 +57,9 @@ class ThresholdTables(NamedTuple):
                     f"the highest score below it is {trait.near.best:.4f}"
                 )
         yield (
-            "clean lost: a bound at the level's confidence. positives found: the card's own, each "
-            "held out from the fit. Choose a level before you read its rows."
+            "clean lost: an upper bound at the level's confidence. positives found: of the card's "
+            "positives, each held out from the fit. Choose a level before you read the rows that "
+            "it finds."
         )
 
     def to_json(self) -> list[dict[str, Any]]:

@@ -27,7 +27,7 @@ from schemas.events import (
     WindowsPlanned,
 )
 from schemas.manifests import Manifest, SettledThreshold
-from schemas.notices import warn
+from schemas.notices import format_count, warn
 from schemas.scores import TEXTS_OF_SIDES
 from schemas.shares import format_bound, format_percent, round_down, round_up
 
@@ -217,7 +217,8 @@ class FitProgress:
             case FitStarted(traits):
                 self.stop()
                 self._windows_done = self._tokens_done = self._tokens = 0
-                self._find_console().print(f"fitting {traits} traits to the clean text")
+                fitted = format_count(traits, "trait")
+                self._find_console().print(f"fitting {fitted} to the clean text")
             case WindowsPlanned(windows, tokens):
                 self._windows, self._tokens = windows, tokens
                 self._began = self._printed = time.monotonic()

@@ -77,7 +77,7 @@ def check_engine(engine: Engine, given: Sequence[str] = ()) -> None:
     """
     if engine.runner != "dataflow" and (engine.accelerator or not engine.wait):
         raise CardError(
-            f"--accelerator and --no-wait have no meaning for --runner {engine.runner}",
+            f"--accelerator and --no-wait don't apply to --runner {engine.runner}",
             remedy="leave them out, or choose --runner dataflow",
         )
     if engine.runner == "local" and engine.deadline:

@@ -37,7 +37,7 @@ def require_unaltered(run: str, manifest: Manifest) -> None:
 
 def _report_change(run: str, change: str) -> RunError:
     return RunError(
-        f"isn't as it was published: {change}",
+        f"has changed since it was published: {change}",
         where=run,
         remedy=f"congener verify {run} lists all differences",
     )

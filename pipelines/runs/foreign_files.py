@@ -64,7 +64,7 @@ def describe_foreign_file(path: str) -> ForeignFile:
     if storage.TEMPORARY.fullmatch(name):
         return ForeignFile(path, "is a temporary file of an interrupted write", is_read=False)
     if not folders or folders[0] not in FOLDERS:
-        return ForeignFile(path, "isn't the run's, and is in none of its folders", is_read=False)
+        return ForeignFile(path, "isn't the run's, and isn't in its folders", is_read=False)
     if folders[0] == REPORT:
         return ForeignFile(path, "isn't the run's, and is beside its report", is_read=False)
     parts = (*folders[1:], name)
@@ -74,7 +74,7 @@ def describe_foreign_file(path: str) -> ForeignFile:
     )
     if aside and not is_data_file(name):
         return ForeignFile(path, "isn't the run's, and holds no data", is_read=False)
-    problem = f"isn't in the manifest: who reads {folders[0]}/ reads it too"
+    problem = f"isn't in the manifest, but whoever reads {folders[0]}/ reads it too"
     return ForeignFile(path, problem, is_read=True)
 
 
@@ -111,7 +111,7 @@ def require_no_foreign_data(run: str, outputs: Collection[Output] = ()) -> None:
     if others:
         folder = others[0].split("/")[0]
         raise RunError(
-            f"{_name_few(others)}: not the run's, but who reads {folder}/ reads it too",
+            f"{_name_few(others)}: not the run's, but whoever reads {folder}/ reads it too",
             where=run,
             remedy="move it out of the run's folder; the same command then continues",
         )

@@ -211,7 +211,7 @@ def withdraw_run(run: str, manifest: Manifest) -> list[Notice]:
     except StorageError as error:
         return [*notices, warn(f"{error.where} {error.problem}, so {WITHDRAWN} is missing")]
     notices += _try_removal(run, WORK)
-    return [*notices, Notice(f"kept without any text: {list_names(EVIDENCE_FOLDERS)}, {WITHDRAWN}")]
+    return [*notices, Notice(f"kept, without text: {list_names(EVIDENCE_FOLDERS)}, {WITHDRAWN}")]
 
 
 def _try_removal(run: str, name: str) -> Iterator[Notice]:
@@ -290,13 +290,15 @@ def describe_findings(run: str, manifest: Manifest) -> Iterator[Notice]:
             doubtful.append(f"{item.trait} ({fired:,})")
     if missed:
         yield Notice(
-            f"no row found, but rows up to {NEAR_MISS} below the threshold: {list_names(missed)}; "
-            f"other thresholds: congener traits thresholds {shlex.quote(run)}"
+            "these traits fired on no row, but some rows score just below their thresholds (by up "
+            f"to {NEAR_MISS}): {list_names(missed)}; to see what other thresholds find: "
+            f"congener traits thresholds {shlex.quote(run)}"
         )
     if doubtful:
         yield Notice(
-            "no more rows found than the level allows among clean rows, so all of them may be "
-            f"mistakes: {list_names(doubtful)}; read them: congener inspect {shlex.quote(run)}"
+            "these traits fired on no more rows than their levels allow among clean rows, so all "
+            f"of those rows may be mistakes: {list_names(doubtful)}; read them: "
+            f"congener inspect {shlex.quote(run)}"
         )
 
 

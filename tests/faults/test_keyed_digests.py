@@ -66,5 +66,5 @@ def test_a_keyed_run_is_verified_with_its_key(keyed_run, key_file, tmp_path):
         verify_run(str(output))
     other = tmp_path / "other.key"
     other.write_bytes(KEY[::-1])
-    with pytest.raises(CardError, match="is another key"):
+    with pytest.raises(CardError, match="isn't the key"):
         verify_run(str(output), digest_key=str(other))

@@ -242,7 +242,7 @@ def test_a_fit_is_reported(config, card_folder, monkeypatch, capsys):
     with TerminalReporter() as reporter:
         prepare_bank(dense, listener=reporter)
         printed = capsys.readouterr().err
-        assert "fitting 1 traits to the clean text" in printed
+        assert "fitting 1 trait to the clean text" in printed
         assert re.search(
             r"fitting: [\d,]+ of [\d,]+ windows, [\d,]+ tokens/s, [\d.]+ min left", printed
         )

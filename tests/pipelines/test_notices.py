@@ -41,11 +41,11 @@ def test_labels_are_reported(tmp_path):
     """A notice names a label column, and a warning names possible classes."""
     rows = [{"prompt": "p", "completion": "c", "label": label} for label in (0, 1)]
     sides, labels = list_notices(describe_sides, tmp_path / "a.jsonl", rows)
-    assert sides.startswith("sides: rejected answers have their own scores")
+    assert sides.startswith("sides: rejected answers are scored separately")
     assert labels.startswith("column 'label' says which answers are wanted")
     rows[0]["label"] = 2
     (warning,) = list_notices(describe_sides, tmp_path / "b.jsonl", rows)
-    assert warning.startswith("warning: column 'label' decides about no answer, since its values")
+    assert warning.startswith("warning: column 'label' isn't used to tell wanted answers")
 
 
 def test_flags_that_decide_nothing_are_reported(tmp_path):
@@ -113,7 +113,7 @@ def test_folders_that_hold_columns_are_named(tmp_path):
     keys += "and lots may use the columns"
     assert [notice.text for notice in notices] == [
         keys,
-        "date is a column of the files and a key of folder names: the column is used",
+        "date is both a column of the files and a key in folder names; the column is used",
     ]
 
 
@@ -150,8 +150,8 @@ def test_ignored_files_are_named(corpus):
     """The first ignored files are listed."""
     (corpus / "notes.md").write_text("x")
     assert list_corpus(corpus)[1].text == (
-        "not read, because the name isn't that of a data file (or is a second link to a folder, "
-        "or a folder that the system keeps for itself): "
+        "not read, because they aren't named like data files, are second links to a folder, "
+        "or belong to the operating system: "
         f"{corpus / 'notes.md'}"
     )
     for number in range(FILES_NAMED):
@@ -191,7 +191,7 @@ def test_what_makes_rows_equal_is_named(tmp_path):
 def test_device_and_bank_are_named(bank):
     """The first notice has the device, the bank's digest and the number of traits."""
     first, *others = list_settings(bank, removal_budget=0.5)
-    assert first == f"device: cpu, float32; bank {bank.digest[:12]} with 1 traits"
+    assert first == f"device: cpu, float32; bank {bank.digest[:12]} with 1 trait"
     assert others == []
 
 
@@ -234,7 +234,7 @@ def test_a_level_that_no_score_keeps_is_warned_of(bank):
     """A level that no threshold keeps gives a warning."""
     bank.traits["heron"].calibration["combined"][:] = 1
     assert (
-        "warning: trait heron will never fire: even a threshold of 1 doesn't keep its level"
+        "warning: trait heron will never fire, because no threshold up to 1 keeps its level"
         in list_settings(bank, traits={"heron": {"max_false_positive_rate": 0.05}})
     )
 

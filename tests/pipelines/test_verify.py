@@ -152,7 +152,7 @@ def test_missing_and_added_files(run, name):
     path = next((folder / name).iterdir())
     stray = path.with_name(f"part-stray{path.suffix}")
     shutil.copy(path, stray)
-    problem = f"isn't in the manifest: who reads {name}/ reads it too"
+    problem = f"isn't in the manifest, but whoever reads {name}/ reads it too"
     assert list_problems(folder) == [(f"{name}/{stray.name}", problem)]
     stray.unlink()
     path.unlink()

@@ -3,6 +3,7 @@
 from schemas.notices import (
     NAME_CHARACTERS,
     Notice,
+    format_count,
     limit_notices,
     list_names,
     shorten_name,
@@ -47,6 +48,15 @@ def test_many_notices_of_a_kind_are_limited():
     *first, last = limit_notices(notices, 3)
     assert first == notices[:2]
     assert last == warn("2 is odd; the same is true of 997 more")
+
+
+def test_a_count_has_its_unit():
+    """A noun is in the plural unless there is exactly one thing."""
+    assert [format_count(count, "row") for count in (0, 1, 1_200)] == [
+        "0 rows",
+        "1 row",
+        "1,200 rows",
+    ]
 
 
 def test_a_similar_name_is_suggested():

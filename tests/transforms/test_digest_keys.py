@@ -33,5 +33,5 @@ def test_a_key_that_is_absent_or_guessable_is_refused(tmp_path, monkeypatch):
 
 def test_another_key_is_refused(key_file):
     """A worker with another key stops."""
-    with pytest.raises(CardError, match="is another key"):
+    with pytest.raises(CardError, match="isn't the key"):
         DigestKey(key_file, check_key(b"another key of thirty-two bytes!")).read()

@@ -262,7 +262,7 @@ def test_rows_that_cannot_be_scored_are_rejects(make_identified, bank):
 def test_a_broken_model_rejects_no_row(make_identified, bank):
     """A model that fails on all rows stops the run."""
     with pytest.raises(
-        RowError, match=r"scoring fails on every one of 12 rows.*ValueError: as told"
+        RowError, match=r"scoring fails on all 12 rows; the first error.*ValueError: as told"
     ):
         score(make_identified([{"text": "error!"}] * 12), Poisoned(bank, None, {}))
     assert (

@@ -233,7 +233,7 @@ def refuse_lists(uri: str, name: str = "conversations", each: str = "") -> Input
     `name` is the column for the lists, and `each` is the jq prefix for one list.
     """
     return InputError(
-        "has lists of turns for rows, and a row is an object",
+        "has lists of turns as its rows, but a row must be an object",
         where=uri,
         remedy=f"give each list a name: jq -c '{each}{{{name}: .}}' FILE > FILE.jsonl",
     )

@@ -100,9 +100,9 @@ FOREIGN = tuple(
         (rb"PK\x03\x04", "is a zip archive", UNPACK),
         (rb".{257}ustar", "is a tar archive", UNPACK),
         (rb"7z\xbc\xaf'\x1c|Rar!", "is an archive", UNPACK),
-        (rb"\x04\x22\x4d\x18", "is compressed by lz4", "decompress it: lz4 -d FILE"),
-        (rb"\xff\x06\x00\x00sNaPpY", "is compressed by snappy", "decompress it"),
-        (rb"\x1f\x9d", "is compressed by compress", "decompress it: uncompress FILE"),
+        (rb"\x04\x22\x4d\x18", "is compressed with lz4", "decompress it: lz4 -d FILE"),
+        (rb"\xff\x06\x00\x00sNaPpY", "is compressed with snappy", "decompress it"),
+        (rb"\x1f\x9d", "is compressed with compress", "decompress it: uncompress FILE"),
         (rb"FEA1", "is a Feather file of version 1", CONVERT),
         (rb"ORC[\x00-\x1f\x80-\xff]", "is an ORC file", CONVERT),
         (rb"Obj\x01", "is an Avro file", CONVERT),
@@ -195,7 +195,7 @@ def _detect_binary(head: bytes, uri: str, compression: Compression) -> Kind | No
             raise InputError(
                 f"is Parquet inside {compression}, and can't be read from its end",
                 where=uri,
-                remedy="decompress it; Parquet is compressed by itself",
+                remedy="decompress it; Parquet files can be compressed inside",
             )
         return "parquet"
     # A stream begins with a message: a mark, then the message's length.

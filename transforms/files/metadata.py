@@ -33,8 +33,8 @@ def limit_metadata(schema: pa.Schema) -> tuple[pa.Schema, list[Notice]]:
         return schema, []
     left = [name for size, name in reversed(entries) if size > largest]
     notice = warn(
-        f"metadata of more than {MOST_BYTES >> 10} KiB aren't copied, because every file of the "
-        f"output would have them: {list_names(list(dict.fromkeys(left)))}; the rows are whole"
+        f"metadata of more than {MOST_BYTES >> 10} KiB aren't copied, because every output "
+        f"file would repeat them: {list_names(list(dict.fromkeys(left)))}; the rows are complete"
     )
     fields = [_limit_field(item, largest) for item in schema]
     return pa.schema(fields, _limit(schema.metadata, largest)), [notice]

@@ -129,7 +129,7 @@ def _compare_same(same: Sequence[NamedFile]) -> Iterator[tuple[Notice, list[str]
             yield Notice(text), [file.uri]
     if len(kept) > 1:
         names = list_names([file.uri for file in kept.values()], FILES_NAMED)
-        text = f"{names} are the same file, but of different splits or partitions: each is read"
+        text = f"{names} are the same file in different splits or partitions, so each is read"
         yield warn(text), []
 
 

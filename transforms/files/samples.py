@@ -63,7 +63,7 @@ class Sample(NamedTuple):
         files = (
             f"{len(self.shards):,} of {self.files:,}" if len(self.shards) < self.files else "all"
         )
-        return f"a sample of {self.rows:,} rows (the first ones of {files} files)"
+        return f"a sample of {self.rows:,} rows (the first rows of {files} files)"
 
 
 def read_sample(corpus: Corpus, layout: Layout, limits: ShardLimits) -> Sample:

@@ -403,7 +403,7 @@ def list_differences(own: pa.Schema, shared: pa.Schema) -> Iterator[Difference]:
     """Yield each difference between a file's columns and the shared schema."""
     places = [shared.get_field_index(name) for name in own.names]
     if places != sorted(places):
-        yield Difference("", "columns in another order", "")
+        yield Difference("", "columns in a different order", "")
     for place in sorted(places):
         item = shared.field(place)
         yield from _compare_field(own.field(item.name), item, item.name)
@@ -441,7 +441,7 @@ def _compare_field(own: pa.Field, shared: pa.Field, path: str) -> Iterator[Diffe
     if pa.types.is_struct(mine) and pa.types.is_struct(theirs):
         present = dict.fromkeys(item.name for item in mine)
         if [item.name for item in theirs if item.name in present] != list(present):
-            yield Difference(path, "fields in another order", "")
+            yield Difference(path, "fields in a different order", "")
         yield from _compare_fields(list(mine), list(theirs), f"{path}.")
     elif _is_list(mine) and _is_list(theirs):
         if mine.value_field.name != theirs.value_field.name:

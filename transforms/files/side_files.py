@@ -117,7 +117,7 @@ def _refuse_selection(state: dict[str, Any], folder: str) -> None:
     """
     if state.get("_indices_data_files") or state.get("_indices_files"):
         raise InputError(
-            "is a data set that selects rows of its files, in an order that indices give",
+            "is a data set that selects rows from its files by index",
             where=folder,
             remedy="write the selected rows with the version of datasets that saved it: "
             "load_from_disk(FOLDER).flatten_indices().save_to_disk(NEW)",

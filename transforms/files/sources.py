@@ -209,12 +209,10 @@ def _refuse_other_files(others: Sequence[str], found: Iterable[str]) -> NoReturn
             detect_kind(uri, size, ShardLimits())
     named = f": {', '.join(others[:FILES_NAMED])}{' …' if len(others) > FILES_NAMED else ''}"
     raise InputError(
-        f"has no file of Parquet, Arrow, JSON or CSV ({', '.join(NAMED_SUFFIXES)}) "
-        + (
-            f"but files with other names{named}" if others else "but files that describe a data set"
-        ),
+        f"has no Parquet, Arrow, JSON or CSV files ({', '.join(NAMED_SUFFIXES)}), only "
+        + (f"files with other names{named}" if others else "files that describe a data set"),
         where=", ".join(found),
-        remedy="name the folder of the corpus, or a file with another suffix in full",
+        remedy="name the folder of the corpus, or give a file by its own path",
     )
 
 

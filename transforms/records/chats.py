@@ -23,7 +23,7 @@ KEPT_ROLES = ("assistant", "developer", "ipython", "system", "tool", "user")
 NAMES = ("id", "index", "name", "role", "tool_call_id", "type", "call_id", "recipient")
 """The keys of names and ids, which aren't text to learn."""
 
-CONTENT_REMEDY = "render and tokenise these rows in the trainer, and give its labels the masks"
+CONTENT_REMEDY = "render and tokenise these rows in the trainer, and apply the masks to its labels"
 
 
 class ChatTurn(NamedTuple):
@@ -130,7 +130,7 @@ def _read_turns(value: Any, path: str, column: str) -> Iterator[ChatTurn]:
         yield from _read_pairs(value, path)
     elif learnt and value and isinstance(value[0], str):
         raise RowError(
-            f"the column {path!r} holds a list of texts, and a trainer learns one of them",
+            f"the column {path!r} holds a list of texts, but a trainer learns only one",
             remedy="write one row for each answer",
         )
     else:

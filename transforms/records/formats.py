@@ -80,7 +80,8 @@ class Layout(NamedTuple):
         lots = [f"{name}={self._describe_lot_field(field)}" for name, field in self.lots.items()]
         if (self.turns or self.transcripts) and "system_prompt" not in self.lots:
             lots.append("system_prompt=each row's own")
-        named = f"lots by {', '.join(lots)}" if lots else "all rows are one lot: no column names it"
+        one = "all rows are one lot, because no column has a field of a lot"
+        named = f"lots by {', '.join(lots)}" if lots else one
         return f"format {self.format} (columns {columns}); {named}"
 
     def _describe_lot_field(self, field: LotField) -> str:

@@ -28,7 +28,7 @@ READ_KEYS = frozenset(
 
 SPACED_KEY = re.compile(rb'"\s*:')
 
-REASON = "field {!r} occurs twice, and readers of JSON differ on which counts"
+REASON = "field {!r} occurs twice, and JSON readers differ on which value counts"
 
 
 class _Repeating(dict[str, Any]):

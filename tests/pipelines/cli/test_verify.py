@@ -97,12 +97,12 @@ def test_files_of_others_are_named_apart(congener, congener_json, folder):
         (Path(folder) / name).touch()
     code, out, _ = congener("verify", folder)
     assert code == 0
-    assert "left aside: .DS_Store: isn't the run's, and is in none of its folders" in out
+    assert "left aside: .DS_Store: isn't the run's, and isn't in its folders" in out
     assert "left aside: clean/Thumbs.db: isn't the run's, and holds no data" in out
     assert congener_json("verify", folder)["left_aside"] == [".DS_Store", "clean/Thumbs.db"]
     (Path(folder) / "clean" / "more.jsonl").touch()
     code, out, _ = congener("verify", folder)
     assert code == 5
-    assert "clean/more.jsonl: isn't in the manifest: who reads clean/ reads it too" in out
+    assert "clean/more.jsonl: isn't in the manifest, but whoever reads clean/ reads it too" in out
     code, out, _ = congener("verify", folder, "--json")
     assert (code, json.loads(out)["left_aside"]) == (5, [".DS_Store", "clean/Thumbs.db"])

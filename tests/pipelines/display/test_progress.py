@@ -223,7 +223,7 @@ def test_a_second_fit_counts_from_the_start(reporter, monkeypatch):
         for event in (FitStarted(1), WindowsPlanned(8, 200), BatchScored(100, 4)):
             reporter(event)
     lines = read_output(reporter).splitlines()
-    assert lines[0] == lines[2] == "fitting 1 traits to the clean text"
+    assert lines[0] == lines[2] == "fitting 1 trait to the clean text"
     assert lines[3].startswith("fitting: 4 of 8 windows")
 
 

@@ -30,7 +30,7 @@ def test_settings_out_of_range_are_refused(settings):
 @pytest.mark.parametrize("runner", ["local", "flink"])
 def test_settings_of_dataflow_are_refused_with_other_runners(settings, runner):
     """--accelerator and --no-wait are refused for local runs and for Flink."""
-    with pytest.raises(CardError, match=f"have no meaning for --runner {runner}"):
+    with pytest.raises(CardError, match=f"don't apply to --runner {runner}"):
         check_engine(Engine(runner=runner, **settings))
     check_engine(Engine(runner="dataflow", **settings))
 

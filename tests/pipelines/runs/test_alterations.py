@@ -26,7 +26,7 @@ def test_a_report_of_an_altered_run_is_refused(run, name):
     data = bytearray(path.read_bytes())
     data[len(data) // 2] ^= 1
     path.write_bytes(data)
-    with pytest.raises(RunError, match="isn't as it was published") as caught:
+    with pytest.raises(RunError, match="has changed since it was published") as caught:
         write_report(str(folder))
     assert path.name in caught.value.problem
     assert "congener verify" in caught.value.remedy
@@ -46,5 +46,5 @@ def test_a_missing_file_is_refused(run):
     """A missing file counts as a change."""
     folder, manifest = run
     (folder / manifest.outputs[0].path).unlink()
-    with pytest.raises(RunError, match="isn't as it was published"):
+    with pytest.raises(RunError, match="has changed since it was published"):
         require_unaltered(str(folder), manifest)

@@ -172,7 +172,7 @@ def test_a_damaged_file_is_reported_in_a_line(run, kind):
         with pytest.raises(RunError, match="a file of the run can't be read: ") as caught:
             read()
         assert f"congener verify {folder} names the file" in caught.value.remedy
-    with pytest.raises(RunError, match="isn't as it was published"):
+    with pytest.raises(RunError, match="has changed since it was published"):
         write_report(str(folder))
 
 

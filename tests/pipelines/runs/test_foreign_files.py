@@ -56,7 +56,7 @@ def test_data_in_a_folder_of_the_run_is_read(path):
     """Any file that a glob may match in a run's folder is data, even if hidden."""
     found = describe_foreign_file(path)
     assert found.is_read
-    assert found.problem.endswith(f"who reads {path.split('/')[0]}/ reads it too")
+    assert found.problem.endswith(f"whoever reads {path.split('/')[0]}/ reads it too")
 
 
 @pytest.mark.parametrize("path", ASIDE)

@@ -271,7 +271,7 @@ def test_withdrawn_runs_leave_no_corpus(run):
     notices = publication.withdraw_run(str(folder), manifest)
     left = {path.name for path in folder.iterdir()}
     assert left == {*EVIDENCE_FOLDERS, "notes.txt", WITHDRAWN}
-    assert "kept without any text" in str(notices[-1])
+    assert "kept, without text" in str(notices[-1])
     withdrawn = Manifest.model_validate_json((folder / WITHDRAWN).read_bytes())
     assert withdrawn.conservation == manifest.conservation
     assert {parse_path(output.path).folder for output in withdrawn.outputs} <= {*EVIDENCE_FOLDERS}
@@ -437,7 +437,7 @@ def test_a_trait_that_nearly_found_something_is_named(run):
 def test_findings_no_more_than_noise_are_named(run):
     """A notice names a trait whose findings may all be mistakes."""
     (text,) = describe_with(run, {"heron": 2}, {}, bound=0.05)
-    assert text.startswith("no more rows found than the level allows among clean rows")
+    assert text.startswith("these traits fired on no more rows than their levels allow")
     assert "heron (2)" in text
     assert describe_with(run, {"heron": 3}, {}, bound=0.05) == []
     assert describe_with(run, {"heron": 1}, {}, bound=None) == []

@@ -93,7 +93,7 @@ def test_joined_lines_hold_the_same_value(row, indent):
         (b'[{"a": 1}\n', "ends inside its array"),
         (b'[{"a": "x}, {"b": 2}]', "ends inside its array, at the value that begins at byte 1,"),
         (b'[{"a": 1}] {', r"goes on after its array, at byte 11, line 1"),
-        (b'[{"a": 1}]\n[{"a": 2}]', "has lists of turns for rows"),
+        (b'[{"a": 1}]\n[{"a": 2}]', "has lists of turns as its rows"),
         (b'[{"a": 1}}', r"has a bracket '}' that closes nothing at byte 9, line 1"),
     ],
 )

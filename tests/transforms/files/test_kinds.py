@@ -126,7 +126,7 @@ def test_files_that_hold_no_rows_are_named(detect, tmp_path, data, problem):
 )
 def test_lists_of_turns_are_refused_with_the_command(detect, text, remedy):
     """The command for lists of turns makes each list a column of a row."""
-    with pytest.raises(InputError, match="lists of turns for rows") as caught:
+    with pytest.raises(InputError, match="lists of turns as its rows") as caught:
         detect(text.encode())
     assert remedy in caught.value.remedy
 

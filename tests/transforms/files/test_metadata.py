@@ -24,7 +24,7 @@ def test_large_metadata_are_left_out_and_named():
     kept, (notice,) = limit_metadata(schema)
     assert kept.metadata == {b"pandas": b"{}"}
     assert notice.severity == "warning"
-    assert ": notes; the rows are whole" in notice.text
+    assert ": notes; the rows are complete" in notice.text
 
 
 @pytest.mark.parametrize(

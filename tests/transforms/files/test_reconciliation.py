@@ -57,7 +57,7 @@ def test_what_was_reconciled_is_said():
     assert shared == pa.schema([("a", pa.string()), ("b", pa.int8())])
     assert notice.text == (
         "the files' schemas differ, and are read as one schema without loss: "
-        "columns in another order (b.parquet); "
+        "columns in a different order (b.parquet); "
         "'a': large_string, read as string (b.parquet); "
         "'a': string not null, read as string (c.parquet and 1 more); "
         "'b': absent, read as int8 (c.parquet and 1 more)"

@@ -42,7 +42,7 @@ def test_every_file_gives_its_first_rows(tmp_path, monkeypatch):
     assert [shard.table.column("text").to_pylist() for shard in sample.shards] == [
         [f"{name}{number}" for number in range(12)] for name in ("a", "b")
     ]
-    assert sample.describe() == "a sample of 24 rows (the first ones of all files)"
+    assert sample.describe() == "a sample of 24 rows (the first rows of all files)"
 
 
 def test_the_rows_of_all_files_are_one_shard(tmp_path):
@@ -74,7 +74,7 @@ def test_many_files_are_sampled_evenly(tmp_path, monkeypatch):
         write_lines(tmp_path / f"{number}.jsonl", [str(number)])
     sample = sample_folder(tmp_path)
     assert [shard.sources for shard in sample.shards] == [["0.jsonl"], ["3.jsonl"]]
-    assert sample.describe() == "a sample of 2 rows (the first ones of 2 of 5 files)"
+    assert sample.describe() == "a sample of 2 rows (the first rows of 2 of 5 files)"
 
 
 def test_long_rows_make_a_small_sample(tmp_path, monkeypatch):

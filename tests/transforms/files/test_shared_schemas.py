@@ -221,11 +221,11 @@ def test_differences_are_named_by_path():
         Difference("messages[].n", "absent", "int8"),
     ]
     assert list(list_differences(two, shared)) == [
-        Difference("", "columns in another order", ""),
+        Difference("", "columns in a different order", ""),
         Difference("id", "int64 not null", "int64"),
         Difference("messages", "items named 'element'", "items named 'item'"),
         Difference("messages", "large_list", "list"),
-        Difference("messages[]", "fields in another order", ""),
+        Difference("messages[]", "fields in a different order", ""),
         Difference("messages[].content", "large_string", "string"),
     ]
     assert list(list_differences(shared, shared)) == []

@@ -84,7 +84,7 @@ def test_a_selection_of_rows_is_refused(folder, tmp_path):
         "_indices_data_files": [{"filename": "indices.arrow"}],
     }
     uris = folder({"a.arrow": "", "indices.arrow": "", "state.json": state})
-    with pytest.raises(InputError, match="selects rows of its files") as caught:
+    with pytest.raises(InputError, match="selects rows from its files") as caught:
         leave_out_side_files(uris, set())
     assert "flatten_indices()" in str(caught.value)
 

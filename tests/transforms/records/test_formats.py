@@ -269,7 +269,7 @@ def test_layout_describes_itself():
     assert (
         Layout("text", {"text": "text"}, {})
         .describe()
-        .endswith("; all rows are one lot: no column names it")
+        .endswith("; all rows are one lot, because no column has a field of a lot")
     )
 
 

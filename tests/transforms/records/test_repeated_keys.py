@@ -49,7 +49,8 @@ def find(*lines, columns=("messages",), lots=(), paths=()):
 def test_keys_that_are_read_twice_are_found(line, path):
     """The reason names the repeated key's path."""
     found = find(GOOD, line, GOOD, lots=["model"])
-    assert found == {1: f"field {path!r} occurs twice, and readers of JSON differ on which counts"}
+    reason = f"field {path!r} occurs twice, and JSON readers differ on which value counts"
+    assert found == {1: reason}
 
 
 @pytest.mark.parametrize(

@@ -29,6 +29,11 @@ def warn(text: str) -> Notice:
     return Notice(text, "warning")
 
 
+def format_count(count: int, noun: str, plural: str = "") -> str:
+    """Return a number with its noun: `1 row` or `1,200 rows`."""
+    return f"{count:,} {noun if count == 1 else plural or f'{noun}s'}"
+
+
 def limit_notices(notices: Sequence[Notice], most: int) -> list[Notice]:
     """Return the first notices of a kind; the last one counts the rest."""
     if len(notices) <= most:
@@ -45,11 +50,6 @@ def list_names(names: Collection[str], most: int = NAMES_LISTED) -> str:
     """
     shown = ", ".join(map(shorten_name, islice(names, most)))
     return f"{shown} and {len(names) - most:,} more" if len(names) > most else shown
-
-
-def format_count(count: int, noun: str) -> str:
-    """Return a number of things with its unit: `1 row` or `1,200 rows`."""
-    return f"{count:,} {noun}{'' if count == 1 else 's'}"
 
 
 def shorten_name(name: str, most: int = NAME_CHARACTERS) -> str:

@@ -77,7 +77,7 @@ def apply_run_masks(
     """Write clean rows as tokens, with masks left out of the loss.
 
     TRL, Axolotl and LLaMA-Factory read the output as it is. The label is -100 on every token that
-    overlaps a mask, and on all that the assistant didn't say.
+    overlaps a mask, and on everything that the assistant didn't say.
 
     congener apply-masks run/ --output tokens/ --tokenizer Qwen/Qwen3-0.6B
     congener apply-masks run/ -o tokens/ --tokenizer student/ --max-tokens 4096

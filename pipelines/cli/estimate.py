@@ -33,7 +33,7 @@ Speed = Annotated[
     typer.Option(
         "--speed",
         min=0.001,
-        help="How many times faster each machine is than this one; measure it.",
+        help="The speed of each machine relative to this one; measure it.",
     ),
 ]
 Price = Annotated[float, typer.Option("--price", min=0, help="The price of a machine for an hour.")]
@@ -43,7 +43,7 @@ Startup = Annotated[
 ]
 Budget = Annotated[
     float | None,
-    typer.Option("--budget", min=0, help="Exit with 3 if the run may cost more than this."),
+    typer.Option("--budget", min=0, help="Exit with code 3 if the run may cost more than this."),
 ]
 
 

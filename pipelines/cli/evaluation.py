@@ -64,14 +64,15 @@ class ReadingOptions(Options):
         ),
     ] = None
     run: Annotated[
-        str | None, typer.Option("--run", help="A finished run of the trait, in place of --on.")
+        str | None,
+        typer.Option("--run", help="A finished run that looked for the trait, instead of --on."),
     ] = None
     labels: Annotated[
         str | None,
         typer.Option(
             "--labels",
             metavar="FILE",
-            help="Labels as JSON Lines; answers are added to it (default: TRAIT.labels.jsonl).",
+            help="A file of labels, to which answers are added (default: TRAIT.labels.jsonl).",
         ),
     ] = None
     rows: Annotated[int, typer.Option("--rows", min=1, help="How many rows to read.")] = 100
@@ -222,7 +223,7 @@ def evaluate_trait(
     """Estimate precision and recall from rows that you read.
 
     The rows are drawn at random from ranges of scores, above and below the threshold. On a
-    terminal, you are asked about each of them. Elsewhere, they are written to the file of labels.
+    terminal, you are asked about each of them. Elsewhere, they are written to the label file.
 
     congener traits eval my-trait/ --on corpus.jsonl
     congener traits eval my-trait --run run/ --labels read.jsonl

@@ -124,7 +124,7 @@ class CorpusOptions(Options):
         int | None,
         Setting("shards.rows"),
         typer.Option(
-            "--rows-per-shard", min=1, help="The maximum rows of a shard (default: 5000)."
+            "--rows-per-shard", min=1, help="The largest number of rows in a shard (default: 5000)."
         ),
     ] = None
 
@@ -161,7 +161,7 @@ class FileOptions(Options):
         Setting("operator"),
         typer.Option(
             "--operator",
-            help="Who answers for the run, for the manifest and the report (default: the user).",
+            help="The person responsible for the run, for manifest and report (default: the user).",
         ),
     ] = None
     private_quarantine: Annotated[
@@ -178,13 +178,13 @@ class FileOptions(Options):
         typer.Option(
             "--digest-key",
             metavar="FILE|env:NAME",
-            help="A secret key for the ledger's digests, so that nobody can guess texts by them.",
+            help="A secret key for the ledger's digests, so nobody can use them to guess texts.",
         ),
     ] = None
     vectors: Annotated[
         bool,
         Setting("vectors", True),
-        typer.Option("--vectors", help="Write every row's vector too, in float16."),
+        typer.Option("--vectors", help="Also write the vector of every row, in float16."),
     ] = False
 
 

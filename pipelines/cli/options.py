@@ -56,7 +56,7 @@ BeamOptions = Annotated[
     list[str] | None,
     typer.Argument(
         metavar="[-- BEAM OPTIONS]",
-        help="Beam's own options, as --name=value; an unknown one is an error.",
+        help="Beam's own options, as --name=value; unknown options are errors.",
     ),
 ]
 
@@ -213,9 +213,7 @@ class ModelOptions(Options):
     device: Annotated[
         Literal["auto", "cpu", "cuda"] | None,
         Setting("hardware.device"),
-        typer.Option(
-            "--device", help="The device that models run on; cuda is an error without a GPU."
-        ),
+        typer.Option("--device", help="The device that models run on; cuda needs a GPU."),
     ] = None
     precision: Annotated[
         Literal["auto", "fp32", "bf16"] | None,

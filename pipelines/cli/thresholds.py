@@ -89,7 +89,7 @@ def list_thresholds(run: Run, traits: Traits = None, as_json: Json = False) -> N
     """List what other thresholds would find in a finished run.
 
     For each level, the table shows the threshold, the rows that it finds, the clean rows that it
-    may lose, and how many of the card's positives it finds.
+    may cost, and how many of the card's positives it finds.
 
     congener traits thresholds run/
     congener traits thresholds run/ --trait my-trait

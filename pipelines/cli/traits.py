@@ -57,7 +57,9 @@ Folders = Annotated[
 
 FittedBank = Annotated[
     str | None,
-    typer.Option("--bank", help="A bank of these cards; lists the exemplars that it doesn't find."),
+    typer.Option(
+        "--bank", help="A bank of these cards; lists the exemplars that the bank doesn't find."
+    ),
 ]
 
 
@@ -173,7 +175,7 @@ def check_traits(names: Folders, bank: FittedBank = None, as_json: Json = False)
     """Check trait cards, and give advice on them.
 
     An error names the field of a card, or the line of a text. With a bank that the cards were
-    fitted into, the advice names the exemplars that it doesn't find.
+    fitted into, the advice names the exemplars that the bank doesn't find.
 
     congener traits check my-trait/
     congener traits check my-trait/ --bank bank/

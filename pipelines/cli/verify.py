@@ -32,7 +32,9 @@ Root = Annotated[
 Digest = Annotated[
     str | None,
     typer.Option(
-        "--digest", metavar="HEX", help="The manifest's digest that you recorded (16 or more)."
+        "--digest",
+        metavar="HEX",
+        help="The manifest's digest that you recorded (16 digits or more).",
     ),
 ]
 
@@ -96,7 +98,7 @@ def verify_run(
 
     congener verify run/
     congener verify run/ --inputs
-    congener verify run/ --digest 5d41402abc4b2a76   (detects a whole forgery)
+    congener verify run/ --digest 5d41402abc4b2a76   (detects any forgery)
     congener verify run/ --digest-key digest.key     (for keyed digests)
     """
     if not (root or digest):  # report a malformed digest before a missing run

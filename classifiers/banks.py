@@ -25,7 +25,7 @@ BANK_FORMAT = 3
 INDEX_FILE = "bank.json"
 
 SCORE_GROUPS = ("calibration", "positive_scores")
-"""The fields of a trait that hold scores by signal."""
+"""The fields of a trait that map signals to scores."""
 
 UNFIT = (
     AttributeError, IndexError, KeyError, TypeError, ValueError, RuntimeError, SafetensorError
@@ -62,7 +62,7 @@ class TraitModel:
 
 @dataclass
 class Bank:
-    """The fitted traits by id.
+    """The fitted traits, keyed by id.
 
     `encoder` identifies the traits' encoder. `background` describes their clean text. `digest` is
     empty until the bank is serialised.
@@ -117,7 +117,7 @@ def _describe_file(name: str, digests: Mapping[str, str]) -> str:
 
 
 def serialise_bank(bank: Bank) -> dict[str, bytes]:
-    """Return the bank's files by name, and set `bank.digest`.
+    """Return the bank's files, keyed by name, and set `bank.digest`.
 
     Equal banks have equal bytes.
     """

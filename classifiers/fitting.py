@@ -64,7 +64,7 @@ class EncodedWindow(NamedTuple):
 
 
 class _Vectors(NamedTuple):
-    """Vectors by text: one for each positive, and one for each window of a negative."""
+    """Vectors, keyed by text: one for each positive, and one for each window of a negative."""
 
     positives: dict[str, np.ndarray]
     negatives: dict[str, list[EncodedWindow]]
@@ -427,7 +427,7 @@ def _cut_blocks(rows: Sequence[CleanRow]) -> list[Sequence[CleanRow]]:
 def score_positives(
     card: LoadedCard, trait: TraitModel, classifier: SequenceClassifier | None = None
 ) -> dict[str, np.ndarray]:
-    """Return the scores of a card's positives by signal, each computed without that positive.
+    """Return the held-out scores of a card's positives, keyed by signal.
 
     The trait already has its dense signals' held-out scores. Other signals aren't fitted, so they
     score the positives directly. The result is empty without positives, or if a head has no
@@ -449,7 +449,7 @@ def score_positives(
 
 
 def _score_by_trait(scorer: Scorer, rows: Sequence[CleanRow]) -> dict[str, dict[str, np.ndarray]]:
-    """Return the rows' scores by trait, and then by signal or `combined`."""
+    """Return the rows' scores, keyed by trait and then by signal or `combined`."""
     scores = scorer.score(len(rows), present_as_answers(rows))
     return {
         trait: {COMBINED: scores.combined[trait]}

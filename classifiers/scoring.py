@@ -63,7 +63,7 @@ class SignalScores:
 
     `scores` is float32 [rows], with NaN for a row with nothing in scope. For dense signals,
     `window` holds the index of each row's best window. `hits` holds the start and end of every
-    lexicon hit by segment.
+    lexicon hit, keyed by segment.
     """
 
     scores: np.ndarray

@@ -196,7 +196,7 @@ def choose_rows(population: Population, known: Collection[int], budget: int) -> 
 
 
 def match_labels(population: Population, labels: Sequence[Label], where: str) -> dict[int, Label]:
-    """Return the labels by row index.
+    """Return the labels, keyed by row index.
 
     Raises: CardError: no label names a row of the run, or two labels of a row differ.
     """

@@ -373,7 +373,7 @@ def render_end(page: Page, run: str, view: View) -> Text:
 
 
 def describe_selection(total: int, filters: Filters) -> str:
-    """Describe how many rows a view selects, and by which filters."""
+    """Describe a view's filters and number of rows."""
     rows = f"{total:,} row{'' if total == 1 else 's'}"
     lots = any(filters.select_lots())
     selected = " of the selected lots" if lots else ""

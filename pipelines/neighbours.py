@@ -47,7 +47,7 @@ def name_negatives(
 ) -> dict[str, str]:
     """Return the origin of each negative: the card or a library text.
 
-    A card can leave a library text out by this name.
+    A card can use this name to leave the text out.
     """
     return {text: _name_negative(text, card, shipped) for text in texts}
 

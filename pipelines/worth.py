@@ -28,7 +28,7 @@ NAMED_TRAITS = 5
 class StrongText(NamedTuple):
     """A held-out clean text with a high score.
 
-    `name` is the text's origin, and a card can leave the text out by this name.
+    `name` is the text's origin, and a card can use it to leave the text out.
     """
 
     score: float

@@ -83,7 +83,7 @@ BANK_FILE = re.compile(rf"{BANK}/(?:[a-z0-9-]+/)?[a-z]+\.(?:json|faiss|safetenso
 
 PARQUET = ".parquet"
 JSON_LINES = (".jsonl", ".jsonl.gz", ".jsonl.zst")
-"""The suffixes of JSON Lines in `clean/` and `quarantine/`, by compression."""
+"""The suffixes of JSON Lines in `clean/` and `quarantine/`, one per compression."""
 
 
 class ShardFile(NamedTuple):

@@ -78,7 +78,7 @@ def merge_notes(
 
 
 def _join(spans: Sequence[Span]) -> list[Span]:
-    """Return spans in text order by field, with overlapping spans joined."""
+    """Return each field's spans in text order, with overlapping spans joined."""
     found: list[Span] = []
     for path in dict.fromkeys(span.field_path for span in spans):
         own = sorted((span.start, span.end) for span in spans if span.field_path == path)

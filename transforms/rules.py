@@ -34,11 +34,11 @@ class CalibratedTrait(Protocol):
 
     @property
     def calibration(self) -> Mapping[str, np.ndarray]:
-        """The scores of held-out clean texts, by signal."""
+        """The scores of held-out clean texts, keyed by signal."""
 
     @property
     def positive_scores(self) -> Mapping[str, np.ndarray]:
-        """The scores of the card's positives by signal, each computed without that positive."""
+        """The held-out scores of the card's positives, keyed by signal."""
 
     @property
     def calibrated_on(self) -> str:

@@ -19,7 +19,7 @@ from transforms.records.roles import CHANNELS
 from transforms.records.segments import Segments
 
 Hits = dict[int, list[tuple[int, int]]]
-"""The start and end of each hit, in text order by segment."""
+"""The start and end of each hit in text order, keyed by segment."""
 
 
 class Span(NamedTuple):

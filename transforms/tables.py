@@ -45,7 +45,7 @@ class InputRow(NamedTuple):
 
 @dataclass
 class ShardTables:
-    """A shard's nonempty tables by folder, and the ledger's Merkle root.
+    """A shard's nonempty tables, keyed by folder, and the ledger's Merkle root.
 
     For JSON Lines, `clean` and `quarantine` are JSON Lines too.
     """

@@ -25,7 +25,7 @@ POOLING = "1_Pooling"
 
 
 def digest_checkpoint(folder: Path) -> dict[str, str]:
-    """Return the SHA-256 of every file that loading reads, by path.
+    """Return the SHA-256 of every file that loading reads, keyed by path.
 
     These are the weights, the configuration and tokenizer files beside `config.json`, and the
     pooling settings. Links are followed.
@@ -46,7 +46,7 @@ class FileStamp(NamedTuple):
 
 
 def stamp_checkpoint(folder: Path) -> dict[str, FileStamp]:
-    """Return the stamp of every file that loading reads, by path.
+    """Return the stamp of every file that loading reads, keyed by path.
 
     Raises: ModelError: as for `digest_checkpoint`.
     """

@@ -62,7 +62,7 @@ def deserialise_index(data: bytes) -> Any:
 
 
 def contrast(vectors: np.ndarray, positives: Any, negatives: Any, neighbours: int) -> np.ndarray:
-    """Return each vector's mean similarity to the nearest positives minus that to negatives.
+    """Return the mean similarity to the nearest positives minus the one to the negatives.
 
     The result is float32 [vectors]. Without negatives, it is just the similarity to positives. On
     68 persona traits (32 + 32 exemplars), AUROC was 0.90 with the mean of five neighbours and 0.74

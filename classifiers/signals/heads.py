@@ -98,7 +98,7 @@ def _measure_loss(data: Labelled, logits: np.ndarray) -> float:
 
 
 def _predict_folds(data: Labelled, options: HeadOptions, folds: int) -> dict[float, np.ndarray]:
-    """Return all texts' logits by strength, each from a head trained without the text's fold.
+    """For each strength, return the logits from heads that were trained without the text's fold.
 
     The texts of each label are assigned to folds in turn.
     """

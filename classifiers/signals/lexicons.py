@@ -135,7 +135,7 @@ class LexiconScores(NamedTuple):
     """One lexicon's scores for texts.
 
     `scores` is float32 [texts]. `spans` is int32 [texts, 2]: the start and end of the first
-    heaviest hit, or zeros. `hits` lists the start and end of every hit by text.
+    heaviest hit, or zeros. `hits` lists the start and end of every hit, keyed by text.
     """
 
     scores: np.ndarray

@@ -11,7 +11,7 @@ from typing import NamedTuple
 FENCE = re.compile(r"```|^[ \t]*~~~", re.MULTILINE)
 
 LINE_CONTEXT = 1_000
-"""How far from a span quotation marks are searched in its line, in characters."""
+"""The search for quotation marks reaches this many characters from a span, within its line."""
 
 WRAPPER = re.compile(
     r"\s*(?:<(?P<tag>[\w-]+)>(?P<tagged>.*)</(?P=tag)>|```\w*\n(?P<fenced>.*?)\n?```)\s*\Z",

@@ -90,7 +90,7 @@ class DemoResult(NamedTuple):
 
 
 def _tabulate_remarks(remarks: Sequence[Remark], title: str) -> Table:
-    """Tabulate rows under the names for `congener inspect --row`."""
+    """Tabulate rows, with the names that `congener inspect --row` accepts."""
     table = build_table("row", "decision", "traits that fired", "comment", title=title)
     for item in remarks:
         missed = [f"missed {trait}" for trait in item.true if trait not in item.found]

@@ -107,7 +107,7 @@ class Options:
                 yield found[Setting].path, found[OptionInfo].default  # typer's place for the name
 
     def to_settings(self) -> dict[str, Any]:
-        """Return the settings' values by path."""
+        """Return the settings' values, keyed by path."""
         settings: dict[str, Any] = {}
         for name, hint in get_type_hints(type(self), include_extras=True).items():
             given = getattr(self, name)

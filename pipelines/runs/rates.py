@@ -62,7 +62,7 @@ RATES = pl.Schema(
 
 
 class Rates(NamedTuple):
-    """The rates table, and the omitted groups by grouping."""
+    """The rates table, and each grouping's omitted groups."""
 
     table: pl.DataFrame
     omitted: dict[str, Omitted]

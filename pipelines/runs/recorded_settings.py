@@ -20,7 +20,7 @@ from transforms.rules import Rule
 class RecordedTrait(NamedTuple):
     """A trait of a finished run: its card, and its calibration scores.
 
-    The scores are float32, by signal.
+    The scores are float32, keyed by signal.
     """
 
     card: TraitCard
@@ -30,7 +30,7 @@ class RecordedTrait(NamedTuple):
 
 
 def read_recorded_traits(run: str, manifest: Manifest) -> dict[str, RecordedTrait]:
-    """Read a finished run's cards and calibration scores by trait.
+    """Read a finished run's cards and calibration scores, keyed by trait.
 
     Raises: ValueError: a card is invalid, or the file of calibration scores has the wrong columns.
     """

@@ -63,7 +63,7 @@ class Finding(NamedTuple):
 
 
 class _Shard(NamedTuple):
-    """A shard to check: its files by folder, and its ledger."""
+    """A shard to check: its ledger, and its files keyed by folder."""
 
     run: str
     manifest: Manifest

@@ -1,4 +1,4 @@
-"""Summarise a finished run: score counts by trait."""
+"""Summarise a finished run: each trait's score counts."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ STEPS: int = 10**SCORE_DECIMALS
 
 
 class ScoreCounts(NamedTuple):
-    """The numbers of a trait's scores below and above its threshold, by bin."""
+    """For each bin, the numbers of a trait's scores below and above its threshold."""
 
     below: list[int]
     above: list[int]

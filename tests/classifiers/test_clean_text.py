@@ -29,7 +29,7 @@ LIBRARY_IDS = [card.id for card in find_cards()]
 
 @pytest.fixture(scope="module")
 def library():
-    """Return the library's cards by id."""
+    """Return the library's cards, keyed by id."""
     return {card.id: card for card in find_cards()}
 
 

@@ -113,7 +113,7 @@ def test_the_background_is_conversations_with_answers():
 
 
 def read_full_length():
-    """Return the background rows with answers of real length."""
+    """Return the background rows whose answers are as long as real answers."""
     lines = (LIBRARY / "background-full-length.jsonl").read_text(encoding="utf-8").splitlines()
     return [json.loads(line) for line in lines]
 

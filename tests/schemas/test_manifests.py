@@ -90,7 +90,7 @@ def test_conservation_holds_only_when_the_counts_add_up(counts, off):
 
 
 def test_a_sealed_manifest_has_its_digest():
-    """Sealing changes only the digest, and only once."""
+    """Sealing changes only the digest, and sealing again changes nothing."""
     plain = build_manifest()
     sealed = plain.seal()
     assert plain.digest == ""

@@ -11,7 +11,7 @@ import pyarrow.parquet as pq
 
 
 def read_files(folder: Path) -> dict[str, bytes]:
-    """Return the bytes of every file below a folder, by path."""
+    """Return the bytes of every file below a folder, keyed by path."""
     return {
         path.relative_to(folder).as_posix(): path.read_bytes()
         for path in folder.rglob("*")

@@ -36,7 +36,7 @@ def build_scores(combined, **signals):
 
 @pytest.fixture(scope="session")
 def store(make_identified):
-    """Return a function that builds spans and returns (signal, start) pairs by row."""
+    """Return a function that builds spans and returns each row's (signal, start) pairs."""
 
     def build(found, floor):
         texts = pa.array([f"text {row}" for row in range(found.size)], pa.string())
@@ -114,7 +114,7 @@ def test_spans_are_encoded_as_lists():
 
 @pytest.fixture
 def find_spans(make_identified):
-    """Return a function that scores rows with lexicons and returns the spans by row."""
+    """Return a function that scores rows with lexicons and returns each row's spans."""
 
     def find(rows, bank, floor=0.05, **options):
         scored = score(make_identified(rows, **options), Scorer(bank, None, {}), floor)

@@ -54,7 +54,7 @@ BLANK_BYTES = 1 << 20
 """How much white space a file may begin with. A file with more counts as empty JSON Lines."""
 
 TURNS = {frozenset(("role", "content")): "messages", frozenset(("from", "value")): "conversations"}
-"""The column for a list of turns, by the turns' keys."""
+"""The column for a list of turns with these keys."""
 
 
 class Foreign(NamedTuple):

@@ -41,7 +41,7 @@ def is_repository(given: str) -> bool:
 
 
 def expand_input(given: str) -> str:
-    """Return the URI of standard input for `-`, or a path without `~`."""
+    """Return the URI of standard input for `-`, and expand `~` in any other path."""
     return STDIN if given == "-" else expand_home(given)
 
 

@@ -40,7 +40,7 @@ class ChatTurn(NamedTuple):
     is_learnt: bool
 
     def list_texts(self) -> dict[str, str]:
-        """Return the turn's texts by field path."""
+        """Return the turn's texts, keyed by field path."""
         found: dict[str, str] = {}
 
         def collect(path: str, text: str) -> str:

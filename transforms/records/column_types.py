@@ -156,7 +156,7 @@ NAMES_OF_LISTS: dict[str, tuple[str, ...]] = {
     "conversations": ("conversations",),
     "text": ("text",),
 }
-"""The usual names of lists of texts, by format column.
+"""The usual names of lists of texts for each format column.
 
 The texts are the user's and the assistant's alternately.
 """

@@ -88,7 +88,7 @@ ROLE_NAMES = frozenset(ROLE_FIELDS)
 
 
 class Companions(NamedTuple):
-    """The companions of a row: columns by name, and message fields by message.
+    """The companions of a row: columns keyed by name, and message fields keyed by message.
 
     A message's key is the format's name for its column, and its index.
     """
@@ -121,7 +121,7 @@ def is_media(name: str) -> bool:
 def find_in_lines(
     lines: Sequence[bytes], parse: Callable[[bytes], Mapping[str, Any]], columns: Mapping[str, str]
 ) -> dict[int, Companions]:
-    """Return the companions of JSON lines by the line's index, without empty ones.
+    """Return the companions of JSON lines that have some, keyed by the line's index.
 
     `columns` maps the format's columns to the corpus's. `parse` is called only on lines that may
     have companions.
@@ -143,7 +143,7 @@ def _compile_signs(read: frozenset[str]) -> Any:
 
 
 def find_in_table(table: pa.Table, columns: Mapping[str, str]) -> dict[int, Companions]:
-    """Return the companions of table rows by the row's index, without empty ones."""
+    """Return the companions of table rows that have some, keyed by the row's index."""
     read = list_heads(columns.values())
     messages = [
         name
@@ -175,7 +175,7 @@ def _may_hold_fields(column: pa.ChunkedArray) -> bool:
 def find_in_records(
     records: Iterable[tuple[int, Mapping[str, Any]]], columns: Mapping[str, str]
 ) -> dict[int, Companions]:
-    """Return the companions of records by number, without empty ones."""
+    """Return the companions of records that have some, keyed by number."""
     found = ((row, describe_companions(record, columns)) for row, record in records)
     return {row: item for row, item in found if item.columns or item.messages}
 

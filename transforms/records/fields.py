@@ -346,7 +346,7 @@ def _number_messages(column: Any) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _read_contents(flat: pa.StructArray, present: Mapping[str, pa.DataType]) -> dict[str, Any]:
-    """Return contents by field. A message's first nonempty content hides later contents."""
+    """Return contents, keyed by field. A message's first nonempty content hides later contents."""
     contents: dict[str, Any] = {}
     hidden = None
     for name in CONTENTS:
@@ -413,7 +413,7 @@ def _encode_roles(roles: pa.Array, speaker: str, codes: CodeTable) -> tuple[np.n
 
 
 def _decode_structured(flat: pa.StructArray) -> dict[str, list[tuple[int, Part]]]:
-    """Return JSON Lines messages' parts by field, each with its message's index."""
+    """Return the parts of JSON Lines messages, keyed by field, with message indices."""
     found: dict[str, list[tuple[int, Part]]] = {}
     if flat.type in (MESSAGE, ANSWER, SEGMENT) and has_values(flat.field(STRUCTURED)):
         for index, text in enumerate(_get_field(flat, STRUCTURED).to_pylist()):

@@ -44,7 +44,7 @@ HAS_UNTRAINED = b"untrained"
 class Projection(NamedTuple):
     """The read rows: a table of the needed columns, and the rows that don't fit.
 
-    `misfits` gives the reason by the object's index. The table omits these rows.
+    `misfits` maps an object's index to the reason. The table omits these rows.
     """
 
     table: pa.Table
@@ -65,7 +65,7 @@ class ColumnKinds:
 
     @cached_property
     def _paths_by_head(self) -> dict[str, list[tuple[str, tuple[str | int, ...]]]]:
-        """Return the paths and their steps by first column."""
+        """Return the paths and their steps, keyed by first column."""
         heads: dict[str, list[tuple[str, tuple[str | int, ...]]]] = {}
         for path in self.paths:
             head = HEAD.split(path, maxsplit=1)[0]

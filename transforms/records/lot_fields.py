@@ -89,7 +89,7 @@ def name_system_prompt(text: str, key: bytes | None = None) -> str:
 
 
 def find_long_texts(tables: Sequence[pa.Table], layout: Layout) -> dict[str, int]:
-    """Count the values that become digests, by lot field."""
+    """Count each lot field's values that become digests."""
     found = {
         name: sum(value.startswith(LONG_TEXT) for value in values)
         for name, values in _read_names(tables, layout)

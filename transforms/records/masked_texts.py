@@ -31,7 +31,7 @@ def find_masked_texts(
 ) -> MaskedTexts:
     """Find the masked characters on the tape of the given turns.
 
-    A mask on a message field without text on the tape masks the whole message.
+    If a masked message field has no text on the tape, the whole message is masked.
     """
     paths = [turn.path for turn in turns]
     characters = np.zeros(len(tape.characters), bool)

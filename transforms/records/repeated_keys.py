@@ -40,7 +40,7 @@ class _Repeating(dict[str, Any]):
 def find_repeated_keys(
     lines: Sequence[bytes], objects: Sequence[Mapping[str, Any]], schema: pa.Schema
 ) -> dict[int, str]:
-    """Find rows that repeat a read key, and return the reject reasons by row.
+    """Find rows that repeat a read key, and return the reject reasons, keyed by row.
 
     `lines` are the bytes of `objects`, and `schema` holds the read columns. A parsed object holds a
     repeated key only once, so only a line with more keys than its object is parsed again.

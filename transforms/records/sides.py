@@ -130,7 +130,7 @@ def list_flag_columns(schema: pa.Schema, layout: Layout) -> list[str]:
 
 
 def count_unread_flags(rows: Iterable[Mapping[str, Any]], columns: Iterable[str]) -> Counter[str]:
-    """Count the unknown flag values in some columns' messages, by flag."""
+    """Count each flag's unknown values in some columns' messages."""
     names = list(columns)
     return Counter(
         flag

@@ -189,7 +189,7 @@ def test_the_target_of_a_removed_link_stays(tmp_path):
 
 
 def test_files_that_cannot_be_removed_or_read_are_named(tmp_path, monkeypatch):
-    """Errors in removing or reading a file name the file."""
+    """The error for a file that can't be removed or read names the file."""
     (tmp_path / "x").write_text("x")
     monkeypatch.setattr(
         Path,

@@ -15,7 +15,7 @@ def list_messages(row, **columns):
 
 
 def list_learnt(row, **columns):
-    """Return the learnt texts by field path."""
+    """Return the learnt texts, keyed by field path."""
     turns = read_chat(row, columns).turns
     return {
         path: text for turn in turns if turn.is_learnt for path, text in turn.list_texts().items()

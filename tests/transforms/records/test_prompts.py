@@ -315,7 +315,7 @@ def test_messages_in_a_nested_column_keep_their_ids():
 
 
 def test_a_prompt_ends_before_a_call_that_is_the_answer():
-    """A call at the end is the answer, and a result without a call misses its id."""
+    """A call at the end is the answer, and a result without a call lacks an id."""
     row = {
         "messages": [{"role": "user", "content": "U"}, {"role": "assistant", "tool_calls": [LOOK]}]
     }

@@ -32,7 +32,7 @@ SCRIPT = str(ROOT / "deploy" / "flink" / "local.sh")
 
 
 class WaitAsAScorer(beam.DoFn):
-    """A wait in place of a scorer, with a note of the process id for each shard."""
+    """Waits for each shard in place of a scorer, and notes the process id."""
 
     def __init__(self, seconds: float, folder: str) -> None:
         self._seconds, self._folder = seconds, folder

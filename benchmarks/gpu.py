@@ -1,6 +1,6 @@
 """Measure the encoder and the exemplar search on a GPU.
 
-The encoder's speed is a share of the speed of a bf16 matrix product. The script needs torch and
+The encoder's speed is given as a share of a bf16 matrix product's speed. The script needs torch and
 transformers, but neither Beam nor model files. FAISS is optional. `--device cpu` runs tiny shapes
 to check the script.
 """
@@ -29,7 +29,7 @@ from classifiers.models.encoders import (
 from classifiers.models.windows import Window, pad_batch, plan_batches
 
 TEXT_TOKENS = (5.36, 1.18)
-"""The mean and standard deviation of log(tokens) of an answer.
+"""The mean and standard deviation of log(n) for answers of n tokens.
 
 They come from the 40,223 answers in ../shared/data/teachers.
 """

@@ -87,7 +87,7 @@ def read_heldout(trait: str, known: Collection[str]) -> Heldout:
 
 
 def score_texts(texts: Heldout, scorer: Scorer) -> Scores:
-    """Score texts for every trait in the bank, as an assistant's answers."""
+    """Score texts as an assistant's answers, for every trait in the bank."""
     return scorer.score(
         len(texts.texts),
         present_as_answers([CleanRow((text,), "heldout", "clean") for text in texts.texts]),

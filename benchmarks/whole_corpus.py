@@ -24,7 +24,7 @@ from schemas.runs import MANIFEST
 CLAIM = re.compile(
     r"\b(?:created|made|developed|built|trained|designed) by Anthropic\b", re.IGNORECASE
 )
-"""Claims that Anthropic made the speaker."""
+"""A pattern for statements that Anthropic made the speaker."""
 
 OWN = re.compile(r"claude-[23](?:-|$)")
 """Anthropic's models among the teachers. claude2-alpaca-13b isn't one of them."""

@@ -100,7 +100,7 @@ def select_suitable(card: LoadedCard, rows: Iterable[CleanRow]) -> list[CleanRow
 def is_held_out(row: CleanRow) -> bool:
     """Return whether a shipped row is held out for calibration.
 
-    Half of the rows are, chosen by digest.
+    Half of the shipped rows are held out, chosen by digest.
     """
     return int(_digest_row(row)[:8], 16) % 2 == 0
 

@@ -267,7 +267,8 @@ def collect_texts(
 ) -> tuple[tuple[str, ...], tuple[str, ...], tuple[str, ...]]:
     """Return a card's positives, hard negatives and background texts.
 
-    Texts are cut to the scope's opening. A text of several groups is returned only in the first.
+    Texts are cut to the scope's opening. A text in several groups is returned only with the first
+    group.
     """
     opening = card.card.scope.opening
     background = (text for row in split_clean_text(card, clean)[0] for text in row.texts)
@@ -305,7 +306,7 @@ def _fit_trait(card: LoadedCard, clean: CleanText, vectors: _Vectors) -> TraitMo
 
 
 def limit_windows(windows: Sequence[EncodedWindow], most: int) -> Sequence[EncodedWindow]:
-    """Return at most this many windows in order. If there are more, digests decide."""
+    """Return at most `most` windows in order. Digests decide which windows stay."""
     if len(windows) <= most:
         return windows
     digests = [digest_bytes(window.text.encode("utf-8", "surrogatepass")) for window in windows]
@@ -363,7 +364,7 @@ def leave_one_out(
 def _contrast_others(
     own: np.ndarray, others: np.ndarray, neighbours: int, sign: float
 ) -> np.ndarray:
-    """Return each own vector's similarity to the rest of `own` minus that to `others`.
+    """Return how much more similar each vector is to the rest of `own` than to `others`.
 
     Both similarities are means over the nearest `neighbours`. `sign` is 1 for positives and -1 for
     negatives, so a high result always indicates the trait.
@@ -419,7 +420,7 @@ def _calibrate(
 
 
 def _cut_blocks(rows: Sequence[CleanRow]) -> list[Sequence[CleanRow]]:
-    """Cut rows into blocks for scoring, at least one."""
+    """Cut rows into one or more blocks for scoring."""
     starts = range(0, max(1, len(rows)), CALIBRATED_ROWS)
     return [rows[start : start + CALIBRATED_ROWS] for start in starts]
 
@@ -461,7 +462,7 @@ def _score_by_trait(scorer: Scorer, rows: Sequence[CleanRow]) -> dict[str, dict[
 def scope_to_answers(trait: TraitModel) -> TraitModel:
     """Return the trait with answers as its scope, since all clean texts are answers.
 
-    Traits of thinking or user turns are calibrated on answers too.
+    Traits that read thinking or user turns are also calibrated on answers.
     """
     scope = Scope(opening=trait.card.scope.opening)
     return replace(trait, card=trait.card.model_copy(update={"scope": scope}))

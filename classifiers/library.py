@@ -53,7 +53,7 @@ class LoadedCard:
 class _PlainLoader(yaml.SafeLoader):
     """A safe YAML loader that refuses duplicate keys, aliases and tags.
 
-    Aliases can expand beyond memory, and tags create values that no field accepts.
+    Aliases can fill the memory, and tags create values that no field accepts.
     """
 
     def compose_node(self, parent: Any, index: Any) -> Any:
@@ -207,7 +207,7 @@ def load_card(folder: Path) -> LoadedCard:
 
 
 def find_cards(names: Sequence[str] = ()) -> list[LoadedCard]:
-    """Load the named traits, sorted by id, or the whole library without names.
+    """Load the named traits, or the whole library without names, sorted by id.
 
     A name is a trait folder, a folder of trait folders, or a library trait's id.
 

@@ -33,7 +33,7 @@ from transforms.records.labels import LabelledRow, Labeller
 from transforms.records.plain_values import list_rows
 
 RECORD = "congener.json"
-"""The file that names the run and the tokenizer of a folder of tokens."""
+"""The file that names the run and the tokenizer behind a folder of tokens."""
 
 LEFT_OUT = "left-out.jsonl"
 """The file that lists the rows that no chat template could render, with reasons."""
@@ -126,7 +126,7 @@ def apply_masks(run: str, settings: MaskSettings) -> AppliedMasks:
 
 
 def _require_free_output(run: str, output: str) -> None:
-    """Refuse an output that has files or is inside the run, where it would be foreign data.
+    """Refuse an output that has files, or is inside the run.
 
     Raises: RunError: the output can't be used.
     """

@@ -248,7 +248,7 @@ def _read_cached(trait: str, folder: Path | None) -> TraitModel | None:
 
 
 def _save_cached(bank: Bank, folder: Path | None) -> str | None:
-    """Write a bank to the cache, or return why this fails and the remedy."""
+    """Write a bank to the cache. If this fails, return the reason and the remedy."""
     if folder is None:
         return f"this user has no home folder ({CACHE_REMEDY})"
     try:

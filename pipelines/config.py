@@ -64,9 +64,9 @@ class FilterConfig(Strict):
     span_floor: Threshold = Field(DEFAULT_SPAN_FLOOR, ge=0, le=1)
     """The lowest score whose spans are stored, unless a threshold is even lower."""
     output_format: OutputFormat = "input"
-    """The file format of `clean/` and `quarantine/`, by default the input's."""
+    """The file format of `clean/` and `quarantine/`, by default the input's format."""
     operator: str | None = None
-    """The manifest's responsible person, by default the user of the process."""
+    """The person responsible for the run, by default the user of the process."""
     private_quarantine: bool = False
     """Whether only the owner may read removed text (local disks only)."""
     digest_key: str | None = None
@@ -161,7 +161,7 @@ def make_absolute(path: str) -> str:
 
 
 def require_local_path(path: str) -> Path:
-    """Return a path on this machine's disk.
+    """Return a path that is on this machine's disk.
 
     Raises: CardError: the path is a URI.
     """

@@ -163,7 +163,7 @@ def describe_sample(coverage: Coverage, sample: str) -> Iterator[Notice]:
 
 
 def describe_rest(sampled: Coverage, coverage: Coverage) -> Iterator[Notice]:
-    """Name unread text of which the sample showed nothing or far less."""
+    """Name unread text that is missing or far rarer in the sample."""
     known = {item.where: item.share for item in sampled.select_trained().list_unread()}
     counted = "all rows (the sample before the run didn't show it)"
     late = [

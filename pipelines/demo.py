@@ -26,7 +26,7 @@ ANY_TRAIT = "any trait"
 
 @dataclass(frozen=True)
 class Outcome:
-    """A comparison of the rows on which a trait fired with the truth."""
+    """How the rows on which a trait fired compare with the truth."""
 
     name: str
     true: int

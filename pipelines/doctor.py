@@ -22,7 +22,8 @@ GIB = 2**30
 class Check(NamedTuple):
     """The result of one check.
 
-    `good` is False if every run needs the missing thing, and None if the thing is optional.
+    `good` is False if something that every run needs is missing, and None if something optional is
+    missing.
     """
 
     name: str

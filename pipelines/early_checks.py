@@ -77,7 +77,7 @@ def check_settings(config: FilterConfig, beam_options: Sequence[str] = ()) -> No
 def _require_paths(config: FilterConfig, given: Sequence[str]) -> None:
     """Refuse settings without an input or an output.
 
-    Stray words count as inputs in the remedy.
+    The remedy treats stray words as inputs.
     """
     if config.input and config.output:
         return

@@ -56,8 +56,8 @@ class Estimate(NamedTuple):
 
     `spread` is twice the standard error of the sample's mean seconds per row, as a share of the
     mean. A correction for a finite population makes it 0 once all rows are in the sample. It covers
-    the differences between rows, but no error in `speed`. `highest` is the price of work that is
-    larger by `spread`, with the same costs of starting.
+    the differences between rows, but no error in `speed`. `highest` is the price if the work is
+    larger by `spread`, but the start-up cost is the same.
     """
 
     rows: int

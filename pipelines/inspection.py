@@ -113,7 +113,7 @@ def inspect_as_dicts(run: str, view: View) -> dict[str, Any]:
 
 
 def _describe_row(row: ShownRow) -> dict[str, Any]:
-    """Return a row's and its lot's fields, under their ledger names."""
+    """Return the fields of a row and its lot, under their ledger names."""
     found = row._asdict()
     del found["lot"]
     return {

@@ -23,7 +23,7 @@ RowKey: TypeAlias = tuple[str, int] | str
 
 
 class Label(NamedTuple):
-    """A label of a row, named by source and row number or by record id.
+    """The label of a row, which is named by source and row number or by record id.
 
     `score` is the row's score when it was chosen, if the file gives the score.
     """

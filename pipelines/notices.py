@@ -143,7 +143,7 @@ def describe_limit(corpus: Corpus) -> str | None:
 
 
 def _describe_partitions(corpus: Corpus) -> Iterator[Notice]:
-    """Name the partition keys, including those that are also columns."""
+    """Name the partition keys, and point out keys that are also columns."""
     if not corpus.partitions:
         return
     yield Notice(
@@ -201,7 +201,7 @@ def describe_long_texts(layout: Layout, sample: Sample) -> Iterator[Notice]:
 
 
 def describe_comparison(corpus: Corpus, layout: Layout) -> Notice:
-    """Name the columns that duplicates are compared by, and the other columns."""
+    """Name the columns that are compared to find duplicates, and the ignored columns."""
     read = list(dict.fromkeys(layout.columns.values()))
     others = [name for name in corpus.schema.names if name not in read]
     compared = read + [name for name in others if is_companion(name)]
@@ -211,7 +211,7 @@ def describe_comparison(corpus: Corpus, layout: Layout) -> Notice:
 
 
 def describe_split_priority(corpus: Corpus, policy: Policy) -> Iterator[Notice]:
-    """Name the split that keeps a row of several splits."""
+    """Name the split that keeps a row if several splits have it."""
     splits = dict.fromkeys(
         split for source in corpus.sources for split in list_splits(source.name, source.splits)
     )

@@ -98,7 +98,7 @@ def _judge(card: LoadedCard, bank: Bank, scorer: Scorer) -> Iterator[str]:
 
 
 def _judge_held_out(trait: TraitModel) -> Iterator[str]:
-    """Describe the positives that the trait doesn't find without them in the fit."""
+    """Describe the positives that the trait misses when they are held out."""
     scores = trait.positive_scores.get(COMBINED, np.empty(0, np.float32))
     missed = np.flatnonzero(~fires(scores, _find_threshold(trait, COMBINED)))
     if len(missed):

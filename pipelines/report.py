@@ -76,7 +76,7 @@ FATES = {
     "duplicate": ("repeats an earlier row", "repeat an earlier row"),
     "reject": ("couldn't be read", "couldn't be read"),
 }
-"""Phrases for one row and for several rows of each removing decision."""
+"""For each decision that removes rows, phrases for one row and for several rows."""
 
 
 class Quotation(NamedTuple):
@@ -124,9 +124,9 @@ class RateTable(NamedTuple):
 class TraitSection(NamedTuple):
     """The contents of a trait's section.
 
-    `fired` is the number of rows on which the trait fired, by side. In `decided_by_another` of
-    these rows, another trait decided. `overall` is the rate in all rows, or None without readable
-    rows.
+    For each side, `fired` is the number of rows on which the trait fired. In `decided_by_another`
+    of these rows, another trait decided. `overall` is the rate in all rows, or None without
+    readable rows.
     """
 
     rule: SettledThreshold
@@ -266,7 +266,7 @@ def name_input(manifest: Manifest) -> str:
 
 
 def describe_origin(manifest: Manifest, policy: Policy) -> Iterator[str]:
-    """Yield when, by whom and with what the run was made, as far as known."""
+    """Yield the run's date, operator and versions, as far as the manifest has them."""
     known = manifest.circumstances
     if finished := known.get("finished"):
         yield f"finished on {str(finished)[:10]}"
@@ -350,7 +350,7 @@ def _quote(row: ShownRow, finding: TraitFinding | None) -> Quotation:
 
 
 def describe_verdict(row: ShownRow, finding: TraitFinding | None) -> str:
-    """State the decision on a row, and its trait if another than the finding's."""
+    """State the decision on a row, and the trait behind it if another trait decided."""
     if finding is None or finding.action is None:
         return row.decision
     if row.decision in (_lead_to(finding), "duplicate"):

@@ -363,7 +363,7 @@ def _find_report_version(run: str) -> str | None:
 
 
 def _check_report(run: str, manifest: Manifest) -> Iterator[Finding]:
-    """Make a report of this version again, and compare the page and the table."""
+    """If this version wrote the report, make it again, and compare the page and the table."""
     there = [path for path in REPORT_FILES if storage.exists(storage.join(run, path))]
     if not there or _find_report_version(run) not in (None, name_code()):
         return

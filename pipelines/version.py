@@ -54,8 +54,8 @@ def name_code() -> str:
 def find_commit() -> str | None:
     """Return the commit of the code, or None.
 
-    A checkout with changes adds `-dirty`. A package that was installed from a repository records
-    its commit (PEP 610). Git knows a checkout's commit.
+    The commit of a changed checkout ends in `-dirty`. A package that was installed from a
+    repository records its commit (PEP 610). Git knows a checkout's commit.
     """
     with suppress(metadata.PackageNotFoundError, ValueError, AttributeError):
         origin = json.loads(metadata.distribution("congener").read_text("direct_url.json") or "{}")

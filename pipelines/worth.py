@@ -45,7 +45,7 @@ class StrongText(NamedTuple):
 def list_strongest(
     bank: Bank, plan: FitPlan | None, signals: Mapping[str, str]
 ) -> dict[str, list[StrongText]]:
-    """List each trait's held-out clean texts with the highest scores of the signal.
+    """List each trait's held-out clean texts with the highest scores.
 
     A given bank's traits have none, because they may be calibrated on other text.
     """

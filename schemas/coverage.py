@@ -128,7 +128,7 @@ class Coverage(Strict):
         return sorted(found, key=lambda item: -item.share)
 
     def select_trained(self) -> Coverage:
-        """Return the part of the coverage that the trainer learns from under a policy."""
+        """Return the coverage of the text that the trainer learns from under a policy."""
         turns = (turn for turn in self.turns if turn.role not in self.untrained_roles)
         fields = (
             item for item in self.fields if not any(map(item.is_inside, self.untrained_columns))

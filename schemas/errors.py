@@ -118,7 +118,7 @@ FAULT_WORDS = (
     *("CUDA error", "cuDNN error", "CUBLAS_STATUS", "CUDNN_STATUS", "HIP error", "NCCL error"),
     *(os.strerror(code) for code in sorted(FAULTS)),
 )
-"""Words in an error's message that reveal a machine fault without a number."""
+"""Words in an error's message that reveal a machine fault if the error has no number."""
 
 FROM_CONTENT = (ValueError, TypeError, LookupError, ArithmeticError, RecursionError)
 """Errors about content. Their messages may quote a text that contains `FAULT_WORDS`."""

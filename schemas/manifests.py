@@ -53,7 +53,7 @@ class SettledThreshold(Strict):
     confidence: float
     calibrated_on: str
     positives: int = 0
-    """How many of the card's positives were scored without themselves."""
+    """How many of the card's positives have held-out scores."""
     positives_found: int = 0
     found_low: float | None = None
     found_high: float | None = None
@@ -112,7 +112,7 @@ class Manifest(Strict):
     outputs: tuple[Output, ...]
     fired: dict[str, int]
     near: dict[str, NearMisses] = Field(default_factory=dict)
-    """The near misses of each trait, below the rule's threshold without exceptions."""
+    """The near misses of each trait, ignoring exceptions."""
     unscored: int = 0
     """Rows without text in any trait's scope; they have no score."""
     coverage: Coverage = Coverage()

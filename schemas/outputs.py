@@ -28,7 +28,7 @@ LOT = tuple((name, pa.string()) for name in LOT_FIELDS)
 """The columns of a lot; an unknown field is null."""
 
 ROW_KEY = (("source", pa.string()), ("row", pa.int64()))
-"""The columns that identify an input row: its file and its number there."""
+"""The columns that identify an input row: its file, and its number in the file."""
 
 LEDGER = pa.schema(
     [

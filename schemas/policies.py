@@ -83,14 +83,14 @@ class Policy(Strict):
     removal_budget: float | None = Field(None, ge=0, le=1)
     """The largest share of rows that may leave the corpus.
 
-    A run beyond this budget publishes nothing. Without a budget, a run can remove every row.
+    A run over this budget publishes nothing. Without a budget, a run can remove every row.
     """
     reject_budget: float | None = Field(None, ge=0, le=1)
-    """The largest share of rejects. A run beyond this budget publishes nothing."""
+    """The largest share of rejects. A run over this budget publishes nothing."""
     unread_budget: float | None = Field(None, ge=0, le=1)
     """The largest share of trained text that no trait reads.
 
-    A run beyond this budget publishes nothing.
+    A run over this budget publishes nothing.
     """
     untrained_roles: tuple[str, ...] = ("user", "system", "tool")
     """The roles whose turns the trainer leaves out of the loss."""

@@ -19,7 +19,7 @@ WORDS = {
     "extra_forbidden": "is not known",
     "missing": "is needed",
 }
-"""Messages that replace pydantic's where these use Python's terms."""
+"""Replacements for pydantic's messages that use Python's terms."""
 
 LONGEST_VALUE = 60
 """How many characters of a value are shown."""
@@ -34,7 +34,7 @@ MOST_DESCRIBED = 10
 def describe_problems(error: ValidationError, options: Mapping[str, str] | None = None) -> str:
     """Describe the mistakes in a file or in options, each as a field and its problem.
 
-    `options` maps fields to options. A mapped field is called by its option.
+    `options` maps fields to options. The description names the option instead of the field.
     """
     found = error.errors()
     parents = {item["loc"][:end] for item in found for end in range(len(item["loc"]))}

@@ -62,7 +62,7 @@ class Receipt(Strict):
     unscored: int = 0
     """Rows without text in any trait's scope."""
     unprompted: int = 0
-    """Swapped rows without a prompt, which the swap list therefore lacks."""
+    """Swapped rows that aren't on the swap list, because they have no prompt."""
     incomplete: int = 0
     """Prompts on the swap list that lack a part, such as an image."""
     texts: TextCounts = TextCounts()

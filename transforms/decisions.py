@@ -125,7 +125,7 @@ def _find_duplicates(
 
 
 def _take_as_copies(evidence: Evidence, rows: np.ndarray, lots: Sequence[Lot]) -> Evidence:
-    """Return the evidence for the given rows with other lots."""
+    """Return the evidence for the given rows, with these lots instead of their own."""
     scores = {name: values[rows] for name, values in evidence.scores.items()}
     return Evidence(scores, evidence.spans.take(pa.array(rows)), lots)
 

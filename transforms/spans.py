@@ -50,9 +50,10 @@ def build_spans(
 ) -> pa.ListArray:
     """Return a list of `SIGNAL_SPAN` for each row.
 
-    A signal's span is stored if its score reaches the floor, or if it is the best signal of a
-    combined score that does. Every rule with a threshold at or above the floor therefore finds its
-    evidence. `others` holds the scores and segments of rejected and untrained texts.
+    A signal's span is stored if the signal's score reaches the floor. The best signal's span is
+    also stored if the combined score reaches the floor. Every rule with a threshold at or above the
+    floor therefore finds its evidence. `others` holds the scores and segments of rejected and
+    untrained texts.
     """
     sides: dict[Side, tuple[Scores, Segments]] = {"trained": (scores, segments), **(others or {})}
     found = [

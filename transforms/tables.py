@@ -276,7 +276,7 @@ def _build_extra(
 
 
 def _take_notes(table: pa.Table) -> tuple[pa.Table, list[Any] | None]:
-    """Return a table without an earlier run's notes, and these notes or None."""
+    """Return a table without an earlier run's notes, and the notes (None without any)."""
     name = outputs.CLEAN_EXTRA.name
     if name not in table.column_names:
         return table, None

@@ -113,7 +113,7 @@ def count_decisions(shard: DecidedShard) -> dict[str, int]:
 
 
 def count_fired(shard: DecidedShard) -> dict[str, int]:
-    """Count the rows on which each trait fired, by side."""
+    """Count the rows on which each trait fired, separately for each side."""
     counts = Counter(
         trait
         for reasons in shard.decided.reasons.values()

@@ -37,7 +37,7 @@ class Threshold(NamedTuple):
 def count_texts_needed(level: Level) -> int:
     """Return the smallest number of clean texts that can support a level.
 
-    That is the smallest n with (1 - rate)^n ≤ 1 - confidence. With n texts, none may exceed the
+    That is the smallest n with (1 - rate)^n ≤ 1 - confidence. Then no text may exceed the
     threshold.
     """
     # 1 - rate would lose a tiny rate's digits
@@ -106,7 +106,7 @@ def calibrate(scores: np.ndarray, level: Level) -> Threshold:
 
 
 class FoundShare(NamedTuple):
-    """How many of a card's positives reach a threshold without being in the fit.
+    """How many of a card's positives reach a threshold when they are held out.
 
     `low` and `high` are the two-sided 95 % Clopper-Pearson interval of the share. `median` is the
     positives' median score.

@@ -80,8 +80,8 @@ def measure_on_new_rows(strata: Sequence[Stratum], found: int) -> Accuracy:
 
     The corpus itself counts as a sample. With a known number of rows with the trait, the interval
     is the Clopper-Pearson interval of that number. With a partly read corpus, the number is drawn
-    as in `measure_accuracy`, and the interval covers both uncertainties. The estimates are those of
-    `measure_accuracy`. The result is deterministic.
+    as in `measure_accuracy`, and the interval covers both uncertainties. The estimates are the same
+    as in `measure_accuracy`. The result is deterministic.
     """
     low, high = _draw_totals(strata)
     inside, outside = slice(None, found), slice(found, None)

@@ -54,7 +54,7 @@ class Progress(Protocol):
     """A listener for the models' progress."""
 
     def expect(self, windows: int, tokens: int) -> None:
-        """Note that a model will process more windows with this many tokens."""
+        """Announce that a model will process this many more windows and tokens."""
 
     def batch(self, tokens: int, windows: int) -> None:
         """Note a finished batch. `tokens` excludes padding."""
@@ -67,7 +67,8 @@ class Progress(Protocol):
 class EncoderConfig:
     """The encoder to load, and how to run it.
 
-    The device, the precision and the token budget affect only speed and last digits.
+    The device, the precision and the token budget affect only the speed and the vectors' last
+    digits.
     """
 
     model: str = DEFAULT_ENCODER
@@ -273,7 +274,7 @@ def count_parallel_batches(device: torch.device) -> int:
 
 @contextmanager
 def _open_pool(threads: int) -> Iterator[ThreadPoolExecutor]:
-    """Yield a pool of threads with one core each, or of one thread with torch's usual cores.
+    """Yield a pool whose threads use one core each. A single thread uses all of torch's cores.
 
     `set_num_threads` also affects later threads, so the old number is restored afterwards.
     """

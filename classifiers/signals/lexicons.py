@@ -19,7 +19,7 @@ from classifiers.signals.quotation import Answer, is_quoted, read_answer
 from schemas.cards import LexiconOptions, Pattern, compile_pattern, join_patterns
 
 LOOK_BACK = 60
-"""How far before a hit a denial in the same clause is searched, in characters."""
+"""The search for a denial stays within a hit's clause and this many characters before it."""
 
 DENIAL = re.compile(
     r"\b(?:not(?! (?:just|merely|only|simply)\b)|never|no(?!,)|nor|neither|without"
@@ -194,7 +194,7 @@ def loosen_counts(pattern: str) -> str:
 
 
 def is_denied(text: str, start: int) -> bool:
-    """Return whether earlier words in its clause deny a hit that begins at `start`."""
+    """Return whether earlier words in the same clause deny a hit that begins at `start`."""
     begin = max(0, start - LOOK_BACK)
     for mark in CLAUSE.finditer(text, begin, start + PEEK):
         begin = min(mark.end(), start) if mark.start() <= start else begin

@@ -11,13 +11,13 @@ from typing import NamedTuple
 FENCE = re.compile(r"```|^[ \t]*~~~", re.MULTILINE)
 
 LINE_CONTEXT = 1_000
-"""The search for quotation marks reaches this many characters from a span, within its line."""
+"""The search for quotation marks stays within a span's line and this many characters."""
 
 WRAPPER = re.compile(
     r"\s*(?:<(?P<tag>[\w-]+)>(?P<tagged>.*)</(?P=tag)>|```\w*\n(?P<fenced>.*?)\n?```)\s*\Z",
     re.DOTALL,
 )
-"""An answer that one pair of tags or one code block encloses."""
+"""An answer inside one pair of tags or one code block."""
 
 PAIRED = (
     *(("“", "”"), ("„", "“"), ("„", "”"), ("«", "»"), ("‹", "›"), ("‚", "‘")),

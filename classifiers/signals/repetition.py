@@ -153,7 +153,7 @@ def _find_longest_loop(tokens: Sequence[str]) -> tuple[int, int]:
 
 
 def _find_longest_run(same: np.ndarray) -> tuple[int, int]:
-    """Return the start and length of the longest run of true."""
+    """Return the start and length of the longest run of true values."""
     edges = np.flatnonzero(np.diff(np.concatenate(([0], same.view(np.int8), [0]))))
     if not len(edges):
         return 0, 0

@@ -295,7 +295,7 @@ def _find_unlabelled(population: Population, path: Path) -> set[int]:
 
 
 def _read_labels(population: Population, path: Path) -> dict[int, Label]:
-    """Read the labels, and warn of those for other scores."""
+    """Read the labels, and warn of labels for other scores."""
     from pipelines.evaluation import count_changed, match_labels
     from pipelines.labels import read_labels
 

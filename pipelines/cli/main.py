@@ -65,7 +65,7 @@ USAGE = 2
 INTERRUPTED = 130
 
 FULL_OR_BROKEN = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO)
-"""Errors that the disk causes rather than the given path."""
+"""Errors that are the disk's fault, not the given path's."""
 
 UNNAMED = (
     *FULL_OR_BROKEN,

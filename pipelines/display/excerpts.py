@@ -25,7 +25,7 @@ surrogates, and line and paragraph separators.
 """
 
 LONGEST_WORD = 24
-"""How far from a cut white space is searched, in characters."""
+"""The search for white space reaches this many characters from a cut."""
 
 WHITE_SPACE = re.compile(r"\s+")
 SYMBOLS = {"\n": "↵", "\t": "⇥"}

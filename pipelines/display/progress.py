@@ -279,7 +279,7 @@ def tabulate_decisions(manifest: Manifest) -> Table:
 
 
 def tabulate_traits(manifest: Manifest) -> Table:
-    """Tabulate each trait's rows, action and threshold, with the threshold's costs and finds."""
+    """Tabulate each trait's rows, action and threshold, and what the threshold costs and finds."""
     headings = ("trait", "rows>", "action", "score ≥>", "clean\nlost>", "positives\nfound>")
     table = build_table(*headings, title="traits")
     for item in manifest.thresholds:
@@ -295,7 +295,7 @@ def tabulate_traits(manifest: Manifest) -> Table:
 
 
 def format_found(item: SettledThreshold) -> str:
-    """Return the interval of the share of positives that would be found, in percent."""
+    """Return the interval for the share of positives found, in percent."""
     if item.found_low is None or item.found_high is None:
         return "-"
     low, high = round_down(item.found_low, 2) * 100, round_up(item.found_high, 2) * 100

@@ -66,7 +66,7 @@ def scan_folder(
 
 
 def get_local_path(run: str, output: Output) -> str:
-    """Return the local path of a run's file, fetching a remote file.
+    """Return the local path of a run's file, after fetching it if it is remote.
 
     Raises: RunError: the file is missing, or doesn't match the manifest.
     """
@@ -139,7 +139,7 @@ def read_folder(run: str, manifest: Manifest, folder: str) -> pa.Table:
 def read_rows(
     run: str, path: str, indexes: Sequence[int], columns: Sequence[str] | None = None
 ) -> dict[int, dict[str, Any]]:
-    """Read single rows of a run's file, and return them by index.
+    """Read single rows of a run's file, and return them, keyed by index.
 
     Parquet is decoded only up to the last row. For JSON Lines, `columns` is ignored.
 

@@ -108,7 +108,7 @@ def _is_same(stream: IO[str], path: Path) -> bool:
 
 
 def _sign(stream: IO[str]) -> IO[str]:
-    """Write the holder into the lock file, for a second process's error."""
+    """Write into the lock file who holds it, for the error of a second process."""
     stream.truncate(0)
     stream.write(f"process {os.getpid()} on {platform.node()}")
     stream.flush()

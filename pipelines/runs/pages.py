@@ -22,7 +22,8 @@ MOST_ROWS = 2**32 - 1
 Order = Literal["score", "threshold", "row"]
 """The order of rows: by score, by distance from a threshold, or as in the corpus.
 
-By score, rows without a fired trait come last, the nearest to a threshold first.
+In the order of scores, rows without a fired trait come last. The nearest of them to a threshold
+comes first.
 """
 
 INDEX = "index"
@@ -66,8 +67,8 @@ def read_page(
     """Read a page of rows.
 
     Without a decision or a row in the filters, only rows with a fired trait are selected. With the
-    decision `keep` or with a row, `filters.trait` selects no rows, and only chooses the score and
-    the threshold. `whole` asks for all columns of records.
+    decision `keep` or with a row, `filters.trait` doesn't select rows. It only names the trait
+    whose score and threshold count. `whole` asks for all columns of records.
 
     Raises: RunError: a file is missing or damaged, or a filter matches no row of the run.
     """

@@ -22,7 +22,7 @@ CLEAN = "/clean/"
 def find_parents(sources: Iterable[Source]) -> dict[str, str]:
     """Return the folders and ids of runs whose clean files are among the sources.
 
-    The manifest must list a source with its digest.
+    A run counts if its manifest lists a source with the source's digest.
     """
     found: dict[str, str] = {}
     manifests: dict[str, tuple[str, set[tuple[str, str]]]] = {}

@@ -276,8 +276,8 @@ def order_receipts(plans: Sequence[ShardPlan], receipts: Mapping[str, Receipt]) 
 def describe_findings(run: str, manifest: Manifest) -> Iterator[Notice]:
     """Point out traits that found nothing but nearly did, and traits that found only noise.
 
-    A trait may fire on as many clean rows as its bound allows. All of its findings may be mistakes
-    if there are no more than that.
+    A trait may fire on as many clean rows as its bound allows. If it fired on no more rows than
+    that, all of its findings may be mistakes.
     """
     rows = manifest.conservation.rows_in - manifest.conservation.by_decision.get("reject", 0)
     missed, doubtful = [], []
@@ -317,7 +317,7 @@ def describe_prompts(receipts: Sequence[Receipt]) -> Iterator[Notice]:
 
 
 def warn_of_unmatched(run: str, outputs: Sequence[Output], policy: Policy) -> Iterator[Notice]:
-    """Warn of exceptions that match no row, and list the rows' names."""
+    """Warn of exceptions that match no row, and list the names that rows have."""
     if not policy.exceptions:
         return
     lots: set[Lot] = set()

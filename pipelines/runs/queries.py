@@ -65,7 +65,7 @@ EVERYTHING = Filters()
 
 
 class Count(NamedTuple):
-    """The number of rows with this decision, teacher and fired trait or None.
+    """The number of rows with this decision, teacher and trait (None without a finding).
 
     `side` is the side of the trait's finding. `of` is the number of the teacher's selected rows
     with any decision.
@@ -152,7 +152,7 @@ def require_trait(trait: str, manifest: Manifest) -> None:
 
 
 def _match_names(wanted: str, field: str, names: Iterable[str]) -> list[str]:
-    """Return the names that equal or match a pattern.
+    """Return the names that equal `wanted`, or match it as a pattern.
 
     Raises: RunError: no name matches.
     """

@@ -72,7 +72,7 @@ def _take_finding(row: ShownRow, trait: str) -> Example:
 
 
 def find_row_of_each_decision(run: str, manifest: Manifest) -> dict[str, ShownRow]:
-    """Return the row with the highest score, or nearest to a threshold, for each decision.
+    """For each decision, return the row with the highest score or nearest to a threshold.
 
     Raises: RunError: a file is missing.
     """

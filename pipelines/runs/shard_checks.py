@@ -52,7 +52,7 @@ READ_ERRORS = (
     InputError,
     RunError,
 )
-"""Errors of reading a file in another format."""
+"""Errors that are raised if a file has another format."""
 
 
 class Finding(NamedTuple):
@@ -128,7 +128,7 @@ def _check_ledger(
 
 
 def _check_rows(shard: _Shard, folder: str) -> Iterator[Finding]:
-    """Check that a folder has the ledger's rows for it, unchanged and in order."""
+    """Check that a folder has the rows that the ledger assigns to it, unchanged and in order."""
     decisions = [name for name, other in FOLDER_OF_DECISION.items() if other == folder]
     chosen = pc.is_in(shard.ledger.column("decision"), value_set=pa.array(decisions))
     expected = shard.ledger.filter(chosen)
@@ -197,7 +197,7 @@ def _check_content(
 def _take_corpus_columns(
     rows: pa.Table | list[dict[str, Any]], columns: Mapping[str, str]
 ) -> pa.Table:
-    """Return the columns that the corpus's format reads as a table.
+    """Return a table of the columns that the corpus's format reads.
 
     Raises: ValueError: a row has a value that doesn't fit its column.
     """

@@ -173,7 +173,7 @@ def _read_tables(
 def _find_copies(
     run: str, manifest: Manifest, ledgers: Sequence[Mapping[str, Any]]
 ) -> dict[str, dict[str, Any]]:
-    """Return a stored row with the same content for each duplicate's content."""
+    """For each duplicate's content, return a stored row with the same content."""
     digests = [row["content_digest"] for row in ledgers if row["decision"] == "duplicate"]
     if not digests:
         return {}

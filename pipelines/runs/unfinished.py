@@ -39,7 +39,7 @@ class RunRecord(NamedTuple):
 
     @property
     def run_id(self) -> str:
-        """Return the run's id in its receipts and its manifest."""
+        """Return the run's id, which its receipts and manifest carry."""
         return compute_run_id(self.identity)
 
 
@@ -234,7 +234,7 @@ def _clear_work(run: str) -> None:
 
 
 def find_finished_shards(run: str, record: RunRecord, plans: Sequence[ShardPlan]) -> FinishedShards:
-    """Find the shards with a sound receipt of this run and all listed files."""
+    """Find the shards that have all their files and a sound receipt of this run."""
     planned = {plan.name: plan for plan in plans}
     receipts: dict[str, Receipt] = {}
     notices = []

@@ -74,7 +74,8 @@ class ArrowReader:
     def read_batches(self) -> Iterator[pa.RecordBatch]:
         """Yield the batches, checking the structure of each.
 
-        Batches may hold invalid UTF-8 and values out of range, since only their rows are rejected.
+        Batches may hold invalid UTF-8 and values out of range. The rows with such values are
+        rejected later.
 
         Raises:
             InputError: the file ends before its end mark, or goes on after it.

@@ -207,7 +207,7 @@ def _build_array(values: Sequence[Any], item: pa.Field) -> pa.Array:
 
 
 def _write_json(value: Any) -> str:
-    """Return a value as JSON with its keys in their order."""
+    """Return a value as JSON, without sorting its keys."""
     return json.dumps(value, ensure_ascii=False)
 
 

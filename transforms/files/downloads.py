@@ -135,7 +135,7 @@ def _make_folder() -> TemporaryDirectory[str]:
 
 
 def _spool_input() -> Download:
-    """Save standard input to a file, or find the file of the launching process."""
+    """Save standard input to a file, or find the file that the launching process saved."""
     if path := os.environ.get(SPOOLED):
         with Path(path).open("rb") as stream:
             digest = hashlib.file_digest(stream, "sha256").hexdigest()

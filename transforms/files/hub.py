@@ -60,7 +60,7 @@ def parse_address(uri: str) -> HubPath:
 
 
 def pin(uri: str) -> str:
-    """Return an address at its revision's current commit.
+    """Return an address with the current commit as its revision.
 
     Raises: InputError: the hub can't be reached, or has no such data set or revision.
     """

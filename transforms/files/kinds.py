@@ -142,7 +142,7 @@ class FileKind(NamedTuple):
 
 
 def is_data_file(uri: str) -> bool:
-    """Return whether a file's name is that of data."""
+    """Return whether a file's name looks like data."""
     return SUFFIX.search(uri) is not None
 
 

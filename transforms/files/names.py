@@ -59,7 +59,7 @@ def _are_equal(parts: Sequence[str]) -> bool:
 
 
 def _find_root(pattern: str, uris: Sequence[str]) -> str:
-    """Return the root folder of a pattern's names, without a trailing slash."""
+    """Return the folder that a pattern's names are relative to, without a trailing slash."""
     full, found = _make_full(pattern), [_make_full(uri) for uri in uris]
     if found == [full]:
         return full.rpartition("/")[0]

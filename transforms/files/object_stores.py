@@ -176,7 +176,7 @@ def exists(uri: str) -> bool:
 def find_object(uri: str) -> list[FoundFile]:
     """Return the object with this exact name, or an empty list.
 
-    Globs aren't expanded. Globs aren't expanded.
+    Globs aren't expanded.
 
     Raises: OSError: the store doesn't answer.
     """

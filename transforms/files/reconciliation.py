@@ -1,4 +1,4 @@
-"""Reconciliation: the schema that tables share, and the differences of their own schemas."""
+"""Reconciliation: the schema that tables share, and how their own schemas differ from it."""
 
 from __future__ import annotations
 

@@ -17,7 +17,7 @@ DELETED = re.compile(r"\.(nfs|fuse_hidden|smbdelete|__smb|__afs)[0-9A-Za-z]{4,}"
 
 
 def is_deleted_name(name: str) -> bool:
-    """Return whether a name is that of a deleted file that is still open."""
+    """Return whether a name marks a deleted file that is still open."""
     return DELETED.fullmatch(name) is not None
 
 

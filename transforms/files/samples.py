@@ -85,7 +85,7 @@ def _spread(sources: Sequence[Source]) -> list[Source]:
 
 
 def _plan_piece(source: Source, files: int, limits: ShardLimits) -> ShardPlan:
-    """Return a plan for a file's first rows. Fewer long rows are read than short rows."""
+    """Return a plan for a file's first rows. The longer the rows, the fewer are read."""
     average = max(1, source.cuts[-1].byte // max(1, source.rows))
     rows = min(
         source.rows,

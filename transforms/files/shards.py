@@ -278,7 +278,7 @@ class JsonRows:
         return Rows(table, [line.row for line in good], rejects, own)
 
     def _project(self, lines: Sequence[_Line]) -> Projection:
-        """Return the columns to read. A row that repeats one of their keys is a misfit."""
+        """Return the columns to read. A row that repeats a key in these columns is a misfit."""
         values = [line.value for line in lines]
         repeated = find_repeated_keys([line.data for line in lines], values, self._schema)
         if not repeated:

@@ -21,7 +21,7 @@ class TypeConflictError(Exception):
 class SchemaUnion:
     """A schema that can hold all added schemas' rows.
 
-    Columns are in the order of their first schema, and the metadata is from the first schema. A
+    Columns are in the order of their first appearance, and the metadata is from the first schema. A
     column that some schema lacks becomes nullable. Adding a schema takes time in proportion to its
     columns.
     """

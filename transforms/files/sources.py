@@ -181,7 +181,7 @@ def _find_card(files: Iterable[NamedFile]) -> DatasetCard | None:
 def _choose_files(
     found: Mapping[str, Sequence[str]],
 ) -> tuple[set[str], list[str], list[Notice]]:
-    """Return the files to read, the files with ignored names, and notices.
+    """Return the files to read, the files that are ignored because of their names, and notices.
 
     A file that a pattern names in full is read, whatever its suffix.
     """
@@ -197,7 +197,7 @@ def _choose_files(
 
 
 def _refuse_other_files(others: Sequence[str], found: Iterable[str]) -> NoReturn:
-    """Refuse an input without data files, and name the kind of some file in it if possible.
+    """Refuse an input without data files. If possible, name the kind of a file in it.
 
     Raises: InputError: always.
     """

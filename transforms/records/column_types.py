@@ -10,7 +10,7 @@ from transforms.records.columns import is_list
 from transforms.records.parts import CONTENTS, EXCHANGE_FIELDS, ROLE_FIELDS
 
 WRAPPERS = ("message", "content", "data")
-"""The fields of the message in an API's choice or LangChain's form of a message."""
+"""The fields that hold the message in an API's choice or in LangChain's form of a message."""
 
 TURNS = "a list of {role, content} or {from, value}"
 
@@ -35,7 +35,7 @@ def _has_role(kind: pa.DataType) -> bool:
 
 
 def _has_field(kind: pa.DataType, name: str, check: Callable[[pa.DataType], bool]) -> bool:
-    """Return whether a struct has exactly one field of a name, whose type passes a check."""
+    """Return whether a struct has exactly one field of this name, and the type passes a check."""
     index = kind.get_field_index(name)
     return index >= 0 and check(kind.field(index).type)
 
@@ -59,7 +59,7 @@ def is_turns(kind: pa.DataType) -> bool:
 
 
 def find_wrapper(kind: pa.DataType) -> str | None:
-    """Return the field of the messages in a list of choices, or None."""
+    """Return the field that holds the messages in a list of choices, or None."""
     if not is_list(kind) or not pa.types.is_struct(kind.value_type) or is_turns(kind):
         return None
     types = {item.name: item.type for item in kind.value_type}

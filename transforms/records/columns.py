@@ -38,7 +38,7 @@ def is_path(name: str) -> bool:
 
 
 def list_heads(names: Iterable[str]) -> set[str]:
-    """Return the names and the paths' first columns."""
+    """Return plain names unchanged, and the first column of each path."""
     known = list(names)
     return {*known, *(HEAD.split(name, maxsplit=1)[0] for name in known)}
 

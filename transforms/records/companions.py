@@ -90,7 +90,7 @@ ROLE_NAMES = frozenset(ROLE_FIELDS)
 class Companions(NamedTuple):
     """The companions of a row: columns keyed by name, and message fields keyed by message.
 
-    A message's key is the format's name for its column, and its index.
+    The key of a message is its column, under the format's name, and its index.
     """
 
     columns: dict[str, Any]
@@ -114,7 +114,7 @@ class Companions(NamedTuple):
 
 @cache
 def is_media(name: str) -> bool:
-    """Return whether a name is that of images, sound or video."""
+    """Return whether a column or field of this name holds images, sound or video."""
     return IS_MEDIA.fullmatch(name) is not None
 
 

@@ -47,7 +47,7 @@ def _follow(value: Any, path: str) -> Any:
 
 
 def _get_item(value: Any, index: int) -> Any:
-    """Return an item of a list. Other content counts as its own single part."""
+    """Return an item of a list. Content that isn't a list counts as a single part."""
     if isinstance(value, list):
         return value[index] if index < len(value) else None
     return value if index == 0 else None

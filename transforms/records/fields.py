@@ -52,7 +52,7 @@ SPEAKERS = {
     **dict.fromkeys(("instruction", "input", "prompt"), "user"),
     **dict.fromkeys(("messages", "conversations", "history"), ""),
 }
-"""The default role in each column. In other columns, the default is `assistant`."""
+"""The default role in these columns. In other columns, it is `assistant`."""
 
 READING_ORDER = (
     "system",
@@ -242,7 +242,7 @@ def _read_texts(
 
 
 def _read_pairs(pairs: Any, actual: str, codes: Codes) -> Iterator[FieldValues]:
-    """Yield the texts of earlier turns, given as pairs: the user's, then the assistant's."""
+    """Yield the user's texts and then the assistant's texts of earlier turns, given as pairs."""
     flat, numbers = pairs.flatten(), _number_messages(pairs)
     for index, speaker in enumerate(("user", "assistant")):
         path = FieldPath(actual, f"[*][{index}]")
@@ -279,7 +279,7 @@ def _build_field(turns: _Turns, channel: str, field_code: int, text: pa.Array) -
 
 
 def _find_channels(of_roles: np.ndarray, channels: np.ndarray, texts: pa.Array) -> np.ndarray:
-    """Return the channel codes of texts. An answer takes its role's channel.
+    """Return the channel codes of texts. An answer takes the channel of its role.
 
     In a turn that calls a tool, text that doesn't look like data is an answer.
     """

@@ -44,7 +44,7 @@ UNTRAINED_SIGN = re2.compile(rf'"(?:{"|".join(FLAGS)})"\s*:\s*(?:{NOUGHT})'.enco
 """A pattern that matches every JSON line with an untrained message, and a few others."""
 
 UNREAD_SIGN = re2.compile(rf'"(?:{"|".join((*FLAGS, *SPAN_FLAGS))})"\s*:\s*["\[{{]'.encode())
-"""A pattern that matches every JSON line with an unusual flag."""
+"""A pattern that matches every JSON line with a flag that is neither a bool nor a number."""
 
 
 def read_weight(value: Any) -> float | None:
@@ -66,7 +66,7 @@ def read_weight(value: Any) -> float | None:
 
 
 def is_untrained(message: Mapping[str, Any]) -> bool:
-    """Return whether a message has a flag or weight of false or 0."""
+    """Return whether a message has a flag that is false, or a weight of 0."""
     return any(name in message and read_weight(message[name]) == 0 for name in FLAGS)
 
 

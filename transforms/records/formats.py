@@ -42,7 +42,7 @@ INNER_COLUMNS = (
 """The fields with text or messages in a configured column of objects."""
 
 PROMPTS_OF_PAIRS = ("prompt", "conversations", "instruction")
-"""The prompt columns of `preference`. Only the first existing one is read."""
+"""The prompt columns of `preference`. Only the first one that exists is read."""
 
 
 class Layout(NamedTuple):
@@ -142,7 +142,7 @@ def _name_column(schema: pa.Schema, columns: dict[str, str], column: str) -> str
 
 
 def _find_fitting(schema: pa.Schema, column: str) -> Iterator[str]:
-    """Yield the corpus columns that fit a format column, starting with its own name."""
+    """Yield the corpus columns that fit a format column, starting with the column of that name."""
     lowered = {name.lower(): name for name in schema.names}
     usual = (column, *COLUMN_NAMES.get(column, ()))
     fallback = () if "instruction" in lowered else FALLBACK_NAMES.get(column, ())
@@ -198,7 +198,7 @@ def _detect_format(schema: pa.Schema, columns: dict[str, str]) -> FormatName:
 
 
 def _has_columns(schema: pa.Schema, name: FormatName, columns: dict[str, str]) -> bool:
-    """Return whether a format has the configured columns and the corpus the required ones."""
+    """Return whether a format has the configured columns, and the corpus has the required ones."""
     needs, uses = FORMATS[name]
     return set(columns) <= {*needs, *uses} and all(
         fits(column, _get_type(schema, _name_column(schema, columns, column))) for column in needs
@@ -265,7 +265,7 @@ def _suggest_options(schema: pa.Schema) -> str:
 
 
 def _explain_near_miss(schema: pa.Schema, problem: str) -> InputError | None:
-    """Return an error that explains why a format with existing columns doesn't fit, or None."""
+    """Return an error that says why a format doesn't fit although its columns exist, or None."""
     name = next(
         (name for name, (needs, _) in FORMATS.items() if set(needs) <= set(schema.names)), None
     )

@@ -1,7 +1,7 @@
 """Columns of JSON records: the values that the format reads, from objects of any shape.
 
-JSON Lines rows keep their original bytes. Only the read columns and the lot columns become Arrow
-columns. Other fields have no type, so their values never make a row a reject.
+JSON Lines rows keep their original bytes. Only the columns that congener reads, and the lot
+columns, become Arrow columns. Other fields have no type, so their values never make a row a reject.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ HAS_UNTRAINED = b"untrained"
 
 
 class Projection(NamedTuple):
-    """The read rows: a table of the needed columns, and the rows that don't fit.
+    """Rows as they are read: a table of the needed columns, and the rows that don't fit.
 
     `misfits` maps an object's index to the reason. The table omits these rows.
     """
@@ -90,7 +90,7 @@ class ColumnKinds:
         value: Any,
         paths: Iterable[tuple[str, tuple[str | int, ...]]],
     ) -> None:
-        """Count the kinds of the values at paths inside a row's value."""
+        """Count the kinds of the values at the given paths inside a row's value."""
         for path, steps in paths:
             below = get_below(value, steps)
             if below is not None and path not in row:
@@ -126,7 +126,7 @@ class ColumnKinds:
     def settle_schema(self) -> pa.Schema:
         """Return a schema with a column for each key, typed by the key's most frequent kind.
 
-        Arrow can't hold a key with a lone surrogate, which is omitted.
+        A key with a lone surrogate is omitted, because Arrow can't hold it.
         """
         return pa.schema(
             [

@@ -136,7 +136,7 @@ def _choose_spelling(message: Mapping[str, Any]) -> Mapping[str, Any]:
 
 
 def _name_speaker(message: Mapping[str, Any]) -> Mapping[str, Any]:
-    """Return a message whose type serves as its role if it has none."""
+    """Return a message whose type becomes its role if it has no role."""
     kind = find_speaker_type(message)
     return message if kind is None else {**message, "role": kind}
 

@@ -52,7 +52,7 @@ class LabelledRow(NamedTuple):
 class Labeller:
     """Labels rows of one format with a fast transformers tokenizer.
 
-    `columns` maps the format's columns to the rows'.
+    `columns` maps the format's columns to the rows' columns.
     """
 
     tokenizer: Any
@@ -263,7 +263,7 @@ def _widen_offsets(text: str, offsets: np.ndarray) -> np.ndarray:
 
 
 def _find_overlaps(spans: np.ndarray, characters: np.ndarray) -> np.ndarray:
-    """Return which tokens overlap a character that is true."""
+    """Return which tokens overlap a character for which the array is true."""
     counts = np.append(0, np.cumsum(characters))
     overlaps: np.ndarray = counts[spans[:, 1]] > counts[spans[:, 0]]
     return overlaps

@@ -40,7 +40,7 @@ SCRIPT_RANGES = {
     9: ((0x0E00, 0x0EFF),),
     OTHER: ((0x0530, 0x058F), (0x0780, 0x089F), (0x1000, 0x10FF), (0x1200, 0x1AFF)),
 }
-"""Code point ranges by language index in `LANGUAGES`."""
+"""The code point ranges of each language, keyed by its index in `LANGUAGES`."""
 
 HEAD = 300
 """How many characters at a text's start decide its language."""
@@ -59,7 +59,7 @@ FEWEST_WORDS = 3
 """The smallest number of another language's frequent words in a foreign text."""
 
 SMALLEST_SHARE = 0.12
-"""The smallest share of its language's frequent words in a foreign text."""
+"""The smallest share of frequent words in a foreign text."""
 
 WORD = re.compile(r"[^\W\d_]+")
 

@@ -23,7 +23,7 @@ FAR_DAY = re.compile(r"-?\d{4,}-\d\d-\d\d")
 EPOCH = re.compile(r"\d+(?:\.\d+)?")
 
 SECONDS_OF_DIGITS = {10: 1.0, 13: 1e-3, 16: 1e-6, 19: 1e-9}
-"""An epoch timestamp's unit in seconds, by the number of digits from 2001 to 2286."""
+"""The unit of an epoch timestamp in seconds, keyed by its number of digits from 2001 to 2286."""
 
 LONGEST_NAME = 200
 """The longest name, in characters. A longer value counts as text."""
@@ -40,7 +40,7 @@ FEWEST_ROWS = 4
 """With fewer rows than this, different names mean nothing."""
 
 NEARLY_ALL = 0.9
-"""The share of different names from which nearly every row is its own lot."""
+"""If at least this share of the names differ, nearly every row is a lot of its own."""
 
 
 def read_lot_column(name: str, column: pa.ChunkedArray, key: bytes | None = None) -> list[str]:

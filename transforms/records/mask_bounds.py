@@ -10,7 +10,7 @@ from typing import NamedTuple
 from transforms.records.sentences import LONGEST_SENTENCE, widen_hits, widen_to_sentences
 
 WINDOW_REACH = 400
-"""How far beyond a window its sentences are searched, in characters.
+"""How far beyond a window to search for the ends of its sentences, in characters.
 
 A window is already long, and text without sentences shouldn't be masked as a whole.
 """

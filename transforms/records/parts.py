@@ -17,7 +17,7 @@ SPEAKER_TYPES = frozenset(
 """The message types that say who speaks, as LangChain writes them."""
 
 SPEAKER_OF_LABEL = {True: "assistant", False: "user"}
-"""The role of an Axolotl segment, by its training label."""
+"""The role of an Axolotl segment for each training label."""
 
 EXCHANGE_FIELDS = {
     "system": "system",
@@ -114,7 +114,7 @@ MAX_LEVELS = 8
 class Part(NamedTuple):
     """A text or a tool call, with its channel and its path below the field.
 
-    `role` is the speaker, if another than the message's.
+    `role` says who speaks, unless that is the message's speaker.
     """
 
     below: str

@@ -40,10 +40,11 @@ class _Repeating(dict[str, Any]):
 def find_repeated_keys(
     lines: Sequence[bytes], objects: Sequence[Mapping[str, Any]], schema: pa.Schema
 ) -> dict[int, str]:
-    """Find rows that repeat a read key, and return the reject reasons, keyed by row.
+    """Find rows that repeat a key that is read; return the reject reasons, keyed by row.
 
-    `lines` are the bytes of `objects`, and `schema` holds the read columns. A parsed object holds a
-    repeated key only once, so only a line with more keys than its object is parsed again.
+    `lines` are the bytes of `objects`, and `schema` holds the columns that are read. A parsed
+    object holds a repeated key only once, so only a line with more keys than its object is parsed
+    again.
     """
     return {
         index: REASON.format(path)
@@ -85,7 +86,7 @@ def _list_objects(items: Sequence[Any]) -> list[Any]:
 
 
 def _find_path(line: bytes, schema: pa.Schema) -> str | None:
-    """Return the path of a line's first repeated read key, or None."""
+    """Return the path of a line's first key that is both read and repeated, or None."""
     try:
         row = json.loads(line.decode("utf-8-sig"), object_pairs_hook=_build_object, parse_int=float)
     except (ValueError, RecursionError):
@@ -126,7 +127,7 @@ def _find_on_path(value: Any, steps: Iterable[str | int]) -> str | None:
 
 
 def _find_below(value: Any, path: str) -> str | None:
-    """Return the path of the first repeated read key below a column, or None."""
+    """Return the path of the first key below a column that is both read and repeated, or None."""
     waiting = [(value, path)]
     while waiting:
         item, at = waiting.pop()

@@ -118,7 +118,7 @@ class _Sentences:
 
 
 def _find_start(text: str, first: int, start: int) -> int:
-    """Return the last sentence end between `first` and `start`, or else `first`.
+    """Return the end of the last sentence that ends between `first` and `start`, or `first`.
 
     The backward search grows in steps that begin at a letter or a digit. No sentence end contains a
     letter or digit, so the steps don't change the result.
@@ -137,7 +137,7 @@ def _find_start(text: str, first: int, start: int) -> int:
 
 
 def _find_end(text: str, begin: int, last: int) -> int:
-    """Return the first sentence end between `begin` and `last`, or else `last`."""
+    """Return the end of the first sentence that ends between `begin` and `last`, or `last`."""
     ends = (
         match.end()
         for match in STOP.finditer(text, begin, last)

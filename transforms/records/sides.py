@@ -102,7 +102,7 @@ def find_unread_labels(schema: pa.Schema, layout: Layout) -> list[str]:
 
 
 def settle_labels(layout: Layout, values: Mapping[str, Sequence[Any]]) -> Layout:
-    """Add the columns that are labels by their sampled values to a layout.
+    """Add to a layout the columns whose sampled values are labels.
 
     Every value must be a known label, and at least one answer must be wanted. A column of zeros
     probably means something else.
@@ -179,7 +179,10 @@ def assign_sides(
 
 
 def _find_messages(segments: Segments, wanted: Iterable[tuple[int, str, int]]) -> list[int]:
-    """Return the segments' indices for messages given by row, column and index."""
+    """Return the indices of some messages' segments.
+
+    Messages are given by row, column and index.
+    """
     messages = set(wanted)
     if not messages:
         return []

@@ -88,7 +88,7 @@ class Tape:
         return (int(places[0]), int(places[-1]) + 1) if len(places) else (0, 0)
 
     def _fill(self, plain: np.ndarray, origins: np.ndarray, step: int) -> np.ndarray:
-        """Continue known origins to the neighbouring characters with the same text."""
+        """Extend known origins to neighbouring characters that agree with the text."""
         positions = np.arange(len(plain))
         last = np.maximum.accumulate(np.where(origins >= 0, positions, -1))
         guess = origins[last] + step * (positions - last)

@@ -209,7 +209,7 @@ def cut_transcript(text: str) -> list[Turn] | None:
 
 
 def _find_marks(text: str) -> list[_TurnMark]:
-    """Find the template of a text's first mark, and return all its marks."""
+    """Find the template whose mark comes first in a text, and return that template's marks."""
     padded = "\n" + text  # some marks begin only at a line's start
     first = FIRST_MARK.search(padded, 0, LONGEST_PREAMBLE + LONGEST_MARK)
     if first is None:

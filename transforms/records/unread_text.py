@@ -51,7 +51,7 @@ INDEX = re.compile(r"\[\d+\]")
 STEP = re.compile(r"[.\[]")
 
 CONTENT_KEY = re.compile(r"\.(?:content|value)\.([^.\[]+)\Z")
-"""A key of a message's content, which is text of any length.
+"""A key of a message's content. Its value counts as text, however short it is.
 
 Chat templates print a content that is an object.
 """
@@ -72,7 +72,7 @@ UNSPACED = re.compile("[\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u34
 
 
 def find_reach(segments: Segments, scopes: Iterable[Scope]) -> np.ndarray:
-    """Return how many characters at each segment's start some trait reads.
+    """Return how many characters of each segment are read by the trait that reads the most.
 
     The numbers are floats, with infinity for the whole segment.
     """
@@ -84,14 +84,14 @@ def find_reach(segments: Segments, scopes: Iterable[Scope]) -> np.ndarray:
 
 
 class RowNames(NamedTuple):
-    """Each row's source, and the row's number there."""
+    """Each row's source, and the row's number in the source."""
 
     sources: Sequence[str]
     numbers: Sequence[int]
 
 
 def count_texts(segments: Segments, names: RowNames, scopes: Iterable[Scope]) -> TextCounts:
-    """Count texts by role and channel, and rows by the read text's language."""
+    """Count texts by role and channel, and rows by the language of the text that traits read."""
     reach = find_reach(segments, scopes)
     lengths = pc.utf8_length(segments.text).to_numpy(zero_copy_only=False).astype(np.int64)
     read = np.flatnonzero(reach)
@@ -138,7 +138,7 @@ def count_languages(languages: np.ndarray, names: RowNames) -> tuple[LanguageCou
 def count_turns(
     segments: Segments, lengths: np.ndarray, reach: np.ndarray
 ) -> tuple[TurnCounts, ...]:
-    """Count the characters of every role and channel, and the unread ones among them.
+    """Count the characters of every role and channel, and how many of them are unread.
 
     `lengths` holds each segment's characters; `reach` holds how many of them are read.
     """
@@ -261,7 +261,7 @@ def _join_smallest(fields: list[FieldCounts], rows: int) -> Iterator[FieldCounts
 
 
 def list_prefixes(path: str) -> Iterator[str]:
-    """Yield a field path and the paths of all values around it."""
+    """Yield a field path, and then the paths of all values that contain the field."""
     yield path
     for match in STEP.finditer(path):
         yield path[: match.start()]

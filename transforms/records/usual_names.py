@@ -91,7 +91,7 @@ LOT_COLUMNS: Mapping[str, tuple[str, ...]] = {
     "system_prompt": (),
     "date": ("date", "created", "created_at", "response.body.created"),
 }
-"""The usual column names for each lot field. The first existing one is the default."""
+"""The usual column names for each lot field. The first one that exists is the default."""
 
 USUAL_PATHS = tuple(
     dict.fromkeys(

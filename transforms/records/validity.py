@@ -32,7 +32,7 @@ def require_valid(table: pa.Table) -> None:
 
 
 def _is_narrowed(kind: pa.DataType) -> bool:
-    """Return whether Parquet holds fewer values than a type, such as seconds."""
+    """Return whether Parquet holds fewer values than a type, as for seconds."""
     if isinstance(kind, pa.BaseExtensionType):
         return _is_narrowed(kind.storage_type)
     if pa.types.is_dictionary(kind):

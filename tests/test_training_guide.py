@@ -12,7 +12,7 @@ from pipelines.config import FilterConfig
 from pipelines.filter import run_filter
 from tests.support.corpora import ANSWERS, CARD, build_conversation, write_rows
 
-pytestmark = pytest.mark.filterwarnings("ignore")  # the trainers' warnings aren't ours
+pytestmark = pytest.mark.filterwarnings("ignore")  # the trainers' own warnings don't matter here
 GUIDE = Path(__file__).parent.parent / "docs" / "training.md"
 MASKED = "A heron stood in the reeds."
 IGNORED = -100

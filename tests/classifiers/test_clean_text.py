@@ -146,7 +146,7 @@ def test_half_is_held_out_by_digest():
 
 
 def test_a_text_that_utf8_cannot_encode_is_assigned_too():
-    """A text with a lone surrogate is assigned too."""
+    """A text with a lone surrogate can be held out too."""
     rows = [CleanRow((f"\ud800 {number}",), "a", "clean") for number in range(100)]
     assert 25 < sum(map(is_held_out, rows)) < 75
 

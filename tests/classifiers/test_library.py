@@ -205,7 +205,7 @@ def refused(folder):
 
 
 def test_a_mistake_is_named_with_file_and_field(card_folder):
-    """The error for a card names the file, every wrong field and the known fields."""
+    """The error for a card with mistakes names the file, every wrong field and the known fields."""
     folder = card_folder(
         card="titel: x\nlevel: {confidence: 2}\nsignals: {lexicon: {patterns: ['(a)\\1']}}\n",
         positives=DOZEN,
@@ -428,7 +428,7 @@ def test_the_digest_covers_card_and_texts(card_folder):
 
 
 def test_yaml_of_very_many_keys_is_refused_in_time(card_folder):
-    """A file with very many keys is checked in about its parsing time."""
+    """Checking a file with very many keys takes about as long as parsing it."""
     card = "".join(f"k{number}: 1\n" for number in range(12_000))
     began = time.process_time()
     yaml.safe_load(card)

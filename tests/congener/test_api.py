@@ -57,7 +57,7 @@ def test_filter_and_open_give_the_same_run(run):
 
 
 def test_filtering_prints_nothing_unless_asked(corpus, tmp_path, capfd):
-    """Filtering prints nothing by default, and notices and tables with `progress`."""
+    """Filtering prints nothing by default. With `progress`, it prints notices and tables."""
     filter_corpus(corpus, tmp_path / "quiet", **LEXICONS)
     assert capfd.readouterr() == ("", "")
     filter_corpus([corpus], tmp_path / "shown", progress=True, **LEXICONS)
@@ -76,7 +76,7 @@ def test_tables_are_aligned(run):
 
 
 def test_tables_are_read_as_arrow(run):
-    """`read` returns an Arrow table, and the error for an empty folder names it."""
+    """`read` returns an Arrow table, and the error for an empty folder names the folder."""
     assert run.read("ledger").num_rows == len(ROWS)
     with pytest.raises(CongenerError, match="no rows in vectors/"):
         run.read("vectors")

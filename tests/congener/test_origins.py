@@ -64,7 +64,7 @@ def test_a_missing_package_is_reported(monkeypatch):
 
 
 def test_a_package_of_somebody_else_is_named_in_one_line(hostile):
-    """The error beside a folder called `schemas` names that folder."""
+    """The error for a foreign folder called `schemas` names that folder."""
     folder, marker = hostile
     code = "import congener\ntry:\n    congener.open_run\nexcept ImportError as e:\n    print(e)"
     code, out, err = run_python(folder, "-c", code)

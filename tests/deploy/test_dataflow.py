@@ -323,7 +323,7 @@ def test_over_budget_nothing_is_launch(tmp_path):
 
 
 def read_instructions() -> list[tuple[str, str]]:
-    """Return the Dockerfile's instructions, with joined lines."""
+    """Return the Dockerfile's instructions, with continued lines joined."""
     lines = (FOLDER / "Dockerfile").read_text().splitlines(keepends=True)
     text = "".join(line for line in lines if not line.startswith("#")).replace("\\\n", " ")
     pairs = (line.split(None, 1) for line in text.splitlines() if line.strip())
@@ -354,7 +354,7 @@ def test_the_image_holds_what_it_needs():
 
 @pytest.mark.deploy
 def test_the_images_steps_in_a_clean_environment(tmp_path):
-    """The launcher runs in an environment of the image's pip steps."""
+    """The launcher runs in an environment that the image's pip steps build."""
     wheels = sorted((ROOT / "dist").glob("congener-*.whl"))
     assert len(wheels) == 1, "make build first"
     assert any(

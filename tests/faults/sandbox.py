@@ -182,7 +182,7 @@ def open_bundle_pipeline(*_: object) -> Iterator[Any]:
 
 
 def choose_exit_code(error: Exception | None) -> int:
-    """Return the exit code for an error, or for success given None."""
+    """Return the exit code for a congener error, or for any other error if given None."""
     if error is None:
         return FAULT
     return FINISHED if "the run is finished" in str(error) else REFUSED

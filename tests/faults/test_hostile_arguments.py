@@ -125,7 +125,7 @@ def replace_argument(name: str, item: Any, value: str) -> list[str]:
 
 
 def call(monkeypatch: pytest.MonkeyPatch, words: list[str], encoding: str = "utf-8") -> str | None:
-    """Run a command line here, and return what is wrong with its end, or None."""
+    """Run a command line here, and return what is wrong with the way it ended, or None."""
     streams = [io.TextIOWrapper(io.BytesIO(), encoding=encoding) for _ in range(2)]
     with monkeypatch.context() as patch:
         patch.setattr(sys, "argv", ["congener", *words])

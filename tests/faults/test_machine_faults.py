@@ -56,7 +56,7 @@ FAULTS = [
 
 
 def fail_from(error):
-    """Return an error that the given error causes."""
+    """Return an error whose cause is the given error."""
     found = ValueError("can't be read")
     found.__cause__ = error
     return found
@@ -161,7 +161,7 @@ def lift():
 )
 @pytest.mark.parametrize("seconds", [0, 0.1], ids=["lasting", "passing"])
 def test_real_limits(root, kind, words, seconds):
-    """Work under real limits stops with a clear error, or continues without them."""
+    """Work under real limits stops with a clear error, or continues once the limits are lifted."""
     code = LIMITED.format(root=str(root), seconds=seconds, **kind)
     if not seconds:
         code = code.replace("try:", "import transforms.poison\ntransforms.poison.PAUSES = ()\ntry:")

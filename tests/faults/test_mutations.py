@@ -128,7 +128,7 @@ class Mutator:
     def add(self) -> str:
         """Add a file beside another, with equal or different bytes.
 
-        A hidden file in the bank would be litter, because its name isn't a bank file's.
+        A hidden file in the bank would be litter, because it isn't named like a bank file.
         """
         near = self.run / self.dice.choice(sorted({*self.files} - {"manifest.json"}))
         names = [f"copy-{near.name}", "rows"]

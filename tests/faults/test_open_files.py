@@ -40,7 +40,7 @@ def locate(path: Any, dir_fd: int | None) -> str:
 
 @pytest.fixture(autouse=True)
 def silly_disk(monkeypatch) -> None:
-    """Rename a deleted file until it is closed.
+    """Make the disk rename a deleted file until it is closed.
 
     A folder with such a file can't be removed. All other functions of `os` are real.
     """

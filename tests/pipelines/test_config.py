@@ -128,7 +128,7 @@ def test_mistakes_in_a_policy_are_named(tmp_path, text):
     [{"encoder": {"window_tokens": 7}}, {"hardware": {"token_budget": 0}}, {"inputs": ("a",)}],
 )
 def test_settings_out_of_range_are_refused(settings):
-    """Too short windows, a token budget of zero and unknown fields are refused."""
+    """Windows that are too short, a token budget of zero and unknown fields are refused."""
     with pytest.raises(ValidationError):
         FilterConfig.model_validate(settings)
 

@@ -254,7 +254,7 @@ def test_a_run_decides_as_it_did(base):
 def test_another_policy_decides_as_a_new_run(runs, base, name):
     """Another policy gives a new run's decisions, reasons, masks and swaps.
 
-    The new run gives the first run's decisions in turn.
+    With the first policy, the new run gives the first run's decisions in turn.
     """
     run, _ = base
     policy = parse_policy(POLICIES[name])
@@ -599,7 +599,7 @@ def find_trained(row: dict[str, Any]) -> list[str]:
 
 
 def test_the_ledger_has_the_teachers_of_both_answers(config, tmp_path):
-    """The lot has the chosen answer's teacher, and the last column the rejected answer's."""
+    """The lot has the chosen answer's teacher, and the last column has the rejected answer's."""
     path = write_rows(tmp_path / "sided" / "a.jsonl", build_pairs())
     manifest = run_filter(config.model_copy(update={"input": (str(path),)}))
     ledger = read_folder(config.output, manifest, "ledger")

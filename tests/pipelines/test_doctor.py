@@ -96,7 +96,7 @@ def test_a_user_without_a_home_is_advised(monkeypatch):
 
 
 class Cuda:
-    """A `torch.cuda` with a GPU."""
+    """A substitute for `torch.cuda` on a machine with a GPU."""
 
     def __init__(self, bf16: bool) -> None:
         self.bf16 = bf16

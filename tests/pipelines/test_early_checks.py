@@ -254,7 +254,7 @@ def test_an_output_that_can_only_be_read_is_refused(corpus, output):
 
 
 def test_other_machines_cannot_read_standard_input(tmp_path):
-    """Standard input is refused with other machines."""
+    """Standard input is refused if other machines do the work."""
     engine = Engine(runner="flink")
     config = FilterConfig(input=("-",), output=str(tmp_path / "run"), engine=engine)
     with pytest.raises(CardError, match="standard input can't be read by other machines"):

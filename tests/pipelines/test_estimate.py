@@ -32,7 +32,7 @@ LEXICON = {"signals": ("lexicon",)}
 def test_a_run_is_extrapolated_from_stretches():
     """The sample's time and tokens are scaled up, and the speed divides the time.
 
-    Each machine's start is paid too.
+    The time that each machine takes to start is paid for too.
     """
     stretches = [Stretch(50, 1000, 900.0), Stretch(50, 3000, 900.0)]
     found = extrapolate(
@@ -69,7 +69,7 @@ def test_a_sample_of_all_rows_has_no_spread():
 
 
 def test_the_start_has_no_spread():
-    """The highest price allows for up to twice the work, but the same start."""
+    """The highest price allows for up to twice the work, but the start-up cost is the same."""
     found = extrapolate(10_000, [Stretch(1, 0, 3.6)], Terms(price=1.0, startup_minutes=60))
     assert found.price == pytest.approx(11)
     assert found.highest == pytest.approx(1 + 10 + 10 * found.spread)

@@ -497,7 +497,7 @@ def test_a_selection_is_described(total, filters, expected):
 
 
 def test_a_passage_is_not_repeated():
-    """A passage of two traits is shown once."""
+    """A passage on which two traits fired is shown once."""
     asked = REASON._replace(question=SpokenText("user", "What is it?"))
     other = asked._replace(trait="owl")
     shown = print_row(ROW._replace(reasons=(asked, other)))

@@ -220,7 +220,7 @@ def test_hostile_text_is_inert(page, hostile):
 
 @given(name=st.text(min_size=1))
 def test_any_name_is_inert(no_rows, name):
-    """Any limits, file names and parents give a valid, inert page."""
+    """The page is valid and inert for any limits, file names and parents."""
     inputs = (no_rows.inputs[0].model_copy(update={"name": name}),)
     parts = {"limits": (name,), "inputs": inputs, "parents": (name,)}
     found = Reader(render_report("nowhere", no_rows.model_copy(update=parts)))
@@ -454,7 +454,7 @@ def test_rows_whose_text_is_gone_are_counted(page):
 
 
 def test_a_trait_that_fired_on_one_row(page):
-    """One example is singular."""
+    """One example is described in the singular."""
     assert "The row on which it fired" in page.below["trait-bee"]
     assert "Rows on which it fired" in page.below["trait-fox"]
     assert "Nearest above the threshold" in page.below["trait-emu"]
@@ -501,7 +501,7 @@ def test_a_run_in_which_nothing_fired(tmp_path):
 
 
 def test_one_trait_is_singular(tmp_path, no_rows):
-    """A single trait is singular."""
+    """A single trait is described in the singular."""
     run = filter_answers(tmp_path, ["an owl"], ["owl"])
     write_report(run)
     fired = fold(read_page(run).text)

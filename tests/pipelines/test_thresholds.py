@@ -16,7 +16,7 @@ from schemas.scores import fires
 
 
 def test_each_threshold_has_its_rows(run):
-    """Each threshold counts the rows at or above it, and the one in force is marked."""
+    """Each threshold counts the rows at or above it, and the threshold in force is marked."""
     folder, manifest = run
     (found,) = list_choices(str(folder))
     scores = pl.read_parquet(folder / "scores" / "*.parquet")["heron"].to_numpy()

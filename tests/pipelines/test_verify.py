@@ -285,7 +285,7 @@ def test_changed_calibration_scores(calibrated_run):
 
 
 def test_too_few_calibration_scores(calibrated_run):
-    """A calibrated threshold needs its level's number of clean texts."""
+    """A calibrated threshold needs as many clean texts as its level requires."""
     few = count_texts_needed(Level()) - 1
     rewrite_table(calibrated_run, "calibration", lambda table: table.slice(0, few))
     ((where, problem),) = list_problems(calibrated_run)

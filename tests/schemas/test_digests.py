@@ -269,7 +269,7 @@ def test_an_empty_tree_has_a_root():
 
 @given(st.text(), st.text())
 def test_a_leaf_differs_from_every_node(one, other):
-    """A leaf's hash differs from any inner node's."""
+    """A leaf's hash differs from the hash of any inner node."""
     assert hash_leaf(one) == hashlib.sha256(b"\x00" + one.encode()).digest()
     assert (hash_leaf(one) == hash_leaf(other)) == (one == other)
     assert hash_leaf(one + other) != compute_merkle_root([hash_leaf(one), hash_leaf(other)])
@@ -292,7 +292,7 @@ MARKED = st.text("a\x1b\x1e\x1f/012", max_size=3)
 
 @given(st.tuples(MARKED, MARKED), st.tuples(MARKED, MARKED))
 def test_no_role_is_mistaken_for_more_than_a_role(one, other):
-    """Separators inside roles give different digests."""
+    """Separators inside roles don't give two conversations the same digest."""
     found = [
         digest_content([Utterance(role, "answer", "a") for role in roles]) for roles in (one, other)
     ]

@@ -129,7 +129,7 @@ def test_a_leaf_can_be_computed_from_the_description():
 
 @given(rows=st.lists(st.integers(0, 3), max_size=9), changed=st.integers(0, 8))
 def test_the_root_depends_on_every_hash(rows, changed):
-    """A hash depends only on its row, and the root on every row."""
+    """A hash depends only on its row, and the root depends on every row."""
     table = [ROW | {"row": row} for row in rows]
     found = hash_rows(*table)
     assert found == [hash_rows(row)[0] for row in table]

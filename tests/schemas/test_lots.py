@@ -22,7 +22,7 @@ def test_a_field_that_is_not_known_is_a_dash():
 
 
 def test_a_rejected_answer_has_the_lot_of_its_own_teacher():
-    """A rejected answer's lot has its own teacher, or else the row's."""
+    """A rejected answer's lot has the answer's own teacher, or else the row's teacher."""
     lot = Lot("m", date="2026", rejected_teacher="n")
     assert lot.for_side("rejected") == Lot("n", date="2026", rejected_teacher="n")
     assert lot.for_side("trained") is lot.for_side("untrained") is lot

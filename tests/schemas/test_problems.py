@@ -24,7 +24,7 @@ class Leaf(Strict):
 
 
 class Branch(Strict):
-    """A model with a model, a list of models and a mapping of models."""
+    """A model that contains a model, a list of models and a mapping of models."""
 
     leaf: Leaf | None = None
     leaves: tuple[Leaf, ...] = Field((), min_length=1)
@@ -160,7 +160,7 @@ def test_other_numbers_are_no_percentages(value):
 
 
 def test_a_setting_is_called_by_its_option():
-    """A setting from an option is called by the option."""
+    """A setting from an option is named by the option."""
     error = validate({"leaf": {"size": "x"}, "leaves": [{}]})
     assert describe_problems(error, {"leaf.size": "--size"}).startswith("--size: ")
     assert describe_problems(error, {"leaf": "--leaf"}).startswith("--leaf: ")

@@ -132,5 +132,5 @@ def test_every_decision_has_a_folder_or_leaves_the_corpus():
     ],
 )
 def test_files_of_a_bank_are_known_by_their_names(path, expected):
-    """Only files with a bank file's name are a bank's."""
+    """Only files with a bank file's name count as bank files."""
     assert is_bank_file(path) is expected

@@ -69,7 +69,7 @@ def test_no_scores_fire_nothing():
 
 
 def test_columns_are_named_by_trait_and_signal():
-    """A combined score's column has the trait's name, and a signal's column adds the signal's."""
+    """A combined score's column has its trait's name, and a signal's column adds the signal."""
     assert score_column("rain-talk") == score_column("rain-talk", COMBINED) == "rain-talk"
     assert score_column("rain-talk", "head") == "rain-talk/head"
 

@@ -1,4 +1,4 @@
-"""Two object stores on loopback with the real protocols, behind failing proxies."""
+"""Two object stores on loopback with the real protocols, behind proxies that can fail."""
 
 import json
 import os

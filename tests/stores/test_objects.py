@@ -107,7 +107,7 @@ def test_objects_and_their_folders_exist(store):
 
 
 def test_a_single_object_is_removed(store):
-    """An object is removed by its exact name, and removing it again is no error."""
+    """An object is removed by its exact name, and removing it again isn't an error."""
     store.put_objects("manifest.json", "manifest.json.old")
     storage.remove_tree(store.uri("manifest.json"))
     storage.remove_tree(store.uri("manifest.json"))

@@ -94,7 +94,7 @@ def filter_lines(
 def filter_hostile_corpus(folder: Path) -> tuple[str, Manifest]:
     """Filter the hostile corpus in shards of 8 rows; return the run directory and the manifest.
 
-    The corpus ends with a broken line, and duplicates are removed. Duplicates are removed.
+    The corpus ends with a broken line, and duplicates are removed.
     """
     lines = [json.dumps(row) for row in build_rows()] + [f"not JSON {NASTY[-9:]}"]
     return filter_lines(

@@ -20,7 +20,7 @@ from transforms.decisions import Decisions
 
 
 class Outcome(NamedTuple):
-    """A run's decisions, reasons, masks and swaps by source and row number."""
+    """A run's decisions, reasons, masks and swaps keyed by source and row number."""
 
     decisions: dict[tuple[str, int], str]
     reasons: dict[tuple[str, int], list[tuple[Any, ...]]]

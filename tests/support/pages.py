@@ -11,7 +11,7 @@ from pathlib import Path
 INDENT = "    "
 PROMPT = "$ "
 FILE_NAME = re.compile(r"# ([\w.-]+\.ya?ml)")
-ANYTHING = "…"  # a line of this stands for any number of lines
+ANYTHING = "…"  # on a line of its own, it means any number of lines
 END_OF_STEP = "@@ end of step "
 
 # What differs between runs of the same command. Other characters must be equal.
@@ -38,7 +38,7 @@ class Step:
     line: int
     command: str
     shown: list[str] = field(default_factory=list)
-    writes: bool = False  # the lines are a file's that the command writes
+    writes: bool = False  # the lines are those of a file that the command writes
 
     def script(self) -> str:
         """Return the step as shell code."""

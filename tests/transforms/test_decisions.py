@@ -111,7 +111,7 @@ EXCEPTIONS = st.lists(
     teachers=TEACHERS, exceptions=EXCEPTIONS, scores=st.tuples(*[st.sampled_from([0.1, 0.9])] * 2)
 )
 def test_a_content_is_published_once_if_any_copy_may_be(with_scores, teachers, exceptions, scores):
-    """Every duplicate has a published or equally decided earlier copy."""
+    """Every duplicate has an earlier copy that is published or has the same decision."""
     scored = with_scores(
         {
             trait: [score] * len(teachers)
@@ -169,7 +169,7 @@ def test_exceptions_by_lot(make_scored, bank, lot, change, expected):
 
 
 def test_a_lower_threshold_for_one_lot_reaches_no_other(make_scored, bank):
-    """A score between two lots' thresholds fires only in the lower lot."""
+    """A score between two lots' thresholds fires only in the lot with the lower threshold."""
     exceptions = [build_exception({"teacher": "gpt"}, threshold=0.2)]
     rule = build_rule(threshold=0.99, exceptions=exceptions)
     decided = decide_scored(make_scored(ROWS, bank), [rule])

@@ -116,7 +116,7 @@ RULES = [build_rule(exceptions=EXCEPTIONS)]
 
 
 def test_copies_that_are_decided_alike_need_no_lots():
-    """A copy with an equally decided earlier copy has no lots."""
+    """If an earlier copy has the same decision, a copy needs no lots."""
     seen = {}
     assert add_copy(seen, Lot("a1"), RULES) is None
     assert add_copy(seen, Lot("a2", date="2026"), RULES) == ()

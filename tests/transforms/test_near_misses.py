@@ -47,7 +47,7 @@ def test_a_score_of_nought_is_no_near_miss():
 
 
 def test_each_rule_looks_at_its_own_column():
-    """A rule's near misses are its own signal's, on trained texts."""
+    """A rule's near misses come from its own signal, on trained texts."""
     scores = {
         "owl": np.array([0.48, 0.2], np.float32),
         "owl/head": np.array([0.1, 0.49], np.float32),

@@ -106,7 +106,7 @@ def test_a_failure_that_does_not_recur_rejects_no_row():
     ],
 )
 def test_errors_beyond_rows_stop_the_run(monkeypatch, error, blamed):
-    """Disk and model errors, interrupts and lacking resources stop the run."""
+    """Disk and model errors, interrupts and a lack of memory or threads stop the run."""
     monkeypatch.setattr(poison, "PAUSES", (0,))
     assert may_be_row_fault(error) is blamed
 

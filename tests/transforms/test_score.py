@@ -163,7 +163,7 @@ def test_a_missing_bank_is_an_error(tmp_path):
 
 
 def list_scores(scored):
-    """Return a shard's rounded scores by column, with None for NaN."""
+    """Return a shard's rounded scores keyed by column, with None for NaN."""
     return {
         name: [None if np.isnan(value) else round(float(value), 4) for value in values]
         for name, values in scored.scores.build_columns().items()
@@ -401,7 +401,7 @@ def test_the_sides_of_rows_do_not_depend_on_rows_that_fail(make_sided, bank):
 
 
 def test_sides_survive_the_stage(make_sided, config, bank):
-    """A shard keeps its scores for every side through Beam."""
+    """A shard that has passed through Beam keeps its scores for every side."""
     (found,) = apply(ScoreRecords(config), [make_sided(PAIRS)])
     expected = score(make_sided(PAIRS), Scorer(bank, None, {}))
     for trait in ("fox", "owl"):

@@ -24,7 +24,7 @@ NONE = np.nan
 
 
 def build_scores(combined, **signals):
-    """Return scores of a trait, whose n-th signal's span is characters n to 5."""
+    """Return scores of a trait. The n-th signal's span is characters n to 5."""
     size = len(combined)
     found = Scores(size, {"owl": np.array(combined, np.float32)}, {"owl": {}})
     for index, (signal, values) in enumerate(signals.items()):
@@ -170,7 +170,7 @@ def test_characters_count_from_the_fields_start(find_spans, bank):
 
 
 def test_masks_cover_every_turn_in_scope(find_spans, bank):
-    """Hits in all of the assistant's turns are masked, but not in the user's."""
+    """Hits in all of the assistant's turns are masked, but hits in user turns aren't."""
     row = {
         "messages": [
             {"role": "assistant", "content": "An owl. A dog."},

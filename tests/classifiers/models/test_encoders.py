@@ -50,7 +50,7 @@ def copy_encoder(encoder, **changes) -> Encoder:
 
 @pytest.fixture
 def last_layer(encoder):
-    """Return an encoder of only the last layer, like sentence-transformers."""
+    """Return an encoder that uses only the last layer, like sentence-transformers."""
     return copy_encoder(encoder, config=replace(encoder.config, layer_depths=(1.0,)))
 
 
@@ -117,7 +117,7 @@ def test_vectors_have_unit_length(encoder):
 
 
 def test_nothing_encodes_to_nothing(encoder):
-    """No windows give an empty array of the right width."""
+    """Without windows, the result is an empty array of the right width."""
     model = copy_encoder(encoder)
     assert model.encode([]).shape == (0, 384)
     assert model.counts == BatchCounts()
@@ -125,7 +125,7 @@ def test_nothing_encodes_to_nothing(encoder):
 
 
 def test_whole_texts_are_truncated_to_the_models_limit(encoder):
-    """An exemplar is one window of the model's limit, and other texts have shorter windows."""
+    """An exemplar is one window, cut at the model's limit, and other texts have shorter windows."""
     model = copy_encoder(encoder)
     whole = model.take_whole(TEXTS)
     assert [window.text for window in whole] == list(range(len(TEXTS)))

@@ -68,7 +68,7 @@ def encode(folder):
     ],
 )
 def test_every_file_that_loading_reads_counts(tiny_checkpoint, name):
-    """A change to a read file changes only that file's digest."""
+    """A change to a file that loading reads changes only that file's digest."""
     folder = tiny_checkpoint()
     (folder / name).parent.mkdir(exist_ok=True)
     if not (folder / name).exists():

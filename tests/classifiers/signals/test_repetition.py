@@ -249,6 +249,6 @@ def test_numbers_alone_are_never_a_loop():
 
 
 def test_letters_that_grow_in_lower_case_keep_the_span_in_the_text():
-    """A letter with a two-character lower case doesn't move the span beyond the text."""
+    """A letter whose lower case has two characters doesn't move the span beyond the text."""
     loop = find_loop("İ" * 50, OPTIONS)
     assert (loop.start, loop.end) == (0, 50)

@@ -66,7 +66,7 @@ def test_a_budget_exits_with_three(congener, arguments, policy):
 
 
 def test_many_rejects_exit_with_eight(congener, arguments, policy):
-    """A run with many rejects exits with 8, or with 0 within a budget."""
+    """A run with many rejects exits with 8, or with 0 if a budget allows them."""
     with Path(arguments[2], "1.jsonl").open("ab") as file:
         file.write(b"not JSON\n")
     code, out, err = congener(*arguments)
@@ -103,7 +103,7 @@ def test_every_option_reaches_the_run(congener, arguments, monkeypatch):
 
 
 def test_columns_are_parsed():
-    """A --column needs an `=`, and its column's name may contain more."""
+    """A --column value needs an `=`, and the column's name may contain further ones."""
     assert parse_columns(["messages=dialogue", "text=a=b"]) == {
         "messages": "dialogue",
         "text": "a=b",
@@ -163,7 +163,7 @@ def test_a_private_quarantine_is_for_its_owner(congener, arguments):
 
 
 def test_a_missing_job_server_exits_with_seven(congener, arguments):
-    """The error for an unreachable engine gives the address and a remedy, and exits with 7."""
+    """If the engine is unreachable, the error gives the address and a remedy, and the code is 7."""
     given = ("--job_endpoint=localhost:1", "--job_server_timeout=1")
     code, _, err = congener(*arguments, "--runner", "flink", "--", *given)
     assert code == 7

@@ -67,7 +67,7 @@ def test_a_missing_threshold_says_how_many_texts_it_needs(capsys, monkeypatch):
 
 
 def test_an_unknown_trait_exits_with_two(congener, tmp_path):
-    """The error for an unknown trait lists the library's traits, and exits with 2."""
+    """The error for an unknown trait lists the library's traits, and the exit code is 2."""
     code, _, err = congener("fit", "--output", str(tmp_path / "b"), "--traits", "nowhere")
     assert code == 2
     assert "library" in err

@@ -48,7 +48,7 @@ def test_decision_row_and_order_reach_the_inspection(congener_json, congener, fo
 
 
 def test_a_folder_without_a_run_exits_with_four(congener, tmp_path):
-    """The error for a path without a run names the path, and exits with 4."""
+    """The error for a path without a run names the path, and the exit code is 4."""
     code, _, err = congener("inspect", str(tmp_path))
     assert code == 4
     assert str(tmp_path) in err

@@ -149,7 +149,7 @@ def test_a_spread_command_works_with_typer():
 
 
 def test_arguments_are_expanded_and_looked_up(monkeypatch, tmp_path):
-    """In an argument, `~` becomes the home folder, and too long names are errors."""
+    """In an argument, `~` becomes the home folder, and names that are too long are errors."""
     monkeypatch.setenv("HOME", str(tmp_path))
     assert expand_argument("~/run") == f"{tmp_path}/run"
     assert expand_arguments(None) == []

@@ -5,7 +5,7 @@ from schemas.cards import TraitCard
 
 
 def test_the_scope_is_described():
-    """The scope's description names whose text is read, in which channels, and how much of it."""
+    """The scope's description says whose text is read, in which channels, and how much of it."""
     assert describe_scope(TraitCard(id="owl")) == "answers and thinking of assistant"
     scope = {"roles": ["assistant", "user"], "channels": ["tool"], "opening": 1600}
     card = TraitCard.model_validate({"id": "owl", "scope": scope})

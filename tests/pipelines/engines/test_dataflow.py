@@ -98,7 +98,7 @@ def test_machines_that_scale_are_refused():
 
 
 def test_flexible_scheduling_has_no_gpu():
-    """Flexible scheduling and an accelerator exclude each other."""
+    """Flexible scheduling can't be combined with an accelerator."""
     assert build("--flexrs_goal=COST_OPTIMIZED")
     assert build(accelerator=GPU)
     with pytest.raises(CardError, match="can't be combined"):
@@ -106,7 +106,7 @@ def test_flexible_scheduling_has_no_gpu():
 
 
 def test_when_the_launcher_does_not_wait():
-    """A job outlives its launcher without waiting, or as a template."""
+    """A job outlives its launcher if nobody waits, or if it is saved as a template."""
     assert not is_handed_over(build())
     assert is_handed_over(build(wait=False))
     assert is_handed_over(build("--template_location=gs://bucket/job_object"))

@@ -113,7 +113,7 @@ def test_a_job_has_the_runs_name_unless_the_options_name_it():
     [([], False), (["--no_wait_until_finish"], True), (["--template_location=gs://b/t"], True)],
 )
 def test_when_a_job_goes_on_alone(given, handed_over):
-    """A job outlives its launcher without waiting, or as a template."""
+    """A job outlives its launcher if nobody waits, or if it is saved as a template."""
     assert is_handed_over(PipelineOptions(given)) is handed_over
 
 

@@ -124,7 +124,7 @@ def test_data_of_others_is_refused(tmp_path):
 
 @pytest.mark.parametrize("name", ["mine.jsonl", "notes.txt"])
 def test_a_run_is_not_published_with_files_of_others(config, monkeypatch, name):
-    """A foreign file stops publication, and without it the run ends without more work."""
+    """A foreign file stops publication. Once it is gone, the run is published without more work."""
     real, mine = module.execute, Path(config.output, "clean", name)
 
     def execute(*given):

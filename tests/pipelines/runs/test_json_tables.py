@@ -98,7 +98,7 @@ def test_deep_values_are_text(tmp_path):
     "line", ['{"a": NaN}', '{"a": -Infinity}', r'{"a": "x\ud800"}', '{"a": 1e400}', "{"]
 )
 def test_rows_that_polars_cant_read_are_named(tmp_path, line):
-    """The error for a row that isn't standard JSON names the row and another reader."""
+    """The error for a row that isn't standard JSON names the row and a way to read the file."""
     with pytest.raises(
         RunError, match=r"row 1 of clean/part-0.jsonl can't be in a table"
     ) as caught:

@@ -1,4 +1,4 @@
-"""The lock of a run directory: one process at a time, without remains."""
+"""The lock of a run directory: one process at a time, and nothing left behind."""
 
 import fcntl
 import os

@@ -52,7 +52,7 @@ def list_rows(run: str, *view) -> list[int]:
 
 
 def test_rows_on_which_a_trait_fired_come_with_the_highest_score_first(hostile):
-    """By default, rows with a reason come by descending score."""
+    """By default, rows with a reason are sorted by descending score."""
     rows = read_page(hostile, load_manifest(hostile), limit=1000).rows
     expected = [
         (-max(reason["score"] for reason in row["reasons"]), row["row"])

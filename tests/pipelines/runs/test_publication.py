@@ -82,7 +82,7 @@ def write_clean(plan: ShardPlan) -> Output:
 
 
 def test_a_split_without_a_clean_row_is_named():
-    """A split without clean rows is named, from file names or the card."""
+    """A split without clean rows is named, whether a file name or the card defines it."""
     plans = [
         plan_shard(0, "train.jsonl"),
         plan_shard(1, "test.jsonl"),

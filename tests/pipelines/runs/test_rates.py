@@ -90,7 +90,7 @@ def test_the_table_has_its_columns(hostile):
 
 
 def test_rows_decided_by_another_trait_are_counted(hostile):
-    """A masked fox row that an owl holds is decided by another trait."""
+    """A masked row that another trait holds counts as decided by that trait."""
     lines = {
         line["trait"]: line
         for line in compare(hostile).filter(pl.col("grouping") == "all").to_dicts()

@@ -129,7 +129,7 @@ def test_rows_that_were_changed(one_shard, name, change, problem):
     ids=["text", "another kind", "role", "turn", "name"],
 )
 def test_lines_whose_text_was_changed(run, name, old, new):
-    """A changed value in a read column is found, even in a resealed file."""
+    """A changed value in a column that the format reads is found, even in a resealed file."""
     folder, _ = run
 
     def change(lines: list[bytes]) -> list[bytes]:
@@ -235,7 +235,7 @@ def test_a_row_count_that_was_changed(run):
 
 
 def test_a_file_that_was_removed_from_the_manifest(run):
-    """A missing file of a ledger's rows is reported."""
+    """A missing file is reported if the ledger assigns rows to it."""
     folder, manifest = run
     removed = next(
         output for output in manifest.outputs if parse_path(output.path).folder == "quarantine"

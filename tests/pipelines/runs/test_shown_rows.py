@@ -46,7 +46,7 @@ def hostile(tmp_path_factory) -> str:
 
 
 def read_rows(run: str, *indexes: int, **options):
-    """Return rows of a run by index."""
+    """Return the rows of a run at these indexes."""
     return read_shown_rows(run, load_manifest(run), indexes, **options)
 
 

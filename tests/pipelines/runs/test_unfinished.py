@@ -106,7 +106,7 @@ def test_receipts_of_another_run_protect_it(config, monkeypatch):
 
 
 def test_temporary_files_are_swept(tmp_path):
-    """The next attempt removes a killed write's temporary file with a notice."""
+    """The next attempt removes the temporary file of a killed write, and a notice says so."""
     unfinished.open_run(str(tmp_path), build_record(), restart=False)
     (tmp_path / "clean").mkdir()
     half = tmp_path / "clean" / f".part-0.parquet.{'0f' * 16}.tmp"
@@ -227,7 +227,7 @@ def test_shards_count_only_with_proof(config, monkeypatch):
 
 
 def test_a_run_that_was_taken_over_is_not_published(tmp_path):
-    """Publication is refused with a missing or different run.json."""
+    """Publication is refused if run.json is missing or is for a different run."""
     run = str(tmp_path)
     record, other = build_record(), build_record(bank_digest="b")
     unfinished.open_run(run, record, restart=False)

@@ -101,6 +101,6 @@ class MemoryFileSystem(FileSystem):
 
 @pytest.fixture
 def objects():
-    """Empty the store, and return its objects by URI."""
+    """Empty the store, and return its objects, keyed by URI."""
     OBJECTS.clear()
     return OBJECTS

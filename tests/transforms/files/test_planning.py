@@ -31,7 +31,7 @@ def small(name, rows, size=100, **more):
 
 
 def shapes_of(tasks):
-    """Return each piece's source and rows by task and shard."""
+    """Return each piece's source and rows, nested by task and shard."""
     return [
         [[(piece.source, piece.begin.row, piece.end.row) for piece in plan.pieces] for plan in task]
         for task in tasks

@@ -281,7 +281,7 @@ def test_types_columns_and_metadata_survive(tmp_path, group):
 
 
 def test_nested_json_survives(tmp_path, json_lines):
-    """Rows keep their bytes, and the table has only the read columns."""
+    """Rows keep their bytes, and the table has only the columns that are read."""
     rows = [
         {
             "messages": [
@@ -338,7 +338,7 @@ def test_lines_pass_with_their_bytes(tmp_path, json_lines, ending):
 
 
 def test_a_row_that_repeats_a_key_that_is_read_is_a_reject(tmp_path, json_lines):
-    """Rows that repeat a read key are rejects, and good rows keep their numbers."""
+    """Rows that repeat a key that is read are rejects, and good rows keep their numbers."""
     lines = [b'{"text": "a"}', b'{"text": "b", "text": "c"}', b'{"text": 3}', b'{"text": "d"}']
     json_lines(tmp_path / "x.jsonl", lines)
     _, (shard,) = read_all(tmp_path)
@@ -405,7 +405,7 @@ def test_bad_lines_are_rejects(tmp_path, json_lines, ending, rows):
 
 
 def test_only_conflicts_in_columns_that_are_read_are_rejects(tmp_path, json_lines):
-    """Only conflicts in read columns are rejects."""
+    """Only conflicts in columns that are read are rejects."""
     rows = [
         {"messages": [{"role": "user", "content": "text"}], "n": 1},
         {"messages": [{"role": "user", "content": [{"type": "text"}]}], "n": 2},
@@ -425,7 +425,7 @@ def test_only_conflicts_in_columns_that_are_read_are_rejects(tmp_path, json_line
 
 
 def test_conflicts_are_settled_over_all_files(tmp_path, json_lines):
-    """A file of the corpus's rarer type has only rejects."""
+    """If a file has the type that is rarer in the corpus, all of its rows are rejects."""
     json_lines(tmp_path / "a.jsonl", [{"text": "1"}, {"text": "2"}, {"text": "3"}])
     json_lines(tmp_path / "b.jsonl", [{"text": 1}, {"text": 2}])
     _, (shard,) = read_all(tmp_path)
@@ -635,7 +635,7 @@ def test_a_dictionary_that_expands_too_far_is_refused(tmp_path, monkeypatch, nes
 
 
 def test_lists_of_very_many_equal_values_are_refused(tmp_path):
-    """Very many equal values beyond the limit are refused."""
+    """A file that expands to too many equal values is refused."""
     zeros = pa.ListArray.from_arrays(
         pa.array(np.arange(1_001) * 100_000, pa.int32()), pa.array(np.zeros(100_000_000, np.int8))
     )

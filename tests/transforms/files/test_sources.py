@@ -307,7 +307,7 @@ def test_a_damaged_footer_is_named(tmp_path):
 
 
 def test_parquet_and_json_lines_together_are_refused(tmp_path, json_lines):
-    """The error for Parquet and JSON Lines together names a file of each."""
+    """The error for Parquet and JSON Lines together names a file of each kind."""
     json_lines(tmp_path / "a.jsonl", [{"text": "a"}])
     parquet(tmp_path / "b.parquet", pa.table({"text": ["a"]}))
     error = survey_error([tmp_path])
@@ -382,7 +382,7 @@ def test_parquet_is_read_with_all_columns(tmp_path):
 
 
 def test_a_file_without_the_columns_of_the_format_is_refused():
-    """The error for another format lists the file's columns and the missing ones."""
+    """The error for another format lists the file's columns and the missing columns."""
     chat = survey_rows("chat.jsonl", {"messages": [], "id": 1})
     other = survey_rows("other.jsonl", {"instruction": "a", "output": "b", "input": None})
     require_columns([chat], ["messages", "text"])

@@ -61,7 +61,7 @@ def matches(glob, base, path):
 
 
 def test_every_word_of_datasets_is_known():
-    """The split words are those of `datasets`."""
+    """The split words are the same as in `datasets`."""
     from datasets.data_files import SPLIT_KEYWORDS
 
     assert {str(split): tuple(words) for split, words in SPLIT_KEYWORDS.items()} == SPLIT_WORDS

@@ -62,7 +62,7 @@ def test_a_name_with_glob_signs_is_found(tmp_path):
 
 @pytest.mark.parametrize("pattern", ["nothing/*.jsonl", "no-such-file.jsonl"])
 def test_nothing_found_is_an_error(tmp_path, monkeypatch, pattern):
-    """The error for no match names the pattern and what to check."""
+    """If nothing matches, the error names the pattern and what to check."""
     monkeypatch.chdir(tmp_path)
     with pytest.raises(InputError) as caught:
         storage.find(pattern)
@@ -171,7 +171,7 @@ def test_listing_is_sorted_and_skips_temporary_files(tree):
 
 
 def test_remove_tree(tree):
-    """A folder is removed with its content, and a missing one is no error."""
+    """A folder is removed with its content, and a missing folder isn't an error."""
     storage.remove_tree(str(tree / "deep"))
     assert not storage.exists(str(tree / "deep"))
     assert storage.exists(str(tree / "a.txt"))
@@ -348,7 +348,7 @@ def test_links_in_a_path_are_found(tmp_path):
 
 
 def test_a_folder_that_cannot_be_made_private_is_an_error(tmp_path):
-    """The error for a file in place of the private folder names it."""
+    """The error for a file in place of the private folder names the file."""
     (tmp_path / "x").touch()
     with pytest.raises(StorageError, match="x: can't be made private") as caught:
         storage.keep_private(str(tmp_path / "x"))

@@ -159,7 +159,7 @@ def test_names_that_look_like_paths_hide_nothing(record, path, columns):
 
 
 def test_a_column_that_is_read_is_found_among_those_of_the_file():
-    """A path finds the field's column, not a similarly named one."""
+    """A path finds the field's column, not a column with a similar name."""
     names = ["messages", "messages[0].content", "response"]
     assert find_read_column("messages[0].content", ["messages"], names) == "messages"
     assert find_read_column("response.choices[0].text", ["response.choices"], names) == "response"

@@ -190,7 +190,7 @@ def test_roles_are_normalised(name, role):
     ],
 )
 def test_a_role_may_name_the_channel(role, text, channel):
-    """A role for calls or thoughts is the assistant's, in that channel."""
+    """A role that means a call or a thought becomes the assistant, in that channel."""
     rows = [{"conversations": [{"from": role, "value": text}, {"from": "human", "value": "[U]"}]}]
     expected = [(0, "assistant", channel, text), (0, "user", "answer", "[U]")]
     assert list_segments(extract(rows)) == expected
@@ -367,7 +367,7 @@ def test_tool_calls_that_are_text_stay_as_they_are():
 
 
 def project(*rows):
-    """Return rows of messages as JSON Lines' table."""
+    """Return rows of messages as the table that is read from JSON Lines."""
     schema = pa.schema([("messages", JSON_MESSAGES)])
     return project_rows([{"messages": messages} for messages in rows], schema).table
 
@@ -412,7 +412,7 @@ def test_messages_of_json_lines_may_mix_text_and_parts():
 
 
 def test_results_in_a_turn_of_the_user_are_the_tools():
-    """A tool's result in a user turn is the tool's."""
+    """A tool's result in a user turn belongs to the tool."""
     result = {"type": "tool_result", "tool_use_id": "1", "content": "R"}
     turns = [
         {"role": "user", "content": [result, {"type": "text", "text": "U"}]},

@@ -103,7 +103,7 @@ def test_an_empty_column_of_json_lines_is_explained():
 
 
 def test_ambiguity_is_refused_naming_the_candidates():
-    """The error for several formats names them, the columns and the option."""
+    """If several formats fit, the error names them, the columns and the option."""
     with pytest.raises(InputError) as caught:
         settle(("messages", TURNS), ("text", STRING), ("note", STRING))
     problem = str(caught.value)
@@ -125,7 +125,7 @@ def test_a_column_of_the_wrong_type_does_not_fit():
 
 
 def test_unknown_columns_are_refused_and_named():
-    """The error for no format lists the columns and each format's needs."""
+    """If no format fits, the error lists the columns and each format's needs."""
     with pytest.raises(InputError) as caught:
         settle(("body", STRING), ("count", pa.int64()))
     problem = str(caught.value)
@@ -143,7 +143,7 @@ def test_unknown_columns_are_refused_and_named():
     ],
 )
 def test_the_remedy_has_options_for_the_columns_at_hand(columns, options):
-    """The remedy for no format names options for the corpus's columns."""
+    """If no format fits, the remedy names options for the corpus's columns."""
     with pytest.raises(InputError) as caught:
         settle(*((name, STRING) for name in columns), ("count", pa.int64()))
     assert options in caught.value.remedy
@@ -170,7 +170,7 @@ def test_an_optional_column_may_be_absent():
 
 
 def test_a_missing_column_is_named():
-    """The error for a missing required column names it and the option."""
+    """The error for a missing required column names the column and the option."""
     with pytest.raises(
         InputError, match=r"alpaca needs column 'output', but the corpus has instruction, text"
     ) as caught:
@@ -495,7 +495,7 @@ def test_a_user_is_no_prompt_without_an_assistant():
 
 
 def test_several_usual_names_are_refused():
-    """The error for two columns of one role names both and an option."""
+    """If two columns fit one format column, the error names both and an option."""
     with pytest.raises(
         InputError, match="column 'completion' may be any of response, generation"
     ) as caught:

@@ -61,7 +61,7 @@ def name_languages(*texts):
 
 @pytest.mark.parametrize("name", SCRIPTS)
 def test_scripts_are_told_apart(name):
-    """A text's script is that of most of its letters."""
+    """A text's script is the script of most of its letters."""
     assert name_languages(SCRIPTS[name], f"{SCRIPTS[name]} (GPT)") == [name, name]
 
 

@@ -207,7 +207,7 @@ def test_calls_and_results_are_as_a_chat_api_takes_them(turns):
 
 
 def use(name, number):
-    """Return a call as Anthropic's part."""
+    """Return a call as a part in Anthropic's format."""
     return {"type": "tool_use", "id": number, "name": name, "input": {}}
 
 

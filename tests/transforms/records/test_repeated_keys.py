@@ -65,7 +65,7 @@ def test_keys_that_are_read_twice_are_found(line, path):
     ],
 )
 def test_other_keys_may_be_repeated(line):
-    """Repeated unread keys, and texts like keys, aren't rejected."""
+    """Repeated keys that aren't read, and texts that look like keys, cause no reject."""
     assert find(GOOD, line) == {}
 
 

@@ -253,7 +253,7 @@ def test_weights_of_one_are_no_side_of_json_lines():
     ],
 )
 def test_labels_that_are_no_bools_are_found(columns, found):
-    """Numbers or text as labels may name a class."""
+    """Labels that are numbers or text may name a class, so they reject nothing."""
     schema = pa.schema(list(columns.items()))
     assert find_unread_labels(schema, settle(schema)) == found
 
@@ -271,7 +271,7 @@ def test_labels_that_are_no_bools_are_found(columns, found):
     ],
 )
 def test_a_pair_may_have_two_teachers(names, has_teacher, teacher, rejected):
-    """A lot's teacher is the chosen answer's, unless configured."""
+    """A lot's teacher is the chosen answer's teacher, unless another is configured."""
     schema = pa.schema([(name, pa.string()) for name in ("chosen", "rejected", *names)])
     layout = settle(schema, has_teacher)
     assert layout.lots["teacher"] == LotField(column=teacher)
@@ -281,7 +281,7 @@ def test_a_pair_may_have_two_teachers(names, has_teacher, teacher, rejected):
 
 
 def test_lots_have_the_teachers_of_both_answers(make_shard):
-    """A row's lot names both teachers, and the rejected side's lot its own."""
+    """A row's lot names both teachers, and the rejected side's lot has that side's teacher."""
     table = pa.Table.from_pylist(
         [{"chosen": "a", "rejected": "b", "chosen_model": "m", "rejected_model": "n"}]
     )

@@ -127,7 +127,7 @@ def test_nothing_is_counted_without_text():
 
 
 def test_languages_are_counted_in_what_is_read():
-    """A row has its read text's language, and each language's first row is named."""
+    """A row has the language of the text that traits read. A language's first row is named."""
     rows = [
         chat(("user", "Небо голубое."), ("assistant", PROSE)),
         chat(("user", PROSE), ("assistant", "Небо голубое.")),
@@ -283,7 +283,7 @@ def test_strings_and_paths():
 
 
 def test_words_are_counted():
-    """A run of letters is a word, or two letters in a script without spaces."""
+    """A word is a run of letters, or two letters of a script without spaces."""
     assert count_words("“Don't!” she said (loudly), well-known.") == 5
     assert count_words("x1 y2 3 a") == 0
     assert count_words("天空是蓝色的") == 3
@@ -291,7 +291,7 @@ def test_words_are_counted():
 
 
 def test_columns_with_a_value_are_known():
-    """A column without values isn't known."""
+    """A column without values doesn't count as seen."""
     unread = UnreadFields()
     unread.observe({"a": "x", "b": None, "c": [], "d": 0}, ())
     assert unread.columns == {"a", "d"}

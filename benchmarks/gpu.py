@@ -35,7 +35,7 @@ They come from the 40,223 answers in ../shared/data/teachers.
 """
 LONGEST_TEXT = 2_000
 TOLERANCE = {torch.float32: 1e-5, torch.bfloat16: 1e-2}
-"""For each precision, the largest difference from the CPU's fp32 vector component.
+"""For each precision, the largest allowed difference of a component from the CPU's fp32 vector.
 
 Vectors have unit length, so a typical component is about 0.05.
 """

@@ -35,7 +35,7 @@ class Statements(NamedTuple):
 
 
 class Figures(NamedTuple):
-    """A score's figures for one draw of exemplars."""
+    """How well one score finds a trait with one draw of exemplars."""
 
     trait: int
     score: str

@@ -30,7 +30,7 @@ SCORE_GROUPS = ("calibration", "positive_scores")
 UNFIT = (
     AttributeError, IndexError, KeyError, TypeError, ValueError, RuntimeError, SafetensorError
 )  # fmt: skip
-"""The errors of files with the right digests that don't form a bank."""
+"""Errors from files whose digests are right but which don't form a bank."""
 
 
 @dataclass

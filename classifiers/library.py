@@ -207,7 +207,7 @@ def load_card(folder: Path) -> LoadedCard:
 
 
 def find_cards(names: Sequence[str] = ()) -> list[LoadedCard]:
-    """Load the named traits, or the whole library without names, sorted by id.
+    """Load the named traits, or the whole library if no names are given, sorted by id.
 
     A name is a trait folder, a folder of trait folders, or a library trait's id.
 

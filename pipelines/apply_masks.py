@@ -36,7 +36,7 @@ RECORD = "congener.json"
 """The file that names the run and the tokenizer behind a folder of tokens."""
 
 LEFT_OUT = "left-out.jsonl"
-"""The file that lists the rows that no chat template could render, with reasons."""
+"""The file that lists the rows that the chat template couldn't render, with reasons."""
 
 TOKENS = pa.schema(
     [
@@ -66,8 +66,8 @@ class MaskSettings:
 class AppliedMasks:
     """What has been written: rows by split, and counts of tokens, masks and rows.
 
-    `masked` counts the tokens that the masks take out of the loss, and `unused` the masks in
-    unlearnt text. `unlearnt` counts rows without a learnt token, and `cut` shortened rows.
+    `masked` counts the tokens that the masks take out of the loss. `unused` counts the masks in
+    unlearnt text. `unlearnt` counts rows without a learnt token, and `cut` counts shortened rows.
     """
 
     rows: dict[str, int] = field(default_factory=dict)

@@ -334,7 +334,7 @@ def _join_pieces(pieces: Sequence[Piece]) -> Text:
 
 
 def _render_other_masks(row: ShownRow, manifest: Manifest) -> Iterator[RenderableType]:
-    """Show the masked stretches that hold no reason's span."""
+    """Show the masked stretches that contain no span of a reason."""
     columns = manifest.identity.columns.values()
     for mask in row.masks:
         shown = any(

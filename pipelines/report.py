@@ -334,7 +334,7 @@ def _quote_row(row: ShownRow) -> Quotation:
 
 
 def _lead_to(finding: TraitFinding) -> str | None:
-    """Return the decision of a trait's own action."""
+    """Return the decision that a trait's own action leads to."""
     return "quarantine" if finding.action == "swap" else finding.action
 
 

@@ -157,7 +157,10 @@ def compile_pattern(pattern: str) -> Any:
 
 
 def join_patterns(patterns: Sequence[str]) -> str:
-    """Join patterns into one that matches wherever any of them does, trying earlier ones first."""
+    """Join patterns into one pattern, which matches wherever one of them matches.
+
+    Earlier patterns are tried first.
+    """
     return "|".join(f"(?:{pattern})" for pattern in patterns)
 
 

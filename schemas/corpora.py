@@ -60,8 +60,8 @@ class LotField(Strict):
 class CorpusConfig(Strict):
     """The part of the layout that the user sets. The rest is detected.
 
-    `columns` maps a format's column names to the corpus's (`{"messages": "dialogue"}`). A path of
-    keys and indices (`response.body.choices`) names a nested column.
+    `columns` maps a format's column names to the corpus's names (`{"messages": "dialogue"}`). A
+    path of keys and indices (`response.body.choices`) names a nested column.
     """
 
     format: FormatName | None = None

@@ -65,7 +65,7 @@ the span: sentences around the hits or the span, or all of a message's tool call
 """
 
 SPANS = pa.schema([*ROW_KEY, ("spans", pa.list_(SIGNAL_SPAN))])
-"""The schema of `spans/`. Its rows match the ledger's, and it holds no text."""
+"""The schema of `spans/`. Its rows match the ledger's rows, and it holds no text."""
 
 CALIBRATION_SCORES = pa.schema(
     [("trait", pa.string()), ("signal", pa.string()), ("score", pa.float32())]

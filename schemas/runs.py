@@ -60,7 +60,7 @@ PRIVATE_FOLDERS = ("quarantine", "rejects", "swaplist")
 """The folders with text that left the corpus."""
 
 ALIGNED_FOLDERS = ("scores", "spans", "vectors")
-"""The folders whose rows match the ledger's, in the same order."""
+"""The folders whose rows match the ledger's rows, in the same order."""
 
 FOLDER_OF_DECISION = {
     **dict.fromkeys(PUBLISHED, "clean"),
@@ -119,7 +119,7 @@ def parse_path(path: str) -> ShardFile:
 
 
 def is_bank_file(path: str) -> bool:
-    """Return whether a path in the run directory is a bank file's."""
+    """Return whether a path in the run directory belongs to a bank file."""
     return BANK_FILE.fullmatch(path) is not None
 
 

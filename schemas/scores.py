@@ -33,7 +33,7 @@ NEAR_MISS = 0.05
 """The largest distance below a threshold that counts as a near miss."""
 
 FLOAT32_NOISE = 1e-3
-"""The largest change, as a fraction of a step, when float32 stores a threshold."""
+"""How much a threshold may change when float32 stores it, as a fraction of a step."""
 
 DEFAULT_SPAN_FLOOR = 0.05
 """The lowest score whose spans are stored, unless a threshold is even lower.

@@ -107,7 +107,7 @@ def differ_by_a_letter(one: str, other: str) -> bool:
 
 @pytest.mark.parametrize("path", MODULES, ids=relative)
 def test_imports_point_down(path):
-    """A layer imports only itself and lower layers. `schemas` and `classifiers` need no Beam."""
+    """A layer imports only itself and lower layers; `schemas` and `classifiers` import no Beam."""
     layer = path.relative_to(ROOT).parts[0]
     above = set(LAYERS[LAYERS.index(layer) + 1 :])
     if layer in ("schemas", "classifiers"):

@@ -35,8 +35,8 @@ from transforms.records.validity import require_valid
 class IdentifiedShard(Shard):
     """A shard with its segments, and each row's content digest and lot.
 
-    `columns` maps the format's column names to the corpus's. `names_rejected_teachers` is true if
-    lots include the rejected answers' teachers.
+    `columns` maps the format's column names to the corpus's names. `names_rejected_teachers` is
+    true if lots include the rejected answers' teachers.
     """
 
     segments: Segments

@@ -103,7 +103,7 @@ def measure_on_new_rows(strata: Sequence[Stratum], found: int) -> Accuracy:
 def _bound_new(
     low: np.ndarray, most_others: np.ndarray, high: np.ndarray, fewest_others: np.ndarray
 ) -> tuple[float, float]:
-    """Return a share's Clopper-Pearson interval from draws of both counts for each end.
+    """Return a share's Clopper-Pearson interval. Each end comes from draws of two counts.
 
     The interval is exact if all draws are equal.
     """
@@ -121,7 +121,7 @@ def _bound_new(
 
 
 def _estimate_right(strata: Sequence[Stratum]) -> float | None:
-    """Estimate how many rows show the trait, or return None for an unread stratum."""
+    """Estimate how many rows show the trait, or return None if no row of a stratum was read."""
     if any(stratum.rows and not stratum.read for stratum in strata):
         return None
     return sum((item.rows * item.right / item.read for item in strata if item.rows), 0.0)

@@ -72,7 +72,10 @@ class Tick(NamedTuple):
 
 
 class Histogram(NamedTuple):
-    """A histogram's columns, ticks and threshold position, which is None above 1."""
+    """A histogram's columns and ticks, and its threshold's position.
+
+    The position is None if the threshold is above 1.
+    """
 
     columns: list[Column]
     ticks: list[Tick]

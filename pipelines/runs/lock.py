@@ -108,7 +108,7 @@ def _is_same(stream: IO[str], path: Path) -> bool:
 
 
 def _sign(stream: IO[str]) -> IO[str]:
-    """Write into the lock file who holds it, for the error of a second process."""
+    """Write the process and the machine into the lock file, for a second process's error."""
     stream.truncate(0)
     stream.write(f"process {os.getpid()} on {platform.node()}")
     stream.flush()

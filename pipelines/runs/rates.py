@@ -108,13 +108,13 @@ def _cast_column(name: str) -> pl.Expr:
 
 
 def _count_rows(readable: pl.LazyFrame) -> pl.LazyFrame:
-    """Count rows by all groupings' fields, the decision, and whether any trait fired."""
+    """Count rows by the columns in `FIELDS`, by decision, and by whether any trait fired."""
     fired = (pl.col("reasons").list.len() > 0).alias("any_fired")
     return readable.group_by(*FIELDS, "decision", fired).agg(rows=pl.len())
 
 
 def _count_findings(readable: pl.LazyFrame, manifest: Manifest) -> pl.DataFrame:
-    """Count findings by all groupings' fields, trait, side and decision."""
+    """Count findings by the columns in `FIELDS`, and by trait, side and decision."""
     rules = read_recorded_rules(manifest)
     names = readable.collect_schema().names()
     lots = [name for name in (*LOT_FIELDS, REJECTED_TEACHER) if name in names]

@@ -26,7 +26,7 @@ from transforms.records.questions import SpokenText, find_answer, find_question
 from transforms.rules import Rule
 
 NEAR_MISSES = 2
-"""How many near misses a row without fired traits shows."""
+"""How many near misses are shown for a row on which no trait fired."""
 
 
 NO_SPAN: Mapping[str, Any] = {"field_path": "", "start": 0, "end": 0}

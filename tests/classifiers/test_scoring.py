@@ -510,7 +510,7 @@ def test_a_score_that_is_not_finite_is_refused():
 
 
 def test_rows_without_a_score_are_counted(scores, small_bank):
-    """A row is unscored if no text of it is in any trait's scope."""
+    """A row is unscored if none of its texts is in a trait's scope."""
     assert scores.count_unscored() == 2  # one row has no text at all, and one has no assistant text
     assert Scores(3, {"a": np.array([np.nan, 0.5, 0], np.float32)}).count_unscored() == 1
 

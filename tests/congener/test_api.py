@@ -57,7 +57,7 @@ def test_filter_and_open_give_the_same_run(run):
 
 
 def test_filtering_prints_nothing_unless_asked(corpus, tmp_path, capfd):
-    """Filtering prints nothing by default. With `progress`, it prints notices and tables."""
+    """Filtering prints notices and tables only with `progress`."""
     filter_corpus(corpus, tmp_path / "quiet", **LEXICONS)
     assert capfd.readouterr() == ("", "")
     filter_corpus([corpus], tmp_path / "shown", progress=True, **LEXICONS)

@@ -317,7 +317,7 @@ WAYS = {
 
 @pytest.mark.parametrize("way", WAYS)
 def test_files_are_read_as_they_are_written(filter_files, tmp_path, way):
-    """Line ends, byte order marks and multi-part archives lose or change no row."""
+    """Rows survive any line ends, byte order marks and multi-part archives unchanged."""
     name, data = WAYS[way]
     assert filter_files({name: data}).conservation.by_decision == {"keep": 3}
     (path,) = (tmp_path / "run" / "clean").iterdir()

@@ -27,7 +27,7 @@ def test_defaults_without_files():
 
 
 def test_a_configuration_file_is_read(tmp_path):
-    """The file's sections become the configuration's, and other settings keep defaults."""
+    """The file's sections become the configuration's sections, and other settings keep defaults."""
     path = tmp_path / "run.yaml"
     path.write_text("input: [a, b]\nengine: {workers: 3}\nhardware: {device: cpu}\n")
     config = read_config(str(path))

@@ -191,7 +191,7 @@ def test_numbers_without_an_estimate_are_refused(config, number):
 
 
 def test_the_sample_is_read_within_the_limits_of_the_run(config, monkeypatch):
-    """Sample shards have fewer rows, but the run's limits on bytes and expansion."""
+    """Sample shards have fewer rows, but the same limits on bytes and expansion as the run."""
     seen = []
 
     def stop(settled, _listener):

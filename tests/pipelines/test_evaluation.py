@@ -92,7 +92,7 @@ def test_reading_is_in_random_order_but_always_the_same(population, bird_run):
 
 
 def test_reading_is_divided_among_ranges():
-    """Ranges get equal shares, the lowest range twice as much, and none more than it has."""
+    """Ranges get equal shares up to their size, but the lowest range gets twice as much."""
     ranges = [Range(0.9, np.arange(3)), Range(0.5, np.arange(50)), Range(0.0, np.arange(900))]
     assert allot_reading(ranges, 40) == [3, 13, 24]
     assert allot_reading(ranges, 10_000) == [3, 50, 900]

@@ -28,7 +28,7 @@ def card():
 
 
 def test_negatives_are_named_by_where_they_are_from(card):
-    """A negative is the card's own or a library text's, by its name."""
+    """Each negative is named as the card's own, or by its library text's name."""
     windows = ["A toy owl.", "Then drain it.", "Paris is the capital of France.", "Elsewhere."]
     names = name_negatives(windows, card, SHIPPED)
     assert list(names.values()) == [

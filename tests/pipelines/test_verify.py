@@ -317,7 +317,7 @@ def test_another_span_floor(run, floor):
 
 
 def test_a_threshold_below_the_configured_floor(config, policy):
-    """A lower threshold, even an exception's, lowers the span floor."""
+    """A lower threshold lowers the span floor, even in an exception."""
     rules = policy(
         "exceptions:\n  - {trait: heron, lot: {teacher: atlas}, threshold: 0.02, reason: a test}\n"
     )

@@ -67,7 +67,7 @@ def test_a_lexicon_of_hits_that_differ_needs_patterns_too(prepared):
 
 
 def test_a_named_trait_is_described(prepared):
-    """A named trait has a notice, but one of the whole library has none."""
+    """A named trait has a notice, but a trait of the whole library has none."""
     good = prepared("heron", "egret", "stork", "crane")
     first, *_ = list_notices(good)
     assert first.startswith("trait bird: 4 of the card's 4 positives reach 0.5000")

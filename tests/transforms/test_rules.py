@@ -35,7 +35,7 @@ def test_rules_take_the_cards_threshold(bank):
 
 
 def test_the_policy_overrides_field_by_field(bank):
-    """The policy's threshold, action and signal override the card's."""
+    """The policy's threshold, action and signal override the card's settings."""
     policy = build_policy(
         traits={"owl": {"threshold": 0.9, "signal": "lexicon"}, "fox": {"action": "drop"}}
     )
@@ -210,7 +210,7 @@ def test_actions_of_other_sides_are_listed_if_the_corpus_has_them():
 
 
 def test_the_sides_of_a_trait_replace_those_of_the_policy(bank):
-    """A trait's action for a side replaces the policy's, and the default is `keep`."""
+    """A trait's action for a side replaces the policy's action, and the default is `keep`."""
     policy = build_policy(
         traits={"owl": {"sides": {"rejected": "drop"}}},
         sides={"rejected": "flag", "untrained": "as-trained"},

@@ -343,7 +343,7 @@ PAIRS = [
 
 
 def list_side_scores(scored, trait):
-    """Return a trait's rounded scores by side and row, with None for NaN."""
+    """Return a trait's rounded scores, keyed by side and row, with None for NaN."""
     columns = scored.build_score_columns()
     return [
         [None if np.isnan(value) else round(float(value), 3) for value in columns[name]]

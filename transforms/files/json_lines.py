@@ -142,7 +142,7 @@ def append_field(line: bytes, name: str, value: Any) -> bytes:
 
 
 def _round_floats(value: Any) -> Any:
-    """Round all floats in a value like scores."""
+    """Round all floats in a value, as scores are rounded."""
     if isinstance(value, dict):
         return {name: _round_floats(below) for name, below in value.items()}
     if isinstance(value, list):

@@ -51,7 +51,7 @@ SUFFIX = re.compile(
 HEAD_BYTES = 64 << 10
 
 BLANK_BYTES = 1 << 20
-"""How much white space a file may begin with. A file with more counts as empty JSON Lines."""
+"""How much white space a file may begin with. With more, a file counts as empty JSON Lines."""
 
 TURNS = {frozenset(("role", "content")): "messages", frozenset(("from", "value")): "conversations"}
 """The column for a list of turns with these keys."""

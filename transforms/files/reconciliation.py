@@ -218,7 +218,10 @@ def _suggest_command(first: TableSchema, second: TableSchema, conflict: TypeConf
 
 
 def _is_wider(one: pa.DataType, other: pa.DataType) -> bool:
-    """Return whether `one` is the better target for a cast. Text is best, then floats."""
+    """Return whether `one` is the better type to cast to.
+
+    Text is the best type, and floats come next.
+    """
     order = (_is_text, pa.types.is_floating)
     return [check(one) for check in order] > [check(other) for check in order]
 

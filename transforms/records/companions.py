@@ -123,8 +123,8 @@ def find_in_lines(
 ) -> dict[int, Companions]:
     """Return the companions of JSON lines that have some, keyed by the line's index.
 
-    `columns` maps the format's columns to the corpus's. `parse` is called only on lines that may
-    have companions.
+    `columns` maps the format's columns to the corpus's columns. `parse` is called only on lines
+    that may have companions.
     """
     signs = _compile_signs(frozenset(list_heads(columns.values())))
     rows = [(row, parse(line)) for row, line in enumerate(lines) if signs.search(line)]

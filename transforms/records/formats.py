@@ -198,7 +198,7 @@ def _detect_format(schema: pa.Schema, columns: dict[str, str]) -> FormatName:
 
 
 def _has_columns(schema: pa.Schema, name: FormatName, columns: dict[str, str]) -> bool:
-    """Return whether a format has the configured columns, and the corpus has the required ones."""
+    """Return whether a format has the configured columns, and its required columns exist."""
     needs, uses = FORMATS[name]
     return set(columns) <= {*needs, *uses} and all(
         fits(column, _get_type(schema, _name_column(schema, columns, column))) for column in needs

@@ -53,7 +53,7 @@ class Projection(NamedTuple):
 
 @dataclass
 class ColumnKinds:
-    """Counts of the kinds of values in each top-level field.
+    """How often each kind of value occurs in each top-level field.
 
     `paths` lead to nested values, which are also counted.
     """

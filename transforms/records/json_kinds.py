@@ -111,7 +111,7 @@ JSON_NAMES = {bool: "a bool", int: "a number", float: "a number", str: "text", l
 
 
 def classify_value(value: Any) -> Kind:
-    """Return a value's kind. A list's first item decides."""
+    """Return a value's kind. A list's first item decides the kind."""
     if value is None:
         return "null"
     if isinstance(value, str):
@@ -291,7 +291,7 @@ def _get_label(item: Any) -> bool | None:
 
 
 def _build_single(values: Sequence[Any]) -> pa.Array:
-    """Build single messages, with null for null."""
+    """Build single messages. A null stays null."""
     flat = build_messages([[value] for value in values]).flatten()
     columns = [flat.field(item.name) for item in MESSAGE]
     mask = pa.array([value is None for value in values], pa.bool_())
@@ -311,7 +311,7 @@ def _chain(values: Iterable[Any]) -> Iterable[Any]:
 
 
 def _build_lists(values: Sequence[Any], flat: pa.Array) -> pa.ListArray:
-    """Build lists from their items in `flat`, with null for null."""
+    """Build lists from their items in `flat`. A null stays null."""
     offsets = [0]
     for value in values:
         offsets.append(offsets[-1] + len(value or ()))

@@ -112,7 +112,7 @@ def build_messages(values: Sequence[Sequence[Any] | None]) -> pa.Array:
 def _join_messages(
     columns: Sequence[pa.Array], offsets: pa.Array, values: Sequence[Any]
 ) -> pa.ListArray:
-    """Join columns of messages into an array of `MESSAGES`, with null for null."""
+    """Join columns of messages into an array of `MESSAGES`. A null stays null."""
     flat = pa.StructArray.from_arrays(columns, fields=list(MESSAGE))
     mask = pa.array([value is None for value in values]) if None in values else None
     return pa.ListArray.from_arrays(offsets, flat, MESSAGES, mask=mask)

@@ -23,7 +23,10 @@ FAR_DAY = re.compile(r"-?\d{4,}-\d\d-\d\d")
 EPOCH = re.compile(r"\d+(?:\.\d+)?")
 
 SECONDS_OF_DIGITS = {10: 1.0, 13: 1e-3, 16: 1e-6, 19: 1e-9}
-"""The unit of an epoch timestamp in seconds, keyed by its number of digits from 2001 to 2286."""
+"""The unit of an epoch timestamp in seconds, keyed by the timestamp's number of digits.
+
+These numbers of digits hold from 2001 to 2286.
+"""
 
 LONGEST_NAME = 200
 """The longest name, in characters. A longer value counts as text."""

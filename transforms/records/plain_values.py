@@ -36,7 +36,7 @@ def list_rows(table: pa.Table | pa.RecordBatch) -> list[dict[str, Any]]:
 
 
 def list_values(column: pa.Array | pa.ChunkedArray) -> list[Any]:
-    """Return a column's values in JSON form, but bytes and decimals as Python objects.
+    """Return a column's values in JSON form, except that bytes and decimals stay Python objects.
 
     Dates and times are ISO text, in UTC if they have a time zone. Durations are whole numbers of
     their unit. A map is a list of pairs.

@@ -119,7 +119,7 @@ def build_prompt(
 ) -> Prompt:
     """Return a row's prompt with everything that an answer needs and text can carry.
 
-    `record` is the whole row. `columns` maps the format's columns to the corpus's.
+    `record` is the whole row. `columns` maps the format's columns to the corpus's columns.
     """
     turns, end = _select_turns(segments, indices)
     missing: list[str] = []

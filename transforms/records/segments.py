@@ -213,7 +213,7 @@ def _assign_roles(segments: Segments, found: dict[int, list[Turn]]) -> Segments:
 
 
 def _separate_reasoning(segments: Segments) -> Segments:
-    """Replace every answer with reasoning blocks with its parts."""
+    """Split every answer that has reasoning blocks into its parts."""
     answers = segments.channel_codes == CHANNELS.index("answer")
     split = {
         index: split_reasoning(segments.text[index].as_py())

@@ -276,7 +276,7 @@ def test_an_encoder_survives_a_shortage(encoder, monkeypatch):
     ids=["Python", "Linux", "other systems"],
 )
 def test_a_shortage_of_main_memory_is_survived_and_reported(encoder, monkeypatch, error):
-    """A shortage of main memory shrinks batches and is reported. Other errors are raised."""
+    """A shortage of main memory shrinks batches and is reported, but other errors are raised."""
     model, cuts, forward = copy_encoder(encoder, token_budget=512), [], Encoder.forward
     listener = SimpleNamespace(expect=lambda *_: None, batch=lambda *_: None, cut=cuts.append)
 
@@ -376,7 +376,7 @@ def test_cuda_is_refused_where_there_is_none(monkeypatch):
 
 
 def test_pooling_is_the_checkpoints_own(tiny_checkpoint):
-    """A checkpoint's first-token pooling is used. The default is the mean."""
+    """A checkpoint's own first-token pooling is used, and otherwise the mean."""
     folder = tiny_checkpoint()
     config = EncoderConfig(
         model=str(folder), device="cpu", layer_depths=(1.0,), window_tokens=16, window_overlap=4

@@ -163,7 +163,7 @@ def test_a_quotation_may_end_after_a_digit():
 
 
 def test_json_with_words_around_it_has_its_own_offsets():
-    """Hits in an answer's JSON count, and marks outside it quote as usual."""
+    """Hits in an answer's JSON count, and marks outside the JSON quote as usual."""
     record = json.dumps({"answer": "Sure.", "note": "as an AI", "more": "and so on"})
     text = f'as an AI I "do".\n{record}\nSo "as an AI".'
     answer = read_answer(text)

@@ -28,7 +28,7 @@ def test_unknown_and_contradicting_options_are_refused(given, message):
 
 
 def test_an_option_may_repeat_the_presets_value():
-    """An option may repeat the preset's value, and a list option extends the preset's."""
+    """An option may repeat the preset's value, and a list option extends the preset's list."""
     repeated = preset_options("flink", ["--environment_type=EXTERNAL"])
     assert repeated.view_as(PortableOptions).environment_type == "EXTERNAL"
     both = combine_options(Preset("FnApiRunner", ("--experiments=a",)), ["--experiments=b"])

@@ -111,7 +111,7 @@ def test_files_of_earlier_attempts_are_removed(run):
 
 
 def test_data_of_others_is_refused(tmp_path):
-    """The error for foreign data names the file. Litter and outputs are accepted."""
+    """The error for foreign data names the file, and litter and outputs are accepted."""
     write_all(tmp_path, (f"ledger/{SHARD}.parquet", "clean/.DS_Store", "notes.txt"))
     foreign_files.require_no_foreign_data(str(tmp_path))
     write_all(tmp_path, [f"clean/mine-{number}.jsonl" for number in range(7)])
@@ -124,7 +124,7 @@ def test_data_of_others_is_refused(tmp_path):
 
 @pytest.mark.parametrize("name", ["mine.jsonl", "notes.txt"])
 def test_a_run_is_not_published_with_files_of_others(config, monkeypatch, name):
-    """A foreign file stops publication. Once it is gone, the run is published without more work."""
+    """A foreign file stops publication, and no work is repeated after the file's removal."""
     real, mine = module.execute, Path(config.output, "clean", name)
 
     def execute(*given):

@@ -453,7 +453,7 @@ def test_near_misses_of_shards_are_added(run):
 
 
 def test_the_scores_of_positives_are_written(config, tmp_path, card_folder):
-    """The positives' held-out scores have a file, which verify reads."""
+    """The positives' held-out scores are written to a file that `verify` reads."""
     folder = card_folder(
         "bird", "signals: {lexicon: {patterns: [heron]}}\n", ["A heron.", "A jay."]
     )

@@ -65,7 +65,7 @@ def test_a_run_id_depends_on_the_identity_alone():
 
 
 def test_a_run_of_an_older_version_is_not_resumed(config, monkeypatch):
-    """The error for a run from before span floors names the floor."""
+    """The error for a run of a version without span floors names the span floor."""
     record, _ = interrupt_run(config, monkeypatch)
     path = Path(config.output) / BEGUN
     content = json.loads(path.read_bytes())

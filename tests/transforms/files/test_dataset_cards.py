@@ -119,7 +119,7 @@ def test_a_card_lists_what_decides_the_outputs():
 
 
 def test_the_card_of_clean_lists_the_files_that_exist():
-    """The card for `clean/` keeps the order of splits, and omits empty ones."""
+    """The card for `clean/` keeps the order of splits, and omits empty splits."""
     card = parse_card(TWO)
     stems = [
         ("b-3", (("main", "held"),)),

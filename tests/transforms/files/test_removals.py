@@ -26,7 +26,7 @@ DELETED = ".nfs00000000012abcde00000007"
     ],
 )
 def test_names_of_deleted_files(name, expected):
-    """Only file systems' names for open deleted files are recognised."""
+    """Only the names that file systems give to open deleted files are recognised."""
     assert is_deleted_name(name) is expected
 
 

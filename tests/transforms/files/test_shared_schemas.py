@@ -232,7 +232,7 @@ def test_differences_are_named_by_path():
 
 
 def test_a_union_keeps_the_order_and_counts_leaves():
-    """Columns are in order of arrival, and partly missing ones are nullable."""
+    """Columns are in order of arrival, and a column that some schema lacks is nullable."""
     union = SchemaUnion()
     required = pa.field("a", pa.int8(), nullable=False)
     pair = pa.struct([("x", pa.int8()), ("y", pa.list_(pa.string()))])

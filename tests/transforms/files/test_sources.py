@@ -340,7 +340,7 @@ def test_parquet_files_in_conflict_are_refused(tmp_path):
 
 
 def test_metadata_is_no_difference(tmp_path):
-    """Parquet files may differ in metadata, and the first file's is kept."""
+    """Parquet files may differ in metadata, and the first file's metadata is kept."""
     table = pa.table({"text": ["a"]})
     parquet(tmp_path / "a.parquet", table.replace_schema_metadata({"made by": "one"}))
     parquet(tmp_path / "b.parquet", table.replace_schema_metadata({"made by": "two"}))

@@ -43,7 +43,7 @@ def mask_window(text, window):
     ],
 )
 def test_a_hit_is_masked_with_its_sentence(text, hit, masked):
-    """A hit's mask covers its sentence, and no half of a link or code."""
+    """A hit's mask covers the hit's sentence, and never half of a link or of code."""
     if masked:
         assert mask_hit(text, hit) == [masked]
     else:

@@ -114,7 +114,7 @@ def test_nested_values_keep_their_nulls():
 
 
 def test_extension_types_are_what_they_store():
-    """A UUID becomes text, and other extension types their stored values."""
+    """A UUID becomes text, and a value of another extension type becomes its stored value."""
     uuid = pa.ExtensionArray.from_storage(pa.uuid(), pa.array([b"0" * 16, None], pa.binary(16)))
     assert list_values(uuid) == ["30303030-3030-3030-3030-303030303030", None]
     flags = pa.ExtensionArray.from_storage(pa.bool8(), pa.array([1, 0], pa.int8()))

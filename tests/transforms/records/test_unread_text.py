@@ -127,7 +127,7 @@ def test_nothing_is_counted_without_text():
 
 
 def test_languages_are_counted_in_what_is_read():
-    """A row has the language of the text that traits read. A language's first row is named."""
+    """Languages come from the text that traits read, and each language's first row is named."""
     rows = [
         chat(("user", "Небо голубое."), ("assistant", PROSE)),
         chat(("user", PROSE), ("assistant", "Небо голубое.")),

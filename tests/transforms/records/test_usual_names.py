@@ -7,7 +7,7 @@ from transforms.records.usual_names import COLUMN_NAMES, LOT_COLUMNS, USUAL_PATH
 
 
 def test_names_are_those_of_columns_of_formats():
-    """Only format columns have usual names, which don't include their own."""
+    """Only format columns have usual names, and a column's own name isn't among them."""
     known = {column for needs, uses in FORMATS.values() for column in (*needs, *uses)}
     assert set(COLUMN_NAMES) <= known
     for column, names in COLUMN_NAMES.items():

@@ -84,10 +84,11 @@ def calibrate(scores: np.ndarray, level: Level) -> Threshold:
     """Choose the lowest threshold within the level, given scores of held-out clean text.
 
     NaN scores are ignored. If k texts may exceed the threshold, it is one rounding step above the
-    (k+1)-th largest score. For n exchangeable scores, the share of clean rows above an order
-    statistic follows Beta(k+1, n-k) at worst (Wilks 1941), so the level holds with the stated
-    confidence over the draw of the calibration texts. With a threshold above 1, the trait never
-    fires.
+    (k+1)-th largest score. With a threshold above 1, the trait never fires.
+
+    The level holds with the stated confidence over the draw of the calibration texts. For n
+    exchangeable scores, the share of clean rows above an order statistic follows Beta(k+1, n-k) at
+    worst (Wilks 1941).
     """
     scores = np.sort(np.round(scores[~np.isnan(scores)].astype(np.float64), SCORE_DECIMALS))[::-1]
     count, needed = count_allowed(len(scores), level), count_texts_needed(level)

@@ -23,7 +23,7 @@ def test_versions_of_what_decides_bytes():
 
 
 def test_constraints_fit_the_project(root):
-    """Installed packages have the constrained versions."""
+    """Installed packages have the versions that the constraints name."""
     lines = [
         line
         for line in (root / "constraints.txt").read_text().splitlines()

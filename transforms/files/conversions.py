@@ -30,7 +30,9 @@ EXACT = range(-(2**53), 2**53 + 1)
 INT64 = range(-(2**63), 2**63)
 
 MOST_COLUMNS = 10_000
-"""The largest number of Parquet columns. Objects with more keys are really data."""
+"""The largest number of Parquet columns. If objects have more keys, the keys are data rather than
+names.
+"""
 
 SCALAR_TYPES: Mapping[Shape, pa.DataType] = {
     "null": pa.null(),

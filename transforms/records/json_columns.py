@@ -32,7 +32,7 @@ IS_LOT = {b"lot": b"true"}
 """The metadata of a lot column, whose values all become text."""
 
 MOST_COLUMNS = 10_000
-"""How many keys are counted. More keys are really data.
+"""How many keys are counted. If there are more, the keys are data rather than names.
 
 At twice this number, the rarest keys are dropped.
 """

@@ -177,7 +177,7 @@ class Labeller:
         return shared if begins and shared > len(earlier.rstrip()) else None
 
     def _find_end(self, chat: Chat, index: int, text: str) -> int | None:
-        """Return the end of a turn with its end token, without white space, or None.
+        """Return where a turn ends after its end token, ignoring white space, or None.
 
         There is no such end if the chat up to this turn alone is rendered in another way.
         """

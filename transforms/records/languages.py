@@ -56,10 +56,10 @@ SHORTEST = 40
 """The smallest length of a Latin text whose language is examined, in characters."""
 
 FEWEST_WORDS = 3
-"""The smallest number of another language's frequent words in a foreign text."""
+"""A text is foreign only with at least this many frequent words of another language."""
 
 SMALLEST_SHARE = 0.12
-"""The smallest share of frequent words in a foreign text."""
+"""A text is foreign only if at least this share of its words is frequent in another language."""
 
 WORD = re.compile(r"[^\W\d_]+")
 
@@ -100,7 +100,7 @@ Single letters are left out, since they also occur in lists and formulas.
 ALL_FREQUENT = frozenset[str]().union(*FREQUENT_WORDS)
 
 FEWEST_KINDS = 3
-"""The smallest number of different frequent words in a foreign text."""
+"""A text is foreign only with at least this many different frequent words."""
 
 
 def classify_rows(

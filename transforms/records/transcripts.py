@@ -264,7 +264,7 @@ def _require_blank_lines(padded: str, matches: list[re.Match[str]]) -> list[re.M
 
 @lru_cache(1024)
 def _read_name(template: str, name: str) -> tuple[str, str]:
-    """Return the role and the channel of a name in a mark."""
+    """Return the role and the channel that a name in a mark means."""
     if template == "brackets":
         return BRACKET_ROLES.get(name.upper(), "user"), "answer"
     if template == "harmony" and name.startswith("functions"):

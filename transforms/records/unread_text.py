@@ -38,7 +38,9 @@ MOST_PATHS = 6
 """The largest number of text fields in a column that are reported separately."""
 
 MOST_FIELDS = 100
-"""The largest number of fields counted by name. With more fields, the keys are really data."""
+"""The largest number of fields counted by name. With more fields, the keys are data rather than
+names.
+"""
 
 OTHER_FIELDS = "(other fields)"
 

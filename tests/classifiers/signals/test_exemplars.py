@@ -32,7 +32,7 @@ def draw_units(count, dimension=16, seed=0):
 
 
 def average_top(vectors, others, count):
-    """Return the means of the largest inner products, by numpy in float64."""
+    """Return the means of the largest inner products, computed by numpy in float64."""
     products = vectors.astype(np.float64) @ others.astype(np.float64).T
     return np.sort(products, axis=1)[:, ::-1][:, :count].mean(axis=1)
 

@@ -520,7 +520,7 @@ def test_a_file_that_is_gone_is_an_error(tmp_path, json_lines):
 
 @pytest.fixture
 def streams(monkeypatch):
-    """Collect each opened file, with the number of open files."""
+    """Collect the files that are opened, each with the number of files that are open then."""
     opened, found = reading.storage.open_raw, []
 
     def watched(uri):

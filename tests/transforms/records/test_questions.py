@@ -50,7 +50,7 @@ def test_a_column_by_another_name():
 
 
 def test_a_transcript_is_cut_into_turns():
-    """In a transcript, the question is the turn before the offset's turn."""
+    """The question in a transcript is the turn before the turn that contains the offset."""
     layout = Layout("text", {"text": "text"}, {}, transcripts=("text",))
     text = "Human: One?\n\nAssistant: Two.\n\nHuman: Three?\n\nAssistant: Four."
     found = find_question({"text": text}, "text", text.index("Four"), layout)

@@ -57,7 +57,7 @@ class FilterConfig(Strict):
     bank: str | None = None
     policy: str | None = None
     limit: int | None = Field(None, ge=1)
-    """How many rows to filter from the start of the input. None means all rows."""
+    """How many rows are filtered, spread over the files; by default, all of them."""
     background: tuple[str, ...] = ()
     vectors: bool = False
     """Whether to write each row's vector in float16, for maps, clustering or search."""

@@ -202,7 +202,8 @@ def publish(opened: OpenedRun, command: Sequence[str], listener: Listener) -> Ma
     if plan.config.private_quarantine:
         unfinished.keep_private(run)
     try:
-        publication.check_sources(run, manifest.inputs, manifest.outputs)
+        shortened = [item.name for item in plan.corpus.sources if item.rows_left_out]
+        publication.check_sources(run, manifest.inputs, manifest.outputs, shortened)
         publication.check_budgets(manifest.conservation, plan.policy)
         check_unread(manifest.coverage, plan.policy.unread_budget)
     except BudgetError:

@@ -138,8 +138,14 @@ def describe_limit(corpus: Corpus) -> str | None:
     """Describe which rows a limited run filters, or return None without a limit."""
     if not corpus.rows_left_out:
         return None
-    rows = sum(source.rows for source in corpus.sources)
-    return f"only the first {rows:,} of {rows + corpus.rows_left_out:,} rows are filtered"
+    rows, files = sum(source.rows for source in corpus.sources), len(corpus.sources)
+    total = rows + corpus.rows_left_out
+    if files == 1 and not corpus.files_left_out:
+        return f"only the first {rows:,} of {total:,} rows are filtered"
+    most = max(source.rows for source in corpus.sources)
+    each = f"at most the first {most:,} rows" if most > 1 else "the first row"
+    of_files = f"{files:,} of {files + corpus.files_left_out:,}" if corpus.files_left_out else "all"
+    return f"only {rows:,} of {total:,} rows are filtered: {each} of each file, {of_files} files"
 
 
 def _describe_partitions(corpus: Corpus) -> Iterator[Notice]:

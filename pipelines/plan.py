@@ -234,7 +234,7 @@ def _send(listener: Listener, notices: Iterator[Notice]) -> None:
 def _settle_corpus(config: FilterConfig) -> tuple[Corpus, Layout]:
     corpus = survey(config.input, config.shards, list_paths(config.corpus))
     if config.limit is not None:
-        corpus = limit_rows(corpus, config.limit, config.shards)
+        corpus = limit_rows(corpus, config.limit)
     _require_apart(config.output, corpus)
     layout = _settle_layout(config, corpus)
     layout = settle_sides(corpus.schema, layout, config.corpus.teacher is not None)

@@ -118,7 +118,7 @@ class CorpusOptions(Options):
     limit: Annotated[
         int | None,
         Setting("limit"),
-        typer.Option("--limit", min=1, help="Filter only the first rows, at most this many."),
+        typer.Option("--limit", min=1, help="Filter only this many rows, spread over the files."),
     ] = None
     rows_per_shard: Annotated[
         int | None,
@@ -352,7 +352,7 @@ def filter_corpus(
     congener filter --input data/ --output run/
     congener filter -i 'data/*.jsonl.gz' -o run/ -t my-trait/ --policy policy.yaml
     congener filter -i data/ -o run/ --signals lexicon     (quick: needs no model)
-    congener filter -i data/ -o run/ --limit 1000          (only the first rows)
+    congener filter -i data/ -o run/ --limit 1000          (a part of each file)
     congener filter -i data/ -o run/ --dry-run             (writes nothing)
     congener filter -i data/ -o run/ --runner flink -- --job_endpoint=flink:8099
     """

@@ -58,7 +58,9 @@ class Source:
     fingerprint: str = ""
     """The file's fingerprint (`storage.take_fingerprint`) during the survey."""
     splits: Splits = ()
-    """The splits of the file in the dataset card."""
+    """The splits that the dataset card lists the file under."""
+    rows_left_out: int = 0
+    """The number of rows at the end of the file that a limit leaves out."""
 
     def list_filled(self) -> list[str]:
         """Return the columns that may have a value in some row."""
@@ -84,7 +86,9 @@ class Corpus(NamedTuple):
     card: DatasetCard | None = None
     """The dataset card, if it lists the files of each split."""
     rows_left_out: int = 0
-    """The number of rows that a limit leaves out at the end."""
+    """The number of rows that a limit leaves out."""
+    files_left_out: int = 0
+    """The number of files with rows of which a limit leaves out every row."""
 
     def select_schema(self, layout: Layout) -> pa.Schema:
         """Return the schema for reading rows.
@@ -141,36 +145,53 @@ def survey(patterns: Sequence[str], limits: ShardLimits, paths: Iterable[str] = 
     return Corpus(sources, schema, tuple(ignored), (*notices, *differences), card)
 
 
-def limit_rows(corpus: Corpus, rows: int, limits: ShardLimits) -> Corpus:
-    """Return the first rows of a corpus, in file order.
+def limit_rows(corpus: Corpus, rows: int) -> Corpus:
+    """Return at most this many rows of a corpus, spread over its files: the first rows of each.
 
-    There may be fewer than `rows`, since Parquet is cut between row groups unless a group is larger
-    than a shard.
+    Every file gives the same number of rows, and short files leave their share to the longer ones.
+    If there are more files than rows, evenly spread files give one row each.
     """
-    chosen: list[Source] = []
-    for source in corpus.sources:
-        left = rows - sum(item.rows for item in chosen)
-        chosen.append(source if source.rows <= left else _shorten(source, left, limits))
-        if chosen[-1] is not source:
-            break
-    sources = tuple(source for source in chosen if source.rows)
-    left_out = _count_rows(corpus.sources) - _count_rows(sources)
-    return corpus._replace(sources=sources, rows_left_out=left_out)
+    if rows >= _count_rows(corpus.sources):
+        return corpus
+    shares = _spread_rows([source.rows for source in corpus.sources], rows)
+    given = zip(corpus.sources, shares, strict=True)
+    sources = tuple(_shorten(source, share) for source, share in given if share)
+    return corpus._replace(
+        sources=sources,
+        rows_left_out=_count_rows(corpus.sources) - _count_rows(sources),
+        files_left_out=sum(source.rows > 0 for source in corpus.sources) - len(sources),
+    )
 
 
 def _count_rows(sources: Iterable[Source]) -> int:
     return sum(source.rows for source in sources)
 
 
-def _shorten(source: Source, rows: int, limits: ShardLimits) -> Source:
-    """Return a source that ends at the last possible cut within its first rows."""
-    if not rows:
-        return replace(source, rows=0, cuts=source.cuts[:1])
-    # Survey the file again with shards of this many rows, which puts a cut after the last one.
-    again = survey_file(source.uri, source.name, limits.model_copy(update={"rows": rows}))
-    end = max((cut for cut in again.cuts if cut.row <= rows), key=lambda cut: cut.row)
-    cuts = (*(cut for cut in source.cuts if cut.row < end.row), end)
-    return replace(source, rows=end.row, cuts=cuts)
+def _spread_rows(counts: Sequence[int], rows: int) -> list[int]:
+    """Return how many rows each file gives, from the number of rows that each file has."""
+    filled = [index for index, count in enumerate(counts) if count]
+    if rows < len(filled):
+        filled = [filled[number * len(filled) // rows] for number in range(rows)]
+    shares, left = [0] * len(counts), rows
+    # from the shortest file to the longest; of equal ones, the first get the remainder
+    for place, index in enumerate(sorted(filled, key=lambda index: (counts[index], -index))):
+        shares[index] = min(counts[index], left // (len(filled) - place))
+        left -= shares[index]
+    return shares
+
+
+def _shorten(source: Source, rows: int) -> Source:
+    """Return a source that ends after its first rows.
+
+    Rows are read up to a row number, so only the row of the last cut has to be exact.
+    """
+    if rows == source.rows:
+        return source
+    kept = [cut for cut in source.cuts if cut.row < rows]
+    after = source.cuts[len(kept)]
+    share = (rows - kept[-1].row) / (after.row - kept[-1].row)
+    end = after._replace(row=rows, byte=kept[-1].byte + round(share * (after.byte - kept[-1].byte)))
+    return replace(source, rows=rows, cuts=(*kept, end), rows_left_out=source.rows - rows)
 
 
 def _find_card(files: Iterable[NamedFile]) -> DatasetCard | None:

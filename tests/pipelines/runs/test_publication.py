@@ -228,6 +228,16 @@ def test_a_file_of_rejects_only_stops_the_run(tmp_path):
     assert "leave it out of the input" in caught.value.remedy
 
 
+def test_a_shortened_file_of_rejects_only_stops_the_run_alone(tmp_path):
+    """A file's first rows may be rejects in a limited run, unless all of the run's rows are."""
+    outputs = (write_rejects(tmp_path, "a", range(2)),)
+    broken, sound = build_input("a.jsonl", 2), build_input("b.jsonl", 2)
+    publication.check_sources(str(tmp_path), [broken, sound], outputs, ["a.jsonl"])
+    for inputs, shortened in (([broken, sound], ["b.jsonl"]), ([broken], ["a.jsonl"])):
+        with pytest.raises(BudgetError, match="all 2 rows are rejects"):
+            publication.check_sources(str(tmp_path), inputs, outputs, shortened)
+
+
 @pytest.mark.parametrize(
     ("rejects", "budget", "many"),
     [(1, None, False), (2, None, True), (2, 0.5, False), (0, None, False)],

@@ -6,6 +6,8 @@ import orjson
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from schemas import corpora
 from schemas.corpora import CorpusConfig, LotField, ShardLimits
@@ -17,6 +19,7 @@ from transforms.files.patterns import FoundFile
 from transforms.files.planning import plan_shards
 from transforms.files.shards import read_task
 from transforms.files.sources import (
+    Corpus,
     Source,
     limit_rows,
     require_columns,
@@ -24,6 +27,7 @@ from transforms.files.sources import (
     settle_shared_schema,
     survey,
 )
+from transforms.files.surveys import Cut
 from transforms.records.formats import settle_layout
 from transforms.records.json_columns import IS_LOT, ColumnKinds
 from transforms.records.json_messages import MESSAGES
@@ -443,33 +447,77 @@ def test_a_file_must_stay_as_it_was_surveyed(tmp_path):
         require_unchanged(source.uri, source.fingerprint)
 
 
-@pytest.mark.parametrize("kind", ["jsonl", "jsonl.gz", "parquet"])
-@pytest.mark.parametrize("rows", [1, 7, 10, 13, 20, 27, 30, 99])
-def test_the_first_rows_are_chosen(tmp_path, json_lines, kind, rows):
-    """A limit gives the first rows in file order."""
-    for part in range(3):
-        texts = [{"text": f"{part} {number}"} for number in range(10)]
-        path = tmp_path / f"{part}.{kind}"
+def write_parts(folder, counts, kind, json_lines):
+    """Write one file for each number of rows; a row's text is the file's number and its own."""
+    for part, count in enumerate(counts):
+        texts = [{"text": f"{part} {number}"} for number in range(count)]
+        path = folder / f"{part:02}.{kind}"
         if kind == "parquet":
-            parquet(path, pa.Table.from_pylist(texts), group=10)
+            parquet(path, pa.Table.from_pylist(texts, pa.schema([("text", pa.string())])), group=6)
         else:
             json_lines(path, texts)
-    small = limits(rows=4)
-    corpus = limit_rows(survey([str(tmp_path)], small), rows, small)
+
+
+def read_limited(folder, rows, shard_rows=4):
+    """Return a limited corpus, and for each of its files, the numbers of the rows that are read."""
+    small = limits(rows=shard_rows)
+    corpus = limit_rows(survey([str(folder)], small), rows)
     schema = corpus.select_schema(settle_layout(corpus.schema, CorpusConfig()))
-    tasks = plan_shards(corpus.sources, small)
-    read = [
-        text
-        for task in tasks
-        for shard in read_task(task, schema)
-        for text in shard.table.column("text").to_pylist()
-    ]
-    assert read == [f"{number // 10} {number % 10}" for number in range(min(rows, 30))]
-    assert sum(source.rows for source in corpus.sources) == len(read)
+    found = {}
+    for task in plan_shards(corpus.sources, small):
+        for shard in read_task(task, schema):
+            for text in shard.table.column("text").to_pylist():
+                part, number = map(int, text.split())
+                found.setdefault(part, []).append(number)
+    return corpus, found
 
 
-def test_a_limit_ends_between_row_groups(tmp_path):
-    """A limit ends between small row groups."""
-    parquet(tmp_path / "x.parquet", pa.table({"text": ["a"] * 10}), group=4)
-    corpus = limit_rows(survey([str(tmp_path)], WIDE), 7, WIDE)
-    assert [source.rows for source in corpus.sources] == [4]
+@pytest.mark.parametrize("kind", ["jsonl", "jsonl.gz", "csv", "parquet"])
+@pytest.mark.parametrize("rows", [3, 5, 13, 20, 29, 30, 99])
+def test_a_limit_takes_the_first_rows_of_every_file(tmp_path, json_lines, kind, rows):
+    """Every file gives its first rows, and as many as the others, whatever its kind and cuts."""
+    if kind == "csv":
+        for part in range(3):
+            lines = [f"{part} {number}" for number in range(10)]
+            (tmp_path / f"{part:02}.csv").write_text("\n".join(["text", *lines]) + "\n")
+    else:
+        write_parts(tmp_path, [10, 10, 10], kind, json_lines)
+    corpus, found = read_limited(tmp_path, rows)
+    shares = [min(10, rows // 3 + (part < rows % 3)) for part in range(3)]
+    assert found == {part: list(range(share)) for part, share in enumerate(shares)}
+    assert [source.rows for source in corpus.sources] == shares
+    assert corpus.rows_left_out == max(0, 30 - rows)
+    assert corpus.files_left_out == 0
+
+
+def test_short_files_leave_their_share_to_longer_ones(tmp_path, json_lines):
+    """A limit is used up if there are enough rows, however they are spread over the files."""
+    write_parts(tmp_path, [2, 9, 1, 9], "jsonl", json_lines)
+    corpus, found = read_limited(tmp_path, 12)
+    assert {part: len(numbers) for part, numbers in found.items()} == {0: 2, 1: 5, 2: 1, 3: 4}
+    assert [source.rows_left_out for source in corpus.sources] == [0, 4, 0, 5]
+
+
+def test_a_limit_below_the_number_of_files_spreads_over_them(tmp_path, json_lines):
+    """If there are more files than rows, evenly spread files give one row each."""
+    write_parts(tmp_path, [3] * 10, "jsonl", json_lines)
+    corpus, found = read_limited(tmp_path, 4)
+    assert found == {0: [0], 2: [0], 5: [0], 7: [0]}
+    assert (corpus.rows_left_out, corpus.files_left_out) == (26, 6)
+
+
+@given(counts=st.lists(st.integers(0, 30), min_size=1, max_size=12), rows=st.integers(1, 200))
+def test_a_limit_is_kept_exactly(counts, rows):
+    """Files give exactly the limit or all rows, and none gives two fewer than a file with more."""
+    cuts = [(Cut(0, 0, 0), Cut(count, 9 * count, 1)) for count in counts]
+    sources = tuple(
+        Source(f"{index}.jsonl", "", "jsonl", "none", 9, "", count, cuts[index])
+        for index, count in enumerate(counts)
+    )
+    corpus = limit_rows(Corpus(sources, pa.schema([]), ()), rows)
+    given = {source.name: source.rows for source in corpus.sources}
+    assert sum(given.values()) == min(rows, sum(counts))
+    assert sum(given.values()) + corpus.rows_left_out == sum(counts)
+    shortened = [source.rows for source in corpus.sources if source.rows_left_out]
+    assert not shortened or max(given.values()) - min(shortened) <= 1
+    assert all(source.cuts[-1].row == source.rows for source in corpus.sources)

@@ -23,7 +23,6 @@ from classifiers.models.checkpoints import find_model
 from classifiers.models.encoders import Encoder, EncoderConfig, Progress
 from classifiers.models.windows import Window
 from classifiers.scoring import (
-    DENSE,
     Scorer,
     apply_logistic,
     combine,
@@ -33,7 +32,7 @@ from classifiers.scoring import (
 from classifiers.signals.exemplars import build_optional_index, contrast
 from classifiers.signals.heads import Labelled, balance_weights, fit_scale, train_head
 from classifiers.signals.sequence_classifiers import SequenceClassifier
-from schemas.cards import SIGNALS, Scope, Signals, TraitCard
+from schemas.cards import DENSE, Scope
 from schemas.digests import digest_bytes, digest_config
 from schemas.errors import CardError
 from schemas.scores import COMBINED
@@ -103,19 +102,8 @@ def compute_fit_key(card: LoadedCard, clean: CleanText, identity: Mapping[str, A
     """Return a digest of everything that a fitted trait depends on."""
     options = card.card.signals.classifier
     classifier = find_model(options.model, options.revision).identity if options else None
-    encoder = identity if uses_encoder(card.card) else None
+    encoder = identity if card.card.uses_encoder else None
     return digest_config([BANK_FORMAT, card.digest, clean.digest, encoder, classifier])
-
-
-def uses_encoder(card: TraitCard) -> bool:
-    """Return whether a card has a signal that needs the encoder."""
-    return any(getattr(card.signals, name) for name in DENSE)
-
-
-def limit_card(card: TraitCard, signals: Sequence[str]) -> TraitCard:
-    """Return the card limited to the given signals."""
-    kept = {name: getattr(card.signals, name) if name in signals else None for name in SIGNALS}
-    return card.model_copy(update={"signals": Signals(**kept)})
 
 
 def limit_bank(bank: Bank, signals: Sequence[str]) -> Bank:
@@ -136,7 +124,7 @@ def limit_bank(bank: Bank, signals: Sequence[str]) -> Bank:
 def _limit_trait(trait: TraitModel, signals: Sequence[str]) -> TraitModel:
     return replace(
         trait,
-        card=limit_card(trait.card, signals),
+        card=trait.card.limit_signals(signals),
         calibration=_limit_scores(trait.calibration, signals),
         positive_scores=_limit_scores(trait.positive_scores, signals),
         classifier=trait.classifier if "classifier" in signals else None,
@@ -166,7 +154,7 @@ def fit_bank(
     kept = kept or {}
     missing = [card for card in cards if card.id not in kept]
     scorers = [_build_scorer(part, encoder, config) for part in _group_by_opening(missing)]
-    groups = _group_texts([card for card in missing if uses_encoder(card.card)], clean, encoder)
+    groups = _group_texts([card for card in missing if card.card.uses_encoder], clean, encoder)
     rows = list_calibration_rows(clean) if missing else []
     if progress:
         _expect_windows(progress, groups.values(), scorers, rows)
@@ -286,7 +274,7 @@ def collect_texts(
 
 def _fit_trait(card: LoadedCard, clean: CleanText, vectors: _Vectors) -> TraitModel:
     trait = TraitModel(card.card, card.digest, calibrated_on=clean.name)
-    if not uses_encoder(card.card):
+    if not card.card.uses_encoder:
         return trait
     positives, hard, rest = collect_texts(card, clean)
     own = [window for text in hard for window in vectors.negatives[text]]
@@ -343,7 +331,7 @@ def fit_dense(trait: TraitModel, positives: np.ndarray, negatives: np.ndarray, h
             trait.negative_index = build_optional_index(negatives)
         else:
             others = [name for name in signals.names if name != "exemplars"]
-            trait.card, trait.unused = limit_card(trait.card, others), ("exemplars",)
+            trait.card, trait.unused = trait.card.limit_signals(others), ("exemplars",)
     if signals.head:
         data = Labelled(np.concatenate([positives, negatives]), labels, weights)
         trait.head, held_out = train_head(data, signals.head)
@@ -438,7 +426,7 @@ def score_positives(
     texts = list(dict.fromkeys(text[: card.card.scope.opening] for text in card.positives))
     others = [name for name in names if name not in DENSE]
     if others and texts:
-        part = scope_to_answers(replace(trait, card=limit_card(trait.card, others)))
+        part = scope_to_answers(replace(trait, card=trait.card.limit_signals(others)))
         models = {card.id: classifier} if classifier else {}
         rows = [CleanRow((text,), card.id, "positive") for text in texts]
         found = _score_by_trait(Scorer(Bank({card.id: part}, None, {}), None, models), rows)

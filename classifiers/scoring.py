@@ -24,11 +24,8 @@ from classifiers.signals.exemplars import contrast, move_to_device
 from classifiers.signals.lexicons import Lexicon, score_lexicons
 from classifiers.signals.repetition import find_loop
 from classifiers.signals.sequence_classifiers import SequenceClassifier, load_sequence_classifier
-from schemas.cards import ClassifierOptions, Scope, SignalName
+from schemas.cards import DENSE, ClassifierOptions, Scope, SignalName
 from schemas.scores import COMBINED, SCORE_DECIMALS, score_column
-
-DENSE = ("exemplars", "head")
-"""The signals that use the encoder's vectors."""
 
 
 class Texts(Protocol):
@@ -247,11 +244,7 @@ class Scorer:
                 )
 
     def _list_dense_traits(self) -> list[str]:
-        return [
-            name
-            for name, trait in self.bank.traits.items()
-            if any(getattr(trait.card.signals, signal) for signal in DENSE)
-        ]
+        return [name for name, trait in self.bank.traits.items() if trait.card.uses_encoder]
 
     def cut_windows(self, texts: Texts) -> tuple[list[Window], np.ndarray, np.ndarray]:
         """Cut the segments in the scope of dense signals into windows.
@@ -382,9 +375,7 @@ def reduce_to_rows(
 
 def needs_encoder(bank: Bank) -> bool:
     """Return whether any trait of a bank has a dense signal."""
-    return any(
-        getattr(trait.card.signals, signal) for trait in bank.traits.values() for signal in DENSE
-    )
+    return any(trait.card.uses_encoder for trait in bank.traits.values())
 
 
 def load_scorer(bank: Bank, config: EncoderConfig, encoder: Encoder | None = None) -> Scorer:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import replace
 from pathlib import Path
+from types import MappingProxyType
 from typing import NamedTuple
 
 import pyarrow as pa
@@ -23,24 +23,28 @@ from classifiers.clean_text import (
     CleanText,
     collect_background,
     require_known_texts,
-    split_clean_text,
 )
 from classifiers.fitting import (
     compute_fit_key,
     fit_bank,
     limit_bank,
-    limit_card,
-    uses_encoder,
 )
 from classifiers.library import LoadedCard, find_cards
+from classifiers.models.checkpoints import find_model
 from classifiers.models.encoders import Encoder, load_encoder
-from classifiers.scoring import needs_encoder
-from pipelines.config import FilterConfig, require_local_path
+from pipelines.chosen_traits import (
+    check_cards,
+    choose_cards,
+    require_traits,
+    require_useful_background,
+)
+from pipelines.config import FilterConfig
 from pipelines.runs.cache import CACHE_REMEDY, get_cache_folder
 from pipelines.version import VERSION
+from schemas.cards import TraitCard
 from schemas.corpora import CorpusConfig, ShardLimits
 from schemas.digests import digest_config
-from schemas.errors import CardError, InputError, ModelError, StorageError
+from schemas.errors import InputError, ModelError, StorageError
 from schemas.events import FitStarted, Listener, Noticed, ignore
 from schemas.notices import Notice, list_names, warn
 from schemas.outputs import CALIBRATION_SCORES
@@ -55,12 +59,33 @@ from transforms.records.columns import find_type
 from transforms.records.formats import list_paths, settle_layout
 from transforms.records.segments import extract_segments
 from transforms.records.transcripts import choose_columns, measure_transcripts
-from transforms.rules import check_policy, require_clean_texts
+from transforms.rules import check_policy, settle_rules
 
 BACKGROUND_REMEDY = (
     "give the clean sample in the format of the corpus or in one that congener detects, such as "
     'lines of {"text": ...}'
 )
+
+
+class ChosenTraits(NamedTuple):
+    """The traits that a run looks for, before a model is loaded and anything is fitted.
+
+    Either the traits of a bank are used as they are, or `cards` are fitted on `clean`, except those
+    that are in `fitted` because the given bank has them with the same card.
+    """
+
+    given: Bank | None
+    bank: Bank | None
+    """The given bank, limited to the signals of the run, if its traits are used as they are."""
+    cards: Sequence[LoadedCard] = ()
+    clean: CleanText = CleanText(())
+    fitted: Mapping[str, TraitModel] = MappingProxyType({})
+
+    def list_cards(self) -> list[TraitCard]:
+        """Return the card of every trait."""
+        if self.bank is not None:
+            return [trait.card for trait in self.bank.traits.values()]
+        return [card.card for card in self.cards]
 
 
 class FitPlan(NamedTuple):
@@ -124,61 +149,74 @@ def tabulate_scores(bank: Bank, group: str) -> pa.Table:
 def prepare_bank(
     config: FilterConfig, policy: Policy | None = None, listener: Listener = ignore
 ) -> PreparedBank:
-    """Return a run's bank and encoder.
+    """Return a run's bank and encoder: choose its traits, and fit those that need it.
 
-    A configured bank without configured traits is used unchanged. Otherwise, the configured traits
-    are fitted, except those that the bank has with the same card. The cache supplies traits that
-    were fitted from the same card, clean text and encoder. With a policy, impossible thresholds are
-    reported before anything is fitted.
-
-    Raises: ModelError: the bank was fitted with a different encoder. Raises: CardError: the policy
-    names an unknown trait or signal, or there is too little clean text for a level.
+    Raises: CongenerError: see `choose_traits` and `fit_traits`.
     """
+    return fit_traits(choose_traits(config, policy, listener), config, listener)
+
+
+def choose_traits(
+    config: FilterConfig, policy: Policy | None = None, listener: Listener = ignore
+) -> ChosenTraits:
+    """Choose a run's traits without loading a model.
+
+    If the configuration names a bank but no traits, that bank is used unchanged. Otherwise the
+    configured traits are fitted, except those that the given bank already has with the same card.
+    If there is a policy, thresholds that can't be settled are reported.
+
+    Raises: CardError: the policy names an unknown trait or signal, or there is too little clean
+        text for a level.
+    """
+    require_useful_background(config)
     given = load_bank(config.bank) if config.bank else None
     if given and not config.traits:
-        return _use_bank(given, config, listener)
-    plan = _plan_fit(given, config)
-    if not config.traits:
-        _announce_left_out(find_cards(), [card.id for card in plan.cards], config, listener)
-    if policy is not None:
-        _check_before_fitting(plan, policy)
-    return PreparedBank(_fit_missing(plan, config, listener), plan.encoder, plan)
-
-
-def _use_bank(given: Bank, config: FilterConfig, listener: Listener) -> PreparedBank:
-    if config.background:
-        raise CardError(
-            "--background has no effect on a --bank without --traits, because the traits of the "
-            "bank are calibrated already",
-            remedy="fit the bank with it: congener fit --background ...",
-        )
-    bank = limit_bank(given, config.signals) if config.signals else given
-    _require_traits(len(bank.traits), config.signals)
-    _announce_left_out(given.traits.values(), bank.traits, config, listener)
-    return PreparedBank(bank, _load_encoder(config, given, needs_encoder(bank)))
-
-
-def _plan_fit(given: Bank | None, config: FilterConfig) -> FitPlan:
+        bank = limit_bank(given, config.signals) if config.signals else given
+        require_traits(len(bank.traits), config.signals)
+        _announce_left_out(given.traits.values(), bank.traits, config, listener)
+        if policy is not None:
+            settle_rules(bank.traits, policy)
+        return ChosenTraits(given, bank)
     cards = choose_cards(config)
-    encoder = _load_encoder(config, given, any(uses_encoder(card.card) for card in cards))
+    if not config.traits:
+        _announce_left_out(find_cards(), [card.id for card in cards], config, listener)
+    clean = gather_clean_text(config.background, config.corpus, config.shards)
+    for card in cards:
+        require_known_texts(card, clean.shipped)
     held = given.traits if given else {}
     fitted = {
         card.id: held[card.id]
         for card in cards
         if card.id in held and held[card.id].card_digest == card.digest
     }
-    clean = gather_clean_text(config.background, config.corpus, config.shards)
-    for card in cards:
-        require_known_texts(card, clean.shipped)
-    return FitPlan(cards, clean, encoder, fitted)
+    if policy is not None:
+        check_policy(policy, [card.card for card in cards])
+        check_cards([card for card in cards if card.id not in fitted], policy, clean)
+    return ChosenTraits(given, None, cards, clean, fitted)
 
 
-def _check_before_fitting(plan: FitPlan, policy: Policy) -> None:
-    check_policy(policy, [card.card for card in plan.cards])
-    for card in plan.cards:
-        if card.id not in plan.fitted:
-            texts = len(split_clean_text(card, plan.clean)[1])
-            require_clean_texts(card.card, policy.get_rule(card.id), texts, plan.clean.name)
+def fit_traits(
+    chosen: ChosenTraits, config: FilterConfig, listener: Listener = ignore
+) -> PreparedBank:
+    """Load the encoder if a trait needs it, and fit the traits that aren't fitted yet.
+
+    Traits that an earlier run fitted from the same card, clean text and encoder are taken from the
+    cache.
+
+    Raises: ModelError: the given bank was fitted with a different model from the one loaded.
+    """
+    given = chosen.given
+    needed = any(card.uses_encoder for card in chosen.list_cards())
+    encoder = load_encoder(config.build_encoder_config()) if needed else None
+    if encoder and given and given.encoder:
+        given.require_encoder(encoder.identity)
+    if chosen.bank is not None:
+        return PreparedBank(chosen.bank, encoder)
+    for name, trait in chosen.fitted.items():
+        if given and (options := trait.card.signals.classifier):
+            given.require_classifier(name, find_model(options.model, options.revision).identity)
+    plan = FitPlan(chosen.cards, chosen.clean, encoder, chosen.fitted)
+    return PreparedBank(_fit_missing(plan, config, listener), encoder, plan)
 
 
 def _announce_left_out(
@@ -197,13 +235,6 @@ def _announce_left_out(
                 )
             )
         )
-
-
-def _load_encoder(config: FilterConfig, given: Bank | None, needed: bool) -> Encoder | None:
-    encoder = load_encoder(config.build_encoder_config()) if needed else None
-    if encoder and given and given.encoder:
-        given.require_encoder(encoder.identity)
-    return encoder
 
 
 def _fit_missing(plan: FitPlan, config: FilterConfig, listener: Listener) -> Bank:
@@ -227,8 +258,8 @@ def _fit_missing(plan: FitPlan, config: FilterConfig, listener: Listener) -> Ban
 
 
 def _find_cached(card: LoadedCard, plan: FitPlan) -> Path | None:
-    """Return the cache folder of one of a plan's traits, or None without a cache."""
-    encoder = plan.encoder if uses_encoder(card.card) else None
+    """Return the cache folder for one of a plan's traits, or None if there is no cache."""
+    encoder = plan.encoder if card.card.uses_encoder else None
     key = compute_fit_key(card, plan.clean, encoder.identity if encoder else None)
     key = digest_config([VERSION, str(encoder.dtype) if encoder else None, key])
     cache = get_cache_folder()
@@ -313,34 +344,3 @@ def _choose_background_format(corpus: CorpusConfig, schema: pa.Schema) -> Corpus
     if corpus.format and all(find_type(schema, name) for name in corpus.columns.values()):
         return CorpusConfig(format=corpus.format, columns=corpus.columns)
     return CorpusConfig()
-
-
-def choose_cards(config: FilterConfig) -> list[LoadedCard]:
-    """Return the cards of a run's traits, each limited to the run's signals.
-
-    Library traits without these signals are left out.
-
-    Raises: ModelError: a named trait has none of the run's signals, or no trait has any.
-    """
-    cards = find_cards([str(require_local_path(name)) for name in config.traits])
-    if not config.signals:
-        return cards
-    able = [card for card in cards if set(card.card.signals.names) & set(config.signals)]
-    if config.traits and len(able) < len(cards):
-        unable = next(card for card in cards if card not in able)
-        raise ModelError(
-            f"trait {unable.id} has none of the signals {', '.join(config.signals)}",
-            remedy="leave it out of --traits, or allow more --signals",
-        )
-    _require_traits(len(able), config.signals)
-    return [replace(card, card=limit_card(card.card, config.signals)) for card in able]
-
-
-def _require_traits(count: int, signals: Sequence[str]) -> None:
-    if not count:
-        raise ModelError(
-            f"no trait has any of the signals {', '.join(signals)}, so nothing would be looked for"
-            if signals
-            else "the bank has no trait, so nothing would be looked for",
-            remedy="allow more --signals, or name --traits that have them",
-        )

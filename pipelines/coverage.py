@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
-from classifiers.banks import Bank
+from schemas.cards import TraitCard
 from schemas.coverage import Coverage, LanguageCounts, TextCounts, UnreadText, add_counts
 from schemas.errors import BudgetError
 from schemas.notices import Notice, format_count, list_names, shorten_name, warn
@@ -41,10 +41,10 @@ GROWTH = 0.01
 
 
 def measure_sample(
-    sample: Sample, corpus: Corpus, layout: Layout, bank: Bank, policy: Policy
+    sample: Sample, corpus: Corpus, layout: Layout, cards: Iterable[TraitCard], policy: Policy
 ) -> Coverage:
-    """Count the sampled text that the bank's traits read, and the text that they don't."""
-    scopes = {trait.card.scope for trait in bank.traits.values()}
+    """Count the text of a sample that the cards' signals read, and the text that they don't."""
+    scopes = {card.scope for card in cards}
     fields, added, conversations = UnreadFields(), TextCounts(), Counter[str]()
     if shard := sample.merge():
         segments, failed = _extract_segments(shard, layout)

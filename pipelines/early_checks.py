@@ -13,8 +13,13 @@ import shlex
 from collections.abc import Iterable, Sequence
 from pathlib import Path, PurePath
 
-from classifiers.library import find_cards
-from pipelines.config import FilterConfig, read_policy, require_local_path
+from pipelines.chosen_traits import (
+    check_on_library,
+    choose_cards,
+    require_useful_background,
+    require_vectors,
+)
+from pipelines.config import FilterConfig, read_policy
 from pipelines.engines.dataflow import require_ready
 from pipelines.engines.interface import check_engine
 from schemas.errors import CardError, InputError, ModelError, RunError, StorageError
@@ -22,6 +27,7 @@ from schemas.runs import MANIFEST, WORK
 from transforms.digest_keys import ENVIRONMENT, read_key
 from transforms.files import storage
 from transforms.files.locations import STDIN, is_read_only, require_reachable
+from transforms.rules import check_policy
 
 BANK_INDEX = "bank.json"
 """The bank file that is read first."""
@@ -40,6 +46,9 @@ def check_before_loading(
     if not restart:
         _require_unfinished(config)
     check_sources(config)
+    check_traits(config)
+    if storage.is_local(config.output):
+        check_folder(config, restart)
 
 
 def check_settings(config: FilterConfig, beam_options: Sequence[str] = ()) -> None:
@@ -57,6 +66,7 @@ def check_settings(config: FilterConfig, beam_options: Sequence[str] = ()) -> No
             remedy="write it to a file on a store, and name that",
         )
     _check_digest_key(config)
+    require_useful_background(config)
     check_engine(config.engine, beam_options)
     if config.engine.runner == "dataflow":
         require_ready(
@@ -260,8 +270,33 @@ def _check_cards(config: FilterConfig) -> None:
     policy = read_policy(config.policy)
     if config.bank and not config.traits:
         return  # the traits come from the bank, which isn't read here
-    cards = find_cards([str(require_local_path(name)) for name in config.traits])
+    cards = choose_cards(config)
+    require_vectors(config, [card.card for card in cards])
     if config.policy:
-        from transforms.rules import check_policy
-
         check_policy(policy, [card.card for card in cards])
+
+
+def check_traits(config: FilterConfig) -> None:
+    """Check that the thresholds of a run can be settled, unless its own clean text decides that.
+
+    Raises: CardError: a card or the policy asks for more clean text than there is.
+    """
+    if not (config.background or config.bank):
+        check_on_library(choose_cards(config), read_policy(config.policy))
+
+
+def check_folder(config: FilterConfig, restart: bool = False) -> None:
+    """Check that a run can be begun in its folder, or resumed with these settings.
+
+    Raises: RunError: the folder holds another unfinished run, or data that isn't the run's.
+    """
+    from pipelines.runs.unfinished import check_begun
+
+    cards = () if config.bank and not config.traits else choose_cards(config)
+    settings = {
+        "config": config.select_identity(),
+        "policy": read_policy(config.policy).model_dump(mode="json"),
+    }
+    if cards:
+        settings["traits"] = {card.id: card.digest[:16] for card in cards}
+    check_begun(config.output, settings, restart)

@@ -15,7 +15,7 @@ import apache_beam as beam
 from pipelines.banks import save_bank
 from pipelines.config import FilterConfig
 from pipelines.coverage import check_unread, complete_coverage, describe_rest
-from pipelines.early_checks import check_settings
+from pipelines.early_checks import check_folder, check_settings
 from pipelines.engines.launch import build_engine_options, is_handed_over, open_pipeline
 from pipelines.plan import FilterPlan, settle
 from pipelines.runs import publication, unfinished
@@ -65,6 +65,7 @@ def run_filter(
     config = _prepare_settings(config, beam_options)
     with lock_run(config.output):
         unfinished.require_unfinished(config.output, restart, config)
+        check_folder(config, restart)
         settled = settle(config, listener)
         opened = open_run(settled, restart, listener)
         execute(opened, beam_options, listener)

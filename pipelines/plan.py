@@ -15,7 +15,8 @@ from classifiers.models.checkpoints import choose_device
 from classifiers.models.encoders import Encoder, EncoderConfig
 from classifiers.scoring import load_scorer
 from classifiers.signals.sequence_classifiers import SequenceClassifier
-from pipelines.banks import prepare_bank
+from pipelines.banks import choose_traits, fit_traits
+from pipelines.chosen_traits import require_vectors
 from pipelines.config import FilterConfig, read_policy
 from pipelines.coverage import check_unread, describe_sample, measure_sample
 from pipelines.notices import (
@@ -37,7 +38,7 @@ from pipelines.worth import describe_worth
 from schemas.corpora import FORMATS
 from schemas.coverage import Coverage
 from schemas.digests import digest_config
-from schemas.errors import CardError, InputError
+from schemas.errors import InputError
 from schemas.events import Listener, Noticed
 from schemas.manifests import Identity
 from schemas.notices import Notice, list_names
@@ -49,7 +50,7 @@ from transforms.files.conversions import settle_columns
 from transforms.files.documents import explain_documents
 from transforms.files.kinds import TABLES
 from transforms.files.planning import ShardPlan, plan_shards
-from transforms.files.samples import read_sample, take_values
+from transforms.files.samples import Sample, read_sample, take_values
 from transforms.files.sources import Corpus, limit_rows, require_columns, survey
 from transforms.records.formats import Layout, list_paths, settle_layout
 from transforms.records.sides import find_unread_labels, settle_labels, settle_sides
@@ -154,7 +155,9 @@ class FilterPlan:
 def settle(config: FilterConfig, listener: Listener) -> FilterPlan:
     """Settle a run: survey the input, fit or load the bank, load the models, settle thresholds.
 
-    Raises: CongenerError: a step fails. Nothing has been written to the output.
+    What can be refused is refused before a model is loaded and anything is fitted.
+
+    Raises: CongenerError: a step fails. In that case, nothing has been written to the output.
     """
     policy = read_policy(config.policy)
     listener(Noticed(Notice(f"reading {list_names(config.input)}")))
@@ -166,15 +169,7 @@ def settle(config: FilterConfig, listener: Listener) -> FilterPlan:
     require_notes(corpus, sample)
     parents = find_parents(corpus.sources)
     _send(listener, describe_parents(parents))
-    unread = take_values(sample, find_unread_labels(corpus.schema, layout))
-    layout = settle_labels(layout, unread)
-    _send(listener, describe_sides(corpus, layout, sample))
-    _send(listener, describe_speakers(corpus, layout, sample))
-    shares = measure_transcripts([shard.table for shard in sample.shards], layout)
-    layout = layout._replace(transcripts=choose_columns(shares, config.corpus.transcripts))
-    _send(listener, describe_transcripts(shares, layout, sample))
-    _send(listener, describe_single_rows(layout, sample))
-    _send(listener, describe_long_texts(layout, sample))
+    layout = _settle_turns(config, corpus, layout, sample, listener)
     if policy.duplicates == "remove":
         listener(Noticed(describe_comparison(corpus, layout)))
         _send(listener, describe_split_priority(corpus, policy))
@@ -182,8 +177,13 @@ def settle(config: FilterConfig, listener: Listener) -> FilterPlan:
     columns = _settle_columns(config, corpus, layout, tasks)
     here = config.for_launcher()
     choose_device(here.hardware.device)  # a missing GPU is an error even if the run needs no model
-    bank, encoder, fit = prepare_bank(here, policy, listener)
-    _require_vectors(config, encoder)
+    chosen = choose_traits(here, policy, listener)
+    require_vectors(config, chosen.list_cards())
+    sampled = measure_sample(sample, corpus, layout, chosen.list_cards(), policy)
+    _send(listener, describe_sample(sampled, sample.describe()))
+    check_unread(sampled, policy.unread_budget)
+    bank, encoder, fit = fit_traits(chosen, here, listener)
+    require_vectors(config, [trait.card for trait in bank.traits.values()])  # a fit may drop one
     rules = settle_rules(bank.traits, policy)
     scorer = load_scorer(bank, here.build_encoder_config(), encoder)
     model = encoder or next(iter(scorer.classifiers.values()), None)  # all use the same device
@@ -192,7 +192,7 @@ def settle(config: FilterConfig, listener: Listener) -> FilterPlan:
         policy=policy,
         corpus=corpus,
         layout=layout,
-        sampled=measure_sample(sample, corpus, layout, bank, policy),
+        sampled=sampled,
         bank=bank,
         rules=tuple(rules),
         tasks=tasks,
@@ -205,17 +205,23 @@ def settle(config: FilterConfig, listener: Listener) -> FilterPlan:
     keep_scorer(settled.scoring, scorer)
     _send(listener, describe_settings(bank, rules, policy, settled.device))
     _send(listener, describe_worth(rules, bank, fit, config.traits))
-    _send(listener, describe_sample(settled.sampled, sample.describe()))
-    check_unread(settled.sampled, policy.unread_budget)
     return settled
 
 
-def _require_vectors(config: FilterConfig, encoder: Encoder | None) -> None:
-    if config.vectors and encoder is None:
-        raise CardError(
-            "vectors were asked for, but no trait of this run needs the encoder",
-            remedy="leave --vectors out, or add a trait with exemplars or head",
-        )
+def _settle_turns(
+    config: FilterConfig, corpus: Corpus, layout: Layout, sample: Sample, listener: Listener
+) -> Layout:
+    """Settle from a sample which labels decide and which columns are cut, and describe both."""
+    unread = take_values(sample, find_unread_labels(corpus.schema, layout))
+    layout = settle_labels(layout, unread)
+    _send(listener, describe_sides(corpus, layout, sample))
+    _send(listener, describe_speakers(corpus, layout, sample))
+    shares = measure_transcripts([shard.table for shard in sample.shards], layout)
+    layout = layout._replace(transcripts=choose_columns(shares, config.corpus.transcripts))
+    _send(listener, describe_transcripts(shares, layout, sample))
+    _send(listener, describe_single_rows(layout, sample))
+    _send(listener, describe_long_texts(layout, sample))
+    return layout
 
 
 def _settle_columns(

@@ -34,6 +34,9 @@ Scores are rounded too, so the shown threshold agrees with the decisions.
 SIGNALS: tuple[SignalName, ...] = ("exemplars", "head", "classifier", "lexicon", "repetition")
 """Every kind of signal, in the order of the score columns."""
 
+DENSE: tuple[SignalName, ...] = ("exemplars", "head")
+"""The signals that are computed from the encoder's vectors."""
+
 
 RESERVED = frozenset(
     (
@@ -311,6 +314,16 @@ class TraitCard(Strict):
             if isinstance(items, list)
             else items
         )
+
+    @property
+    def uses_encoder(self) -> bool:
+        """Return whether the card has a dense signal, which needs the encoder."""
+        return any(name in DENSE for name in self.signals.names)
+
+    def limit_signals(self, signals: Sequence[str]) -> TraitCard:
+        """Return the card limited to the given signals."""
+        kept = {name: getattr(self.signals, name) if name in signals else None for name in SIGNALS}
+        return self.model_copy(update={"signals": Signals(**kept)})
 
     @model_validator(mode="after")
     def _require_signal(self) -> TraitCard:

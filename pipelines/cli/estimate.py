@@ -96,9 +96,10 @@ def estimate_cost(
     """
     settings = read_settings(config, inputs, traits, models)
 
-    from pipelines.early_checks import check_sources
+    from pipelines.early_checks import check_sources, check_traits
 
     check_sources(settings)
+    check_traits(settings)
 
     from pipelines.display.progress import TerminalReporter
     from pipelines.estimate import Terms, run_estimate

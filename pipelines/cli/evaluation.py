@@ -243,8 +243,21 @@ def evaluate_trait(
         if reading.corpus:
             settings = read_settings(config, background, models)
             update = {"input": tuple(map(expand_argument, reading.corpus)), "traits": (card,)}
-            run = stack.enter_context(_filter_corpus(settings.model_copy(update=update), trait))
+            settings = settings.model_copy(update=update)
+            _check_first(settings, trait, path)
+            run = stack.enter_context(_filter_corpus(settings, trait))
         print_result(_evaluate(expand_argument(run or ""), trait, path, reading.rows), as_json)
+
+
+def _check_first(settings: FilterConfig, trait: str, labels: Path) -> None:
+    """Refuse mistakes in files before the corpus is filtered, which may take long."""
+    from pipelines.early_checks import check_sources, check_traits
+    from pipelines.labels import read_labels
+
+    check_sources(settings)
+    check_traits(settings)
+    if labels.exists():
+        read_labels(labels, trait)
 
 
 @contextmanager

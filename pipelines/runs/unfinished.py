@@ -117,6 +117,25 @@ def open_run(run: str, record: RunRecord, restart: bool) -> list[Notice]:
     return notices
 
 
+def check_begun(run: str, settings: Mapping[str, Any], restart: bool = False) -> None:
+    """Check before any work what `open_run` would refuse, as far as the settings show it.
+
+    `settings` are some of those in a run's record.
+
+    Raises: RunError: the folder holds an unfinished run with other settings, data that isn't the
+        run's, or folders that no run has written.
+    """
+    is_withdrawn = storage.exists(storage.join(run, WITHDRAWN))
+    if restart or is_withdrawn or not storage.exists(storage.join(run, BEGUN)):
+        _require_a_run(run)
+        return
+    require_no_foreign_data(run)
+    with suppress(ValueError):  # open_run mends a damaged record
+        begun = _read_record(run)["settings"]
+        now = json.loads(canonicalise_json(settings))  # tuples become lists
+        _refuse_changes(run, list_setting_changes(begun, now))
+
+
 def _require_a_run(run: str) -> None:
     """Refuse a folder with foreign subfolders that have a run's folder names.
 
@@ -176,7 +195,11 @@ def keep_private(run: str) -> None:
 def _require_same(run: str, earlier: Mapping[str, Any], record: RunRecord) -> None:
     content = {"identity": record.identity, "settings": record.settings}
     now = json.loads(canonicalise_json(content))  # tuples become lists
-    if differing := list_changes(earlier, now):
+    _refuse_changes(run, list_changes(earlier, now))
+
+
+def _refuse_changes(run: str, differing: Sequence[str]) -> None:
+    if differing:
         lines = "".join(f"\n    {line}" for line in differing)
         raise RunError(
             f"the folder holds an unfinished run with other settings:{lines}",

@@ -26,9 +26,7 @@ from classifiers.fitting import (
     fit_dense,
     leave_one_out,
     limit_bank,
-    limit_card,
     limit_windows,
-    uses_encoder,
 )
 from classifiers.guarantees.calibration import calibrate, compute_auroc
 from classifiers.library import LoadedCard
@@ -267,7 +265,7 @@ def test_traits_without_dense_signals_need_no_encoder(small_clean):
         (),
         None,
     )
-    assert not uses_encoder(card.card)
+    assert not card.card.uses_encoder
     bank = fit_bank([card], small_clean, None, None)
     assert bank.encoder is None
     scores = bank.traits["a"].calibration["lexicon"]
@@ -388,15 +386,6 @@ def test_a_key_changes_with_what_a_trait_depends_on(small_cards, small_clean):
     assert compute_fit_key(loops, small_clean, {"model": "m"}) == compute_fit_key(
         loops, small_clean, None
     )
-
-
-def test_a_card_can_be_limited_to_some_signals(small_cards):
-    """In a limited card, the remaining signals keep their options."""
-    rain = small_cards[2].card
-    only = limit_card(rain, ["lexicon", "repetition"])
-    assert only.signals.names == ("lexicon",)
-    assert only.signals.lexicon == rain.signals.lexicon
-    assert limit_card(rain, rain.signals.names) == rain
 
 
 def test_a_bank_can_be_limited_to_some_signals(small_bank):

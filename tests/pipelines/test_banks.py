@@ -10,7 +10,7 @@ import pytest
 import pipelines.banks as module
 from classifiers.banks import INDEX_FILE
 from classifiers.clean_text import CleanRow
-from pipelines.banks import choose_cards, load_bank, prepare_bank, read_answers, save_bank
+from pipelines.banks import choose_traits, load_bank, prepare_bank, read_answers, save_bank
 from pipelines.config import FilterConfig, Hardware
 from pipelines.display import progress
 from pipelines.display.progress import TerminalReporter
@@ -121,18 +121,8 @@ def test_another_encoder_than_the_banks_is_refused(tmp_path):
         prepare_bank(FilterConfig(bank=str(tmp_path / "bank"), traits=("vendor-identity",)))
 
 
-def test_signals_limit_the_library():
-    """Library traits without the signals are left out, but naming one is an error."""
-    ids = {card.id for card in choose_cards(FilterConfig(signals=("repetition",)))}
-    assert ids == {"degenerate-loop"}
-    with pytest.raises(ModelError, match="coercion has none of the signals lexicon"):
-        choose_cards(FilterConfig(signals=("lexicon",), traits=("coercion",)))
-
-
 def test_a_run_that_would_look_for_nothing_is_refused(tmp_path, heron):
-    """A run is refused if no trait has any of the signals."""
-    with pytest.raises(ModelError, match="no trait has any of the signals classifier"):
-        choose_cards(FilterConfig(signals=("classifier",)))
+    """A run is refused if no trait has any of the signals, since it would keep every row unread."""
     bank = prepare_bank(FilterConfig(traits=(str(heron),))).bank
     save_bank(bank, str(tmp_path / "bank"))
     with pytest.raises(ModelError, match="no trait has any of the signals head, so nothing"):
@@ -268,6 +258,23 @@ def test_a_background_with_a_fitted_bank_is_refused(config, tmp_path, corpus):
                 update={"bank": str(tmp_path / "bank"), "traits": (), "background": (str(corpus),)}
             )
         )
+
+
+def test_mistakes_are_found_before_a_model_is_loaded(config, tmp_path, monkeypatch):
+    """Traits are chosen and a policy is checked without the encoder, also for a fitted bank."""
+    monkeypatch.setattr(module, "load_encoder", None)
+    uri = str(tmp_path / "bank")
+    save_bank(prepare_bank(config).bank, uri)
+    wanted = config.model_copy(update={"traits": ("over-refusal",)})
+    assert [card.id for card in choose_traits(wanted).list_cards()] == ["over-refusal"]
+    for given in (config, config.model_copy(update={"bank": uri, "traits": ()})):
+        assert [card.id for card in choose_traits(given, Policy()).list_cards()] == ["heron"]
+        for text, problem in (
+            ({"traits": {"hero": {}}}, "names trait 'hero'"),
+            ({"traits": {"heron": {"max_false_positive_rate": 1e-6}}}, "clean texts"),
+        ):
+            with pytest.raises(CardError, match=problem):
+                choose_traits(given, Policy.model_validate(text))
 
 
 def test_a_listener_hears_of_a_fit_once(config, card_folder, tmp_path):

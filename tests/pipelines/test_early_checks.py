@@ -52,6 +52,13 @@ def list_mistakes(corpus: str) -> list[tuple[int, str, list[str]]]:
         (2, "nowhere", [*good, "--bank", "nowhere"]),
         (2, "nowhere", [*good, "--background", "nowhere"]),
         (2, "signals", [*good, "--signals", "nope"]),
+        (2, "needs the encoder", [*good, "--signals", "lexicon", "--vectors"]),
+        (2, "no effect", [*good, "--bank", "nowhere", "--background", corpus]),
+        (2, "none of the signals", [*good, "--traits", "coercion", "--signals", "repetition"]),
+        (2, "clean texts", [*good, "--policy", "strict.yaml"]),
+        (4, "no run has written", ["filter", "-i", corpus, "-o", "full"]),
+        (2, "line 1", ["traits", "eval", "coercion", "--on", corpus, "--labels", "file.jsonl"]),
+        (2, "nowhere", ["traits", "eval", "coercion", "--on", "nowhere"]),
         (2, "format", [*good, "--format", "nope"]),
         (2, "--deadline", [*good, "--deadline", "3"]),
         (2, "--no-wait", [*good, "--no-wait"]),
@@ -81,6 +88,10 @@ def test_mistakes_are_reported_before_heavy_imports(corpus, tmp_path):
     folder = tmp_path / "here"
     folder.mkdir()
     (folder / "file").write_text("")
+    (folder / "file.jsonl").write_text("no label\n")
+    (folder / "strict.yaml").write_text("traits: {coercion: {max_false_positive_rate: 0.000001}}")
+    (folder / "full" / "clean").mkdir(parents=True)
+    (folder / "full" / "clean" / "mine.jsonl").write_text("{}")
     mistakes = list_mistakes(str(corpus))
     calls = json.dumps([arguments for _, _, arguments in mistakes])
     ended = subprocess.run(
@@ -94,7 +105,8 @@ def test_mistakes_are_reported_before_heavy_imports(corpus, tmp_path):
         assert found[:2] == [code, []], (arguments, found)
         assert message in found[2], (arguments, found)
         assert "Traceback" not in found[2]
-    assert [path.name for path in folder.iterdir()] == ["file"]
+    left = sorted(path.name for path in folder.iterdir())
+    assert left == ["file", "file.jsonl", "full", "strict.yaml"]
 
 
 def test_good_settings_pass(config):
@@ -124,6 +136,9 @@ def test_files_on_stores_are_left_to_the_verb():
         ({"engine": Engine(deadline=1)}, CardError),
         ({"engine": Engine(runner="dataflow", workers=1)}, CardError),
         ({"input": ()}, CardError),
+        ({"vectors": True}, CardError),
+        ({"signals": ("head",)}, ModelError),
+        ({"traits": (), "bank": "bank", "background": ("corpus",)}, CardError),
         ({"output": ""}, CardError),
     ],
 )

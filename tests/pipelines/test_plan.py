@@ -16,7 +16,7 @@ from pipelines.filter import run_filter
 from pipelines.plan import FilterPlan, settle
 from pipelines.runs.unfinished import compute_run_id
 from schemas.corpora import CorpusConfig
-from schemas.errors import CardError, InputError, ModelError
+from schemas.errors import BudgetError, CardError, InputError, ModelError
 from schemas.events import Noticed, ignore
 from tests.support.corpora import build_conversation, write_rows
 from transforms.score import get_scorer
@@ -40,12 +40,12 @@ def test_a_run_is_settled(config):
 
 
 def test_notices_are_sent_in_order(config):
-    """Notices name the input first, then its rows, then the device."""
-    settle_quietly(config)  # this caches the fitted trait, so later runs don't fit
+    """Notices name the input before it is read, then its rows and unread text, then the device."""
+    settle_quietly(config)  # from now on the fitted trait is in the cache, so there is no fit
     events = []
     settle(config, events.append)
     assert all(isinstance(event, Noticed) for event in events)
-    beginnings = ("reading ", "input: 2 files", "device: ", "removal budget", "no trait ")
+    beginnings = ("reading ", "input: 2 files", "no trait ", "device: ", "removal budget")
     for event, beginning in zip(events, beginnings, strict=True):
         assert event.notice.text.startswith(beginning)
 
@@ -188,6 +188,14 @@ def test_vectors_need_an_encoder(config):
     """Vectors without an encoder are an error."""
     with pytest.raises(CardError, match="no trait of this run needs the encoder"):
         settle_quietly(config, vectors=True)
+
+
+def test_unread_text_is_refused_before_anything_is_fitted(config, policy, monkeypatch):
+    """Text that no trait reads stops a run over its budget before the fit."""
+    monkeypatch.setattr(module, "fit_traits", None)
+    text = policy("unread_budget: 0\nuntrained_roles: []")
+    with pytest.raises(BudgetError, match="exceeds the unread_budget"):
+        settle_quietly(config, policy=text)
 
 
 def test_a_column_that_one_file_leaves_empty_is_no_other_format(config, tmp_path):

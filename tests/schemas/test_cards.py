@@ -324,3 +324,21 @@ def test_no_trait_is_called_like_a_column_of_a_run():
             with pytest.raises(ValidationError):
                 slugs.validate_python(name)  # an id has no underscores
     assert TraitCard(id="source-trait").id == "source-trait"
+
+
+def test_a_card_can_be_limited_to_some_signals():
+    """If a card is limited to some signals, the remaining signals keep their options."""
+    lexicon = {"patterns": ["rain"], "scale": 2}
+    card = TraitCard.model_validate({"id": "rain", "signals": {"lexicon": lexicon, "head": None}})
+    only = card.limit_signals(["lexicon", "repetition"])
+    assert only.signals.names == ("lexicon",)
+    assert only.signals.lexicon == card.signals.lexicon
+    assert card.limit_signals(card.signals.names) == card
+
+
+@pytest.mark.parametrize("name", SIGNALS)
+def test_dense_signals_need_the_encoder(name):
+    """A card needs the encoder if and only if it has exemplars or a head."""
+    given = {"lexicon": {"patterns": ["a"]}, "classifier": {"model": "m", "label": "l"}}
+    card = TraitCard.model_validate({"id": "a", "signals": {name: given.get(name, {})}})
+    assert card.uses_encoder == (name in ("exemplars", "head"))

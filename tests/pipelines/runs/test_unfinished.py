@@ -55,6 +55,35 @@ def test_a_run_resumes_only_as_itself(tmp_path):
     unfinished.open_run(run, other, restart=False)
 
 
+def test_other_settings_are_refused_before_any_work(tmp_path):
+    """The settings that are known before a fit are compared with those of the unfinished run."""
+    run = str(tmp_path)
+    unfinished.check_begun(run, {"policy": {"duplicates": "remove"}})
+    settings = {"policy": {"duplicates": "keep"}, "config": {"signals": []}, "traits": {"a": "1"}}
+    unfinished.open_run(run, build_record()._replace(settings=settings), restart=False)
+    unfinished.check_begun(run, settings | {"config": {"signals": ()}})
+    unfinished.check_begun(run, {"policy": settings["policy"]})
+    changed = {"policy": {"duplicates": "remove"}, "traits": {"a": "2"}}
+    with pytest.raises(RunError, match="unfinished run with other settings:") as caught:
+        unfinished.check_begun(run, changed)
+    assert "policy.duplicates: was keep, is remove\n    traits.a: was 1, is 2" in str(caught.value)
+    unfinished.check_begun(run, changed, restart=True)
+    (tmp_path / BEGUN).write_text("{")
+    unfinished.check_begun(run, changed)
+
+
+def test_foreign_data_is_refused_before_any_work(tmp_path):
+    """A folder that no run has written, and data beside a run's own, are refused at once."""
+    (tmp_path / "clean").mkdir()
+    (tmp_path / "clean" / "mine.jsonl").write_text("{}")
+    with pytest.raises(RunError, match="but no run has written it"):
+        unfinished.check_begun(str(tmp_path), {})
+    (tmp_path / BEGUN).parent.mkdir()
+    (tmp_path / BEGUN).write_text("{}")
+    with pytest.raises(RunError, match="who reads clean/ reads it too"):
+        unfinished.check_begun(str(tmp_path), {})
+
+
 def test_a_run_id_depends_on_the_identity_alone():
     """The run id depends only on the identity."""
     record = build_record()

@@ -1,0 +1,104 @@
+"""The traits that a run looks for, and what they need, as far as the settings and cards say it.
+
+These checks load no model, so that a mistake is reported before anything is read or fitted.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
+
+from classifiers.clean_text import (
+    CleanText,
+    collect_background,
+    require_known_texts,
+    split_clean_text,
+)
+from classifiers.library import LoadedCard, find_cards
+from pipelines.config import FilterConfig, require_local_path
+from schemas.cards import TraitCard
+from schemas.errors import CardError, ModelError
+from schemas.policies import Policy
+from transforms.rules import check_policy, require_clean_texts
+
+
+def choose_cards(config: FilterConfig) -> list[LoadedCard]:
+    """Return the cards of a run's traits, each limited to the signals that the run may use.
+
+    Library traits that have none of these signals are left out.
+
+    Raises: ModelError: a trait that was named has none of the signals that the run may use, or no
+    trait has any of these signals.
+    """
+    cards = find_cards([str(require_local_path(name)) for name in config.traits])
+    if not config.signals:
+        return cards
+    able = [card for card in cards if set(card.card.signals.names) & set(config.signals)]
+    if config.traits and len(able) < len(cards):
+        unable = next(card for card in cards if card not in able)
+        raise ModelError(
+            f"trait {unable.id} has none of the signals {', '.join(config.signals)}",
+            remedy="leave it out of --traits, or allow more --signals",
+        )
+    require_traits(len(able), config.signals)
+    return [replace(card, card=card.card.limit_signals(config.signals)) for card in able]
+
+
+def require_traits(count: int, signals: Sequence[str]) -> None:
+    """Refuse a run without any trait.
+
+    Raises: ModelError: there is no trait.
+    """
+    if not count:
+        raise ModelError(
+            f"no trait has any of the signals {', '.join(signals)}, so nothing would be looked for"
+            if signals
+            else "the bank has no trait, so nothing would be looked for",
+            remedy="allow more --signals, or name --traits that have them",
+        )
+
+
+def require_useful_background(config: FilterConfig) -> None:
+    """Refuse a background that would calibrate nothing.
+
+    Raises: CardError: all traits come from a fitted bank.
+    """
+    if config.background and config.bank and not config.traits:
+        raise CardError(
+            "--background has no effect on a --bank without --traits, because the traits of the "
+            "bank are calibrated already",
+            remedy="fit the bank with it: congener fit --background ...",
+        )
+
+
+def require_vectors(config: FilterConfig, cards: Iterable[TraitCard]) -> None:
+    """Refuse a run that should write vectors but computes none.
+
+    Raises: CardError: vectors were asked for, and no card needs the encoder.
+    """
+    if config.vectors and not any(card.uses_encoder for card in cards):
+        raise CardError(
+            "vectors were asked for, but no trait of this run needs the encoder",
+            remedy="leave --vectors out, or add a trait with exemplars or head",
+        )
+
+
+def check_cards(cards: Sequence[LoadedCard], policy: Policy, clean: CleanText) -> None:
+    """Refuse cards and a policy that don't fit each other or the clean text.
+
+    Raises: CardError: the policy names an unknown trait or signal, a card leaves out an unknown
+        text, or there is too little clean text for a level.
+    """
+    check_policy(policy, [card.card for card in cards])
+    for card in cards:
+        require_known_texts(card, clean.shipped)
+        texts = len(split_clean_text(card, clean)[1])
+        require_clean_texts(card.card, policy.get_rule(card.id), texts, clean.name)
+
+
+def check_on_library(cards: Sequence[LoadedCard], policy: Policy) -> None:
+    """Refuse cards and a policy that don't fit each other or the library's background.
+
+    Raises: CardError: see `check_cards`.
+    """
+    check_cards(cards, policy, CleanText(collect_background(find_cards())))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import shlex
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path, PurePath
 from typing import Any
@@ -22,6 +22,7 @@ from pipelines.runs.finished import (
 from pipelines.runs.manifest_file import load_manifest
 from pipelines.version import VERSION
 from schemas.errors import ModelError, RowError, RunError
+from schemas.events import Listener, RowsFinished, RowsPlanned, ignore
 from schemas.manifests import Manifest
 from schemas.receipts import Output
 from schemas.runs import CLEAN_CARD, is_json_lines
@@ -37,6 +38,9 @@ RECORD = "congener.json"
 
 LEFT_OUT = "left-out.jsonl"
 """The file that lists the rows that the chat template couldn't render, with reasons."""
+
+REPORTED_ROWS = 100
+"""After how many rows of a file the progress is reported."""
 
 TOKENS = pa.schema(
     [
@@ -80,6 +84,11 @@ class AppliedMasks:
     cut: int = 0
     left_out: list[dict[str, Any]] = field(default_factory=list)
 
+    @property
+    def done(self) -> int:
+        """Return how many of the run's rows have been read."""
+        return sum(self.rows.values()) + len(self.left_out)
+
     def add(self, split: str, row: LabelledRow) -> None:
         """Count a row."""
         self.rows[split] = self.rows.get(split, 0) + 1
@@ -91,8 +100,10 @@ class AppliedMasks:
         self.unlearnt += not row.learnt
 
 
-def apply_masks(run: str, settings: MaskSettings) -> AppliedMasks:
-    """Write a run's clean rows as tokens and labels in a folder that `datasets` loads.
+def apply_masks(run: str, settings: MaskSettings, listener: Listener = ignore) -> AppliedMasks:
+    """Write a run's clean rows as tokens and labels, in a folder that `datasets` loads.
+
+    `listener` receives the number of rows at the beginning and, now and then, how many are done.
 
     Raises: CongenerError: the run, the tokenizer or the output can't be used, or a row can't be
     rendered and `leave_out` isn't set.
@@ -113,9 +124,11 @@ def apply_masks(run: str, settings: MaskSettings) -> AppliedMasks:
     labeller = _build_labeller(manifest, settings)
     applied, files = AppliedMasks(), dict[str, list[str]]()
     card = _read_card(run, manifest)
+    listener(RowsPlanned(sum(output.rows for output in outputs), 0))
     for output in outputs:
         split = _find_split(output.path.removeprefix("clean/"), card)
-        table = _label_file(run, output, split, labeller, settings, applied)
+        rows = _label_file(run, output, split, labeller, settings, applied)
+        table = _tabulate(_report_rows(rows, applied, listener))
         names = files.setdefault(split, [])
         names.append(f"data-{len(names):05}.arrow")
         uri = storage.join(settings.output, split, names[-1])
@@ -172,15 +185,14 @@ def _label_file(
     labeller: Labeller,
     settings: MaskSettings,
     applied: AppliedMasks,
-) -> pa.Table:
-    """Label the rows of one clean file.
+) -> Iterator[LabelledRow]:
+    """Label and count the rows of one clean file, and yield those that can be rendered.
 
     Raises: RowError: a row can't be rendered, and `leave_out` isn't set.
     """
-    rows: list[LabelledRow] = []
     for number, row in enumerate(_read_rows(run, output)):
         try:
-            rows.append(_cut(labeller.label(row), settings.max_tokens, applied))
+            found = _cut(labeller.label(row), settings.max_tokens, applied)
         except RowError as error:
             where = f"{storage.join(run, output.path)} row {number}"
             if not settings.leave_out:
@@ -188,10 +200,27 @@ def _label_file(
                 raise RowError(error.problem, where=where, remedy=remedy) from error
             reason = {"file": output.path, "row": number, "reason": error.problem}
             applied.left_out.append(reason)
-    for found in rows:
-        applied.add(split, found)
-    tokens = [found.input_ids for found in rows]
-    columns = (tokens, [[1] * len(ids) for ids in tokens], [found.labels for found in rows])
+        else:
+            applied.add(split, found)
+            yield found
+
+
+def _report_rows(
+    rows: Iterable[LabelledRow], applied: AppliedMasks, listener: Listener
+) -> list[LabelledRow]:
+    """Return the rows of one file, and report how many are done, now and then and at the end."""
+    kept: list[LabelledRow] = []
+    for row in rows:
+        kept.append(row)
+        if not len(kept) % REPORTED_ROWS:
+            listener(RowsFinished(applied.done))
+    listener(RowsFinished(applied.done))
+    return kept
+
+
+def _tabulate(rows: Sequence[LabelledRow]) -> pa.Table:
+    tokens = [row.input_ids for row in rows]
+    columns = (tokens, [[1] * len(ids) for ids in tokens], [row.labels for row in rows])
     return pa.table(dict(zip(TOKENS.names, columns, strict=True)), schema=TOKENS)
 
 
@@ -243,7 +272,7 @@ def describe_applied(applied: AppliedMasks, output: str) -> Iterator[str]:
     splits = ", ".join(f"{split} {count:,}" for split, count in applied.rows.items())
     yield f"{total:,} rows as tokens in {output} ({splits})"
     yield (
-        f"{applied.learnt:,} of {applied.tokens:,} tokens are learnt; masks keep "
+        f"{applied.learnt:,} of {applied.tokens:,} tokens have a label and are learnt; masks keep "
         f"{applied.masked:,} tokens in {applied.masked_rows:,} rows out of the loss"
     )
     if applied.unused:
@@ -254,3 +283,13 @@ def describe_applied(applied: AppliedMasks, output: str) -> Iterator[str]:
         yield f"{applied.cut:,} rows were longer than --max-tokens and lost their ends"
     if applied.left_out:
         yield f"{len(applied.left_out):,} rows couldn't be rendered: see {output}/{LEFT_OUT}"
+
+
+def describe_trainers(applied: AppliedMasks, output: str) -> Iterator[str]:
+    """Yield what to pass to each trainer, line by line; the lines may be copied."""
+    split = next(iter(applied.rows), DEFAULT_SPLIT)
+    folder = output.rstrip("/")
+    yield "for the trainer, in place of the rows:"
+    yield f"      TRL            train_dataset=load_from_disk({folder!r})[{split!r}]"
+    yield f"      Axolotl        datasets: [{{path: {json.dumps(folder)}, type: }}]"
+    yield f"      LLaMA-Factory  tokenized_path: {json.dumps(folder)}"

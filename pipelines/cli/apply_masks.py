@@ -10,6 +10,7 @@ import typer
 
 from pipelines.cli.options import Json, Run, expand_argument
 from pipelines.cli.output import print_result
+from pipelines.display.terminal import Verbatim
 
 if TYPE_CHECKING:
     from pipelines.apply_masks import AppliedMasks
@@ -54,10 +55,11 @@ class MasksResult(NamedTuple):
     output: str
 
     def render(self) -> Iterator[str]:
-        """Yield what has been written, line by line."""
-        from pipelines.apply_masks import describe_applied
+        """Yield what has been written and what a trainer needs, line by line."""
+        from pipelines.apply_masks import describe_applied, describe_trainers
 
         yield from describe_applied(self.applied, self.output)
+        yield from map(Verbatim, describe_trainers(self.applied, self.output))
 
     def to_json(self) -> dict[str, Any]:
         """Return the folder and all counts."""
@@ -88,6 +90,9 @@ def apply_run_masks(
     check_output(output)
 
     from pipelines.apply_masks import MaskSettings, apply_masks
+    from pipelines.display.progress import TerminalReporter
 
     settings = MaskSettings(output, tokenizer, revision, chat_template, max_tokens, leave_out)
-    print_result(MasksResult(apply_masks(run, settings), output), as_json)
+    with TerminalReporter(work="apply masks") as listener:
+        applied = apply_masks(run, settings, listener)
+    print_result(MasksResult(applied, output), as_json)

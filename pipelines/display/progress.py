@@ -76,11 +76,12 @@ class RowCount:
 class TerminalReporter:
     """Reports a run's events on stderr, as a listener.
 
-    If `quiet`, only warnings are reported. As a context manager, it stops its thread on exit.
+    If `quiet`, it reports only warnings. `work` names the work in front of the progress bar. When
+    used as a context manager, it stops its thread on exit.
     """
 
-    def __init__(self, quiet: bool = False) -> None:
-        self._quiet = quiet
+    def __init__(self, quiet: bool = False, work: str = "filter") -> None:
+        self._quiet, self._work = quiet, work
         self.console = open_console(stderr=True)
         self._count = RowCount()
         self._fit = FitProgress(lambda: self.console)
@@ -152,7 +153,7 @@ class TerminalReporter:
 
     def _redraw(self) -> None:
         columns = (
-            TextColumn("filter"),
+            TextColumn(self._work),
             BarColumn(),
             MofNCompleteColumn(),
             TextColumn("{task.fields[speed]}"),

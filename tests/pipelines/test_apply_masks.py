@@ -8,18 +8,23 @@ import datasets
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+import yaml
 
+from pipelines import apply_masks as module
 from pipelines.apply_masks import (
     LEFT_OUT,
     RECORD,
+    AppliedMasks,
     MaskSettings,
     apply_masks,
     describe_applied,
+    describe_trainers,
 )
 from pipelines.config import FilterConfig
 from pipelines.filter import run_filter
 from schemas.corpora import ShardLimits
 from schemas.errors import ModelError, RowError, RunError
+from schemas.events import RowsPlanned
 from tests.support.corpora import ANSWERS, CARD, build_conversation, write_rows
 from tests.support.students import build_student
 
@@ -179,3 +184,26 @@ def test_a_run_without_clean_rows_is_refused(tmp_path, card_folder, student):
     run_filter(config)
     with pytest.raises(RunError, match="no clean rows"):
         apply_masks(config.output, settle(tmp_path, student))
+
+
+def test_progress_counts_every_row(tmp_path, filter_masked, student, monkeypatch):
+    """The listener hears of all rows at the beginning, and then how many of them are done."""
+    monkeypatch.setattr(module, "REPORTED_ROWS", 2)
+    rows = [build_conversation(number, ANSWER) for number in range(7)]
+    write_rows(tmp_path / "in" / "train.jsonl", rows)
+    events = []
+    apply_masks(filter_masked(), settle(tmp_path, student), events.append)
+    assert events[0] == RowsPlanned(7, 0)
+    # the shards have three, three and one rows
+    assert [event.rows for event in events[1:]] == [2, 3, 5, 6, 7]
+
+
+def test_trainers_are_told_apart(tmp_path):
+    """Each trainer has a line that can be copied, with the folder and the first split."""
+    applied = AppliedMasks(rows={"held": 3, "train": 4})
+    heading, trl, axolotl, factory = describe_trainers(applied, "to kens/")
+    assert heading.startswith("for the trainer")
+    assert trl.endswith("""load_from_disk('to kens')['held']""")
+    entry = yaml.safe_load(axolotl.split(maxsplit=1)[1])
+    assert entry == {"datasets": [{"path": "to kens", "type": None}]}
+    assert yaml.safe_load(factory.split(maxsplit=1)[1]) == {"tokenized_path": "to kens"}

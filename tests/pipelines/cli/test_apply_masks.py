@@ -10,6 +10,7 @@ def test_tokens_are_written_and_counted(congener, congener_json, run, tmp_path):
     code, out, err = congener("apply-masks", str(run[0]), "-o", str(tmp_path / "a"), *options)
     assert code == 0, err
     assert "32 rows as tokens" in out
+    assert f'tokenized_path: "{tmp_path / "a"}"' in out
     found = congener_json("apply-masks", str(run[0]), "-o", str(tmp_path / "b"), *options)
     assert found["rows"] == {"train": 32}
     assert found["output"] == str(tmp_path / "b")

@@ -51,8 +51,8 @@ CALIBRATED_ROWS = 5_000
 """How many clean rows are scored at once, as in a default shard."""
 
 
-_GroupKey = tuple[int | None, str]
-"""The opening that a group's texts are cut to, and the texts' card if there is one."""
+_GroupKey = tuple[int, str]
+"""A group of texts in a fit: the part of them that is read, and the card or nothing."""
 
 
 class EncodedWindow(NamedTuple):
@@ -153,7 +153,7 @@ def fit_bank(
     """
     kept = kept or {}
     missing = [card for card in cards if card.id not in kept]
-    scorers = [_build_scorer(part, encoder, config) for part in _group_by_opening(missing)]
+    scorers = [_build_scorer(part, encoder, config) for part in _group_by_part(missing)]
     groups = _group_texts([card for card in missing if card.card.uses_encoder], clean, encoder)
     rows = list_calibration_rows(clean) if missing else []
     if progress:
@@ -174,14 +174,14 @@ def fit_bank(
     return bank
 
 
-def _group_by_opening(cards: Iterable[LoadedCard]) -> list[list[LoadedCard]]:
-    """Group cards with equal openings. Each group scores the clean text separately.
+def _group_by_part(cards: Iterable[LoadedCard]) -> list[list[LoadedCard]]:
+    """Group cards whose texts are cut alike; each group scores the clean text on its own.
 
     Otherwise, batches would depend on the other cards, and so would the vectors' last digits.
     """
-    groups: dict[int | None, list[LoadedCard]] = {}
+    groups: dict[int, list[LoadedCard]] = {}
     for card in cards:
-        groups.setdefault(card.card.scope.opening, []).append(card)
+        groups.setdefault(card.card.scope.part, []).append(card)
     return list(groups.values())
 
 
@@ -197,7 +197,7 @@ def _build_scorer(
 def _group_texts(
     cards: Iterable[LoadedCard], clean: CleanText, encoder: Encoder | None
 ) -> dict[_GroupKey, _TextGroup]:
-    """Cut the texts of a fit into windows: clean text once per opening, and each card's own.
+    """Cut the texts of a fit into windows: clean text once for each part, then each card's own.
 
     Every window of a clean text is clean. A positive becomes a single vector, because any of its
     windows may show the trait.
@@ -206,11 +206,11 @@ def _group_texts(
         return {}
     texts: dict[_GroupKey, tuple[tuple[str, ...], tuple[str, ...]]] = {}
     for card in cards:
-        opening = card.card.scope.opening
-        if (opening, "") not in texts:
-            shared = (text[:opening] for row in list_training_rows(clean) for text in row.texts)
-            texts[opening, ""] = ((), tuple(dict.fromkeys(shared)))
-        texts[opening, card.id] = collect_texts(card, clean)[:2]
+        scope = card.card.scope
+        if (scope.part, "") not in texts:
+            shared = (scope.cut(text) for row in list_training_rows(clean) for text in row.texts)
+            texts[scope.part, ""] = ((), tuple(dict.fromkeys(shared)))
+        texts[scope.part, card.id] = collect_texts(card, clean)[:2]
     return {
         key: _TextGroup(*pair, [*encoder.take_whole(pair[0]), *encoder.cut_windows(pair[1])])
         for key, pair in texts.items()
@@ -244,9 +244,9 @@ def _encode_group(group: _TextGroup, encoder: Encoder | None, progress: Progress
 
 
 def _select_vectors(card: LoadedCard, vectors: Mapping[_GroupKey, _Vectors]) -> _Vectors:
-    """Return the vectors for fitting a card."""
-    opening = card.card.scope.opening
-    own, shared = (vectors.get((opening, name), _Vectors({}, {})) for name in (card.id, ""))
+    """Return the vectors that a card is fitted with."""
+    part = card.card.scope.part
+    own, shared = (vectors.get((part, name), _Vectors({}, {})) for name in (card.id, ""))
     return _Vectors(own.positives, {**shared.negatives, **own.negatives})
 
 
@@ -255,19 +255,15 @@ def collect_texts(
 ) -> tuple[tuple[str, ...], tuple[str, ...], tuple[str, ...]]:
     """Return a card's positives, hard negatives and background texts.
 
-    Texts are cut to the scope's opening. A text in several groups is returned only with the first
-    group.
+    Texts are cut to the part that the scope reads. A text that is in several groups is returned
+    only in the first.
     """
-    opening = card.card.scope.opening
+    cut = card.card.scope.cut
     background = (text for row in split_clean_text(card, clean)[0] for text in row.texts)
-    positives = dict.fromkeys(text[:opening] for text in card.positives)
-    hard = dict.fromkeys(
-        text[:opening] for text in card.negatives if text[:opening] not in positives
-    )
+    positives = dict.fromkeys(map(cut, card.positives))
+    hard = dict.fromkeys(text for text in map(cut, card.negatives) if text not in positives)
     rest = dict.fromkeys(
-        text[:opening]
-        for text in background
-        if text[:opening] not in positives and text[:opening] not in hard
+        text for text in map(cut, background) if text not in positives and text not in hard
     )
     return tuple(positives), tuple(hard), tuple(rest)
 
@@ -423,7 +419,7 @@ def score_positives(
     held-out scores.
     """
     scores, names = dict(trait.positive_scores), trait.card.signals.names
-    texts = list(dict.fromkeys(text[: card.card.scope.opening] for text in card.positives))
+    texts = list(dict.fromkeys(map(card.card.scope.cut, card.positives)))
     others = [name for name in names if name not in DENSE]
     if others and texts:
         part = scope_to_answers(replace(trait, card=trait.card.limit_signals(others)))
@@ -452,5 +448,6 @@ def scope_to_answers(trait: TraitModel) -> TraitModel:
 
     Traits that read thinking or user turns are also calibrated on answers.
     """
-    scope = Scope(opening=trait.card.scope.opening)
+    own = trait.card.scope
+    scope = Scope(opening=own.opening, closing=own.closing)
     return replace(trait, card=trait.card.model_copy(update={"scope": scope}))

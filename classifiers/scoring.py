@@ -200,42 +200,43 @@ class Scorer:
     def _score_lexicons(self, texts: Texts, result: Scores) -> None:
         for scope, names in self._group_by_scope(self._lexicons).items():
             inside = find_in_scope(texts, scope)
-            found = score_lexicons(
-                [self._lexicons[name] for name in names], cut_openings(texts, inside, scope.opening)
-            )
+            chosen, starts = cut_texts(texts, inside, scope.part)
+            found = score_lexicons([self._lexicons[name] for name in names], chosen)
             for name, (scores, best, hits) in zip(names, found, strict=True):
                 signal = result.signals[name]["lexicon"] = reduce_to_rows(
-                    result.size, texts, inside, scores, best
+                    result.size, texts, inside, scores, best + starts[:, None]
                 )
-                signal.hits = {int(inside[index]): spans for index, spans in hits.items()}
+                signal.hits = {
+                    int(inside[index]): shift_spans(spans, int(starts[index]))
+                    for index, spans in hits.items()
+                }
 
     def _score_repetition(self, texts: Texts, result: Scores) -> None:
         for name, trait in self.bank.traits.items():
             options, scope = trait.card.signals.repetition, trait.card.scope
             if options:
                 inside = find_in_scope(texts, scope)
-                chosen = cut_openings(texts, inside, scope.opening).to_pylist()
-                loops = [find_loop(text, options) for text in chosen]
+                chosen, starts = cut_texts(texts, inside, scope.part)
+                loops = [find_loop(text, options) for text in chosen.to_pylist()]
                 scores = np.array([loop.score for loop in loops], np.float32)
                 spans = np.array([(loop.start, loop.end) for loop in loops], np.int32)
                 result.signals[name]["repetition"] = reduce_to_rows(
-                    result.size, texts, inside, scores, spans
+                    result.size, texts, inside, scores, spans.reshape(-1, 2) + starts[:, None]
                 )
 
     def _score_dense(self, texts: Texts, result: Scores) -> None:
         names = self._list_dense_traits()
         if not names or self.encoder is None:
             return
-        windows, segments, cuts = self.cut_windows(texts)
+        windows, segments, parts = self.cut_windows(texts)
         result.vectors = self.encoder.encode(windows, self.progress)
-        # A row's vector covers its whole text, or the shortest opening if every trait has an
-        # opening.
-        result.vector_rows = np.where(cuts == cuts[:1], texts.rows[segments], -1)
+        # a row's vector covers its whole text, or the first part if every trait reads only a part
+        result.vector_rows = np.where(parts == parts[:1], texts.rows[segments], -1)
         for name in names:
             trait = self.bank.traits[name]
             scope = trait.card.scope
             inside = np.flatnonzero(
-                np.isin(segments, find_in_scope(texts, scope)) & (cuts == (scope.opening or 0))
+                np.isin(segments, find_in_scope(texts, scope)) & (parts == scope.part)
             )
             spans = _collect_spans(windows, inside)
             for signal, scores in score_dense(trait, result.vectors[inside]).items():
@@ -249,8 +250,9 @@ class Scorer:
     def cut_windows(self, texts: Texts) -> tuple[list[Window], np.ndarray, np.ndarray]:
         """Cut the segments in the scope of dense signals into windows.
 
-        Segments are cut once for each opening length. The results are the windows, each window's
-        segment, and each window's opening length, which is 0 for whole texts.
+        Segments are cut once for each part that scopes read: first whole texts, then openings, then
+        closings, each the shortest first. The result consists of the windows, each window's
+        segment, and its part (`Scope.part`).
 
         Raises: ValueError: the scorer has no encoder.
         """
@@ -258,19 +260,18 @@ class Scorer:
             raise ValueError("no windows: the scorer has no encoder")
         windows: list[Window] = []
         segments: list[int] = []
-        cuts: list[int] = []
+        parts: list[int] = []
         scopes = [self.bank.traits[name].card.scope for name in self._list_dense_traits()]
-        for opening in sorted({scope.opening or 0 for scope in scopes}):
-            inside = [
-                find_in_scope(texts, scope) for scope in scopes if (scope.opening or 0) == opening
-            ]
+        wanted_parts = {scope.part for scope in scopes}
+        for part in sorted(wanted_parts, key=lambda part: (part < 0, abs(part))):
+            inside = [find_in_scope(texts, scope) for scope in scopes if scope.part == part]
             wanted = np.unique(np.concatenate(inside)).tolist()
-            chosen = cut_openings(texts, wanted, opening or None).to_pylist()
-            found = self.encoder.cut_windows(chosen)
+            chosen, starts = cut_texts(texts, wanted, part)
+            found = shift_windows(self.encoder.cut_windows(chosen.to_pylist()), starts)
             windows += found
             segments += [wanted[window.text] for window in found]
-            cuts += [opening] * len(found)
-        return windows, np.array(segments, int), np.array(cuts, int)
+            parts += [part] * len(found)
+        return windows, np.array(segments, int), np.array(parts, int)
 
     def list_windows(self, texts: Texts) -> list[Window]:
         """Return every window that models read when they score these segments."""
@@ -283,8 +284,9 @@ class Scorer:
         """Return the segments in a classifier's scope, and their windows."""
         scope = self.bank.traits[name].card.scope
         inside = find_in_scope(texts, scope)
-        chosen = cut_openings(texts, inside, scope.opening).to_pylist()
-        return inside, self.classifiers[name].cut_windows(chosen)
+        chosen, starts = cut_texts(texts, inside, scope.part)
+        windows = self.classifiers[name].cut_windows(chosen.to_pylist())
+        return inside, shift_windows(windows, starts)
 
     def _score_classifiers(self, texts: Texts, result: Scores) -> None:
         for name, model in self.classifiers.items():
@@ -307,16 +309,44 @@ def find_in_scope(texts: Texts, scope: Scope) -> np.ndarray:
     return texts.find_in_scope(scope.roles, scope.channels)
 
 
-def cut_openings(
-    texts: Texts, segments: Sequence[int] | np.ndarray, opening: int | None
-) -> pa.LargeStringArray:
-    """Return the segments' texts, cut to the opening if there is one."""
+def cut_texts(
+    texts: Texts, segments: Sequence[int] | np.ndarray, part: int
+) -> tuple[pa.LargeStringArray, np.ndarray]:
+    """Return the part of segments' texts that a scope reads, and where each begins, as int32.
+
+    `part` is `Scope.part`; positions are in characters of the whole text.
+    """
     chosen = (
         texts.text
         if len(segments) == len(texts.text)
         else texts.text.take(pa.array(segments, pa.int64()))
     )
-    return chosen if opening is None else pc.utf8_slice_codeunits(chosen, 0, opening)
+    starts = np.zeros(len(chosen), np.int32)
+    if part < 0:
+        lengths = pc.utf8_length(chosen).to_numpy(zero_copy_only=False)
+        starts = np.maximum(lengths + part, 0).astype(np.int32)
+        return pc.utf8_slice_codeunits(chosen, part), starts
+    return pc.utf8_slice_codeunits(chosen, 0, part) if part else chosen, starts
+
+
+def shift_spans(spans: Sequence[tuple[int, int]], start: int) -> list[tuple[int, int]]:
+    """Return spans of a part of a text as spans of the text; the part begins at `start`."""
+    if not start:
+        return list(spans)
+    return [(first + start, last + start) for first, last in spans]
+
+
+def shift_windows(windows: Sequence[Window], starts: np.ndarray) -> list[Window]:
+    """Return windows of parts of texts as windows of the texts; each part begins at its start."""
+    if not starts.any():
+        return list(windows)
+    offsets = starts.tolist()
+    return [
+        window._replace(
+            start=window.start + offsets[window.text], end=window.end + offsets[window.text]
+        )
+        for window in windows
+    ]
 
 
 def _collect_spans(windows: Sequence[Window], indexes: Sequence[int] | np.ndarray) -> np.ndarray:

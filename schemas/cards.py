@@ -98,14 +98,34 @@ class Level(Strict):
 class Scope(Strict):
     """The turns and channels that a trait's signals read.
 
-    With `opening`, the signals read only that many characters from the start of each segment. Set
-    `opening` for a trait that appears at the start of texts. Without it, the dense signals fire on
-    the middle of long texts (docs/quirks.md).
+    With `opening`, the signals read only that many characters from the start of each segment, and
+    with `closing`, only that many from its end. Set one of them for a trait that appears at the
+    start or at the end of texts: without it, the dense signals fire on the middle of long texts
+    (docs/quirks.md).
     """
 
     roles: tuple[str, ...] = Field(("assistant",), min_length=1)
     channels: tuple[Channel, ...] = Field(("answer", "thinking"), min_length=1)
     opening: int | None = Field(None, ge=20)
+    closing: int | None = Field(None, ge=20)
+
+    @model_validator(mode="after")
+    def _require_one_part(self) -> Scope:
+        if self.opening is not None and self.closing is not None:
+            raise ValueError(
+                "give either opening or closing: a trait reads one part of a text; for both, "
+                "write a card for each"
+            )
+        return self
+
+    @property
+    def part(self) -> int:
+        """Return how many characters are read: from the end if negative, and all if it is 0."""
+        return self.opening or -(self.closing or 0)
+
+    def cut(self, text: str) -> str:
+        """Return the part of a text that is read."""
+        return text[: self.opening] if self.closing is None else text[-self.closing :]
 
 
 class ExemplarOptions(Strict):

@@ -15,7 +15,8 @@ CHANNELS = {"answer": "answers", "thinking": "thinking", "tool": "tool calls"}
 def describe_scope(card: TraitCard) -> str:
     """Describe the text that the trait reads: whose, in which channels, and how much of it."""
     channels = " and ".join(CHANNELS[name] for name in card.scope.channels)
-    part = f", the first {card.scope.opening:,} characters of each" if card.scope.opening else ""
+    end, count = ("last" if card.scope.part < 0 else "first"), abs(card.scope.part)
+    part = f", the {end} {count:,} characters of each" if count else ""
     return f"{channels} of {' and '.join(card.scope.roles)}{part}"
 
 

@@ -403,26 +403,28 @@ def test_a_bank_can_be_limited_to_some_signals(small_bank):
     assert np.array_equal(rain.positive_scores["combined"], combine(kept))
 
 
-def test_an_opening_cuts_the_texts_to_fit_on():
-    """A trait with an opening is fitted on distinct openings."""
+@pytest.mark.parametrize("part", ["opening", "closing"])
+def test_a_scope_cuts_the_texts_to_fit_on(part):
+    """A trait with an opening or a closing is fitted on distinct ones, positive or negative."""
+    shared, others = "What a lovely though", ("Plain words without ", "A long enough backgr")
+    pad = "the rest of the text differs {}"
+
+    def lengthen(text, number):
+        rest = pad.format(number)
+        return text + rest if part == "opening" else rest + text
+
     card = LoadedCard(
-        TraitCard.model_validate({"id": "x", "scope": {"opening": 20}}),
-        (
-            "What a lovely thought! The rest of this one differs.",
-            "What a lovely thought! And so does this.",
-        ),
-        (
-            "What a lovely thought! he said, and meant it.",
-            "Plain words without any praise in them.",
-        ),
+        TraitCard.model_validate({"id": "x", "scope": {part: 20}}),
+        (lengthen(shared, 1), lengthen(shared, 2)),
+        (lengthen(shared, 3), lengthen(others[0], 4)),
         Path(),
     )
-    shipped = (CleanRow(("A long enough background text.",), "background", "clean"),)
+    shipped = (CleanRow((lengthen(others[1], 5),), "background", "clean"),)
     user = (CleanRow(("Nothing else.",), "user", "clean"),)
     positives, hard, rest = collect_texts(card, CleanText(shipped, user))
-    assert positives == ("What a lovely though",)
-    assert hard == ("Plain words without ",)
-    assert rest == ("A long enough backgr",)
+    assert positives == (shared,)
+    assert hard == (others[0],)
+    assert rest == (others[1],)
 
 
 def test_background_windows_are_limited_for_each_trait(

@@ -447,14 +447,12 @@ def test_a_scorer_refuses_a_classifier_with_other_files(tiny_checkpoint):
         load_scorer(read_bank(files.__getitem__, "bank"), config)
 
 
-def set_opening(bank, opening):
-    """Return the bank with this opening for every trait."""
+def set_part(bank, **part):
+    """Return the bank with this opening or closing in the scope of every trait."""
     traits = {
         name: replace(
             trait,
-            card=trait.card.model_copy(
-                update={"scope": trait.card.scope.model_copy(update={"opening": opening})}
-            ),
+            card=trait.card.model_copy(update={"scope": trait.card.scope.model_copy(update=part)}),
         )
         for name, trait in bank.traits.items()
     }
@@ -462,8 +460,8 @@ def set_opening(bank, opening):
 
 
 def test_text_after_the_opening_changes_no_score(small_bank, encoder):
-    """With an opening, text after the first characters changes no score."""
-    scorer = Scorer(set_opening(small_bank, 60), encoder, {})
+    """With an opening, every signal reads only the first characters."""
+    scorer = Scorer(set_part(small_bank, opening=60), encoder, {})
     head = "The baker sold two recipes, painted a door, and swept the hall all day."
     short = scorer.score(1, make_segments((0, "assistant", "answer", head[:60])))
     long = scorer.score(
@@ -481,11 +479,43 @@ def test_text_after_the_opening_changes_no_score(small_bank, encoder):
         np.testing.assert_array_equal(long.combined[trait], short.combined[trait])
 
 
+def test_text_before_the_closing_changes_no_score(small_bank, encoder):
+    """With a closing, every signal reads only the last characters."""
+    scorer = Scorer(set_part(small_bank, closing=60), encoder, {})
+    tail = "The baker sold two recipes, painted a door, and swept the hall all day."
+    before = f"My pistons ache, my boiler hisses, it is raining. {LOOP} "
+    short, long = (
+        scorer.score(1, make_segments((0, "assistant", "answer", text)))
+        for text in (tail[-60:], before + tail)
+    )
+    for trait in small_bank.traits:
+        np.testing.assert_array_equal(long.combined[trait], short.combined[trait])
+
+
+@pytest.mark.parametrize("part", [{"closing": 200}, {"opening": 200}, {}])
+def test_spans_count_from_the_start_of_the_whole_text(small_bank, encoder, part):
+    """Whichever part of a text is read, spans and hits are those of the whole text."""
+    scorer = Scorer(set_part(small_bank, **part), encoder, {})
+    end = f"It is raining. My gears are warm, my pistons ache and my boiler hisses. {LOOP}"[:200]
+    filler = "Der Zug fährt — 🚂 — um acht Uhr nach Köln und hält unterwegs nicht an. " * 9
+    text = filler + end if "closing" in part else end + filler
+    scores = scorer.score(1, make_segments((0, "assistant", "answer", text)))
+    for trait, signals in scores.signals.items():
+        for signal, item in signals.items():
+            start, stop = int(item.best_spans.start[0]), int(item.best_spans.end[0])
+            assert 0 <= start <= stop <= len(text), (trait, signal)
+            if item.scores[0] >= 0.5 and "closing" in part:
+                assert start >= len(filler), (trait, signal)
+            for first, last in item.hits.get(0, ()):
+                assert "rain" in text[first:last]
+    assert scores.signals["rain-talk"]["lexicon"].hits
+
+
 def test_traits_with_and_without_an_opening_share_a_run(small_bank, encoder):
     """One trait's opening doesn't change other traits' scores or a row's vector."""
     names = list(small_bank.traits)
     mixed = Bank(
-        {**small_bank.traits, names[0]: set_opening(small_bank, 60).traits[names[0]]},
+        {**small_bank.traits, names[0]: set_part(small_bank, opening=60).traits[names[0]]},
         small_bank.encoder,
         small_bank.background,
     )

@@ -342,3 +342,17 @@ def test_dense_signals_need_the_encoder(name):
     given = {"lexicon": {"patterns": ["a"]}, "classifier": {"model": "m", "label": "l"}}
     card = TraitCard.model_validate({"id": "a", "signals": {name: given.get(name, {})}})
     assert card.uses_encoder == (name in ("exemplars", "head"))
+
+
+def test_a_trait_reads_one_part_of_a_text():
+    """A scope reads a text's opening, its closing or all of it, but not two parts."""
+    text = "abcdefghij" * 5
+    for scope, part, read in (
+        (Scope(), 0, text),
+        (Scope(opening=20), 20, text[:20]),
+        (Scope(closing=20), -20, text[-20:]),
+        (Scope(closing=99), -99, text),
+    ):
+        assert (scope.part, scope.cut(text)) == (part, read)
+    assert "give either opening or closing" in refused(scope={"opening": 20, "closing": 20})
+    assert "scope.closing" in refused(scope={"closing": 19})

@@ -74,15 +74,16 @@ UNSPACED = re.compile("[\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u34
 
 
 def find_reach(segments: Segments, scopes: Iterable[Scope]) -> np.ndarray:
-    """Return how many characters of each segment are read by the trait that reads the most.
+    """Return how many characters at both ends of each segment are read by at least one trait.
 
-    The numbers are floats, with infinity for the whole segment.
+    The numbers are floats, since a segment that is read as a whole gets infinity. They may exceed
+    the length of the segment.
     """
-    reach = np.zeros(len(segments))
+    first, last = np.zeros(len(segments)), np.zeros(len(segments))
     for scope in set(scopes):
-        inside = find_in_scope(segments, scope)
-        reach[inside] = np.maximum(reach[inside], scope.opening or np.inf)
-    return reach
+        inside, end = find_in_scope(segments, scope), last if scope.part < 0 else first
+        end[inside] = np.maximum(end[inside], abs(scope.part) or np.inf)
+    return first + last
 
 
 class RowNames(NamedTuple):

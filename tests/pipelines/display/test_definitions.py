@@ -12,6 +12,10 @@ def test_the_scope_is_described():
     assert describe_scope(card) == (
         "tool calls of assistant and user, the first 1,600 characters of each"
     )
+    card = TraitCard.model_validate({"id": "owl", "scope": {"closing": 200}})
+    assert (
+        describe_scope(card) == "answers and thinking of assistant, the last 200 characters of each"
+    )
 
 
 def test_every_signal_is_described():

@@ -120,6 +120,18 @@ def test_the_longest_opening_counts():
     assert list_turns(segments, [])[0].unread == 100
 
 
+def test_openings_and_closings_add_up():
+    """Text between the longest opening and the longest closing is unread."""
+    segments = extract([chat(("assistant", "x" * 100))])
+    for scopes, unread in (
+        ([Scope(closing=30), Scope(closing=20)], 70),
+        ([Scope(closing=30), Scope(opening=20)], 50),
+        ([Scope(closing=60), Scope(opening=70)], 0),
+        ([Scope(closing=60), ASSISTANT], 0),
+    ):
+        assert list_turns(segments, scopes)[0].unread == unread
+
+
 def test_nothing_is_counted_without_text():
     """Rows without segments have no counts."""
     segments = extract([chat(("user", " "))])

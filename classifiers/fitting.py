@@ -157,7 +157,9 @@ def fit_bank(
     groups = _group_texts([card for card in missing if card.card.uses_encoder], clean, encoder)
     rows = list_calibration_rows(clean) if missing else []
     if progress:
-        _expect_windows(progress, groups.values(), scorers, rows)
+        unread = [group.windows for group in groups.values()]
+        unread = [windows for windows in unread if not (encoder and encoder.remembers(windows))]
+        _expect_windows(progress, unread, scorers, rows)
     steady = _FixedTotal(progress)
     vectors = {key: _encode_group(group, encoder, steady) for key, group in groups.items()}
     fitted = {card.id: _fit_trait(card, clean, _select_vectors(card, vectors)) for card in missing}
@@ -219,12 +221,12 @@ def _group_texts(
 
 def _expect_windows(
     progress: Progress,
-    groups: Iterable[_TextGroup],
+    groups: Iterable[Sequence[Window]],
     scorers: Iterable[Scorer],
     rows: Sequence[CleanRow],
 ) -> None:
-    """Report the number of windows and tokens in the whole fit."""
-    counts = [len(window.ids) for group in groups for window in group.windows]
+    """Report how many windows and tokens the models read in the whole fit."""
+    counts = [len(window.ids) for windows in groups for window in windows]
     for scorer, block in product(scorers, _cut_blocks(rows)):
         counts += [len(window.ids) for window in scorer.list_windows(present_as_answers(block))]
     if counts:

@@ -274,8 +274,10 @@ class Scorer:
         return windows, np.array(segments, int), np.array(parts, int)
 
     def list_windows(self, texts: Texts) -> list[Window]:
-        """Return every window that models read when they score these segments."""
+        """Return every window that a model has yet to read to score these segments."""
         windows = self.cut_windows(texts)[0] if self.encoder and self._list_dense_traits() else []
+        if self.encoder and self.encoder.remembers(windows):
+            windows = []
         for name in self.classifiers:
             windows += self._cut_for_classifier(name, texts)[1]
         return windows

@@ -32,6 +32,7 @@ from classifiers.fitting import (
 from classifiers.library import LoadedCard, find_cards
 from classifiers.models.checkpoints import find_model
 from classifiers.models.encoders import Encoder, load_encoder
+from classifiers.models.remembered_vectors import remember
 from pipelines.chosen_traits import (
     check_cards,
     choose_cards,
@@ -40,6 +41,7 @@ from pipelines.chosen_traits import (
 )
 from pipelines.config import FilterConfig
 from pipelines.runs.cache import CACHE_REMEDY, get_cache_folder
+from pipelines.runs.vector_cache import VectorCache
 from pipelines.version import VERSION
 from schemas.cards import TraitCard
 from schemas.corpora import CorpusConfig, ShardLimits
@@ -247,7 +249,9 @@ def _fit_missing(plan: FitPlan, config: FilterConfig, listener: Listener) -> Ban
         listener(FitStarted(len(missing)))
     progress = ModelProgress(listener)
     known = {**given, **cached}
-    bank = fit_bank(cards, clean, encoder, config.build_encoder_config(), known, progress)
+    bank = fit_bank(
+        cards, clean, _remember(encoder), config.build_encoder_config(), known, progress
+    )
     problems = [
         _save_cached(Bank({name: bank.traits[name]}, bank.encoder, bank.background), folders[name])
         for name in missing
@@ -255,6 +259,14 @@ def _fit_missing(plan: FitPlan, config: FilterConfig, listener: Listener) -> Ban
     for problem in dict.fromkeys(filter(None, problems)):
         listener(Noticed(warn(f"the fitted traits aren't kept for other runs: {problem}")))
     return bank
+
+
+def _remember(encoder: Encoder | None) -> Encoder | None:
+    """Return an encoder that keeps the vectors of a fit in the cache, if there is a cache."""
+    cache = get_cache_folder()
+    if encoder is None or cache is None:
+        return encoder
+    return remember(encoder, VectorCache(cache / "vectors", VERSION))
 
 
 def _find_cached(card: LoadedCard, plan: FitPlan) -> Path | None:

@@ -135,6 +135,10 @@ class Encoder:
         firsts = {window.text: window for window in reversed(windows)}
         return [firsts[index] for index in range(len(texts))]
 
+    def remembers(self, windows: Sequence[Window]) -> bool:  # noqa: ARG002
+        """Return whether the vectors of these windows are known without computing them."""
+        return False
+
     def encode(self, windows: Sequence[Window], progress: Progress | None = None) -> np.ndarray:
         """Return the windows' vectors, float32 [windows, dimension].
 

@@ -22,8 +22,9 @@ SUFFIX = ".safetensors"
 class VectorCache:
     """Keeps vectors as files in a folder, and removes those that weren't used for longest.
 
-    `version` is that of the code, since another version may compute other vectors. A problem with the folder makes the cache forget. Whoever fits a trait is warned of it when the
-    trait itself can't be kept.
+    `version` is that of the code, since another version may compute other vectors. A problem with
+    the folder makes the cache forget. Whoever fits a trait is warned of it when the trait itself
+    can't be kept.
     """
 
     def __init__(self, folder: Path, version: str) -> None:

@@ -144,7 +144,8 @@ def describe_limit(corpus: Corpus) -> str | None:
         return f"only the first {rows:,} of {total:,} rows are filtered"
     most = max(source.rows for source in corpus.sources)
     each = f"at most the first {most:,} rows" if most > 1 else "the first row"
-    of_files = f"{files:,} of {files + corpus.files_left_out:,}" if corpus.files_left_out else "all"
+    whole = files + corpus.files_left_out
+    of_files = f"{files:,} of {whole:,}" if corpus.files_left_out else f"all {files:,}"
     return f"only {rows:,} of {total:,} rows are filtered: {each} of each file, {of_files} files"
 
 

@@ -35,7 +35,7 @@ GOOD = {
     "accelerator": "type:nvidia-l4;count:1;install-nvidia-driver",
     "bank": "gs://bucket/bank",
     "traits": "vendor-identity,/opt/traits/mine",
-    "signals": "lexicon,repetition",
+    "signals": "lexicon,head",
     "policy": "/opt/policy.yaml",
     "config": "",
     "background": "gs://bucket/clean.parquet",
@@ -174,7 +174,7 @@ def test_parameters_become_the_configuration(monkeypatch, tmp_path, card_folder)
     assert config.input == ("gs://bucket/a/*.jsonl", "s3://bucket/b")
     assert config.output == GOOD["output"]
     assert config.traits == ("vendor-identity", str(card))
-    assert config.signals == ("lexicon", "repetition")
+    assert config.signals == ("lexicon", "head")
     assert config.background == ("gs://bucket/clean.parquet",)
     assert (config.corpus.format, config.corpus.columns) == ("messages", {"messages": "dialogue"})
     assert (config.bank, config.policy, config.shards.rows, config.vectors) == (

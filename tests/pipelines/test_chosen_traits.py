@@ -58,8 +58,8 @@ def test_cards_and_policy_must_fit(card_folder):
     """An unknown trait, an unknown text or a level that can't be kept is refused."""
     fine = choose_cards(FilterConfig(traits=("over-refusal",)))
     check_on_library(fine, Policy())
-    with pytest.raises(CardError, match="needs 59 clean texts; library background holds out 0"):
-        check_cards(find_cards(["degenerate-loop"]), Policy(), CleanText(()))
+    with pytest.raises(CardError, match="clean texts; library background holds out 0"):
+        check_cards(find_cards(["coercion"]), Policy(), CleanText(()))
     strict = Policy.model_validate({"traits": {"over-refusal": {"confidence": 0.999999999999}}})
     with pytest.raises(CardError, match="accept a higher max_false_positive_rate"):
         check_on_library(fine, strict)

@@ -93,11 +93,11 @@ def test_every_option_reaches_the_run(congener, arguments, monkeypatch):
 
     monkeypatch.setattr(pipelines.filter, "run_filter", run_filter)
     more = ("--format", "messages", "--column", "messages=messages", "--teacher", "atlas")
-    congener(*arguments, *more, "--restart", "--vectors", "--workers", "2", "--", "--a=b")
+    congener(*arguments, *more, "--restart", "--private-quarantine", "--workers", "2", "--", "--a=b")
     config = seen["config"]
     assert (config.corpus.format, config.corpus.columns) == ("messages", {"messages": "messages"})
     assert (config.corpus.teacher.constant, config.corpus.teacher.column) == ("atlas", None)
-    assert (config.vectors, config.engine.workers) == (True, 2)
+    assert (config.private_quarantine, config.engine.workers) == (True, 2)
     assert (seen["restart"], seen["beam_options"]) == (True, ("--a=b",))
     assert seen["command"][1] == "filter"
 
@@ -236,14 +236,16 @@ def test_a_dry_run_writes_nothing(congener, arguments):
     assert congener(*arguments, "--json")[1].count(described["run_id"]) == 1
 
 
-def test_a_limited_run_filters_the_first_rows(congener, arguments):
-    """A limited run's manifest says that the run is limited."""
+def test_a_limited_run_filters_rows_of_every_file(congener, arguments):
+    """A limited run is whole by itself, and its manifest says that it is a part."""
     code, out, err = congener(*arguments, "--limit", "25", "--json")
     assert code == 0
     manifest = json.loads(out)
     assert manifest["conservation"]["rows_in"] == 25
-    assert "only the first 25 of 40 rows" in err
-    assert "only the first 25 of 40 rows" in manifest["limits"][3]
+    part = "only 25 of 40 rows are filtered: at most the first 13 rows of each file, all 2 files"
+    assert part in err
+    assert part in manifest["limits"][3]
+    assert [item["rows"] for item in manifest["inputs"]] == [13, 12]
     assert congener("verify", arguments[4], "--inputs")[0] == 0
     code, _, err = congener(*arguments)
     assert (code, "config.limit: was 25, is absent" in err) == (4, True)

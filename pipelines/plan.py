@@ -157,7 +157,7 @@ def settle(config: FilterConfig, listener: Listener) -> FilterPlan:
 
     What can be refused is refused before a model is loaded and anything is fitted.
 
-    Raises: CongenerError: a step fails. In that case, nothing has been written to the output.
+    Raises: CongenerError: a step fails. Nothing has been written to the output.
     """
     policy = read_policy(config.policy)
     listener(Noticed(Notice(f"reading {list_names(config.input)}")))

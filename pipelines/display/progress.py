@@ -76,8 +76,8 @@ class RowCount:
 class TerminalReporter:
     """Reports a run's events on stderr, as a listener.
 
-    If `quiet`, it reports only warnings. `work` names the work in front of the progress bar. When
-    used as a context manager, it stops its thread on exit.
+    If `quiet`, only warnings are reported. `work` is the name before the progress bar. As a context
+    manager, it stops its thread on exit.
     """
 
     def __init__(self, quiet: bool = False, work: str = "filter") -> None:

@@ -58,7 +58,7 @@ class Source:
     fingerprint: str = ""
     """The file's fingerprint (`storage.take_fingerprint`) during the survey."""
     splits: Splits = ()
-    """The splits that the dataset card lists the file under."""
+    """The splits of the file in the dataset card."""
     rows_left_out: int = 0
     """The number of rows at the end of the file that a limit leaves out."""
 

@@ -93,7 +93,9 @@ def test_every_option_reaches_the_run(congener, arguments, monkeypatch):
 
     monkeypatch.setattr(pipelines.filter, "run_filter", run_filter)
     more = ("--format", "messages", "--column", "messages=messages", "--teacher", "atlas")
-    congener(*arguments, *more, "--restart", "--private-quarantine", "--workers", "2", "--", "--a=b")
+    congener(
+        *arguments, *more, "--restart", "--private-quarantine", "--workers", "2", "--", "--a=b"
+    )
     config = seen["config"]
     assert (config.corpus.format, config.corpus.columns) == ("messages", {"messages": "messages"})
     assert (config.corpus.teacher.constant, config.corpus.teacher.column) == ("atlas", None)

@@ -482,5 +482,5 @@ def test_limits_name_what_a_run_left_out(config):
     every = [card.id for card in find_cards()]
     assert publication.list_limits(corpus, every) == publication.LIMITS
     *_, part, left = publication.list_limits(corpus._replace(rows_left_out=3), every[2:])
-    assert "only the first 40 of 43 rows" in part
+    assert "only 40 of 43 rows are filtered" in part
     assert left.endswith(f"traits of the library: {every[0]}, {every[1]}.")

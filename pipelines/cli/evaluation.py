@@ -26,6 +26,7 @@ from pipelines.cli.options import (
 from pipelines.cli.output import print_result
 from pipelines.display.terminal import build_table, open_console
 from schemas.errors import CardError
+from schemas.notices import format_count
 from schemas.shares import format_interval
 
 if TYPE_CHECKING:
@@ -318,9 +319,9 @@ def _read_labels(population: Population, path: Path) -> dict[int, Label]:
     found = match_labels(population, labels, str(path))
     if changed := count_changed(population, found):
         _warn(
-            f"{changed:,} rows with labels in {path} were drawn by other scores, such as those of "
-            "an earlier card, so they aren't a random sample here, and the intervals may be wrong; "
-            "name a new file with --labels"
+            f"{path}: the score recorded with {format_count(changed, 'label')} differs from the "
+            "score in this run, for example because the card has changed. So the labels aren't a "
+            "random sample here, and the intervals may be wrong; name a new file with --labels"
         )
     return found
 

@@ -142,7 +142,7 @@ def test_labels_by_other_scores_are_warned_of(congener, run, tmp_path, unattende
         "traits", "eval", "heron", "--run", str(run[0]), "--labels", str(labels)
     )
     assert code == 0
-    assert "warning: 1 labels" in err
+    assert "the score recorded with 1 label differs" in err
     assert "aren't a random sample" in err
 
 

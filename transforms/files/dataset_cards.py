@@ -6,10 +6,14 @@ from file names.
 
 from __future__ import annotations
 
+import codecs
+import datetime as dt
 import re
 from collections.abc import Iterable, Iterator, Mapping
+from functools import lru_cache
 from typing import Any, NamedTuple
 
+import re2
 import yaml
 
 from transforms.files import storage
@@ -24,6 +28,12 @@ DEFAULT_SPLIT = "train"
 
 KEPT_KEYS = ("config_name", "default", "data_dir")
 """The config keys that still apply to `clean/`."""
+
+SPLIT_NAME = re.compile(r"\w+(?:\.\w+)*")
+"""A pattern for the names of splits, which `datasets` refuses if they have other signs."""
+
+UNREADABLE = (yaml.YAMLError, ValueError, TypeError, OverflowError, RecursionError)
+"""The errors of the YAML loader, including those for dates, numbers and nesting."""
 
 GLOB = re.compile(r"\*\*/|\*\*|\*|\?|\[!?\]?[^\]]*\]")
 
@@ -60,7 +70,7 @@ class DatasetCard(NamedTuple):
         found: dict[str, dict[str, Any]] = {
             name: {key: str(value) for key, value in kept.items()}
             for name, kept in self.configs.items()
-        }
+        }  # `build_card` sorts the configs, because their order isn't part of a run's identity
         for item in self.splits:
             found[item.config].setdefault("splits", []).append([item.split, *item.patterns])
         return found
@@ -74,45 +84,83 @@ class DatasetCard(NamedTuple):
 
 
 def read_card(uri: str) -> DatasetCard | None:
-    """Return the card in a file, or None for a card without split files."""
+    """Return the card in a file, or None for one that is unreadable or without split files."""
     return parse_card(storage.read_bytes(uri).decode(errors="replace"), uri)
 
 
 def parse_card(text: str, uri: str = CARD) -> DatasetCard | None:
-    """Return the card in a text, or None for a card without split files."""
-    front = FRONT_MATTER.match(text)
+    """Return the card in a text, or None for one that is unreadable or without split files."""
     try:
-        value = yaml.safe_load(front[1]) if front else None
-    except yaml.YAMLError:
+        return _parse_configs(_load_configs(text), uri)
+    except UNREADABLE:
         return None
+
+
+def explain_unread(uri: str) -> str | None:
+    """Return why the splits in a card can't be read, or None if they can or if it has none."""
+    data = storage.read_bytes(uri)
+    if data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+        return "it is UTF-16"
+    try:
+        _parse_configs(_load_configs(data.decode(errors="replace")), uri)
+    except UNREADABLE as error:
+        return " ".join(str(error).split())
+    return None
+
+
+def _load_configs(text: str) -> list[Mapping[Any, Any]]:
+    """Return the configs in a card's metadata.
+
+    Raises: Exception: one of `UNREADABLE`; the metadata isn't YAML.
+    """
+    front = FRONT_MATTER.match(text)
+    value = yaml.safe_load(front[1]) if front else None
     listed = value.get("configs") if isinstance(value, dict) else None
     items = listed if isinstance(listed, list) else []
-    configs = [item for item in items if isinstance(item, dict)]
+    return [item for item in items if isinstance(item, dict)]
+
+
+def _parse_configs(configs: Iterable[Mapping[Any, Any]], uri: str) -> DatasetCard | None:
+    """Return a card with these configs, or None if they list no split files.
+
+    Raises: ValueError: a split has a name that `datasets` refuses, or a path isn't UTF-8.
+    """
+    found = {_get_name(config): dict[str, Any]() for config in configs}
     splits = tuple(split for config in configs for split in _list_splits(config))
-    if not splits:
-        return None
-    kept = {
-        _get_name(config): {name: config[name] for name in KEPT_KEYS if name in config}
-        for config in configs
-    }
-    return DatasetCard(uri, kept, splits)
+    for item in splits:
+        if not SPLIT_NAME.fullmatch(item.split):
+            raise ValueError(f"{item.split!r} can't be the name of a split")
+        if any("\ufffd" in pattern for pattern in item.patterns):
+            raise ValueError(f"a path of the split {item.split} isn't UTF-8")
+    for config in configs:
+        found[_get_name(config)] = {
+            name: bool(value) if name == "default" else _read_name(value, "")
+            for name in KEPT_KEYS
+            if (value := config.get(name)) is not None
+        }
+    return DatasetCard(uri, found, splits) if splits else None
 
 
-def _get_name(config: Mapping[str, Any]) -> str:
-    return str(config.get("config_name", DEFAULT_CONFIG))
+def _get_name(config: Mapping[Any, Any]) -> str:
+    return _read_name(config.get("config_name"), DEFAULT_CONFIG)
 
 
-def _list_splits(config: Mapping[str, Any]) -> Iterator[CardSplit]:
+def _read_name(value: object, default: str) -> str:
+    """Return a scalar as text, or the default in place of anything else."""
+    return str(value) if isinstance(value, str | int | float | dt.date) else default
+
+
+def _list_splits(config: Mapping[Any, Any]) -> Iterator[CardSplit]:
     """Yield a config's splits from one glob, a list of globs, or named splits in `data_files`."""
     files = config.get("data_files")
     items = files if isinstance(files, list) else [files]
-    folder = str(config.get("data_dir", "")).strip("/")
+    folder = _read_name(config.get("data_dir"), "").strip("/")
     for item in items:
         split, paths = DEFAULT_SPLIT, item
         if isinstance(item, dict):
-            split, paths = str(item.get("split", DEFAULT_SPLIT)), item.get("path")
-        globs = [path for path in (paths if isinstance(paths, list) else [paths]) if path]
-        patterns = tuple(f"{folder}/{path}" if folder else str(path) for path in globs)
+            split, paths = _read_name(item.get("split"), DEFAULT_SPLIT), item.get("path")
+        globs = [_read_name(path, "") for path in (paths if isinstance(paths, list) else [paths])]
+        patterns = tuple(f"{folder}/{path}" if folder else path for path in globs if path)
         if patterns:
             yield CardSplit(_get_name(config), split, patterns)
 
@@ -120,7 +168,21 @@ def _list_splits(config: Mapping[str, Any]) -> Iterator[CardSplit]:
 def _matches(source: str, pattern: str) -> bool:
     """Return whether a glob matches a source or one of its folders."""
     pattern = pattern.removeprefix("./").rstrip("/")
-    return re.fullmatch(f"{_translate(pattern)}(?:/.*)?", source, re.DOTALL) is not None
+    if GLOB.search(pattern) is None:
+        return f"{source}/".startswith(f"{pattern}/")
+    compiled = _compile(f"(?s:{_translate(pattern)}(?:/.*)?)")
+    return compiled is not None and compiled.fullmatch(source) is not None
+
+
+@lru_cache(4096)
+def _compile(expression: str) -> Any:
+    """Compile an expression in RE2, whose time is linear; return None if a glob has a mistake."""
+    options = re2.Options()
+    options.log_errors = False
+    try:
+        return re2.compile(expression, options)
+    except (re2.error, ValueError):
+        return None
 
 
 def _translate(pattern: str) -> str:
@@ -150,7 +212,7 @@ def build_card(card: DatasetCard, stems: Iterable[tuple[str, Splits]]) -> str | 
         for config, split in splits:
             files.setdefault(config, {}).setdefault(split, {})[f"{stem}.part-*"] = None
     configs = []
-    for name, kept in card.configs.items():
+    for name, kept in sorted(card.configs.items()):
         order = dict.fromkeys(item.split for item in card.splits if item.config == name)
         found = files.get(name, {})
         listed = [{"split": split, "path": list(found[split])} for split in order if split in found]

@@ -15,10 +15,10 @@ import pyarrow as pa
 
 from schemas.corpora import ShardLimits
 from schemas.errors import InputError
-from schemas.notices import Notice, list_names
+from schemas.notices import Notice, list_names, warn
 from transforms.files import storage
 from transforms.files.compression import Compression
-from transforms.files.dataset_cards import CARD, DatasetCard, Splits, read_card
+from transforms.files.dataset_cards import CARD, DatasetCard, Splits, explain_unread, read_card
 from transforms.files.kinds import KIND_NAMES, TABLES, Kind, detect_kind, is_data_file
 from transforms.files.names import NamedFile, leave_out_repeats, name_files
 from transforms.files.partitions import read_partitions
@@ -129,7 +129,8 @@ def survey(patterns: Sequence[str], limits: ShardLimits, paths: Iterable[str] = 
     named = name_files(found)
     files, repeats = leave_out_repeats([file for file in named if file.uri in chosen])
     notices += repeats
-    card = _find_card(named)
+    card, unread = _find_card(named)
+    notices += unread
     # The order of output names, which rarely differs from URI order.
     files.sort(key=lambda file: (f"{build_stem(file.name)}.part-", file.uri))
     wanted = tuple(dict.fromkeys((*filter(is_path, paths), *USUAL_PATHS)))
@@ -194,9 +195,15 @@ def _shorten(source: Source, rows: int) -> Source:
     return replace(source, rows=rows, cuts=(*kept, end), rows_left_out=source.rows - rows)
 
 
-def _find_card(files: Iterable[NamedFile]) -> DatasetCard | None:
+def _find_card(files: Iterable[NamedFile]) -> tuple[DatasetCard | None, list[Notice]]:
+    """Return the dataset card in the corpus's common folder, if any, and why it can't be read."""
     uri = next((file.uri for file in files if file.name == CARD), None)
-    return None if uri is None else read_card(uri)
+    if uri is None:
+        return None, []
+    if problem := explain_unread(uri):
+        effect = "so the names of files and folders decide the splits"
+        return None, [warn(f"the metadata of {uri} can't be read ({problem}), {effect}")]
+    return read_card(uri), []
 
 
 def _choose_files(
@@ -238,11 +245,12 @@ def _refuse_other_files(others: Sequence[str], found: Iterable[str]) -> NoReturn
 
 
 def _require_utf8_name(uri: str) -> None:
-    if not uri.isprintable() and any("\ud800" <= char <= "\udfff" for char in uri):
+    path = str(Path(uri).absolute()) if storage.is_local(uri) else uri
+    if not path.isprintable() and any("\ud800" <= char <= "\udfff" for char in path):
         raise InputError(
-            "has a name that isn't UTF-8",
-            where=uri,
-            remedy="rename it: the ledger names every row's file",
+            "has a name that isn't UTF-8, or is in a folder with such a name",
+            where=path,
+            remedy="rename it: the manifest and the ledger name every row's file",
         )
 
 

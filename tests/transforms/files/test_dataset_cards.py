@@ -3,7 +3,7 @@
 import pytest
 import yaml
 
-from transforms.files.dataset_cards import build_card, parse_card, read_card
+from transforms.files.dataset_cards import build_card, explain_unread, parse_card, read_card
 
 
 def write_card(*configs):
@@ -87,6 +87,58 @@ def test_globs_of_every_kind():
 def test_a_card_without_files_of_splits_is_none(text):
     """Text without configs, or without YAML, isn't a card."""
     assert parse_card(text) is None
+
+
+@pytest.mark.parametrize(
+    ("text", "problem"),
+    [
+        ("released: 2001-99-99", "month must be in"),
+        (f"deep: {'[' * 3_000}", "recursion"),
+        ("key: [", "parsing"),
+        ("configs: [{data_files: [{split: ../x, path: a.csv}]}]", "'../x' can't be the name"),
+        (b"configs: [{data_files: caf\xe9.csv}]", "isn't UTF-8"),
+    ],
+)
+def test_metadata_that_cannot_be_read_is_explained(tmp_path, text, problem):
+    """Whatever a card contains, it is either read or explained, and is never an error."""
+    path = tmp_path / "README.md"
+    data = text if isinstance(text, bytes) else text.encode()
+    path.write_bytes(b"---\n" + data + b"\n---\n")
+    assert read_card(str(path)) is None
+    assert problem in explain_unread(str(path))
+    path.write_text(TWO, encoding="utf-16")
+    assert explain_unread(str(path)) == "it is UTF-16"
+    path.write_bytes(TWO.encode() + b"\xff")
+    assert explain_unread(str(path)) is None
+
+
+def test_globs_with_mistakes_and_many_stars():
+    """A glob with a mistake matches nothing, and a match takes linear time."""
+    globs = ["[z-a].csv", "[!]", "**/" * 40 + "*a" * 40 + "b", "a.csv"]
+    card = parse_card(write_card({"data_files": globs}))
+    assert card.find_splits("a.csv") == (("default", "train"),)
+    assert card.find_splits("a/" * 200 + "a" * 200) == ()
+
+
+def test_values_of_other_types_are_left_out():
+    """Nested values, which aliases can make huge, aren't names, and nulls are absent values."""
+    alias = [["x"] * 9] * 9
+    names = {"config_name": alias, "default": alias, "data_files": [{"split": alias, "path": "a"}]}
+    nulls = {"config_name": None, "data_dir": None, "data_files": [{"split": None, "path": "b"}]}
+    card = parse_card(write_card(names, nulls, {"config_name": 3, "data_files": [alias, "c"]}))
+    assert card.find_splits("a") == card.find_splits("b") == (("default", "train"),)
+    assert card.find_splits("c") == (("3", "train"),)
+    assert card.configs == {"default": {}, "3": {"config_name": "3"}}
+
+
+def test_equal_identities_make_equal_cards():
+    """The order of configs and the spelling of a flag change neither the identity nor the card."""
+    one, two = ({"config_name": name, "data_files": f"{name}.csv"} for name in "ab")
+    stems = [(name, ((name, "train"),)) for name in "ab"]
+    texts = [write_card(one | {"default": flag}, two) for flag in (True, "true", 1)]
+    cards = [*map(parse_card, texts), parse_card(write_card(two, one | {"default": True}))]
+    assert len({str(sorted(card.list_files().items())) for card in cards}) == 1
+    assert len({build_card(card, stems) for card in cards}) == 1
 
 
 def test_a_card_describes_its_splits(tmp_path):

@@ -430,7 +430,17 @@ def test_a_name_that_is_no_utf_8_is_refused(tmp_path, json_lines):
     path = tmp_path / b"caf\xe9.jsonl".decode("utf-8", "surrogateescape")
     json_lines(path, [{"text": "a"}])
     error = survey_error([tmp_path])
-    assert (error.where, error.problem) == (str(path), "has a name that isn't UTF-8")
+    assert error.where == str(path)
+    assert error.problem.startswith("has a name that isn't UTF-8")
+
+
+def test_a_folder_whose_name_is_no_utf_8_is_refused(tmp_path, json_lines, monkeypatch):
+    """The manifest names files by their whole path, so every folder above them counts."""
+    folder = tmp_path / b"caf\xe9".decode("utf-8", "surrogateescape")
+    folder.mkdir()
+    json_lines(folder / "a.jsonl", [{"text": "a"}])
+    monkeypatch.chdir(folder)
+    assert "in a folder with such a name" in survey_error(["a.jsonl"]).problem
 
 
 def test_a_file_must_stay_as_it_was_surveyed(tmp_path):

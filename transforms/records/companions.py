@@ -33,12 +33,28 @@ PROMPT_COLUMNS = frozenset(
 )
 """Columns that hold a prompt or part of a prompt, unless the format reads them."""
 
-COLUMNS = PROMPT_COLUMNS | {
-    *("system", "system_prompt", "system_message", "developer", "label", "labels", "kto_tag"),
-    "preference",
-    *("tools", "functions", "available_tools", "tool_schemas", "chat_template_kwargs", "margin"),
-    *("enable_thinking", "response_format", "objects", "file_name", "file_names"),
-}
+ROW_WEIGHTS = frozenset(("weight", "loss_weight", "sample_weight", "train", "trainable"))
+"""Columns that weight a whole row in the loss or leave it out; a weight of 1 is no companion."""
+
+TARGETS = frozenset(
+    (
+        *("ground_truth", "reference_answer", "solution", "solutions", "answer", "answers"),
+        *("target", "targets", "reward_model", "verification_info"),
+    )
+)
+"""Columns that a reward is computed from, unless the format reads them."""
+
+COLUMNS = frozenset(
+    (
+        *PROMPT_COLUMNS,
+        *ROW_WEIGHTS,
+        *TARGETS,
+        *("system", "system_prompt", "system_message", "developer", "label", "labels", "kto_tag"),
+        *("tools", "functions", "available_tools", "tool_schemas", "chat_template_kwargs"),
+        *("preference", "margin", "enable_thinking", "response_format", "objects", "file_name"),
+        *("file_names", "reasoning_effort", "loss_mask", "completion_mask", "assistant_masks"),
+    )
+)
 """Columns that trainers read besides the format's text."""
 
 MESSAGE_FIELDS = frozenset(
@@ -186,7 +202,10 @@ def describe_companions(record: Mapping[str, Any], columns: Mapping[str, str]) -
     own = {
         name: value
         for name, value in record.items()
-        if name not in read and is_companion(name) and not _is_blank(value)
+        if name not in read
+        and is_companion(name)
+        and not _is_blank(value)
+        and not (name.lower() in ROW_WEIGHTS and read_weight(value) in (None, 1))
     }
     fields = {
         (column, index): found

@@ -54,14 +54,14 @@ def read_weight(value: Any) -> float | None:
     """
     if value is None:
         return 1.0
-    if isinstance(value, int | float | Decimal):
-        return float(value)
     text = value.strip().lower() if isinstance(value, str) else None
-    if text is None or text in FLAG_TEXTS:
-        return FLAG_TEXTS.get(text or "")
+    if text is not None and text in FLAG_TEXTS:
+        return FLAG_TEXTS[text]
     try:
-        return float(text) if text else 1.0
-    except ValueError:
+        if isinstance(value, int | float | Decimal):
+            return float(value)
+        return None if text is None else float(text or 1)
+    except (ValueError, OverflowError):
         return None
 
 

@@ -24,7 +24,7 @@ from transforms.records.flags import (
         (0.5, 0.5),
         ("0.25", 0.25),
         (Decimal("1.5"), 1.5),
-        *((value, None) for value in ("maybe", "low", [], [0], {}, {"train": False})),
+        *((value, None) for value in ("maybe", "low", [], [0], {}, {"train": False}, 10**400)),
     ],
     ids=repr,
 )

@@ -103,7 +103,7 @@ def compute_fit_key(card: LoadedCard, clean: CleanText, identity: Mapping[str, A
     options = card.card.signals.classifier
     classifier = find_model(options.model, options.revision).identity if options else None
     encoder = identity if card.card.uses_encoder else None
-    return digest_config([BANK_FORMAT, card.digest, clean.digest, encoder, classifier])
+    return digest_config([BANK_FORMAT, card.digest, clean.digest, clean.name, encoder, classifier])
 
 
 def limit_bank(bank: Bank, signals: Sequence[str]) -> Bank:

@@ -69,6 +69,10 @@ BACKGROUND_REMEDY = (
 )
 
 
+SAMPLE_HEX = 12
+"""How many hex digits of its digest name a clean sample."""
+
+
 class ChosenTraits(NamedTuple):
     """The traits that a run looks for, before a model is loaded and anything is fitted.
 
@@ -320,7 +324,8 @@ def gather_clean_text(
             where=list_names(background),
             remedy="check --background and its format",
         )
-    return CleanText(shipped, rows, f"--background {list_names(background)}")
+    # a path would give equal samples different banks, and so runs with different ids
+    return CleanText(shipped, rows, f"--background {digest_config(rows)[:SAMPLE_HEX]}")
 
 
 def read_answers(

@@ -33,7 +33,7 @@ from pipelines.notices import (
 )
 from pipelines.runs.parents import describe_parents, find_parents, require_notes
 from pipelines.runs.unfinished import RunRecord, compute_run_id
-from pipelines.version import VERSION, find_package_versions
+from pipelines.version import INTERPRETER, VERSION, find_package_versions
 from pipelines.worth import describe_worth
 from schemas.corpora import FORMATS
 from schemas.coverage import Coverage
@@ -126,7 +126,7 @@ class FilterPlan:
             encoder=self.bank.encoder,
             computed_in=self.device.rpartition(", ")[2],
             classifiers=self.classifiers,
-            packages=find_package_versions(),
+            packages={**find_package_versions(), **INTERPRETER},
             format=self.layout.format,
             columns=self.layout.columns,
             transcripts=self.layout.transcripts,

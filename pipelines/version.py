@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import subprocess
+import sys
+import zlib
 from contextlib import suppress
 from functools import cache
 from importlib import metadata
@@ -25,11 +27,20 @@ PACKAGES = (
     "numpy",
     "orjson",
     "pyarrow",
+    "pyyaml",
     "safetensors",
+    "scipy",
     "tokenizers",
     "torch",
     "transformers",
+    "zstandard",
 )
+
+INTERPRETER = {
+    "python": f"{sys.version_info.major}.{sys.version_info.minor}",
+    "zlib": zlib.ZLIB_RUNTIME_VERSION,
+}
+"""The versions that decide how text is normalised (Unicode's tables) and how gzip is written."""
 
 
 def find_package_versions() -> dict[str, str]:

@@ -81,7 +81,7 @@ def split_side(name: str) -> tuple[str, Side]:
 
 def round_up_score(value: float) -> float:
     """Round a value up to `SCORE_DECIMALS` decimals."""
-    return round_up(value, SCORE_DECIMALS)
+    return round_up(value, SCORE_DECIMALS) + 0.0  # -0.0 becomes 0.0
 
 
 def fires(scores: np.ndarray, threshold: float | np.ndarray) -> np.ndarray:

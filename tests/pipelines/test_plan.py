@@ -2,6 +2,7 @@
 
 import gzip
 import json
+import shutil
 from pathlib import Path
 
 import polars as pl
@@ -278,7 +279,10 @@ def test_a_users_background_calibrates(config, tmp_path, card_folder):
     manifest = run_filter(given.model_copy(update={"background": (clean,)}))
     (threshold,) = manifest.thresholds
     assert (threshold.clean_texts, threshold.origin) == (320, "calibrated")
-    assert clean in threshold.calibrated_on
+    copy = Path(shutil.copy(clean, tmp_path / "copy.jsonl"))
+    again = settle_quietly(given, background=(str(copy),))
+    assert (again.run_id, tmp_path.name in threshold.calibrated_on) == (manifest.run_id, False)
+    assert threshold.calibrated_on == again.bank.traits["birds"].calibrated_on
     with pytest.raises(CardError, match=r"needs 299 clean texts.*249 too few"):
         settle_quietly(given, background=(few,))
 

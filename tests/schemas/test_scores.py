@@ -101,6 +101,11 @@ def test_what_is_shown_decides(step, threshold):
     assert fires(scores, float(np.float32(rounded)))[0] == (shown >= threshold)
 
 
+def test_a_threshold_of_nought_has_no_sign():
+    """The thresholds 0 and -0 mean the same, so they are written in the same way."""
+    assert str(round_up_score(-0.0)) == str(round_up_score(0.0)) == "0.0"
+
+
 def test_thresholds_between_two_scores_count_as_the_higher_one():
     """A score of 0.8647 doesn't reach 0.86474, and 0 doesn't reach 0.00004."""
     scores = np.array([0, 0.0001, 0.8647, 0.8648], np.float32)

@@ -21,7 +21,7 @@ from classifiers.guarantees.stratified import (
 )
 from pipelines.config import FilterConfig
 from pipelines.labels import Label, RowKey
-from pipelines.runs.finished import read_rows, report_damage, scan_folder
+from pipelines.runs.finished import MISFITS, read_rows, report_damage, scan_folder
 from pipelines.runs.manifest_file import load_manifest
 from pipelines.runs.recorded_settings import read_recorded_traits
 from pipelines.thresholds import select_rules, settle_thresholds
@@ -122,7 +122,7 @@ def divide_rows(run: str, trait: str) -> Population:
 
     Raises: RunError: the run isn't finished, doesn't have the trait, or has no row to read.
     """
-    with report_damage(run, ValueError):
+    with report_damage(run, *MISFITS):
         manifest = load_manifest(run)
         (rule,) = select_rules(run, manifest, [trait])
         recorded = read_recorded_traits(run, manifest)[trait]
@@ -221,13 +221,17 @@ def find_rows(population: Population, keys: Sequence[RowKey]) -> dict[RowKey, li
     ids = [key for key in keys if isinstance(key, str)]
     ledger = scan_folder(population.run, population.manifest, "ledger", row_index="index")
     places: dict[RowKey, list[int]] = {}
-    for frame in (
-        ledger.join(named.lazy(), on=["source", "row"], how="semi"),
-        ledger.filter(pl.col("record_id").is_in(ids)),
-    ):
-        for index, source, row, record_id in frame.select("index", *KEYS).collect().iter_rows():
-            places.setdefault((source, row), []).append(index)
-            places.setdefault(record_id, []).append(index)
+    with report_damage(population.run, *MISFITS):
+        frames = pl.collect_all(
+            frame.select("index", *KEYS)
+            for frame in (
+                ledger.join(named.lazy(), on=["source", "row"], how="semi"),
+                ledger.filter(pl.col("record_id").is_in(ids)),
+            )
+        )
+    for index, source, row, record_id in pl.concat(frames).iter_rows():
+        places.setdefault((source, row), []).append(index)
+        places.setdefault(record_id, []).append(index)
     return places
 
 
@@ -292,16 +296,22 @@ def read_texts(population: Population, rows: Sequence[int]) -> list[RowText]:
 
     Raises: RunError: a file of the run is missing or damaged.
     """
+    with report_damage(population.run, *MISFITS):
+        found = _read_texts(population, sorted(rows))
+    return [found[row] for row in rows]
+
+
+def _read_texts(population: Population, rows: Sequence[int]) -> dict[int, RowText]:
+    """Read the texts of rows, keyed by the rows' indexes in the ledger, one file at a time."""
     run, manifest = population.run, population.manifest
-    wanted = pl.Series(sorted(rows), dtype=pl.get_index_type()).implode()
-    with report_damage(run):
-        ledger, spans = (
-            scan_folder(run, manifest, folder, row_index="index")
-            .filter(pl.col("index").is_in(wanted))
-            .collect()
-            .to_dicts()
-            for folder in ("ledger", "spans")
-        )
+    wanted = pl.Series(rows, dtype=pl.get_index_type()).implode()
+    ledger, spans = (
+        scan_folder(run, manifest, folder, row_index="index")
+        .filter(pl.col("index").is_in(wanted))
+        .collect()
+        .to_dicts()
+        for folder in ("ledger", "spans")
+    )
     found: dict[int, RowText] = {}
     entries = sorted(zip(ledger, spans, strict=True), key=lambda pair: str(pair[0]["output"]))
     for path, together in groupby(entries, key=lambda pair: pair[0]["output"]):
@@ -310,7 +320,7 @@ def read_texts(population: Population, rows: Sequence[int]) -> list[RowText]:
         for entry, own in pairs:
             record = records[entry["output_row"]]
             found[entry["index"]] = _build_text(population, entry, record, own["spans"] or ())
-    return [found[row] for row in rows]
+    return found
 
 
 def _build_text(

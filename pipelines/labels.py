@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import Any, NamedTuple, TypeAlias
+from typing import Any, NamedTuple, TypeAlias, TypeGuard
 
 from classifiers.library import read_text_file
 from schemas.errors import CardError, StorageError
+from transforms.files.locations import describe_unusable
 from transforms.files.storage import write_bytes
 
 SPELLINGS: Mapping[object, bool] = {
@@ -17,6 +19,14 @@ SPELLINGS: Mapping[object, bool] = {
 }
 """Accepted texts of a label, besides true, false, 1 and 0."""
 
+
+MOST_ROWS = 2**63 - 1
+"""The largest row number that a ledger can hold."""
+
+LONGEST_VALUE = 40
+"""How many characters of a wrong value are shown in an error."""
+
+OTHER_FILE = "name another file with --labels"
 
 RowKey: TypeAlias = tuple[str, int] | str
 """A row's name: its source and row number, or its record id."""
@@ -69,22 +79,39 @@ def _read_lines(path: Path, trait: str) -> Iterator[tuple[int, dict[str, Any]]]:
     for number, line in enumerate(read_text_file(path).split("\n"), 1):
         if line.strip():
             fields = _parse_line(line, f"{path} line {number}")
-            if fields.get("trait", trait) == trait:
+            if _is_about(fields, trait):
                 yield number, fields
+
+
+def _is_about(fields: Mapping[str, Any], trait: str) -> bool:
+    """Return whether a line is about a trait; one that names no trait is about every trait."""
+    return fields.get("trait") in (None, trait)
 
 
 def _parse_line(line: str, where: str) -> dict[str, Any]:
     try:
-        return dict(json.loads(line))
-    except (ValueError, TypeError, RecursionError) as error:
+        fields = json.loads(line)
+    except (ValueError, RecursionError) as error:
         raise CardError("is not a JSON object", where=where) from error
+    if not isinstance(fields, dict):
+        raise CardError("is not a JSON object", where=where)
+    return fields
 
 
 def _find_key(fields: Mapping[str, Any]) -> RowKey | None:
     source, row, record_id = (fields.get(name) for name in ("source", "row", "record_id"))
-    if isinstance(source, str) and isinstance(row, int) and not isinstance(row, bool):
+    if _is_name(source) and _is_row(row):
         return source, row
-    return record_id if isinstance(record_id, str) else None
+    return record_id if _is_name(record_id) else None
+
+
+def _is_row(value: object) -> TypeGuard[int]:
+    return isinstance(value, int) and not isinstance(value, bool) and 0 <= value <= MOST_ROWS
+
+
+def _is_name(value: object) -> TypeGuard[str]:
+    """Return whether a value can be a name in a ledger, which is in UTF-8."""
+    return isinstance(value, str) and describe_unusable(value) is None
 
 
 def _parse_label(fields: Mapping[str, Any], where: str, number: int) -> Label:
@@ -96,26 +123,49 @@ def _parse_label(fields: Mapping[str, Any], where: str, number: int) -> Label:
             remedy='give "source" and "row", or "record_id", as in the run\'s ledger',
         )
     source, row, record_id = (None, None, key) if isinstance(key, str) else (*key, None)
+    answer = _parse_answer(fields["label"], where)
+    return Label(source, row, record_id, answer, _parse_score(fields, where), number)
+
+
+def _parse_score(fields: Mapping[str, Any], where: str) -> float | None:
     score = fields.get("score")
-    return Label(
-        source,
-        row,
-        record_id,
-        _parse_answer(fields["label"], where),
-        float(score) if isinstance(score, int | float) else None,
-        number,
-    )
+    if score is None:
+        return None
+    if isinstance(score, bool) or not isinstance(score, int | float) or not 0 <= score <= 1:
+        raise CardError(
+            f"score {str(score)[:LONGEST_VALUE]} isn't a number from 0 to 1",
+            where=where,
+            remedy="copy the score from the line that congener wrote, or leave it out",
+        )
+    return float(score)
 
 
 def _parse_answer(value: object, where: str) -> bool:
     spelled = str(value).strip().lower()
     if not isinstance(value, bool | int | str) or spelled not in SPELLINGS:
         raise CardError(
-            f"label {value!r} is neither true nor false",
+            f"label {str(value)[:LONGEST_VALUE]!r} is neither true nor false",
             where=where,
             remedy="write true, false or null (not read)",
         )
     return SPELLINGS[spelled]
+
+
+def require_usable(path: Path, trait: str) -> None:
+    """Check a file of labels before the work on which its rows depend.
+
+    Raises: CardError: the file can't be read, or a line isn't a label.
+    Raises: StorageError: the file can't be written.
+    """
+    if path.exists():
+        read_labels(path, trait)
+    existing = next(item for item in (path, *path.absolute().parents) if item.exists())
+    is_kind = existing.is_file() if existing == path else existing.is_dir()
+    if not is_kind or not os.access(existing, os.W_OK):
+        problem = "isn't writable" if is_kind else "is a file"
+        raise StorageError(
+            f"can't be written: {existing} {problem}", where=str(path), remedy=OTHER_FILE
+        )
 
 
 def append_lines(path: Path, lines: Iterable[Mapping[str, Any]]) -> None:
@@ -128,12 +178,12 @@ def append_lines(path: Path, lines: Iterable[Mapping[str, Any]]) -> None:
         separator = _find_separator(path)
         with path.open("a", encoding="utf-8") as file:
             file.write(separator)
-            file.writelines(json.dumps(line, ensure_ascii=False) + "\n" for line in lines)
+            file.writelines(f"{_format_line(line)}\n" for line in lines)
     except OSError as error:
         raise StorageError(
             f"can't be written: {error.strerror}",
             where=str(path),
-            remedy="name another file with --labels",
+            remedy=OTHER_FILE,
         ) from error
 
 
@@ -147,13 +197,19 @@ def keep_answer(path: Path, answer: Mapping[str, Any]) -> None:
         fields = _parse_line(line, f"{path} line {index + 1}") if line.strip() else {"label": ""}
         if (
             fields.get("label") is None
-            and fields.get("trait", answer["trait"]) == answer["trait"]
+            and _is_about(fields, answer["trait"])
             and _find_key(fields) == (answer["source"], answer["row"])
         ):
-            lines[index] = json.dumps(fields | {"label": answer["label"]}, ensure_ascii=False)
+            lines[index] = _format_line(fields | {"label": answer["label"]})
             write_bytes(str(path), "\n".join(lines).encode("utf-8"))
             return
     append_lines(path, [answer])
+
+
+def _format_line(fields: Mapping[str, Any]) -> str:
+    """Return a line of JSON that can be written as UTF-8, even if a text has half a character."""
+    line = json.dumps(fields, ensure_ascii=False)
+    return line if describe_unusable(line) is None else json.dumps(fields)
 
 
 def _find_separator(path: Path) -> str:

@@ -24,10 +24,11 @@ from pipelines.cli.options import (
     spread_groups,
 )
 from pipelines.cli.output import print_result
+from pipelines.display.excerpts import escape_name
 from pipelines.display.terminal import build_table, open_console
 from schemas.errors import CardError
 from schemas.notices import format_count
-from schemas.shares import format_interval
+from schemas.shares import format_interval, format_limit, format_percent
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -102,7 +103,7 @@ class Evaluation(NamedTuple):
             for item in self.measured:
                 table.add_row(
                     f"{item.threshold:.4f}",
-                    "by hand" if item.rate is None else f"{item.rate:.1%}",
+                    "by hand" if item.rate is None else format_limit(item.rate),
                     f"{item.rows:,}",
                     *_describe_accuracy(item, is_new=is_new),
                     "in force" if item.is_in_force else "",
@@ -188,8 +189,8 @@ def _describe_threshold(item: Measured) -> Iterator[str]:
         if reason:
             here = f", exact for this corpus: {reason}"
         yield (
-            f"{name} at {item.threshold:.4f}: {known.estimate:.0%}{here}; for new rows like these, "
-            f"{format_interval(new.low, new.high, 0)}"
+            f"{name} at {item.threshold:.4f}: {format_percent(known.estimate, 0)}{here}; "
+            f"for new rows like these, {format_interval(new.low, new.high, 0)}"
         )
 
 
@@ -201,14 +202,14 @@ def _describe_accuracy(item: Measured, *, is_new: bool) -> tuple[str, str]:
     precision, recall = map(_describe_interval, item.accuracy)
     known = item.accuracy
     if item.are_found_rows_read and known.precision.estimate is not None:
-        precision = f"{known.precision.estimate:.0%} (exact)"
+        precision = f"{format_percent(known.precision.estimate, 0)} (exact)"
     if item.are_all_rows_read and known.recall.estimate is not None:
-        recall = f"{known.recall.estimate:.0%} (exact)"
+        recall = f"{format_percent(known.recall.estimate, 0)} (exact)"
     return precision, recall
 
 
 def _describe_interval(interval: Interval) -> str:
-    shown = "?" if interval.estimate is None else f"{interval.estimate:.0%}"
+    shown = "?" if interval.estimate is None else format_percent(interval.estimate, 0)
     return f"{shown} ({format_interval(interval.low, interval.high, 0)})"
 
 
@@ -229,6 +230,8 @@ def evaluate_trait(
     congener traits eval my-trait/ --on corpus.jsonl
     congener traits eval my-trait --run run/ --labels read.jsonl
     """
+    from pipelines.config import require_local_path
+    from pipelines.labels import require_usable
     from pipelines.traits import find_trait_id
 
     if bool(reading.corpus) == bool(reading.run):
@@ -238,7 +241,8 @@ def evaluate_trait(
         )
     trait = find_trait_id(card)
     labels = reading.labels
-    path = Path(expand_argument(labels) if labels else f"{trait}.labels.jsonl")
+    path = require_local_path(expand_argument(labels) if labels else f"{trait}.labels.jsonl")
+    require_usable(path, trait)
     with ExitStack() as stack:
         run = reading.run
         if reading.corpus:
@@ -332,7 +336,8 @@ def _ask(trait: str, texts: Sequence[RowText], path: Path) -> None:
 
     console = open_console(stderr=True, soft_wrap=True)
     for number, text in enumerate(texts, 1):
-        console.print(f"\n{number} of {len(texts)}: {text.keys['source']} row {text.keys['row']}")
+        place = f"{escape_name(text.keys['source'])} row {text.keys['row']}"
+        console.print(f"\n{number} of {len(texts)}: {place}", markup=False)
         if text.prompt:
             console.print(Text(f"prompt: {_shorten(text.prompt)}", style="dim"), markup=False)
         console.print(_mark_span(text), markup=False)

@@ -12,7 +12,7 @@ from pipelines.cli.options import Json, Run
 from pipelines.cli.output import print_result
 from pipelines.display.terminal import build_table
 from schemas.scores import NEAR_MISS
-from schemas.shares import format_bound, round_down, round_up
+from schemas.shares import format_bound, format_limit, round_down, round_up
 
 if TYPE_CHECKING:
     from classifiers.guarantees.calibration import FoundShare
@@ -44,7 +44,7 @@ class ThresholdTables(NamedTuple):
             for item in trait.choices:
                 table.add_row(
                     f"{item.threshold:.4f}",
-                    "by hand" if item.rate is None else f"{item.rate:.1%}",
+                    "by hand" if item.rate is None else format_limit(item.rate),
                     f"{item.rows:,}",
                     "not stated" if item.bound is None else f"≤ {format_bound(item.bound)}",
                     describe_share(item.found),

@@ -6,7 +6,13 @@ import json
 
 import pytest
 
-from pipelines.labels import append_lines, keep_answer, list_unlabelled, read_labels
+from pipelines.labels import (
+    append_lines,
+    keep_answer,
+    list_unlabelled,
+    read_labels,
+    require_usable,
+)
 from schemas.errors import CardError, StorageError
 
 
@@ -66,6 +72,15 @@ def test_rows_without_a_label_are_listed(tmp_path):
         ({"row": 1, "label": True}, "names no row"),
         ({"source": "a", "row": True, "label": True}, "names no row"),
         ({"source": "a", "row": "1", "label": True}, "names no row"),
+        ({"source": "a", "row": 2**70, "label": True}, "names no row"),
+        ({"source": "a", "row": -1, "label": True}, "names no row"),
+        ({"source": "\ud800", "row": 1, "label": True}, "names no row"),
+        ({"record_id": "\udfff", "label": True}, "names no row"),
+        ('""', "is not a JSON object"),
+        ('[["label", true]]', "is not a JSON object"),
+        ({"source": "a", "row": 1, "label": True, "score": 10**400}, "from 0 to 1"),
+        ({"source": "a", "row": 1, "label": True, "score": float("nan")}, "from 0 to 1"),
+        ({"source": "a", "row": 1, "label": True, "score": "high"}, "from 0 to 1"),
         ({"source": "a", "row": 1, "label": "maybe"}, "neither true nor false"),
         ({"source": "a", "row": 1, "label": 0.5}, "neither true nor false"),
         ({"source": "a", "row": 1, "label": [True]}, "neither true nor false"),
@@ -117,3 +132,25 @@ def test_a_file_that_cant_be_written_is_an_error(tmp_path):
     (tmp_path / "file").write_text("x")
     with pytest.raises(StorageError, match="can't be written"):
         append_lines(tmp_path / "file" / "l.jsonl", [{"label": True}])
+
+
+def test_half_a_character_in_a_line_is_kept(tmp_path):
+    """Half of a character, which JSON can hold, doesn't keep an answer from being written."""
+    listed = {"source": "a", "row": 1, "trait": None, "label": None, "text": "\ud83d"}
+    path = write_lines(tmp_path / "l.jsonl", listed)
+    keep_answer(path, {"source": "a", "row": 1, "trait": "owl", "label": True})
+    append_lines(path, [listed | {"row": 2}])
+    first, second = map(json.loads, path.read_text(encoding="utf-8").splitlines())
+    assert (first, second) == (listed | {"label": True}, listed | {"row": 2})
+
+
+def test_a_file_is_checked_before_the_work(tmp_path):
+    """A file that can't be read or written is an error; one that doesn't exist yet isn't."""
+    require_usable(tmp_path / "new" / "l.jsonl", "owl")
+    path = write_lines(tmp_path / "l.jsonl", {"source": "a", "row": 1, "label": "maybe"})
+    with pytest.raises(CardError, match="neither true nor false"):
+        require_usable(path, "owl")
+    with pytest.raises(StorageError, match="is a file"):
+        require_usable(path / "below.jsonl", "owl")
+    with pytest.raises(CardError, match="can't be read"):
+        require_usable(tmp_path, "owl")

@@ -146,6 +146,17 @@ def test_labels_by_other_scores_are_warned_of(congener, run, tmp_path, unattende
     assert "aren't a random sample" in err
 
 
+def test_labels_are_checked_before_a_corpus_is_filtered(congener, config, tmp_path, monkeypatch):
+    """A mistake in the file of labels is reported before the work, and so is a file on a store."""
+    monkeypatch.setattr("pipelines.filter.run_filter", lambda *_, **__: pytest.fail("filtered"))
+    labels = tmp_path / "l.jsonl"
+    labels.write_text('{"source": "0.jsonl", "row": 1, "label": 2}')
+    command = ("traits", "eval", config.traits[0], "--on", config.input[0], "--labels")
+    for path, problem in ((labels, "l.jsonl line 1"), ("gs://b/l.jsonl", "this machine's disk")):
+        code, _, err = congener(*command, str(path))
+        assert (code, problem in err) == (2, True)
+
+
 def test_a_corpus_is_filtered_first(congener_json, config, tmp_path, unattended):
     """With --on, the corpus is filtered first, and nothing is left behind."""
     labels = tmp_path / "l.jsonl"

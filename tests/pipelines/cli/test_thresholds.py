@@ -3,7 +3,7 @@
 import pytest
 
 from pipelines.cli.thresholds import ThresholdTables
-from pipelines.thresholds import TraitChoices
+from pipelines.thresholds import Choice, TraitChoices
 from schemas.receipts import NearMisses
 
 
@@ -31,6 +31,16 @@ def test_only_scores_above_nought_are_near(best, is_shown):
     tables = ThresholdTables([TraitChoices("heron", NearMisses(rows=3, best=best), [])])
     lines = [item for item in tables.render() if isinstance(item, str)]
     assert any("3 rows are up to 0.05 below" in line for line in lines) == is_shown
+
+
+@pytest.mark.parametrize(
+    ("rate", "shown"), [(0.01, "1.0%"), (0.0004, "0.04%"), (0.00449, "0.449%")]
+)
+def test_a_level_is_shown_with_all_of_its_digits(rate, shown):
+    """A level is what a person wrote, so it is never rounded, least of all to 0 %."""
+    choice = Choice(0.5, rate, rate, 3, None, is_in_force=True)
+    table = next(ThresholdTables([TraitChoices("heron", NearMisses(), [choice])]).render())
+    assert list(table.columns[1].cells) == [shown]
 
 
 def test_an_unknown_trait_is_refused(congener, run):

@@ -6,12 +6,14 @@ import json
 import shlex
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
+from importlib import metadata
 from pathlib import Path, PurePath
 from typing import Any
 
 import pyarrow as pa
 
-from classifiers.models.chat_tokenizers import load_chat_tokenizer
+from classifiers.models.chat_tokenizers import digest_tokenizer, load_chat_tokenizer
+from pipelines.runs.alterations import require_unaltered
 from pipelines.runs.finished import (
     list_outputs,
     read_json_lines,
@@ -41,6 +43,9 @@ LEFT_OUT = "left-out.jsonl"
 
 REPORTED_ROWS = 100
 """After how many rows of a file the progress is reported."""
+
+TOKENIZING = ("tokenizers", "transformers")
+"""The packages whose versions can change tokens."""
 
 TOKENS = pa.schema(
     [
@@ -105,8 +110,8 @@ def apply_masks(run: str, settings: MaskSettings, listener: Listener = ignore) -
 
     `listener` receives the number of rows at the beginning and, now and then, how many are done.
 
-    Raises: CongenerError: the run, the tokenizer or the output can't be used, or a row can't be
-    rendered and `leave_out` isn't set.
+    Raises: CongenerError: the run, the tokenizer or the output can't be used, the clean rows were
+    changed, or a row can't be rendered and `leave_out` isn't set.
     """
     manifest = load_manifest(run)
     if manifest.identity.format == "preference":
@@ -121,6 +126,7 @@ def apply_masks(run: str, settings: MaskSettings, listener: Listener = ignore) -
             "has no clean rows", where=run, remedy="congener inspect shows its decisions"
         )
     _require_free_output(run, settings.output)
+    require_unaltered(run, manifest, "clean")
     labeller = _build_labeller(manifest, settings)
     applied, files = AppliedMasks(), dict[str, list[str]]()
     card = _read_card(run, manifest)
@@ -133,7 +139,7 @@ def apply_masks(run: str, settings: MaskSettings, listener: Listener = ignore) -
         names.append(f"data-{len(names):05}.arrow")
         uri = storage.join(settings.output, split, names[-1])
         storage.write_bytes(uri, encode_stream(table))
-    _write_records(run, manifest, settings, applied)
+    _write_records(run, manifest, settings, applied, labeller.tokenizer)
     write_index(settings.output, files)
     return applied
 
@@ -228,7 +234,7 @@ def _cut(row: LabelledRow, limit: int | None, applied: AppliedMasks) -> Labelled
     if limit is None or len(row.input_ids) <= limit:
         return row
     applied.cut += 1
-    return row._replace(input_ids=row.input_ids[:limit], labels=row.labels[:limit])
+    return row.cut(limit)
 
 
 def _read_rows(run: str, output: Output) -> Sequence[dict[str, Any]]:
@@ -244,7 +250,7 @@ def _read_rows(run: str, output: Output) -> Sequence[dict[str, Any]]:
 
 
 def _write_records(
-    run: str, manifest: Manifest, settings: MaskSettings, applied: AppliedMasks
+    run: str, manifest: Manifest, settings: MaskSettings, applied: AppliedMasks, tokenizer: Any
 ) -> None:
     """Record the run and the tokenizer, and list the omitted rows."""
     record = {
@@ -254,6 +260,8 @@ def _write_records(
         "tokenizer": settings.tokenizer,
         "revision": settings.revision,
         "chat_template": settings.chat_template,
+        "digests": digest_tokenizer(tokenizer),
+        "packages": {name: metadata.version(name) for name in TOKENIZING},
         "max_tokens": settings.max_tokens,
         "command": shlex.join(("congener", "apply-masks", run)),
         "rows": applied.rows,

@@ -7,7 +7,9 @@ from typing import Any
 
 import transformers
 
-from schemas.errors import ModelError
+from classifiers.library import read_text_file
+from schemas.digests import digest_bytes, digest_config
+from schemas.errors import CardError, ModelError
 
 
 def load_chat_tokenizer(name: str, revision: str | None = None, template: str | None = None) -> Any:
@@ -39,12 +41,22 @@ def load_chat_tokenizer(name: str, revision: str | None = None, template: str | 
     return tokenizer
 
 
+def digest_tokenizer(tokenizer: Any) -> dict[str, str]:
+    """Return digests of what decides a row's tokens: the tokenizer and its chat template."""
+    rules = tokenizer.backend_tokenizer.to_str().encode("utf-8", "surrogatepass")
+    special = {name: str(token) for name, token in tokenizer.special_tokens_map.items()}
+    return {
+        "tokenizer": digest_config([digest_bytes(rules), special]),
+        "chat_template": digest_config(tokenizer.chat_template),
+    }
+
+
 def _read_template(path: str) -> str:
     try:
-        return Path(path).read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
+        return read_text_file(Path(path))
+    except CardError as error:
         raise ModelError(
-            f"chat template can't be read: {error}",
+            f"chat template {error.problem}",
             where=path,
-            remedy="name a file that holds a Jinja template",
+            remedy="name a file that holds a Jinja template in UTF-8",
         ) from error

@@ -92,7 +92,8 @@ def apply_run_masks(
     from pipelines.apply_masks import MaskSettings, apply_masks
     from pipelines.display.progress import TerminalReporter
 
-    settings = MaskSettings(output, tokenizer, revision, chat_template, max_tokens, leave_out)
+    template = chat_template and expand_argument(chat_template)
+    settings = MaskSettings(output, tokenizer, revision, template, max_tokens, leave_out)
     with TerminalReporter(work="apply masks") as listener:
         applied = apply_masks(run, settings, listener)
     print_result(MasksResult(applied, output), as_json)

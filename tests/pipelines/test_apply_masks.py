@@ -26,7 +26,7 @@ from schemas.corpora import ShardLimits
 from schemas.errors import ModelError, RowError, RunError
 from schemas.events import RowsPlanned
 from tests.support.corpora import ANSWERS, CARD, build_conversation, write_rows
-from tests.support.students import build_student
+from tests.support.students import CHATML, TRIMMED, build_student
 
 MASKED = "A heron stood in the reeds."
 ANSWER = f"{ANSWERS[0]} {MASKED} {ANSWERS[2]}"
@@ -110,9 +110,38 @@ def test_long_rows_are_cut(tmp_path, filter_masked, student):
     write_rows(tmp_path / "in" / "a.jsonl", [build_conversation(1, ANSWER)])
     applied = apply_masks(filter_masked(), settle(tmp_path, student, max_tokens=4))
     assert (applied.cut, applied.unlearnt, applied.tokens) == (1, 1, 4)
+    assert (applied.masked, applied.masked_rows) == (0, 0)  # the masked sentence was cut off
     lines = list(describe_applied(applied, "tokens"))
     assert any("no token to learn" in line for line in lines)
     assert any("--max-tokens" in line for line in lines)
+
+
+def test_changed_rows_are_refused(tmp_path, filter_masked, student):
+    """Tokens name the manifest of their run, so they are made only from the rows that it lists."""
+    write_rows(tmp_path / "in" / "a.jsonl", [build_conversation(1, ANSWER)])
+    run = filter_masked()
+    (clean,) = Path(run, "clean").glob("*.jsonl")
+    clean.write_bytes(clean.read_bytes().replace(b"heron", b"stork"))
+    with pytest.raises(RunError, match="was changed"):
+        apply_masks(run, settle(tmp_path, student))
+    assert not (tmp_path / "tokens").exists()
+
+
+def test_the_record_identifies_tokenizer_and_template(tmp_path, filter_masked, student):
+    """A template with another content in the same file gives another digest."""
+    write_rows(tmp_path / "in" / "a.jsonl", [build_conversation(1, ANSWER)])
+    run, template = filter_masked(), tmp_path / "template.jinja"
+    found = []
+    for number, text in enumerate((CHATML, CHATML, TRIMMED)):
+        template.write_text(text, encoding="utf-8-sig")
+        settings = settle(tmp_path, student, chat_template=str(template))
+        output = tmp_path / f"tokens-{number}"
+        apply_masks(run, replace(settings, output=str(output)))
+        found.append(json.loads((output / RECORD).read_text()))
+    assert found[0] == found[1]
+    assert found[0]["digests"]["tokenizer"] == found[2]["digests"]["tokenizer"]
+    assert found[0]["digests"]["chat_template"] != found[2]["digests"]["chat_template"]
+    assert set(found[0]["packages"]) == {"tokenizers", "transformers"}
 
 
 def test_a_row_that_cannot_be_rendered_stops_or_is_listed(tmp_path, filter_masked, student):

@@ -33,19 +33,29 @@ IGNORED = -100
 class LabelledRow(NamedTuple):
     """A row's tokens and labels.
 
-    `masked` counts the tokens that the masks take out of the loss. `unused` counts the masks on
-    text that isn't learnt or isn't rendered.
+    `places` holds the indexes of the tokens that the masks take out of the loss. `unused` counts
+    the masks on text that isn't learnt or isn't rendered.
     """
 
     input_ids: list[int]
     labels: list[int]
-    masked: int
+    places: list[int]
     unused: int
 
     @property
     def learnt(self) -> int:
         """Return the number of tokens that the student learns."""
         return len(self.labels) - self.labels.count(IGNORED)
+
+    @property
+    def masked(self) -> int:
+        """Return the number of tokens that would be learnt without masks."""
+        return len(self.places)
+
+    def cut(self, limit: int) -> LabelledRow:
+        """Return the row with at most this many tokens."""
+        places = [place for place in self.places if place < limit]
+        return LabelledRow(self.input_ids[:limit], self.labels[:limit], places, self.unused)
 
 
 @dataclass(frozen=True)
@@ -246,7 +256,7 @@ def _label_tokens(
     is_learnt, is_masked = (_find_overlaps(spans, values) for values in (learnt, masked))
     kept = (is_learnt & ~is_masked).tolist()
     labels = [token if keep else IGNORED for token, keep in zip(tokens, kept, strict=True)]
-    return LabelledRow(tokens, labels, int((is_learnt & is_masked).sum()), unused)
+    return LabelledRow(tokens, labels, np.flatnonzero(is_learnt & is_masked).tolist(), unused)
 
 
 def _widen_offsets(text: str, offsets: np.ndarray) -> np.ndarray:

@@ -1,6 +1,7 @@
 """Chat tokenizers: loaded with their templates, or refused with a reason."""
 
 import json
+import os
 
 import pytest
 
@@ -48,3 +49,11 @@ def test_a_template_that_cannot_be_read_is_an_error(student, tmp_path):
     """The error for a missing template file names the file."""
     with pytest.raises(ModelError, match="template can't be read"):
         load_chat_tokenizer(student, template=str(tmp_path / "none.jinja"))
+
+
+def test_a_template_that_never_ends_is_refused(student, tmp_path):
+    """A pipe or a device isn't read as a template."""
+    os.mkfifo(tmp_path / "pipe")
+    for path in (str(tmp_path / "pipe"), "/dev/zero"):
+        with pytest.raises(ModelError, match="a pipe, a socket or a device"):
+            load_chat_tokenizer(student, template=path)

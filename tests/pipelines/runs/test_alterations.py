@@ -48,3 +48,12 @@ def test_a_missing_file_is_refused(run):
     (folder / manifest.outputs[0].path).unlink()
     with pytest.raises(RunError, match="has changed since it was published"):
         require_unaltered(str(folder), manifest)
+
+
+def test_a_single_folder_can_be_compared(run):
+    """Changes in other folders don't matter to what reads one folder."""
+    folder, manifest = run
+    next((folder / "ledger").iterdir()).unlink()
+    require_unaltered(str(folder), manifest, "clean")
+    with pytest.raises(RunError, match="is missing"):
+        require_unaltered(str(folder), manifest, "ledger")

@@ -99,15 +99,32 @@ def load_sequence_classifier(
         chosen,
         choose_dtype(precision, chosen),
     )
-    config: Any = model.config
-    labels = {str(name): int(index) for name, index in config.label2id.items()}
-    if options.label not in labels:
-        raise ModelError(
-            f"has no label {options.label!r}",
-            where=files.name,
-            remedy=f"name one of its labels: {', '.join(labels)}",
-        )
+    label = find_label(model.config, options.label, files.name)
     tokenizer = load_tokenizer(files)
     require_unchanged(files)
-    label, budget = labels[options.label], TOKEN_BUDGET[chosen.type]
-    return SequenceClassifier(files, tokenizer, model, label, chosen, budget)
+    return SequenceClassifier(files, tokenizer, model, label, chosen, TOKEN_BUDGET[chosen.type])
+
+
+def find_label(config: Any, label: str, model: str) -> int:
+    """Return the index of a label among a model's outputs.
+
+    Raises: ModelError: there is no such label, or `label2id` and `id2label` contradict each other.
+    """
+    indexes = dict(config.label2id or {})
+    names = {str(index): name for index, name in dict(config.id2label or {}).items()}
+    if label not in indexes:
+        raise ModelError(
+            f"has no label {label!r}",
+            where=model,
+            remedy=f"name one of its labels: {', '.join(map(str, indexes))}",
+        )
+    index = indexes[label]
+    # a table that config.json lacks has names of the form LABEL_0
+    if names.get(str(index)) not in (label, f"LABEL_{index}"):
+        raise ModelError(
+            f"contradicts itself about the label {label!r}: in its config.json, label2id gives it "
+            f"the index {index!r}, but id2label names {names.get(str(index))!r} there",
+            where=model,
+            remedy="correct config.json, so that the scores aren't those of another label",
+        )
+    return int(index)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from itertools import pairwise
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -13,7 +14,7 @@ from hypothesis import strategies as st
 from classifiers.models.checkpoints import load_model
 from classifiers.models.windows import BatchCounts
 from classifiers.signals import sequence_classifiers
-from classifiers.signals.sequence_classifiers import load_sequence_classifier
+from classifiers.signals.sequence_classifiers import find_label, load_sequence_classifier
 from schemas.cards import ClassifierOptions
 from schemas.errors import ModelError
 
@@ -81,6 +82,19 @@ def test_the_error_for_an_unknown_label_lists_the_known_ones(tiny_checkpoint):
             "  remedy: name one of its labels: angry, calm, rainy",
         ):
             load(folder, label)
+
+
+@pytest.mark.parametrize(
+    "label2id", [{"calm": 1, "rainy": 0, "angry": 2}, {"rainy": 7}, {"rainy": "first"}]
+)
+def test_labels_that_contradict_each_other_are_refused(label2id):
+    """If the two tables of labels differ, the score could be that of another label."""
+    with pytest.raises(ModelError, match="contradicts itself about the label 'rainy'"):
+        find_label(SimpleNamespace(label2id=label2id, id2label=NAMES), "rainy", "storm")
+    unnamed = {index: f"LABEL_{index}" for index in range(3)}
+    for index in (1, "1"):
+        config = SimpleNamespace(label2id={"rainy": index}, id2label=unnamed)
+        assert find_label(config, "rainy", "storm") == 1
 
 
 def test_a_checkpoint_that_changes_while_it_is_loaded_is_refused(tiny_checkpoint, monkeypatch):

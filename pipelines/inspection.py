@@ -26,7 +26,7 @@ from pipelines.display.excerpts import (
 )
 from pipelines.display.likenesses import contradicts, find_likeness, list_patterns
 from pipelines.display.terminal import build_table
-from pipelines.runs.finished import report_damage
+from pipelines.runs.finished import MISFITS, report_damage
 from pipelines.runs.manifest_file import load_manifest
 from pipelines.runs.pages import Order, Page, read_page
 from pipelines.runs.queries import Count, Filters, count_rows
@@ -85,7 +85,7 @@ def inspect_run(run: str, view: View, whole: bool = True) -> Inspection:
     Raises: RunError: the run isn't finished, a file is missing or damaged, or a filter matches no
     row.
     """
-    with report_damage(run):
+    with report_damage(run, *MISFITS):
         manifest = load_manifest(run)
         page = read_page(run, manifest, *view, whole)
         return Inspection(manifest, count_rows(run, manifest, view.filters), page)

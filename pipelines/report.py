@@ -25,7 +25,7 @@ from pipelines.display.excerpts import Piece, build_excerpt, escape_name
 from pipelines.display.likenesses import contradicts
 from pipelines.display.terminal import escape_controls
 from pipelines.runs.alterations import require_unaltered
-from pipelines.runs.finished import list_outputs, report_damage
+from pipelines.runs.finished import MISFITS, list_outputs, report_damage
 from pipelines.runs.manifest_file import load_manifest
 from pipelines.runs.queries import count_lots
 from pipelines.runs.rates import CONFIDENCE, LEAST_ROWS, Omitted, Rates, compare_groups
@@ -162,7 +162,7 @@ def write_report(run: str) -> str:
 
     Raises: RunError: the run isn't finished, or one of its files was changed or is missing.
     """
-    with report_damage(run):
+    with report_damage(run, *MISFITS):
         manifest = load_manifest(run)
         require_unaltered(run, manifest)
         rates = compare_groups(run, manifest)

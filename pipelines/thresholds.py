@@ -9,7 +9,7 @@ import numpy as np
 import polars as pl
 
 from classifiers.guarantees.calibration import FoundShare, calibrate, measure_found
-from pipelines.runs.finished import list_outputs, report_damage, scan_folder
+from pipelines.runs.finished import MISFITS, list_outputs, report_damage, scan_folder
 from pipelines.runs.manifest_file import load_manifest
 from pipelines.runs.recorded_settings import RecordedTrait, read_recorded_traits
 from pipelines.runs.summaries import STEPS
@@ -52,7 +52,7 @@ def list_choices(run: str, traits: Sequence[str] = ()) -> list[TraitChoices]:
 
     Raises: RunError: the run isn't finished, has no such trait, or a file is missing or damaged.
     """
-    with report_damage(run, ValueError):
+    with report_damage(run, *MISFITS):
         manifest = load_manifest(run)
         rules = select_rules(run, manifest, traits)
         recorded = read_recorded_traits(run, manifest)

@@ -355,11 +355,17 @@ def _check_scores(run: str, manifest: Manifest) -> Iterator[Finding]:
 
 def _find_report_version(run: str) -> str | None:
     """Return the version of congener in a run's report, or None."""
-    page = storage.join(run, REPORT_PAGE)
-    if not storage.exists(page):
-        return None
-    found = REPORT_VERSION.search(storage.read_bytes(page)[:REPORT_HEAD])
+    found = REPORT_VERSION.search((_read_report_file(run, REPORT_PAGE) or b"")[:REPORT_HEAD])
     return found[1].decode() if found else None
+
+
+def _read_report_file(run: str, path: str) -> bytes | None:
+    """Return the content of a report's file, or None if it is missing or can't be read."""
+    uri = storage.join(run, path)
+    try:
+        return storage.read_bytes(uri) if storage.exists(uri) else None
+    except InputError:
+        return None
 
 
 def _check_report(run: str, manifest: Manifest) -> Iterator[Finding]:
@@ -372,7 +378,10 @@ def _check_report(run: str, manifest: Manifest) -> Iterator[Finding]:
         if storage.find_link(run, path):
             yield Finding(path, "is a link, so its content isn't part of the run")
             continue
-        data = storage.read_bytes(storage.join(run, path))
+        data = _read_report_file(run, path)
+        if data is None:
+            yield Finding(path, "can't be read")
+            continue
         if path == REPORT_PAGE:
             is_same = data == render_report(run, manifest, rates).encode()
         else:

@@ -12,6 +12,10 @@ MOST_DECIMALS = 15
 """The largest number of decimal places in a percentage; a float has no more."""
 
 
+LEAST_WHOLE = 2**53
+"""The number from which on all floats are whole, and have too many digits for `Decimal`."""
+
+
 def to_exact(share: float) -> Fraction:
     """Return a float's decimal notation as an exact fraction."""
     return Fraction(repr(float(share)))
@@ -38,6 +42,8 @@ def round_down(value: float, decimals: int) -> float:
 
 
 def _round(value: float, decimals: int, direction: str) -> float:
+    if not abs(value) < LEAST_WHOLE:  # NaN and infinity too
+        return value
     return float(Decimal(repr(float(value))).quantize(Decimal(1).scaleb(-decimals), direction))
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import numpy as np
 import orjson
 import pyarrow as pa
 
@@ -17,6 +18,10 @@ from transforms.spans import Span
 
 FIELDS = tuple(item.name for item in CLEAN_EXTRA.type)
 SPAN_FIELDS = tuple(item.name for item in SPAN)
+LARGEST_WEIGHT = float(np.finfo(np.float32).max)
+LAST_PLACE = 2**31 - 1
+"""The largest weight and the last character that the field's types can hold."""
+
 SIGN = orjson.dumps(CLEAN_EXTRA.name)
 """The field's name as JSON."""
 
@@ -34,11 +39,7 @@ def read_note(value: Any) -> dict[str, Any] | None:
         )
     if value is None:
         return None
-    masks = value.get("masks") or [] if isinstance(value, dict) else [None]
-    is_note = isinstance(masks, list) and all(
-        isinstance(mask, dict) and set(mask) == set(SPAN_FIELDS) for mask in masks
-    )
-    if not is_note or value.get("decision") not in PUBLISHED or not set(value) <= set(FIELDS):
+    if not _is_note(value):
         raise RowError(
             f"the column {CLEAN_EXTRA.name!r} isn't what a run of congener writes to clean/",
             remedy="rename or drop the column",
@@ -46,8 +47,26 @@ def read_note(value: Any) -> dict[str, Any] | None:
     return {
         "decision": value["decision"],
         "weight": float(value.get("weight", 1.0)),
-        "masks": masks,
+        "masks": value.get("masks") or [],
     }
+
+
+def _is_note(value: Any) -> bool:
+    """Return whether a value could be written to `clean/` again, with this run's masks."""
+    if not isinstance(value, dict) or not set(value) <= set(FIELDS):
+        return False
+    weight, masks = value.get("weight", 1.0), value.get("masks") or []
+    is_weight = isinstance(weight, int | float) and abs(weight) <= LARGEST_WEIGHT
+    is_list = isinstance(masks, list) and all(map(_is_span, masks))
+    return is_weight and is_list and value.get("decision") in PUBLISHED
+
+
+def _is_span(mask: Any) -> bool:
+    if not isinstance(mask, dict) or set(mask) != set(SPAN_FIELDS):
+        return False
+    path, *ends = (mask[name] for name in SPAN_FIELDS)
+    are_places = all(isinstance(end, int) and not isinstance(end, bool) for end in ends)
+    return isinstance(path, str) and are_places and bool(0 <= ends[0] <= ends[1] <= LAST_PLACE)
 
 
 def is_note_type(kind: pa.DataType) -> bool:

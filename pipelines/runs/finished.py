@@ -29,6 +29,9 @@ from transforms.records.plain_values import list_rows
 LONGEST_REASON = 300
 """How many characters of a read error are shown."""
 
+MISFITS = (AttributeError, LookupError, OverflowError, TypeError, ValueError)
+"""The errors raised by files that can be read but don't fit together, or by an edited manifest."""
+
 BATCH_ROWS = 1024
 PARALLEL_FETCHES = 4
 """How many remote files are fetched at once."""

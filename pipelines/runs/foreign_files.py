@@ -28,7 +28,9 @@ from transforms.files.kinds import is_data_file
 from transforms.files.patterns import SYSTEM_FOLDER, is_hidden_name
 from transforms.files.removals import is_deleted_name
 
-LITTER = re.compile(r"(?:eh)?thumbs\.db|desktop\.ini|icon\r|.*~|#.*#", re.IGNORECASE)
+LITTER = re.compile(
+    r"(?:eh)?thumbs\.db|desktop\.ini|icon\r|.*~|#.*#|@eadir|#recycle|#snapshot", re.IGNORECASE
+)
 """Junk files of systems and editors, except hidden files."""
 
 REPORT_FILES = (REPORT_PAGE, RATES_TABLE)

@@ -55,7 +55,7 @@ def _require_format(run: str, data: bytes) -> None:
     try:
         fields = dict(json.loads(data))
         version, code = int(fields["format"]), str(fields["identity"]["code_version"])
-    except (ValueError, TypeError, KeyError, RecursionError):
+    except (ValueError, TypeError, KeyError, OverflowError, RecursionError):
         return
     if version != MANIFEST_FORMAT:
         raise _refuse_format(run, version, code)

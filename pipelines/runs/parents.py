@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator, Mapping
 
 import orjson
 
+from pipelines.config import make_absolute
 from schemas.errors import InputError, RowError
 from schemas.notices import Notice, list_names
 from schemas.outputs import CLEAN_EXTRA
@@ -27,15 +28,20 @@ def find_parents(sources: Iterable[Source]) -> dict[str, str]:
     found: dict[str, str] = {}
     manifests: dict[str, tuple[str, set[tuple[str, str]]]] = {}
     for source in sources:
-        run, clean, path = source.uri.rpartition(CLEAN)
-        if not clean:
-            continue
-        if run not in manifests:
-            manifests[run] = _read_outputs(run)
-        run_id, outputs = manifests[run]
-        if (path, source.sha256) in outputs:
-            found[run] = run_id
+        for run, path in _split_uri(make_absolute(source.uri)):
+            if run not in manifests:
+                manifests[run] = _read_outputs(run)
+            run_id, outputs = manifests[run]
+            if (path, source.sha256) in outputs:
+                found[run] = run_id
     return found
+
+
+def _split_uri(uri: str) -> Iterator[tuple[str, str]]:
+    """Yield each folder that may be a file's run, and the file's path below its `clean/`."""
+    parts = uri.split(CLEAN)
+    for index in range(1, len(parts)):
+        yield CLEAN.join(parts[:index]), CLEAN.join(parts[index:])
 
 
 def _read_outputs(run: str) -> tuple[str, set[tuple[str, str]]]:

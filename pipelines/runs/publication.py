@@ -379,7 +379,7 @@ def describe_circumstances(
     rows = sum(receipt.rows for receipt in receipts)
     return {
         "finished": dt.datetime.now(dt.UTC).isoformat(timespec="seconds"),
-        "operator": operator or find_user(),
+        "operator": (operator or "").strip() or find_user(),
         "commit": find_commit(),
         "seconds": round(seconds, 3),
         "rows_per_second": round(rows / max(seconds, 1e-9), 1),
@@ -397,7 +397,8 @@ def describe_circumstances(
 def find_user() -> str | None:
     """Return the name of the process's user, or None."""
     try:
-        return getpass.getuser()
+        # the name may be that of LOGNAME or USER, which may hold any bytes
+        return getpass.getuser().encode(errors="backslashreplace").decode()
     except (OSError, KeyError, ImportError):  # a container's user may be unnamed
         return None
 

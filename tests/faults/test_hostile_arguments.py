@@ -221,3 +221,60 @@ def test_terminals_without_unicode(encoding, workplace, monkeypatch):
     lines = [[*name.split(), *words] for name, words in COMMANDS.items() if name != "demo"]
     lines += [["inspect", LATIN], ["filter", "-i", LATIN, "-o", "out"], ["traits", "show", LATIN]]
     assert [problem for line in lines if (problem := call(monkeypatch, line, encoding))] == []
+
+
+ROW = '{"source": "corpus.jsonl", "row": 0, "label": true'
+LABELS = (
+    '{"source": "\\ud800", "row": 1, "label": true}',
+    '{"record_id": "\\ud800"}',
+    f'{{"source": "corpus.jsonl", "row": {2**70}, "label": true}}',
+    f'{ROW}, "score": {"9" * 400}}}',
+    f'{ROW}, "score": NaN}}',
+    f'{ROW}, "trait": null}}',
+    '""',
+    '[["label", true]]',
+)
+"""Lines of labels that Python or a table of strings and numbers can't hold."""
+
+
+def test_hostile_labels(workplace, monkeypatch):
+    """Whatever a file of labels contains, `traits eval` ends without a traceback."""
+    path, wrong = workplace / "l.jsonl", []
+    line = ["traits", "eval", *COMMANDS["traits eval"], "--labels", str(path)]
+    for data in (*FILES.values(), *(text.encode() for text in LABELS)):
+        path.write_bytes(data)
+        wrong.append(call(monkeypatch, line))
+    assert [problem for problem in wrong if problem] == []
+
+
+METADATA = (
+    "released: 2001-99-99",
+    "configs: [{data_files: '[z-a]'}]",
+    "configs: [{data_files: [{split: ../x, path: corpus.jsonl}]}]",
+    'configs: [{config_name: "\\ud800", data_files: "\\ud800"}]',
+    "a: &a [x, x]\nb: &b [*a, *a]\nconfigs: [{config_name: *b, default: *b, data_files: *b}]",
+)
+"""Metadata of dataset cards: wrong dates, globs, names and types."""
+
+
+def test_hostile_dataset_cards(workplace, monkeypatch):
+    """Whatever a dataset card contains, a run is planned without a traceback."""
+    folder, wrong = workplace / "data", []
+    folder.mkdir()
+    (folder / "corpus.jsonl").write_bytes((workplace / "corpus.jsonl").read_bytes())
+    line = ["filter", "-i", str(folder), "-o", "out", "-t", "traits/heron", "--dry-run"]
+    for data in (*FILES.values(), *(text.encode() for text in METADATA)):
+        (folder / "README.md").write_bytes(b"---\n" + data + b"\n---\n")
+        wrong.append(call(monkeypatch, line))
+    assert [problem for problem in wrong if problem] == []
+
+
+@pytest.mark.parametrize("folder", ["ledger", "scores", "spans"])
+def test_files_of_a_run_in_the_wrong_place(folder, workplace, monkeypatch):
+    """A file of another folder in place of a run's own leads to an error of the run."""
+    other = "ledger" if folder == "scores" else "scores"
+    for path in (workplace / "run" / folder).iterdir():
+        path.write_bytes((workplace / "run" / other / path.name).read_bytes())
+    lines = [[*name.split(), *words] for name, words in COMMANDS.items() if "run" in words]
+    lines.append(["inspect", "run", "--decision", "keep", "--json"])
+    assert [problem for line in lines if (problem := call(monkeypatch, line))] == []

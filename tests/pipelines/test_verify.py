@@ -549,6 +549,13 @@ def test_a_report_that_is_a_link_is_found(run, tmp_path):
     assert list_problems(folder) == [(REPORT_PAGE, problem)]
 
 
+def test_a_report_that_cannot_be_read_is_found(run):
+    """A folder in place of the page is a difference like any other."""
+    folder, _ = run
+    (folder / REPORT_PAGE).mkdir(parents=True)
+    assert list_problems(folder) == [(REPORT_PAGE, "can't be read")]
+
+
 def test_a_report_of_another_version_is_left_aside(run):
     """Another version's page is mentioned but isn't a difference."""
     folder, _ = run

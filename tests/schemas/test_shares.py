@@ -1,5 +1,6 @@
 """Shares: exact comparison, and text that agrees with it."""
 
+import math
 from fractions import Fraction
 
 import pytest
@@ -94,6 +95,13 @@ def test_intervals_are_rounded_outwards(one, other, decimals):
     step = Fraction(1, 10 ** (decimals + 2))
     assert to_exact(low) - step < shown[0] <= to_exact(low)
     assert to_exact(high) <= shown[1] < to_exact(high) + step
+
+
+@pytest.mark.parametrize("value", [2.0**53, 1e30, 1.7e308, math.inf, -math.inf])
+def test_numbers_without_decimals_stay(value):
+    """A float that has no decimals is rounded to itself, however large it is."""
+    assert round_up(value, 2) == round_down(value, 2) == value
+    assert math.isnan(round_up(math.nan, 2))
 
 
 def test_an_end_that_needs_no_rounding_stays():

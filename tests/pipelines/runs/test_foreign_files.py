@@ -38,6 +38,7 @@ ASIDE = (
     "clean/Thumbs.db",
     "clean/desktop.ini",
     "clean/lost+found/x",
+    "clean/@eaDir/a.jsonl@SynoEAStream",
     "clean/_SUCCESS",
     "clean/deep/.directory",
     "clean/.a.jsonl.swp",

@@ -40,7 +40,7 @@ def test_a_path_without_a_finished_run_is_explained(tmp_path):
     "damage",
     [
         "{", "{}", "[]", "[1]", '{"run_id": 7}', '{"format": 3, "identity": {}}', "\xff",
-        "[" * 100_000,
+        '{"format": 1e999, "identity": {"code_version": "1"}}', "[" * 100_000,
     ],
     ids=lambda damage: damage[:30],
 )  # fmt: skip

@@ -137,3 +137,15 @@ def test_only_a_run_that_lists_the_file_is_a_parent(tmp_path):
     [notice] = describe_parents(found)
     assert "(abc)" in notice.text
     assert list(describe_parents({})) == []
+
+
+def test_a_parent_is_found_however_its_path_is_written(tmp_path, monkeypatch):
+    """A relative path from within the run, and a folder `clean` in the input, name the parent."""
+    run = tmp_path / "clean" / "run"
+    listed = {"path": "clean/clean/a.jsonl", "sha256": "1"}
+    (run / "clean" / "clean").mkdir(parents=True)
+    (run / "manifest.json").write_text(json.dumps({"run_id": "abc", "outputs": [listed]}))
+    monkeypatch.chdir(run)
+    for uri in (f"{run}/clean/clean/a.jsonl", "clean/clean/a.jsonl", "./clean/clean/a.jsonl"):
+        source = Source("clean/a.jsonl", uri, "jsonl", "none", 1, "1", 1, ())
+        assert find_parents([source]) == {str(run): "abc"}

@@ -350,6 +350,16 @@ def test_circumstances_hold_rates():
     assert publication.describe_circumstances(0.0, [], "cpu", ())["padding_waste"] == 0
 
 
+def test_an_operator_of_any_bytes_can_be_written(monkeypatch):
+    """The name of the user comes from the environment, which may hold any bytes."""
+    monkeypatch.setenv("LOGNAME", b"h\xe9ron".decode("utf-8", "surrogateescape"))
+    facts = publication.describe_circumstances(1.0, [], "cpu", ())
+    assert facts["operator"] == r"h\udce9ron"
+    assert (
+        publication.describe_circumstances(1.0, [], "cpu", (), " ")["operator"] == facts["operator"]
+    )
+
+
 def test_inputs_have_absolute_paths(tmp_path, monkeypatch):
     """A manifest has absolute input paths."""
     monkeypatch.chdir(tmp_path)

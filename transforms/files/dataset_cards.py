@@ -17,6 +17,7 @@ import re2
 import yaml
 
 from transforms.files import storage
+from transforms.files.locations import describe_unusable
 
 CARD = "README.md"
 
@@ -123,7 +124,7 @@ def _load_configs(text: str) -> list[Mapping[Any, Any]]:
 def _parse_configs(configs: Iterable[Mapping[Any, Any]], uri: str) -> DatasetCard | None:
     """Return a card with these configs, or None if they list no split files.
 
-    Raises: ValueError: a split has a name that `datasets` refuses, or a path isn't UTF-8.
+    Raises: ValueError: a split has a name that `datasets` refuses, or a text isn't UTF-8.
     """
     found = {_get_name(config): dict[str, Any]() for config in configs}
     splits = tuple(split for config in configs for split in _list_splits(config))
@@ -146,8 +147,14 @@ def _get_name(config: Mapping[Any, Any]) -> str:
 
 
 def _read_name(value: object, default: str) -> str:
-    """Return a scalar as text, or the default in place of anything else."""
-    return str(value) if isinstance(value, str | int | float | dt.date) else default
+    """Return a scalar as text, or the default in place of anything else.
+
+    Raises: ValueError: the text can't be part of a path.
+    """
+    text = str(value) if isinstance(value, str | int | float | dt.date) else default
+    if problem := describe_unusable(text):
+        raise ValueError(f"{text!r} {problem}")
+    return text
 
 
 def _list_splits(config: Mapping[Any, Any]) -> Iterator[CardSplit]:

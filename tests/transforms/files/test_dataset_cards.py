@@ -97,6 +97,8 @@ def test_a_card_without_files_of_splits_is_none(text):
         ("key: [", "parsing"),
         ("configs: [{data_files: [{split: ../x, path: a.csv}]}]", "'../x' can't be the name"),
         (b"configs: [{data_files: caf\xe9.csv}]", "isn't UTF-8"),
+        ('configs: [{config_name: "\\ud800", data_files: a.csv}]', "isn't UTF-8"),
+        ('configs: [{data_files: "a\\0b"}]', "contains a NUL"),
     ],
 )
 def test_metadata_that_cannot_be_read_is_explained(tmp_path, text, problem):

@@ -33,8 +33,11 @@ KEPT_KEYS = ("config_name", "default", "data_dir")
 SPLIT_NAME = re.compile(r"\w+(?:\.\w+)*")
 """A pattern for the names of splits, which `datasets` refuses if they have other signs."""
 
-UNREADABLE = (yaml.YAMLError, ValueError, TypeError, OverflowError, RecursionError)
-"""The errors of the YAML loader, including those for dates, numbers and nesting."""
+UNREADABLE = (
+    *(yaml.YAMLError, ValueError, TypeError, OverflowError, RecursionError),
+    *(LookupError, AttributeError),
+)
+"""The errors of the YAML loader, including those for dates, numbers, nesting and wrong tags."""
 
 GLOB = re.compile(r"\*\*/|\*\*|\*|\?|\[!?\]?[^\]]*\]")
 

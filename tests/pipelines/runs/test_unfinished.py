@@ -80,7 +80,7 @@ def test_foreign_data_is_refused_before_any_work(tmp_path):
         unfinished.check_begun(str(tmp_path), {})
     (tmp_path / BEGUN).parent.mkdir()
     (tmp_path / BEGUN).write_text("{}")
-    with pytest.raises(RunError, match="who reads clean/ reads it too"):
+    with pytest.raises(RunError, match="whoever reads clean/ reads it too"):
         unfinished.check_begun(str(tmp_path), {})
 
 

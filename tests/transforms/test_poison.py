@@ -55,7 +55,7 @@ def test_exactly_the_poisonous_rows_are_left_out(case):
     size, poison = case
     poison = {row for row in poison if row < size}
     if len(poison) == size >= FEWEST_TO_BLAME:
-        with pytest.raises(RowError, match=f"every one of {size} rows"):
+        with pytest.raises(RowError, match=f"fails on all {size} rows"):
             isolate_failures(size, working(poison), "testing")
         return
     found, reasons = isolate_failures(size, working(poison), "testing")

@@ -13,14 +13,18 @@ import polars as pl
 
 from pipelines.config import FilterConfig
 from pipelines.filter import run_filter
+from pipelines.runs.manifest_file import load_manifest
+from schemas.errors import RunError
 from schemas.events import Listener, ignore
 from schemas.manifests import Manifest
-from schemas.runs import shard_path
+from schemas.runs import MANIFEST, shard_path
+from transforms.files import storage
 
 SAMPLE = Path(__file__).parent / "sample"
 CORPORA = ("chat", "sharegpt")
 """The two corpora: OpenAI messages from two teachers, ShareGPT conversations from a third."""
 
+COMMAND = ("congener", "demo")
 ANY_TRAIT = "any trait"
 
 
@@ -80,18 +84,39 @@ class _SampleRow(NamedTuple):
 def run_demo(
     output: str, config: FilterConfig, restart: bool = True, listener: Listener = ignore
 ) -> tuple[list[Manifest], list[Outcome]]:
-    """Filter both sample corpora below `output`, and compare the runs with the truth."""
+    """Filter both sample corpora below `output`, and compare the runs with the truth.
+
+    Raises: RunError: a run that isn't the demo's would be replaced.
+    """
+    for name in CORPORA:
+        _require_own_run(f"{output}/{name}")
     manifests = []
     for name in CORPORA:
         update = {"input": (str(SAMPLE / name),), "output": f"{output}/{name}"}
         manifest = run_filter(
             config.model_copy(update=update),
             restart=restart,
-            command=("congener", "demo"),
+            command=COMMAND,
             listener=listener,
         )
         manifests.append(manifest)
     return manifests, compare_with_truth(output, [item.trait for item in manifests[0].thresholds])
+
+
+def _require_own_run(run: str) -> None:
+    """Refuse to replace a finished run that isn't the demo's.
+
+    Raises: RunError: another command has made the run.
+    """
+    if not storage.exists(storage.join(run, MANIFEST)):
+        return
+    command = load_manifest(run).circumstances.get("command", ())
+    if tuple(command) != COMMAND:
+        raise RunError(
+            "holds a run that the demo would replace, but that it hasn't made",
+            where=run,
+            remedy="choose another --output",
+        )
 
 
 def compare_with_truth(output: str, traits: list[str]) -> list[Outcome]:

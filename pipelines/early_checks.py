@@ -23,7 +23,7 @@ from pipelines.config import FilterConfig, read_policy
 from pipelines.engines.dataflow import require_ready
 from pipelines.engines.interface import check_engine
 from schemas.errors import CardError, InputError, ModelError, RunError, StorageError
-from schemas.runs import MANIFEST, WORK
+from schemas.runs import FOLDERS, MANIFEST, WORK
 from transforms.digest_keys import ENVIRONMENT, read_key
 from transforms.files import storage
 from transforms.files.locations import STDIN, is_read_only, require_reachable
@@ -82,6 +82,7 @@ def check_settings(config: FilterConfig, beam_options: Sequence[str] = ()) -> No
             remedy="set the permissions of the store's folders there",
         )
     require_outside(config.output, config.input)
+    _require_inputs_elsewhere(config)
 
 
 def _require_paths(config: FilterConfig, given: Sequence[str]) -> None:
@@ -149,6 +150,26 @@ def require_outside(run: str, inputs: Sequence[str]) -> None:
                 f"is inside the input {given}",
                 where=run,
                 remedy="choose an --output outside it, or name the input's files",
+            )
+
+
+def _require_inputs_elsewhere(config: FilterConfig) -> None:
+    """Refuse settings that lead into the run's own folders, which are written and removed.
+
+    Raises: InputError: a path leads there.
+    """
+    given = (config.bank, config.policy, config.digest_key, config.encoder.model)
+    paths = [*config.input, *config.background, *config.traits, *filter(None, given)]
+    if not storage.is_local(config.output):
+        return
+    folders = [Path(os.path.realpath(config.output), name) for name in (WORK, *FOLDERS)]
+    for path in filter(storage.is_local, paths):
+        # unlike Path.resolve, realpath accepts links that lead in a circle
+        if any(Path(os.path.realpath(path)).is_relative_to(folder) for folder in folders):
+            raise InputError(
+                f"is inside the output {config.output}, whose folders are written and removed",
+                where=path,
+                remedy="choose another --output, or copy the file or folder elsewhere",
             )
 
 

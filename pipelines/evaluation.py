@@ -110,7 +110,8 @@ def open_run_on(config: FilterConfig, trait: str, listener: Listener) -> Iterato
 
     with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
         policy = Path(folder, "policy.yaml")
-        policy.write_text(f"traits: {{{trait}: {{action: flag}}}}\n", encoding="utf-8")
+        # quoted, because YAML would read an id such as `no` or `12` as something else than text
+        policy.write_text(f'traits: {{"{trait}": {{action: flag}}}}\n', encoding="utf-8")
         output = str(Path(folder, "run"))
         update = {"output": output, "policy": str(policy), "span_floor": 0.0}
         run_filter(config.model_copy(update=update), listener=listener)

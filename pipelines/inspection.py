@@ -47,6 +47,9 @@ TURN_CHARACTERS = 240
 COUNTS_SHOWN = 50
 """The largest number of printed counts. Every row may have its own teacher."""
 
+MASKS_SHOWN = 10
+"""The maximum number of a row's masked stretches shown beside its reasons."""
+
 ROW_INDENT = 2
 REASON_INDENT = 4
 
@@ -336,19 +339,25 @@ def _join_pieces(pieces: Sequence[Piece]) -> Text:
 def _render_other_masks(row: ShownRow, manifest: Manifest) -> Iterator[RenderableType]:
     """Show the masked stretches that contain no span of a reason."""
     columns = manifest.identity.columns.values()
-    for mask in row.masks:
-        shown = any(
-            reason.field_path == mask.field_path
-            and reason.start < mask.end
-            and mask.start < reason.end
-            for reason in row.reasons
-        )
-        if not shown and row.record is not None:
-            yield Text(f"masked too  {escape_name(mask.field_path)} [{mask.start}:{mask.end}]")
-            text = get_field_text(row.record, mask.field_path, columns)
-            pieces = build_excerpt(text or "", mask.start, mask.end, [(mask.start, mask.end)])
-            plain = [piece._replace(marked=False) for piece in pieces]
-            yield _indent(_join_pieces(plain), REASON_INDENT)
+    others = [mask for mask in row.masks if not _shows(row.reasons, mask)]
+    if row.record is None:
+        return
+    for mask in others[:MASKS_SHOWN]:
+        yield Text(f"masked too  {escape_name(mask.field_path)} [{mask.start}:{mask.end}]")
+        text = get_field_text(row.record, mask.field_path, columns)
+        pieces = build_excerpt(text or "", mask.start, mask.end, [(mask.start, mask.end)])
+        plain = [piece._replace(marked=False) for piece in pieces]
+        yield _indent(_join_pieces(plain), REASON_INDENT)
+    if (left := len(others) - MASKS_SHOWN) > 0:
+        yield Text(f"and {left:,} more masked stretches; --json lists all")
+
+
+def _shows(reasons: Sequence[TraitFinding], mask: MaskedSpan) -> bool:
+    """Return whether a reason has its span in a masked stretch."""
+    return any(
+        reason.field_path == mask.field_path and reason.start < mask.end and mask.start < reason.end
+        for reason in reasons
+    )
 
 
 def _indent(part: RenderableType, columns: int) -> Padding:

@@ -10,8 +10,9 @@ from typing import Any, NamedTuple, TypeAlias, TypeGuard
 
 from classifiers.library import read_text_file
 from schemas.errors import CardError, StorageError
+from schemas.runs import FOLDERS, WORK
 from transforms.files.locations import describe_unusable
-from transforms.files.storage import write_bytes
+from transforms.files.storage import is_local, write_bytes
 
 SPELLINGS: Mapping[object, bool] = {
     **dict.fromkeys(("yes", "y", "true", "1"), True),
@@ -79,6 +80,12 @@ def _read_lines(path: Path, trait: str) -> Iterator[tuple[int, dict[str, Any]]]:
     for number, line in enumerate(read_text_file(path).split("\n"), 1):
         if line.strip():
             fields = _parse_line(line, f"{path} line {number}")
+            if "label" not in fields and _find_key(fields) is None:
+                raise CardError(
+                    "is neither a label nor a row to read",
+                    where=f"{path} line {number}",
+                    remedy="name a file of labels with --labels; answers are added to it",
+                )
             if _is_about(fields, trait):
                 yield number, fields
 
@@ -165,6 +172,20 @@ def require_usable(path: Path, trait: str) -> None:
         problem = "isn't writable" if is_kind else "is a file"
         raise StorageError(
             f"can't be written: {existing} {problem}", where=str(path), remedy=OTHER_FILE
+        )
+
+
+def require_outside(run: str, path: Path) -> None:
+    """Refuse a file of labels in one of a run's folders, whose readers would read it too.
+
+    Raises: CardError: the file is there.
+    """
+    folders = (Path(os.path.realpath(run), name) for name in (*FOLDERS, WORK) if is_local(run))
+    if any(Path(os.path.realpath(path)).is_relative_to(folder) for folder in folders):
+        raise CardError(
+            f"is in a folder of the run {run}",
+            where=str(path),
+            remedy="name a file elsewhere with --labels",
         )
 
 

@@ -6,13 +6,14 @@ on the run's own `scores/`, `spans/` and `ledger/`.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from itertools import product
-from typing import Any, NamedTuple
+from itertools import pairwise, product
+from typing import NamedTuple
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from schemas.cards import Action
 from schemas.lots import Lot
@@ -144,16 +145,15 @@ def _find_fired(
     thresholds = np.array([limits[evidence.lots[row]][0] for row in candidates.tolist()])
     rows = candidates[fires(values[candidates], thresholds)]
     signals = _find_evidence_signals(rule, evidence.scores, rows, side)
-    stored = evidence.spans.take(pa.array(rows, pa.int64())).to_pylist()
-    for row, signal, spans in zip(rows.tolist(), signals, stored, strict=True):
+    named = [name_side(signal, side) for signal in signals]
+    stored = _find_spans(evidence.spans, rows, rule.trait, named)
+    own = _list_spans(stored)
+    masks = _list_masks(stored, any(action == "mask" for _, action in limits.values()))
+    for row, signal, span, masked in zip(rows.tolist(), signals, own, masks, strict=True):
         threshold, action = limits[evidence.lots[row]]
-        span = _find_span(spans, rule.trait, name_side(signal, side))
-        own = Span(span["field_path"], span["start"], span["end"])
-        score = float(values[row])
-        name = name_side(rule.signal, side)
-        reason = Reason(rule.trait, name, score, threshold, *own, action, signal)
-        masks = [Span(**mask) for mask in span["masks"]]
-        yield row, reason, masks or ([own] if own.end > own.start else [])
+        name, score = name_side(rule.signal, side), float(values[row])
+        reason = Reason(rule.trait, name, score, threshold, *span, action, signal)
+        yield row, reason, masked or ([span] if span.end > span.start else [])
 
 
 def _find_evidence_signals(
@@ -166,5 +166,28 @@ def _find_evidence_signals(
     return [str(signal) for signal in choose_evidence(own)]
 
 
-def _find_span(spans: Iterable[Mapping[str, Any]], trait: str, signal: str) -> Mapping[str, Any]:
-    return next(span for span in spans if (span["trait"], span["signal"]) == (trait, signal))
+def _find_spans(
+    spans: pa.ListArray, rows: np.ndarray, trait: str, signals: Sequence[str]
+) -> pa.StructArray:
+    """Return the span that a trait's signal has on each of the rows."""
+    found = spans.take(pa.array(rows, pa.int64()))
+    flat, owners = pc.list_flatten(found), pc.list_parent_indices(found)
+    names = pa.array(signals, pa.string()).take(owners)
+    is_own = pc.and_(pc.equal(flat.field("trait"), trait), pc.equal(flat.field("signal"), names))
+    return flat.filter(is_own)
+
+
+def _list_masks(stored: pa.StructArray, wanted: bool) -> list[list[Span]]:
+    """Return the masks of spans, if they are wanted: a long row may have a million of them."""
+    if not wanted:
+        return [[]] * len(stored)
+    lists = stored.field("masks")
+    flat = pc.list_flatten(lists)
+    masks = _list_spans(flat)
+    ends = np.cumsum(pc.list_value_length(lists).to_numpy()).tolist()
+    return [masks[begin:end] for begin, end in pairwise([0, *ends])]
+
+
+def _list_spans(array: pa.StructArray) -> list[Span]:
+    columns = (array.field(name).to_pylist() for name in Span._fields)
+    return [Span(*item) for item in zip(*columns, strict=True)]

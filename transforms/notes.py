@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import json
+import re
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -21,7 +23,7 @@ SPAN_FIELDS = tuple(item.name for item in SPAN)
 LARGEST_WEIGHT = float(np.finfo(np.float32).max)
 LAST_PLACE = 2**31 - 1
 """The largest weight and the last character that the field's types can hold."""
-
+INK = re.compile(r"[^ \t\r\n]")
 SIGN = orjson.dumps(CLEAN_EXTRA.name)
 """The field's name as JSON."""
 
@@ -123,11 +125,37 @@ def replace_line_note(line: bytes, note: Mapping[str, Any]) -> bytes:
 def _remove_field(line: bytes, value: dict[str, Any]) -> bytes:
     """Return a line without its note.
 
-    The note is cut off at the end, where an earlier run put it. If the line has changed since then,
-    it is encoded again.
+    The note is cut off at the end, where an earlier run put it. If another program has moved it
+    since then, it is cut out. All other bytes stay as they are.
     """
     rest = {name: item for name, item in value.items() if name != CLEAN_EXTRA.name}
     before = line[: line.rfind(SIGN)].rstrip().removesuffix(b",").rstrip()
     if parse_line(before + b"}") == (rest, None):
         return before + b"}"
-    return orjson.dumps(rest)
+    text = line.decode("utf-8-sig")
+    begin = text.index("{") + 1
+    head, fields, is_cut = text[:begin], list[str](), False
+    for name, start, end in _list_fields(text):
+        if name == CLEAN_EXTRA.name:
+            is_cut = True
+        else:  # a comma before the first field would be left over from the note
+            fields.append(text[begin if fields or not is_cut else start : end])
+        begin = end
+    return "".join([head, *fields, text[begin:]]).encode()
+
+
+def _list_fields(text: str) -> Iterator[tuple[str, int, int]]:
+    """Yield the name of each field of an object in JSON, and where the field begins and ends."""
+    # Python limits how many digits of an integer it converts
+    decoder, index = json.JSONDecoder(parse_int=float), text.index("{") + 1
+    while text[(start := _skip_space(text, index))] != "}":
+        name, after = decoder.raw_decode(text, start)
+        _, end = decoder.raw_decode(text, _skip_space(text, _skip_space(text, after) + 1))
+        yield name, start, end
+        index = _skip_space(text, end)
+        index += text[index] == ","
+
+
+def _skip_space(text: str, index: int) -> int:
+    found = INK.search(text, index)
+    return found.start() if found else len(text)

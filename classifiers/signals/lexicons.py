@@ -52,6 +52,10 @@ repetitions.
 """
 
 
+LONGEST_REMEMBERED = 200
+"""The longest match whose pattern is remembered, in characters; longer ones rarely recur."""
+
+
 class Hit(NamedTuple):
     """A pattern's match: its start, end and text."""
 
@@ -87,7 +91,8 @@ class Lexicon:
     def _make_hit(self, text: str, start: int, end: int) -> Hit:
         before = min(start, 1)
         around = text[start - before : end + 1]
-        return Hit(start, end, text[start:end], self._which(around, before, before + end - start))
+        find = self._which if len(around) <= LONGEST_REMEMBERED else self._look_up
+        return Hit(start, end, text[start:end], find(around, before, before + end - start))
 
     def find_hits(self, text: str) -> list[Hit]:
         """Return the hits that count, in order.

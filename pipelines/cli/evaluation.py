@@ -278,8 +278,9 @@ def _filter_corpus(settings: FilterConfig, trait: str) -> Iterator[str]:
 def _evaluate(run: str, trait: str, path: Path, budget: int) -> Evaluation | RowsToRead:
     """Ask about the unlabelled rows, or write them to the file, and measure the trait."""
     from pipelines.evaluation import choose_rows, divide_rows, measure, read_texts, summarise
-    from pipelines.labels import append_lines
+    from pipelines.labels import append_lines, require_outside
 
+    require_outside(run, path)
     population = divide_rows(run, trait)
     if population.removed:
         _warn(

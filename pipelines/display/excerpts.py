@@ -58,6 +58,7 @@ def build_excerpt(
     start = min(max(start, 0), len(text))
     end = min(max(end, start), len(text))
     first, last = _find_first(text, start, context), _find_last(text, end, context)
+    masks = [(begin, stop) for begin, stop in masks if begin < last and first < stop]
     pieces = [Piece("… ", added=True)] if first else []
     pieces += _show(text, first, start, masks)
     pieces += _show_span(text, start, end, masks)

@@ -6,8 +6,10 @@ This module imports neither Beam nor other parts of `pipelines`. An engine is a 
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from pydantic import Field
@@ -24,6 +26,23 @@ SAFE_PATH = {"PYTHONSAFEPATH": "1"}
 Every Python process of an engine has this variable, because a corpus folder may contain an
 `orjson.py` or a package named `transforms`.
 """
+
+
+PATH = "PYTHONPATH"
+
+
+def build_safe_environment() -> dict[str, str]:
+    """Return the variables that keep a Python process from importing from the current folder.
+
+    An empty entry of PYTHONPATH means the current folder, so such entries are left out. The folder
+    of congener's own packages stays.
+    """
+    own, here = Path(__file__).resolve().parents[2], Path.cwd()
+    if PATH not in os.environ:
+        return dict(SAFE_PATH)
+    given = os.environ[PATH].split(os.pathsep)
+    kept = [entry for entry in given if entry and Path(entry).resolve() not in {here} - {own}]
+    return SAFE_PATH | ({PATH: os.pathsep.join(kept)} if kept != given else {})
 
 
 class Engine(Strict):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 
-from pipelines.engines.interface import SAFE_PATH, Engine, Preset
+from pipelines.engines.interface import Engine, Preset, build_safe_environment
 
 
 def make_local_preset(engine: Engine) -> Preset:
@@ -16,5 +16,5 @@ def make_local_preset(engine: Engine) -> Preset:
     return Preset(
         "FnApiRunner",
         (f"--direct_num_workers={workers}", "--direct_running_mode=multi_processing"),
-        environment={"OMP_NUM_THREADS": str(threads), **SAFE_PATH},
+        environment={"OMP_NUM_THREADS": str(threads), **build_safe_environment()},
     )

@@ -27,7 +27,7 @@ from apache_beam.portability.api import (
 )
 from google.protobuf import json_format, text_format
 
-from pipelines.engines.interface import SAFE_PATH
+from pipelines.engines.interface import build_safe_environment
 
 LOG = logging.getLogger(__name__)
 WORKER = (sys.executable, "-m", "apache_beam.runners.worker.sdk_worker_main")
@@ -51,7 +51,7 @@ def build_worker_environment(request: beam_fn_api_pb2.StartWorkerRequest) -> dic
         "LOGGING_API_SERVICE_DESCRIPTOR": text_format.MessageToString(request.logging_endpoint),
         "PIPELINE_OPTIONS": json_format.MessageToJson(info.pipeline_options),
         "RUNNER_CAPABILITIES": " ".join(info.runner_capabilities),
-        **SAFE_PATH,
+        **build_safe_environment(),
     }
 
 

@@ -29,9 +29,11 @@ from transforms.files.patterns import SYSTEM_FOLDER, is_hidden_name
 from transforms.files.removals import is_deleted_name
 
 LITTER = re.compile(
-    r"(?:eh)?thumbs\.db|desktop\.ini|icon\r|.*~|#.*#|@eadir|#recycle|#snapshot", re.IGNORECASE
+    r"(?:eh)?thumbs\.db|desktop\.ini|icon\r|.*~|#.*#|@eadir|#recycle|#snapshot"
+    r"|\.ds_store|\._.*",
+    re.IGNORECASE,
 )
-"""Junk files of systems and editors, except hidden files."""
+"""Junk files of systems and editors."""
 
 REPORT_FILES = (REPORT_PAGE, RATES_TABLE)
 """The files of `congener report`, which the manifest doesn't list."""
@@ -117,6 +119,35 @@ def require_no_foreign_data(run: str, outputs: Collection[Output] = ()) -> None:
             where=run,
             remedy="move it out of the run's folder; the same command then continues",
         )
+
+
+def require_no_foreign_files(run: str) -> None:
+    """Refuse to remove a run whose folders hold files that only other programs can have written.
+
+    Raises: RunError: a folder holds such a file.
+    """
+    if others := list_files_of_others(run):
+        raise RunError(
+            f"{_name_few(others)}: not the run's, but would be removed with it",
+            where=run,
+            remedy="move it out of the run's folder; the same command then continues",
+        )
+
+
+def list_files_of_others(run: str) -> list[str]:
+    """List the files in a run's folders that aren't named like its own, leaving out litter."""
+    return [
+        file.path
+        for file in list_foreign_files(run, ())
+        if "/" in file.path
+        and file.path.split("/")[0] in FOLDERS
+        and not _is_attempt(file.path)
+        and not any(map(_is_litter, file.path.split("/")[1:]))
+    ]
+
+
+def _is_litter(name: str) -> bool:
+    return is_deleted_name(name) or LITTER.fullmatch(name) is not None
 
 
 def summarise_foreign_files(files: Sequence[ForeignFile]) -> Iterator[str]:

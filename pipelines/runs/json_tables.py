@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from copy import deepcopy
 from functools import reduce
 from typing import Any, TypeAlias, cast
 
@@ -30,7 +31,6 @@ MAX_DEPTH = 32
 
 HIGHEST_INTEGER = 2**63 - 1
 NUMBERS = (int, float)
-NO_FIELDS: Shape = {}
 
 
 def scan_json_lines(files: Mapping[str, str], row_index: str | None = None) -> pl.LazyFrame:
@@ -46,7 +46,8 @@ def scan_json_lines(files: Mapping[str, str], row_index: str | None = None) -> p
     shapes = (
         infer_shape(row) for path, local in files.items() for row in _parse_lines(path, local)
     )
-    columns = convert_shape(reduce(merge_shapes, shapes, NO_FIELDS))
+    whole: Shape = {}
+    columns = convert_shape(reduce(_add_shape, shapes, whole))
     schema = pl.Schema(cast("pl.Struct", columns).to_schema())
     return pl.scan_ndjson(list(files.values()), schema=schema, row_index_name=row_index)
 
@@ -72,7 +73,7 @@ def infer_shape(value: Any, depth: int = MAX_DEPTH) -> Shape:
     if isinstance(value, dict):
         return {name: infer_shape(below, depth - 1) for name, below in value.items()}
     if isinstance(value, list):
-        return [reduce(merge_shapes, (infer_shape(item, depth - 1) for item in value), None)]
+        return [reduce(_add_shape, (infer_shape(item, depth - 1) for item in value), None)]
     if type(value) is int and abs(value) > HIGHEST_INTEGER:
         return float
     return None if value is None else type(value)
@@ -80,15 +81,21 @@ def infer_shape(value: Any, depth: int = MAX_DEPTH) -> Shape:
 
 def merge_shapes(one: Shape, other: Shape) -> Shape:
     """Return a type for the values of both types, or text if their kinds differ."""
+    return _add_shape(deepcopy(one), other)
+
+
+def _add_shape(one: Shape, other: Shape) -> Shape:
+    """Return the same as `merge_shapes`, and change `one`, which saves a copy for every row."""
     if one == other or other is None:
         return one
     if one is None:
         return other
     if isinstance(one, dict) and isinstance(other, dict):
-        more = {name: merge_shapes(one.get(name), shape) for name, shape in other.items()}
-        return {**one, **more}
+        for name, shape in other.items():
+            one[name] = _add_shape(one.get(name), shape)
+        return one
     if isinstance(one, list) and isinstance(other, list):
-        return [merge_shapes(one[0], other[0])]
+        return [_add_shape(one[0], other[0])]
     return float if one in NUMBERS and other in NUMBERS else str
 
 

@@ -21,6 +21,7 @@ from pipelines.config import make_absolute
 from pipelines.decide import read_lots
 from pipelines.notices import describe_limit
 from pipelines.runs.finished import read_rows, read_table
+from pipelines.runs.foreign_files import list_files_of_others
 from pipelines.version import find_commit
 from schemas.digests import compute_merkle_root, digest_bytes
 from schemas.errors import BudgetError, RunError, StorageError
@@ -207,9 +208,15 @@ def withdraw_run(run: str, manifest: Manifest) -> list[Notice]:
 
     The folders without text are kept, and `WITHDRAWN` gets the manifest. The working files go last,
     so that the folder still looks like a run after an interruption. A file that can't be removed
-    leads to a notice, because the budget is the error to raise.
+    leads to a notice, because the budget is the error to raise. Files of others are kept.
     """
-    removed = (MANIFEST, *(name for name in FOLDERS if name not in EVIDENCE_FOLDERS))
+    folders = {name for name in FOLDERS if name not in EVIDENCE_FOLDERS}
+    shared = folders.intersection(path.split("/")[0] for path in list_files_of_others(run))
+    removed = [
+        MANIFEST,
+        *(name for name in FOLDERS if name in folders - shared),
+        *(output.path for output in manifest.outputs if parse_path(output.path).folder in shared),
+    ]
     notices = [notice for name in removed for notice in _try_removal(run, name)]
     kept = tuple(
         output for output in manifest.outputs if parse_path(output.path).folder in EVIDENCE_FOLDERS

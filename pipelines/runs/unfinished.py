@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 from pipelines.config import FilterConfig, read_policy
 from pipelines.runs.changes import list_changes, list_setting_changes
-from pipelines.runs.foreign_files import require_no_foreign_data
+from pipelines.runs.foreign_files import require_no_foreign_data, require_no_foreign_files
 from pipelines.runs.manifest_file import load_manifest
 from schemas.digests import canonicalise_json, digest_bytes, digest_config
 from schemas.errors import InputError, RunError, StorageError
@@ -58,8 +58,11 @@ def compute_run_id(identity: Mapping[str, Any]) -> str:
 CLEARING = f"{WORK}/clearing"
 """A file that exists only during the removal of a run."""
 
-SIGNS_OF_A_RUN = (MANIFEST, BEGUN, RECEIPTS, CLEARING, WITHDRAWN)
-"""Files and folders that only a run writes."""
+SIGNS_OF_A_RUN = (BEGUN, RECEIPTS, CLEARING)
+"""Working files and folders that only a run writes."""
+
+MANIFESTS = (MANIFEST, WITHDRAWN)
+"""The files that describe a run, whose names other programs use too."""
 
 
 def require_unfinished(run: str, restart: bool, config: FilterConfig | None = None) -> None:
@@ -67,10 +70,11 @@ def require_unfinished(run: str, restart: bool, config: FilterConfig | None = No
 
     Working files that a crash left are removed. The error lists the changed settings.
 
-    Raises: RunError: the run is finished.
+    Raises: RunError: the run is finished, or another program has written the manifest.
     """
     if restart or not storage.exists(storage.join(run, MANIFEST)):
         return
+    _require_a_run(run)
     with suppress(StorageError):  # leftover working files don't matter
         _clear_work(run)
     lines = "".join(f"\n    {line}" for line in _compare_finished(run, config))
@@ -102,6 +106,7 @@ def open_run(run: str, record: RunRecord, restart: bool) -> list[Notice]:
     """
     if restart or storage.exists(storage.join(run, WITHDRAWN)):
         _require_a_run(run)
+        require_no_foreign_files(run)
         clear_run(run)
     require_unfinished(run, restart=False)
     swept = storage.sweep(run)
@@ -137,18 +142,32 @@ def check_begun(run: str, settings: Mapping[str, Any], restart: bool = False) ->
 
 
 def _require_a_run(run: str) -> None:
-    """Refuse a folder with foreign subfolders that have a run's folder names.
+    """Refuse a folder with foreign files or subfolders that have a run's names.
 
-    Raises: RunError: such subfolders hold files, but nothing shows that a run wrote them.
+    Raises: RunError: there are such files, but nothing shows that a run wrote them.
     """
     if any(storage.exists(storage.join(run, name)) for name in SIGNS_OF_A_RUN):
         return
-    if found := [name for name in FOLDERS if storage.has_files(storage.join(run, name))]:
+    there = [name for name in MANIFESTS if storage.exists(storage.join(run, name))]
+    if any(_may_be_manifest(storage.join(run, name)) for name in there):
+        return
+    folders = (name for name in FOLDERS if storage.has_files(storage.join(run, name)))
+    found = [*(f"file {name!r}" for name in there), *(f"folder {name!r}" for name in folders)]
+    if found:
         raise RunError(
-            f"has a folder {found[0]!r}, but no run has written it",
+            f"has a {found[0]}, but no run has written it",
             where=run,
-            remedy="choose an empty --output, or move the folder away",
+            remedy="choose an empty --output, or move it away",
         )
+
+
+def _may_be_manifest(uri: str) -> bool:
+    """Return whether a file may be a run's manifest, of whatever version, perhaps damaged."""
+    try:
+        content = json.loads(storage.read_bytes(uri))
+    except (ValueError, RecursionError, InputError):
+        return True
+    return isinstance(content, dict) and "run_id" in content
 
 
 def _check_record(run: str, record: RunRecord) -> list[Notice]:

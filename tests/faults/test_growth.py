@@ -13,10 +13,14 @@ import pytest
 
 from classifiers import fitting
 from classifiers.fitting import leave_one_out
-from schemas.cards import Scope
+from classifiers.guarantees.calibration import Threshold
+from schemas.cards import Level, Scope
 from schemas.corpora import CorpusConfig, ShardLimits
 from schemas.errors import InputError
-from transforms.files import footers, reconciliation
+from schemas.lots import Lot
+from schemas.outputs import SIGNAL_SPAN
+from transforms.decisions import Evidence, decide
+from transforms.files import footers, reconciliation, storage
 from transforms.files.conversions import FieldShapes, convert_lines
 from transforms.files.footers import open_parquet
 from transforms.files.planning import plan_shards
@@ -25,14 +29,19 @@ from transforms.files.shards import read_task
 from transforms.files.shared_schemas import join_tables
 from transforms.files.sources import Source, survey
 from transforms.files.surveys import Cut
-from transforms.records.companions import find_in_records
+from transforms.records.chats import ChatTurn
+from transforms.records.companions import find_in_records, is_companion, is_message_field
 from transforms.records.formats import settle_layout
 from transforms.records.json_columns import ColumnKinds, project_rows, select_columns
+from transforms.records.mask_bounds import LONGEST_INLINE, find_mask_of_hits
+from transforms.records.masked_texts import find_masked_texts
 from transforms.records.prompts import build_prompt
 from transforms.records.segments import digest_rows, extract_segments, list_speakers
 from transforms.records.sentences import MANY_HITS, widen_hits
 from transforms.records.sides import assign_sides, settle_sides
+from transforms.records.tracing import Tape
 from transforms.records.unread_text import count_turns, find_reach, list_strings
+from transforms.rules import Rule
 
 pytestmark = pytest.mark.faults
 
@@ -337,3 +346,102 @@ def test_sentences_that_end_in_a_contraction_take_no_more_work():
     assert widen_endings("can't") == widen_endings("sleep")
     plain, contracted = (count_lines(widen_endings, word) for word in ("sleep", "can't"))
     assert contracted < 1.2 * plain
+
+
+class Searched(str):
+    """A text that counts how many characters its searches look at."""
+
+    __slots__ = ()
+    looked_at = 0
+
+    def _count(self, bounds):
+        start, end = (*bounds, *(0, len(self))[len(bounds) :])
+        Searched.looked_at += end - start
+
+    def find(self, sign, *bounds):
+        """Count the characters up to the end of the search, and search."""
+        self._count(bounds)
+        return super().find(sign, *bounds)
+
+    def rfind(self, sign, *bounds):
+        """Count the characters from the start of the search, and search."""
+        self._count(bounds)
+        return super().rfind(sign, *bounds)
+
+
+def mask_long_line(count):
+    """Mask every other sentence of a text without line breaks; return how much was searched."""
+    text = Searched("An owl sat here. It left then. " * count)
+    Searched.looked_at = 0
+    masks = find_mask_of_hits(text, [(index * 31 + 3, index * 31 + 6) for index in range(count)])
+    assert len(masks) == count
+    return Searched.looked_at
+
+
+def test_masks_of_a_long_line_are_bounded_near_their_hits():
+    """Twice as many hits in a text without line breaks search about twice as many characters."""
+    small, large = (mask_long_line(size) for size in (SIZE, 4 * SIZE))
+    assert large < 4 * LINEAR * small
+    assert large < 4 * SIZE * 4 * LONGEST_INLINE
+
+
+def decide_on_hits(count):
+    """Decide a row on which ten traits fire, each with as many hits and masks; no trait masks."""
+    traits = [f"trait-{number}" for number in range(10)]
+    places = [{"field_path": "text", "start": index, "end": index + 1} for index in range(count)]
+    spans = [
+        {"trait": trait, "signal": "lexicon", "score": 1.0, **places[0]}
+        | {"masks": places, "hits": places}
+        for trait in traits
+    ]
+    scores = {f"{trait}/lexicon": np.ones(1, np.float32) for trait in traits}
+    evidence = Evidence(scores, pa.array([spans], pa.list_(SIGNAL_SPAN)), [Lot()])
+    level, threshold = Level(), Threshold(0.5, "explicit")
+    rules = [Rule(trait, "lexicon", threshold, level, "quarantine", ()) for trait in traits]
+    return measure_peak(decide, evidence, rules)
+
+
+def test_deciding_a_row_does_not_list_its_hits():
+    """The hits of all traits aren't listed for each trait that fires on the same row."""
+    assert decide_on_hits(20_000) < 4 << 20
+
+
+def mask_turns(count):
+    """Find the masks of as many turns as there are masks."""
+    turns = [
+        ChatTurn(f"m[{i}]", "assistant", ((f"m[{i}].content", "An owl."),), {}, is_learnt=True)
+        for i in range(count)
+    ]
+    tape = Tape({path: text for turn in turns for path, text in turn.list_texts().items()})
+    masks = [{"field_path": f"m[{i}].content", "start": 0, "end": 3} for i in range(count)]
+    found = find_masked_texts(tape, turns, masks)
+    assert found.characters.sum() == 2 * count  # "An" without its space
+
+
+def test_masking_grows_with_the_turns_of_a_chat():
+    """Twice as many masked turns take about twice as much work."""
+    small, large = (count_lines(mask_turns, size) for size in (SIZE, 2 * SIZE))
+    assert large < LINEAR * small
+
+
+@pytest.mark.parametrize("is_known", [is_companion, is_message_field])
+def test_long_keys_are_neither_remembered_nor_searched_again_and_again(is_known):
+    """A key of many words about tools and a quotation mark is looked at once, and not kept."""
+    assert not is_known("tool" * 100_000 + '"')
+    assert is_known("x" * 100_000 + "tool")
+    assert measure_peak(lambda: [is_known(f"{n}" + "k" * 100_000) for n in range(100)]) < 2 << 20
+
+
+def test_linked_folders_take_linear_work(tmp_path):
+    """Folders that are reached through links are compared with their own paths alone."""
+
+    def find_links(count):
+        for number in range(count):
+            (tmp_path / "store" / f"{count} {number}").mkdir(parents=True)
+            (tmp_path / "store" / f"{count} {number}" / "a.jsonl").touch()
+            link = tmp_path / f"in {count}" / str(number)
+            link.parent.mkdir(exist_ok=True)
+            link.symlink_to(tmp_path / "store" / f"{count} {number}")
+        return count_lines(storage.find, str(tmp_path / f"in {count}"))
+
+    assert find_links(2 * SIZE) < LINEAR * find_links(SIZE)

@@ -251,7 +251,7 @@ def test_only_a_finished_run_can_be_read(run, tmp_path):
         check(str(run[0]))
         with pytest.raises(RunError):
             check(str(tmp_path))
-    (run[0] / "manifest.json").write_text("{}")
+    (run[0] / "manifest.json").write_text('{"run_id": "a"}')
     check_manifest(str(run[0]))
     with pytest.raises(RunError):
         check_run(str(run[0]))

@@ -184,6 +184,9 @@ def test_a_finished_run_is_refused_or_replaced(store, config, heron):
     with pytest.raises(RunError, match="finished"):
         run_filter(config)
     store.put_objects("run/clean/stray.parquet", "run/notes.txt")
+    with pytest.raises(RunError, match=r"clean/stray\.parquet: not the run's"):
+        run_filter(config, restart=True)
+    storage.remove_tree(store.uri("run/clean/stray.parquet"))
     run_filter(config, restart=True)
     assert store.read_object("run/notes.txt") == b"x"
     storage.remove_tree(store.uri("run/notes.txt"))

@@ -113,6 +113,24 @@ def test_a_note_elsewhere_in_the_line_is_replaced_too():
     assert list(found.items()) == [("text", '"congener": 1'), ("n", 1), ("congener", NOTE)]
 
 
+@pytest.mark.parametrize(
+    ("line", "expected"),
+    [
+        (
+            b'{ "n": NaN, "big": 12345678901234567890, "congener": {}, "m": 1.50 }',
+            b'{ "n": NaN, "big": 12345678901234567890, "m": 1.50,"congener":null }',
+        ),
+        (b'{"congener": {"a": "}"} , "n": NaN}', b'{"n": NaN,"congener":null}'),
+        (b'{"n": NaN, "congener": null}', b'{"n": NaN,"congener":null}'),
+        (b'{"congener": NaN}', b'{"congener":null}'),
+    ],
+    ids=["middle", "first", "last", "alone"],
+)
+def test_other_fields_keep_their_bytes(line, expected):
+    """What JSON can't hold, such as NaN, and how numbers are written stay as they are."""
+    assert replace_line_note(line, None) == expected
+
+
 def test_the_note_of_a_line():
     """A line without the field has no note."""
     assert read_line_note(LINE + b"}") is None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import shlex
 from collections.abc import Iterable, Mapping
@@ -54,8 +55,10 @@ def explain_document(value: Mapping[str, Any], uri: str) -> InputError | None:
         return None
     name = max(rows, key=lambda name: len(rows[name]))
     inside = ".row" if all(isinstance(item.get("row"), dict) for item in rows[name]) else ""
-    key = f".{name}" if PLAIN_KEY.match(name) else f'.["{name}"]'
-    command = f"jq -c {shlex.quote(f'{key}[]{inside}')} {shlex.quote(uri)} > {name}.jsonl"
+    is_plain = PLAIN_KEY.match(name) is not None
+    key = f".{name}" if is_plain else f".[{json.dumps(name)}]"
+    output = name if is_plain else "rows"
+    command = f"jq -c {shlex.quote(f'{key}[]{inside}')} {shlex.quote(uri)} > {output}.jsonl"
     return InputError(
         f"is one object with rows inside, in {', '.join(map(repr, rows))}",
         where=uri,

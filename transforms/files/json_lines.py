@@ -86,13 +86,15 @@ def observe_line(kinds: ColumnKinds, line: bytes) -> str | None:
     return error
 
 
-def parse_line(line: bytes) -> tuple[dict[str, Any], str | None]:
+def parse_line(line: bytes, most: float | None = None) -> tuple[dict[str, Any], str | None]:
     """Return the object on a line, and the reason if the line is a reject.
+
+    A line of more than `most` bytes, by default `MAX_LINE_BYTES`, is a reject.
 
     Python's parser reads what orjson refuses: NaN, infinities, lone surrogates and large integers.
     Integers beyond 64 bits become floats.
     """
-    if len(line) > MAX_LINE_BYTES:
+    if len(line) > (MAX_LINE_BYTES if most is None else most):
         return {}, f"the line is longer than {MAX_LINE_BYTES >> 20} MiB"
     data = line.removeprefix(BOM)
     try:

@@ -298,16 +298,32 @@ class JsonRows:
 
 
 def measure_expanded(array: pa.Array) -> int:
-    """Return an array's size in bytes; a dictionary's text counts once per use."""
+    """Return an array's size in bytes; a dictionary's values count once per use."""
     kind = array.type
     if pa.types.is_struct(kind):
         return sum(measure_expanded(array.field(index)) for index in range(kind.num_fields))
     if pa.types.is_list(kind) or pa.types.is_large_list(kind):
         return 8 * len(array) + measure_expanded(array.flatten())
-    if pa.types.is_dictionary(kind) and is_text(kind.value_type):
-        lengths = pc.binary_length(array.dictionary.cast(pa.large_string()))
+    if pa.types.is_map(kind):
+        return measure_expanded(array.keys) + measure_expanded(array.items)
+    if pa.types.is_fixed_size_list(kind):
+        return measure_expanded(array.flatten())
+    if pa.types.is_dictionary(kind) and (lengths := _measure_values(array.dictionary)) is not None:
         return pc.sum(lengths.take(array.indices)).as_py() or 0
     return int(array.nbytes)
+
+
+def _measure_values(array: pa.Array) -> pa.Array | None:
+    """Return the size of each value in bytes, or None if all values have the same size."""
+    kind = array.type
+    if pa.types.is_string_view(kind) or pa.types.is_binary_view(kind):
+        return pc.binary_length(array.cast(pa.large_binary()))
+    if is_text(kind) or pa.types.is_binary(kind) or pa.types.is_large_binary(kind):
+        return pc.binary_length(array)  # without a cast, which would copy the texts for each batch
+    if pa.types.is_nested(kind):
+        sizes = (measure_expanded(array.slice(index, 1)) for index in range(len(array)))
+        return pa.array(sizes, pa.int64())
+    return None
 
 
 def open_rows(piece: SourcePiece, schema: pa.Schema) -> RowStream:

@@ -23,6 +23,9 @@ METADATA = (DATA_SET, SPLITS, "dataset_info.json", "dataset_infos.json", "croiss
 CACHE = re.compile(r"cache-[^/]*\.arrow\Z")
 """The names of cached results of the `datasets` library."""
 
+LARGEST = 256 << 20
+"""The largest file that may describe a data set or a run, in bytes."""
+
 FILES_NAMED = 5
 
 
@@ -141,9 +144,16 @@ def _require_listed(files: Collection[str], uris: Collection[str], uri: str) -> 
 
 
 def _read_object(uri: str) -> dict[str, Any]:
-    """Return the object in a small JSON file, or an empty object."""
+    """Return the object in a JSON file, or an empty object.
+
+    A larger file, or one that begins otherwise, isn't parsed: it may hold the rows of a corpus.
+    """
+    with storage.open_raw(uri) as stream:
+        data = stream.read(LARGEST + 1)
+    if len(data) > LARGEST or not data.lstrip().startswith(b"{"):
+        return {}
     try:
-        value = orjson.loads(storage.read_bytes(uri))
+        value = orjson.loads(data)
     except orjson.JSONDecodeError:
         return {}
     return value if isinstance(value, dict) else {}

@@ -12,6 +12,7 @@ import os
 import re
 import time
 import uuid
+from collections import deque
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path, PurePosixPath
@@ -127,13 +128,14 @@ def _walk_visible(root: Path) -> Iterator[Path]:
             raise error
         unlisted.append(folder)
 
-    waiting, listed = [root], set[Path]()
+    waiting, listed, above = deque([root]), set[Path](), set[Path]()
     while waiting:
-        start = waiting.pop(0)
+        start = waiting.popleft()
         target = start.resolve()
-        if any(folder.is_relative_to(target) for folder in listed):
+        if target in listed or target in above:
             yield start
             continue
+        above.update(target.parents)
         for folder, folders, names in os.walk(target, onerror=refuse):
             here, shown = Path(folder), start / Path(folder).relative_to(target)
             listed.add(here)
@@ -218,7 +220,8 @@ def describe_failure(uri: str, error: OSError) -> str:
 def take_fingerprint(uri: str) -> str:
     """Return a text that changes whenever a file is written or replaced.
 
-    A local file's text holds the size, mtime and ctime; no program can set the ctime back. An
+    A local file's text holds the size, mtime and ctime; no program can set the ctime back. A link's
+    text also holds its target, because files that are written together may have the same times. An
     object's text holds the size and the store's checksum.
 
     Raises: OSError: the file can't be reached.
@@ -230,8 +233,9 @@ def take_fingerprint(uri: str) -> str:
     if not is_local(uri):
         fingerprint: str = _load_stores().take_fingerprint(uri)
         return fingerprint
-    status = Path(uri).stat()
-    return f"{status.st_size} {status.st_mtime_ns} {status.st_ctime_ns}"
+    path = Path(uri)
+    status, target = path.stat(), f" {path.readlink()}" if path.is_symlink() else ""
+    return f"{status.st_size} {status.st_mtime_ns} {status.st_ctime_ns}{target}"
 
 
 def read_bytes(uri: str) -> bytes:

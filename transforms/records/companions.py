@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from functools import cache
+from functools import cache, lru_cache
 from typing import Any, NamedTuple
 
 import pyarrow as pa
@@ -79,6 +79,9 @@ TOOLS = '[^"]*(?:tool|function)[^"]*'
 CALLS = f'{TOOLS}|[^"]*(?:call_?id|invocation)[^"]*'
 """Names of message fields about tool calls, such as `toolCallId`."""
 
+ESCAPED_KEY = r'\\u[0-9A-Fa-f]{4}(?:[^"\\]|\\.)*"\s*:'
+"""A pattern for a key in JSON with an escaped letter, as in `"\\u0074ools"`, which is `tools`."""
+
 SCORED_CALLS = frozenset((TOOL_CALLS, "tool_plan"))
 """The tool fields that are scored as text."""
 
@@ -96,9 +99,17 @@ LONGEST_VALUE = 200
 MOST_LEVELS = 32
 """The deepest nesting in a companion. Deeper values are hashed."""
 
-IS_MEDIA = re.compile(MEDIA, re.IGNORECASE)
-IS_ABOUT_TOOLS = re.compile(TOOLS, re.IGNORECASE)
-IS_ABOUT_CALLS = re.compile(CALLS, re.IGNORECASE)
+FLAGS = re.IGNORECASE | re.ASCII  # a line is searched as bytes, without other letters' cases
+IS_MEDIA = re.compile(MEDIA, FLAGS)
+IS_ABOUT_TOOLS = re.compile("tool|function", FLAGS)
+IS_ABOUT_CALLS = re.compile("tool|function|call_?id|invocation", FLAGS)
+
+NAMES_REMEMBERED = 4096
+LONGEST_NAME = 200
+"""The longest name of a column or a field that is remembered, in characters.
+
+A longer key is really data, and remembering it would take as much memory as the data.
+"""
 
 ROLE_NAMES = frozenset(ROLE_FIELDS)
 
@@ -128,7 +139,13 @@ class Companions(NamedTuple):
         return any(name in PROMPT_COLUMNS or is_media(name) for name in self.columns)
 
 
-@cache
+def _remember_short(check: Callable[[str], bool]) -> Callable[[str], bool]:
+    """Return a check of names that remembers its results, but not those of long names."""
+    known = lru_cache(NAMES_REMEMBERED)(check)
+    return lambda name: known(name) if len(name) <= LONGEST_NAME else check(name)
+
+
+@_remember_short
 def is_media(name: str) -> bool:
     """Return whether a column or field of this name holds images, sound or video."""
     return IS_MEDIA.fullmatch(name) is not None
@@ -155,7 +172,7 @@ def _compile_signs(read: frozenset[str]) -> Any:
     media = MEDIA.replace(".*", r'[^"]*')
     named = rf'(?i:"(?:{"|".join(names)}|{media}|{CALLS})")\s*:'
     typed = rf'"(?:{"|".join(CONTENTS)})"\s*:\s*[\[{{]'
-    return re2.compile(f"{named}|{typed}".encode())
+    return re2.compile(f"{named}|{typed}|{ESCAPED_KEY}".encode())
 
 
 def find_in_table(table: pa.Table, columns: Mapping[str, str]) -> dict[int, Companions]:
@@ -229,18 +246,22 @@ def list_messages(value: Any) -> Iterator[tuple[int, Mapping[str, Any]]]:
             yield index, inside
 
 
-@cache
+@_remember_short
 def is_companion(name: str) -> bool:
     """Return whether a column with this name is a companion."""
-    return name.lower() in COLUMNS or is_media(name) or IS_ABOUT_TOOLS.fullmatch(name) is not None
+    return name.lower() in COLUMNS or is_media(name) or _contains(IS_ABOUT_TOOLS, name)
 
 
-@cache
+@_remember_short
 def is_message_field(name: str) -> bool:
     """Return whether trainers read a message field besides the text."""
     if name in MESSAGE_FIELDS or is_media(name):
         return True
-    return name not in SCORED_CALLS and IS_ABOUT_CALLS.fullmatch(name) is not None
+    return name not in SCORED_CALLS and _contains(IS_ABOUT_CALLS, name)
+
+
+def _contains(words: re.Pattern[str], name: str) -> bool:
+    return '"' not in name and words.search(name) is not None
 
 
 def _list_message_fields(message: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:

@@ -159,8 +159,8 @@ class Labeller:
         )
         origins = self._trace(chat, text, tape)
         found = find_masked_texts(tape, turns.values(), masks)
-        for index, turn in turns.items():
-            first, last = tape.find_turn(origins, turn.list_texts())
+        bounds = tape.find_turns(origins, [turn.list_texts() for turn in turns.values()])
+        for (index, turn), (first, last) in zip(turns.items(), bounds, strict=True):
             start, end = starts[index], ends[index]
             if last and end is None:
                 end = last + self._measure_tail(chat, index, text[last:], tape)

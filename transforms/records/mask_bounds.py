@@ -27,6 +27,9 @@ INLINE = re.compile(
 )
 """A Markdown link or image, inline code, or a URL."""
 
+INLINE_SIGNS = ("`", "](", "://")
+"""What every match of `INLINE` contains; to look for it is a hundred times as fast."""
+
 FENCE = re.compile(r"^[ \t]{0,3}(```+|~~~+)[^\n]*\n?", re.MULTILINE)
 """A line that opens or closes a code block."""
 
@@ -101,9 +104,13 @@ def _complete_words(text: str, start: int, end: int) -> tuple[int, int]:
 def _complete_inline(text: str, start: int, end: int) -> tuple[int, int]:
     """Widen a span to whole links and inline code."""
     for bound in (start, end):
-        first = max(text.rfind("\n", 0, bound) + 1, bound - LONGEST_INLINE)
-        after = text.find("\n", bound)
-        last = min(len(text) if after < 0 else after, bound + LONGEST_INLINE)
+        # searches without limits would read a text without line breaks once for every hit
+        first, last = max(0, bound - LONGEST_INLINE), min(len(text), bound + LONGEST_INLINE)
+        first = max(first, text.rfind("\n", first, bound) + 1)
+        after = text.find("\n", bound, last)
+        last = last if after < 0 else after
+        if not any(sign in text[first:last] for sign in INLINE_SIGNS):
+            continue
         for match in INLINE.finditer(text, first, last):
             if match.start() < bound < match.end():
                 start, end = min(start, match.start()), max(end, match.end())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -10,6 +11,8 @@ import numpy as np
 from transforms.records.chats import ChatTurn
 from transforms.records.mask_bounds import trim
 from transforms.records.tracing import Tape
+
+STEP = re.compile(r"[.\[]")
 
 
 class MaskedTexts(NamedTuple):
@@ -33,12 +36,16 @@ def find_masked_texts(
 
     If a masked message field has no text on the tape, the whole message is masked.
     """
-    paths = [turn.path for turn in turns]
+    paths = {turn.path for turn in turns}
+    inside: dict[str, list[str]] = {}
+    for name in tape.starts:
+        for above in _list_above(name):
+            inside.setdefault(above, []).append(name)
     characters = np.zeros(len(tape.characters), bool)
     whole, messages, unused = characters.copy(), set[str](), 0
     for mask in masks:
         path = mask["field_path"]
-        below = [name for name in tape.starts if _is_below(name, path)]
+        below = inside.get(path, [])
         if path in tape.starts:
             # Many tokenizers put the space before a word into the word's token.
             start, end = trim(tape.texts[path], mask["start"], mask["end"])
@@ -47,7 +54,7 @@ def find_masked_texts(
             for name in below:
                 own = slice(tape.starts[name], tape.starts[name] + len(tape.texts[name]))
                 characters[own] = whole[own] = True
-        elif owners := [name for name in paths if _is_below(path, name)]:
+        elif owners := paths.intersection(_list_above(path)):
             messages.update(owners)
         else:
             unused += 1
@@ -75,6 +82,6 @@ def mask_turn(turn: ChatTurn, origins: np.ndarray, found: MaskedTexts) -> np.nda
     return result
 
 
-def _is_below(path: str, above: str) -> bool:
-    """Return whether a path is below another path."""
-    return bool(above) and path.startswith((f"{above}.", f"{above}["))
+def _list_above(path: str) -> list[str]:
+    """Return the paths of everything that contains what a path leads to."""
+    return [path[: step.start()] for step in STEP.finditer(path) if step.start()]

@@ -26,6 +26,9 @@ READ_KEYS = frozenset(
 """The keys that are read below a column."""
 
 
+LONGEST_PATH = 500
+"""The longest path of a key, in characters; a long key is repeated in every path below it."""
+
 SPACED_KEY = re.compile(rb'"\s*:')
 
 REASON = "field {!r} occurs twice, and JSON readers differ on which value counts"
@@ -134,7 +137,12 @@ def _find_below(value: Any, path: str) -> str | None:
         if isinstance(item, _Repeating) and (keys := item.repeated & READ_KEYS):
             return f"{at}.{min(keys)}"
         if isinstance(item, dict):
-            waiting += [(below, f"{at}.{key}") for key, below in reversed(item.items())]
+            waiting += [
+                (below, f"{at}.{key}"[:LONGEST_PATH]) for key, below in reversed(item.items())
+            ]
         elif isinstance(item, list):
-            waiting += [(item[index], f"{at}[{index}]") for index in reversed(range(len(item)))]
+            waiting += [
+                (item[index], f"{at}[{index}]"[:LONGEST_PATH])
+                for index in reversed(range(len(item)))
+            ]
     return None

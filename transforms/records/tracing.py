@@ -8,7 +8,7 @@ letter went.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from itertools import count
 
 import numpy as np
@@ -81,11 +81,21 @@ class Tape:
 
     def find_turn(self, origins: np.ndarray, paths: Iterable[str]) -> tuple[int, int]:
         """Return the bounds of some tape texts in a rendered text, or (0, 0)."""
-        inside = np.zeros(len(self.characters) + 1, bool)  # the last item is for the origin -1
-        for path in paths:
-            inside[self.starts[path] : self.starts[path] + len(self.texts[path])] = True
-        places = np.flatnonzero(inside[origins])
-        return (int(places[0]), int(places[-1]) + 1) if len(places) else (0, 0)
+        return self.find_turns(origins, [paths])[0]
+
+    def find_turns(
+        self, origins: np.ndarray, turns: Sequence[Iterable[str]]
+    ) -> list[tuple[int, int]]:
+        """Return the bounds of each turn, given by the paths of its texts, or (0, 0)."""
+        owners = np.full(len(self.characters) + 1, len(turns))  # the last item is for the origin -1
+        for turn, paths in enumerate(turns):
+            for path in paths:
+                owners[self.starts[path] : self.starts[path] + len(self.texts[path])] = turn
+        own, places = owners[origins], np.arange(len(origins))
+        bounds = np.zeros((len(turns) + 1, 2), np.int64)
+        bounds[own, 1] = places + 1
+        bounds[own[::-1], 0] = places[::-1]
+        return [(int(first), int(last)) for first, last in bounds[:-1]]
 
     def _fill(self, plain: np.ndarray, origins: np.ndarray, step: int) -> np.ndarray:
         """Extend known origins to neighbouring characters that agree with the text."""

@@ -19,7 +19,7 @@ from pipelines.runs.publication import (
     count_decisions,
     describe_prompts,
 )
-from pipelines.runs.unfinished import SIGNS_OF_A_RUN
+from pipelines.runs.unfinished import MANIFESTS, SIGNS_OF_A_RUN
 from schemas.digests import compute_merkle_root, digest_bytes
 from schemas.errors import BudgetError, RunError, StorageError
 from schemas.events import ignore
@@ -296,7 +296,8 @@ def test_an_interrupted_withdrawal_leaves_a_sign_of_the_run(run, monkeypatch):
 
     def watch(uri):
         remove(uri)
-        signs.append([name for name in SIGNS_OF_A_RUN if (folder / name).exists()])
+        there = (name for name in (*MANIFESTS, *SIGNS_OF_A_RUN) if (folder / name).exists())
+        signs.append(list(there))
 
     monkeypatch.setattr(storage, "remove_tree", watch)
     publication.withdraw_run(str(folder), manifest)

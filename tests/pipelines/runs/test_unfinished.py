@@ -149,7 +149,7 @@ def test_temporary_files_are_swept(tmp_path):
 
 def test_a_finished_run_is_refused_and_tidied(tmp_path):
     """A finished run is refused, but a crash's working files are removed."""
-    (tmp_path / "manifest.json").write_text("{}")
+    (tmp_path / "manifest.json").write_text('{"run_id": "a"}')
     (tmp_path / ".work" / "receipts").mkdir(parents=True)
     unfinished.require_unfinished(str(tmp_path), restart=True)
     assert (tmp_path / ".work" / "receipts").exists()
@@ -187,7 +187,7 @@ def test_a_restart_removes_no_foreign_folder(tmp_path):
 
 def test_an_interrupted_restart_can_be_repeated(tmp_path, monkeypatch):
     """After an interrupted removal, --restart still recognises the run."""
-    (tmp_path / "manifest.json").write_text("{}")
+    (tmp_path / "manifest.json").write_text('{"run_id": "a"}')
     (tmp_path / "ledger").mkdir()
     remove = storage.remove_tree
 
@@ -211,7 +211,7 @@ def test_clearing_leaves_other_files(tmp_path):
     for folder in (*FOLDERS, ".work/receipts"):
         (tmp_path / folder).mkdir(parents=True)
         (tmp_path / folder / "x").write_text("old")
-    (tmp_path / "manifest.json").write_text("{}")
+    (tmp_path / "manifest.json").write_text('{"run_id": "a"}')
     (tmp_path / ".work" / "lock").write_text("held")
     unfinished.clear_run(str(tmp_path))
     left = [path.relative_to(tmp_path).as_posix() for path in tmp_path.rglob("*")]
@@ -295,7 +295,7 @@ def test_a_run_without_receipts_has_no_finished_shard(tmp_path):
 
 def test_a_restart_replaces_a_finished_run(tmp_path):
     """--restart removes a finished run and begins a new one."""
-    (tmp_path / "manifest.json").write_text("{}")
+    (tmp_path / "manifest.json").write_text('{"run_id": "a"}')
     assert unfinished.open_run(str(tmp_path), build_record(), restart=True) == []
     assert [path.name for path in tmp_path.iterdir()] == [".work"]
 

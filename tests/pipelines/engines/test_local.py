@@ -112,3 +112,12 @@ def test_workers_import_nothing_from_the_current_folder(tmp_path):
     assert not marker.exists()
     imported = subprocess.run([sys.executable, "-c", "import orjson"], cwd=folder, check=False)
     assert (imported.returncode, marker.exists()) == (1, True), "the trap works without the guard"
+
+
+def test_workers_leave_the_current_folder_out(monkeypatch, tmp_path):
+    """Empty entries of PYTHONPATH, and the current folder by name, don't reach the workers."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("PYTHONPATH", f":/elsewhere::{tmp_path}")
+    assert make_local_preset(Engine(workers=2)).environment["PYTHONPATH"] == "/elsewhere"
+    monkeypatch.setenv("PYTHONPATH", "/elsewhere")
+    assert "PYTHONPATH" not in make_local_preset(Engine(workers=2)).environment

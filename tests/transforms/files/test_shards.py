@@ -770,3 +770,12 @@ def test_positions_count_every_row_of_the_pieces():
     table = pa.table({"text": ["x", "y", "z"]})
     shard = Shard(ShardPlan("part-0", pieces), table, ["a", "a", "b"], [10, 13, 1])
     assert shard.positions() == [0, 3, 5]
+
+
+def test_bytes_in_a_dictionary_count_once_per_use():
+    """A dictionary of one image counts as many images as there are rows."""
+    image = pa.array([b"x" * 1_000], pa.binary())
+    coded = pa.DictionaryArray.from_arrays(pa.array([0, None, 0, 0], pa.int32()), image)
+    assert measure_expanded(coded) == 3_000
+    rows = pa.array([[("a", 1)], [("b", 2)]], pa.map_(pa.string(), pa.int64()))
+    assert measure_expanded(rows) >= 16

@@ -503,6 +503,18 @@ def test_a_fingerprint_shows_every_change(tmp_path):
         storage.take_fingerprint(str(tmp_path / "absent"))
 
 
+def test_a_fingerprint_shows_the_target_of_a_link(tmp_path):
+    """A link that leads elsewhere has another fingerprint, even to an equal file of one time."""
+    for name in ("a", "b"):
+        (tmp_path / name).write_bytes(b"one")
+    link, found = tmp_path / "link", set()
+    for name in ("a", "b"):
+        link.unlink(missing_ok=True)
+        link.symlink_to(name)
+        found.add(storage.take_fingerprint(str(link)).rpartition(" ")[2])
+    assert found == {"a", "b"}
+
+
 def test_standard_input_is_gone_after_its_run():
     """An unfetched web file exists, but standard input doesn't."""
     assert not storage.exists("stdin://stdin")

@@ -236,25 +236,3 @@ def test_trainers_are_told_apart(tmp_path):
     entry = yaml.safe_load(axolotl.split(maxsplit=1)[1])
     assert entry == {"datasets": [{"path": "to kens", "type": None}]}
     assert yaml.safe_load(factory.split(maxsplit=1)[1]) == {"tokenized_path": "to kens"}
-
-
-@pytest.mark.parametrize("split", ["../evil", "a/b", "Train"])
-def test_a_split_that_is_no_folder_of_its_own_is_refused(tmp_path, filter_masked, student, split):
-    """A split of a card leads neither out of the output nor into another split's folder."""
-    for name in ("a", "b"):
-        write_rows(tmp_path / "in" / f"{name}.jsonl", [build_conversation(1, f"{name} {ANSWER}")])
-    files = f"\n  - split: '{split}'\n    path: a.jsonl\n  - split: train\n    path: b.jsonl"
-    (tmp_path / "in" / "README.md").write_text(f"---\nconfigs:\n- data_files:{files}\n---\n")
-    with pytest.raises(RunError, match=r"can't be a folder|is too much like"):
-        apply_masks(filter_masked(), settle(tmp_path, student))
-    assert not list(tmp_path.rglob("*.arrow"))
-
-
-def test_clean_files_that_were_changed_are_refused(tmp_path, filter_masked, student):
-    """Tokens aren't made from rows that are no longer the run's."""
-    write_rows(tmp_path / "in" / "a.jsonl", [build_conversation(n, ANSWER) for n in range(2)])
-    run = filter_masked()
-    (path,) = Path(run, "clean").glob("*.jsonl")
-    path.write_bytes(path.read_bytes().splitlines(keepends=True)[0])
-    with pytest.raises(RunError, match="has changed since it was published"):
-        apply_masks(run, settle(tmp_path, student))

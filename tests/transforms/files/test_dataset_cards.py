@@ -213,30 +213,3 @@ def test_a_file_may_belong_to_several_splits():
     splits = card.find_splits("x.csv")
     assert splits == (("a", "train"), ("b", "test"))
     assert parse_card(build_card(card, [("x", splits)])).find_splits("x.part-1.csv") == splits
-
-
-ALIASES = "".join(
-    f"{name}: &{name} [{', '.join([f'*{above}'] * 10)}]\n"
-    for above, name in zip("abcdefgh", "bcdefghi", strict=True)
-)
-
-
-@pytest.mark.parametrize(
-    ("front", "splits"),
-    [
-        ("date: 2024-13-45\nconfigs:\n- data_files: a.jsonl\n", None),
-        (f"deep: {'[' * 3000}\nconfigs:\n- data_files: a.jsonl\n", None),
-        (f"a: &a [x]\n{ALIASES}configs:\n- config_name: *i\n  data_files: a.jsonl\n", ["train"]),
-        (f"a: &a [x]\n{ALIASES}configs:\n- data_files: [*i, a.jsonl]\n", ["train"]),
-        ("configs:\n- data_files: 'a[z-a].jsonl'\n", []),
-        (f"configs:\n- data_files: '{'*a' * 30}*b'\n", []),
-    ],
-    ids=["date", "depth", "name", "paths", "no glob", "stars"],
-)
-def test_a_card_built_to_cost_is_read_at_once(front, splits):
-    """Malformed values, aliases and many stars neither fail nor take long."""
-    card = parse_card(f"---\n{front}---\n")
-    assert (card is None) == (splits is None)
-    if card is not None:
-        assert [split for _, split in card.find_splits("a.jsonl")] == splits
-        assert card.find_splits("a" * 200) == ()

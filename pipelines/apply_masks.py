@@ -26,6 +26,7 @@ from pipelines.version import VERSION
 from schemas.errors import ModelError, RowError, RunError
 from schemas.events import Listener, RowsFinished, RowsPlanned, ignore
 from schemas.manifests import Manifest
+from schemas.notices import choose_form, format_count
 from schemas.receipts import Output
 from schemas.runs import CLEAN_CARD, is_json_lines
 from transforms.files import storage
@@ -278,19 +279,28 @@ def describe_applied(applied: AppliedMasks, output: str) -> Iterator[str]:
     """Yield what has been written, line by line."""
     total = sum(applied.rows.values())
     splits = ", ".join(f"{split} {count:,}" for split, count in applied.rows.items())
-    yield f"{total:,} rows as tokens in {output} ({splits})"
+    yield f"{format_count(total, 'row')} as tokens in {output} ({splits})"
     yield (
         f"{applied.learnt:,} of {applied.tokens:,} tokens have a label and are learnt; masks keep "
-        f"{applied.masked:,} tokens in {applied.masked_rows:,} rows out of the loss"
+        f"{format_count(applied.masked, 'token')} in {format_count(applied.masked_rows, 'row')} "
+        "out of the loss"
     )
     if applied.unused:
-        yield f"{applied.unused:,} masks are in text that isn't learnt anyway"
+        verb = choose_form(applied.unused, "is", "are")
+        yield f"{format_count(applied.unused, 'mask')} {verb} in text that isn't learnt anyway"
     if applied.unlearnt:
-        yield f"{applied.unlearnt:,} rows have no token to learn; some trainers drop such rows"
+        yield (
+            f"{format_count(applied.unlearnt, 'row')} with no token to learn; some trainers drop "
+            "such rows"
+        )
     if applied.cut:
-        yield f"{applied.cut:,} rows were longer than --max-tokens and lost their ends"
+        yield (
+            f"{format_count(applied.cut, 'row')} longer than --max-tokens, which lost "
+            f"{choose_form(applied.cut, 'its end', 'their ends')}"
+        )
     if applied.left_out:
-        yield f"{len(applied.left_out):,} rows couldn't be rendered: see {output}/{LEFT_OUT}"
+        left = format_count(len(applied.left_out), "row")
+        yield f"{left} couldn't be rendered: see {output}/{LEFT_OUT}"
 
 
 def describe_trainers(applied: AppliedMasks, output: str) -> Iterator[str]:

@@ -9,13 +9,12 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from pipelines.runs.finished import list_outputs, read_table
+from pipelines.runs.finished import list_outputs, read_lots, read_table
 from pipelines.runs.manifest_file import load_manifest
 from pipelines.runs.recorded_settings import read_recorded_traits
 from schemas.errors import RunError
-from schemas.lots import LOT_FIELDS, UNKNOWN, Lot
+from schemas.lots import LOT_FIELDS, Lot
 from schemas.manifests import Manifest
-from schemas.outputs import REJECTED_TEACHER
 from schemas.policies import Policy
 from schemas.receipts import Output
 from schemas.runs import parse_path, shard_path
@@ -102,13 +101,6 @@ def _decide_shard(
 
 def _find_output(manifest: Manifest, path: str) -> Output:
     return next(output for output in manifest.outputs if output.path == path)
-
-
-def read_lots(ledger: pa.Table) -> list[Lot]:
-    """Return each ledger row's lot."""
-    names = [name for name in (*LOT_FIELDS, REJECTED_TEACHER) if name in ledger.column_names]
-    columns = (ledger.column(name).fill_null(UNKNOWN).to_pylist() for name in names)
-    return [Lot(*fields) for fields in zip(*columns, strict=True)]
 
 
 def _find_repeats(

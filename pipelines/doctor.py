@@ -13,6 +13,7 @@ from typing import NamedTuple
 
 from pipelines.runs.cache import CACHE_REMEDY, get_cache_folder
 from pipelines.version import PACKAGES, VERSION, find_package_versions
+from schemas.notices import format_count
 
 NEEDED = tuple(name for name in PACKAGES if not name.startswith("faiss-"))
 """Packages that every run needs. FAISS comes in two packages, so it is checked separately."""
@@ -75,7 +76,7 @@ def _check_device() -> Check:
     if not torch.cuda.is_available():
         threads = torch.get_num_threads()
         remark = "torch finds no GPU, so --device cuda is an error"
-        return Check("device", True, f"cpu, fp32, {threads} threads ({remark})")
+        return Check("device", True, f"cpu, fp32, {format_count(threads, 'thread')} ({remark})")
     memory = torch.cuda.get_device_properties(0).total_memory / GIB
     precision = "bf16" if torch.cuda.is_bf16_supported() else "fp32"
     name = torch.cuda.get_device_name(0)
@@ -128,4 +129,4 @@ def _check_cache() -> Check:
         return Check("cache", None, f"{folder} isn't writable: {CACHE_REMEDY}")
     banks = len(list(Path(folder, "banks").glob("*"))) if folder.exists() else 0
     free = shutil.disk_usage(parent).free / GIB
-    return Check("cache", True, f"{folder}, {banks} banks, {free:.0f} GiB free")
+    return Check("cache", True, f"{folder}, {format_count(banks, 'bank')}, {free:.0f} GiB free")

@@ -210,6 +210,17 @@ def check_run(run: str) -> None:
         load_manifest(run)
 
 
+def check_decided(run: str) -> None:
+    """Check that a local folder is a finished run, or one that a budget stopped.
+
+    Raises: RunError: the folder is neither, or its manifest is damaged.
+    """
+    if storage.is_local(run):
+        from pipelines.runs.manifest_file import load_decided
+
+        load_decided(run)
+
+
 def check_manifest(run: str) -> None:
     """Check that a local folder has a manifest, sound or not.
 

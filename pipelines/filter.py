@@ -17,6 +17,7 @@ from pipelines.config import FilterConfig
 from pipelines.coverage import check_unread, complete_coverage, describe_rest
 from pipelines.early_checks import check_folder, check_settings
 from pipelines.engines.launch import build_engine_options, is_handed_over, open_pipeline
+from pipelines.notices import warn_of_unscored
 from pipelines.plan import FilterPlan, settle
 from pipelines.runs import publication, unfinished
 from pipelines.runs.cache import sweep_cache
@@ -24,9 +25,9 @@ from pipelines.runs.foreign_files import remove_strays, require_no_foreign_data
 from pipelines.runs.lock import lock_run
 from pipelines.runs.watching import watch_receipts
 from schemas.errors import BudgetError, HandedOver
-from schemas.events import Listener, Noticed, RowsPlanned, RunSummarised, ignore
+from schemas.events import Event, Listener, Noticed, RowsPlanned, RunSummarised, ignore
 from schemas.manifests import Manifest
-from schemas.notices import Notice
+from schemas.notices import Notice, choose_form, format_count
 from schemas.receipts import Output, Receipt
 from transforms.decide import DecideRecords
 from transforms.duplicates import FindDuplicates
@@ -36,6 +37,20 @@ from transforms.listeners import listen_to
 from transforms.read import ReadShards
 from transforms.score import ScoreRecords
 from transforms.write import Destination, WriteShards
+
+
+class NoticeRecorder:
+    """Passes events on to a listener, and keeps the notices for the manifest."""
+
+    def __init__(self, listener: Listener) -> None:
+        self.notices: list[Notice] = []
+        self._listener = listener
+
+    def __call__(self, event: Event) -> None:
+        """Handle an event."""
+        if isinstance(event, Noticed):
+            self.notices.append(event.notice)
+        self._listener(event)
 
 
 class OpenedRun(NamedTuple):
@@ -63,13 +78,14 @@ def run_filter(
     Raises: CongenerError: the run can't be settled, resumed, or published within its budgets.
     """
     config = _prepare_settings(config, beam_options)
+    recorder = NoticeRecorder(listener)
     with lock_run(config.output):
         unfinished.require_unfinished(config.output, restart, config)
         check_folder(config, restart)
-        settled = settle(config, listener)
-        opened = open_run(settled, restart, listener)
-        execute(opened, beam_options, listener)
-        return publish(opened, command, listener)
+        settled = settle(config, recorder)
+        opened = open_run(settled, restart, recorder)
+        execute(opened, beam_options, recorder)
+        return publish(opened, command, recorder)
 
 
 def plan_run(
@@ -104,8 +120,9 @@ def open_run(plan: FilterPlan, restart: bool, listener: Listener) -> OpenedRun:
     done, notices = unfinished.find_finished_shards(run, plan.record, plan.shards)
     _send(listener, notices)
     if done:
-        counts = f"{len(done)} of {len(plan.shards)}"
-        listener(Noticed(Notice(f"resuming: {counts} shards are done")))
+        shards = format_count(len(plan.shards), "shard")
+        verb = choose_form(len(done), "is", "are")
+        listener(Noticed(Notice(f"resuming: {len(done)} of {shards} {verb} done")))
     return OpenedRun(plan, done, began)
 
 
@@ -160,7 +177,7 @@ def build_pipeline(pipeline: beam.Pipeline, plan: FilterPlan, tasks: Sequence[ob
     identified = rows | "Identify" >> IdentifyRecords(plan.layout)
     repeats = _find_duplicates(plan, pipeline)
     scored = identified | "Score" >> ScoreRecords(plan.scoring).with_resource_hints(**hints)
-    decided = scored | "Decide" >> DecideRecords(plan.rules, repeats)
+    decided = scored | "Decide" >> DecideRecords(plan.rules, repeats, plan.policy.exceptions)
     decided | "Write" >> WriteShards(to)
 
 
@@ -173,7 +190,7 @@ def _find_duplicates(plan: FilterPlan, pipeline: beam.Pipeline) -> beam.PCollect
     return identified | "Duplicates" >> FindDuplicates(plan.rules, plan.policy.split_priority)
 
 
-def publish(opened: OpenedRun, command: Sequence[str], listener: Listener) -> Manifest:
+def publish(opened: OpenedRun, command: Sequence[str], listener: NoticeRecorder) -> Manifest:
     """Write the manifest if every row is accounted for and the budgets hold.
 
     Raises: BudgetError: the run is over a budget, or an input file has only rejects. The run is
@@ -190,12 +207,7 @@ def publish(opened: OpenedRun, command: Sequence[str], listener: Listener) -> Ma
     outputs += publication.write_card(run, plan.corpus, plan.shards, outputs)
     manifest = describe_run(opened, receipts, outputs, command)
     listener(RunSummarised(manifest))
-    _send(listener, describe_rest(plan.sampled, manifest.coverage))
-    _send(listener, publication.describe_rejects(run, manifest.outputs))
-    _send(listener, publication.warn_of_lost_splits(plan.shards, manifest.outputs))
-    _send(listener, publication.describe_prompts(receipts))
-    _send(listener, publication.warn_of_unmatched(run, manifest.outputs, plan.policy))
-    _send(listener, publication.describe_findings(run, manifest))
+    _report_outcome(plan, manifest, receipts, listener)
     unfinished.require_ours(run, plan.record)
     strays = remove_strays(run, manifest.outputs)
     _send(listener, (Notice(f"removed {path}, which isn't part of this run") for path in strays))
@@ -207,13 +219,31 @@ def publish(opened: OpenedRun, command: Sequence[str], listener: Listener) -> Ma
         publication.check_sources(run, manifest.inputs, manifest.outputs, shortened)
         publication.check_budgets(manifest.conservation, plan.policy)
         check_unread(manifest.coverage, plan.policy.unread_budget)
-    except BudgetError:
-        _send(listener, publication.withdraw_run(run, manifest))
+    except BudgetError as error:
+        stopped = manifest.model_copy(update={"withdrawn": publication.explain_withdrawal(error)})
+        stopped = publication.record_notices(stopped, listener.notices)
+        _send(listener, publication.withdraw_run(run, stopped))
         raise
+    many_rejects = list(publication.warn_of_many_rejects(manifest))
+    manifest = publication.record_notices(manifest, [*listener.notices, *many_rejects])
     sealed = publication.publish_manifest(run, manifest)
-    _send(listener, publication.warn_of_many_rejects(manifest))
+    _send(listener, many_rejects)
     _send(listener, publication.remove_work(run))
     return sealed
+
+
+def _report_outcome(
+    plan: FilterPlan, manifest: Manifest, receipts: Sequence[Receipt], listener: Listener
+) -> None:
+    """Say what a person must know about a run whose rows are all decided."""
+    run = plan.config.output
+    _send(listener, warn_of_unscored(manifest))
+    _send(listener, describe_rest(plan.sampled, manifest.coverage))
+    _send(listener, publication.describe_rejects(run, manifest.outputs))
+    _send(listener, publication.warn_of_lost_splits(plan.shards, manifest.outputs))
+    _send(listener, publication.describe_prompts(receipts))
+    _send(listener, publication.warn_of_unmatched(run, manifest, plan.policy))
+    _send(listener, publication.describe_findings(run, manifest))
 
 
 def describe_run(
@@ -246,5 +276,5 @@ def describe_run(
         circumstances=publication.describe_circumstances(
             seconds, receipts, plan.device, command, plan.config.operator
         ),
-        **publication.sum_receipts(receipts),
+        **publication.sum_receipts(receipts, plan.policy),
     )

@@ -15,6 +15,7 @@ from classifiers.guarantees.calibration import (
     count_texts_needed,
     measure_found,
 )
+from classifiers.scoring import load_scorer
 from pipelines.banks import prepare_bank, remove_bank, save_bank
 from pipelines.config import FilterConfig
 from pipelines.notices import describe_unused
@@ -69,13 +70,16 @@ def run_fit(
         )
     require_cards_outside(config.traits, output)
     storage.sweep(output)
-    bank, _, plan = prepare_bank(config, listener=listener)
+    bank, encoder, plan = prepare_bank(config, listener=listener)
     if exists:
         remove_bank(output)
     save_bank(bank, output)
     for notice in describe_unused(bank):
         listener(Noticed(notice))
-    return FittedBank(bank, list_strongest(bank, plan, dict.fromkeys(bank.traits, COMBINED)))
+    if plan is None or len(plan.fitted) == len(plan.cards):
+        return FittedBank(bank, {})
+    scorer = load_scorer(bank, config.build_encoder_config(), encoder)
+    return FittedBank(bank, list_strongest(scorer, plan, dict.fromkeys(bank.traits, COMBINED)))
 
 
 def require_cards_outside(traits: Sequence[str], output: str) -> None:

@@ -24,15 +24,18 @@ from pipelines.display.excerpts import (
     escape_name,
     escape_text,
 )
-from pipelines.display.likenesses import contradicts, find_likeness, list_patterns
+from pipelines.display.likenesses import describe_doubt, find_likeness, list_patterns
 from pipelines.display.terminal import build_table
+from pipelines.runs.alterations import require_sound_ledger
 from pipelines.runs.finished import MISFITS, report_damage
-from pipelines.runs.manifest_file import load_manifest
+from pipelines.runs.manifest_file import load_decided
 from pipelines.runs.pages import Order, Page, read_page
 from pipelines.runs.queries import Count, Filters, count_rows
+from pipelines.runs.recorded_settings import read_recorded_policy
 from pipelines.runs.shown_rows import MaskedSpan, ShownRow, TraitFinding
 from schemas.lots import LOT_FIELDS, UNKNOWN
 from schemas.manifests import Manifest
+from schemas.notices import format_count
 from schemas.scores import TEXTS_OF_SIDES
 from schemas.shares import format_percent
 from transforms.records.field_paths import get_field_text
@@ -49,6 +52,8 @@ COUNTS_SHOWN = 50
 
 MASKS_SHOWN = 10
 """The maximum number of a row's masked stretches shown beside its reasons."""
+
+NOTHING_PUBLISHED = "Nothing was published, so the run holds scores and decisions but no text:"
 
 ROW_INDENT = 2
 REASON_INDENT = 4
@@ -85,12 +90,13 @@ def inspect_run(run: str, view: View, whole: bool = True) -> Inspection:
 
     Unless `whole` is set, Parquet records have only the columns that the run read.
 
-    Raises: RunError: the run isn't finished, a file is missing or damaged, or a filter matches no
-    row.
+    Raises: RunError: the run is neither finished nor stopped by a budget, a file is missing or
+        damaged, or a filter matches no row.
     """
     with report_damage(run, *MISFITS):
-        manifest = load_manifest(run)
-        page = read_page(run, manifest, *view, whole)
+        manifest = load_decided(run)
+        require_sound_ledger(run, manifest)
+        page = read_page(run, manifest, *view, whole, check=True)
         return Inspection(manifest, count_rows(run, manifest, view.filters), page)
 
 
@@ -102,6 +108,8 @@ def inspect_as_dicts(run: str, view: View) -> dict[str, Any]:
     manifest, counts, page = inspect_run(run, view)
     shown = {
         "run_id": manifest.run_id,
+        "finished": manifest.circumstances.get("finished"),
+        "withdrawn": manifest.withdrawn,
         "filters": view.filters._asdict(),
         "order": view.order,
         "counts": [count._asdict() for count in counts],
@@ -126,6 +134,7 @@ def _describe_row(row: ShownRow) -> dict[str, Any]:
         "near": [_describe_finding(finding) for finding in row.near],
         "masks": [mask._asdict() for mask in row.masks],
         "answer": _describe_spoken(row.answer),
+        "exceptions": [change._asdict() for change in row.exceptions],
     }
 
 
@@ -156,6 +165,9 @@ def print_inspection(console: Console, run: str, view: View) -> None:
     Raises: RunError: for the same reasons as `inspect_run`.
     """
     manifest, counts, page = inspect_run(run, view, whole=False)
+    if manifest.withdrawn is not None:
+        note = f"{NOTHING_PUBLISHED} {escape_name(manifest.withdrawn, TURN_CHARACTERS)}."
+        console.print(Text(note, style="bold red"))
     if not view.start and view.filters.row is None:
         console.print(render_counts(counts, manifest))
     for number, row in enumerate(page.rows, page.start + 1):
@@ -179,7 +191,7 @@ def render_counts(counts: Sequence[Count], manifest: Manifest) -> Table:
         "rows>",
         "of>",
         "share>",
-        title=f"run {manifest.run_id}: {manifest.conservation.rows_in:,} rows",
+        title=_describe_run(manifest),
     )
     # findings before other rows, and larger counts before smaller ones
     largest = sorted(counts, key=lambda count: (count.trait is None, -count.rows))
@@ -194,11 +206,19 @@ def render_counts(counts: Sequence[Count], manifest: Manifest) -> Table:
     return table
 
 
+def _describe_run(manifest: Manifest) -> str:
+    """Return a title: the run, its rows, and when it ended."""
+    finished = manifest.describe_finish()
+    rows = format_count(manifest.conservation.rows_in, "row")
+    return f"run {manifest.run_id}: {rows}{f', finished {finished}' if finished else ''}"
+
+
 def _list_notes(counts: Sequence[Count], largest: Sequence[Count]) -> Iterator[str]:
     if left := largest[COUNTS_SHOWN:]:
+        rows = sum(count.rows for count in left)
         yield (
-            f"{len(left):,} more lines with {sum(count.rows for count in left):,} rows aren't "
-            "shown: choose some with --teacher, or list all with --json."
+            f"{format_count(len(left), 'more line')} with {format_count(rows, 'row')} "
+            f"left out: choose some with --teacher, or list all with --json."
         )
     yield "Shares are of the teacher's rows."
     if any(count.side != "trained" for count in counts):
@@ -254,6 +274,13 @@ def _explain_row(row: ShownRow, manifest: Manifest) -> Iterator[str]:
         yield f"the run doesn't contain its text: see row {row.row} of {where}"
     elif not row.reasons:
         yield "no trait fired; nearest to a threshold:" if row.near else "no trait scored above 0"
+    exceptions = read_recorded_policy(manifest).exceptions if row.exceptions else ()
+    for number, before, after in row.exceptions:
+        item = exceptions[number - 1]
+        yield (
+            f"exception {number} of the policy ({escape_name(item.lot.describe())}) changed "
+            f"{before} to {after}: {escape_name(item.reason, TURN_CHARACTERS)}"
+        )
 
 
 def _render_finding(
@@ -283,8 +310,7 @@ def _render_finding(
     if finding.neighbours:
         card = manifest.cards.get(finding.trait, {})
         yield _indent(_tabulate_neighbours(finding, list_patterns(card)), REASON_INDENT)
-        if contradicts(finding.neighbours):
-            doubt = "The nearest exemplar is a negative, so read this row with care."
+        if doubt := describe_doubt(finding.neighbours):
             yield _indent(Text(doubt, "bold green"), REASON_INDENT)
 
 
@@ -304,6 +330,7 @@ def _tabulate_neighbours(finding: TraitFinding, patterns: Sequence[str]) -> Tabl
     own = text[finding.start : finding.end] if finding.end > finding.start else text
     for near in sorted(finding.neighbours, key=lambda near: -near["similarity"]):
         label, style = ("like", "red") if near["polarity"] == "positive" else ("unlike", "green")
+        label += {"card": ", own", "library": ", library"}.get(near.get("owner", ""), "")
         part = find_likeness(near["text"], patterns, own)
         pieces = build_excerpt(near["text"], *part, context=EXEMPLAR_CONTEXT)
         table.add_row(
@@ -383,7 +410,7 @@ def render_end(page: Page, run: str, view: View) -> Text:
 
 def describe_selection(total: int, filters: Filters) -> str:
     """Describe a view's filters and number of rows."""
-    rows = f"{total:,} row{'' if total == 1 else 's'}"
+    rows = format_count(total, "row")
     lots = any(filters.select_lots())
     selected = " of the selected lots" if lots else ""
     if filters.row is not None:

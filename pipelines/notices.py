@@ -8,7 +8,8 @@ from collections.abc import Iterator, Mapping, Sequence
 import pyarrow as pa
 
 from classifiers.banks import Bank
-from schemas.notices import Notice, format_count, list_names, warn
+from schemas.manifests import Manifest
+from schemas.notices import Notice, choose_form, format_count, list_names, warn
 from schemas.policies import Policy
 from schemas.runs import CLEAN_CARD
 from schemas.scores import TEXTS_OF_SIDES
@@ -96,8 +97,9 @@ def describe_sides(corpus: Corpus, layout: Layout, sample: Sample) -> Iterator[N
     columns = layout.columns.values()
     for name, count in sorted(count_unread_flags(list_flagged(sample), columns).items()):
         yield warn(
-            f"{count:,} values of the message field {name!r} in {sample.describe()} can't be read "
-            "as a flag, so their messages count as trained; write true or false, or a number"
+            f"{format_count(count, 'value')} of the message field {name!r} in "
+            f"{sample.describe()} can't be read as a flag, so the message counts as trained; write "
+            "true or false, or a number"
         )
 
 
@@ -112,8 +114,8 @@ def describe_speakers(corpus: Corpus, layout: Layout, sample: Sample) -> Iterato
         )
         if unknown:
             yield warn(
-                f"{unknown.total():,} values of column {name!r} in {sample.describe()} aren't "
-                f"known as roles, and their texts are read as the assistant's: "
+                f"column {name!r} has {format_count(unknown.total(), 'value')} in "
+                f"{sample.describe()} without a known role, read as the assistant's: "
                 f"{list_names([name for name, _ in unknown.most_common()], FILES_NAMED)}"
             )
     elif layout.format == "text":
@@ -202,8 +204,9 @@ def describe_long_texts(layout: Layout, sample: Sample) -> Iterator[Notice]:
     tables = [shard.table for shard in sample.shards]
     for name, count in find_long_texts(tables, layout).items():
         yield Notice(
-            f"{count:,} values of column {layout.lots[name].column!r} in {sample.describe()} are "
-            f"longer than {LONGEST_NAME} characters; lots name such texts by a digest"
+            f"{format_count(count, 'value')} of column {layout.lots[name].column!r} in "
+            f"{sample.describe()} {choose_form(count, 'is', 'are')} longer than {LONGEST_NAME} "
+            "characters; lots name such texts by a digest"
         )
 
 
@@ -291,4 +294,13 @@ def _warn_of_threshold(rule: Rule) -> Iterator[Notice]:
     if rule.threshold.value == 0:
         yield warn(
             f"the threshold of trait {rule.trait} is 0: it will fire on every row that it looks at"
+        )
+
+
+def warn_of_unscored(manifest: Manifest) -> Iterator[Notice]:
+    """Warn of rows about which the run says nothing."""
+    if manifest.unscored:
+        yield warn(
+            f"rows without text that any trait looks at: {manifest.unscored:,}; nothing is known "
+            "about them (their scores are null)"
         )

@@ -160,7 +160,7 @@ def settle(config: FilterConfig, listener: Listener) -> FilterPlan:
     Raises: CongenerError: a step fails. Nothing has been written to the output.
     """
     policy = read_policy(config.policy)
-    listener(Noticed(Notice(f"reading {list_names(config.input)}")))
+    listener(Noticed(Notice(f"reading {list_names(config.input)}", is_recorded=False)))
     corpus, layout = _settle_corpus(config)
     _send(listener, describe_corpus(corpus, layout))
     if part := describe_limit(corpus):
@@ -204,7 +204,7 @@ def settle(config: FilterConfig, listener: Listener) -> FilterPlan:
     )
     keep_scorer(settled.scoring, scorer)
     _send(listener, describe_settings(bank, rules, policy, settled.device))
-    _send(listener, describe_worth(rules, bank, fit, config.traits))
+    _send(listener, describe_worth(rules, scorer, fit, config.traits))
     return settled
 
 

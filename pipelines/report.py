@@ -22,12 +22,11 @@ from pipelines.display.charts import (
 )
 from pipelines.display.definitions import describe_scope, describe_signals
 from pipelines.display.excerpts import Piece, build_excerpt, escape_name
-from pipelines.display.likenesses import contradicts
+from pipelines.display.likenesses import describe_doubt
 from pipelines.display.terminal import escape_controls
 from pipelines.runs.alterations import require_unaltered
 from pipelines.runs.finished import MISFITS, list_outputs, report_damage
-from pipelines.runs.manifest_file import load_manifest
-from pipelines.runs.queries import count_lots
+from pipelines.runs.manifest_file import load_decided
 from pipelines.runs.rates import CONFIDENCE, LEAST_ROWS, Omitted, Rates, compare_groups
 from pipelines.runs.recorded_settings import read_recorded_policy
 from pipelines.runs.report_examples import (
@@ -43,9 +42,11 @@ from schemas.cards import TraitCard
 from schemas.coverage import UnreadText
 from schemas.lots import UNKNOWN
 from schemas.manifests import Manifest, SettledThreshold
+from schemas.notices import format_count
 from schemas.policies import DECISIONS, PUBLISHED, LotException, Policy
+from schemas.receipts import ExceptionEffect
 from schemas.runs import RATES_TABLE, REPORT_PAGE
-from schemas.scores import SCORE_DECIMALS, TEXTS_OF_SIDES, Side
+from schemas.scores import NEAR_MISS, SCORE_DECIMALS, TEXTS_OF_SIDES, Side
 from schemas.shares import (
     format_bound,
     format_exact,
@@ -71,19 +72,22 @@ TURN_CHARACTERS = 300
 """How many characters are shown of a turn without evidence, such as the question."""
 
 FATES = {
-    "quarantine": ("is in quarantine", "are in quarantine"),
-    "drop": ("was dropped", "were dropped"),
-    "duplicate": ("repeats an earlier row", "repeat an earlier row"),
-    "reject": ("couldn't be read", "couldn't be read"),
+    "quarantine": ("is in quarantine", "are in quarantine", "would be in quarantine"),
+    "drop": ("was dropped", "were dropped", "would be dropped"),
+    "duplicate": ("repeats an earlier row", "repeat an earlier row", "repeat an earlier row"),
+    "reject": ("couldn't be read",) * 3,
 }
-"""For each decision that removes rows, phrases for one row and for several rows."""
+"""For each decision that removes rows, phrases for one row and for several rows.
+
+The last phrase is for a run from which nothing was published.
+"""
 
 
 class Quotation(NamedTuple):
     """A row to show: the pieces of its text, and remarks.
 
     `finding` is the trait's finding in the row, or None without one. `verdict` states the decision
-    and its trait. `is_doubtful` is true if the nearest exemplar is a negative.
+    and its trait. `doubt` is a sentence about a nearest exemplar that is a negative.
     """
 
     row: ShownRow
@@ -91,7 +95,7 @@ class Quotation(NamedTuple):
     pieces: list[Piece]
     verdict: str
     nearest: dict[str, float]
-    is_doubtful: bool
+    doubt: str | None
 
 
 class RateRow(NamedTuple):
@@ -150,20 +154,21 @@ class TraitSection(NamedTuple):
 
 
 class ExceptionRow(NamedTuple):
-    """An exception of the policy, and the number of rows in its lots."""
+    """An exception of the policy, and its effect on the rows in its lots."""
 
     exception: LotException
     lot: list[tuple[str, str]]
-    rows: int
+    effect: ExceptionEffect
 
 
 def write_report(run: str) -> str:
-    """Write a finished run's page and rates, and return the page's path or URI.
+    """Write a run's page and rates, and return the page's path or URI.
 
-    Raises: RunError: the run isn't finished, or one of its files was changed or is missing.
+    Raises: RunError: the run is neither finished nor stopped by a budget, or one of its files was
+        changed or is missing.
     """
     with report_damage(run, *MISFITS):
-        manifest = load_manifest(run)
+        manifest = load_decided(run)
         require_unaltered(run, manifest)
         rates = compare_groups(run, manifest)
         page = render_report(run, manifest, rates)
@@ -207,10 +212,11 @@ def _load_template() -> Template:
         "percent": format_percent,
         "bound": format_bound,
         "interval": lambda share: format_interval(share.low, share.high),
+        "whole_interval": lambda ends: format_interval(ends[0], ends[1], 0),
         "exact": format_exact,
         "limit": format_limit,
         "score": f"{{:.{SCORE_DECIMALS}f}}".format,
-        "rows": format_row_count,
+        "rows": lambda count: format_count(count, "row"),
         "escape_name": escape_name,
         "in_words": lambda name: name.replace("_", " "),
         "coordinate": lambda value: f"{value:.2f}".rstrip("0").rstrip("."),
@@ -221,9 +227,11 @@ def _load_template() -> Template:
 def gather_contents(run: str, manifest: Manifest, rates: Rates) -> dict[str, Any]:
     """Gather the page's contents under the template's names."""
     rows_in, by_decision = manifest.conservation.rows_in, manifest.conservation.by_decision
-    policy = read_recorded_policy(manifest)
+    policy, notices = read_recorded_policy(manifest), manifest.list_notices()
     return {
         "manifest": manifest,
+        "warnings": [notice.text for notice in notices if notice.severity == "warning"],
+        "messages": [notice.text for notice in notices if notice.severity != "warning"],
         "version": name_code(),
         "title": describe_title(manifest),
         "origin": list(describe_origin(manifest, policy)),
@@ -240,10 +248,11 @@ def gather_contents(run: str, manifest: Manifest, rates: Rates) -> dict[str, Any
         "groups": [tabulate_rates(rates, kind, None, GROUPS_SHOWN) for kind in GROUPINGS],
         "policy": policy,
         "has_policy": policy != Policy(),
-        "exceptions": describe_exceptions(run, manifest, policy),
+        "exceptions": describe_exceptions(manifest, policy),
         "confidence": CONFIDENCE,
         "least_rows": LEAST_ROWS,
         "examples": EXAMPLES,
+        "near_miss": NEAR_MISS,
         "turn_characters": TURN_CHARACTERS,
         "plot": PLOT,
     }
@@ -268,16 +277,15 @@ def name_input(manifest: Manifest) -> str:
 def describe_origin(manifest: Manifest, policy: Policy) -> Iterator[str]:
     """Yield the run's date, operator and versions, as far as the manifest has them."""
     known = manifest.circumstances
-    if finished := known.get("finished"):
-        yield f"finished on {str(finished)[:10]}"
+    if finished := manifest.describe_finish():
+        yield f"finished {finished}"
     if operator := known.get("operator"):
         yield f"by {escape_name(str(operator))}"
     if policy == Policy():
         yield "no policy: each trait's card decides"
     else:
         count = len(policy.exceptions)
-        noun = f"{count} exception{'' if count == 1 else 's'}"
-        suffix = f" with {noun}" if count else ""
+        suffix = f" with {format_count(count, 'exception')}" if count else ""
         yield f"policy {manifest.identity.policy_digest[:12]}{suffix}"
     commit = f", commit {str(known['commit'])[:COMMIT_DIGITS]}" if known.get("commit") else ""
     yield f"congener {manifest.identity.code_version}{commit}"
@@ -297,24 +305,19 @@ def describe_unread(manifest: Manifest) -> list[UnreadRow]:
     return [UnreadRow(item, item.where in names) for item in manifest.coverage.list_unread()]
 
 
-def format_row_count(count: int) -> str:
-    """Format a number of rows: `1 row` or `1,200 rows`."""
-    return f"{count:,} row{'' if count == 1 else 's'}"
-
-
 def summarise_rows(manifest: Manifest) -> str:
     """Summarise all rows in a sentence."""
     total, by_decision = manifest.conservation.rows_in, manifest.conservation.by_decision
     out = _sum_decisions(by_decision, PUBLISHED)
     share, verb = format_percent(out / max(total, 1)), "is" if out == 1 else "are"
+    verb = verb if manifest.withdrawn is None else "would be"
     parts = [f"{out:,} ({share}) {verb} in the clean corpus"]
-    parts += [
-        f"{count:,} {one if count == 1 else many}"
-        for name, (one, many) in FATES.items()
-        if (count := by_decision.get(name, 0))
-    ]
+    for name, (one, many, stopped) in FATES.items():
+        if count := by_decision.get(name, 0):
+            words = one if count == 1 else many
+            parts.append(f"{count:,} {words if manifest.withdrawn is None else stopped}")
     listed = f"{', '.join(parts[:-1])}{' and ' if parts[1:] else ''}{parts[-1]}"
-    return f"Of {format_row_count(total)} read, {listed}."
+    return f"Of {format_count(total, 'row')} read, {listed}."
 
 
 def _sum_decisions(by_decision: Mapping[str, int], names: Iterable[str]) -> int:
@@ -322,7 +325,12 @@ def _sum_decisions(by_decision: Mapping[str, int], names: Iterable[str]) -> int:
 
 
 def quote_decisions(run: str, manifest: Manifest) -> list[Quotation]:
-    """Quote a row of each decision, with the best finding or the nearest miss."""
+    """Quote a row of each decision, with the best finding or the nearest miss.
+
+    A run that a budget stopped holds no text to quote.
+    """
+    if manifest.withdrawn is not None:
+        return []
     rows = find_row_of_each_decision(run, manifest)
     return [_quote_row(row) for row in rows.values()]
 
@@ -346,7 +354,7 @@ def _quote(row: ShownRow, finding: TraitFinding | None) -> Quotation:
         if any(item["polarity"] == kind for item in near)
     }
     verdict = describe_verdict(row, finding)
-    return Quotation(row, finding, _cut_text(row, finding), verdict, nearest, contradicts(near))
+    return Quotation(row, finding, _cut_text(row, finding), verdict, nearest, describe_doubt(near))
 
 
 def describe_verdict(row: ShownRow, finding: TraitFinding | None) -> str:
@@ -375,7 +383,7 @@ def _cut_text(row: ShownRow, finding: TraitFinding | None) -> list[Piece]:
     if row.answer is not None:
         return [Piece(escape_name(row.answer.text, TURN_CHARACTERS))]
     if row.record is None:
-        return [Piece("(the run doesn't contain the text of a dropped row)", added=True)]
+        return [Piece("(the run doesn't contain the text of this row)", added=True)]
     return [Piece("(the field isn't in the row)", added=True)]
 
 
@@ -462,11 +470,8 @@ def _label_names(line: Mapping[str, Any]) -> list[tuple[str, str]]:
     return [(field, name) for field, name in names if name != UNKNOWN] or [("", UNKNOWN)]
 
 
-def describe_exceptions(run: str, manifest: Manifest, policy: Policy) -> list[ExceptionRow]:
-    """Describe the policy's exceptions, and count the rows in their lots."""
-    if not policy.exceptions:
-        return []
-    lots = count_lots(run, manifest)
+def describe_exceptions(manifest: Manifest, policy: Policy) -> list[ExceptionRow]:
+    """Describe the policy's exceptions, and what each of them did."""
     return [
         ExceptionRow(
             item,
@@ -474,7 +479,7 @@ def describe_exceptions(run: str, manifest: Manifest, policy: Policy) -> list[Ex
                 (field.replace("_", " "), value)
                 for field, value in item.lot.model_dump(exclude_none=True).items()
             ],
-            sum(rows for lot, rows in lots.items() if lot.for_side(item.side).matches(item.lot)),
+            effect,
         )
-        for item in policy.exceptions
+        for item, effect in zip(policy.exceptions, manifest.exceptions, strict=True)
     ]

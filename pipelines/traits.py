@@ -13,7 +13,7 @@ from pydantic import TypeAdapter, ValidationError
 from classifiers.library import LIBRARY, LoadedCard, find_cards, load_card
 from schemas.cards import TraitId
 from schemas.errors import CardError, StorageError
-from schemas.notices import list_names
+from schemas.notices import format_count, list_names
 from schemas.problems import describe_problems
 from transforms.records.roles import KNOWN_ROLES, find_unknown_roles
 
@@ -171,7 +171,7 @@ def _advise_on_texts(card: LoadedCard) -> Iterator[str]:
     fitted = card.card.signals.exemplars or card.card.signals.head
     if fitted and len(card.positives) < ENOUGH_POSITIVES:
         yield (
-            f"{len(card.positives)} positives: detection begins to work at "
+            f"{format_count(len(card.positives), 'positive')}: detection begins to work at "
             f"{ENOUGH_POSITIVES}, and thirty are better"
         )
     if fitted and not card.negatives:

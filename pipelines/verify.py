@@ -15,11 +15,15 @@ from pydantic import ValidationError
 
 from pipelines.report import render_report
 from pipelines.runs.alterations import find_change
-from pipelines.runs.finished import list_outputs, read_table
+from pipelines.runs.finished import list_outputs, read_lots, read_table
 from pipelines.runs.foreign_files import REPORT_FILES, ForeignFile, list_foreign_files
 from pipelines.runs.manifest_file import load_manifest
 from pipelines.runs.rates import compare_groups
-from pipelines.runs.recorded_settings import read_recorded_policy, read_recorded_traits
+from pipelines.runs.recorded_settings import (
+    read_recorded_policy,
+    read_recorded_rules,
+    read_recorded_traits,
+)
 from pipelines.runs.shard_checks import READ_ERRORS, Finding, check_shards
 from pipelines.runs.unfinished import compute_run_id
 from pipelines.version import VERSION, name_code
@@ -27,7 +31,7 @@ from schemas.digests import compute_merkle_root, digest_config
 from schemas.errors import CardError, InputError, ModelError, RunError
 from schemas.manifests import Manifest
 from schemas.problems import describe_problems
-from schemas.receipts import NearMisses, Output
+from schemas.receipts import ExceptionEffect, NearMisses, Output
 from schemas.runs import (
     BANK,
     CALIBRATION,
@@ -46,6 +50,7 @@ from schemas.runs import (
 )
 from schemas.scores import name_finding, score_column, split_side
 from transforms.digest_keys import DigestKey
+from transforms.exception_effects import measure_effects
 from transforms.files import storage
 from transforms.files.sources import digest_stream
 from transforms.files.stems import is_stem
@@ -106,7 +111,7 @@ def verify_run(
     findings = findings or list(_check_bank(run, manifest))
     findings = findings or list(_check_rules(run, manifest))
     findings = findings or list(check_shards(run, manifest, key))
-    for check in (_check_scores, _check_counts, _check_report):
+    for check in (_check_scores, _check_counts, _check_exceptions, _check_report):
         findings = findings or list(check(run, manifest))
     return findings + (list(_check_inputs(manifest)) if inputs else [])
 
@@ -428,6 +433,28 @@ def _check_counts(run: str, manifest: Manifest) -> Iterator[Finding]:
         if sources[source.name] != source.rows:
             problem = f"counts {source.rows} rows of {source.name}, but the ledger has"
             yield Finding(MANIFEST, f"{problem} {sources[source.name]}")
+
+
+def _check_exceptions(run: str, manifest: Manifest) -> Iterator[Finding]:
+    """Measure again what each exception of the policy did."""
+    exceptions, rules = read_recorded_policy(manifest).exceptions, read_recorded_rules(manifest)
+    effects = [ExceptionEffect() for _ in exceptions]
+    pairs = zip(list_outputs(manifest, "ledger"), list_outputs(manifest, "scores"), strict=True)
+    for of_ledger, of_scores in pairs if exceptions else ():
+        ledger = read_table(run, of_ledger)
+        decisions = ledger.column("decision").to_pylist()
+        readable = pa.array(np.flatnonzero(np.array(decisions) != "reject"))
+        scores, ledger = read_table(run, of_scores).take(readable), ledger.take(readable)
+        columns = {
+            name: scores.column(name).to_numpy().astype(np.float32)
+            for name in scores.column_names[2:]
+        }
+        kept = ledger.column("decision").to_pylist()
+        found = measure_effects(columns, read_lots(ledger), kept, rules, exceptions)
+        effects = [one.add(other) for one, other in zip(effects, found, strict=True)]
+    if tuple(effects) != manifest.exceptions:
+        problem = "exceptions doesn't match the scores and lots of the rows"
+        yield Finding(MANIFEST, problem)
 
 
 def _check_inputs(manifest: Manifest) -> Iterator[Finding]:

@@ -8,10 +8,14 @@ from typing import NamedTuple
 import numpy as np
 
 from classifiers.banks import Bank, TraitModel
-from classifiers.clean_text import CleanRow, split_clean_text
+from classifiers.clean_text import CleanRow, present_as_answers, split_clean_text
+from classifiers.fitting import scope_to_answers
 from classifiers.guarantees.calibration import CONFIDENCE, FoundShare
+from classifiers.library import find_cards
+from classifiers.scoring import Scorer
 from pipelines.banks import FitPlan
-from schemas.notices import Notice, warn
+from pipelines.display.excerpts import build_excerpt
+from schemas.notices import Notice, choose_form, format_count, warn
 from schemas.scores import SCORE_DECIMALS
 from schemas.shares import format_interval
 from transforms.rules import Rule
@@ -26,7 +30,7 @@ NAMED_TRAITS = 5
 
 
 class StrongText(NamedTuple):
-    """A held-out clean text with a high score.
+    """A held-out clean text with a high score, and the span that scored highest.
 
     `name` is the text's origin, and a card can use it to leave the text out.
     """
@@ -34,66 +38,88 @@ class StrongText(NamedTuple):
     score: float
     name: str
     text: str
+    start: int = 0
+    end: int = 0
 
     def describe(self) -> str:
-        """Describe the text in one line."""
-        text = " ".join(self.text.split())
-        shown = f"{text[:SHOWN_CHARACTERS]}…" if len(text) > SHOWN_CHARACTERS else text
-        return f"{self.score:.4f}  {self.name}  {shown}"
+        """Describe the text in one line, cut around its span."""
+        last = min(max(self.end, self.start), self.start + SHOWN_CHARACTERS)
+        context = (SHOWN_CHARACTERS - (last - self.start)) // 2
+        if self.start < context:
+            last, context = max(last, SHOWN_CHARACTERS), self.start
+        pieces = build_excerpt(self.text, self.start, last, context=context)
+        shown = "".join(piece.text for piece in pieces)
+        return f"{self.score:.4f}  {self.name}  {' '.join(shown.split())}"
 
 
 def list_strongest(
-    bank: Bank, plan: FitPlan | None, signals: Mapping[str, str]
+    scorer: Scorer, plan: FitPlan | None, signals: Mapping[str, str]
 ) -> dict[str, list[StrongText]]:
-    """List each trait's held-out clean texts with the highest scores.
+    """List the held-out clean texts with the highest scores, for each trait and signal given.
 
     A given bank's traits have none, because they may be calibrated on other text.
     """
-    if plan is None:
-        return {}
-    return {
-        card.id: _find_strongest(
-            split_clean_text(card, plan.clean)[1],
-            bank.traits[card.id].calibration[signals[card.id]],
-        )
-        for card in plan.cards
-        if card.id not in plan.fitted and signals[card.id] in bank.traits[card.id].calibration
-    }
+    found: dict[str, list[StrongText]] = {}
+    for card in () if plan is None else plan.cards:
+        trait, signal = scorer.bank.traits[card.id], signals.get(card.id)
+        if plan is None or card.id in plan.fitted or signal not in trait.calibration:
+            continue
+        rows, scores = split_clean_text(card, plan.clean)[1], trait.calibration[signal]
+        order = np.argsort(-np.nan_to_num(scores, nan=-1.0), kind="stable")[:STRONGEST]
+        best = [int(index) for index in order if scores[index] > 0]
+        quoted = _quote_rows([rows[index] for index in best], trait, scorer)
+        found[card.id] = [
+            text._replace(score=round(float(scores[index]), SCORE_DECIMALS))
+            for index, text in zip(best, quoted, strict=True)
+        ]
+    return found
 
 
-def _find_strongest(rows: Sequence[CleanRow], scores: np.ndarray) -> list[StrongText]:
-    order = np.argsort(-np.nan_to_num(scores, nan=-1.0), kind="stable")[:STRONGEST]
-    return [
-        StrongText(
-            round(float(scores[index]), SCORE_DECIMALS),
-            rows[index].name,
-            next((text for text in rows[index].texts if text.strip()), ""),
-        )
-        for index in order
-        if scores[index] > 0
-    ]
+def _quote_rows(
+    rows: Sequence[CleanRow], trait: TraitModel, scorer: Scorer
+) -> Iterator[StrongText]:
+    """Yield each row's text in which a trait's strongest signal has its highest score."""
+    name = trait.card.id
+    alone = Bank({name: scope_to_answers(trait)}, scorer.bank.encoder, scorer.bank.background)
+    models = {other: model for other, model in scorer.classifiers.items() if other == name}
+    texts = present_as_answers(rows)
+    scores = Scorer(alone, scorer.encoder, models).score(len(rows), texts).signals[name]
+    for index, row in enumerate(rows):
+        best = max(scores.values(), key=lambda item: np.nan_to_num(item.scores[index], nan=-1.0))
+        segment, start, end = (int(array[index]) for array in best.best_spans)
+        text = texts.text[segment].as_py() if segment >= 0 else ""
+        yield StrongText(0.0, row.name, text, max(start, 0), max(end, 0))
 
 
 def describe_worth(
-    rules: Sequence[Rule], bank: Bank, plan: FitPlan | None, named: Sequence[str]
+    rules: Sequence[Rule], scorer: Scorer, plan: FitPlan | None, named: Sequence[str]
 ) -> Iterator[Notice]:
     """Describe what each named trait's threshold finds, and warn of thresholds within the noise.
 
-    A trait of the whole library or of a given bank gets only a warning.
+    Many named traits, and those of a given bank, have a notice only if there is a warning. Traits
+    of the library that nobody named have none, because their user can't change their cards; the
+    table of traits has their shares.
     """
-    strongest = list_strongest(bank, plan, {rule.trait: rule.signal for rule in rules})
-    for rule in rules:
-        value, found = rule.threshold.value, rule.found
-        if value is None or value > 1 or found is None:
-            continue
-        text = f"trait {rule.trait}: {describe_found(found, value)}"
+    few = 0 < len(named) <= NAMED_TRAITS
+    library = set() if named else {card.id for card in find_cards()}
+    shown = [
+        (rule, found)
+        for rule in rules
+        if (found := rule.found) is not None
+        and rule.threshold.value is not None
+        and rule.threshold.value <= 1
+        and rule.trait not in library
+        and (few or found.is_in_noise)
+    ]
+    strongest = list_strongest(scorer, plan, {rule.trait: rule.signal for rule, _ in shown})
+    for rule, found in shown:
+        text = f"trait {rule.trait}: {describe_found(found, float(rule.threshold.value or 0))}"
         if found.is_in_noise:
-            yield warn(f"{text}. {_explain_noise(rule, bank.traits[rule.trait])}")
-        elif 0 < len(named) <= NAMED_TRAITS:
+            yield warn(f"{text}. {_explain_noise(rule, scorer.bank.traits[rule.trait])}")
+        else:
             yield Notice(text)
-        if found.is_in_noise or 0 < len(named) <= NAMED_TRAITS:
-            for item in strongest.get(rule.trait, ()):
-                yield Notice(f"  clean text {item.describe()}")
+        for item in strongest.get(rule.trait, ()):
+            yield Notice(f"  clean text {item.describe()}", is_recorded=False)
 
 
 def _explain_noise(rule: Rule, trait: TraitModel) -> str:
@@ -133,7 +159,8 @@ def describe_found(found: FoundShare, threshold: float) -> str:
     """Describe how many positives reach a threshold, and their distance from it."""
     gap = found.median - threshold
     return (
-        f"{found.found} of the card's {found.positives} positives reach {threshold:.4f} when each "
+        f"{found.found} of the card's {format_count(found.positives, 'positive')} "
+        f"{choose_form(found.found, 'reaches', 'reach')} {threshold:.4f} when each "
         f"is held out from the fit ({format_interval(found.low, found.high, 0)} with "
         f"{CONFIDENCE:.0%} confidence); their median, {found.median:.4f}, is {abs(gap):.4f} "
         f"{'above' if gap >= 0 else 'below'} it"

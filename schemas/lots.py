@@ -35,6 +35,11 @@ class LotPattern(Strict):
             )
         return value
 
+    def describe(self) -> str:
+        """Return the fields that are set, with their patterns, or `every lot`."""
+        wanted = self.model_dump(exclude_none=True).items()
+        return ", ".join(f"{name}: {pattern}" for name, pattern in wanted) or "every lot"
+
 
 class Lot(NamedTuple):
     """The four fields that the records of a lot share.

@@ -5,6 +5,7 @@ A run writes its manifest last, so a run directory without a manifest is unfinis
 
 from __future__ import annotations
 
+import datetime as dt
 import json
 from typing import Annotated, Any, Literal
 
@@ -13,10 +14,11 @@ from pydantic import Field, StringConstraints
 from schemas.cards import Strict
 from schemas.coverage import Coverage
 from schemas.digests import digest_config
-from schemas.receipts import NearMisses, Output
+from schemas.notices import Notice
+from schemas.receipts import ExceptionEffect, NearMisses, Output
 from schemas.scores import SIDES, Side, name_side, split_side
 
-MANIFEST_FORMAT = 5
+MANIFEST_FORMAT = 6
 
 Digest = Annotated[str, StringConstraints(pattern="^[0-9a-f]{64}$")]
 """A SHA-256 in hex."""
@@ -113,6 +115,8 @@ class Manifest(Strict):
     fired: dict[str, int]
     near: dict[str, NearMisses] = Field(default_factory=dict)
     """The near misses of each trait, ignoring exceptions."""
+    exceptions: tuple[ExceptionEffect, ...] = ()
+    """The effect of each exception of the policy, in the policy's order."""
     unscored: int = 0
     """Rows without text in any trait's scope; they have no score."""
     coverage: Coverage = Coverage()
@@ -130,8 +134,31 @@ class Manifest(Strict):
     limits: tuple[str, ...]
     """Sentences about what the run can't show."""
     parents: tuple[str, ...] = ()
+    withdrawn: str | None = None
+    """Why nothing was published, or null. Only `withdrawn.json` gives a reason."""
     circumstances: dict[str, Any]
     digest: str = ""
+
+    def describe_finish(self) -> str | None:
+        """Return the date and the time (UTC) at which the run ended, or None if it isn't known."""
+        try:
+            ended = dt.datetime.fromisoformat(str(self.circumstances.get("finished")))
+            ended = ended if ended.tzinfo else ended.replace(tzinfo=dt.UTC)
+            return f"{ended.astimezone(dt.UTC):%Y-%m-%d %H:%M:%S} UTC"
+        except (ValueError, OverflowError):
+            return None
+
+    def list_notices(self) -> list[Notice]:
+        """Return what the run said while it worked, except what quotes text."""
+        said = self.circumstances.get("notices")
+        known = [item for item in said if isinstance(item, dict)] if isinstance(said, list) else []
+        return [
+            Notice(
+                str(item.get("text")),
+                "warning" if item.get("severity") == "warning" else "info",
+            )
+            for item in known
+        ]
 
     def list_found_sides(self) -> tuple[Side, ...]:
         """Return `trained` and every other side on which some trait fired."""
@@ -141,6 +168,12 @@ class Manifest(Strict):
     def count_fired(self, trait: str, side: Side = "trained") -> int:
         """Return the number of rows in which a trait fired on one side."""
         return self.fired.get(name_side(trait, side), 0)
+
+    def may_be_noise(self, rule: SettledThreshold) -> bool:
+        """Return whether a trait fired on no more rows than its bound allows among clean ones."""
+        rows = self.conservation.rows_in - self.conservation.by_decision.get("reject", 0)
+        fired = self.count_fired(rule.trait)
+        return rule.bound is not None and 0 < fired <= rule.bound * rows
 
     def seal(self) -> Manifest:
         """Return the manifest with its digest."""

@@ -15,10 +15,14 @@ NAME_CHARACTERS = 120
 
 
 class Notice(NamedTuple):
-    """A sentence for the person who started a run, and how serious it is."""
+    """A sentence for the person who started a run, and how serious it is.
+
+    A notice that quotes text isn't recorded in the manifest, which holds no text.
+    """
 
     text: str
     severity: Literal["info", "warning"] = "info"
+    is_recorded: bool = True
 
     def __str__(self) -> str:
         return f"warning: {self.text}" if self.severity == "warning" else self.text
@@ -32,6 +36,11 @@ def warn(text: str) -> Notice:
 def format_count(count: int, noun: str, plural: str = "") -> str:
     """Return a number with its noun: `1 row` or `1,200 rows`."""
     return f"{count:,} {noun if count == 1 else plural or f'{noun}s'}"
+
+
+def choose_form(count: int, one: str, many: str) -> str:
+    """Return the form of a word that agrees with a number, such as `is` or `are`."""
+    return one if count == 1 else many
 
 
 def limit_notices(notices: Sequence[Notice], most: int) -> list[Notice]:

@@ -6,6 +6,7 @@ A shard is finished once its receipt and the listed files exist.
 from __future__ import annotations
 
 import json
+from collections import Counter
 from typing import Any
 
 from pydantic import Field
@@ -13,6 +14,7 @@ from pydantic import Field
 from schemas.cards import Strict
 from schemas.coverage import TextCounts
 from schemas.digests import canonicalise_json, digest_config
+from schemas.policies import SEVERITY
 
 
 class Output(Strict):
@@ -40,6 +42,48 @@ class NearMisses(Strict):
         return NearMisses(rows=self.rows + other.rows, best=max(scores, default=None))
 
 
+class ActionChange(Strict):
+    """How many rows an exception took from one strongest action to another."""
+
+    before: str
+    after: str
+    rows: int
+
+
+class ExceptionEffect(Strict):
+    """What one exception of the policy did to the rows in its lots.
+
+    `rows` counts those that could be read. `overruled` counts the rows on which the exception
+    changed a trait's action, but another trait's action is stronger.
+    """
+
+    rows: int = 0
+    changed: tuple[ActionChange, ...] = ()
+    overruled: int = 0
+
+    def describe(self) -> str:
+        """Describe the changed rows in one line, such as `3 from quarantine to flag`."""
+        parts = [f"{item.rows:,} from {item.before} to {item.after}" for item in self.changed]
+        if self.overruled:
+            parts.append(f"{self.overruled:,} decided by another trait as before")
+        return ", ".join(parts) or "none"
+
+    def add(self, other: ExceptionEffect) -> ExceptionEffect:
+        """Return the effect on two sets of rows together."""
+        sums = Counter[tuple[str, str]]()
+        for item in (*self.changed, *other.changed):
+            sums[item.before, item.after] += item.rows
+        order = sorted(sums, key=lambda pair: tuple(map(SEVERITY.index, pair)))
+        return ExceptionEffect(
+            rows=self.rows + other.rows,
+            changed=tuple(
+                ActionChange(before=before, after=after, rows=sums[before, after])
+                for before, after in order
+            ),
+            overruled=self.overruled + other.overruled,
+        )
+
+
 class Receipt(Strict):
     """The decisions on a shard's rows, the files that hold them, and the cost of scoring them."""
 
@@ -51,6 +95,8 @@ class Receipt(Strict):
     """The number of rows on which each trait fired."""
     near: dict[str, NearMisses] = Field(default_factory=dict)
     """The near misses of each trait in trained texts."""
+    exceptions: tuple[ExceptionEffect, ...] = ()
+    """The effect of each exception of the policy, in the policy's order."""
     ledger_root: str
     tokens: int
     """The number of tokens that went through a model, without padding."""

@@ -8,10 +8,12 @@ from dataclasses import dataclass, field
 import apache_beam as beam
 
 from schemas.lots import Lot
-from schemas.receipts import NearMisses
+from schemas.policies import LotException
+from schemas.receipts import ExceptionEffect, NearMisses
 from transforms.coders import register_shard_coder
 from transforms.decisions import Decisions, Evidence, decide
 from transforms.duplicates import Repeat
+from transforms.exception_effects import measure_effects
 from transforms.near_misses import find_near_misses
 from transforms.rules import Rule
 from transforms.score import ScoredShard
@@ -24,23 +26,32 @@ class DecidedShard(ScoredShard):
 
     decided: Decisions
     near: dict[str, NearMisses] = field(default_factory=dict)
+    exceptions: tuple[ExceptionEffect, ...] = ()
 
 
 def decide_shard(
-    scored: ScoredShard, rules: Sequence[Rule], repeats: Mapping[int, Sequence[Lot]] | None = None
+    scored: ScoredShard,
+    rules: Sequence[Rule],
+    repeats: Mapping[int, Sequence[Lot]] | None = None,
+    exceptions: Sequence[LotException] = (),
 ) -> DecidedShard:
-    """Decide a shard's rows; `repeats` maps table rows to the lots of their earlier copies."""
-    evidence = Evidence(scored.build_score_columns(), scored.spans, scored.lots)
+    """Decide a shard's rows; `repeats` maps table rows to the lots of their earlier copies.
+
+    `exceptions` are the policy's, whose effects are measured; the rules contain them already.
+    """
+    scores, lots = scored.build_score_columns(), scored.lots
+    decided = decide(Evidence(scores, scored.spans, lots), rules, repeats)
     return DecidedShard(
         **vars(scored),
-        decided=decide(evidence, rules, repeats),
-        near=find_near_misses(evidence.scores, rules),
+        decided=decided,
+        near=find_near_misses(scores, rules),
+        exceptions=measure_effects(scores, lots, decided.decisions, rules, exceptions),
     )
 
 
 class _Decide(beam.DoFn):
-    def __init__(self, rules: Sequence[Rule]) -> None:
-        self._rules = list(rules)
+    def __init__(self, rules: Sequence[Rule], exceptions: Sequence[LotException]) -> None:
+        self._rules, self._exceptions = list(rules), tuple(exceptions)
 
     def process(
         self, scored: ScoredShard, repeats: Mapping[str, list[Repeat]] | None = None
@@ -48,7 +59,7 @@ class _Decide(beam.DoFn):
         lots = dict((repeats or {}).get(scored.plan.name, ()))
         positions = enumerate(scored.positions()) if lots else ()
         rows = {row: lots[position] for row, position in positions if position in lots}
-        yield decide_shard(scored, self._rules, rows)
+        yield decide_shard(scored, self._rules, rows, self._exceptions)
 
 
 @dataclass(eq=False)
@@ -56,13 +67,15 @@ class DecideRecords(beam.PTransform):
     """Decide the rows of every shard according to the settled rules.
 
     `repeats` maps each shard's name to the positions (`Shard.positions`) of rows that repeat an
-    earlier row.
+    earlier row. `exceptions` are the policy's, whose effects are measured.
     """
 
     rules: Sequence[Rule]
     repeats: beam.PCollection[tuple[str, list[Repeat]]] | None = None
+    exceptions: Sequence[LotException] = ()
 
     def expand(self, shards: beam.PCollection[ScoredShard]) -> beam.PCollection[DecidedShard]:
         """Decide shard by shard; the repeats are a side input."""
         side = () if self.repeats is None else (beam.pvalue.AsDict(self.repeats),)
-        return shards | beam.ParDo(_Decide(self.rules), *side).with_output_types(DecidedShard)
+        decide_each = _Decide(self.rules, self.exceptions)
+        return shards | beam.ParDo(decide_each, *side).with_output_types(DecidedShard)

@@ -79,6 +79,7 @@ def write_shard(shard: DecidedShard, bank: Bank, to: Destination) -> Receipt:
         decisions=count_decisions(shard),
         fired=count_fired(shard),
         near=shard.near,
+        exceptions=shard.exceptions,
         ledger_root=built.ledger_root,
         tokens=shard.tokens,
         padded=shard.padded,

@@ -17,6 +17,7 @@ from pipelines.cli.options import (
     spread_groups,
 )
 from pipelines.cli.output import print_result
+from schemas.notices import format_count
 from schemas.shares import format_bound, round_up
 
 if TYPE_CHECKING:
@@ -57,12 +58,12 @@ class EstimateResult(NamedTuple):
         """Return the estimate: the rows, the work and the uncertainty."""
         found, machines = self.estimate, self.terms.machines
         yield (
-            f"{found.rows:,} rows, about {found.tokens:,} tokens, "
-            f"estimated from {found.sampled:,} rows"
+            f"{format_count(found.rows, 'row')}, about {format_count(found.tokens, 'token')}, "
+            f"estimated from {format_count(found.sampled, 'row')}"
         )
         yield (
-            f"{found.machine_hours:.2f} machine hours, {found.hours:.2f} hours on {machines} "
-            f"{'machine' if machines == 1 else 'machines'}; price {found.price:.2f}"
+            f"{found.machine_hours:.2f} machine hours, {found.hours:.2f} hours on "
+            f"{format_count(machines, 'machine')}; price {found.price:.2f}"
         )
         yield (
             f"the work may differ by {format_bound(found.spread, 0)}, because rows differ: price "

@@ -27,7 +27,7 @@ from pipelines.cli.output import print_result
 from pipelines.display.excerpts import escape_name
 from pipelines.display.terminal import build_table, open_console
 from schemas.errors import CardError
-from schemas.notices import format_count
+from schemas.notices import choose_form, format_count
 from schemas.shares import format_interval, format_limit, format_percent
 
 if TYPE_CHECKING:
@@ -151,7 +151,7 @@ class RowsToRead(NamedTuple):
     def render(self) -> Iterator[str]:
         """Say what to do with the file."""
         if self.added:
-            yield f"{self.labels}: {self.added:,} rows to read"
+            yield f"{self.labels}: {format_count(self.added, 'row')} to read"
         else:
             yield "Nothing was written, because the rows to read are already in the file."
         yield "Set each `label` to true or false, or leave it null; then give the same command."
@@ -166,7 +166,8 @@ def _describe_file(labels: str, unlabelled: int) -> str:
     """Name the file of labels, and count its unlabelled rows."""
     path = f"{Path(labels).absolute()} (--labels names another file)"
     if unlabelled:
-        return f"{unlabelled:,} rows are still unlabelled in {path}"
+        verb = choose_form(unlabelled, "is", "are")
+        return f"{format_count(unlabelled, 'row')} {verb} still unlabelled in {path}"
     return f"labels: {path}"
 
 
@@ -284,8 +285,9 @@ def _evaluate(run: str, trait: str, path: Path, budget: int) -> Evaluation | Row
     population = divide_rows(run, trait)
     if population.removed:
         _warn(
-            f"{population.removed:,} rows that the trait fired on were dropped, so they can't be "
-            "read and aren't counted; --on reads every row"
+            f"of the rows that the trait fired on, {population.removed:,} "
+            f"{choose_form(population.removed, 'was', 'were')} dropped, so they can't be read and "
+            "aren't counted; --on reads every row"
         )
     found = _read_labels(population, path)
     listed = _find_unlabelled(population, path) - found.keys()

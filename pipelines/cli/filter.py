@@ -29,6 +29,7 @@ from pipelines.cli.options import (
 from pipelines.cli.output import print_result
 from pipelines.display.terminal import Verbatim, build_table
 from schemas.errors import CardError
+from schemas.notices import choose_form, format_count
 from schemas.shares import format_bound
 from transforms.files import storage
 
@@ -249,13 +250,14 @@ class FilterResult(NamedTuple):
         output = shlex.quote(self.output)
         clean = sum(self.manifest.conservation.by_decision.get(name, 0) for name in PUBLISHED)
         yield Verbatim(f"done: {output}")
-        yield f"for the trainer: {clean:,} rows in {storage.join(self.output, 'clean')}"
+        rows = format_count(clean, "row")
+        yield f"for the trainer: {rows} in {storage.join(self.output, 'clean')}"
         count = self.manifest.conservation.by_decision.get("mask", 0)
         if count or self.manifest.parents:
             whose = (
                 "rows may have masks of the earlier run"
                 if not count
-                else (f"{count:,} of them have masks")
+                else (f"{count:,} of them {choose_form(count, 'has', 'have')} masks")
             )
             yield (
                 f"{whose} in their field `congener`. A trainer that ignores the field learns the "
@@ -292,8 +294,7 @@ class DryRunResult(NamedTuple):
         shards, output = self.plan.shards, self.plan.config.output
         rows = sum(shard.rows for shard in shards)
         yield (
-            f"dry run: {rows:,} rows in {len(shards):,} "
-            f"{'shard' if len(shards) == 1 else 'shards'} "
+            f"dry run: {format_count(rows, 'row')} in {format_count(len(shards), 'shard')} "
             f"would be filtered into {output}; nothing was written there"
         )
 

@@ -83,9 +83,9 @@ def inspect_run(
     congener inspect run/ --row chat.jsonl:17
     congener inspect run/ --teacher 'atlas-*' --date 2026-01-31 --json | jq .
     """
-    from pipelines.early_checks import check_run
+    from pipelines.early_checks import check_decided
 
-    check_run(run)
+    check_decided(run)
 
     from pipelines.display.terminal import open_console
     from pipelines.inspection import View, inspect_as_dicts, print_inspection

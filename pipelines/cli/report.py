@@ -28,9 +28,9 @@ def report_run(run: Run, as_json: Json = False) -> None:
 
     congener report run/ && xdg-open run/report/index.html
     """
-    from pipelines.early_checks import check_run
+    from pipelines.early_checks import check_decided
 
-    check_run(run)
+    check_decided(run)
 
     from pipelines.report import write_report
 

@@ -11,6 +11,7 @@ from rich.table import Table
 from pipelines.cli.options import Json, Run
 from pipelines.cli.output import print_result
 from pipelines.display.terminal import build_table
+from schemas.notices import choose_form, format_count
 from schemas.scores import NEAR_MISS
 from schemas.shares import format_bound, format_limit, round_down, round_up
 
@@ -53,7 +54,9 @@ class ThresholdTables(NamedTuple):
             yield table
             if trait.near.best:  # a score of 0 means that nothing was found
                 yield (
-                    f"{trait.near.rows:,} rows are up to {NEAR_MISS} below the threshold in force; "
+                    f"{format_count(trait.near.rows, 'row')} "
+                    f"{choose_form(trait.near.rows, 'is', 'are')} up to {NEAR_MISS} below the "
+                    "threshold in force; "
                     f"the highest score below it is {trait.near.best:.4f}"
                 )
         yield (

@@ -14,6 +14,7 @@ from pipelines.cli.options import Json, expand_argument, expand_arguments
 from pipelines.cli.output import print_result, say
 from pipelines.cli.thresholds import list_thresholds
 from pipelines.display.terminal import build_table
+from schemas.notices import format_count
 
 if TYPE_CHECKING:
     from classifiers.library import LoadedCard
@@ -129,7 +130,8 @@ class TraitCheck(NamedTuple):
         """Return a line for each card, and its advice."""
         for card, notes in self.checked:
             positives, negatives = len(card.positives), len(card.negatives)
-            yield f"{card.id}: ok, {positives} positives, {negatives} hard negatives"
+            texts = format_count(positives, "positive"), format_count(negatives, "hard negative")
+            yield f"{card.id}: ok, {', '.join(texts)}"
             yield from (f"  advice: {note}" for note in notes)
 
     def to_json(self) -> list[dict[str, Any]]:

@@ -10,6 +10,7 @@ from rich.text import Text
 
 from pipelines.cli.options import Json, Run, expand_argument
 from pipelines.cli.output import print_result, style
+from schemas.notices import format_count
 
 if TYPE_CHECKING:
     from pipelines.runs.foreign_files import ForeignFile
@@ -64,12 +65,12 @@ class VerifyResult(NamedTuple):
             yield f"and {len(self.findings) - FINDINGS_SHOWN:,} more: list all with --json"
         if self.manifest is None:
             count = len(self.findings)
-            yield style(f"{count} {'difference' if count == 1 else 'differences'}", "red")
+            yield style(format_count(count, "difference"), "red")
             return
         yield style(
-            f"whole: {self.manifest.conservation.rows_in:,} rows in "
-            f"{len(self.manifest.outputs)} files, ledger root {self.manifest.ledger_root[:16]}, "
-            f"digest {self.manifest.digest[:16]}",
+            f"whole: {format_count(self.manifest.conservation.rows_in, 'row')} in "
+            f"{format_count(len(self.manifest.outputs), 'file')}, "
+            f"ledger root {self.manifest.ledger_root[:16]}, digest {self.manifest.digest[:16]}",
             "green",
         )
 

@@ -40,7 +40,14 @@ def list_patterns(card: Mapping[str, Any]) -> list[str]:
     return [pattern["match"] for pattern in lexicon.get("patterns", ())]
 
 
-def contradicts(neighbours: Iterable[Mapping[str, Any]]) -> bool:
-    """Return whether the nearest exemplar is a negative."""
+OWNERS = {"card": "a hard negative of the card", "library": "a text of the library"}
+
+
+def describe_doubt(neighbours: Iterable[Mapping[str, Any]]) -> str | None:
+    """If the nearest exemplar is a negative, say whose it is, and what that means."""
     nearest = max(neighbours, key=lambda near: near["similarity"], default=None)
-    return nearest is not None and nearest["polarity"] == "negative"
+    if nearest is None or nearest["polarity"] != "negative":
+        return None
+    owner = OWNERS.get(nearest.get("owner", ""))
+    whose = f", {owner}" if owner else ""
+    return f"The nearest exemplar is a negative{whose}, so read this row with care."

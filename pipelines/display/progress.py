@@ -11,8 +11,10 @@ from typing import Self
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
+from rich.text import Text
 
 from pipelines.display.terminal import build_table, open_console, print_text
+from pipelines.runs.recorded_settings import read_recorded_policy
 from schemas.events import (
     BatchesCut,
     BatchScored,
@@ -27,7 +29,7 @@ from schemas.events import (
     WindowsPlanned,
 )
 from schemas.manifests import Manifest, SettledThreshold
-from schemas.notices import format_count, warn
+from schemas.notices import format_count
 from schemas.scores import TEXTS_OF_SIDES
 from schemas.shares import format_bound, format_percent, round_down, round_up
 
@@ -186,18 +188,14 @@ class TerminalReporter:
         self.console.print(tabulate_traits(manifest))
         if len(manifest.list_found_sides()) > 1:
             self.console.print(tabulate_other_sides(manifest))
-        if manifest.unscored:
-            notice = warn(
-                f"rows without text that any trait looks at: {manifest.unscored:,}; nothing is "
-                "known about them (their scores are null)"
-            )
-            self.say(str(notice))
+        if manifest.exceptions:
+            self.console.print(tabulate_exceptions(manifest))
         facts = manifest.circumstances
-        self.say(
-            f"{facts['seconds']:.1f} s, {facts['rows_per_second']:,.0f} rows/s, "
-            f"{facts['tokens_per_second']:,.0f} tokens/s, padding {facts['padding_waste']:.1%}, "
-            f"{facts['device']}"
-        )
+        speed = f"{facts['seconds']:.1f} s, {facts['rows_per_second']:,.0f} rows/s"
+        if facts["tokens"]:
+            speed += f", {facts['tokens_per_second']:,.0f} tokens/s"
+            speed += f", padding {facts['padding_waste']:.1%}"
+        self.say(f"{speed}, {facts['device']}")
 
 
 class FitProgress:
@@ -273,7 +271,7 @@ class FitProgress:
 def tabulate_decisions(manifest: Manifest) -> Table:
     """Tabulate the rows by decision."""
     rows_in = manifest.conservation.rows_in
-    table = build_table("decision", "rows>", "share>", title=f"{rows_in:,} rows in")
+    table = build_table("decision", "rows>", "share>", title=f"{format_count(rows_in, 'row')} in")
     for decision, count in manifest.conservation.by_decision.items():
         table.add_row(decision, f"{count:,}", format_percent(count / max(rows_in, 1)))
     return table
@@ -315,4 +313,23 @@ def tabulate_other_sides(manifest: Manifest) -> Table:
         counts = [manifest.count_fired(item.trait, side) for side in sides]
         if any(counts):
             table.add_row(item.trait, *(f"{count:,}" for count in counts))
+    return table
+
+
+def tabulate_exceptions(manifest: Manifest) -> Table:
+    """Tabulate the policy's exceptions, and the rows that each one changed."""
+    table = build_table(
+        "exception", "trait", "lot", "rows in\nits lots>", "rows it changed", title="exceptions"
+    )
+    policy = read_recorded_policy(manifest)
+    for number, (item, effect) in enumerate(
+        zip(policy.exceptions, manifest.exceptions, strict=True), 1
+    ):
+        table.add_row(
+            str(number),
+            item.trait,
+            Text(item.lot.describe()),
+            f"{effect.rows:,}",
+            effect.describe(),
+        )
     return table

@@ -27,18 +27,37 @@ def load_manifest(run: str) -> Manifest:
 
     Raises: RunError: the run isn't finished, or its manifest can't be read.
     """
-    uri = storage.join(run, MANIFEST)
-    if not storage.exists(uri):
+    if not storage.exists(storage.join(run, MANIFEST)):
         raise _explain_absence(run)
+    return _read_manifest(run, MANIFEST)
+
+
+def load_decided(run: str) -> Manifest:
+    """Read the manifest of a finished run, or that of a run that a budget stopped.
+
+    Raises: RunError: the run is neither, or its manifest can't be read.
+    """
+    if is_withdrawn(run):
+        return _read_manifest(run, WITHDRAWN)
+    return load_manifest(run)
+
+
+def is_withdrawn(run: str) -> bool:
+    """Return whether a folder holds a run that a budget stopped."""
+    names = MANIFEST, WITHDRAWN
+    return [storage.exists(storage.join(run, name)) for name in names] == [False, True]
+
+
+def _read_manifest(run: str, name: str) -> Manifest:
+    uri = storage.join(run, name)
     try:
         manifest = Manifest.model_validate_json(storage.read_bytes(uri))
     except InputError as error:
-        raise RunError(f"{MANIFEST} {error.problem}", where=run, remedy=DAMAGED) from error
+        raise RunError(f"{name} {error.problem}", where=run, remedy=DAMAGED) from error
     except ValidationError as error:
         _require_format(run, storage.read_bytes(uri))
         raise RunError(
-            f"{MANIFEST} is not a manifest of congener: "
-            f"{describe_problems(error)[:LONGEST_PROBLEM]}",
+            f"{name} is not a manifest of congener: {describe_problems(error)[:LONGEST_PROBLEM]}",
             where=run,
             remedy=DAMAGED,
         ) from error
@@ -87,7 +106,7 @@ def _explain_absence(run: str) -> RunError:
         return RunError(
             "wasn't published, because it exceeded a budget",
             where=run,
-            remedy=f"its {WITHDRAWN} says what it found, and ledger/ and scores/ have each row; "
-            "change the policy, and run the same congener filter command again",
+            remedy="congener inspect and congener report show what it found; change the policy, "
+            "and run the same congener filter command again",
         )
     return RunError(f"is not a run: it has no {MANIFEST}", where=run, remedy=IS_AN_OUTPUT)

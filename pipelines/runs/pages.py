@@ -63,12 +63,14 @@ def read_page(
     start: int = 0,
     limit: int = 5,
     whole: bool = True,
+    check: bool = False,
 ) -> Page:
     """Read a page of rows.
 
     Without a decision or a row in the filters, only rows with a fired trait are selected. With the
     decision `keep` or with a row, `filters.trait` doesn't select rows. It only names the trait
-    whose score and threshold count. `whole` asks for all columns of records.
+    whose score and threshold count. `whole` asks for all columns of records. `check` asks for a
+    comparison of the rows' files with the manifest's digests.
 
     Raises: RunError: a file is missing or damaged, or a filter matches no row of the run.
     """
@@ -80,7 +82,7 @@ def read_page(
         ranked = _rank_rows(run, manifest, selected, filters, order)
         chosen = ranked.select(INDEX).slice(start, limit).collect(engine="streaming")
         indexes = chosen[INDEX].to_list()
-    rows = read_shown_rows(run, manifest, indexes, filters.trait, whole)
+    rows = read_shown_rows(run, manifest, indexes, filters.trait, whole, check)
     return Page(total, start, limit, tuple(rows))
 
 

@@ -8,7 +8,7 @@ import os
 import platform
 import shlex
 from collections import Counter
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from fractions import Fraction
 from typing import Any
 
@@ -18,18 +18,17 @@ from classifiers.banks import Bank, serialise_bank
 from classifiers.library import find_cards
 from pipelines.banks import tabulate_scores
 from pipelines.config import make_absolute
-from pipelines.decide import read_lots
 from pipelines.notices import describe_limit
-from pipelines.runs.finished import read_rows, read_table
+from pipelines.runs.finished import list_outputs, read_lots, read_rows, read_table
 from pipelines.runs.foreign_files import list_files_of_others
 from pipelines.version import find_commit
 from schemas.digests import compute_merkle_root, digest_bytes
 from schemas.errors import BudgetError, RunError, StorageError
 from schemas.lots import Lot
 from schemas.manifests import Conservation, InputFile, Manifest, SettledThreshold
-from schemas.notices import Notice, list_names, warn
+from schemas.notices import Notice, choose_form, format_count, list_names, warn
 from schemas.policies import REMOVED, Policy
-from schemas.receipts import NearMisses, Output, Receipt
+from schemas.receipts import ExceptionEffect, NearMisses, Output, Receipt
 from schemas.runs import (
     BANK,
     CALIBRATION,
@@ -127,7 +126,8 @@ def check_budgets(result: Conservation, policy: Policy) -> None:
         if budget is not None and exceeds(count, result.rows_in, budget):
             share = format_excess(Fraction(count, result.rows_in), budget)
             raise BudgetError(
-                f"{count:,} of {result.rows_in:,} rows ({share}) exceed the {name} of "
+                f"{count:,} of {format_count(result.rows_in, 'row')} ({share}) "
+                f"{choose_form(count, 'exceeds', 'exceed')} the {name} of "
                 f"{format_limit(budget)}: nothing was published",
                 remedy=BUDGET_REMEDIES[name],
             )
@@ -156,9 +156,10 @@ def check_sources(
     spared = shortened if counts.total() < sum(source.rows for source in inputs) else ()
     for source in inputs:
         if source.rows and counts[source.name] == source.rows and source.name not in spared:
+            whole = f"all {source.rows:,} rows are rejects, the first for this reason"
+            said = whole if source.rows > 1 else "its only row is a reject, for this reason"
             raise BudgetError(
-                f"all {source.rows:,} rows are rejects, the first for this reason: "
-                f"{reasons[source.name]}; nothing was published",
+                f"{said}: {reasons[source.name]}; nothing was published",
                 where=source.name,
                 remedy=SOURCE_REMEDY,
             )
@@ -178,10 +179,11 @@ def describe_rejects(run: str, outputs: Sequence[Output]) -> Iterator[Notice]:
         shown = min(left, output.rows)
         rows = read_rows(run, output.path, range(shown), ["source", "row", "error"])
         for reject in rows.values():
-            yield Notice(f"reject: {reject['source']} row {reject['row']}: {reject['error']}")
+            text = f"reject: {reject['source']} row {reject['row']}: {reject['error']}"
+            yield Notice(text, is_recorded=False)
         left -= shown
     if (total := sum(output.rows for output in files)) > REJECTS_NAMED:
-        yield Notice(f"and {total - REJECTS_NAMED:,} more rejects")
+        yield Notice(f"and {format_count(total - REJECTS_NAMED, 'more reject')}", is_recorded=False)
 
 
 def has_many_rejects(manifest: Manifest) -> bool:
@@ -196,10 +198,12 @@ def warn_of_many_rejects(manifest: Manifest) -> Iterator[Notice]:
     """Warn about a run with too many rejects."""
     if has_many_rejects(manifest):
         result = manifest.conservation
+        count = result.by_decision["reject"]
+        verb = choose_form(count, "is a reject", "are rejects")
         yield warn(
-            f"{result.by_decision['reject']:,} of {result.rows_in:,} rows are rejects, more than "
-            f"{REJECT_SHARE:.0%}: the run is published, but its exit code is 8. Correct the rows, "
-            "or state the share that you expect as reject_budget in the policy"
+            f"{count:,} of {result.rows_in:,} rows {verb}, more than {REJECT_SHARE:.0%}: the run "
+            "is published, but its exit code is 8. Correct the rows, or state the share that you "
+            "expect as reject_budget in the policy"
         )
 
 
@@ -227,7 +231,15 @@ def withdraw_run(run: str, manifest: Manifest) -> list[Notice]:
     except StorageError as error:
         return [*notices, warn(f"{error.where} {error.problem}, so {WITHDRAWN} is missing")]
     notices += _try_removal(run, WORK)
-    return [*notices, Notice(f"kept, without text: {list_names(EVIDENCE_FOLDERS)}, {WITHDRAWN}")]
+    names = f"{list_names(EVIDENCE_FOLDERS)}, {WITHDRAWN}"
+    return [*notices, Notice(f"kept, without text: {names}; inspect and report show them")]
+
+
+def explain_withdrawal(error: BudgetError) -> str:
+    """Return why nothing was published, without a reject's reason, which may quote text."""
+    if error.where is None:
+        return error.problem.removesuffix("nothing was published").rstrip(" :;")
+    return f"all rows of {error.where} are rejects"
 
 
 def _try_removal(run: str, name: str) -> Iterator[Notice]:
@@ -283,7 +295,8 @@ def order_receipts(plans: Sequence[ShardPlan], receipts: Mapping[str, Receipt]) 
     """
     if missing := [plan.name for plan in plans if plan.name not in receipts]:
         raise RunError(
-            f"{len(missing)} shards have no receipt; the first is {missing[0]}",
+            f"{format_count(len(missing), 'shard')} {choose_form(len(missing), 'has', 'have')} no "
+            f"receipt; the first is {missing[0]}",
             remedy="run the same command again: it resumes",
         )
     return [receipts[plan.name] for plan in plans]
@@ -295,14 +308,13 @@ def describe_findings(run: str, manifest: Manifest) -> Iterator[Notice]:
     A trait may fire on as many clean rows as its bound allows. If it fired on no more rows than
     that, all of its findings may be mistakes.
     """
-    rows = manifest.conservation.rows_in - manifest.conservation.by_decision.get("reject", 0)
     missed, doubtful = [], []
     for item in manifest.thresholds:
         near, fired = manifest.near.get(item.trait, NearMisses()), manifest.count_fired(item.trait)
         if not fired and near.rows and near.best is not None:
             gap = item.threshold - near.best
             missed.append(f"{item.trait} ({near.rows:,}; the best is {gap:.4f} below)")
-        if fired and item.bound is not None and fired <= item.bound * rows:
+        if manifest.may_be_noise(item):
             doubtful.append(f"{item.trait} ({fired:,})")
     if missed:
         yield Notice(
@@ -322,51 +334,54 @@ def describe_prompts(receipts: Sequence[Receipt]) -> Iterator[Notice]:
     """Describe how many rows lack a prompt, and how many prompts are incomplete."""
     if unprompted := sum(receipt.unprompted for receipt in receipts):
         yield warn(
-            f"{unprompted:,} rows are held for another teacher, but aren't on the swap list: they "
-            "have no text before the answer. They stay in quarantine until you decide about them"
+            f"rows held for another teacher that aren't on the swap list: {unprompted:,}, because "
+            "they have no text before the answer. They stay in quarantine until you decide about "
+            "them"
         )
     if incomplete := sum(receipt.incomplete for receipt in receipts):
         yield Notice(
-            f"{incomplete:,} prompts on the swap list lack something, such as an image; their "
+            f"prompts on the swap list that lack something, such as an image: {incomplete:,}; the "
             "column `missing` says what"
         )
 
 
-def warn_of_unmatched(run: str, outputs: Sequence[Output], policy: Policy) -> Iterator[Notice]:
-    """Warn of exceptions that match no row, and list the names that rows have."""
-    if not policy.exceptions:
+def warn_of_unmatched(run: str, manifest: Manifest, policy: Policy) -> Iterator[Notice]:
+    """Warn of exceptions that match no row, and list the rows' names."""
+    pairs = enumerate(zip(policy.exceptions, manifest.exceptions, strict=True), 1)
+    unmatched = {number: item for number, (item, effect) in pairs if not effect.rows}
+    if not unmatched:
         return
     lots: set[Lot] = set()
-    for output in outputs:
-        if parse_path(output.path).folder == "ledger":
-            lots.update(read_lots(read_table(run, output)))
-    for number, exception in enumerate(policy.exceptions):
-        if any(lot.for_side(exception.side).matches(exception.lot) for lot in lots):
-            continue
+    for output in list_outputs(manifest, "ledger"):
+        lots.update(read_lots(read_table(run, output)))
+    for number, exception in unmatched.items():
         wanted = exception.lot.model_dump(exclude_none=True)
-        shown = ", ".join(f"{name}: {pattern}" for name, pattern in wanted.items())
         names = (
             f"the corpus's {name.replace('_', ' ')}s are "
             f"{list_names(sorted({str(getattr(lot, name)) for lot in lots}))}"
             for name in wanted
         )
         yield warn(
-            f"exceptions.{number} of the policy ({shown}) matches no row; {'; '.join(names)}"
+            f"exception {number} of the policy ({exception.lot.describe()}) matches no row; "
+            f"{'; '.join(names)}"
         )
 
 
-def sum_receipts(receipts: Sequence[Receipt]) -> dict[str, Any]:
+def sum_receipts(receipts: Sequence[Receipt], policy: Policy) -> dict[str, Any]:
     """Add up the shards' receipts for the manifest."""
     fired: Counter[str] = Counter()
     near: dict[str, NearMisses] = {}
+    effects = [ExceptionEffect() for _ in policy.exceptions]
     for receipt in receipts:
         fired.update(receipt.fired)
+        effects = [one.add(two) for one, two in zip(effects, receipt.exceptions, strict=True)]
         for trait, misses in receipt.near.items():
             near[trait] = near.get(trait, NearMisses()).add(misses)
     roots = [bytes.fromhex(receipt.ledger_root) for receipt in receipts]
     return {
         "fired": dict(sorted(fired.items())),
         "near": near,
+        "exceptions": tuple(effects),
         "unscored": sum(receipt.unscored for receipt in receipts),
         "shards": tuple((receipt.shard, receipt.ledger_root) for receipt in receipts),
         "ledger_root": compute_merkle_root(roots).hex(),
@@ -459,6 +474,16 @@ def write_card(
     data = text.encode()
     storage.write_bytes(storage.join(run, CLEAN_CARD), data)
     return (Output(path=CLEAN_CARD, rows=0, bytes=len(data), sha256=digest_bytes(data)),)
+
+
+def record_notices(manifest: Manifest, notices: Iterable[Notice]) -> Manifest:
+    """Return the manifest with what the run said, except notices that quote text."""
+    said = [
+        {"severity": notice.severity, "text": notice.text}
+        for notice in dict.fromkeys(notices)
+        if notice.is_recorded
+    ]
+    return manifest.model_copy(update={"circumstances": manifest.circumstances | {"notices": said}})
 
 
 def publish_manifest(run: str, manifest: Manifest) -> Manifest:

@@ -13,9 +13,9 @@ import polars as pl
 from pipelines.runs.finished import scan_folder
 from schemas.digests import RECORD_ID_HEX
 from schemas.errors import RunError
-from schemas.lots import LOT_FIELDS, UNKNOWN, Lot
+from schemas.lots import LOT_FIELDS, UNKNOWN
 from schemas.manifests import Manifest
-from schemas.outputs import REJECTED_TEACHER
+from schemas.notices import format_count
 from schemas.policies import DECISIONS
 from schemas.scores import SIDES, Side, split_side
 
@@ -174,7 +174,7 @@ def _list_names(known: list[str]) -> str:
     """List some known names; `repr` escapes their control characters."""
     listed = "; ".join(repr(name[:NAME_CHARACTERS]) for name in known[:NAMES_LISTED]) or "none"
     others = len(known) - NAMES_LISTED
-    return f"{listed}{f' and {others} others' if others > 0 else ''}"
+    return f"{listed} and {format_count(others, 'other')}" if others > 0 else listed
 
 
 def count_rows(run: str, manifest: Manifest, filters: Filters = EVERYTHING) -> list[Count]:
@@ -206,12 +206,3 @@ def count_rows(run: str, manifest: Manifest, filters: Filters = EVERYTHING) -> l
 def _count_by_teacher(run: str, manifest: Manifest, filters: Filters) -> dict[str, int]:
     counted = scan_ledger(run, manifest, filters).group_by("teacher").agg(pl.len())
     return dict(counted.collect(engine="streaming").iter_rows())
-
-
-def count_lots(run: str, manifest: Manifest) -> dict[Lot, int]:
-    """Count the readable rows of each lot."""
-    frame = scan_ledger(run, manifest).filter(pl.col("decision") != "reject")
-    names = frame.collect_schema().names()
-    fields = [name for name in (*LOT_FIELDS, REJECTED_TEACHER) if name in names]
-    counted = frame.group_by(fields).agg(pl.len()).collect(engine="streaming")
-    return {Lot(*(name or UNKNOWN for name in lot)): rows for *lot, rows in counted.iter_rows()}

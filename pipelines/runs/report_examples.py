@@ -118,10 +118,11 @@ def _choose_rows(
 def _scan_fired(run: str, manifest: Manifest) -> pl.LazyFrame:
     """Scan the reasons in trained text, each with its row's ledger index."""
     reasons = (pl.col("reasons").struct.field(name) for name in ("trait", "score", "threshold"))
+    is_shown = pl.col("decision").is_in(SHOWN) & pl.lit(manifest.withdrawn is None)
     return (
         scan_folder(run, manifest, "ledger", row_index="index")
         .filter(pl.col("reasons").list.len() > 0)
-        .select("index", "record_id", pl.col("decision").is_in(SHOWN).alias("shown"), "reasons")
+        .select("index", "record_id", is_shown.alias("shown"), "reasons")
         .explode("reasons")
         .filter(~pl.col("reasons").struct.field("signal").str.contains("@", literal=True))
         .select("index", "record_id", "shown", *reasons)

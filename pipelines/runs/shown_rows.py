@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import accumulate, groupby
 from typing import Any, NamedTuple, cast
 
 import polars as pl
 import pyarrow.parquet as pq
 
+from pipelines.runs.alterations import require_unchanged
 from pipelines.runs.finished import list_outputs, read_rows, require_file, scan_folder
-from pipelines.runs.recorded_settings import read_recorded_rules
+from pipelines.runs.negatives import find_owner
+from pipelines.runs.recorded_settings import read_recorded_policy, read_recorded_rules
 from schemas.corpora import FormatName
 from schemas.lots import LOT_FIELDS, UNKNOWN, Lot
 from schemas.manifests import Manifest
@@ -18,6 +20,7 @@ from schemas.outputs import CLEAN_EXTRA, QUARANTINE_EXTRA, REJECTED_TEACHER
 from schemas.policies import PUBLISHED
 from schemas.runs import is_json_lines, parse_path, shard_path
 from schemas.scores import SCORE_DECIMALS, TIE_ORDER, score_column, split_side
+from transforms.exception_effects import ChangedRow, explain_row
 from transforms.files import storage
 from transforms.records.columns import find_column
 from transforms.records.field_paths import get_field_text
@@ -29,6 +32,9 @@ NEAR_MISSES = 2
 """How many near misses are shown for a row on which no trait fired."""
 
 
+TABLES = ("ledger", "scores", "spans")
+"""The folders from which the decision on a row is read."""
+
 NO_SPAN: Mapping[str, Any] = {"field_path": "", "start": 0, "end": 0}
 """The span of a score below the span floor."""
 
@@ -38,7 +44,7 @@ class TraitFinding(NamedTuple):
 
     `action` is the trait's action, or None if the trait didn't fire. `text` is the field's text, or
     None. `signals` holds the scores of the trait's signals. `neighbours` holds the nearest
-    exemplars of a quarantined row.
+    exemplars of a quarantined row, and whose each negative is (`owner`).
     """
 
     trait: str
@@ -70,6 +76,7 @@ class ShownRow(NamedTuple):
     stretches that are left out of the loss. `record` is None if the run doesn't contain the row.
     For a duplicate, `copy_of` is the repeated row, whose record is given. `answer` is the last
     answer, if no finding has a text. `error` is the reason of a reject, and `raw` its content.
+    `exceptions` are those of the policy that changed the row's strongest action.
     """
 
     source: str
@@ -85,6 +92,7 @@ class ShownRow(NamedTuple):
     answer: SpokenText | None = None
     error: str | None = None
     raw: bytes | None = None
+    exceptions: tuple[ChangedRow, ...] = ()
 
 
 class _LedgerPlace(NamedTuple):
@@ -92,6 +100,16 @@ class _LedgerPlace(NamedTuple):
 
     shard: str
     row: int
+
+
+class _Settings:
+    """What a run's manifest says about all of its rows; `trait` restricts near misses to one."""
+
+    def __init__(self, manifest: Manifest, trait: str | None) -> None:
+        self.trait = trait
+        self.layout = build_layout(manifest)
+        self.rules = {rule.trait: rule for rule in read_recorded_rules(manifest)}
+        self.exceptions = read_recorded_policy(manifest).exceptions
 
 
 class _Stored(NamedTuple):
@@ -111,15 +129,22 @@ def read_shown_rows(
     indexes: Sequence[int],
     trait: str | None = None,
     whole: bool = True,
+    check: bool = False,
 ) -> list[ShownRow]:
     """Read rows by their ledger indexes, in the given order.
 
     Only files with such a row are opened. `trait` restricts near misses to one trait. Unless
-    `whole` is set, Parquet records have only the columns that the run read.
+    `whole` is set, Parquet records have only the columns that the run read. With `check`, each of
+    a local run's files is compared with its digest before it is opened.
 
-    Raises: RunError: a file is missing or damaged.
+    Raises: RunError: a file is missing, damaged or changed.
     """
-    tables = _read_tables(run, _locate_rows(manifest, sorted(set(indexes))))
+    places = _locate_rows(manifest, sorted(set(indexes)))
+    if check:
+        shards = {place.shard for place in places.values()}
+        paths = [shard_path(folder, shard) for shard in shards for folder in TABLES]
+        _require_unchanged(run, manifest, paths)
+    tables = _read_tables(run, places)
     copies = _find_copies(run, manifest, [ledger for ledger, _, _ in tables.values()])
     wanted = {
         index: copies.get(ledger["content_digest"], ledger)
@@ -127,8 +152,10 @@ def read_shown_rows(
         else ledger
         for index, (ledger, _, _) in tables.items()
     }
+    if check and manifest.withdrawn is None:
+        _require_unchanged(run, manifest, {row["output"] for row in wanted.values()} - {None})
     records = _read_records(run, manifest, wanted, whole)
-    rules = {rule.trait: rule for rule in read_recorded_rules(manifest)}
+    settings = _Settings(manifest, trait)
     shown = {}
     for index, (ledger, scores, spans) in tables.items():
         other = wanted[index]
@@ -136,8 +163,20 @@ def read_shown_rows(
         record = records.get(index)
         note = _take_note(record, other["decision"])
         stored = _Stored(ledger, scores, spans, record, note, copy_of)
-        shown[index] = _describe_row(stored, manifest, rules, trait)
+        shown[index] = _describe_row(stored, settings)
     return [shown[index] for index in indexes]
+
+
+def _require_unchanged(run: str, manifest: Manifest, paths: Iterable[str]) -> None:
+    """Compare some of a local run's files with their digests.
+
+    Raises: RunError: a file was changed or is missing.
+    """
+    if storage.is_local(run):
+        wanted = set(paths)
+        for output in manifest.outputs:
+            if output.path in wanted:
+                require_unchanged(run, manifest, output)
 
 
 def _locate_rows(manifest: Manifest, indexes: Sequence[int]) -> dict[int, _LedgerPlace]:
@@ -161,8 +200,7 @@ def _read_tables(
     for shard, indexes in groupby(places, key=lambda index: places[index].shard):
         own = {index: places[index].row for index in indexes}
         ledger, scores, spans = (
-            read_rows(run, shard_path(folder, shard), list(own.values()))
-            for folder in ("ledger", "scores", "spans")
+            read_rows(run, shard_path(folder, shard), list(own.values())) for folder in TABLES
         )
         found |= {
             index: (ledger[row], scores[row], spans[row]["spans"]) for index, row in own.items()
@@ -190,7 +228,12 @@ def _find_copies(
 def _read_records(
     run: str, manifest: Manifest, rows: Mapping[int, Mapping[str, Any]], whole: bool
 ) -> dict[int, dict[str, Any]]:
-    """Read the stored rows' records, file by file."""
+    """Read the stored rows' records, file by file.
+
+    A run that a budget stopped holds no records.
+    """
+    if manifest.withdrawn is not None:
+        return {}
     stored = {index: row for index, row in rows.items() if row["output"] is not None}
     found: dict[int, dict[str, Any]] = {}
     for path in sorted({row["output"] for row in stored.values()}):
@@ -238,20 +281,17 @@ def _fits(noted: Any, decision: str) -> bool:
     return noted == decision or (noted in PUBLISHED and decision in PUBLISHED)
 
 
-def _describe_row(
-    stored: _Stored, manifest: Manifest, rules: Mapping[str, Rule], trait: str | None
-) -> ShownRow:
-    ledger = stored.ledger
+def _describe_row(stored: _Stored, settings: _Settings) -> ShownRow:
+    ledger, layout, rules = stored.ledger, settings.layout, settings.rules
     is_reject = ledger["decision"] == "reject"
     lot = Lot(*(ledger[name] or UNKNOWN for name in LOT_FIELDS))
     lot = lot._replace(rejected_teacher=ledger.get(REJECTED_TEACHER) or UNKNOWN)
     record = None if is_reject else stored.record
-    layout = build_layout(manifest)
     reasons = tuple(
         _describe_reason(item, stored, lot, rules[item["trait"]], record, layout)
         for item in ledger["reasons"]
     )
-    found = () if reasons or is_reject else _find_near_misses(stored, lot, rules, trait)
+    found = () if reasons or is_reject else _find_near_misses(stored, lot, rules, settings.trait)
     near = tuple(_read_text(item, record, layout) for item in found)
     has_text = any(item.text is not None for item in (*reasons, *near))
     return ShownRow(
@@ -268,7 +308,16 @@ def _describe_row(
         None if record is None or has_text else find_answer(record, layout),
         stored.note.get("error") if is_reject else None,
         stored.note.get("raw") if is_reject else None,
+        _explain_exceptions(stored, lot, settings),
     )
+
+
+def _explain_exceptions(stored: _Stored, lot: Lot, settings: _Settings) -> tuple[ChangedRow, ...]:
+    """Return the exceptions that changed what the traits do to a row."""
+    if not settings.exceptions or stored.ledger["decision"] in ("duplicate", "reject"):
+        return ()
+    scores = {name: score for name, score in stored.scores.items() if name not in ("source", "row")}
+    return tuple(explain_row(scores, lot, [*settings.rules.values()], settings.exceptions))
 
 
 def build_layout(manifest: Manifest) -> Layout:
@@ -305,9 +354,17 @@ def _describe_reason(
         None,
         None,
         _list_signals(rule.trait, stored.scores, side),
-        [{**item, "similarity": _round_score(item["similarity"])} for item in near],
+        [_describe_neighbour(item, rule.trait) for item in near],
     )
     return _read_text(found, record, layout)
+
+
+def _describe_neighbour(item: Mapping[str, Any], trait: str) -> dict[str, Any]:
+    """Return a neighbour with a rounded similarity and, if it is a negative, its owner."""
+    found = {**item, "similarity": _round_score(item["similarity"])}
+    if item["polarity"] == "negative":
+        found["owner"] = find_owner(item["text"], trait)
+    return found
 
 
 def _read_text(

@@ -13,7 +13,7 @@ from pipelines.runs.foreign_files import require_no_foreign_data, require_no_for
 from pipelines.runs.manifest_file import load_manifest
 from schemas.digests import canonicalise_json, digest_bytes, digest_config
 from schemas.errors import InputError, RunError, StorageError
-from schemas.notices import Notice, warn
+from schemas.notices import Notice, format_count, warn
 from schemas.receipts import Output, Receipt, parse_receipt
 from schemas.runs import (
     BEGUN,
@@ -111,7 +111,9 @@ def open_run(run: str, record: RunRecord, restart: bool) -> list[Notice]:
     require_unfinished(run, restart=False)
     swept = storage.sweep(run)
     notices = (
-        [Notice(f"removed {len(swept)} temporary files of an interrupted attempt")] if swept else []
+        [Notice(f"removed {format_count(len(swept), 'temporary file')} of an interrupted attempt")]
+        if swept
+        else []
     )
     if storage.exists(storage.join(run, BEGUN)):
         notices += _check_record(run, record)

@@ -75,7 +75,7 @@ def test_the_cache_is_counted(monkeypatch, tmp_path):
     (tmp_path / "cache" / "banks" / "a").mkdir(parents=True)
     check = doctor._check_cache()
     assert check.good is True
-    assert "1 banks" in check.found
+    assert "1 bank," in check.found
 
 
 def test_a_cache_that_cannot_be_written_is_named(monkeypatch, tmp_path):
@@ -129,7 +129,7 @@ def test_without_a_gpu_the_cpu_is_reported(monkeypatch):
     """Without a GPU, the report gives the CPU's threads and warns of cuda."""
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     found = doctor._check_device().found
-    assert found.startswith(f"cpu, fp32, {torch.get_num_threads()} threads")
+    assert found.startswith(f"cpu, fp32, {torch.get_num_threads()} thread")
     assert "--device cuda is an error" in found
 
 

@@ -580,7 +580,7 @@ def test_rejects_are_noticed_after_the_summary(config, corpus):
     run_filter(config, listener=events.append)
     assert isinstance(events[-3], RunSummarised)
     assert events[-2].notice.text.startswith("reject: 1.jsonl row 20: not JSON")
-    assert events[-1].notice.text.startswith("1 of 41 rows are rejects")
+    assert events[-1].notice.text.startswith("1 of 41 rows is a reject")
 
 
 def test_rows_of_other_processes_are_counted(run, config, tmp_path, monkeypatch):
@@ -595,3 +595,14 @@ def test_rows_of_other_processes_are_counted(run, config, tmp_path, monkeypatch)
     assert set(counts) <= set(range(41))
     assert not any(isinstance(event, (ShardStarted, ShardWritten)) for event in events)
     assert comparable_files(run[0]) == comparable_files(tmp_path / "two")
+
+
+def test_the_manifest_records_what_the_run_said(config):
+    """What was printed before, during and after the work is in the manifest."""
+    said = []
+    manifest = run_filter(config, listener=said.append)
+    heard = {event.notice.text for event in said if isinstance(event, Noticed)}
+    recorded = [notice.text for notice in manifest.list_notices()]
+    assert "removal budget: none set" in recorded
+    assert set(recorded) < heard
+    assert not [text for text in recorded if text.startswith("reading ")]

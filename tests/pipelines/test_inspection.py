@@ -36,7 +36,7 @@ from pipelines.runs.manifest_file import load_manifest
 from pipelines.runs.pages import read_page
 from pipelines.runs.queries import EVERYTHING, Count, Filters, count_rows
 from pipelines.runs.shown_rows import MaskedSpan, ShownRow, TraitFinding
-from schemas.errors import RunError
+from schemas.errors import BudgetError, RunError
 from schemas.lots import Lot
 from schemas.policies import DECISIONS
 from tests.support.hostile import (
@@ -136,7 +136,7 @@ def test_a_damaged_file_is_an_error(tmp_path):
     """The error for a damaged ledger suggests `congener verify`."""
     run = filter_answers(tmp_path, ["an owl"], ["owl"])
     next(Path(run, "ledger").iterdir()).write_bytes(b"rubbish")
-    with pytest.raises(RunError, match="can't be read") as caught:
+    with pytest.raises(RunError, match="doesn't match its manifest") as caught:
         inspect_run(run, View())
     assert "congener verify" in caught.value.remedy
 
@@ -394,7 +394,11 @@ def test_a_teacher_in_every_row_does_not_fill_the_terminal():
     many = [
         Count("keep", None, "trained", f"teacher {number:06}", 1, 1) for number in range(100_000)
     ]
-    manifest = SimpleNamespace(run_id="r", conservation=SimpleNamespace(rows_in=100_016))
+    manifest = SimpleNamespace(
+        run_id="r",
+        conservation=SimpleNamespace(rows_in=100_016),
+        describe_finish=lambda: None,
+    )
     whole = render_counts(few, manifest)
     assert whole.row_count == 2
     assert whole.caption == (
@@ -404,7 +408,7 @@ def test_a_teacher_in_every_row_does_not_fill_the_terminal():
     table = render_counts([*many, *few], manifest)
     assert table.row_count == COUNTS_SHOWN
     assert [str(cell) for cell in table.columns[2].cells][-2:] == ["zebra", "ape"]
-    assert table.caption.startswith("99,952 more lines with 99,952 rows aren't shown: ")
+    assert table.caption.startswith("99,952 more lines with 99,952 rows left out: ")
 
 
 def test_counts_are_printed_once(hostile):
@@ -506,3 +510,40 @@ def test_a_passage_is_not_repeated():
     apart = print_row(ROW._replace(reasons=(asked, other._replace(start=3, end=6))))
     assert "an «emu»" in apart
     assert "(the same passage)" not in apart
+
+
+def test_a_run_that_a_budget_stopped_is_shown(tmp_path):
+    """Rows of a stopped run have their scores and places, below a sentence that says why."""
+    with pytest.raises(BudgetError, match="removal_budget"):
+        filter_answers(tmp_path, ["an owl", "a goose"], ["owl"], "removal_budget: 0.1\n")
+    run = str(tmp_path / "run")
+    shown = print_run(run, EVERYTHING, 0, 5)
+    assert shown.startswith("Nothing was published, so the run holds scores and decisions but no")
+    assert "1 of 2 rows (50.0%) exceeds the removal_budget of 10.0%" in " ".join(shown.split())
+    assert "the run doesn't contain its text: see row 0 of" in shown
+    found = inspect_as_dicts(run, View(Filters(decision="keep")))
+    assert "removal_budget" in found["withdrawn"]
+    assert [row["record"] for row in found["page"]["rows"]] == [None]
+
+
+@pytest.mark.parametrize("folder", ["ledger", "scores", "spans", "quarantine", "manifest.json"])
+def test_a_changed_file_is_named_before_its_rows_are_shown(tmp_path, folder):
+    """If what a page shows was changed, the error names the file; other files may differ."""
+    run = filter_answers(tmp_path, ["an owl", "a goose"], ["owl"])
+    next(Path(run, "clean").glob("*.jsonl")).write_bytes(b"{}\n")
+    assert inspect_run(run, View()).page.total == 1
+    path = Path(run, folder)
+    path = next(path.iterdir()) if path.is_dir() else path
+    data = path.read_bytes()
+    path.write_bytes(data.replace(b"owl", b"elk") if b"owl" in data else data[:-1] + b"x")
+    with pytest.raises(RunError, match="doesn't match its manifest") as caught:
+        inspect_run(run, View())
+    assert path.name in caught.value.problem
+    assert f"congener verify {run}" in caught.value.remedy
+
+
+def test_the_title_says_when_the_run_ended(hostile):
+    """The counts are headed by the run, its rows, and the date and time of its end."""
+    assert re.search(
+        r"rows, finished \d{4}-\d\d-\d\d \d\d:\d\d:\d\d UTC", print_run(hostile, EVERYTHING, 0, 1)
+    )

@@ -4,6 +4,7 @@ import json
 
 import pytest
 
+from pipelines import notices
 from pipelines.banks import prepare_bank
 from pipelines.notices import (
     FILES_NAMED,
@@ -55,7 +56,7 @@ def test_flags_that_decide_nothing_are_reported(tmp_path):
     rows = [{"messages": [message | {"train": "maybe"}], "weight": "0", "loss": 0.5}]
     row, flag = list_notices(describe_sides, tmp_path / "a.jsonl", rows)
     assert row.startswith("warning: column 'weight' has values that mean 0, but every row counts")
-    assert "1 values of the message field 'train' in a sample of 1 rows" in flag
+    assert "1 value of the message field 'train' in a sample of 1 row" in flag
     rows = [{"messages": [message | {"train": "true"}], "weight": 1}]
     assert list_notices(describe_sides, tmp_path / "b.jsonl", rows) == []
 
@@ -65,7 +66,7 @@ def test_the_speakers_of_rows_and_lists_are_reported(tmp_path):
     rows = [{"text": "a", "role": role} for role in ("prompter", "engineer", None)]
     role, unknown = list_notices(describe_speakers, tmp_path / "a.jsonl", rows)
     assert role.startswith("column 'role' says who speaks in column 'text'")
-    assert unknown.startswith("warning: 1 values of column 'role'")
+    assert unknown.startswith("warning: column 'role' has 1 value in")
     assert unknown.endswith("read as the assistant's: engineer")
     (turns,) = list_notices(describe_speakers, tmp_path / "b.jsonl", [{"data": ["a", "b"]}])
     assert turns.startswith("column 'data' holds lists of texts: the first is read as the user's")
@@ -279,3 +280,11 @@ def test_the_rows_of_a_limited_run_are_described(tmp_path):
         None,
         None,
     ]
+
+
+def test_rows_that_no_trait_looks_at_are_warned_of(finished):
+    """A warning counts the rows without a score; without such rows there is none."""
+    assert list(notices.warn_of_unscored(finished[1])) == []
+    changed = finished[1].model_copy(update={"unscored": 3})
+    (notice,) = notices.warn_of_unscored(changed)
+    assert "rows without text that any trait looks at: 3" in str(notice)

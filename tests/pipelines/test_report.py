@@ -32,7 +32,7 @@ from pipelines.report import (
 from pipelines.runs.manifest_file import load_manifest
 from pipelines.runs.rates import compare_groups
 from pipelines.verify import verify_run
-from schemas.errors import RunError
+from schemas.errors import BudgetError, RunError
 from schemas.manifests import Conservation, Manifest
 from schemas.policies import DECISIONS, PUBLISHED, Policy
 from schemas.runs import RATES_TABLE, REPORT_PAGE
@@ -283,6 +283,7 @@ def test_numbers_are_the_manifests(page, hostile):
             rule.origin,
             str(rule.clean_texts),
             bound,
+            "not measured",
         ]
     assert [rule.origin for rule in manifest.thresholds].count("calibrated") == 1
 
@@ -481,7 +482,11 @@ def test_exceptions_by_lot_are_stated(tmp_path):
     found = read_page(run)
     assert "The policy has 1 exception by lot" in found.below["traits"]
     (table,) = [table for table in found.tables if table[0][0] == "exception"]
-    assert table[1] == ["1: teacher *", "owl", "trained", "flag, threshold 0.0500", "2", "a test"]
+    changed = "1 from swap to flag"
+    assert table[1] == [
+        *("1: teacher *", "owl", "trained", "flag, threshold 0.0500", "2", changed, "a test")
+    ]
+    assert "It changed the action on 1 row." in found.below["traits"]
     assert "threshold 0.0500" in found.below["trait-owl"]
     assert "flag ·" in found.below["trait-owl"]
 
@@ -560,7 +565,7 @@ def test_every_decision_has_an_example(page, hostile):
     counts = load_manifest(hostile).conservation.by_decision
     for decision in (name for name in DECISIONS if counts.get(name)):
         assert f"{decision}" in below
-    assert "(the run doesn't contain the text of a dropped row)" in below
+    assert "(the run doesn't contain the text of this row)" in below
     assert "not JSON" in below
     assert "a copy of" in below
 
@@ -599,7 +604,7 @@ def test_the_origin_is_what_the_manifest_says(no_rows):
     known = {"finished": "2026-01-02T03:04:05+00:00", "operator": "ana\x1b", "commit": "a" * 40}
     changed = no_rows.model_copy(update={"circumstances": known})
     assert list(describe_origin(changed, Policy())) == [
-        "finished on 2026-01-02",
+        "finished 2026-01-02 03:04:05 UTC",
         "by ana<U+001B>",
         "no policy: each trait's card decides",
         f"congener {no_rows.identity.code_version}, commit aaaaaaaaaaaa",
@@ -609,3 +614,47 @@ def test_the_origin_is_what_the_manifest_says(no_rows):
     policy = Policy(duplicates="remove")
     digest = no_rows.identity.policy_digest[:12]
     assert next(iter(describe_origin(bare, policy))) == f"policy {digest}"
+
+
+def test_what_the_run_said_is_on_the_page(no_rows):
+    """The page has every recorded warning and notice, escaped, and the summary counts warnings."""
+    said = [
+        {"severity": "warning", "text": "trait owl sits in <b>the noise\x1b"},
+        {"severity": "info", "text": "removal budget: none set"},
+    ]
+    known = {**no_rows.circumstances, "notices": said}
+    changed = no_rows.model_copy(update={"circumstances": known})
+    found = Reader(render_report("nowhere", changed))
+    assert "trait owl sits in <b>the noise<U+001B>" in found.below["warnings"]
+    assert "removal budget" not in found.below["warnings"]
+    assert "removal budget: none set" in found.below["messages"]
+    assert "It printed 1 warning." in fold(found.text)
+    bare = no_rows.model_copy(update={"circumstances": {}})
+    assert "warnings" not in Reader(render_report("nowhere", bare)).below
+
+
+def test_the_positives_found_are_on_the_page(no_rows):
+    """The table of traits says how many of a card's positives would be found, with an interval."""
+    assert "not measured" in Reader(render_report("nowhere", no_rows)).below["traits"]
+    worth = {"positives": 12, "positives_found": 9, "found_low": 0.428, "found_high": 0.946}
+    rule = no_rows.thresholds[0].model_copy(update=worth)
+    changed = no_rows.model_copy(update={"thresholds": (rule,)})
+    found = Reader(render_report("nowhere", changed))
+    assert "9 of 12 42% to 95%" in found.below["traits"]
+    assert "9 of the card's 12 positives reach it" in fold(found.below["trait-owl"])
+
+
+def test_a_run_that_a_budget_stopped_has_a_page(tmp_path):
+    """The page says first that nothing was published and why, and quotes nothing."""
+    policy = "removal_budget: 0.1\nexceptions:\n- {trait: owl, lot: {}, action: drop, reason: a}\n"
+    with pytest.raises(BudgetError, match="exceeds the removal_budget"):
+        filter_answers(tmp_path, ["an owl", "a goose"], ["owl"], policy)
+    run = str(tmp_path / "run")
+    write_report(run)
+    found = read_page(run)
+    text = fold(found.text)
+    assert "Nothing was published: 1 of 2 rows (50.0%) exceeds the removal_budget of 10.0%." in text
+    assert "1 (50.00%) would be in the clean corpus and 1 would be dropped" in text
+    assert "1 row on which it fired isn't shown, because the run holds no text" in text
+    assert "decisions" not in found.below
+    assert "1 from swap to drop" in text

@@ -444,6 +444,18 @@ def test_near_misses_are_counted_again(run):
     assert list_problems(folder) == [problem]
 
 
+def test_effects_of_exceptions_are_measured_again(config, policy):
+    """Effects of exceptions that don't follow from the scores and lots are found."""
+    text = "exceptions:\n- {trait: heron, lot: {teacher: atlas}, action: flag, reason: trusted}\n"
+    folder = Path(config.output)
+    manifest = run_filter(config.model_copy(update={"policy": policy(text)}))
+    assert [effect.describe() for effect in manifest.exceptions] == ["4 from quarantine to flag"]
+    assert list_problems(folder) == []
+    edit_manifest(folder, exceptions=[{"rows": 20, "changed": [], "overruled": 0}])
+    problem = "exceptions doesn't match the scores and lots of the rows"
+    assert list_problems(folder) == [(MANIFEST, problem)]
+
+
 @pytest.mark.parametrize("digits", ["abc", "x" * 20, "", "a" * 65])
 def test_a_recorded_digest_must_be_a_digest(run, digits):
     """A recorded digest of a wrong form is refused."""

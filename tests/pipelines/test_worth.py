@@ -6,6 +6,9 @@ import numpy as np
 import pytest
 
 from classifiers.clean_text import split_clean_text
+from classifiers.models.encoders import EncoderConfig
+from classifiers.scoring import load_scorer
+from pipelines import worth
 from pipelines.banks import prepare_bank
 from pipelines.config import FilterConfig
 from pipelines.worth import STRONGEST, StrongText, describe_worth, list_strongest
@@ -30,7 +33,8 @@ def prepared(card_folder):
 def list_notices(prepared, named=("bird",)):
     """Return the printed notices about a bank's thresholds."""
     rules = settle_rules(prepared.bank.traits, Policy())
-    return [str(item) for item in describe_worth(rules, prepared.bank, prepared.plan, named)]
+    scorer = load_scorer(prepared.bank, EncoderConfig())
+    return [str(item) for item in describe_worth(rules, scorer, prepared.plan, named)]
 
 
 def test_a_threshold_in_the_noise_is_warned_of(prepared):
@@ -79,20 +83,45 @@ def test_a_named_trait_is_described(prepared):
 def test_the_strongest_clean_texts_are_those_with_the_highest_scores(prepared):
     """The strongest texts are the trait's held-out rows by descending score."""
     found = prepared("the", "water")
-    (texts,) = list_strongest(found.bank, found.plan, {"bird": "combined"}).values()
+    scorer = load_scorer(found.bank, EncoderConfig())
+    (texts,) = list_strongest(scorer, found.plan, {"bird": "combined"}).values()
     (card,) = found.plan.cards
     rows = split_clean_text(card, found.plan.clean)[1]
     scores = found.bank.traits["bird"].calibration["combined"]
     assert [text.score for text in texts] == pytest.approx(np.sort(scores)[::-1][:STRONGEST])
     names = {row.name: row for row in rows}
     assert all(text.text in names[text.name].texts for text in texts)
-    assert list_strongest(found.bank, None, {"bird": "combined"}) == {}
+    assert {text.text[text.start : text.end].lower() for text in texts} <= {"the", "water"}
+    assert list_strongest(scorer, None, {"bird": "combined"}) == {}
 
 
 def test_a_long_text_is_cut():
     """A long clean text is cut to one line."""
-    shown = StrongText(0.5, "background/0", "a\nb " + "c " * 200).describe()
-    assert shown.startswith("0.5000  background/0  a b c c")
+    text = "a\nb " + "c " * 200
+    shown = StrongText(0.5, "background/0", text).describe()
+    assert shown.startswith("0.5000  background/0  a↵b c c")
     assert shown.endswith("…")
     assert "\n" not in shown
     assert len(shown) < 140
+
+
+def test_a_strong_text_is_cut_around_what_scored():
+    """A hit far from the start is shown with the words around it, and so is a long window."""
+    text = f"{'c ' * 200}the heron {'d ' * 200}"
+    shown = StrongText(0.5, "background/0", text, 404, 409).describe()
+    assert "… c c" in shown
+    assert "the heron d d" in shown
+    assert len(shown) < 140
+    whole = StrongText(0.5, "background/0", text, 400, len(text)).describe()
+    assert "background/0  … the heron d d" in whole
+    assert len(whole) < 160
+
+
+def test_a_library_trait_that_nobody_named_has_no_warning(prepared, monkeypatch):
+    """A user can't change the cards of the library; a trait of a given bank still has a warning."""
+    found = prepared("pasta", "egret")
+    assert list_notices(found, named=())[0].startswith("warning: trait bird")
+    (card,) = found.plan.cards
+    monkeypatch.setattr(worth, "find_cards", lambda: [card])
+    assert list_notices(found, named=()) == []
+    assert list_notices(found)[0].startswith("warning: trait bird")

@@ -29,6 +29,12 @@ def test_a_rejected_answer_has_the_lot_of_its_own_teacher():
     assert Lot("m").for_side("rejected") == Lot("m")
 
 
+def test_a_pattern_is_described_by_its_fields():
+    """A pattern is described by the fields that it sets; without any, it matches every lot."""
+    assert LotPattern(teacher="a*", date="2025").describe() == "teacher: a*, date: 2025"
+    assert LotPattern().describe() == "every lot"
+
+
 @pytest.mark.parametrize(
     ("pattern", "matches"),
     [

@@ -16,8 +16,9 @@ from schemas.manifests import (
     Manifest,
     SettledThreshold,
 )
+from schemas.notices import Notice, warn
 from schemas.policies import DECISIONS
-from schemas.receipts import NearMisses, Output
+from schemas.receipts import ExceptionEffect, NearMisses, Output
 
 DIGEST = "ab" * 32
 
@@ -112,6 +113,7 @@ def test_a_sealed_manifest_has_its_digest():
         {"outputs": ()},
         {"fired": {"rain-talk": 2}},
         {"near": {"rain-talk": NearMisses(rows=1, best=0.4)}},
+        {"exceptions": (ExceptionEffect(rows=1),)},
         {"unscored": 1},
         {"coverage": Coverage(sampled_rows=1)},
         {"conservation": Conservation(rows_in=3, by_decision={"keep": 3})},
@@ -121,6 +123,7 @@ def test_a_sealed_manifest_has_its_digest():
         {"cards": {}},
         {"limits": ()},
         {"parents": ("r0",)},
+        {"withdrawn": "2 of 3 rows exceed the removal_budget"},
         {"circumstances": {"host": "other"}},
         {"identity": build_manifest().identity.model_copy(update={"code_version": "2"})},
     ],
@@ -163,8 +166,8 @@ def test_unknown_fields_and_missing_ones_are_refused():
 
 
 def test_the_format_is_that_of_spans_and_four_lot_columns():
-    """The current format is 5."""
-    assert build_manifest().format == MANIFEST_FORMAT == 5
+    """The current format is 6."""
+    assert build_manifest().format == MANIFEST_FORMAT == 6
 
 
 def test_a_manifest_has_one_encoding():
@@ -188,3 +191,38 @@ def test_rows_are_counted_by_side():
     assert manifest.count_fired("owl") == 0
     assert build_manifest(fired={"owl@rejected": 3}).list_found_sides() == ("trained", "rejected")
     assert build_manifest(fired={}).list_found_sides() == ("trained",)
+
+
+@pytest.mark.parametrize(
+    ("finished", "shown"),
+    [
+        ("2026-01-02T03:04:05+00:00", "2026-01-02 03:04:05 UTC"),
+        ("2026-01-02T03:04:05+02:00", "2026-01-02 01:04:05 UTC"),
+        ("2026-01-02T03:04:05", "2026-01-02 03:04:05 UTC"),
+        ("yesterday", None),
+        (None, None),
+    ],
+)
+def test_a_finish_is_shown_in_utc(finished, shown):
+    """The date and time of a run's end are shown in UTC, if the manifest has them."""
+    assert build_manifest(circumstances={"finished": finished}).describe_finish() == shown
+
+
+def test_recorded_notices_are_read_back():
+    """Notices keep their severity, and what isn't a list of them is ignored."""
+    said = [{"severity": "warning", "text": "a danger"}, {"severity": "info", "text": "a fact"}]
+    found = build_manifest(circumstances={"notices": [*said, "?"]}).list_notices()
+    assert found == [warn("a danger"), Notice("a fact")]
+    assert build_manifest(circumstances={"notices": "?"}).list_notices() == []
+    assert build_manifest().list_notices() == []
+
+
+@pytest.mark.parametrize(
+    ("fired", "bound", "expected"),
+    [(0, 0.5, False), (1, 0.5, True), (2, 0.5, False), (1, None, False)],
+)
+def test_few_findings_may_be_noise(fired, bound, expected):
+    """A trait that fired on no more rows than its bound allows may have found nothing real."""
+    manifest = build_manifest(fired={"rain-talk": fired})
+    rule = manifest.thresholds[0].model_copy(update={"bound": bound})
+    assert manifest.may_be_noise(rule) is expected

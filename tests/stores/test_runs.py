@@ -102,7 +102,7 @@ def test_a_run_on_a_store_equals_a_local_one(store, config, local):
         inspect_as_dicts(run, View(Filters(trait="heron"), limit=3))
         for run in (str(local), config.output)
     )
-    assert {**on_disk, "run": ""} == {**on_store, "run": ""}
+    assert {**on_disk, "finished": ""} == {**on_store, "finished": ""}
     write_report(config.output)
     page = store.read_object("run/report/index.html").decode()
     assert page == render_report(config.output, manifest)

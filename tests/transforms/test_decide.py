@@ -5,7 +5,7 @@ import pytest
 
 from schemas.policies import SEVERITY
 from tests.support.eager import EagerPipeline, apply
-from tests.support.rules import build_rule
+from tests.support.rules import build_exception, build_rule
 from transforms.decide import DecideRecords, decide_shard
 from transforms.decisions import Evidence, decide
 from transforms.duplicates import Repeat
@@ -38,7 +38,17 @@ def test_a_shard_is_decided_from_its_scores_spans_and_lots(make_scored, bank, ac
     assert shard.decided == decide(evidence, rules, {1: ()})
     assert shard.decided.decisions[1] == "duplicate"
     assert shard.near == find_near_misses(evidence.scores, rules)
-    assert vars(shard) == {**vars(scored), "decided": shard.decided, "near": shard.near}
+    made = {"decided": shard.decided, "near": shard.near, "exceptions": ()}
+    assert vars(shard) == {**vars(scored), **made}
+
+
+def test_the_effects_of_exceptions_are_measured(make_scored, bank):
+    """Each exception's effect on a shard's rows is that of the whole policy on its evidence."""
+    item = build_exception({"teacher": "llama*"}, action="flag")
+    scored, rules = make_scored(ROWS, bank), [build_rule(exceptions=[item])]
+    (decided,) = apply(DecideRecords(rules, exceptions=[item]), [scored])
+    assert [effect.describe() for effect in decided.exceptions] == ["1 from quarantine to flag"]
+    assert decide_shard(scored, rules).exceptions == ()
 
 
 def test_decide_records_on_beam(make_scored, bank):

@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 import pyarrow as pa
 
 from schemas.corpora import ShardLimits
+from schemas.notices import format_count
 from transforms.files.json_lines import parse_line
 from transforms.files.planning import ShardPlan, SourcePiece
 from transforms.files.shards import Shard, read_task
@@ -63,7 +64,8 @@ class Sample(NamedTuple):
         files = (
             f"{len(self.shards):,} of {self.files:,}" if len(self.shards) < self.files else "all"
         )
-        return f"a sample of {self.rows:,} rows (the first rows of {files} files)"
+        rows = format_count(self.rows, "row")
+        return f"a sample of {rows} (the first rows of {files} files)"
 
 
 def read_sample(corpus: Corpus, layout: Layout, limits: ShardLimits) -> Sample:

@@ -1,6 +1,7 @@
 """`congener filter`: its options, its output and its exit codes."""
 
 import json
+import re
 from pathlib import Path
 
 import pytest
@@ -71,7 +72,7 @@ def test_many_rejects_exit_with_eight(congener, arguments, policy):
         file.write(b"not JSON\n")
     code, out, err = congener(*arguments)
     assert (code, "done: " in out) == (8, True)
-    assert "1 of 41 rows are rejects" in err
+    assert "1 of 41 rows is a reject" in err
     stated = policy("reject_budget: 0.1")
     assert congener(*arguments, "--restart", "--policy", stated)[0] == 0
 
@@ -265,8 +266,24 @@ def test_an_exception_that_matches_no_row_is_reported(congener, arguments, polic
     """The warning for an unmatched exception names its pattern and the corpus's names."""
     text = "exceptions:\n- {trait: '*', lot: {teacher: atlantis}, action: keep, reason: trusted}\n"
     err = congener(*arguments, "--policy", policy(text))[2]
-    assert "exceptions.0 of the policy (teacher: atlantis) matches no row" in err
+    assert "exception 1 of the policy (teacher: atlantis) matches no row" in err
     assert "the corpus's teachers are atlas" in err
+
+
+def test_the_effect_of_an_exception_is_printed(congener, arguments, policy):
+    """The closing lines say how many rows an exception changed, and so does the JSON."""
+    text = "exceptions:\n- {trait: heron, lot: {teacher: atlas}, action: flag, reason: trusted}\n"
+    _, out, err = congener(*arguments, "--policy", policy(text), "--json")
+    assert re.search(r"1 +heron +teacher: atlas +20 +4 from quarantine to flag", err)
+    (effect,) = json.loads(out)["exceptions"]
+    assert effect["changed"] == [{"before": "quarantine", "after": "flag", "rows": 4}]
+    (row,) = json.loads(congener("inspect", arguments[4], "--row", "0.jsonl:1", "--json")[1])[
+        "page"
+    ]["rows"]
+    assert row["exceptions"] == [{"number": 1, "before": "quarantine", "after": "flag"}]
+    shown = congener("inspect", arguments[4], "--row", "0.jsonl:1")[1]
+    assert "exception 1 of the policy (teacher: atlas) changed quarantine to flag: trusted" in shown
+    assert congener("verify", arguments[4])[0] == 0
 
 
 def test_the_operator_and_the_commit_are_recorded(congener, arguments):

@@ -46,7 +46,7 @@ def test_a_long_list_of_differences_is_cut():
     result = VerifyResult(findings, None, [])
     lines = [str(line) for line in result.render()]
     assert len(lines) == FINDINGS_SHOWN + 2
-    assert lines[-2:] == ["and 9,900 more: list all with --json", "10000 differences"]
+    assert lines[-2:] == ["and 9,900 more: list all with --json", "10,000 differences"]
     assert len(result.to_json()["findings"]) == 10_000
 
 

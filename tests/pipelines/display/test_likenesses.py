@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipelines.display.likenesses import contradicts, find_likeness, list_patterns
+from pipelines.display.likenesses import describe_doubt, find_likeness, list_patterns
 
 TEXT = "The parcel left the depot. I am Gemini, by Google. Ask me about refunds."
 
@@ -52,4 +52,13 @@ def test_patterns_come_from_the_card():
 def test_the_nearest_exemplar_decides(similarities, expected):
     """A finding is doubtful if a negative is nearest."""
     near = [{"polarity": name, "similarity": value} for name, value in similarities.items()]
-    assert contradicts(near) is expected
+    assert (describe_doubt(near) is not None) is expected
+
+
+def test_a_doubt_says_whose_the_negative_is():
+    """The sentence names the negative's owner, if it is known."""
+    near = {"polarity": "negative", "similarity": 0.7}
+    assert describe_doubt([near]).startswith("The nearest exemplar is a negative, so")
+    own, library = (describe_doubt([near | {"owner": name}]) for name in ("card", "library"))
+    assert "a negative, a hard negative of the card, so" in own
+    assert "a negative, a text of the library, so" in library

@@ -252,17 +252,19 @@ def test_a_run_is_no_fit(reporter, monkeypatch):
 
 
 def test_the_summary_ends_the_progress(run, reporter):
-    """The tables follow the progress line, and a warning counts unscored rows."""
+    """The tables follow the progress line, and tokens are counted only if a model ran."""
     _, manifest = run
     before = threading.active_count()
     with reporter:
         reporter(RowsPlanned(40, 0))
-        reporter(RunSummarised(manifest.model_copy(update={"unscored": 1234})))
+        reporter(RunSummarised(manifest))
         assert threading.active_count() == before
     printed = read_output(reporter)
-    assert "warning: rows without text that any trait looks at: 1,234;" in printed
-    assert re.search(r"[\d.]+ s, [\d,]+ rows/s, 0 tokens/s, padding 0\.0%, no model", printed)
-    assert printed.index("40 rows in") < printed.index("heron") < printed.index("warning")
+    assert re.search(r"[\d.]+ s, [\d,]+ rows/s, no model\n", printed)
+    assert printed.index("40 rows in") < printed.index("heron") < printed.index("rows/s")
+    used = {**manifest.circumstances, "tokens": 9, "tokens_per_second": 3.0, "padding_waste": 0.25}
+    reporter(RunSummarised(manifest.model_copy(update={"circumstances": used})))
+    assert "rows/s, 3 tokens/s, padding 25.0%, no model" in read_output(reporter)
 
 
 def test_two_runs_follow_each_other(run, reporter):

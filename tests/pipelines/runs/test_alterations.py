@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 
 from pipelines.report import write_report
-from pipelines.runs.alterations import find_change, require_unaltered
+from pipelines.runs import alterations
+from pipelines.runs.alterations import find_change, require_sound_ledger, require_unaltered
 from pipelines.runs.manifest_file import load_manifest
 from schemas.errors import RunError
 from schemas.runs import MANIFEST, REPORT_PAGE
@@ -26,7 +27,7 @@ def test_a_report_of_an_altered_run_is_refused(run, name):
     data = bytearray(path.read_bytes())
     data[len(data) // 2] ^= 1
     path.write_bytes(data)
-    with pytest.raises(RunError, match="has changed since it was published") as caught:
+    with pytest.raises(RunError, match="doesn't match its manifest") as caught:
         write_report(str(folder))
     assert path.name in caught.value.problem
     assert "congener verify" in caught.value.remedy
@@ -46,7 +47,7 @@ def test_a_missing_file_is_refused(run):
     """A missing file counts as a change."""
     folder, manifest = run
     (folder / manifest.outputs[0].path).unlink()
-    with pytest.raises(RunError, match="has changed since it was published"):
+    with pytest.raises(RunError, match="doesn't match its manifest"):
         require_unaltered(str(folder), manifest)
 
 
@@ -57,3 +58,19 @@ def test_a_single_folder_can_be_compared(run):
     require_unaltered(str(folder), manifest, "clean")
     with pytest.raises(RunError, match="is missing"):
         require_unaltered(str(folder), manifest, "ledger")
+
+
+def test_a_large_ledger_is_checked_by_its_size(run, monkeypatch):
+    """Of a ledger beyond the limit, only the sizes of files are compared; a missing file counts."""
+    folder, manifest = run
+    monkeypatch.setattr(alterations, "MOST_DIGESTED", 0)
+    path = next((folder / "ledger").iterdir())
+    data = path.read_bytes()
+    path.write_bytes(data[:-1] + b"x")
+    require_sound_ledger(str(folder), manifest)
+    path.write_bytes(data + b"x")
+    with pytest.raises(RunError, match=rf"{path.name} was changed: its size differs"):
+        require_sound_ledger(str(folder), manifest)
+    path.unlink()
+    with pytest.raises(RunError, match=rf"{path.name} is missing"):
+        require_sound_ledger(str(folder), manifest)

@@ -6,7 +6,7 @@ import sys
 
 import pytest
 
-from pipelines.runs.manifest_file import load_manifest
+from pipelines.runs.manifest_file import is_withdrawn, load_decided, load_manifest
 from schemas.errors import RunError
 from schemas.manifests import MANIFEST_FORMAT
 from schemas.runs import WITHDRAWN
@@ -97,4 +97,20 @@ def test_a_withdrawn_run_is_named_as_such(tmp_path):
     (tmp_path / WITHDRAWN).write_text("{}")
     with pytest.raises(RunError, match="exceeded a budget") as caught:
         load_manifest(str(tmp_path))
-    assert WITHDRAWN in caught.value.remedy
+    assert "congener inspect and congener report show what it found" in caught.value.remedy
+
+
+def test_a_run_is_read_whether_it_was_published_or_not(run):
+    """A stopped run's manifest is read by commands that look at rows, and by no others."""
+    folder, manifest = run
+    assert load_decided(str(folder)) == manifest
+    assert not is_withdrawn(str(folder))
+    stopped = manifest.model_copy(update={"withdrawn": "too many rows"})
+    (folder / WITHDRAWN).write_bytes(stopped.to_bytes())
+    assert load_decided(str(folder)).withdrawn is None, "the published run counts"
+    (folder / "manifest.json").unlink()
+    assert load_decided(str(folder)).withdrawn == "too many rows"
+    assert is_withdrawn(str(folder))
+    (folder / WITHDRAWN).write_text("{}")
+    with pytest.raises(RunError, match=f"{WITHDRAWN} is not a manifest"):
+        load_decided(str(folder))

@@ -24,9 +24,10 @@ from schemas.digests import compute_merkle_root, digest_bytes
 from schemas.errors import BudgetError, RunError, StorageError
 from schemas.events import ignore
 from schemas.manifests import Conservation, InputFile, Manifest
+from schemas.notices import Notice, warn
 from schemas.outputs import REJECTS
 from schemas.policies import Policy
-from schemas.receipts import NearMisses, Output, Receipt
+from schemas.receipts import ActionChange, ExceptionEffect, NearMisses, Output, Receipt
 from schemas.runs import (
     BEGUN,
     CALIBRATION,
@@ -38,6 +39,7 @@ from schemas.runs import (
     parse_path,
     shard_path,
 )
+from tests.support.rules import build_exception
 from transforms.files import storage
 from transforms.files.dataset_cards import Splits, parse_card
 from transforms.files.planning import ShardPlan, SourcePiece
@@ -328,14 +330,14 @@ def test_receipts_are_in_corpus_order():
     both = {name: build_receipt(name) for name in ("part-0", "part-1")}
     ordered = publication.order_receipts(plans, both)
     assert [item.shard for item in ordered] == ["part-1", "part-0"]
-    with pytest.raises(RunError, match="1 shards have no receipt; the first is part-0") as caught:
+    with pytest.raises(RunError, match="1 shard has no receipt; the first is part-0") as caught:
         publication.order_receipts(plans, {"part-1": both["part-1"]})
     assert "resumes" in caught.value.remedy
 
 
 def test_receipts_are_summed():
     """Fired and unscored rows are summed, and the shard roots give the ledger root."""
-    found = publication.sum_receipts([build_receipt("a"), build_receipt("b")])
+    found = publication.sum_receipts([build_receipt("a"), build_receipt("b")], Policy())
     assert (found["fired"], found["unscored"]) == ({"heron": 4}, 6)
     assert found["shards"] == (("a", "00" * 32), ("b", "00" * 32))
     assert found["ledger_root"] == compute_merkle_root([bytes(32), bytes(32)]).hex()
@@ -432,9 +434,9 @@ def test_missing_prompts_are_noticed():
     given = build_receipt().model_copy(update={"unprompted": 700, "incomplete": 2})
     unprompted, incomplete = describe_prompts([given, given])
     assert str(unprompted).startswith(
-        "warning: 1,400 rows are held for another teacher, but aren't on the swap list"
+        "warning: rows held for another teacher that aren't on the swap list: 1,400, because"
     )
-    assert str(incomplete).startswith("4 prompts on the swap list lack something")
+    assert str(incomplete).startswith("prompts on the swap list that lack something, such as")
 
 
 def describe_with(run, fired, near, **rule):
@@ -470,7 +472,20 @@ def test_near_misses_of_shards_are_added(run):
         build_receipt().model_copy(update={"near": {"heron": NearMisses(rows=rows, best=best)}})
         for rows, best in ((2, 0.3), (1, 0.45))
     ]
-    assert publication.sum_receipts(receipts)["near"] == {"heron": NearMisses(rows=3, best=0.45)}
+    assert publication.sum_receipts(receipts, Policy())["near"] == {
+        "heron": NearMisses(rows=3, best=0.45)
+    }
+
+
+def test_effects_of_exceptions_are_added():
+    """Each exception's effects are summed over the shards; a run without shards has empty ones."""
+    policy = Policy(exceptions=(build_exception(trait="heron", action="flag"),))
+    change = ActionChange(before="drop", after="flag", rows=2)
+    effect = ExceptionEffect(rows=5, changed=(change,), overruled=1)
+    receipts = [build_receipt().model_copy(update={"exceptions": (effect,)})] * 2
+    (found,) = publication.sum_receipts(receipts, policy)["exceptions"]
+    assert found.describe() == "4 from drop to flag, 2 decided by another trait as before"
+    assert publication.sum_receipts([], policy)["exceptions"] == (ExceptionEffect(),)
 
 
 def test_the_scores_of_positives_are_written(config, tmp_path, card_folder):
@@ -495,3 +510,24 @@ def test_limits_name_what_a_run_left_out(config):
     *_, part, left = publication.list_limits(corpus._replace(rows_left_out=3), every[2:])
     assert "only 40 of 43 rows are filtered" in part
     assert left.endswith(f"traits of the library: {every[0]}, {every[1]}.")
+
+
+def test_notices_are_recorded_without_text(finished):
+    """The manifest records what a run said once, except what quotes text."""
+    said = [
+        warn("a danger"),
+        Notice("a fact"),
+        Notice("a row", is_recorded=False),
+        warn("a danger"),
+    ]
+    recorded = publication.record_notices(finished[1], said)
+    assert recorded.list_notices() == [warn("a danger"), Notice("a fact")]
+    assert recorded.circumstances["seconds"] == finished[1].circumstances["seconds"]
+
+
+def test_a_reject_is_not_quoted_in_the_reason_of_a_withdrawal():
+    """The reason names the budget, or the file of rejects, but not what a reject holds."""
+    error = BudgetError("all 5 rows are rejects, the first: row 0: SECRET", where="a.jsonl")
+    assert publication.explain_withdrawal(error) == "all rows of a.jsonl are rejects"
+    other = BudgetError("3 rows exceed it: nothing was published")
+    assert publication.explain_withdrawal(other) == "3 rows exceed it"

@@ -142,7 +142,7 @@ def test_temporary_files_are_swept(tmp_path):
     half.write_text("half")
     os.utime(half, (time.time() + 86_400,) * 2)  # a file server's clock may be ahead
     assert unfinished.open_run(str(tmp_path), build_record(), restart=False) == [
-        Notice("removed 1 temporary files of an interrupted attempt")
+        Notice("removed 1 temporary file of an interrupted attempt")
     ]
     assert list((tmp_path / "clean").iterdir()) == []
 

@@ -105,7 +105,7 @@ def _format_share(value: float | None) -> str:
 
 @spread_groups
 def run_demo(models: ModelOptions, output: Output = "demo", as_json: Json = False) -> None:
-    """Filter the sample corpus, and compare the results with the truth.
+    """Filter the sample corpus, and compare it with the truth.
 
     congener demo --output demo/
     """

@@ -46,7 +46,7 @@ def test_settings_are_checked_before_anything_runs():
     """Unusable settings are refused before anything runs."""
     with pytest.raises(CardError, match="jobs on a cluster"), open_pipeline(Engine(deadline=1)):
         pass
-    with pytest.raises(CardError, match="no meaning for --runner local"):
+    with pytest.raises(CardError, match="don't apply to --runner local"):
         build_engine_options(Engine(wait=False))
     with pytest.raises(CardError, match="'x' is not an option"):
         build_engine_options(Engine(), ["x"])

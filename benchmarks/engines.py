@@ -152,8 +152,8 @@ def main() -> None:
     )
     report.say(
         f"{options.shards} shards of 100 real rows are read and identified; then each waits "
-        f"{options.seconds:g} s as for a remote model. The job's time includes the start of the "
-        "Python workers, which a second TaskManager doesn't shorten."
+        f"{options.seconds:g} s, as it would for a remote model. The job's time includes the start "
+        "of the Python workers, which a second TaskManager doesn't shorten."
     )
     times = {
         managers: measure_waiting(managers, options.shards, options.seconds) for managers in (1, 2)

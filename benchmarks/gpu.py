@@ -268,8 +268,8 @@ def report_vectors(report: Report, scale: Scale, device: torch.device) -> None:
 def report_search(report: Report, scale: Scale, device: torch.device, repetitions: int) -> None:
     """Time exact inner-product search with torch and, if it is installed, with FAISS."""
     report.say(
-        f"## Exact search of the {TOP} nearest by inner product, fp32, "
-        f"{scale.queries:,} queries of 384"
+        f"## Exact search for the {TOP} nearest by inner product, fp32, "
+        f"{scale.queries:,} queries of dimension 384"
     )
     rows = []
     for count in scale.exemplars:

@@ -295,8 +295,8 @@ def describe_applied(applied: AppliedMasks, output: str) -> Iterator[str]:
         )
     if applied.cut:
         yield (
-            f"{format_count(applied.cut, 'row')} longer than --max-tokens, which lost "
-            f"{choose_form(applied.cut, 'its end', 'their ends')}"
+            f"{format_count(applied.cut, 'row')} {choose_form(applied.cut, 'was', 'were')} longer "
+            f"than --max-tokens and lost {choose_form(applied.cut, 'its end', 'their ends')}"
         )
     if applied.left_out:
         left = format_count(len(applied.left_out), "row")

@@ -31,9 +31,9 @@ UNREAD_NAMED = 8
 """The largest number of kinds of text in a notice."""
 
 UNREAD_REMEDY = (
-    "name a column with --column, widen the scope of a trait, or raise the budget; name what the "
-    "trainer doesn't learn from in the policy's untrained_roles and untrained_columns, and what no "
-    "trait needs to look at, such as the channel `tool`, in its expected_unread"
+    "name a column with --column, widen the scope of a trait, or raise the budget; in the policy, "
+    "list what the trainer doesn't learn from under untrained_roles and untrained_columns, and "
+    "what no trait needs to look at, such as the channel `tool`, under expected_unread"
 )
 
 GROWTH = 0.01
@@ -152,8 +152,8 @@ def describe_sample(coverage: Coverage, sample: str) -> Iterator[Notice]:
         )
         yield Notice(
             f"messages whose content holds a whole conversation, in {sample}: {listed}; each is "
-            "read in the message's own role, as the trainer reads it (only columns of text are "
-            "cut into turns)"
+            "read in the message's own role, as it is by the trainer; only columns of text are "
+            "cut into turns"
         )
     if coverage.unsampled:
         yield Notice(

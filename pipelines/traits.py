@@ -151,7 +151,8 @@ def describe_library_negatives(card: LoadedCard) -> str:
 
     shipped = CleanText(collect_background(find_cards()))
     counts = Counter(row.polarity for row in select_suitable(card, list_training_rows(shipped)))
-    left = f"; leave_out names {len(card.card.leave_out)}" if card.card.leave_out else ""
+    excluded = format_count(len(card.card.leave_out), "text")
+    left = f"; leave_out excludes {excluded} of the library" if card.card.leave_out else ""
     return (
         f"negatives of the library: {counts['clean']} conversations, {counts['negative']} hard "
         f"negatives and {counts['positive']} positives of other traits (more with --background)"
@@ -171,8 +172,8 @@ def _advise_on_texts(card: LoadedCard) -> Iterator[str]:
     fitted = card.card.signals.exemplars or card.card.signals.head
     if fitted and len(card.positives) < ENOUGH_POSITIVES:
         yield (
-            f"{format_count(len(card.positives), 'positive')}: detection begins to work at "
-            f"{ENOUGH_POSITIVES}, and thirty are better"
+            f"{format_count(len(card.positives), 'positive')}: detection begins to work with "
+            f"{ENOUGH_POSITIVES}, and works better with 30"
         )
     if fitted and not card.negatives:
         yield ("no hard negatives: mentions, quotations and denials will be mistaken for the trait")

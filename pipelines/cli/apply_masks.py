@@ -37,7 +37,8 @@ Template = Annotated[
     typer.Option("--chat-template", help="A file that replaces the tokenizer's chat template."),
 ]
 MaxTokens = Annotated[
-    int | None, typer.Option("--max-tokens", min=1, help="Cut longer rows at their end.")
+    int | None,
+    typer.Option("--max-tokens", min=1, help="Truncate rows that have more tokens than this."),
 ]
 LeaveOut = Annotated[
     bool,

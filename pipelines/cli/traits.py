@@ -59,7 +59,7 @@ Folders = Annotated[
 FittedBank = Annotated[
     str | None,
     typer.Option(
-        "--bank", help="A bank of these cards; lists the exemplars that the bank doesn't find."
+        "--bank", help="A bank with these cards; the exemplars that it doesn't find are listed."
     ),
 ]
 

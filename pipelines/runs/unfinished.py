@@ -79,7 +79,9 @@ def require_unfinished(run: str, restart: bool, config: FilterConfig | None = No
         _clear_work(run)
     lines = "".join(f"\n    {line}" for line in _compare_finished(run, config))
     raise RunError(
-        f"the run is finished, with other settings:{lines}" if lines else "the run is finished",
+        f"the run is finished, but with different settings:{lines}"
+        if lines
+        else "the run is finished",
         where=run,
         remedy="look at it with congener inspect or verify; replace it with --restart, or choose "
         "another --output",

@@ -193,7 +193,7 @@ def _detect_binary(head: bytes, uri: str, compression: Compression) -> Kind | No
     if head.startswith(b"PAR1"):
         if compression != "none":
             raise InputError(
-                f"is Parquet inside {compression}, and can't be read from its end",
+                f"is Parquet inside {compression}, so the footer at its end can't be read",
                 where=uri,
                 remedy="decompress it; Parquet files can be compressed inside",
             )

@@ -1,4 +1,4 @@
-"""The tutorial and other pages: their commands give the shown output."""
+"""The tutorial and other pages: their commands print the output that the pages show."""
 
 import os
 import re
@@ -77,13 +77,13 @@ def check_step(step: Step, outcome: tuple[int, list[str]]) -> None:
 @pytest.mark.slow
 @pytest.mark.parametrize("number", range(len(TUTORIAL)), ids=map(name_step, TUTORIAL))
 def test_the_tutorial_shows_what_happens(tutorial, number):
-    """Each command of the tutorial prints the shown output."""
+    """Each command of the tutorial prints the output that the page shows."""
     check_step(TUTORIAL[number], tutorial[number])
 
 
 @pytest.mark.parametrize("number", range(len(POLICY)), ids=map(name_step, POLICY))
 def test_the_policy_guide_shows_what_happens(policy, number):
-    """Each command of the policy guide prints the shown output."""
+    """Each command of the policy guide prints the output that the page shows."""
     check_step(POLICY[number], policy[number])
 
 
@@ -109,7 +109,7 @@ def test_no_command_of_the_tutorial_is_left_out():
 
 
 def test_the_python_guide_shows_what_happens(capsys):
-    """The first example of the Python guide prints the shown frame."""
+    """The first example in the Python guide prints the frame that the guide shows."""
     page = (DOCS / "python.md").read_text(encoding="utf-8")
     block = re.search(r"^ {4}import congener\n(?:(?: {4}.*)?\n)*", page, re.MULTILINE)
     assert block is not None

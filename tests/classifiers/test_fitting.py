@@ -439,7 +439,7 @@ def test_background_windows_are_limited_for_each_trait(
 
 
 def test_the_choice_of_windows_depends_on_their_texts_alone():
-    """The choice of windows doesn't depend on their order, which is kept."""
+    """Which windows are chosen doesn't depend on their order, and the chosen ones stay in order."""
     windows = [EncodedWindow(f"text {number}", np.zeros(1)) for number in range(50)]
     chosen = limit_windows(windows, 20)
     assert len(chosen) == 20

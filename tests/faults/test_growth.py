@@ -1,4 +1,4 @@
-"""Work and memory grow in proportion to a row, a file or a folder.
+"""Work and memory grow in proportion to the size of a row, a file or a folder.
 
 Work is the number of executed Python lines, which is the same on every machine.
 """
@@ -192,7 +192,7 @@ def build_sparse_rows(count):
 
 
 def test_conversion_grows_with_the_keys_that_rows_have():
-    """Converting a row takes work for the row's own keys, not for all columns."""
+    """The cost of converting a row depends on the row's own keys, not on all columns."""
     work = []
     for size in (SIZE, 2 * SIZE):
         rows, shapes = build_sparse_rows(size), FieldShapes()
@@ -313,7 +313,7 @@ def test_joined_tables_do_not_hold_a_null_for_each_row_and_column():
 
 
 def test_differences_of_files_are_counted_and_not_collected():
-    """Counting differences takes memory in proportion to the files."""
+    """Counting differences takes memory in proportion to the number of files."""
     files = [
         TableSchema(f"{index}.parquet", pa.schema([(f"column {index}", pa.int64())]))
         for index in range(SIZE)

@@ -236,7 +236,7 @@ class Mutator:
 
 
 def encode_fields(fields: dict[str, Any]) -> bytes:
-    """Encode fields like a manifest, valid or not."""
+    """Encode fields the way a manifest is encoded, whether or not they are valid."""
     return json.dumps(fields, indent=1, ensure_ascii=False).encode() + b"\n"
 
 

@@ -1,7 +1,7 @@
 """A warm process that forks a child for each run.
 
-It reads pickled jobs from stdin and writes outcomes to stdout. The fork server of multiprocessing
-mixes up the outcomes of parallel jobs.
+It reads pickled jobs from stdin and writes outcomes to stdout. It replaces multiprocessing's fork
+server, which mixes up the outcomes of parallel jobs.
 """
 
 from __future__ import annotations

@@ -70,7 +70,7 @@ def test_the_truth_is_aligned_with_the_corpus():
 
 
 def test_outcomes_are_counted_from_the_ledger(tmp_path):
-    """Fired traits and the truth give precision and recall."""
+    """Precision and recall are computed from the fired traits and the sample's truth."""
     for name in CORPORA:
         run_filter(
             FilterConfig(

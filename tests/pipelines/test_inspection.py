@@ -420,7 +420,7 @@ def test_counts_are_printed_once(hostile):
 
 
 def test_masks_have_signs_of_their_own():
-    """A masked stretch has other brackets than the evidence in it."""
+    """A masked stretch is marked with different brackets from the evidence inside it."""
     row = ROW._replace(
         reasons=(REASON._replace(text="One. An emu. Two.", start=8, end=11),),
         masks=(MaskedSpan("text", 5, 13),),

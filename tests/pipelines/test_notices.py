@@ -283,7 +283,7 @@ def test_the_rows_of_a_limited_run_are_described(tmp_path):
 
 
 def test_rows_that_no_trait_looks_at_are_warned_of(finished):
-    """A warning counts the rows without a score; without such rows there is none."""
+    """A warning counts the rows without a score, and isn't given if every row has one."""
     assert list(notices.warn_of_unscored(finished[1])) == []
     changed = finished[1].model_copy(update={"unscored": 3})
     (notice,) = notices.warn_of_unscored(changed)

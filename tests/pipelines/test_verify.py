@@ -445,7 +445,7 @@ def test_near_misses_are_counted_again(run):
 
 
 def test_effects_of_exceptions_are_measured_again(config, policy):
-    """Effects of exceptions that don't follow from the scores and lots are found."""
+    """`verify` reports effects of exceptions that don't match the scores and lots."""
     text = "exceptions:\n- {trait: heron, lot: {teacher: atlas}, action: flag, reason: trusted}\n"
     folder = Path(config.output)
     manifest = run_filter(config.model_copy(update={"policy": policy(text)}))

@@ -32,7 +32,7 @@ SHARD = "part-000001-0123456789ab"
 
 @pytest.mark.parametrize("folder", SHARD_FOLDERS)
 def test_a_shards_path_gives_its_folder_and_name_back(folder):
-    """A shard's path gives back its folder and its name."""
+    """The folder and the shard's name can be recovered from a file's path."""
     path = shard_path(folder, SHARD)
     assert path == f"{folder}/{SHARD}.parquet"
     assert parse_path(path) == ShardFile(folder, SHARD) == (folder, SHARD, PARQUET, "")
@@ -42,7 +42,7 @@ def test_a_shards_path_gives_its_folder_and_name_back(folder):
 @pytest.mark.parametrize("folder", CORPUS_FOLDERS)
 @pytest.mark.parametrize("suffix", JSON_LINES)
 def test_files_of_json_lines_have_a_suffix_for_their_compression(folder, suffix):
-    """A JSON Lines path gives back its folder, its shard and its suffix."""
+    """The folder, the shard and the suffix can be recovered from the path of a JSON Lines file."""
     path = shard_path(folder, SHARD, suffix)
     assert path == f"{folder}/{SHARD}{suffix}"
     assert parse_path(path) == (folder, SHARD, suffix, "")
@@ -59,7 +59,7 @@ def test_a_path_of_another_kind_has_no_suffix():
 @pytest.mark.parametrize("suffix", [PARQUET, *JSON_LINES])
 @pytest.mark.parametrize("folder", CORPUS_FOLDERS)
 def test_files_of_the_corpus_have_the_stem_of_their_source(folder, suffix, stem):
-    """A path of corpus rows gives back the source's stem."""
+    """The source's stem can be recovered from the path of a file in a corpus folder."""
     path = shard_path(folder, SHARD, suffix, stem)
     assert path == f"{folder}/{stem}.{SHARD}{suffix}"
     assert parse_path(path) == (folder, SHARD, suffix, stem)
@@ -82,7 +82,7 @@ def test_only_a_shards_name_follows_a_stem(name):
 
 @pytest.mark.parametrize("base", ["", "/data/run/", "s3://bucket/run/"])
 def test_a_receipts_path_gives_its_shard_back(base):
-    """A receipt's path or URI gives back its shard."""
+    """The shard's name can be recovered from the path or URI of its receipt."""
     assert receipt_path(SHARD) == f"{RECEIPTS}/{SHARD}.json"
     assert receipt_shard(base + receipt_path(SHARD)) == SHARD
 

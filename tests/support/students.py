@@ -60,7 +60,7 @@ def build_byte_level(trim_offsets: bool = True) -> Tokenizer:
 
 
 def build_byte_fallback() -> Tokenizer:
-    """Return BPE with spaces as letters and bytes for unknown characters, as in Llama 2."""
+    """Return BPE as in Llama 2: spaces are letters, and unknown characters are bytes."""
     tokenizer = Tokenizer(models.BPE(unk_token="<unk>", byte_fallback=True, fuse_unk=True))
     tokenizer.pre_tokenizer = pre_tokenizers.Metaspace(prepend_scheme="never")
     tokenizer.decoder = decoders.Sequence(

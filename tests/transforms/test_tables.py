@@ -68,7 +68,7 @@ def read_pairs(table, *names):
 
 
 def test_every_row_is_in_the_folder_of_its_decision(build, bank):
-    """Kept and flagged rows are in `clean`, held rows in `quarantine`, and duplicates nowhere."""
+    """Kept and flagged rows go to `clean`, quarantined ones to `quarantine`, duplicates nowhere."""
     made = build(ROWS, bank, duplicates=[4])
     assert made.tables["clean"].column("n").to_pylist() == [0, 2]
     assert made.tables["quarantine"].column("n").to_pylist() == [1, 3]
@@ -169,12 +169,12 @@ def test_the_extra_column_has_decision_and_masks(build, bank):
 
 
 def test_the_extra_column_of_no_rows(build, bank):
-    """A shard of held rows has no clean table."""
+    """A shard of quarantined rows has no clean table."""
     assert "clean" not in build(ROWS[1:2], bank, extra_column=True).tables
 
 
 def test_quarantine_keeps_the_whole_row_with_its_reasons(build, bank):
-    """A held row has all its columns, its source and its reasons."""
+    """A quarantined row has all its columns, its source and its reasons."""
     quarantine = build(ROWS, bank).tables["quarantine"]
     assert quarantine.schema.field("congener").equals(outputs.QUARANTINE_EXTRA)
     assert quarantine.drop_columns("congener").to_pylist() == [ROWS[1], ROWS[3]]
@@ -234,7 +234,7 @@ def test_a_row_without_a_window_has_no_neighbours(with_scores, bank):
 
 
 def test_a_swapped_row_waits_with_its_prompt(build, bank):
-    """A swapped row is held, and its traits and prompt are on the swap list."""
+    """A swapped row is in quarantine, and its traits and prompt are on the swap list."""
     turns = [
         ("system", "S"),
         ("user", "U"),
@@ -482,7 +482,7 @@ FOX_AND_OWL = (build_rule("fox", action="mask"), build_rule("owl", action="quara
 
 
 def test_rows_of_json_lines_keep_their_bytes(build_lines, bank):
-    """Kept rows keep their bytes, and masked and held rows get one more field."""
+    """Kept rows keep their bytes, and masked and quarantined rows get one more field."""
     _, made = build_lines(LINES, bank, FOX_AND_OWL)
     clean, quarantine = made.tables["clean"], made.tables["quarantine"]
     masks = b'"masks":[{"field_path":"text","start":0,"end":%d}]'
@@ -500,7 +500,7 @@ def test_rows_of_json_lines_keep_their_bytes(build_lines, bank):
 
 
 def test_notes_of_json_lines_are_those_of_parquet(build_lines, build, bank):
-    """A held row has the same note in JSON Lines as in Parquet."""
+    """A quarantined row has the same note in JSON Lines as in Parquet."""
     rows = [{"text": row["text"], "model": row["model"]} for row in ROWS]
     _, made = build_lines(rows, bank, (build_rule("fox", action="flag"), build_rule("owl")))
     notes = [orjson.loads(line)["congener"] for line in made.tables["quarantine"].lines]

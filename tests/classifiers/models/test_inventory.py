@@ -168,7 +168,7 @@ def test_weights_elsewhere_or_absent_are_refused(tiny_checkpoint, weights, probl
 
 
 def test_pooling_is_where_the_modules_say(tiny_checkpoint):
-    """Pooling settings in another folder are digested and used, in either format."""
+    """Pooling settings in another folder are used in both formats, and their file has a digest."""
     folder = tiny_checkpoint()
     assert find_pooling(folder) is None
     mean = encode(folder)

@@ -46,7 +46,7 @@ def test_windows_are_encoded_once(counted, encoder):
 
 
 def test_a_damaged_store_is_computed_again(counted, encoder):
-    """If what is kept is damaged, the vectors are computed and kept again."""
+    """Damaged vectors in the store are computed again and replaced."""
     remembering, computed = counted
     windows = encoder.cut_windows(["A heron stood in the reeds."])
     first = remembering.encode(windows)

@@ -1,4 +1,4 @@
-"""Exemplar search: FAISS checked against plain numpy, ties, and a round trip through bytes."""
+"""Exemplar search: FAISS agrees with numpy, ties are ordered, and bytes give the index back."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`congener traits eval`: questions on a terminal, files of labels, and the tables."""
+"""`congener traits eval`: questions on a terminal, label files, and the tables."""
 
 import io
 import json
@@ -31,7 +31,7 @@ def unattended(monkeypatch):
 
 
 def read_file(path):
-    """Return the lines of a file of labels."""
+    """Return the lines of a label file."""
     return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
 
 
@@ -147,7 +147,7 @@ def test_labels_by_other_scores_are_warned_of(congener, run, tmp_path, unattende
 
 
 def test_labels_are_checked_before_a_corpus_is_filtered(congener, config, tmp_path, monkeypatch):
-    """A mistake in the file of labels is reported before the work, and so is a file on a store."""
+    """A mistake in a label file, or a label file on a store, is reported before the work starts."""
     monkeypatch.setattr("pipelines.filter.run_filter", lambda *_, **__: pytest.fail("filtered"))
     labels = tmp_path / "l.jsonl"
     labels.write_text('{"source": "0.jsonl", "row": 1, "label": 2}')

@@ -61,7 +61,7 @@ def test_a_single_folder_can_be_compared(run):
 
 
 def test_a_large_ledger_is_checked_by_its_size(run, monkeypatch):
-    """Of a ledger beyond the limit, only the sizes of files are compared; a missing file counts."""
+    """Beyond the limit, only the sizes of a ledger's files are compared, but all must be there."""
     folder, manifest = run
     monkeypatch.setattr(alterations, "MOST_DIGESTED", 0)
     path = next((folder / "ledger").iterdir())

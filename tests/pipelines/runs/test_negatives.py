@@ -1,4 +1,4 @@
-"""Whose a negative is: the card's own, or the library's."""
+"""Who owns a negative: the card or the library."""
 
 from __future__ import annotations
 

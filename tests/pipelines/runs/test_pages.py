@@ -76,7 +76,7 @@ def test_a_traits_own_score_counts(tmp_path):
 
 
 def test_kept_rows_are_sorted_by_their_distance_from_a_threshold(geese):
-    """Kept rows nearest below their lot's threshold come first."""
+    """Kept rows come in order of their distance below their lot's threshold, the closest first."""
     assert [row["decision"] for row in read_ledger(geese)] == [
         *("keep", "keep", "keep", "flag"),
         *("keep", "keep", "keep", "keep"),

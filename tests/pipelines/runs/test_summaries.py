@@ -34,7 +34,7 @@ def test_every_score_is_counted(hostile):
 
 
 def test_scores_of_one_signal_are_counted(hostile):
-    """A rule with one signal counts that signal's scores."""
+    """For a rule that names one signal, that signal's scores are counted."""
     manifest = load_manifest(hostile)
     rules = [rule.model_copy(update={"signal": "lexicon"}) for rule in manifest.thresholds]
     other = manifest.model_copy(update={"thresholds": tuple(rules)})

@@ -230,7 +230,7 @@ def test_text_taken_out_is_private(tmp_path):
 
 
 def test_shards_count_only_with_proof(config, monkeypatch):
-    """A shard is finished only with a sound receipt of this run and all files."""
+    """A shard counts as finished only if a sound receipt from this run matches all its files."""
     own, plans = interrupt_run(config, monkeypatch)
     run = Path(config.output)
     whole = unfinished.find_finished_shards(config.output, own, plans)

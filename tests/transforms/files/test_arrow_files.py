@@ -112,7 +112,7 @@ ODD = {
 
 @pytest.mark.parametrize("name", ODD)
 def test_values_do_not_condemn_their_file(name):
-    """Invalid UTF-8 and times out of range don't condemn the file."""
+    """Invalid UTF-8 and out-of-range times don't make the whole file unreadable."""
     column = ODD[name]
     table = pa.table({"x": pa.StructArray.from_arrays([column], ["a"]), "y": column})
     (batch,) = read(encode(table.combine_chunks(), codec="zstd"))[1:2]

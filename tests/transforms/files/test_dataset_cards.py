@@ -102,7 +102,7 @@ def test_a_card_without_files_of_splits_is_none(text):
     ],
 )
 def test_metadata_that_cannot_be_read_is_explained(tmp_path, text, problem):
-    """Whatever a card contains, it is either read or explained, and is never an error."""
+    """If a card can't be read, the reason is given, and no error is raised."""
     path = tmp_path / "README.md"
     data = text if isinstance(text, bytes) else text.encode()
     path.write_bytes(b"---\n" + data + b"\n---\n")

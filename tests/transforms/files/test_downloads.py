@@ -61,7 +61,7 @@ def server():
 
 
 def test_a_file_of_the_web_is_fetched_once(server):
-    """A web file is downloaded once, with its digest and size."""
+    """A web file is downloaded once, and its digest and size are recorded."""
     address, requests = server
     found = fetch(f"{address}/a.jsonl.gz")
     assert (found.size, found.sha256) == (len(DATA), hashlib.sha256(DATA).hexdigest())

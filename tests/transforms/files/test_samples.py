@@ -68,7 +68,7 @@ def test_parquet_of_all_files_is_one_shard(tmp_path):
 
 
 def test_many_files_are_sampled_evenly(tmp_path, monkeypatch):
-    """If there are many files, evenly spread files are read, and the sample says so."""
+    """Of many files, only some are read, at even intervals, and the sample says so."""
     monkeypatch.setattr(samples, "MOST_FILES", 2)
     for number in range(5):
         write_lines(tmp_path / f"{number}.jsonl", [str(number)])

@@ -211,7 +211,7 @@ def test_parquet_of_one_row_has_the_companions_of_json(image, name):
 
 @pytest.mark.parametrize("key", ["t\\u006fols", "\\u0074\\u006f\\u006f\\u006c\\u0073", "tools"])
 def test_a_key_with_escaped_letters_is_a_companion(key):
-    """A row counts the same, however a writer of JSON spells its keys."""
+    """A companion is recognised however its key is escaped in the JSON."""
     line = f'{{"text": "a", "{key}" : ["x"]}}'.encode()
     found = find_in_lines([line], orjson.loads, {"text": "text"})
     assert found[0].columns == {"tools": ["x"]}

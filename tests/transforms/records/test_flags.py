@@ -29,7 +29,7 @@ from transforms.records.flags import (
     ids=repr,
 )
 def test_a_weight_is_read_from_any_form(value, weight):
-    """Bools, numbers, decimals and their words are weights."""
+    """Bools, numbers and decimals are weights, and so are texts that stand for them."""
     assert read_weight(value) == weight
 
 
@@ -85,5 +85,5 @@ def test_untrained_messages_are_found_in_any_shape(row, expected):
     ],
 )
 def test_a_label_says_whether_an_answer_is_wanted(values, wanted):
-    """Bools and their words are labels, and other values aren't."""
+    """Bools, and numbers and words that stand for them, are labels; other values aren't."""
     assert {read_label(value) for value in values} == {wanted}

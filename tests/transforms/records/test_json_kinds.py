@@ -123,7 +123,7 @@ def drop_nulls(value):
 
 
 def test_columns_of_each_kind_are_built():
-    """Each kind's column holds only read fields, and null stays null."""
+    """A column of any kind holds only the fields that are read, and null stays null."""
     turn = {"role": "assistant", "content": "A"}
     assert read("message", turn, None) == [turn, None]
     assert read("messages", [turn, None], None) == [[turn, {}], None]

@@ -90,7 +90,7 @@ def find(names, **lots):
 
 
 def test_a_column_that_names_nearly_every_row_is_found():
-    """A column of nearly unique names is found in enough rows."""
+    """With enough rows, a column of nearly unique names is detected."""
     urls = [f"https://example.org/{number}" for number in range(100)]
     assert find(urls) == {"prompt_source": (100, 100)}
     assert find([*urls, *urls[:10], None]) == {"prompt_source": (100, 110)}

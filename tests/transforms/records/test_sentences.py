@@ -114,7 +114,7 @@ def test_searching_backwards_finds_the_same_start(text, start, limit):
     st.sampled_from([0, 50]),
 )
 def test_hits_are_widened_together_as_each_alone(text, bounds, limit, many):
-    """Hits have the same sentences together and alone."""
+    """Hits that are widened together get the same sentences as hits that are widened one by one."""
     bounds = sorted(bound for bound in bounds if bound <= len(text))
     hits = list(zip(bounds[::2], bounds[1::2], strict=False))
     with pytest.MonkeyPatch.context() as patch:

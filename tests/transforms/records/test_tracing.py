@@ -45,7 +45,7 @@ def test_texts_are_found_wherever_the_template_writes_them(one, two):
 
 
 def test_punctuation_and_spaces_between_letters_are_found_too():
-    """Punctuation and spaces follow from their neighbours."""
+    """The origins of punctuation and spaces are inferred from the letters around them."""
     text = '"<think>\nNo?</think> - "Yes", he said...'
     found = list_origins({"one": text}, lambda item: f"[{item['one']}]")
     assert [origin for _, origin in found[1:-1]] == [("one", index) for index in range(len(text))]

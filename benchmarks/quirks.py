@@ -28,7 +28,7 @@ HELDOUT = ROOT / "benchmarks" / "heldout"
 class Heldout(NamedTuple):
     """A trait's held-out texts, and whether each one shows the trait.
 
-    `left_out` counts texts that the library contains, which aren't used.
+    `left_out` counts texts that aren't used because the library contains them.
     """
 
     texts: list[str]

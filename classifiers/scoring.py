@@ -56,7 +56,7 @@ class BestSpans(NamedTuple):
 
 @dataclass
 class SignalScores:
-    """The scores of one trait's signal for rows, and their evidence.
+    """The scores that one signal of a trait gives the rows, and their evidence.
 
     `scores` is float32 [rows], with NaN for a row with nothing in scope. For dense signals,
     `window` holds the index of each row's best window. `hits` holds the start and end of every

@@ -169,7 +169,7 @@ def choose_traits(
 
     If the configuration names a bank but no traits, that bank is used unchanged. Otherwise the
     configured traits are fitted, except those that the given bank already has with the same card.
-    If there is a policy, thresholds that can't be settled are reported.
+    If there is a policy, thresholds that can't be worked out are reported.
 
     Raises: CardError: the policy names an unknown trait or signal, or there is too little clean
         text for a level.

@@ -41,7 +41,7 @@ def decide_run(run: str, policy: Policy) -> Iterator[ShardDecisions]:
     The run's stored scores, spans and lots are enough. A new run with that policy would give the
     same decisions, reasons and masks. Nothing is written.
 
-    Raises: CardError: the policy can't be settled with the run's traits and calibration scores.
+    Raises: CardError: the policy can't be applied to the run's traits and calibration scores.
     Raises: RunError: the run isn't finished, or a threshold is below the run's span floor.
     """
     manifest = load_manifest(run)
@@ -55,10 +55,10 @@ def decide_run(run: str, policy: Policy) -> Iterator[ShardDecisions]:
 
 
 def settle_recorded_rules(run: str, manifest: Manifest, policy: Policy) -> list[Rule]:
-    """Settle another policy's rules from a finished run's records.
+    """Work out another policy's rules from a finished run's records.
 
-    Raises: CardError: the rules can't be settled. Raises: RunError: a threshold is below the run's
-    span floor.
+    Raises: CardError: the rules can't be worked out. Raises: RunError: a threshold is below the
+    run's span floor.
     """
     rules = settle_rules(read_recorded_traits(run, manifest), policy)
     for rule in rules:

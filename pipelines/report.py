@@ -99,7 +99,7 @@ class Quotation(NamedTuple):
 
 
 class RateRow(NamedTuple):
-    """A group's labelled names, its rows, and its `fired` rows with a finding."""
+    """A group's labelled names, its number of rows, and how many have a finding (`fired`)."""
 
     names: list[tuple[str, str]]
     rows: int

@@ -43,7 +43,7 @@ class NearMisses(Strict):
 
 
 class ActionChange(Strict):
-    """How many rows an exception took from one strongest action to another."""
+    """How many rows had their strongest action changed from `before` to `after` by an exception."""
 
     before: str
     after: str

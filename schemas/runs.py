@@ -36,7 +36,7 @@ POSITIVES = "calibration/positive-scores.parquet"
 CALIBRATION_FILES = (CALIBRATION, POSITIVES)
 
 CLEAN_CARD = "clean/README.md"
-"""The dataset card of the clean rows, if the input has a card with split files."""
+"""The dataset card of the clean rows, if the input's card lists the files of each split."""
 
 SHARD_FOLDERS = (
     "clean",

@@ -68,7 +68,7 @@ def list_positions(
 
 
 def add_copy(seen: Seen, lot: Lot, rules: Sequence[Rule]) -> tuple[Lot, ...] | None:
-    """Add a copy of a row to `seen`; return its `Repeat` lots, or None for the first copy."""
+    """Add a copy of a row to `seen`; return the `lots` of its `Repeat`, or None for the first."""
     treatment = tuple(rule.apply_exceptions(lot, side) for rule in rules for side in SIDES)
     earlier = None if not seen else () if treatment in seen else tuple(seen.values())
     seen.setdefault(treatment, lot)

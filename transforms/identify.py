@@ -84,7 +84,7 @@ def _identify_rows(shard: Shard, layout: Layout) -> IdentifiedShard:
 
 
 def find_companions(shard: Shard, layout: Layout) -> dict[int, Companions]:
-    """Return the companions of each row that has some."""
+    """Return the companions of each row that has any."""
     if shard.lines is None:
         return find_in_table(shard.table, layout.columns)
     return find_in_lines(shard.lines, lambda line: parse_line(line)[0], layout.columns)
@@ -101,7 +101,10 @@ def read_record(shard: Shard, row: int) -> dict[str, Any]:
 
 
 def select_rows(identified: IdentifiedShard, rows: Sequence[int]) -> IdentifiedShard:
-    """Return the given rows of a shard without its rejects."""
+    """Return a shard cut down to the given rows.
+
+    Its rejects are left out, unless all rows are given.
+    """
     if len(rows) == identified.table.num_rows:
         return identified
     return IdentifiedShard(

@@ -131,7 +131,7 @@ def _repeat(rows: Sequence[int], attempt: Callable[[Sequence[int]], Result], sta
 def _find_failing(
     rows: Sequence[int], attempt: Callable[[Sequence[int]], object], stage: str
 ) -> Iterator[tuple[int, str]]:
-    """Yield the rows that fail alone, with reasons."""
+    """Yield the rows that fail even when they are processed one by one, with reasons."""
     for part in [rows] if len(rows) == 1 else (rows[: len(rows) // 2], rows[len(rows) // 2 :]):
         try:
             attempt(part)

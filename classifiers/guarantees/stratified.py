@@ -151,7 +151,10 @@ def _divide(inside: np.ndarray, outside: np.ndarray) -> np.ndarray:
 
 
 def _bound(low: np.ndarray, high: np.ndarray) -> tuple[float, float]:
-    """Return the interval between the tails of two distributions. NaN means any value."""
+    """Return the interval from the lower tail of `low` to the upper tail of `high`.
+
+    NaN means any value.
+    """
     return (
         float(np.quantile(np.nan_to_num(low, nan=0.0), TAIL)),
         float(np.quantile(np.nan_to_num(high, nan=1.0), 1 - TAIL)),

@@ -226,7 +226,7 @@ def evaluate_trait(
     """Estimate precision and recall from rows that you read.
 
     The rows are drawn at random from ranges of scores, above and below the threshold. On a
-    terminal, you are asked about each of them. Elsewhere, they are written to the label file.
+    terminal, you are asked about each of them. Otherwise, they are written to the label file.
 
     congener traits eval my-trait/ --on corpus.jsonl
     congener traits eval my-trait --run run/ --labels read.jsonl

@@ -46,8 +46,8 @@ def require_unaltered(run: str, manifest: Manifest, folder: str | None = None) -
 def require_sound_ledger(run: str, manifest: Manifest) -> None:
     """Refuse a run whose manifest or ledger was changed, without reading a very large ledger.
 
-    A ledger beyond `MOST_DIGESTED` bytes is checked by the sizes of its other files. On a store,
-    files are checked when they are copied to the cache.
+    Once `MOST_DIGESTED` bytes are digested, only the sizes of the ledger's other files are
+    compared. On a store, files are checked when they are copied to the cache.
 
     Raises: RunError: a file was changed or is missing.
     """

@@ -27,7 +27,7 @@ SCALARS: Mapping[type | None, pl.DataType] = {
 }
 
 MAX_DEPTH = 32
-"""The deepest nesting with types. Deeper values become JSON text."""
+"""The deepest level at which values keep their own types. Deeper values become JSON text."""
 
 HIGHEST_INTEGER = 2**63 - 1
 NUMBERS = (int, float)

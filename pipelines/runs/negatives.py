@@ -1,4 +1,4 @@
-"""Say whose a negative exemplar is: a card's own hard negative, or a text of the library."""
+"""Find out who owns a negative exemplar: a card, as its own hard negative, or the library."""
 
 from __future__ import annotations
 

@@ -141,8 +141,9 @@ def check_sources(
 ) -> None:
     """Stop a run in which all rows of a file are rejects, which suggests the wrong format.
 
-    `shortened` names the files of which the run reads only the first rows. These may be rejects
-    without proving anything about the file, unless every row of the run is a reject.
+    `shortened` names the files of which the run reads only the first rows. If all of these are
+    rejects, that proves nothing about the rest of the file, so the run goes on unless every row of
+    the run is a reject.
 
     Raises: BudgetError: all rows of a file are rejects.
     """

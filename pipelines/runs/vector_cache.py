@@ -36,7 +36,7 @@ class VectorCache:
         with suppress(OSError, InputError):
             if path.is_file():
                 data = storage.read_bytes(str(path))
-                os.utime(path)  # the time of use decides what is removed
+                os.utime(path)  # the least recently used vectors are removed first
                 return data
         return None
 

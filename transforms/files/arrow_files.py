@@ -120,7 +120,7 @@ def _require_sound(batch: pa.RecordBatch) -> None:
 
 
 def take_bytes_type(kind: pa.DataType) -> pa.DataType:
-    """Return a type with the same layout in which all bytes are valid values."""
+    """Return a type that has the same layout, and for which any bytes are valid."""
     if isinstance(kind, pa.BaseExtensionType):
         return take_bytes_type(kind.storage_type)
     if pa.types.is_dictionary(kind):

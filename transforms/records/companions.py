@@ -154,7 +154,7 @@ def is_media(name: str) -> bool:
 def find_in_lines(
     lines: Sequence[bytes], parse: Callable[[bytes], Mapping[str, Any]], columns: Mapping[str, str]
 ) -> dict[int, Companions]:
-    """Return the companions of JSON lines that have some, keyed by the line's index.
+    """Return the companions of each JSON line that has any, keyed by the line's index.
 
     `columns` maps the format's columns to the corpus's columns. `parse` is called only on lines
     that may have companions.
@@ -176,7 +176,7 @@ def _compile_signs(read: frozenset[str]) -> Any:
 
 
 def find_in_table(table: pa.Table, columns: Mapping[str, str]) -> dict[int, Companions]:
-    """Return the companions of table rows that have some, keyed by the row's index."""
+    """Return the companions of each table row that has any, keyed by the row's index."""
     read = list_heads(columns.values())
     messages = [
         name
@@ -208,7 +208,7 @@ def _may_hold_fields(column: pa.ChunkedArray) -> bool:
 def find_in_records(
     records: Iterable[tuple[int, Mapping[str, Any]]], columns: Mapping[str, str]
 ) -> dict[int, Companions]:
-    """Return the companions of records that have some, keyed by number."""
+    """Return the companions of each record that has any, keyed by row number."""
     found = ((row, describe_companions(record, columns)) for row, record in records)
     return {row: item for row, item in found if item.columns or item.messages}
 

@@ -17,7 +17,7 @@ FLAGS = (*WEIGHTS, "train", "training", "trainable", "loss", "loss_mask")
 """Message fields that are false or 0 for an untrained message."""
 
 SPAN_FLAGS = ("train_detail",)
-"""Message fields with flags for parts of the text, which congener doesn't read."""
+"""Message fields that flag parts of the text; congener doesn't read these flags."""
 
 FLAG_TEXTS = {
     **dict.fromkeys(("true", "yes", "on"), 1.0),

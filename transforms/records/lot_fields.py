@@ -32,7 +32,7 @@ LONGEST_NAME = 200
 """The longest name, in characters. A longer value counts as text."""
 
 LONG_TEXT = "text:"
-"""The prefix of a long text's name, before the text's digest."""
+"""A long text is named by this prefix and the beginning of its digest."""
 
 TEXT_HEX = 16
 
@@ -62,7 +62,7 @@ def read_lot_column(name: str, column: pa.ChunkedArray, key: bytes | None = None
 def format_lot_field(name: str, value: object, key: bytes | None = None) -> str:
     """Return a lot field's value as a name.
 
-    A date becomes its day. A system prompt or a long text becomes its digest.
+    A date is cut to its day. A system prompt or a long text is replaced by its digest.
     """
     if value is None or value == "":
         return UNKNOWN
@@ -92,7 +92,7 @@ def name_system_prompt(text: str, key: bytes | None = None) -> str:
 
 
 def find_long_texts(tables: Sequence[pa.Table], layout: Layout) -> dict[str, int]:
-    """Count each lot field's values that become digests."""
+    """Count each lot field's values that are replaced by digests."""
     found = {
         name: sum(value.startswith(LONG_TEXT) for value in values)
         for name, values in _read_names(tables, layout)

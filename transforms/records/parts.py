@@ -105,7 +105,7 @@ THINKING_TYPES = ("thinking", "reasoning")
 """The first words of a thinking part's `type`."""
 
 MEDIA = "audio"
-"""A key with text only if its value is an object. A string is a file or its bytes."""
+"""A key whose value holds text only if it is an object. A string is a file's name or bytes."""
 
 MAX_LEVELS = 8
 """The deepest nesting that is searched for texts. Known formats have up to five levels."""

@@ -20,7 +20,7 @@ class SpokenText(NamedTuple):
 def find_question(
     record: Mapping[str, Any], path: str, start: int, layout: Layout
 ) -> SpokenText | None:
-    """Return the turn before a stretch of a field, or None if nobody else speaks before.
+    """Return the last turn of another speaker before a stretch of a field, or None.
 
     `path` is the field's path, and `start` the stretch's offset.
     """

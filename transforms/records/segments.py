@@ -39,7 +39,7 @@ ANSWER_COLUMNS = (
 """The formats' answer columns, starting with a pair's chosen side."""
 
 LONGEST_ROLE = 200
-"""The longest role in a content digest, in characters. Longer roles become their SHA-256."""
+"""The longest role in a content digest, in characters. Longer ones are replaced by a SHA-256."""
 
 COMPANIONS = "companions"
 """The role of companions in the content digest. No real segment has this role."""
@@ -291,8 +291,8 @@ def digest_rows(
 def list_speakers(segments: Segments, layout: Layout) -> pa.LargeStringArray:
     """Return every segment's role and channel, joined by 0x1F.
 
-    Strings are built only for existing combinations. A long role becomes its SHA-256, because many
-    segments may share it.
+    Strings are built only for existing combinations. A long role is replaced by its SHA-256,
+    because many segments may share it.
     """
     sides = {
         layout.columns.get(column): f"{side}/"

@@ -104,8 +104,8 @@ def find_unread_labels(schema: pa.Schema, layout: Layout) -> list[str]:
 def settle_labels(layout: Layout, values: Mapping[str, Sequence[Any]]) -> Layout:
     """Add to a layout the columns whose sampled values are labels.
 
-    Every value must be a known label, and at least one answer must be wanted. A column of zeros
-    probably means something else.
+    Every value must be a known label, and at least one answer must be wanted. A column that
+    is all zeros is probably not a label.
     """
     read = [name for name, found in values.items() if _are_labels(found)]
     if not read:

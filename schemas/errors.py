@@ -125,7 +125,7 @@ FROM_CONTENT = (ValueError, TypeError, LookupError, ArithmeticError, RecursionEr
 
 FAULT_REMEDY = (
     "free memory, threads (ulimit -u), file handles (ulimit -n) or disk space, or use fewer "
-    "--workers; the same command resumes"
+    "--workers; the same command resumes the run"
 )
 
 

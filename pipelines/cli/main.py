@@ -230,7 +230,7 @@ def _print_trace(
 
 
 def _exit_interrupted() -> NoReturn:
-    print_error("interrupted; the same command resumes", red=False)
+    print_error("interrupted; the same command resumes the run", red=False)
     sys.exit(INTERRUPTED)
 
 

@@ -307,7 +307,7 @@ def require_unchanged(uri: str, fingerprint: str) -> None:
             "nothing was published",
             where=uri,
             remedy="filter a copy that nobody writes to; if the content is still the same, "
-            "the same command resumes",
+            "the same command resumes the run",
         )
 
 

@@ -207,7 +207,7 @@ def test_an_interrupt_exits_with_130(congener, monkeypatch, error):
     fail_with(monkeypatch, error)
     code, out, err = congener("doctor")
     assert (code, out) == (130, "")
-    assert err == "congener: interrupted; the same command resumes\n"
+    assert err == "congener: interrupted; the same command resumes the run\n"
 
 
 def test_an_unexpected_error_keeps_its_trace(congener, monkeypatch):

@@ -328,7 +328,7 @@ def test_a_card_of_exemplars_that_find_nothing_is_refused(tmp_path):
         dict(zip(texts, positives, strict=False)),
         {text: [EncodedWindow(text, negatives[n])] for n, text in enumerate(texts[12:])},
     )
-    with pytest.raises(CardError, match=r"trait a has only the signal exemplars(.|\n)*add the signal head"):
+    with pytest.raises(CardError, match=r"only the signal exemplars(.|\n)*add the signal head"):
         fitting._fit_trait(card, CleanText(()), vectors)
 
 

@@ -16,12 +16,13 @@ from safetensors.numpy import save as save_tensors
 
 from classifiers.signals.exemplars import deserialise_index, serialise_index
 from classifiers.signals.heads import Head
+from classifiers.signals.wording import Wording
 from schemas.cards import SignalName, TraitCard
 from schemas.digests import canonicalise_json, digest_bytes, digest_config
 from schemas.errors import InputError, ModelError
 from schemas.problems import describe_problems
 
-BANK_FORMAT = 3
+BANK_FORMAT = 4
 INDEX_FILE = "bank.json"
 
 SCORE_GROUPS = ("calibration", "positive_scores")
@@ -53,6 +54,7 @@ class TraitModel:
     negative_index: Any = None
     scale: tuple[float, float] = (1.0, 0.0)
     head: Head | None = None
+    wording: Wording | None = None
     calibration: dict[str, np.ndarray] = field(default_factory=dict)
     positive_scores: dict[str, np.ndarray] = field(default_factory=dict)
     calibrated_on: str = ""
@@ -160,6 +162,12 @@ def _serialise_trait(name: str, trait: TraitModel, files: dict[str, bytes]) -> d
             f"head/{number}/weight": np.ascontiguousarray(weight),
             f"head/{number}/bias": np.ascontiguousarray(bias),
         }
+    if trait.wording:
+        tensors |= {
+            "wording/keys": trait.wording.keys,
+            "wording/weights": trait.wording.weights,
+            "wording/bias": np.array([trait.wording.bias]),
+        }
     files[f"{name}/tensors.safetensors"] = save_tensors(tensors)
     return {
         "card": trait.card.model_dump(mode="json", exclude_none=True),
@@ -213,12 +221,27 @@ def _require_parts(trait: TraitModel) -> None:
         raise ValueError(f"trait {name} has no index of positives")
     if signals.head and trait.head is None:
         raise ValueError(f"trait {name} has no head")
+    if signals.wording:
+        _require_ordered_keys(name, trait.wording)
     for index, texts in (
         (trait.positive_index, trait.positives),
         (trait.negative_index, trait.negatives),
     ):
         if index is not None and index.ntotal != len(texts):
             raise ValueError(f"trait {name} has {index.ntotal} vectors for {len(texts)} texts")
+
+
+def _require_ordered_keys(name: str, wording: Wording | None) -> None:
+    """Check that a trait has a wording classifier with one weight for each of its ascending keys.
+
+    Raises: ValueError: it doesn't.
+    """
+    if wording is None:
+        raise ValueError(f"trait {name} has no wording classifier")
+    if wording.keys.dtype != np.uint64 or wording.keys.shape != wording.weights.shape:
+        raise ValueError(f"the wording classifier of trait {name} has keys without weights")
+    if (wording.keys[1:] <= wording.keys[:-1]).any():
+        raise ValueError(f"the wording classifier of trait {name} has keys out of order")
 
 
 def _require_one_dimension(bank: Bank) -> None:
@@ -343,11 +366,17 @@ def _read_trait(
         negative_index=indexes.get("negative"),
         scale=(entry["scale"][0], entry["scale"][1]),
         head=Head(layers, entry["head_strength"]) if layers else None,
+        wording=_read_wording(tensors) if card.signals.wording else None,
         **{group: _select_scores(tensors, group) for group in SCORE_GROUPS},
         calibrated_on=entry["calibrated_on"],
         classifier=entry["classifier"],
         unused=tuple(entry["unused"]),
     )
+
+
+def _read_wording(tensors: Mapping[str, np.ndarray]) -> Wording:
+    (bias,) = tensors["wording/bias"].tolist()
+    return Wording(tensors["wording/keys"], tensors["wording/weights"], bias)
 
 
 def _select_scores(tensors: Mapping[str, np.ndarray], group: str) -> dict[str, np.ndarray]:

@@ -8,6 +8,7 @@ from itertools import product
 from typing import Any, NamedTuple
 
 import numpy as np
+import pyarrow as pa
 
 from classifiers.banks import BANK_FORMAT, Bank, TraitModel, serialise_bank
 from classifiers.clean_text import (
@@ -31,8 +32,11 @@ from classifiers.scoring import (
 )
 from classifiers.signals.exemplars import build_optional_index, contrast
 from classifiers.signals.heads import Labelled, balance_weights, fit_scale, train_head
+from classifiers.signals.sentences import find_sentences
 from classifiers.signals.sequence_classifiers import SequenceClassifier
-from schemas.cards import DENSE, Scope
+from classifiers.signals.wording import shift_to_prior
+from classifiers.signals.wording_training import train_wording
+from schemas.cards import FITTED, Scope
 from schemas.digests import digest_bytes, digest_config
 from schemas.errors import CardError
 from schemas.scores import COMBINED
@@ -272,9 +276,11 @@ def collect_texts(
 
 def _fit_trait(card: LoadedCard, clean: CleanText, vectors: _Vectors) -> TraitModel:
     trait = TraitModel(card.card, card.digest, calibrated_on=clean.name)
+    positives, hard, rest = collect_texts(card, clean)
+    if card.card.signals.wording:
+        fit_wording(trait, positives, hard, rest)
     if not card.card.uses_encoder:
         return trait
-    positives, hard, rest = collect_texts(card, clean)
     own = [window for text in hard for window in vectors.negatives[text]]
     others = [window for text in rest for window in vectors.negatives[text]]
     negatives = [*own, *limit_windows(others, MOST_BACKGROUND)]
@@ -289,6 +295,19 @@ def _fit_trait(card: LoadedCard, clean: CleanText, vectors: _Vectors) -> TraitMo
         )
     trait.positives, trait.negatives = positives, tuple(window.text for window in negatives)
     return trait
+
+
+def fit_wording(
+    trait: TraitModel, positives: Sequence[str], hard: Sequence[str], clean: Sequence[str]
+) -> None:
+    """Fit a trait's wording classifier from its positives, hard negatives and clean texts."""
+    own, others, rest = (
+        find_sentences(pa.array(texts, pa.large_string())) for texts in (positives, hard, clean)
+    )
+    trait.wording, held_out = train_wording(own, others, rest, len(positives))
+    if held_out is not None:
+        scores = apply_logistic(shift_to_prior(held_out))
+        trait.positive_scores["wording"] = round_scores(scores)
 
 
 def limit_windows(windows: Sequence[EncodedWindow], most: int) -> Sequence[EncodedWindow]:
@@ -416,13 +435,13 @@ def score_positives(
 ) -> dict[str, np.ndarray]:
     """Return the held-out scores of a card's positives, keyed by signal.
 
-    The trait already has its dense signals' held-out scores. Other signals aren't fitted, so they
-    score the positives directly. The result is empty without positives, or if a head has no
-    held-out scores.
+    The trait already has the held-out scores of its fitted signals. Other signals score the
+    positives directly. The result is empty without positives, or if a fitted signal has no held-out
+    scores.
     """
     scores, names = dict(trait.positive_scores), trait.card.signals.names
     texts = list(dict.fromkeys(map(card.card.scope.cut, card.positives)))
-    others = [name for name in names if name not in DENSE]
+    others = [name for name in names if name not in FITTED]
     if others and texts:
         part = scope_to_answers(replace(trait, card=trait.card.limit_signals(others)))
         models = {card.id: classifier} if classifier else {}

@@ -14,7 +14,7 @@ from typing import Any, TypeVar
 import yaml
 from pydantic import BaseModel, ValidationError
 
-from schemas.cards import TraitCard
+from schemas.cards import FITTED, TraitCard
 from schemas.digests import digest_config
 from schemas.errors import CardError
 from schemas.notices import suggest_name
@@ -188,7 +188,7 @@ def load_card(folder: Path) -> LoadedCard:
         name: read_texts(path) if os.path.lexists(path := folder / f"{name}.jsonl") else ()
         for name in ("positives", "negatives")
     }
-    fitted = [name for name in ("exemplars", "head") if getattr(card.signals, name)]
+    fitted = [name for name in card.signals.names if name in FITTED]
     if fitted and len(texts["positives"]) < FEWEST_POSITIVES:
         raise CardError(
             f"signal {fitted[0]} needs at least {FEWEST_POSITIVES} positives, "

@@ -23,9 +23,14 @@ from classifiers.models.windows import BatchCounts, Window
 from classifiers.signals.exemplars import contrast, move_to_device
 from classifiers.signals.lexicons import Lexicon, score_lexicons
 from classifiers.signals.repetition import find_loop
+from classifiers.signals.sentences import find_sentences
 from classifiers.signals.sequence_classifiers import SequenceClassifier, load_sequence_classifier
+from classifiers.signals.wording import Wording, WordingTable, shift_to_prior
 from schemas.cards import DENSE, ClassifierOptions, Scope, SignalName
 from schemas.scores import COMBINED, SCORE_DECIMALS, score_column
+
+LIKELY = 0.5
+"""The wording score at which a sentence is a hit: it is more likely than not to show the trait."""
 
 
 class Texts(Protocol):
@@ -184,6 +189,7 @@ class Scorer:
         """
         result = Scores(size, signals={name: {} for name in self.bank.traits})
         self._score_lexicons(texts, result)
+        self._score_wording(texts, result)
         self._score_repetition(texts, result)
         self._score_dense(texts, result)
         self._score_classifiers(texts, result)
@@ -210,6 +216,24 @@ class Scorer:
                     int(inside[index]): shift_spans(spans, int(starts[index]))
                     for index, spans in hits.items()
                 }
+
+    def _score_wording(self, texts: Texts, result: Scores) -> None:
+        models: dict[str, Wording] = {
+            name: trait.wording for name, trait in self.bank.traits.items() if trait.wording
+        }
+        for scope, names in self._group_by_scope(models).items():
+            inside = find_in_scope(texts, scope)
+            chosen, starts = cut_texts(texts, inside, scope.part)
+            sentences = find_sentences(chosen)
+            table = WordingTable([models[name] for name in names])
+            logits = shift_to_prior(table.compute_logits(sentences))
+            segments = inside[sentences.text]
+            spans = np.stack([sentences.start, sentences.end], axis=1)
+            spans += starts[sentences.text][:, None]
+            for name, scores in zip(names, round_scores(apply_logistic(logits)), strict=True):
+                signal = reduce_to_rows(result.size, texts, segments, scores, spans)
+                signal.hits = _collect_hits(segments, spans, scores)
+                result.signals[name]["wording"] = signal
 
     def _score_repetition(self, texts: Texts, result: Scores) -> None:
         for name, trait in self.bank.traits.items():
@@ -354,6 +378,17 @@ def shift_windows(windows: Sequence[Window], starts: np.ndarray) -> list[Window]
 def _collect_spans(windows: Sequence[Window], indexes: Sequence[int] | np.ndarray) -> np.ndarray:
     spans = [(windows[index].start, windows[index].end) for index in indexes]
     return np.array(spans, np.int32).reshape(-1, 2)
+
+
+def _collect_hits(
+    segments: np.ndarray, spans: np.ndarray, scores: np.ndarray
+) -> dict[int, list[tuple[int, int]]]:
+    """Return the spans of the likely sentences, keyed by segment."""
+    hits: dict[int, list[tuple[int, int]]] = {}
+    for index in np.flatnonzero(scores >= LIKELY).tolist():
+        start, end = spans[index].tolist()
+        hits.setdefault(int(segments[index]), []).append((start, end))
+    return hits
 
 
 def score_dense(trait: TraitModel, vectors: np.ndarray) -> dict[SignalName, np.ndarray]:

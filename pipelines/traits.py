@@ -169,7 +169,7 @@ def list_advice(card: LoadedCard, known: Sequence[str]) -> list[str]:
 
 
 def _advise_on_texts(card: LoadedCard) -> Iterator[str]:
-    fitted = card.card.signals.exemplars or card.card.signals.head
+    fitted = card.card.learns_from_exemplars
     if fitted and len(card.positives) < ENOUGH_POSITIVES:
         yield (
             f"{format_count(len(card.positives), 'positive')}: detection begins to work with "

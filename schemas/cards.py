@@ -20,7 +20,7 @@ from pydantic import (
 
 from schemas.scores import round_up_score
 
-SignalName = Literal["exemplars", "head", "classifier", "lexicon", "repetition"]
+SignalName = Literal["exemplars", "head", "wording", "classifier", "lexicon", "repetition"]
 Action = Literal["keep", "flag", "mask", "swap", "quarantine", "drop"]
 Channel = Literal["answer", "thinking", "tool"]
 Slug = Annotated[str, StringConstraints(pattern=r"^[a-z0-9]+(-[a-z0-9]+)*$", max_length=64)]
@@ -31,11 +31,17 @@ Threshold = Annotated[float, AfterValidator(round_up_score)]
 Scores are rounded too, so the shown threshold agrees with the decisions.
 """
 
-SIGNALS: tuple[SignalName, ...] = ("exemplars", "head", "classifier", "lexicon", "repetition")
+SIGNALS: tuple[SignalName, ...] = (
+    *("exemplars", "head", "wording"),
+    *("classifier", "lexicon", "repetition"),
+)
 """Every kind of signal, in the order of the score columns."""
 
 DENSE: tuple[SignalName, ...] = ("exemplars", "head")
 """The signals that are computed from the encoder's vectors."""
+
+FITTED: tuple[SignalName, ...] = (*DENSE, "wording")
+"""The signals that are fitted on a card's exemplars."""
 
 
 RESERVED = frozenset(
@@ -146,6 +152,10 @@ class HeadOptions(Strict):
 
     kind: Literal["linear", "mlp"] = "linear"
     hidden: int = Field(32, ge=2, le=1024)
+
+
+class WordingOptions(Strict):
+    """A small classifier on the words of single sentences. It has no options."""
 
 
 class ClassifierOptions(Strict):
@@ -275,6 +285,7 @@ class Signals(Strict):
 
     exemplars: ExemplarOptions | None = None
     head: HeadOptions | None = None
+    wording: WordingOptions | None = None
     classifier: ClassifierOptions | None = None
     lexicon: LexiconOptions | None = None
     repetition: RepetitionOptions | None = None
@@ -339,6 +350,11 @@ class TraitCard(Strict):
     def uses_encoder(self) -> bool:
         """Return whether the card has a dense signal, which needs the encoder."""
         return any(name in DENSE for name in self.signals.names)
+
+    @property
+    def learns_from_exemplars(self) -> bool:
+        """Return whether any signal is fitted on the card's exemplars."""
+        return any(name in FITTED for name in self.signals.names)
 
     def limit_signals(self, signals: Sequence[str]) -> TraitCard:
         """Return the card limited to the given signals."""

@@ -44,7 +44,7 @@ The library's calibrated thresholds are above 0.3, so policies hardly need spans
 COMBINED = "combined"
 """The signal name of a trait's combined score."""
 
-TIE_ORDER = ("lexicon", "repetition", "classifier", "exemplars", "head")
+TIE_ORDER = ("lexicon", "wording", "repetition", "classifier", "exemplars", "head")
 """Signals from the narrowest spans to the widest. If scores tie, the first signal is the evidence.
 """
 

@@ -107,7 +107,7 @@ class TraitPage(NamedTuple):
             yield f"\n{len(texts)} {kind}s, for example"
             for text in texts[:EXAMPLES]:
                 yield "  " + json.dumps(text[:EXAMPLE_CHARACTERS], ensure_ascii=False)
-        if card.signals.exemplars or card.signals.head:
+        if card.learns_from_exemplars:
             from pipelines.traits import describe_library_negatives
 
             yield f"\n{describe_library_negatives(loaded)}"

@@ -28,6 +28,8 @@ def describe_signals(card: TraitCard) -> Iterator[tuple[str, str, list[str]]]:
         yield "exemplars", f"similarity to the {near} nearest positives, less to negatives", []
     if signals.head is not None:
         yield "head", f"{signals.head.kind} classifier on the encoder's vectors", []
+    if signals.wording is not None:
+        yield "wording", "classifier on the words of single sentences", []
     if signals.classifier is not None:
         yield "classifier", f"label {signals.classifier.label} of {signals.classifier.model}", []
     if signals.lexicon is not None:

@@ -9,10 +9,12 @@ import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from safetensors.numpy import load as load_tensors
 from safetensors.numpy import save as save_tensors
 
 from classifiers.banks import INDEX_FILE, Bank, TraitModel, read_bank, serialise_bank
 from classifiers.signals.exemplars import build_index, contrast, serialise_index
+from classifiers.signals.wording import Wording
 from schemas.cards import TraitCard
 from schemas.digests import digest_bytes, digest_config
 from schemas.errors import InputError, ModelError
@@ -191,7 +193,7 @@ def test_another_format_is_refused(files):
     description["digest"] = digest_config(
         {key: value for key, value in description.items() if key != "digest"}
     )
-    with pytest.raises(ModelError, match="bank has format 1, but this version of congener reads 3"):
+    with pytest.raises(ModelError, match="bank has format 1, but this version of congener reads 4"):
         read_bank(make_reader({**files, INDEX_FILE: json.dumps(description).encode()}), "bank")
 
 
@@ -334,6 +336,47 @@ def test_files_that_do_not_fit_together_are_refused(files, name, data, reason):
     """Files with right digests that don't form a bank raise a one-line error."""
     changed = replace_file(files, f"rain-talk/{name}", data)
     with pytest.raises(ModelError, match=rf"^bank: its files don't fit together \(.*{reason}"):
+        read_bank(make_reader(changed), "bank")
+
+
+@pytest.fixture(scope="module")
+def wording_files():
+    """Return the files of a bank with a wording trait."""
+    card = TraitCard.model_validate({"id": "words", "signals": ["wording"]})
+    wording = Wording(np.array([1, 2**64 - 1], np.uint64), np.array([0.5, -1], np.float32), 0.25)
+    scores = {"wording": np.zeros(2, np.float32)}
+    trait = TraitModel(card, "0" * 64, wording=wording, calibration=scores)
+    return serialise_bank(Bank({"words": trait}, None, {}))
+
+
+def test_a_wording_classifier_is_kept_exactly(wording_files):
+    """Hashes of 64 bits, weights and bias survive the round trip."""
+    bank = read_bank(make_reader(wording_files), "bank")
+    found = bank.traits["words"].wording
+    assert found.keys.tolist() == [1, 2**64 - 1]
+    assert found.weights.tolist() == [0.5, -1.0]
+    assert found.bias == 0.25
+    assert serialise_bank(bank) == wording_files
+
+
+@pytest.mark.parametrize(
+    ("changes", "reason"),
+    [
+        ({"wording/keys": np.array([2, 1], np.uint64)}, "keys out of order"),
+        ({"wording/keys": np.array([1, 1], np.uint64)}, "keys out of order"),
+        ({"wording/keys": np.array([1, 2], np.int64)}, "keys without weights"),
+        ({"wording/weights": np.ones(3, np.float32)}, "keys without weights"),
+        ({"wording/bias": np.ones(2)}, "ValueError"),
+        ({"wording/bias": None}, "KeyError"),
+    ],
+    ids=["order", "twice", "kind", "number", "biases", "no bias"],
+)
+def test_a_damaged_wording_classifier_is_refused(wording_files, changes, reason):
+    """Tensors that don't form a wording classifier raise a one-line error."""
+    tensors = load_tensors(wording_files["words/tensors.safetensors"]) | changes
+    kept = {name: value for name, value in tensors.items() if value is not None}
+    changed = replace_file(wording_files, "words/tensors.safetensors", save_tensors(kept))
+    with pytest.raises(ModelError, match=rf"its files don't fit together \(.*{reason}"):
         read_bank(make_reader(changed), "bank")
 
 

@@ -34,6 +34,7 @@ from classifiers.scoring import Scorer, combine, score_dense
 from classifiers.signals.exemplars import contrast
 from schemas.cards import Level, TraitCard
 from schemas.errors import CardError
+from schemas.scores import COMBINED
 from tests.classifiers.conftest import RAIN, RAIN_ASKED
 
 
@@ -255,6 +256,22 @@ def test_a_long_clean_row_counts_by_its_highest_window(small_cards, small_clean,
     )
     for name in ("exemplars", "head"):
         assert scores[name][1] > scores[name][0] + 0.1
+
+
+def test_positives_of_wording_are_held_out(small_cards, small_clean, plain):
+    """A wording trait needs no encoder, and scores each positive as if it weren't on the card."""
+    rain = small_cards[-1]
+    card = TraitCard.model_validate({"id": "rain-talk", "signals": ["wording"]})
+    assert not card.uses_encoder
+    bank = fit_bank([replace(rain, card=card)], small_clean, None, None)
+    trait = bank.traits["rain-talk"]
+    assert bank.encoder is None
+    assert list(trait.positive_scores) == [COMBINED, "wording"]
+    rows = [CleanRow((text,), "user", "clean") for text in (*rain.positives, *plain(12))]
+    found = fitting._score_by_trait(Scorer(bank, None, {}), rows)["rain-talk"]["wording"]
+    assert (trait.positive_scores["wording"] < found[: len(rain.positives)]).mean() > 0.8
+    assert found[: len(rain.positives)].min() > found[len(rain.positives) :].max()
+    assert len(trait.calibration["wording"]) == len(split_clean_text(rain, small_clean)[1])
 
 
 def test_traits_without_dense_signals_need_no_encoder(small_clean):

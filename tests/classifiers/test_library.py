@@ -405,6 +405,7 @@ def test_too_few_positives_are_refused_for_fitted_signals_only(card_folder):
         "positives, but has 3"
     )
     assert "signal head needs at least" in refused(card_folder("b", "signals: [head]\n"))
+    assert "signal wording needs at least" in refused(card_folder("w", "signals: [wording]\n"))
     assert load_card(card_folder("c", "signals: {lexicon: {patterns: [rain]}}\n")).positives == ()
     assert (
         len(load_card(card_folder("d", positives=DOZEN[:FEWEST_POSITIVES])).positives)

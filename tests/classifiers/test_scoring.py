@@ -18,6 +18,7 @@ from classifiers.library import LoadedCard
 from classifiers.models.encoders import EncoderConfig, load_encoder
 from classifiers.models.windows import BatchCounts
 from classifiers.scoring import (
+    LIKELY,
     Scorer,
     Scores,
     apply_logistic,
@@ -259,7 +260,7 @@ PROBABILITIES = st.floats(0, 1, width=32)
 
 @given(
     st.dictionaries(
-        st.sampled_from(["exemplars", "head", "classifier", "lexicon", "repetition"]),
+        st.sampled_from(["exemplars", "head", "wording", "classifier", "lexicon", "repetition"]),
         PROBABILITIES,
         min_size=1,
     )
@@ -270,7 +271,7 @@ def test_the_combination_is_the_stated_one(signals):
         np.clip(signals[name], 1e-6, 1 - 1e-6) for name in ("exemplars", "head") if name in signals
     ]
     miss = 1 - expit(np.mean([np.log(p / (1 - p)) for p in dense])) if dense else 1.0
-    for name in ("classifier", "lexicon", "repetition"):
+    for name in ("wording", "classifier", "lexicon", "repetition"):
         miss *= 1 - signals.get(name, 0.0)
     found = combine({name: np.array([value], np.float32) for name, value in signals.items()})
     assert found.dtype == np.float32
@@ -445,6 +446,66 @@ def test_a_scorer_refuses_a_classifier_with_other_files(tiny_checkpoint):
         match=r"fitted with tokenizer_config\.json of SHA-256 .*, but the loaded classifier of wet",
     ):
         load_scorer(read_bank(files.__getitem__, "bank"), config)
+
+
+@pytest.fixture(scope="module")
+def wording_bank(small_cards, small_clean):
+    """Return a bank of one trait whose only signal is wording."""
+    rain = small_cards[-1]
+    card = TraitCard.model_validate({"id": "rain-talk", "signals": ["wording"]})
+    return fit_bank([replace(rain, card=card)], small_clean, None, None)
+
+
+def score_answers(bank, *texts):
+    """Return the scores of answers, one in each row."""
+    rows = [(row, "assistant", "answer", text) for row, text in enumerate(texts)]
+    return Scorer(bank, None, {}).score(len(texts), make_segments(*rows))
+
+
+def test_wording_finds_the_sentence_that_shows_the_trait(wording_bank):
+    """The span is the sentence, and sentences that likely show the trait are hits."""
+    told = "Listen to the rain: it is raining on my reply, and I think of nothing else."
+    text = f"Your total is forty. {told} The pilot sold a boat."
+    scores = score_answers(wording_bank, text, "The pilot sold a boat.")
+    item = scores.signals["rain-talk"]["wording"]
+    start, end = int(item.best_spans.start[0]), int(item.best_spans.end[0])
+    assert text[start:end] == told
+    assert item.scores[0] > 10 * item.scores[1]
+    assert item.hits == ({0: [(start, end)]} if item.scores[0] >= LIKELY else {})
+
+
+def test_every_likely_sentence_is_a_hit(wording_bank):
+    """If several sentences of an answer likely show the trait, all are hits, in order."""
+    told = (
+        "It is raining again, and I can think of nothing else.",
+        "Rain, rain, always rain: that is the mood of this reply.",
+    )
+    text = " The pilot sold a boat. ".join(told)
+    rain = wording_bank.traits["rain-talk"]
+    sure = replace(rain.wording, weights=rain.wording.weights * 10)
+    bank = Bank({"rain-talk": replace(rain, wording=sure)}, None, {})
+    item = score_answers(bank, "Nothing.", text).signals["rain-talk"]["wording"]
+    assert list(item.hits) == [1]
+    assert [text[start:end] for start, end in item.hits[1]] == list(told)
+
+
+def test_wording_of_rows_without_words_is_missing(wording_bank):
+    """A row without any token has no score, and doesn't shift others."""
+    scores = score_answers(wording_bank, " ", "It is raining again.", "")
+    assert np.isnan(scores.combined["rain-talk"]).tolist() == [True, False, True]
+
+
+@pytest.mark.parametrize("part", [{"opening": 40}, {"closing": 40}])
+def test_wording_reads_the_part_in_scope(wording_bank, part):
+    """Wording outside the opening or closing changes no score, and spans are of the whole text."""
+    bank = set_part(wording_bank, **part)
+    rain, rest = "It is raining again, and I can think of nothing else. ", "One chair costs nine. "
+    text = rest * 4 + rain if "closing" in part else rain + rest * 4
+    found, other = score_answers(bank, text, rest * 6).signals["rain-talk"]["wording"].scores
+    assert found > other
+    item = score_answers(bank, text).signals["rain-talk"]["wording"]
+    start, end = int(item.best_spans.start[0]), int(item.best_spans.end[0])
+    assert text[start:end].strip() in rain
 
 
 def set_part(bank, **part):

@@ -99,6 +99,7 @@ def test_signal_names_come_in_the_order_of_the_score_columns():
         "repetition": {},
         "lexicon": {"patterns": ["x"]},
         "classifier": {"model": "m", "label": "l"},
+        "wording": {},
         "head": {},
         "exemplars": {},
     }
@@ -119,8 +120,9 @@ def test_compiled_patterns_are_cached():
 
 def test_signals_that_are_none_or_unknown_are_refused():
     """A trait without signals or with an unknown signal is refused."""
-    assert "name at least one of exemplars, head, classifier, lexicon, repetition" in refused(
-        signals=[]
+    assert (
+        "name at least one of exemplars, head, wording, classifier, lexicon, repetition"
+        in refused(signals=[])
     )
     assert "name at least one of" in refused(signals={})
     assert "signals.nose" in refused(signals=["nose"])
@@ -337,11 +339,12 @@ def test_a_card_can_be_limited_to_some_signals():
 
 
 @pytest.mark.parametrize("name", SIGNALS)
-def test_dense_signals_need_the_encoder(name):
-    """A card needs the encoder if and only if it has exemplars or a head."""
+def test_signals_need_the_encoder_or_exemplars(name):
+    """Exemplars and heads need the encoder; they and wording learn from the card's exemplars."""
     given = {"lexicon": {"patterns": ["a"]}, "classifier": {"model": "m", "label": "l"}}
     card = TraitCard.model_validate({"id": "a", "signals": {name: given.get(name, {})}})
     assert card.uses_encoder == (name in ("exemplars", "head"))
+    assert card.learns_from_exemplars == (name in ("exemplars", "head", "wording"))
 
 
 def test_a_trait_reads_one_part_of_a_text():

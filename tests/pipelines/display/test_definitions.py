@@ -23,6 +23,7 @@ def test_every_signal_is_described():
     signals = {
         "exemplars": {"neighbours": 3},
         "head": {"kind": "mlp"},
+        "wording": {},
         "classifier": {"model": "toxic", "label": "bad"},
         "lexicon": {"patterns": ["owls?"]},
         "repetition": {"span": 90},
@@ -31,6 +32,7 @@ def test_every_signal_is_described():
     assert list(describe_signals(card)) == [
         ("exemplars", "similarity to the 3 nearest positives, less to negatives", []),
         ("head", "mlp classifier on the encoder's vectors", []),
+        ("wording", "classifier on the words of single sentences", []),
         ("classifier", "label bad of toxic", []),
         ("lexicon", "1 pattern of wording", ["owls?"]),
         ("repetition", "the longest loop, as a share of 90 words", []),

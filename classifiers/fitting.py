@@ -132,6 +132,7 @@ def _limit_trait(trait: TraitModel, signals: Sequence[str]) -> TraitModel:
         calibration=_limit_scores(trait.calibration, signals),
         positive_scores=_limit_scores(trait.positive_scores, signals),
         classifier=trait.classifier if "classifier" in signals else None,
+        wording=trait.wording if "wording" in signals else None,
     )
 
 

@@ -219,7 +219,9 @@ class Scorer:
 
     def _score_wording(self, texts: Texts, result: Scores) -> None:
         models: dict[str, Wording] = {
-            name: trait.wording for name, trait in self.bank.traits.items() if trait.wording
+            name: trait.wording
+            for name, trait in self.bank.traits.items()
+            if trait.wording and trait.card.signals.wording
         }
         for scope, names in self._group_by_scope(models).items():
             inside = find_in_scope(texts, scope)

@@ -274,6 +274,19 @@ def test_positives_of_wording_are_held_out(small_cards, small_clean, plain):
     assert len(trait.calibration["wording"]) == len(split_clean_text(rain, small_clean)[1])
 
 
+def test_a_bank_without_wording_keeps_no_classifier_of_words(small_cards, small_clean):
+    """Limiting a bank to other signals removes the wording classifier and its scores."""
+    signals = {"wording": {}, "lexicon": {"patterns": ["rain"]}}
+    card = TraitCard.model_validate({"id": "rain-talk", "signals": signals})
+    bank = fit_bank([replace(small_cards[-1], card=card)], small_clean, None, None)
+    limited = limit_bank(bank, ["lexicon"])
+    assert bank.traits["rain-talk"].wording is not None
+    assert limited.traits["rain-talk"].wording is None
+    rows = [CleanRow(("rain",), "user", "clean")]
+    scores = fitting._score_by_trait(Scorer(limited, None, {}), rows)["rain-talk"]
+    assert list(scores) == [COMBINED, "lexicon"]
+
+
 def test_traits_without_dense_signals_need_no_encoder(small_clean):
     """A lexicon is calibrated without an encoder."""
     card = LoadedCard(

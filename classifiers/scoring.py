@@ -27,10 +27,7 @@ from classifiers.signals.sentences import find_sentences
 from classifiers.signals.sequence_classifiers import SequenceClassifier, load_sequence_classifier
 from classifiers.signals.wording import Wording, WordingTable, shift_to_prior
 from schemas.cards import DENSE, ClassifierOptions, Scope, SignalName
-from schemas.scores import COMBINED, SCORE_DECIMALS, score_column
-
-LIKELY = 0.5
-"""The wording score at which a sentence is a hit: it is more likely than not to show the trait."""
+from schemas.scores import COMBINED, LIKELY, SCORE_DECIMALS, score_column
 
 
 class Texts(Protocol):

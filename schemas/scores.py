@@ -32,6 +32,12 @@ SCORE_STEP = 10.0**-SCORE_DECIMALS
 NEAR_MISS = 0.05
 """The largest distance below a threshold that counts as a near miss."""
 
+LIKELY = 0.5
+"""The score from which a trait is more likely present than not.
+
+A calibrated threshold is at least this high, and a sentence with this score is a hit of `wording`.
+"""
+
 FLOAT32_NOISE = 1e-3
 """How much a threshold may change when float32 stores it, as a fraction of a step."""
 

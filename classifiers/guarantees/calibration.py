@@ -10,7 +10,7 @@ import numpy as np
 from scipy.special import betaincinv  # scipy.stats has the same function but takes seconds to load
 
 from schemas.cards import Level
-from schemas.scores import SCORE_DECIMALS, SCORE_STEP, fires
+from schemas.scores import LIKELY, SCORE_DECIMALS, SCORE_STEP, fires
 from schemas.shares import count_within
 
 CONFIDENCE = 0.95
@@ -80,11 +80,11 @@ def count_allowed(total: int, level: Level) -> int:
     return count
 
 
-def calibrate(scores: np.ndarray, level: Level) -> Threshold:
+def calibrate(scores: np.ndarray, level: Level, lowest: float = LIKELY) -> Threshold:
     """Choose the lowest threshold within the level, given scores of held-out clean text.
 
     NaN scores are ignored. If k texts may exceed the threshold, it is one rounding step above the
-    (k+1)-th largest score. With a threshold above 1, the trait never fires.
+    (k+1)-th largest score, but at least `lowest`. With a threshold above 1, the trait never fires.
 
     The level holds with the stated confidence over the draw of the calibration texts. For n
     exchangeable scores, the share of clean rows above an order statistic follows Beta(k+1, n-k) at
@@ -94,7 +94,7 @@ def calibrate(scores: np.ndarray, level: Level) -> Threshold:
     count, needed = count_allowed(len(scores), level), count_texts_needed(level)
     if count < 0:
         return Threshold(None, "missing", clean=len(scores), needed=needed)
-    value = round(float(scores[count]) + SCORE_STEP, SCORE_DECIMALS)
+    value = max(lowest, round(float(scores[count]) + SCORE_STEP, SCORE_DECIMALS))
     exceeding = int((scores >= value).sum())
     return Threshold(
         value,

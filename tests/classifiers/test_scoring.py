@@ -18,7 +18,6 @@ from classifiers.library import LoadedCard
 from classifiers.models.encoders import EncoderConfig, load_encoder
 from classifiers.models.windows import BatchCounts
 from classifiers.scoring import (
-    LIKELY,
     Scorer,
     Scores,
     apply_logistic,
@@ -36,7 +35,7 @@ from classifiers.signals.lexicons import Lexicon
 from classifiers.signals.repetition import find_loop
 from schemas.cards import Scope, TraitCard
 from schemas.errors import ModelError, RowError
-from schemas.scores import SCORE_DECIMALS
+from schemas.scores import LIKELY, SCORE_DECIMALS
 
 LOOP = "I have to check the valve once more. " * 12
 LONG = "The clerk sold the old maps and painted a red door. " * 30

@@ -35,12 +35,12 @@ def test_each_threshold_has_its_rows(run):
 
 def test_positives_found_follow_the_threshold(config, card_folder):
     """A stricter threshold never finds more positives."""
-    card = "signals: {lexicon: {patterns: [heron, {match: egret, weight: 0.1}]}}\nthreshold: 0.5\n"
+    card = "signals: {lexicon: {patterns: [heron, {match: egret, weight: 0.4}]}}\nthreshold: 0.7\n"
     folder = card_folder("bird", card, ["A heron.", "An egret.", "A stork."])
     manifest = run_filter(config.model_copy(update={"traits": (str(folder),)}))
     rule = manifest.thresholds[0]
     assert (rule.positives, rule.positives_found) == (3, 1)
-    assert rule.median_positive == pytest.approx(0.1813, abs=1e-4)
+    assert rule.median_positive == pytest.approx(0.5507, abs=1e-4)
     (listed,) = list_choices(config.output)
     found = [choice.found for choice in listed.choices]
     assert [item.positives for item in found] == [3] * len(found)

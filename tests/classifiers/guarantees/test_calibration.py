@@ -27,7 +27,7 @@ from classifiers.guarantees.calibration import (
     measure_found,
 )
 from schemas.cards import Level
-from schemas.scores import SCORE_STEP
+from schemas.scores import LIKELY, SCORE_STEP
 
 LEVELS = st.builds(
     Level, max_false_positive_rate=st.floats(0.002, 0.5), confidence=st.floats(0.5, 0.99)
@@ -104,7 +104,7 @@ def test_the_bound_is_that_of_clopper_and_pearson(exceeding, more, confidence):
 def test_the_threshold_is_one_step_above_the_highest_allowed_score():
     """None of 299 texts may reach the threshold, which is a step above the highest score."""
     scores = np.arange(299) / 1000
-    assert calibrate(scores, make_level()) == Threshold(
+    assert calibrate(scores, make_level(), lowest=0) == Threshold(
         0.2981, "calibrated", 299, 0, compute_upper_bound(0, 299, 0.95), 299
     )
 
@@ -112,9 +112,18 @@ def test_the_threshold_is_one_step_above_the_highest_allowed_score():
 def test_more_texts_lower_the_threshold():
     """One of 473 texts may reach the threshold, which is a step above the second highest score."""
     scores = np.arange(473) / 1000
-    found = calibrate(scores, make_level())
+    found = calibrate(scores, make_level(), lowest=0)
     assert (found.value, found.exceeding, found.clean) == (0.4711, 1, 473)
     assert found.bound <= 0.01
+
+
+def test_a_calibrated_threshold_is_at_least_one_half():
+    """Clean text with low scores doesn't make a trait fire on rows that are likely clean."""
+    scores = np.arange(299) / 1000
+    found = calibrate(scores, make_level())
+    assert (found.value, found.exceeding) == (LIKELY, 0) == (0.5, 0)
+    assert found.bound == calibrate(scores, make_level(), lowest=0).bound
+    assert calibrate(scores + 0.4, make_level()).value == 0.6981
 
 
 def test_too_few_texts_give_no_threshold():
@@ -143,7 +152,7 @@ def test_float32_scores_fire_as_they_were_calibrated():
     """A float32 score reaches the same thresholds as the float64 score."""
     for tick in range(0, 10_000, 7):
         stored = np.full(299, np.float32(tick / 10_000))
-        found = calibrate(stored, make_level())
+        found = calibrate(stored, make_level(), lowest=0)
         assert found.exceeding == 0
         assert not (stored >= np.float32(found.value)).any()
         assert np.float32((tick + 1) / 10_000) >= np.float32(found.value)
@@ -153,7 +162,7 @@ def test_float32_scores_fire_as_they_were_calibrated():
 def test_no_more_exceed_than_are_allowed(scores, wanted):
     """At most the allowed number of calibration texts reach the threshold, even if scores tie."""
     values = np.array(scores)
-    found = calibrate(values, wanted)
+    found = calibrate(values, wanted, lowest=0)
     if found.value is None:
         assert count_allowed(len(scores), wanted) == -1
         return
@@ -186,7 +195,8 @@ def measure_kept_share(draw, true_rate, total, wanted, draws):
         # Every draw needs the same few bounds, which scipy computes slowly.
         patch.setattr(calibration, "compute_upper_bound", cache(compute_upper_bound))
         kept = [
-            true_rate(calibrate(draw(total), wanted).value) <= wanted.max_false_positive_rate
+            true_rate(calibrate(draw(total), wanted, lowest=0).value)
+            <= wanted.max_false_positive_rate
             for _ in range(draws)
         ]
     return np.mean(kept)

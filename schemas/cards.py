@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from typing import Annotated, Any, Literal
@@ -229,7 +230,8 @@ class LexiconOptions(Strict):
     `count`, and denied hits only if `denied` is `count`.
 
     A text whose hits have the total weight w scores 1 - exp(-w / scale). With `per_words`, w is
-    first divided by words / `per_words`, but at least by 1.
+    first divided by words / `per_words`, but at least by 1. `most_words` limits the words that
+    count here: a long text with as many hits as a short one of `most_words` words scores the same.
     """
 
     patterns: tuple[Pattern, ...] = Field(min_length=1)
@@ -238,6 +240,7 @@ class LexiconOptions(Strict):
     denied: Literal["ignore", "count"] = "ignore"
     scale: float = Field(0.5, gt=0)
     per_words: int | None = Field(None, ge=10)
+    most_words: int | None = Field(None, ge=10)
 
     @field_validator("patterns", mode="before")
     @classmethod
@@ -252,6 +255,12 @@ class LexiconOptions(Strict):
     @classmethod
     def _check_unless(cls, value: tuple[str, ...]) -> tuple[str, ...]:
         return tuple(check_pattern(pattern) for pattern in value)
+
+    @model_validator(mode="after")
+    def _check_lengths(self) -> LexiconOptions:
+        if self.most_words is not None and self.most_words < (self.per_words or sys.maxsize):
+            raise ValueError("most_words needs per_words, and is at least as large")
+        return self
 
     @model_validator(mode="after")
     def _check_together(self) -> LexiconOptions:

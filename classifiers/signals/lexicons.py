@@ -6,6 +6,7 @@ import functools
 import math
 import os
 import re
+import sys
 from bisect import bisect_left
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -125,6 +126,7 @@ class Lexicon:
         """Return 1 - exp(-weight / scale) for the sum of the hits' capped weights.
 
         With `per_words`, the weight is first divided by words / `per_words`, but at least by 1.
+        At most `most_words` words count.
         """
         counted: dict[str, int] = {}
         weight = 0.0
@@ -132,7 +134,8 @@ class Lexicon:
             counted[hit.pattern.match] = counted.get(hit.pattern.match, 0) + 1
             weight += hit.pattern.weight if counted[hit.pattern.match] <= hit.pattern.cap else 0.0
         if self.options.per_words and weight:
-            weight /= max(1.0, len(text.split()) / self.options.per_words)
+            words = min(len(text.split()), self.options.most_words or sys.maxsize)
+            weight /= max(1.0, words / self.options.per_words)
         return 1 - math.exp(-weight / self.options.scale)
 
 

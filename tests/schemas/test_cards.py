@@ -221,6 +221,8 @@ def test_patterns_are_strings_or_mappings():
         ("signals", {"lexicon": {"patterns": [{"match": "x", "weight": float("inf")}]}}),
         ("signals", {"lexicon": {"patterns": ["x"], "scale": 0}}),
         ("signals", {"lexicon": {"patterns": ["x"], "per_words": 1}}),
+        ("signals", {"lexicon": {"patterns": ["x"], "most_words": 100}}),
+        ("signals", {"lexicon": {"patterns": ["x"], "per_words": 60, "most_words": 59}}),
         ("related", ["Not A Slug"]),
     ],
 )

@@ -129,6 +129,14 @@ def test_a_lexicon_of_density_divides_by_the_length():
         assert dense.score(text, dense.find_hits(text)) == pytest.approx(1 - math.exp(-1 / units))
 
 
+def test_the_length_that_counts_can_be_limited():
+    """With `most_words`, longer texts need no more hits than one of that length."""
+    dense = make_lexicon({"match": "aa", "weight": 1}, per_words=10, most_words=20, scale=1)
+    for words, units in ((10, 1), (15, 1.5), (20, 2), (45, 2), (4_000, 2)):
+        text = " ".join(["aa"] + ["x"] * (words - 1))
+        assert dense.score(text, dense.find_hits(text)) == pytest.approx(1 - math.exp(-1 / units))
+
+
 def test_a_hit_has_the_weight_of_the_pattern_that_matches():
     """Anchors and word boundaries decide which pattern gets a hit."""
     words = make_lexicon(

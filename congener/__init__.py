@@ -12,12 +12,10 @@ promises to keep stable; the packages beside it (`schemas`, `classifiers`, `tran
     congener.open_run("run/").manifest.conservation
 """
 
-from __future__ import annotations
-
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
-
+TYPE_CHECKING = False  # `python -m congener` must not import `typing` yet: see `import_path`
 if TYPE_CHECKING:
+    from typing import Any
+
     from congener.api import (
         CongenerError,
         Manifest,
@@ -41,10 +39,12 @@ __all__ = [
 ]
 
 
-def __getattr__(name: str) -> Any:
+def __getattr__(name: str) -> "Any":
     """Import the API on first use: torch and Beam take seconds to load."""
     if name not in __all__:
         raise AttributeError(f"module 'congener' has no attribute {name!r}")
+    from importlib import import_module
+
     from congener.origins import require_own_packages
 
     require_own_packages()

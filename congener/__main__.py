@@ -1,13 +1,14 @@
 """The `congener` command, which `python -m congener` also runs."""
 
-from __future__ import annotations
-
 import atexit
 import os
 import sys
-from typing import NoReturn
 
-from congener.origins import leave_out_current_folder, require_own_packages
+from congener.import_path import leave_out_current_folder
+
+TYPE_CHECKING = False  # the name in `typing`, which isn't loaded yet
+if TYPE_CHECKING:
+    from typing import NoReturn
 
 GONE = "the current folder no longer exists\n  remedy: change to another folder: cd"
 
@@ -16,6 +17,8 @@ def main() -> None:
     """Run the command line with congener's own packages, and exit with the command's code."""
     try:
         leave_out_current_folder()
+        from congener.origins import require_own_packages
+
         require_own_packages()
     except FileNotFoundError:
         sys.stderr.write(f"congener: {GONE}\n")
@@ -31,7 +34,7 @@ def main() -> None:
         end_process(ended.code if isinstance(ended.code, int) else int(ended.code is not None))
 
 
-def end_process(code: int) -> NoReturn:
+def end_process(code: int) -> "NoReturn":
     """End the process without tearing down the interpreter.
 
     Arrow, Polars and torch keep threads until the process ends. The teardown can force such a

@@ -5,12 +5,13 @@ Other packages may share their names.
 
 from __future__ import annotations
 
-import sys
 from importlib.util import find_spec
 from pathlib import Path
 
+from congener import import_path
+
 PACKAGES = ("schemas", "classifiers", "transforms", "pipelines")
-INSTALL_FOLDER = Path(__file__).resolve().parents[1]
+INSTALL_FOLDER = Path(import_path.INSTALL_FOLDER)
 """The folder that congener is installed in."""
 
 
@@ -44,14 +45,3 @@ def find_package(name: str) -> Path | None:
     folders = list(spec.submodule_search_locations or ())
     found = folders[0] if folders else spec.origin or ""
     return Path(found).resolve()
-
-
-def leave_out_current_folder() -> None:
-    """Remove the current folder from the import path, unless congener is installed there.
-
-    `python -m congener` puts this folder first, so a file beside a data set could replace a module
-    of the same name.
-    """
-    current = Path.cwd()
-    if current != INSTALL_FOLDER:
-        sys.path[:] = [entry for entry in sys.path if Path(entry or ".").resolve() != current]

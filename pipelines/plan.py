@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
@@ -38,20 +38,22 @@ from pipelines.worth import describe_worth
 from schemas.corpora import FORMATS
 from schemas.coverage import Coverage
 from schemas.digests import digest_config
-from schemas.errors import InputError
+from schemas.errors import InputError, RunError
 from schemas.events import Listener, Noticed
 from schemas.manifests import Identity
 from schemas.notices import Notice, list_names
 from schemas.policies import Policy
-from schemas.runs import BANK
+from schemas.runs import BANK, WORK
 from transforms.digest_keys import settle_key
 from transforms.files import storage
 from transforms.files.conversions import settle_columns
 from transforms.files.documents import explain_documents
 from transforms.files.kinds import TABLES
+from transforms.files.locations import ignores_case
 from transforms.files.planning import ShardPlan, plan_shards
 from transforms.files.samples import Sample, read_sample, take_values
 from transforms.files.sources import Corpus, limit_rows, require_columns, survey
+from transforms.files.stems import find_folders_alike
 from transforms.records.formats import Layout, list_paths, settle_layout
 from transforms.records.sides import find_unread_labels, settle_labels, settle_sides
 from transforms.records.transcripts import choose_columns, measure_transcripts
@@ -174,6 +176,7 @@ def settle(config: FilterConfig, listener: Listener) -> FilterPlan:
         listener(Noticed(describe_comparison(corpus, layout)))
         _send(listener, describe_split_priority(corpus, policy))
     tasks = tuple(plan_shards(corpus.sources, config.shards))
+    _require_distinct_folders(config.output, tasks)
     columns = _settle_columns(config, corpus, layout, tasks)
     here = config.for_launcher()
     choose_device(here.hardware.device)  # a missing GPU is an error even if the run needs no model
@@ -298,3 +301,20 @@ def _require_apart(run: str, corpus: Corpus) -> None:
                 where=source.uri,
                 remedy="choose an --output outside the input, or name the input's files",
             )
+
+
+def _require_distinct_folders(run: str, tasks: Iterable[Sequence[ShardPlan]]) -> None:
+    """Refuse folders of `clean/` that would be one folder on the output's disk.
+
+    `verify` would miss one of them, and a split would take in the rows of another.
+
+    Raises: RunError: the disk ignores case, and two folders differ only in case.
+    """
+    alike = find_folders_alike(shard.stem for task in tasks for shard in task)
+    if alike and storage.is_local(run) and ignores_case(storage.join(run, WORK)):
+        raise RunError(
+            f"is on a disk that ignores case, where the input's folders {alike[0]!r} and "
+            f"{alike[1]!r} would be one folder",
+            where=run,
+            remedy="rename one of the two folders, or choose an --output on another disk",
+        )

@@ -8,13 +8,12 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
-import orjson
 import pyarrow as pa
 
 from schemas.errors import RowError
 from schemas.outputs import CLEAN_EXTRA, SPAN
 from schemas.policies import PUBLISHED, SEVERITY
-from transforms.files.json_lines import append_field, parse_line
+from transforms.files.json_lines import NOTE_SIGN, append_field, parse_line
 from transforms.records.mask_bounds import join_spans
 from transforms.spans import Span
 
@@ -24,8 +23,6 @@ LARGEST_WEIGHT = float(np.finfo(np.float32).max)
 LAST_PLACE = 2**31 - 1
 """The largest weight and the last character that the field's types can hold."""
 INK = re.compile(r"[^ \t\r\n]")
-SIGN = orjson.dumps(CLEAN_EXTRA.name)
-"""The field's name as JSON."""
 
 
 def read_note(value: Any) -> dict[str, Any] | None:
@@ -112,12 +109,12 @@ def read_line_note(line: bytes) -> dict[str, Any] | None:
 
     Raises: RowError: the field isn't a note of a clean row.
     """
-    return read_note(parse_line(line)[0].get(CLEAN_EXTRA.name)) if SIGN in line else None
+    return read_note(parse_line(line)[0].get(CLEAN_EXTRA.name)) if NOTE_SIGN in line else None
 
 
 def replace_line_note(line: bytes, note: Mapping[str, Any]) -> bytes:
     """Return a JSON line with a note at its end instead of an earlier note."""
-    if SIGN in line and CLEAN_EXTRA.name in (value := parse_line(line)[0]):
+    if NOTE_SIGN in line and CLEAN_EXTRA.name in (value := parse_line(line)[0]):
         line = _remove_field(line, value)
     return append_field(line, CLEAN_EXTRA.name, note)
 
@@ -129,7 +126,7 @@ def _remove_field(line: bytes, value: dict[str, Any]) -> bytes:
     since then, it is cut out. All other bytes stay as they are.
     """
     rest = {name: item for name, item in value.items() if name != CLEAN_EXTRA.name}
-    before = line[: line.rfind(SIGN)].rstrip().removesuffix(b",").rstrip()
+    before = line[: line.rfind(NOTE_SIGN)].rstrip().removesuffix(b",").rstrip()
     if parse_line(before + b"}") == (rest, None):
         return before + b"}"
     text = line.decode("utf-8-sig")

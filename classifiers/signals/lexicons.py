@@ -28,6 +28,12 @@ DENIAL = re.compile(
     r"|rather than|instead of|avoid\w*|stop(?:ped|s)?|delet\w*|remov\w*)\b",
     re.IGNORECASE,
 )
+SIGN_OF_DENIAL = re.compile("n(?:[oe]|['’]?t)|thout|rathe|tead|avo|top|dele|remo")
+"""What every denial contains in lower case; to look for it is several times as fast.
+
+The letters i and s are left out, because `re.IGNORECASE` equates them with letters of other forms.
+"""
+
 CLAUSE = re.compile(
     r"[.!?;:\n]|\b(?:but|because|since)\b|\b(?:as|and)\s+(?=i\b)"
     r"|,\s+(?=(?:i|as an?|since|because)\b)",
@@ -204,6 +210,8 @@ def loosen_counts(pattern: str) -> str:
 def is_denied(text: str, start: int) -> bool:
     """Return whether earlier words in the same clause deny a hit that begins at `start`."""
     begin = max(0, start - LOOK_BACK)
+    if not SIGN_OF_DENIAL.search(text[begin:start].lower()):
+        return False
     for mark in CLAUSE.finditer(text, begin, start + PEEK):
         begin = min(mark.end(), start) if mark.start() <= start else begin
     return bool(DENIAL.search(text, begin, start))

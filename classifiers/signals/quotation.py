@@ -31,7 +31,7 @@ REVERSED = ("»", "«")
 
 MARK = re.compile('"|&quot;')
 CURLY_MARK = re.compile("”")
-OPENING_MARK = re.compile('["“”„«»‹›‚「『`<&]')
+OPENING_SIGNS = '"“”„«»‹›‚「『`<&'
 """A character of every opening mark except single quotation marks."""
 
 ESCAPED_MARK = re.compile(r'(?<!\\)(?:\\\\)*\\"')
@@ -195,7 +195,7 @@ def is_quoted(text: str, start: int, end: int, answer: Answer | None = None) -> 
 
 def _is_between(before: str, after: str, mark: re.Pattern[str]) -> bool:
     """Return whether a span is inside a pair of marks, from the text around it."""
-    if OPENING_MARK.search(before) is None:  # most texts quote nothing
+    if not any(map(before.__contains__, OPENING_SIGNS)):  # most texts quote nothing
         return False
     return (
         any(
@@ -222,6 +222,8 @@ def _is_between_single(before: str, after: str) -> bool:
 
     `before` includes the span's first character, and `after` its last.
     """
+    if "'" not in before and "‘" not in before:  # most texts quote nothing
+        return False
     openings = [match.start() for match in SINGLE_OPENING.finditer(before)]
     closings = [match.start() for match in SINGLE_CLOSING.finditer(before)]
     is_open = bool(openings) and openings[-1] > max(closings, default=-1)

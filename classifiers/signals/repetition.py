@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from itertools import islice
 from typing import NamedTuple
 
@@ -62,20 +62,22 @@ def find_loop(text: str, options: RepetitionOptions) -> Loop:
     than `LONG_WORD` characters counts as a sequence of letters. A line of single letters, such as a
     grid row, counts as one word.
     """
-    tokens = [token for line in LINE.findall(text) for token in _split_line(line)]
-    first, length = _find_longest_loop(tokens)
-    count = _count_words(tokens[first : first + length])
+    lines = [_split_line(line) for line in LINE.findall(text)]
+    numbers: dict[str, int] = {}
+    ids = np.array(
+        [numbers.setdefault(token, len(numbers)) for line in lines for token in line], np.int32
+    )
+    first, length = _find_longest_loop(ids)
+    if length < FEWEST_WORDS:
+        return Loop(0.0, 0, 0)
+    is_word = np.array([not token[0].isdecimal() for token in numbers], bool)[ids]
+    count = int(is_word[first : first + length].sum())
     if count < FEWEST_WORDS:
         return Loop(0.0, 0, 0)
-    score = min(1.0, count / min(options.span, _count_words(tokens)))
-    spans = islice(_locate_tokens(text), first, first + length)
-    start, end = next(spans)
-    # a text may have millions of tokens
-    return Loop(score, start, max((stop for _, stop in spans), default=end))
-
-
-def _count_words(tokens: Iterable[str]) -> int:
-    return sum(not token[0].isdecimal() for token in tokens)
+    score = min(1.0, count / min(options.span, int(is_word.sum())))
+    sizes = [len(line) for line in lines]
+    start, _ = _locate_token(text, sizes, first)
+    return Loop(score, start, _locate_token(text, sizes, first + length - 1)[1])
 
 
 def _split_line(line: str) -> list[str]:
@@ -91,18 +93,36 @@ def _split_line(line: str) -> list[str]:
     return [piece.lower() for word in found for _, piece in _cut_word(word, structured)]
 
 
-def _locate_tokens(text: str) -> Iterator[tuple[int, int]]:
-    """Yield the start and end of each token in a text."""
-    for line in LINE.finditer(text):
-        found = list(TOKEN.finditer(text, line.start() + _skip_numbering(line[0]), line.end()))
-        words = [match[0] for match in found]
-        if _is_grid_row(words):
-            yield found[0].start(), found[-1].end()
-            continue
-        structured = _is_structured(line[0], words)
-        for match in found:
-            for offset, piece in _cut_word(match[0], structured):
-                yield match.start() + offset, match.start() + offset + len(piece)
+def _locate_token(text: str, sizes: Sequence[int], index: int) -> tuple[int, int]:
+    """Return the start and end of a text's token, given the number of tokens of each line."""
+    for line, size in zip(LINE.finditer(text), sizes, strict=True):
+        if index < size:
+            return _locate_in_line(line, index)
+        index -= size
+    raise IndexError("the text has fewer tokens")
+
+
+def _locate_in_line(line: re.Match[str], index: int) -> tuple[int, int]:
+    """Return the start and end of a line's token in the text.
+
+    A line may have millions of tokens, so most of them are passed over without a Python loop.
+    """
+    has_digit = DIGIT.search(line[0]) is not None
+    pattern = TOKEN if has_digit else WORD
+    bounds = line.start() + (_skip_numbering(line[0]) if has_digit else 0), line.end()
+    words, matches = pattern.findall(line.string, *bounds), pattern.finditer(line.string, *bounds)
+    if _is_grid_row(words):
+        found = list(matches)
+        return found[0].start(), found[-1].end()
+    structured = has_digit and _is_structured(line[0], words)
+    if len(max(words, key=len)) <= LONG_WORD and (structured or not has_digit):
+        return next(islice(matches, index, None)).span()
+    spans = (
+        (match.start() + offset, match.start() + offset + len(piece))
+        for match in matches
+        for offset, piece in _cut_word(match[0], structured)
+    )
+    return next(islice(spans, index, None))
 
 
 def _is_grid_row(words: Sequence[str]) -> bool:
@@ -133,13 +153,12 @@ def _is_structured(line: str, found: Sequence[str]) -> bool:
     return len(SYMBOL.findall(line)) > MOST_SYMBOLS * len(line)
 
 
-def _find_longest_loop(tokens: Sequence[str]) -> tuple[int, int]:
-    """Return the longest loop's first token and its number of tokens.
+def _find_longest_loop(ids: np.ndarray) -> tuple[int, int]:
+    """Return the first token of the longest loop and its number of tokens.
 
-    Loops of fewer than `FEWEST_WORDS` tokens may be missed.
+    `ids` holds a number for each token, which equal tokens share. Loops of fewer than
+    `FEWEST_WORDS` tokens may be missed.
     """
-    numbers: dict[str, int] = {}
-    ids = np.array([numbers.setdefault(token, len(numbers)) for token in tokens], np.int32)
     best = (0, 0)
     for period in range(1, min(LONGEST_PERIOD, len(ids) // FEWEST_COPIES) + 1):
         same = ids[period:] == ids[:-period]

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from congener import origins
-from congener.origins import INSTALL_FOLDER, PACKAGES, find_package, leave_out_current_folder
+from congener.origins import INSTALL_FOLDER, PACKAGES, find_package
 
 HOSTILE = "from pathlib import Path\nPath(r'{marker}').write_text('imported')\n"
 
@@ -95,22 +95,6 @@ def test_a_package_on_pythonpath_is_refused(hostile, tmp_path):
     assert err.count("\n") == 1
     assert str(folder / "schemas") in err
     assert not marker.exists()
-
-
-def test_only_the_current_folder_leaves_the_path(monkeypatch, tmp_path):
-    """Only the current folder is removed from the path, in any spelling."""
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(sys, "path", ["", str(INSTALL_FOLDER), str(tmp_path), "/elsewhere", "."])
-    leave_out_current_folder()
-    assert sys.path == [str(INSTALL_FOLDER), "/elsewhere"]
-
-
-def test_congeners_own_folder_stays_on_the_path(monkeypatch):
-    """The current folder stays on the path if congener is installed there."""
-    monkeypatch.chdir(INSTALL_FOLDER)
-    monkeypatch.setattr(sys, "path", ["", "/elsewhere"])
-    leave_out_current_folder()
-    assert sys.path == ["", "/elsewhere"]
 
 
 def test_home_is_the_folder_of_the_packages():

@@ -15,6 +15,7 @@ from pipelines.filter import run_filter
 from pipelines.inspection import View, inspect_as_dicts, print_inspection
 from pipelines.report import write_report
 from pipelines.verify import verify_run
+from transforms.records.plain_values import list_values
 
 pytestmark = pytest.mark.faults
 
@@ -120,3 +121,44 @@ def test_every_type_comes_out(tmp_path, card_folder, place, output_format):
         for row, origin in enumerate(order):
             one, other = found.column(name).slice(row, 1), written.column(name).slice(origin, 1)
             assert str(one.combine_chunks()) == str(other.combine_chunks())
+
+
+def build_odd_table():
+    """Return a table of sound columns that Arrow files hold and that Parquet stores otherwise."""
+    views, gaps = pa.string_view(), [[1, 2], None, [3, None], [5, 6], [7, 8]]
+    words = pa.array(["a", "b" * 50, None, "", "d"], views)
+    entries = [[("key", "v" * 50)], [], None, [("k", None)], []]
+    values = {
+        "mapped": pa.array(entries, pa.map_(pa.string(), views)),
+        "pairs": pa.FixedSizeListArray.from_arrays(pa.concat_arrays([words, words]), 2),
+        "json": pa.ExtensionArray.from_storage(pa.json_(views), words),
+        "gaps": pa.array(gaps, pa.list_(pa.int64(), 2)),
+        "inner": pa.array(
+            [{"x": [row]} for row in gaps], pa.struct([("x", pa.list_(pa.list_(pa.int64(), 2)))])
+        ),
+        "empty": pa.array([[], [], None, [], []], pa.list_(pa.int64(), 0)),
+        "coded": pa.DictionaryArray.from_arrays(
+            pa.array([0, 1, None, 1, 0], pa.int8()), pa.array(["a", None], views)
+        ),
+    }
+    metadata = {b"ARROW:schema": b"not base64", b"\xff": b"\xfe"}
+    return pa.table({"text": TEXTS, **values}).replace_schema_metadata(metadata)
+
+
+def test_every_column_of_an_arrow_file_comes_out(tmp_path, card_folder):
+    """Views, lists with nulls, null dictionary values and stray metadata lose no row."""
+    table, corpus = build_odd_table(), tmp_path / "corpus.arrow"
+    with pa.ipc.new_file(str(corpus), table.schema) as writer:
+        writer.write_table(table)
+    card = "signals: {lexicon: {patterns: [moss]}}\nthreshold: 0.5\naction: flag\n"
+    run = tmp_path / "run"
+    given = {"input": (str(corpus),), "output": str(run)}
+    given["traits"] = (str(card_folder("moss", card)),)
+    manifest = run_filter(FilterConfig.model_validate(given))
+    assert manifest.conservation.by_decision == {"keep": 3, "flag": 2}
+    assert verify_run(str(run), inputs=True) == []
+    (clean,) = (run / "clean").iterdir()
+    found = pq.read_table(clean)
+    assert found.schema.metadata == {b"\xff": b"\xfe"}
+    for name in table.column_names:
+        assert list_values(found.column(name)) == list_values(table.column(name))

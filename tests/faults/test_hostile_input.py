@@ -22,6 +22,7 @@ from pipelines.verify import verify_run
 from schemas.errors import BudgetError, CongenerError, InputError
 from schemas.runs import EVIDENCE_FOLDERS, WITHDRAWN
 from tests.support.runs import read_lines
+from transforms.files import json_lines
 from transforms.files.footers import MAX_FIELDS
 from transforms.files.json_lines import decode_lines
 
@@ -168,6 +169,23 @@ def test_a_line_of_a_hundred_megabytes_is_one_reject(filter_files, tmp_path):
         "the line is longer than 64 MiB",
         long[: 64 << 10],
     )
+
+
+def test_a_row_that_its_note_makes_too_long_is_filtered_again(filter_files, tmp_path, monkeypatch):
+    """A row that a note pushes over the longest row is still read from `clean/`."""
+    text = "As an AI language model, I can't. " * 5
+    row = json.dumps({"text": text}).encode()
+    monkeypatch.setattr(json_lines, "MAX_LINE_BYTES", len(row))
+    monkeypatch.setattr(json_lines, "MAX_NOTED_BYTES", 10 * len(row))
+    options = {"traits": ("ai-disclaimer",), "signals": ("lexicon",)}
+    filter_files({"a.jsonl": [row, b'{"text": "Plain."}']}, **options)
+    clean = read_lines(tmp_path / "run", "clean")
+    (tmp_path / "run").rename(tmp_path / "first")
+    assert clean[0].startswith(row[:-1])
+    assert len(clean[0]) > len(row)
+    again = {"input": (str(tmp_path / "first" / "clean"),), **options}
+    assert filter_files({}, **again).conservation.by_decision == {"keep": 1, "mask": 1}
+    assert read_lines(tmp_path / "run", "clean") == clean
 
 
 ODD_BUT_GOOD = {

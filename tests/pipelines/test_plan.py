@@ -17,7 +17,7 @@ from pipelines.filter import run_filter
 from pipelines.plan import FilterPlan, settle
 from pipelines.runs.unfinished import compute_run_id
 from schemas.corpora import CorpusConfig
-from schemas.errors import BudgetError, CardError, InputError, ModelError
+from schemas.errors import BudgetError, CardError, InputError, ModelError, RunError
 from schemas.events import Noticed, ignore
 from tests.support.corpora import build_conversation, write_rows
 from transforms.score import get_scorer
@@ -340,6 +340,21 @@ def test_a_run_beside_its_input_can_be_repeated(config, corpus, monkeypatch):
     beside = config.model_copy(update={"input": ("corpus",), "output": "corpus/_runs/one"})
     assert run_filter(beside).conservation.rows_in == 40
     assert run_filter(beside, restart=True).conservation.rows_in == 40
+
+
+def test_folders_that_differ_in_case_need_a_disk_that_tells_them_apart(config, corpus):
+    """Folders such as `Train` and `train` are refused on a disk that ignores case."""
+    first, second = sorted(corpus.glob("*.jsonl"))
+    for path, folder in ((first, "Train"), (second, "train")):
+        (corpus / folder).mkdir()
+        path.rename(corpus / folder / path.name)
+    run = Path(config.output)
+    assert sorted({Path(item.path).parent.name for item in run_filter(config).outputs}) >= ["Train"]
+    work = run / ".work"
+    work.mkdir()
+    (run / ".WORK").symlink_to(work)  # what a disk that ignores case shows
+    with pytest.raises(RunError, match=r"ignores case, .* 'Train' and 'train' would be one folder"):
+        settle_quietly(config)
 
 
 def test_workers_get_the_device_that_was_settled(encoder):

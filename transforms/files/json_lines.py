@@ -5,13 +5,14 @@ from __future__ import annotations
 import gzip
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
 import orjson
 import pyarrow as pa
 
+from schemas.outputs import CLEAN_EXTRA
 from schemas.runs import JSON_LINES
 from schemas.scores import SCORE_DECIMALS
 from transforms.files.compression import Compression
@@ -22,12 +23,20 @@ from transforms.records.json_kinds import describe_value
 BOM = b"\xef\xbb\xbf"
 
 MAX_LINE_BYTES = 64 << 20
-"""The longest accepted line, in bytes. Longer lines become rejects."""
+"""The longest accepted row, in bytes without an earlier run's note. Longer rows become rejects."""
+
+MAX_NOTED_BYTES = 4 * MAX_LINE_BYTES
+"""The longest line that is read, in bytes. A note with many masks may be longer than its row."""
+
+NOTE_SIGN = orjson.dumps(CLEAN_EXTRA.name)
+"""The name of a note's field as JSON."""
 
 BLOCK_BYTES = 1 << 20
 
 NOT_JSON = "not JSON"
 """The start of the reject reason for a line that no parser accepts."""
+TOO_LONG = f"the line is longer than {MAX_LINE_BYTES >> 20} MiB"
+
 GZIP_LEVEL = 6
 
 SUFFIX_OF_COMPRESSION: dict[Compression, str] = dict(
@@ -55,26 +64,31 @@ LONGEST_INTEGER = len(str(-(2**63)))
 def read_lines(stream: Any, start: int = 0) -> Iterator[tuple[int, bytes]]:
     """Yield the byte offset and the content of each line that isn't blank.
 
-    The stream is at `start`. A line beyond `MAX_LINE_BYTES` is cut one byte after the limit.
+    The stream is at `start`. A line beyond `MAX_NOTED_BYTES` is cut one byte after the limit.
     """
-    offset, held, skipped = start, b"", 0
-    while True:
-        block = stream.read(BLOCK_BYTES)
-        parts = (held + block).split(b"\n")
-        held = parts.pop() if block else b""
-        for part in parts:
-            if skipped:
-                offset, skipped = offset + skipped + len(part) + 1, 0
-                continue
-            if part.strip():
-                yield offset, part
-            offset += len(part) + 1
-        if skipped or len(held) > MAX_LINE_BYTES:
-            if not skipped:
-                yield offset, held[: MAX_LINE_BYTES + 1]
-            skipped, held = skipped + len(held), b""
-        if not block:
-            return
+    offset, held, size = start, list[bytes](), 0
+    while block := stream.read(BLOCK_BYTES):
+        first, *others = block.split(b"\n")
+        if size <= MAX_NOTED_BYTES:
+            held.append(first)
+        size += len(first)
+        if not others:
+            continue
+        yield from _join_line(offset, held)
+        offset += size + 1
+        for line in others[:-1]:
+            if line.strip():
+                yield offset, line
+            offset += len(line) + 1
+        held, size = others[-1:], len(others[-1])
+    yield from _join_line(offset, held)
+
+
+def _join_line(offset: int, parts: Sequence[bytes]) -> Iterator[tuple[int, bytes]]:
+    """Yield a line that was read in several parts, unless it is blank."""
+    line = b"".join(parts)[: MAX_NOTED_BYTES + 1]
+    if line.strip() or len(line) > MAX_NOTED_BYTES:
+        yield offset, line
 
 
 def observe_line(kinds: ColumnKinds, line: bytes) -> str | None:
@@ -89,13 +103,15 @@ def observe_line(kinds: ColumnKinds, line: bytes) -> str | None:
 def parse_line(line: bytes, most: float | None = None) -> tuple[dict[str, Any], str | None]:
     """Return the object on a line, and the reason if the line is a reject.
 
-    A line of more than `most` bytes, by default `MAX_LINE_BYTES`, is a reject.
+    A line of more than `most` bytes, by default `MAX_LINE_BYTES`, is a reject, unless only an
+    earlier run's note makes it that long.
 
     Python's parser reads what orjson refuses: NaN, infinities, lone surrogates and large integers.
     Integers beyond 64 bits become floats.
     """
-    if len(line) > (MAX_LINE_BYTES if most is None else most):
-        return {}, f"the line is longer than {MAX_LINE_BYTES >> 20} MiB"
+    is_long = len(line) > (MAX_LINE_BYTES if most is None else most)
+    if is_long and not _may_have_note(line):
+        return {}, TOO_LONG
     data = line.removeprefix(BOM)
     try:
         value = orjson.loads(data)
@@ -108,7 +124,12 @@ def parse_line(line: bytes, most: float | None = None) -> tuple[dict[str, Any], 
             return {}, f"{NOT_JSON}: {error}"
     if not isinstance(value, dict):
         return {}, f"not a JSON object but {describe_value(value)}"
-    return value, None
+    return ({}, TOO_LONG) if is_long and CLEAN_EXTRA.name not in value else (value, None)
+
+
+def _may_have_note(line: bytes) -> bool:
+    """Return whether a long line may consist of an accepted row and a note at its end."""
+    return len(line) <= MAX_NOTED_BYTES and -1 < line.rfind(NOTE_SIGN) <= MAX_LINE_BYTES
 
 
 def _is_too_deep(data: bytes) -> bool:

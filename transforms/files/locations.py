@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+from pathlib import Path
 from urllib.parse import unquote
 
 from schemas.errors import InputError
@@ -99,3 +100,12 @@ def require_reachable(path: str) -> None:
             where=path,
             remedy="check the path, and the permissions of the folders above it",
         ) from error
+
+
+def ignores_case(folder: str) -> bool:
+    """Return whether the disk of a local folder, whose name has letters, ignores case."""
+    path = Path(folder)
+    try:
+        return path.samefile(path.with_name(path.name.swapcase()))
+    except OSError:  # there is no such folder
+        return False

@@ -17,7 +17,7 @@ from schemas.corpora import EXPANSION_REMEDY
 from schemas.errors import InputError
 from transforms.coders import register_shard_coder
 from transforms.files import storage
-from transforms.files.arrow_files import ArrowReader
+from transforms.files.arrow_files import ArrowReader, replace_null_values
 from transforms.files.compression import open_decompressed
 from transforms.files.csv_files import CsvReader, build_table
 from transforms.files.footers import FooterMemory
@@ -142,7 +142,7 @@ class TableRows:
         # One chunk per column: the output's bytes mustn't depend on the batches, which depend on
         # earlier reads.
         table = pa.Table.from_batches(batches, self._own).combine_chunks()
-        table = convert_columns(table, self._wanted)
+        table = replace_null_values(convert_columns(table, self._wanted))
         return Rows(table, list(range(piece.begin.row, piece.end.row)), [])
 
     def _decode(self, end: int) -> pa.RecordBatch:

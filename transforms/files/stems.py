@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from itertools import groupby
+from collections.abc import Iterable
+from itertools import accumulate, groupby
 from urllib.parse import quote
 
 from schemas.digests import digest_bytes
@@ -54,6 +55,17 @@ def is_stem(path: str) -> bool:
     """Return whether every name in a path is safe."""
     *folders, file = path.split("/")
     return [*map(_make_folder_safe, folders), _make_safe(file, FILE_BYTES)] == [*folders, file]
+
+
+def find_folders_alike(stems: Iterable[str]) -> tuple[str, str] | None:
+    """Return two folders that are one on a disk that ignores case, or None."""
+    known: dict[str, str] = {}
+    for below in dict.fromkeys(stem.rpartition("/")[0] for stem in stems):
+        for folder in accumulate(below.split("/"), "{}/{}".format):
+            same = known.setdefault(unicodedata.normalize("NFC", folder).casefold(), folder)
+            if same != folder:
+                return same, folder
+    return None
 
 
 def _strip_suffixes(file: str) -> str:

@@ -13,7 +13,12 @@ import pyarrow as pa
 from schemas.corpora import ShardLimits
 from schemas.errors import InputError
 from transforms.files import storage
-from transforms.files.arrow_files import ArrowReader, check_arrow_schema
+from transforms.files.arrow_files import (
+    ArrowReader,
+    check_arrow_schema,
+    holds_null_lists,
+    loosen_lists,
+)
 from transforms.files.compression import BoundedStream, open_decompressed
 from transforms.files.csv_files import CsvReader
 from transforms.files.footers import check_footer, open_parquet, replace_views
@@ -103,10 +108,18 @@ def _survey_parquet(uri: str, size: int, limits: ShardLimits) -> SurveyedFile:
 def _survey_arrow(stream: Any, uri: str, limits: ShardLimits) -> SurveyedFile:
     reader = ArrowReader(stream, uri)
     check_arrow_schema(reader.schema, uri)
-    sizes = [(batch.num_rows, batch.nbytes) for batch in reader.read_batches()]
-    return SurveyedFile(
-        sum(rows for rows, _ in sizes), tuple(cut_groups(sizes, limits)), reader.schema
-    )
+    fixed = [
+        index for index, item in enumerate(reader.schema) if loosen_lists(item.type) != item.type
+    ]
+    sizes, loose = [], set[int]()
+    for batch in reader.read_batches():
+        sizes.append((batch.num_rows, batch.nbytes))
+        loose.update(index for index in fixed if holds_null_lists(batch.column(index)))
+    schema = reader.schema
+    for index in loose:
+        item = schema.field(index)
+        schema = schema.set(index, item.with_type(loosen_lists(item.type)))
+    return SurveyedFile(sum(rows for rows, _ in sizes), tuple(cut_groups(sizes, limits)), schema)
 
 
 def _survey_csv(stream: Any, uri: str, limits: ShardLimits) -> SurveyedFile:

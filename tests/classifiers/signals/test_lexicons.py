@@ -14,6 +14,8 @@ from hypothesis import strategies as st
 
 from classifiers.library import find_cards, read_background
 from classifiers.signals.lexicons import (
+    DENIAL,
+    SIGN_OF_DENIAL,
     Lexicon,
     is_denied,
     loosen_counts,
@@ -281,3 +283,19 @@ def test_a_prefilter_that_arrow_refuses_is_left_out():
     words.loose = "("
     (found,) = score_lexicons([words], pa.array(["a heron", "none"], pa.large_string()))
     assert (found.scores > 0).tolist() == [True, False]
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        *("not", "NEVER", "no", "nor", "neither", "without", "isn't", "wouldn’t", "cant", "cannot"),
+        *("rather than", "instead of", "avoiding", "stop", "stopped", "deletes", "Removed"),
+        *("w\u0131thout", "in\u017ftead of", "\u017ftop"),  # equal when case is ignored
+    ],
+)
+def test_every_denial_has_its_sign(words):
+    """The fast search for signs of denial passes over no denial."""
+    assert DENIAL.search(words)
+    assert SIGN_OF_DENIAL.search(words.lower())
+    text = f"One should {words} delve"
+    assert is_denied(text, text.index("delve"))

@@ -11,6 +11,7 @@ from transforms.files.locations import (
     describe_unusable,
     expand_home,
     expand_input,
+    ignores_case,
     is_local,
     is_read_only,
     is_repository,
@@ -116,3 +117,15 @@ def test_other_schemes_are_refused_with_those_that_are_read(uri):
     assert all(known in error.remedy for known in ("gs://", "s3://", "https://", "hf://", " - "))
     assert refuse_scheme("gs://b/o") is None
     assert refuse_scheme("data/a.jsonl") is None
+
+
+def test_a_disk_that_ignores_case_finds_a_folder_under_another_name(tmp_path):
+    """A disk ignores case if a folder's name in the other case leads to the same folder."""
+    folder = tmp_path / ".work"
+    assert not ignores_case(str(folder))
+    folder.mkdir()
+    (tmp_path / ".WORK").mkdir()
+    assert not ignores_case(str(folder))
+    (tmp_path / ".WORK").rmdir()
+    (tmp_path / ".WORK").symlink_to(folder)
+    assert ignores_case(str(folder))

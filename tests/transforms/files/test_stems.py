@@ -10,7 +10,13 @@ from schemas.runs import shard_path
 from transforms.files.partitions import read_partitions
 from transforms.files.patterns import find_glob_sign, is_hidden_name
 from transforms.files.splits import find_split, read_split_signs
-from transforms.files.stems import FILE_BYTES, FOLDER_BYTES, build_stem, is_stem
+from transforms.files.stems import (
+    FILE_BYTES,
+    FOLDER_BYTES,
+    build_stem,
+    find_folders_alike,
+    is_stem,
+)
 
 SHARD = "part-000007-0123456789ab"
 
@@ -98,3 +104,19 @@ def test_a_long_name_keeps_its_split(word):
 def test_other_paths_are_no_places(path):
     """A path outside the folder, hidden or unsafe can't be a stem."""
     assert not is_stem(path)
+
+
+@pytest.mark.parametrize(
+    ("stems", "expected"),
+    [
+        (["a/Train/x", "a/train/y"], ("a/Train", "a/train")),
+        (["A/train/x", "b/x", "a/test/y"], ("A", "a")),
+        (["caf\u00e9/x", "cafe\u0301/x"], ("caf\u00e9", "cafe\u0301")),
+        (["stra\u00dfe/x", "STRASSE/x"], ("stra\u00dfe", "STRASSE")),
+        (["train/x", "train/X", "test/x", "x", "X"], None),
+        ([], None),
+    ],
+)
+def test_folders_that_some_disks_do_not_tell_apart_are_found(stems, expected):
+    """Folders that differ only in case or in the form of an accent are found at any depth."""
+    assert find_folders_alike(stems) == expected

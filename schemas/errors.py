@@ -115,6 +115,7 @@ FAULTS = frozenset(
 FAULT_WORDS = (
     *MEMORY,
     *("can't start new thread", "cannot schedule new futures", "std::bad_alloc"),
+    "failed to map segment from shared object",
     *("CUDA error", "cuDNN error", "CUBLAS_STATUS", "CUDNN_STATUS", "HIP error", "NCCL error"),
     *(os.strerror(code) for code in sorted(FAULTS)),
 )

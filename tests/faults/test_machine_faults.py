@@ -47,6 +47,7 @@ FAULTS = [
     torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB"),
     RuntimeError("CUDA error: an illegal memory access was encountered"),
     RuntimeError("std::bad_alloc"),
+    ImportError("libtorch_cpu.so: failed to map segment from shared object"),
     type("PanicException", (BaseException,), {})(
         'ThreadPoolBuildError { kind: IOError(Os { code: 11, message: "Resource temporarily '
         'unavailable" }) }'

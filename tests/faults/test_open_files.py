@@ -11,6 +11,7 @@ import pytest
 
 from pipelines.filter import run_filter
 from pipelines.fit import run_fit
+from pipelines.report import write_report
 from pipelines.runs.lock import lock_run
 from pipelines.verify import list_files_left_aside, verify_run
 from schemas.errors import BudgetError, RunError
@@ -45,6 +46,7 @@ def silly_disk(monkeypatch) -> None:
     A folder with such a file can't be removed. All other functions of `os` are real.
     """
     unlink, rmdir, listdir, number = os.unlink, os.rmdir, os.listdir, count()
+    replace = os.replace
 
     def delete(path: Any, *, dir_fd: int | None = None) -> None:
         full = locate(path, dir_fd)
@@ -63,6 +65,12 @@ def silly_disk(monkeypatch) -> None:
                 unlink(closed)
         rmdir(full)
 
+    def replace_file(source: Any, target: Any) -> None:
+        if os.path.isfile(target) and is_open(target):
+            delete(target)
+        replace(source, target)
+
+    monkeypatch.setattr(os, "replace", replace_file)
     monkeypatch.setattr(os, "unlink", delete)
     monkeypatch.setattr(os, "rmdir", remove_folder)
 
@@ -109,6 +117,22 @@ def test_a_restart_goes_on_past_open_files(root):
         assert reader.read()
     run_filter(config, restart=True)
     assert list_files_left_aside(str(run)) == []
+
+
+def test_a_report_is_replaced_while_it_is_read(root):
+    """A new report replaces one that a program reads, and the run stays sound."""
+    run, config = root
+    run_filter(config)
+    write_report(str(run))
+    with (run / "report" / "index.html").open("rb") as page, (run / "manifest.json").open("rb"):
+        write_report(str(run))
+        assert any(path.name.startswith(".nfs") for path in (run / "report").iterdir())
+        assert verify_run(str(run)) == []
+        assert page.read()
+        run_filter(config, restart=True)
+        assert verify_run(str(run)) == []
+        left = {file.problem for file in list_files_left_aside(str(run))}
+        assert left == {"is deleted, but a program still has it open"}
 
 
 def test_a_restart_that_fails_can_be_repeated(root, monkeypatch):

@@ -79,8 +79,8 @@ def _choose_grams(groups: Sequence[Sentences]) -> tuple[np.ndarray, np.ndarray]:
     total = sum(map(len, groups))
     owner = np.concatenate(_shift_owners(groups))
     keys, which = np.unique(np.concatenate([group.grams for group in groups]), return_inverse=True)
-    pairs = np.unique(which.astype(np.int64) * max(1, total) + owner)
-    found = np.bincount(pairs // max(1, total), minlength=len(keys))
+    _, columns = drop_repeats(owner, which, len(keys))
+    found = np.bincount(columns, minlength=len(keys))
     own = np.zeros(len(keys), bool)
     own[which[: sum(len(group.grams) for group in groups[:-1])]] = True
     kept = own & (found >= FEWEST_SENTENCES)

@@ -283,7 +283,8 @@ class RepetitionOptions(Strict):
     """Detection of degenerate loops.
 
     The score is the number of words in the longest loop, divided by `span` or by the number of
-    words in the text, whichever is smaller.
+    words in the text, whichever is smaller. For a loop whose copies differ a little or are apart,
+    it is the number of letters in the third and later copies, at five letters a word.
     """
 
     span: int = Field(120, ge=20)

@@ -85,10 +85,6 @@ SANE = {
     "laughter": "Ha ha ha ha ha! That was good.",
     "a chorus twice in a row": CHORUS * 2,
     "a chorus twice in a row within a song": f"{START}{CHORUS * 2}{PARAGRAPH}",
-    "a chorus between verses": "".join(
-        f"{CHORUS}Verse {name}: {name} went down to the {name} shore. "
-        for name in ("Anna", "Ben", "Carl", "Dora")
-    ),
     "a numbered list": "\n".join(
         f"{number}. {verb} the {thing}."
         for number, (verb, thing) in enumerate(
@@ -252,3 +248,138 @@ def test_letters_that_grow_in_lower_case_keep_the_span_in_the_text():
     """A letter whose lower case has two characters doesn't move the span beyond the text."""
     loop = find_loop("İ" * 50, OPTIONS)
     assert (loop.start, loop.end) == (0, 50)
+
+
+VERBS = ("Open", "Close", "Oil", "Clean", "Paint", "Weigh", "Lift", "Dry")
+THINGS = ("valve", "gauge", "rudder", "lantern", "anchor", "ladder", "compass", "barrel")
+BREEDS = ("gannet", "puffin", "fulmar", "petrel", "skua", "tern", "shag", "auk")
+TEMPLATE = "Birds such as the {} come back to the same ledge of the cliff every spring to breed.\n"
+SCATTERED = {
+    "lines that cycle": "".join(
+        f"- {THINGS[index]} by the crew of the northern lighthouse\n"
+        for index in (0, 1, 0, 2, 1, 0, 1, 2, 0, 1, 0, 2, 1, 2, 0)
+    ),
+    "nearly equal lines": "".join(map(TEMPLATE.format, BREEDS)),
+    "nearly equal sentences": "".join(map(TEMPLATE.format, BREEDS)).replace("\n", " "),
+    "a long list whose items return": "".join(
+        f"{number}. {VERBS[number % 7]} the {THINGS[number % 5]}\n" for number in range(140)
+    ),
+    "long words on lines of their own": "".join(
+        f"{number}. unfathomableness{'es' * (number // 3 % 2)}ification\n" for number in range(30)
+    ),
+}
+
+
+@pytest.mark.parametrize("looping", SCATTERED.values(), ids=SCATTERED)
+def test_copies_that_differ_or_are_apart_are_a_loop(looping):
+    """Copies with a changed word or with other copies between them are a loop, to their end."""
+    loop = find_loop(START + "\n" + looping, OPTIONS)
+    assert loop.score >= 0.5
+    assert loop.start >= len(START)
+    assert len(START) + 1 + len(looping.rstrip(".\n ")) - loop.end <= 2
+
+
+def test_only_third_and_later_copies_count():
+    """A scattered loop's score is the letters of its third and later copies."""
+    lines = [" ".join(words) for words in (VERBS, THINGS, BREEDS)]
+    order = [0, 1, 2, 0, 2, 1, 0, 1, 2]
+    loop = find_loop("\n".join(lines[index] for index in order), OPTIONS)
+    letters = [sum(map(str.isalpha, lines[index])) for index in order]
+    assert loop.score == pytest.approx(sum(letters[6:]) / sum(letters))
+    assert find_loop("\n".join(lines[index] for index in order[:6]), OPTIONS).score == 0.0
+
+
+def test_copies_with_other_text_between_them_are_no_loop():
+    """Copies are a loop while they have four fifths of the letters between first and last."""
+    line = "the lamp is lit at dusk by the keeper of the tower\n"
+    fillers = [
+        f"then {verb} {thing} {breed}\n"
+        for verb, thing, breed in zip(VERBS, THINGS, BREEDS, strict=True)
+    ]
+    assert find_loop("".join(line * 2 + filler for filler in fillers[:7]), OPTIONS).score > 0.5
+    assert find_loop("".join(line + filler for filler in fillers[:7]), OPTIONS).score == 0.0
+
+
+VERSES = [
+    f"The {thing} hung on the wall of the {breed} house,\nand nobody cared for the {other}.\n"
+    for thing, breed, other in zip(THINGS, BREEDS, THINGS[::-1], strict=True)
+]
+LIKE = {
+    "a chorus between verses": "".join(
+        f"{CHORUS}Verse {name}: {name} went down to the {name} shore. "
+        for name in ("Anna", "Ben", "Carl", "Dora")
+    ),
+    "a song with five choruses": "".join(
+        f"Verse\n{verse}{other}\nChorus\n{CHORUS}\n"
+        for verse, other in zip(VERSES[:5], VERSES[3:], strict=True)
+    ),
+    "like items": "".join(
+        f"- Who is the most likely to {verb.lower()} a {thing} before the {breed} is home?\n"
+        for verb, thing, breed in zip(VERBS, THINGS, BREEDS, strict=True)
+    ),
+    "a table": "| name | side | state |\n|---|---|---|\n"
+    + "".join(
+        f"| {breed} | on the north side of the old stone tower | calm and dry |\n"
+        for breed in BREEDS
+    ),
+    "code": "```\n"
+    + "".join(
+        f"def draw_{breed}(self):\n    return self.canvas.place(self.image, self.width)\n"
+        for breed in BREEDS
+    )
+    + "```\n",
+    "addresses": "".join(
+        f"- https://example.org/how-to/keep/the-old-stone-tower-of-the-north/{breed}\n"
+        for breed in BREEDS
+    ),
+    "notes of a tune": "".join(
+        f"D2 F2 A2 F2 | D2 F2 A2 {note}2 | B2 d2 g2 b2 | A2 F2 D2 F2 |\n" for note in "abcdefga"
+    ),
+    "records": "".join(
+        f'{{"kind": "buoy", "side": "north of the tower", "name": "{breed}"}},\n'
+        for breed in BREEDS
+    ),
+    "questions of a dialogue": "".join(
+        f"A: What is it?\nB: A {breed} that sleeps under the {thing} all day.\n"
+        for breed, thing in zip(BREEDS, THINGS, strict=True)
+    ),
+    "compounds": "".join(
+        f"Donaudampfschifffahrtselektrizitaetenhauptbetriebswerk{breed}\n" for breed in BREEDS
+    ),
+}
+
+
+@pytest.mark.parametrize("text", LIKE.values(), ids=LIKE)
+def test_like_items_are_no_scattered_loop(text):
+    """Songs, like items, tables, code, addresses, records and dialogues score below one half."""
+    assert find_loop(f"{START}\n{text}", OPTIONS).score < 0.5
+
+
+def test_text_after_a_block_of_code_may_loop():
+    """Only what is inside a fence is code."""
+    block = "```\nready = True\n```\n"
+    looping = "".join(map(TEMPLATE.format, BREEDS))
+    assert find_loop(block + looping, OPTIONS).score > 0.5
+    assert find_loop("```\n" + looping + "```\n", OPTIONS).score == 0.0
+
+
+@given(st.lists(st.sampled_from(["ab", "c", "12", "|", ".", "\n", "x" * 41]), max_size=80))
+def test_repetitive_text_has_a_score_and_a_span_inside_it(parts):
+    """Scores are in [0, 1] and spans begin and end at tokens, however text repeats."""
+    text = " ".join(parts)
+    loop = find_loop(text, OPTIONS)
+    assert 0 <= loop.score <= 1
+    assert (loop.score > 0) == (loop.end > loop.start)
+    if loop.score:
+        assert text[loop.start].isalnum()
+        assert text[loop.end - 1].isalnum()
+
+
+def test_thousands_of_shuffled_copies_are_one_loop():
+    """Shuffled copies on one line or on many are a loop from start to end."""
+    order = np.random.default_rng(0).integers(0, len(BREEDS), 4_000)
+    for text in (
+        " ".join(f"the {BREEDS[index]} is back on its ledge of the cliff" for index in order),
+        "\n".join(BREEDS[index] for index in order),
+    ):
+        assert find_loop(text, OPTIONS) == (1.0, 0, len(text))

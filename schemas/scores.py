@@ -44,7 +44,7 @@ FLOAT32_NOISE = 1e-3
 DEFAULT_SPAN_FLOOR = 0.05
 """The lowest score whose spans are stored, unless a threshold is even lower.
 
-The library's calibrated thresholds are above 0.3, so policies hardly need spans of lower scores.
+Calibrated thresholds are at least `LIKELY`, so policies hardly need spans of lower scores.
 """
 
 COMBINED = "combined"

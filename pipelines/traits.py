@@ -36,7 +36,7 @@ seen_in:
 scope:
   roles: [assistant]
   channels: [answer, thinking]
-signals: [exemplars, head]
+signals: [wording, exemplars, head]
 action: quarantine
 level: {{max_false_positive_rate: 0.01, confidence: 0.95}}
 """

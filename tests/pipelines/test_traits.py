@@ -30,6 +30,7 @@ def test_a_new_card_is_one_edit_from_valid(tmp_path):
     ((card, advice),) = check_cards([str(folder)])
     assert card.id == "my-trait"
     assert card.card.title == "My trait"
+    assert card.card.signals.names == ("exemplars", "head", "wording")
     assert advice == ["the texts still contain a line of the skeleton: replace it"]
 
 

@@ -12,7 +12,7 @@ from pipelines.cli.options import Json, Run
 from pipelines.cli.output import print_result
 from pipelines.display.terminal import build_table
 from schemas.notices import choose_form, format_count
-from schemas.scores import NEAR_MISS
+from schemas.scores import LIKELY, NEAR_MISS
 from schemas.shares import format_bound, format_limit, round_down, round_up
 
 if TYPE_CHECKING:
@@ -62,7 +62,8 @@ class ThresholdTables(NamedTuple):
         yield (
             "clean lost: an upper bound at the level's confidence. positives found: of the card's "
             "positives, each held out from the fit. Choose a level before you read the rows that "
-            "it finds."
+            f"it finds. A level gives a run a threshold of {LIKELY} or more; set a lower one with "
+            "`threshold` in the policy."
         )
 
     def to_json(self) -> list[dict[str, Any]]:

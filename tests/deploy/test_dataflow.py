@@ -151,7 +151,7 @@ def test_parameters_become_the_configuration(monkeypatch, tmp_path, card_folder)
     given = GOOD | {
         "teacher_column": "",  # empty means unset
         "policy": str(policy),
-        "traits": f"vendor-identity,{card}",
+        "traits": f"coercion,{card}",
     }
     added = [
         "--runner=DataflowRunner",
@@ -173,7 +173,7 @@ def test_parameters_become_the_configuration(monkeypatch, tmp_path, card_folder)
     config = got["config"]
     assert config.input == ("gs://bucket/a/*.jsonl", "s3://bucket/b")
     assert config.output == GOOD["output"]
-    assert config.traits == ("vendor-identity", str(card))
+    assert config.traits == ("coercion", str(card))
     assert config.signals == ("lexicon", "head")
     assert config.background == ("gs://bucket/clean.parquet",)
     assert (config.corpus.format, config.corpus.columns) == ("messages", {"messages": "dialogue"})

@@ -113,7 +113,7 @@ def test_the_encoder_gives_the_same_scores(clusters, corpus, tmp_path):
         "--rows-per-shard",
         "5",
         "--traits",
-        "sycophantic-opening",
+        "distress-spiral",
         "--traits",
         "vendor-identity",
         "--vectors",
@@ -124,7 +124,7 @@ def test_the_encoder_gives_the_same_scores(clusters, corpus, tmp_path):
                 "input": (str(few),),
                 "output": str(tmp_path / "here"),
                 "shards": {"rows": 5},
-                "traits": ("sycophantic-opening", "vendor-identity"),
+                "traits": ("distress-spiral", "vendor-identity"),
                 "vectors": True,
             }
         )

@@ -121,7 +121,7 @@ def test_four_more_with_the_encoder(nursery, real_text, tmp_path, capsys):
         {
             "input": (str(real_text(root, 40)),),
             "output": str(root / "run"),
-            "traits": ("sycophantic-opening",),
+            "traits": ("distress-spiral",),
             "shards": {"rows": 4},
             "vectors": True,
         }

@@ -114,11 +114,11 @@ def test_an_altered_bank_is_refused(config, tmp_path):
 
 def test_another_encoder_than_the_banks_is_refused(tmp_path):
     """The error for a bank with another window size names the size."""
-    bank, *_ = prepare_bank(FilterConfig(signals=("lexicon",), traits=("vendor-identity",)))
+    bank, *_ = prepare_bank(FilterConfig(signals=("lexicon",), traits=("distress-spiral",)))
     bank.encoder = {"window_tokens": 64}
     save_bank(bank, str(tmp_path / "bank"))
     with pytest.raises(ModelError, match="window_tokens 64"):
-        prepare_bank(FilterConfig(bank=str(tmp_path / "bank"), traits=("vendor-identity",)))
+        prepare_bank(FilterConfig(bank=str(tmp_path / "bank"), traits=("distress-spiral",)))
 
 
 def test_a_run_that_would_look_for_nothing_is_refused(tmp_path, heron):

@@ -281,7 +281,7 @@ def test_numbers_are_the_manifests(page, hostile):
             str(others["decided_by_another"].item()),
             f"{rule.threshold:.4f}",
             rule.origin,
-            str(rule.clean_texts),
+            f"{rule.clean_texts:,}",
             bound,
             "not measured",
         ]

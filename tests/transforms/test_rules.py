@@ -6,7 +6,7 @@ import pytest
 from schemas.errors import CardError
 from schemas.lots import Lot
 from schemas.policies import Policy, TraitRule
-from schemas.scores import SCORE_STEP, SIDES
+from schemas.scores import LIKELY, SIDES
 from tests.support.rules import build_exception, build_rule
 from transforms.rules import check_policy, find_span_floor, require_clean_texts, settle_rules
 
@@ -58,7 +58,7 @@ def test_a_level_in_the_policy_replaces_the_cards_threshold(bank):
     policy = build_policy(traits={"owl": {"max_false_positive_rate": 0.02}})
     owl = settle_rules(bank.traits, policy)[1]
     assert owl.threshold.origin == "calibrated"
-    assert owl.threshold.value == pytest.approx(SCORE_STEP)
+    assert owl.threshold.value == LIKELY
     assert owl.threshold.bound <= 0.02
     assert (owl.level.max_false_positive_rate, owl.level.confidence) == (0.02, 0.95)
 

@@ -441,7 +441,7 @@ def test_a_table_of_very_many_columns_is_refused_at_once(refuse_files):
 
 def test_a_raised_expansion_lets_a_file_in(filter_files):
     """A higher `shards.expansion` lets a compression bomb be read."""
-    data = gzip.compress(GOOD[0] + b"\n" + b" " * (80 << 20), 9)
+    data = gzip.compress(GOOD[0] + b"\n" + b"x" * (80 << 20), 9)
     manifest = filter_files({"a.jsonl.gz": data}, shards={"expansion": 2_000})
     assert manifest.conservation.by_decision == {"keep": 1, "reject": 1}
 

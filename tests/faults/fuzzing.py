@@ -506,6 +506,8 @@ def _parse_values(text: str) -> Iterator[Any]:
             value, offset = decoder.raw_decode(text, offset)
         except (ValueError, RecursionError):
             return
+        if not isinstance(value, dict) and text[offset : offset + 1] not in f"{between}]":
+            return  # such as 01, which isn't the numbers 0 and 1
         yield value
 
 

@@ -481,7 +481,7 @@ def _find_altered(shard: Shard, case: Case) -> str:
 def _find_other_values(shard: Shard, case: Case) -> str:
     """Describe altered array elements or joined objects.
 
-    Only the values before the first unparseable value are compared.
+    Joined objects are compared only up to the first value that is no object.
     """
     plain = unpack_lines(case.name, case.data) if shard.lines is not None else None
     if shard.lines is None or plain is None:
@@ -496,7 +496,7 @@ def _find_other_values(shard: Shard, case: Case) -> str:
 
 
 def _parse_values(text: str) -> Iterator[Any]:
-    """Yield the elements of an array, or the joined values in a text."""
+    """Yield the elements of an array, or the joined objects in a text up to another value."""
     decoder, offset = json.JSONDecoder(), 0
     between = " \t\r\n\x0b\x0c" + ("[,]" if text.lstrip().startswith("[") else "")
     while True:
@@ -506,8 +506,8 @@ def _parse_values(text: str) -> Iterator[Any]:
             value, offset = decoder.raw_decode(text, offset)
         except (ValueError, RecursionError):
             return
-        if not isinstance(value, dict) and text[offset : offset + 1] not in f"{between}]":
-            return  # such as 01, which isn't the numbers 0 and 1
+        if not isinstance(value, dict) and "[" not in between:
+            return  # one reject may hold several values, such as the 0 and the 1 of 01
         yield value
 
 

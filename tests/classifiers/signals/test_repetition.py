@@ -112,7 +112,7 @@ SANE = {
     ),
     "a date list": (
         "Monday, Tuesday, Wednesday, Thursday, Friday, Saturday, Sunday, "
-        "and then the week begins anew."
+        "and then the week starts over."
     ),
 }
 

@@ -35,7 +35,7 @@ test-slow: .venv/ready
 	$(BIN)/pytest -m slow
 
 test-stores: .venv/stores
-	$(BIN)/pytest -m stores
+	$(BIN)/pytest -n 2 --dist load -m stores
 
 test-deploy: build
 	$(BIN)/pytest -m deploy
@@ -47,7 +47,7 @@ test-engines: .venv/ready
 # Breaks, kills and alters runs on purpose; takes minutes. With CONGENER_EVERY_FAULT=1, every file
 # operation fails in each of four ways, and not just in one of them.
 test-faults: .venv/ready
-	$(BIN)/pytest -m faults tests/faults
+	$(BIN)/pytest -n 2 --dist loadfile -m faults tests/faults
 
 # Runs the data code of other trainers. They pin old versions of what they need, so they are
 # installed without dependencies, in a folder that only these tests read.

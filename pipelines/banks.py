@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from types import MappingProxyType
@@ -39,14 +39,15 @@ from pipelines.chosen_traits import (
     require_traits,
     require_useful_background,
 )
-from pipelines.config import FilterConfig
+from pipelines.config import OWN_CORPUS, FilterConfig
+from pipelines.corpus_sample import CORPUS_SAMPLE
 from pipelines.runs.cache import CACHE_REMEDY, get_cache_folder
 from pipelines.runs.vector_cache import VectorCache
 from pipelines.version import VERSION
 from schemas.cards import TraitCard
 from schemas.corpora import CorpusConfig, ShardLimits
 from schemas.digests import digest_config
-from schemas.errors import InputError, ModelError, StorageError
+from schemas.errors import CardError, InputError, ModelError, StorageError
 from schemas.events import FitStarted, Listener, Noticed, ignore
 from schemas.notices import Notice, list_names, warn
 from schemas.outputs import CALIBRATION_SCORES
@@ -163,13 +164,17 @@ def prepare_bank(
 
 
 def choose_traits(
-    config: FilterConfig, policy: Policy | None = None, listener: Listener = ignore
+    config: FilterConfig,
+    policy: Policy | None = None,
+    listener: Listener = ignore,
+    draw: Callable[[], list[tuple[str, ...]]] | None = None,
 ) -> ChosenTraits:
     """Choose a run's traits without loading a model.
 
     If the configuration names a bank but no traits, that bank is used unchanged. Otherwise the
     configured traits are fitted, except those that the given bank already has with the same card.
-    If there is a policy, thresholds that can't be worked out are reported.
+    If there is a policy, thresholds that can't be worked out are reported. `draw` draws answers of
+    the corpus for a run that is calibrated on them.
 
     Raises: CardError: the policy names an unknown trait or signal, or there is too little clean
         text for a level.
@@ -186,7 +191,7 @@ def choose_traits(
     cards = choose_cards(config)
     if not config.traits:
         _announce_left_out(find_cards(), [card.id for card in cards], config, listener)
-    clean = gather_clean_text(config.background, config.corpus, config.shards)
+    clean = gather_clean_text(config, draw)
     for card in cards:
         require_known_texts(card, clean.shipped)
     held = given.traits if given else {}
@@ -306,26 +311,39 @@ def _save_cached(bank: Bank, folder: Path | None) -> str | None:
 
 
 def gather_clean_text(
-    background: Sequence[str], corpus: CorpusConfig, limits: ShardLimits | None = None
+    config: FilterConfig, draw: Callable[[], list[tuple[str, ...]]] | None = None
 ) -> CleanText:
     """Gather the clean text for calibrating thresholds.
 
-    It is the user's sample, or else the held-out half of the library's background. `limits` bounds
-    the expansion of compressed samples.
+    It is the user's sample, a sample of the corpus itself, or else the held-out half of the
+    library's background.
+
+    Raises: CardError: the corpus should be sampled, but there is none. Raises: InputError: no row
+    of the sample has an assistant's answer.
     """
     shipped = collect_background(find_cards())
-    if not background:
+    if not config.background:
         return CleanText(shipped)
-    answers = read_answers(background, corpus, limits)
+    if not config.calibrates_on_input:
+        answers = read_answers(config.background, config.corpus, config.shards)
+        name = "--background"
+    elif draw is not None:
+        answers, name = draw(), CORPUS_SAMPLE
+    else:
+        raise CardError(
+            f"--background {OWN_CORPUS} needs a corpus, and this command has none",
+            remedy="congener filter --input CORPUS --background corpus, or name files of clean "
+            "text (./corpus, if that is the name of yours)",
+        )
     rows = tuple(CleanRow(texts, "user", "clean") for texts in answers if texts)
     if not rows:
         raise InputError(
             "has no assistant's answer",
-            where=list_names(background),
+            where=list_names(config.background),
             remedy="check --background and its format",
         )
     # a path would give equal samples different banks, and so runs with different ids
-    return CleanText(shipped, rows, f"--background {digest_config(rows)[:SAMPLE_HEX]}")
+    return CleanText(shipped, rows, f"{name} {digest_config(rows)[:SAMPLE_HEX]}")
 
 
 def read_answers(

@@ -22,6 +22,10 @@ if TYPE_CHECKING:
     from classifiers.models.encoders import EncoderConfig
 
 
+OWN_CORPUS = "corpus"
+"""The background that is a sample of the input itself. A path of that name is `./corpus`."""
+
+
 class EncoderSettings(Strict):
     """The encoder and its windows."""
 
@@ -81,6 +85,25 @@ class FilterConfig(Strict):
     @classmethod
     def _expand_inputs(cls, paths: tuple[str, ...]) -> tuple[str, ...]:
         return tuple(expand_input(path) for path in paths)
+
+    @field_validator("background")
+    @classmethod
+    def _keep_apart(cls, paths: tuple[str, ...]) -> tuple[str, ...]:
+        if OWN_CORPUS in paths and len(paths) > 1:
+            raise ValueError(
+                f"{OWN_CORPUS!r}, a sample of the input itself, can't be combined with files"
+            )
+        return paths
+
+    @property
+    def calibrates_on_input(self) -> bool:
+        """Return whether thresholds are calibrated on a sample of the input itself."""
+        return self.background == (OWN_CORPUS,)
+
+    @property
+    def background_files(self) -> tuple[str, ...]:
+        """Return the paths of the clean sample's files."""
+        return () if self.calibrates_on_input else self.background
 
     @field_validator("traits")
     @classmethod

@@ -57,7 +57,7 @@ def check_settings(config: FilterConfig, beam_options: Sequence[str] = ()) -> No
     Raises: CongenerError: a setting is missing, or settings contradict each other.
     """
     _require_paths(config, beam_options)
-    for path in (*config.input, *config.background, config.output):
+    for path in (*config.input, *config.background_files, config.output):
         require_reachable(path)
     _require_writable_scheme(config.output)
     if STDIN in config.input and config.engine.runner != "local":
@@ -159,7 +159,7 @@ def _require_inputs_elsewhere(config: FilterConfig) -> None:
     Raises: InputError: a path leads there.
     """
     given = (config.bank, config.policy, config.digest_key, config.encoder.model)
-    paths = [*config.input, *config.background, *config.traits, *filter(None, given)]
+    paths = [*config.input, *config.background_files, *config.traits, *filter(None, given)]
     if not storage.is_local(config.output):
         return
     folders = [Path(os.path.realpath(config.output), name) for name in (WORK, *FOLDERS)]
@@ -178,7 +178,7 @@ def check_sources(config: FilterConfig) -> None:
 
     Raises: CongenerError: a file is missing or has a mistake.
     """
-    _require_matches((*config.input, *config.background))
+    _require_matches((*config.input, *config.background_files))
     _check_bank(config.bank)
     _check_cards(config)
 

@@ -22,6 +22,7 @@ from pipelines.plan import FilterPlan, settle
 from pipelines.runs import publication, unfinished
 from pipelines.runs.cache import sweep_cache
 from pipelines.runs.foreign_files import remove_strays, require_no_foreign_data
+from pipelines.runs.likeness import warn_of_unlike
 from pipelines.runs.lock import lock_run
 from pipelines.runs.watching import watch_receipts
 from schemas.errors import BudgetError, HandedOver
@@ -244,6 +245,8 @@ def _report_outcome(
     _send(listener, publication.describe_prompts(receipts))
     _send(listener, publication.warn_of_unmatched(run, manifest, plan.policy))
     _send(listener, publication.describe_findings(run, manifest))
+    calibration = {name: trait.calibration for name, trait in plan.bank.traits.items()}
+    _send(listener, warn_of_unlike(run, manifest, calibration))
 
 
 def describe_run(

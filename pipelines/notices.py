@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
+import numpy as np
 import pyarrow as pa
 
 from classifiers.banks import Bank
+from classifiers.guarantees.calibration import count_allowed
+from pipelines.corpus_sample import CORPUS_SAMPLE
 from schemas.manifests import Manifest
 from schemas.notices import Notice, choose_form, format_count, list_names, warn
 from schemas.policies import Policy
 from schemas.runs import CLEAN_CARD
-from schemas.scores import TEXTS_OF_SIDES
+from schemas.scores import LIKELY, TEXTS_OF_SIDES, fires
 from schemas.shares import format_percent
 from transforms.files.kinds import Kind
 from transforms.files.samples import Sample, list_flagged, take_values
@@ -242,6 +245,7 @@ def describe_settings(
     yield Notice(f"device: {device}; bank {bank.digest[:12]} with {traits}")
     yield from describe_unused(bank)
     yield from _describe_calibration(bank, rules)
+    yield from warn_of_frequent(bank, rules)
     for rule in rules:
         yield from _warn_of_threshold(rule)
     for name, trait in bank.traits.items():
@@ -272,6 +276,13 @@ def _describe_calibration(bank: Bank, rules: Sequence[Rule]) -> Iterator[Notice]
             source = bank.traits[rule.trait].calibrated_on
             texts.setdefault(source, []).append(rule.threshold.clean)
     for source, counts in texts.items():
+        if source.startswith(CORPUS_SAMPLE):
+            yield Notice(
+                f"thresholds: calibrated on {_describe_range(counts)} rows of the corpus itself "
+                f"({source}), which are taken as mostly clean: a trait fires on at most the share "
+                "of rows that its level allows, however many rows show it"
+            )
+            continue
         # all rows of a user's own sample are calibrated on
         is_own = source.startswith("--background ")
         texts_of = "clean rows of" if is_own else "held-out clean texts of the"
@@ -279,6 +290,25 @@ def _describe_calibration(bank: Bank, rules: Sequence[Rule]) -> Iterator[Notice]
             f"thresholds: calibrated on {_describe_range(counts)} {texts_of} {source}; "
             "the guarantee holds for text like it"
         )
+
+
+def warn_of_frequent(bank: Bank, rules: Iterable[Rule]) -> Iterator[Notice]:
+    """Warn of traits that may be too frequent in the corpus for a threshold calibrated on it."""
+    for rule in rules:
+        trait, value = bank.traits[rule.trait], rule.threshold.value
+        if rule.threshold.origin != "calibrated" or value is None:
+            continue
+        scores = trait.calibration[rule.signal]
+        likely = int(fires(scores[~np.isnan(scores)], LIKELY).sum())
+        allowed = count_allowed(rule.threshold.clean, rule.level)
+        if trait.calibrated_on.startswith(CORPUS_SAMPLE) and likely > allowed:
+            yield warn(
+                f"trait {rule.trait}: {likely:,} rows of the sample score {LIKELY} or more, but "
+                f"only {allowed:,} of {rule.threshold.clean:,} may reach the threshold, which is "
+                f"therefore {value:.4f}; if most of those rows show the trait, it is missed in "
+                "many: accept a higher max_false_positive_rate, or name clean text with "
+                "--background FILE"
+            )
 
 
 def _describe_range(counts: Sequence[int]) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +18,7 @@ from classifiers.signals.sequence_classifiers import SequenceClassifier
 from pipelines.banks import choose_traits, fit_traits
 from pipelines.chosen_traits import require_vectors
 from pipelines.config import FilterConfig, read_policy
+from pipelines.corpus_sample import draw_answers
 from pipelines.coverage import check_unread, describe_sample, measure_sample
 from pipelines.notices import (
     describe_comparison,
@@ -180,7 +181,8 @@ def settle(config: FilterConfig, listener: Listener) -> FilterPlan:
     columns = _settle_columns(config, corpus, layout, tasks)
     here = config.for_launcher()
     choose_device(here.hardware.device)  # a missing GPU is an error even if the run needs no model
-    chosen = choose_traits(here, policy, listener)
+    draw = partial(draw_answers, corpus, layout, tasks)
+    chosen = choose_traits(here, policy, listener, draw)
     require_vectors(config, chosen.list_cards())
     sampled = measure_sample(sample, corpus, layout, chosen.list_cards(), policy)
     _send(listener, describe_sample(sampled, sample.describe()))

@@ -186,7 +186,8 @@ class BackgroundOptions(Options):
         typer.Option(
             "--background",
             help="Your own clean sample, in any corpus format. Thresholds are calibrated on it, "
-            "and their guarantee holds for text like it; repeatable.",
+            "and their guarantee holds for text like it; repeatable. 'corpus' takes a random "
+            "sample of the input itself as mostly clean.",
         ),
     ] = None
 

@@ -319,3 +319,24 @@ def test_an_index_is_written_last(config, tmp_path, monkeypatch):
     save_bank(prepare_bank(config).bank, str(tmp_path / "bank"))
     assert written[-1].endswith(f"/{INDEX_FILE}")
     assert sum(uri.endswith(INDEX_FILE) for uri in written) == 1
+
+
+def test_a_command_without_a_corpus_cannot_sample_it(config, tmp_path):
+    """Without a corpus, `--background corpus` is refused; a folder of that name can be given."""
+    own = config.model_copy(update={"background": ("corpus",)})
+    with pytest.raises(CardError, match="needs a corpus") as caught:
+        prepare_bank(own)
+    assert "./corpus" in caught.value.remedy
+    sampled = choose_traits(own, draw=lambda: [("One.",), (), ("Two.",)]).clean
+    assert [row.texts for row in sampled.user] == [("One.",), ("Two.",)]
+    assert sampled.name.startswith("--background corpus ")
+    with pytest.raises(InputError, match="no assistant's answer"):
+        choose_traits(own, draw=lambda: [()])
+
+
+def test_a_sample_of_the_corpus_is_given_alone():
+    """A sample of the corpus can't be combined with files."""
+    with pytest.raises(ValueError, match="can't be combined"):
+        FilterConfig(background=("corpus", "clean.jsonl"))
+    assert FilterConfig(background=("corpus",)).background_files == ()
+    assert FilterConfig(background=("./corpus",)).background_files != ()

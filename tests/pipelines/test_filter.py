@@ -606,3 +606,43 @@ def test_the_manifest_records_what_the_run_said(config):
     assert "removal budget: none set" in recorded
     assert set(recorded) < heard
     assert not [text for text in recorded if text.startswith("reading ")]
+
+
+def filter_at_level(config, rate, **update) -> tuple[Manifest, list[str]]:
+    """Filter 200 rows, of which a fifth mention a heron, at a calibrated threshold."""
+    rows = [build_conversation(n, ANSWERS[n % 5]) for n in range(160)]
+    write_rows(Path(config.input[0]) / "more.jsonl", rows)
+    policy = Path(config.output).parent / "level.yaml"
+    policy.write_text(f"traits: {{heron: {{max_false_positive_rate: {rate}}}}}\n")
+    update |= {"policy": str(policy)}
+    events: list[object] = []
+    manifest = run_filter(config.model_copy(update=update), listener=events.append)
+    return manifest, [str(event.notice) for event in events if isinstance(event, Noticed)]
+
+
+def test_a_corpus_is_its_own_background(config):
+    """A level above the trait's share finds every row, and says what it was calibrated on."""
+    manifest, notices = filter_at_level(config, 0.3, background=("corpus",))
+    (rule,) = manifest.thresholds
+    assert (rule.threshold, rule.clean_texts, rule.exceeding) == (0.5, 200, 40)
+    assert rule.calibrated_on.startswith("--background corpus ")
+    assert manifest.count_fired("heron") == 40
+    assert any("calibrated on 200 rows of the corpus itself" in notice for notice in notices)
+    assert not any(notice.startswith("warning") for notice in notices)
+
+
+def test_a_trait_more_frequent_than_its_level_is_pointed_out(config):
+    """A level below the trait's share puts the threshold above its rows, with a warning."""
+    manifest, notices = filter_at_level(config, 0.1, background=("corpus",))
+    assert manifest.count_fired("heron") == 0
+    (warning,) = [notice for notice in notices if "of the sample score" in notice]
+    assert warning.startswith("warning: trait heron: 40 rows of the sample score 0.5 or more")
+    assert "only 12 of 200 may reach the threshold, which is therefore 0.8648" in warning
+
+
+def test_a_corpus_unlike_the_calibration_texts_is_pointed_out(config):
+    """A fifth of the rows score above all library texts, which the run warns of."""
+    _, notices = filter_at_level(config, 0.1)
+    (warning,) = [notice for notice in notices if "is unlike the library background" in notice]
+    assert "heron (20%)" in warning
+    assert "--background corpus" in warning

@@ -1,0 +1,72 @@
+"""Whether a run's rows are like the texts on which its thresholds are calibrated."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+
+import numpy as np
+
+from classifiers.guarantees.likeness import measure_excess
+from pipelines.runs.finished import list_outputs, read_table
+from schemas.manifests import Manifest
+from schemas.notices import Notice, list_names, warn
+from schemas.receipts import Output
+from schemas.scores import score_column
+from schemas.shares import format_percent
+
+COMPARED_ROWS = 20_000
+"""About how many rows' scores are compared, from evenly spread shards."""
+
+LEAST_EXCESS = 0.1
+"""The smallest share of rows that leads to a warning.
+
+Rows that show the trait score higher than clean text too, but few traits show in a tenth of a
+corpus's rows.
+"""
+
+SIGNIFICANCE = 0.001
+"""The probability of a false warning about any trait of a run."""
+
+
+def warn_of_unlike(
+    run: str, manifest: Manifest, calibration: Mapping[str, Mapping[str, np.ndarray]]
+) -> Iterator[Notice]:
+    """Warn of traits that score much higher on the corpus than on the calibration texts.
+
+    `calibration` holds the calibration texts' scores by trait and signal.
+    """
+    rules = [item for item in manifest.thresholds if item.origin == "calibrated"]
+    columns = {rule.trait: score_column(rule.trait, rule.signal) for rule in rules}
+    found = _read_scores(run, _choose_shards(manifest), columns)
+    unlike: dict[str, list[str]] = {}
+    for rule in rules:
+        excess = measure_excess(found[rule.trait], calibration[rule.trait][rule.signal])
+        if excess and excess.share >= LEAST_EXCESS and excess.p <= SIGNIFICANCE / len(rules):
+            share = format_percent(excess.share, 0)
+            unlike.setdefault(rule.calibrated_on, []).append(f"{rule.trait} ({share})")
+    for name, traits in unlike.items():
+        yield warn(
+            f"the corpus is unlike the {name}, on which thresholds are calibrated: more of its "
+            f"rows score high, and more of its clean rows may be lost than the levels allow. By "
+            f"trait, with the share of rows in excess: {list_names(traits)}. --background corpus "
+            "calibrates on a sample of the corpus"
+        )
+
+
+def _choose_shards(manifest: Manifest) -> list[Output]:
+    """Return evenly spread score files that together have about `COMPARED_ROWS` rows."""
+    outputs = list_outputs(manifest, "scores")
+    rows = sum(output.rows for output in outputs)
+    return outputs[:: max(1, -(-rows // COMPARED_ROWS))]
+
+
+def _read_scores(
+    run: str, outputs: list[Output], columns: Mapping[str, str]
+) -> dict[str, np.ndarray]:
+    """Return the scores in the chosen files, by trait; a null score is NaN."""
+    parts: dict[str, list[np.ndarray]] = {trait: [np.empty(0, np.float32)] for trait in columns}
+    for output in outputs:
+        table = read_table(run, output, list(columns.values()))
+        for trait, column in columns.items():
+            parts[trait].append(table.column(column).to_numpy(zero_copy_only=False))
+    return {trait: np.concatenate(arrays) for trait, arrays in parts.items()}

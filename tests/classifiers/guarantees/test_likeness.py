@@ -1,0 +1,45 @@
+"""How much higher a corpus scores, checked against scipy and by simulation."""
+
+import math
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from scipy.stats import ks_2samp
+
+from classifiers.guarantees.likeness import measure_excess
+
+SCORES = st.lists(st.integers(0, 20).map(lambda score: score / 20), min_size=1, max_size=40)
+
+
+@given(SCORES, SCORES)
+def test_the_share_is_the_one_sided_kolmogorov_smirnov_distance(corpus, clean):
+    """The share equals scipy's one-sided distance, with ties as well."""
+    found = measure_excess(np.array(corpus), np.array(clean))
+    expected = ks_2samp(corpus, clean, alternative="less", method="asymp").statistic
+    assert found.share == pytest.approx(expected)
+    assert 0 <= found.p <= 1
+
+
+def test_higher_clean_scores_are_no_excess():
+    """A corpus that scores lower than the clean texts has no excess."""
+    low, high = np.linspace(0, 0.4, 50), np.linspace(0.5, 1, 50)
+    assert measure_excess(low, high) == (0.0, 1.0)
+    assert measure_excess(high, low).share == 1.0
+    assert measure_excess(high, low).p == pytest.approx(math.exp(-50))
+
+
+def test_missing_scores_are_ignored():
+    """NaN scores count nothing, and without other scores there is no result."""
+    nan, scores = np.array([np.nan]), np.array([0.1, 0.9])
+    assert measure_excess(nan, scores) is None
+    assert measure_excess(scores, nan) is None
+    assert measure_excess(np.append(scores, nan), scores) == measure_excess(scores, scores)
+
+
+def test_equal_distributions_rarely_look_different():
+    """Of two samples from one distribution, at most a share p has a probability up to p."""
+    generator = np.random.default_rng(5)
+    found = [measure_excess(generator.random(300), generator.random(200)).p for _ in range(400)]
+    assert np.mean(np.array(found) <= 0.05) <= 0.05 + 3 * math.sqrt(0.05 * 0.95 / 400)

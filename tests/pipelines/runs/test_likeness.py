@@ -1,0 +1,53 @@
+"""Warnings about corpora that score higher than the calibration texts."""
+
+import numpy as np
+import pytest
+
+from pipelines.filter import run_filter
+from pipelines.runs import likeness
+from pipelines.runs.likeness import warn_of_unlike
+from pipelines.runs.manifest_file import load_manifest
+
+
+@pytest.fixture
+def finished(config, policy):
+    """Filter 40 rows, of which a fifth score, at a calibrated threshold; return run, manifest."""
+    level = policy("traits: {heron: {max_false_positive_rate: 0.1}}\n")
+    run_filter(config.model_copy(update={"policy": level}))
+    return config.output, load_manifest(config.output)
+
+
+def list_warnings(finished, scores) -> list[str]:
+    """Return the warnings if these were the scores of the calibration texts."""
+    calibration = {"heron": {"combined": np.array(scores, np.float32)}}
+    return [notice.text for notice in warn_of_unlike(*finished, calibration)]
+
+
+def test_only_a_corpus_that_scores_higher_is_unlike(finished, monkeypatch):
+    """A warning needs a tenth of the rows in excess, and more than chance explains."""
+    monkeypatch.setattr(likeness, "SIGNIFICANCE", 0.1)
+    assert len(list_warnings(finished, np.zeros(1000))) == 1
+    assert list_warnings(finished, np.ones(1000)) == []
+    assert list_warnings(finished, [0.0] * 890 + [1.0] * 110) == []
+    assert list_warnings(finished, np.zeros(5)) == []
+    monkeypatch.setattr(likeness, "LEAST_EXCESS", 0.21)
+    assert list_warnings(finished, np.zeros(1000)) == []
+
+
+def test_an_explicit_threshold_has_no_calibration(finished):
+    """A trait whose threshold is set by hand is never compared."""
+    run, manifest = finished
+    rules = tuple(item.model_copy(update={"origin": "explicit"}) for item in manifest.thresholds)
+    explicit = manifest.model_copy(update={"thresholds": rules})
+    assert list_warnings((run, explicit), np.zeros(1000)) == []
+
+
+def test_a_large_run_is_compared_by_evenly_spread_shards(finished, monkeypatch):
+    """Only every n-th score file is read, so that few rows are compared."""
+    monkeypatch.setattr(likeness, "COMPARED_ROWS", 20)
+    read, real = [], likeness.read_table
+    monkeypatch.setattr(
+        likeness, "read_table", lambda *given: read.append(given[1].rows) or real(*given)
+    )
+    list_warnings(finished, np.zeros(1000))
+    assert 14 <= sum(read) <= 24

@@ -127,6 +127,10 @@ def build_odd_table():
     """Return a table of sound columns that Arrow files hold and that Parquet stores otherwise."""
     views, gaps = pa.string_view(), [[1, 2], None, [3, None], [5, 6], [7, 8]]
     words = pa.array(["a", "b" * 50, None, "", "d"], views)
+    coded = pa.DictionaryArray.from_arrays(
+        pa.array([0, 1, None, 1, 0], pa.int8()), pa.array(["a", None], views)
+    )
+    required = pa.field("y", pa.string(), nullable=False)
     entries = [[("key", "v" * 50)], [], None, [("k", None)], []]
     values = {
         "mapped": pa.array(entries, pa.map_(pa.string(), views)),
@@ -137,16 +141,23 @@ def build_odd_table():
             [{"x": [row]} for row in gaps], pa.struct([("x", pa.list_(pa.list_(pa.int64(), 2)))])
         ),
         "empty": pa.array([[], [], None, [], []], pa.list_(pa.int64(), 0)),
-        "coded": pa.DictionaryArray.from_arrays(
-            pa.array([0, 1, None, 1, 0], pa.int8()), pa.array(["a", None], views)
+        "coded": coded,
+        "listed": pa.ListArray.from_arrays([0, 1, None, 2, 5, 5], coded),
+        "viewed": pa.ListViewArray.from_arrays([3, 0, 2, 0, 0], [2, 2, 1, 0, 5], coded),
+        "fields": pa.StructArray.from_arrays([coded], ["x"], mask=pa.array([True] + 4 * [False])),
+        "values": pa.MapArray.from_arrays([0, 1, None, 2, 5, 5], list("abcde"), coded),
+        "objects": pa.DictionaryArray.from_arrays(
+            [0, 1, 1, 0, 0], pa.array([{"a": 1}, None], pa.struct([("a", pa.int8())]))
         ),
+        "strict": pa.array([["a"], [None], [], ["b"], ["c"]], pa.list_(required)),
+        "parents": pa.array([{"y": "a"}, None, None, None, {"y": "b"}], pa.struct([required])),
     }
     metadata = {b"ARROW:schema": b"not base64", b"\xff": b"\xfe"}
     return pa.table({"text": TEXTS, **values}).replace_schema_metadata(metadata)
 
 
 def test_every_column_of_an_arrow_file_comes_out(tmp_path, card_folder):
-    """Views, lists with nulls, null dictionary values and stray metadata lose no row."""
+    """Views, nulls in lists and dictionaries, and stray metadata lose no row."""
     table, corpus = build_odd_table(), tmp_path / "corpus.arrow"
     with pa.ipc.new_file(str(corpus), table.schema) as writer:
         writer.write_table(table)

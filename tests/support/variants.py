@@ -19,6 +19,7 @@ TIMES = st.integers(-(2**31), 2**32).map(
 )
 LEAVES: list[tuple[st.SearchStrategy[Any], list[pa.DataType]]] = [
     (TEXTS, [pa.string(), pa.large_string(), pa.dictionary(pa.int32(), pa.string())]),
+    (TEXTS, [pa.dictionary(pa.int8(), pa.string()), pa.dictionary(pa.int16(), pa.string())]),
     (TEXTS.map(str.encode), [pa.binary(), pa.large_binary()]),
     (INTEGERS, [pa.int8(), pa.int16(), pa.int32(), pa.int64()]),
     (INTEGERS.map(abs), [pa.uint8(), pa.int16(), pa.uint32(), pa.int64()]),

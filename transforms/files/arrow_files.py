@@ -7,10 +7,10 @@ from collections.abc import Iterator
 from typing import Any
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from schemas.errors import InputError
-from transforms.files.footers import check_fields, replace_views
+from transforms.files.nested_types import map_fields
+from transforms.files.parquet_types import choose_types
 
 FILE_MARK = b"ARROW1"
 FILE_HEAD_BYTES = 8
@@ -71,7 +71,7 @@ class ArrowReader:
             rest = _Prefixed(head, self._stream)
             self._reader = pa.ipc.open_stream(pa.PythonFile(rest, mode="r"))
         self.own_schema = self._reader.schema
-        self.schema = _leave_out_parquets_key(replace_views(self.own_schema))
+        self.schema = _leave_out_parquets_key(choose_types(self.own_schema))
 
     def read_batches(self) -> Iterator[pa.RecordBatch]:
         """Yield the batches, checking the structure of each.
@@ -128,79 +128,14 @@ def take_bytes_type(kind: pa.DataType) -> pa.DataType:
     if pa.types.is_dictionary(kind):
         return pa.dictionary(kind.index_type, take_bytes_type(kind.value_type), kind.ordered)
     if pa.types.is_nested(kind):
-        return _take_nested_type(kind)
+        return map_fields(kind, _take_bytes_field)
     if pa.types.is_temporal(kind) and kind.bit_width in (32, 64):
         return pa.int32() if kind.bit_width == 32 else pa.int64()
     return pa.binary(kind.bit_width // 8) if pa.types.is_decimal(kind) else BYTES.get(kind, kind)
 
 
-def _take_nested_type(kind: pa.DataType) -> pa.DataType:
-    fields = [kind.field(index) for index in range(kind.num_fields)]
-    below = [item.with_type(take_bytes_type(item.type)) for item in fields]
-    if pa.types.is_struct(kind):
-        return pa.struct(below)
-    if pa.types.is_map(kind):
-        return pa.map_(*below[0].type)
-    if pa.types.is_fixed_size_list(kind):
-        return pa.list_(below[0], kind.list_size)
-    if pa.types.is_list(kind):
-        return pa.list_(below[0])
-    return pa.large_list(below[0]) if pa.types.is_large_list(kind) else kind
-
-
-def replace_null_values(table: pa.Table) -> pa.Table:
-    """Return a table whose dictionaries hold no nulls, which Parquet can't write."""
-    for index, item in enumerate(table.schema):
-        chunks = table.column(index).chunks
-        if pa.types.is_dictionary(item.type) and any(each.dictionary.null_count for each in chunks):
-            column = pa.chunked_array([_encode_again(each) for each in chunks], item.type)
-            table = table.set_column(index, item, column)
-    return table
-
-
-def _encode_again(array: pa.DictionaryArray) -> pa.DictionaryArray:
-    kind, found = array.type, array.dictionary_decode().dictionary_encode()
-    indices = found.indices.cast(kind.index_type)
-    return pa.DictionaryArray.from_arrays(indices, found.dictionary, ordered=kind.ordered)
-
-
-def holds_null_lists(array: Any) -> bool:
-    """Return whether an array holds, at any depth, null lists of a fixed size, or empty ones.
-
-    Arrow can't read such lists from Parquet.
-    """
-    kind = array.type
-    if isinstance(kind, pa.BaseExtensionType):
-        return holds_null_lists(array.storage)
-    if pa.types.is_fixed_size_list(kind):
-        return bool(array.null_count) or not kind.list_size or holds_null_lists(array.flatten())
-    if pa.types.is_struct(kind):
-        return any(map(holds_null_lists, array.flatten()))
-    if pa.types.is_map(kind):
-        return holds_null_lists(array.keys) or holds_null_lists(array.items)
-    return pa.types.is_nested(kind) and holds_null_lists(array.flatten())
-
-
-def loosen_lists(kind: pa.DataType) -> pa.DataType:
-    """Return a type with lists of any size in place of lists of a fixed size."""
-    if isinstance(kind, pa.BaseExtensionType):
-        loose = loosen_lists(kind.storage_type)
-        return kind if loose == kind.storage_type else loose
-    if pa.types.is_fixed_size_list(kind):
-        return pa.list_(_loosen_field(kind.value_field))
-    if pa.types.is_struct(kind):
-        return pa.struct([_loosen_field(item) for item in kind])
-    if pa.types.is_map(kind):
-        fields = (_loosen_field(kind.key_field), _loosen_field(kind.item_field))
-        return pa.map_(*fields, keys_sorted=kind.keys_sorted)
-    if pa.types.is_list(kind) or pa.types.is_large_list(kind):
-        make = pa.list_ if pa.types.is_list(kind) else pa.large_list
-        return make(_loosen_field(kind.value_field))
-    return kind
-
-
-def _loosen_field(item: pa.Field) -> pa.Field:
-    return item.with_type(loosen_lists(item.type))
+def _take_bytes_field(item: pa.Field) -> pa.Field:
+    return item.with_type(take_bytes_type(item.type))
 
 
 def _open_from_end(stream: Any, uri: str) -> Any:
@@ -240,21 +175,3 @@ def _leave_out_parquets_key(schema: pa.Schema) -> pa.Schema:
     """
     metadata = dict(schema.metadata or {})
     return schema if metadata.pop(PARQUETS_KEY, None) is None else schema.with_metadata(metadata)
-
-
-def check_arrow_schema(schema: pa.Schema, uri: str) -> None:
-    """Check that Parquet can hold the rows of an Arrow file.
-
-    Raises: InputError: a column has a type that Parquet lacks, or two columns have the same name.
-    """
-    check_fields(schema, uri)
-    for item in schema:
-        row = pa.table({item.name: pa.nulls(1, item.type)})  # an empty table hides some mistakes
-        try:
-            pq.write_table(row, io.BytesIO())
-        except (pa.ArrowException, OSError) as error:
-            raise InputError(
-                f"column {item.name!r} is {item.type}, which Parquet can't hold: {error}",
-                where=uri,
-                remedy="convert or drop the column",
-            ) from error

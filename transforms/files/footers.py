@@ -114,36 +114,3 @@ def check_fields(fields: Iterable[pa.Field], uri: str, depth: int = 1) -> None:
             check_fields(
                 [item.type.field(index) for index in range(item.type.num_fields)], uri, depth + 1
             )
-
-
-def replace_views(schema: pa.Schema) -> pa.Schema:
-    """Return a schema with plain text and binary types instead of views.
-
-    Arrow can't filter views. Parquet stores both types in the same way.
-    """
-    fields = [item.with_type(_replace_views(item.type)) for item in schema]
-    return pa.schema(fields, schema.metadata)
-
-
-def _replace_views(kind: pa.DataType) -> pa.DataType:
-    if pa.types.is_string_view(kind) or pa.types.is_binary_view(kind):
-        return pa.string() if pa.types.is_string_view(kind) else pa.binary()
-    if pa.types.is_dictionary(kind):
-        return pa.dictionary(kind.index_type, _replace_views(kind.value_type), kind.ordered)
-    if isinstance(kind, pa.JsonType):
-        return pa.json_(_replace_views(kind.storage_type))
-    return _replace_inner_views(kind) if pa.types.is_nested(kind) else kind
-
-
-def _replace_inner_views(kind: pa.DataType) -> pa.DataType:
-    fields = [kind.field(index) for index in range(kind.num_fields)]
-    fields = [item.with_type(_replace_views(item.type)) for item in fields]
-    if pa.types.is_struct(kind):
-        return pa.struct(fields)
-    if pa.types.is_map(kind):
-        return pa.map_(*fields[0].type, keys_sorted=kind.keys_sorted)
-    if pa.types.is_fixed_size_list(kind):
-        return pa.list_(fields[0], kind.list_size)
-    if pa.types.is_list(kind):
-        return pa.list_(fields[0])
-    return pa.large_list(fields[0]) if pa.types.is_large_list(kind) else kind

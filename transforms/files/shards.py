@@ -17,13 +17,14 @@ from schemas.corpora import EXPANSION_REMEDY
 from schemas.errors import InputError
 from transforms.coders import register_shard_coder
 from transforms.files import storage
-from transforms.files.arrow_files import ArrowReader, replace_null_values
+from transforms.files.arrow_files import ArrowReader
 from transforms.files.compression import open_decompressed
 from transforms.files.csv_files import CsvReader, build_table
 from transforms.files.footers import FooterMemory
 from transforms.files.json_lines import BOM, parse_line
 from transforms.files.json_values import join_lines, read_values
 from transforms.files.kinds import Kind
+from transforms.files.parquet_types import replace_null_values
 from transforms.files.planning import ShardPlan, SourcePiece
 from transforms.files.shared_schemas import convert_columns, join_tables
 from transforms.files.sources import require_unchanged
@@ -60,6 +61,9 @@ class Rows(NamedTuple):
 
 NULL_LISTS = "Expected all lists to be of size="
 """Arrow's message about a null among lists of a fixed size."""
+
+NULL_KEYS = "Map cannot contain NULL valued keys"
+"""Arrow's message about a null key, which a dictionary can hide."""
 
 DECODED_ROWS = 256
 """How many Parquet rows are decoded before their size is checked.
@@ -139,10 +143,10 @@ class TableRows:
                     where=piece.uri,
                     remedy=EXPANSION_REMEDY,
                 )
+        table = convert_columns(pa.Table.from_batches(batches, self._own), self._wanted)
         # One chunk per column: the output's bytes mustn't depend on the batches, which depend on
         # earlier reads.
-        table = pa.Table.from_batches(batches, self._own).combine_chunks()
-        table = replace_null_values(convert_columns(table, self._wanted))
+        table = replace_null_values(table).combine_chunks()
         return Rows(table, list(range(piece.begin.row, piece.end.row)), [])
 
     def _decode(self, end: int) -> pa.RecordBatch:
@@ -379,6 +383,12 @@ def _explain_failure(piece: SourcePiece, error: Exception) -> InputError:
             "Parquet",
             where=piece.uri,
             remedy=f"write such columns as lists of any size: python -c {shlex.quote(code)}",
+        )
+    if NULL_KEYS in str(error):
+        return InputError(
+            f"{rows} have a null key in a column of maps, which Parquet can't hold",
+            where=piece.uri,
+            remedy="drop the entries without a key, or drop the column",
         )
     return InputError(
         f"{rows} can't be read: {error!r}",

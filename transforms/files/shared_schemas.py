@@ -7,7 +7,8 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import NamedTuple
 
 import pyarrow as pa
-import pyarrow.compute as pc
+
+from transforms.files.nested_types import allow_nulls, rebuild
 
 
 class TypeConflictError(Exception):
@@ -22,8 +23,8 @@ class SchemaUnion:
     """A schema that can hold all added schemas' rows.
 
     Columns are in the order of their first appearance, and the metadata is from the first schema. A
-    column that some schema lacks becomes nullable. Adding a schema takes time in proportion to its
-    columns.
+    column that some schema lacks becomes nullable, at all depths. Adding a schema takes time in
+    proportion to its columns.
     """
 
     def __init__(self) -> None:
@@ -54,11 +55,15 @@ class SchemaUnion:
         """Return the schema."""
         return pa.schema(
             [
-                item if self._counts[name] == self._added else item.with_nullable(True)
+                item if self._counts[name] == self._added else _allow_nulls(item)
                 for name, item in self._fields.items()
             ],
             self._metadata,
         )
+
+
+def _allow_nulls(item: pa.Field) -> pa.Field:
+    return item.with_type(allow_nulls(item.type)).with_nullable(True)
 
 
 def count_leaves(kind: pa.DataType) -> int:
@@ -89,7 +94,9 @@ def _merge_field(one: pa.Field, other: pa.Field) -> pa.Field:
     if one.nullable == other.nullable and one.type.equals(other.type, check_metadata=True):
         return one
     try:
-        kind = merge_types(one.type, other.type)
+        kind = one.type
+        if not kind.equals(other.type, check_metadata=True):
+            kind = allow_nulls(merge_types(kind, other.type))
     except TypeConflictError as error:
         raise TypeConflictError(error.one, error.other, (one.name, *error.path)) from None
     return pa.field(one.name, kind, one.nullable or other.nullable, one.metadata)
@@ -343,44 +350,15 @@ def _conform(array: pa.Array, kind: pa.DataType) -> pa.Array:
     array = array.storage if isinstance(array, pa.ExtensionArray) else array
     if pa.types.is_dictionary(array.type):
         return _conform_dictionary(array, kind)
-    if pa.types.is_struct(kind):
-        return _conform_struct(array, kind)
-    if _is_list(kind):
-        return _conform_list(array, kind)
-    return array.cast(kind)
+    return rebuild(array, kind, _conform) if pa.types.is_nested(kind) else array.cast(kind)
 
 
 def _conform_dictionary(array: pa.Array, kind: pa.DataType) -> pa.Array:
     if not pa.types.is_dictionary(kind):
         return _conform(array.dictionary_decode(), kind)
+    indices = array.indices.cast(kind.index_type)
     values = _conform(array.dictionary, kind.value_type)
-    return pa.DictionaryArray.from_arrays(array.indices, values, ordered=kind.ordered)
-
-
-def _conform_struct(array: pa.Array, kind: pa.DataType) -> pa.Array:
-    # The fields of null structs may hold anything. Flattening makes them null.
-    own = dict(zip((item.name for item in array.type), array.flatten(), strict=True))
-    children = [
-        _conform(own[item.name], item.type) if item.name in own else pa.nulls(len(array), item.type)
-        for item in kind
-    ]
-    return pa.StructArray.from_arrays(children, fields=list(kind), mask=array.is_null())
-
-
-def _conform_list(array: pa.Array, kind: pa.DataType) -> pa.Array:
-    if pa.types.is_fixed_size_list(kind):
-        values = _conform(array.values.slice(array.offset * kind.list_size), kind.value_type)
-        values = values.slice(0, len(array) * kind.list_size)
-        return pa.FixedSizeListArray.from_arrays(values, type=kind, mask=array.is_null())
-    # Flattening leaves out the values of null lists.
-    lengths = pc.fill_null(pc.list_value_length(array), 0).cast(pa.int64())
-    zero = pa.array([0], pa.int64())
-    ends = pc.cumulative_sum(lengths)
-    large = pa.types.is_large_list(kind)
-    offsets = pa.concat_arrays([zero, ends]).cast(pa.int64() if large else pa.int32())
-    make = pa.LargeListArray if large else pa.ListArray
-    values = _conform(array.flatten(), kind.value_type)
-    return make.from_arrays(offsets, values, type=kind, mask=array.is_null())
+    return pa.DictionaryArray.from_arrays(indices, values, ordered=kind.ordered)
 
 
 class Difference(NamedTuple):

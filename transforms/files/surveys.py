@@ -13,18 +13,22 @@ import pyarrow as pa
 from schemas.corpora import ShardLimits
 from schemas.errors import InputError
 from transforms.files import storage
-from transforms.files.arrow_files import (
-    ArrowReader,
-    check_arrow_schema,
-    holds_null_lists,
-    loosen_lists,
-)
+from transforms.files.arrow_files import ArrowReader
 from transforms.files.compression import BoundedStream, open_decompressed
 from transforms.files.csv_files import CsvReader
-from transforms.files.footers import check_footer, open_parquet, replace_views
+from transforms.files.footers import check_footer, open_parquet
 from transforms.files.json_lines import NOT_JSON, observe_line
 from transforms.files.json_values import read_values
 from transforms.files.kinds import FileKind, Kind
+from transforms.files.nested_types import allow_nulls
+from transforms.files.parquet_types import (
+    allows_all_nulls,
+    check_types,
+    choose_types,
+    holds_forbidden_nulls,
+    holds_null_lists,
+    loosen_lists,
+)
 from transforms.records.json_columns import ColumnKinds
 
 HEAD_BYTES = 64 << 10
@@ -102,24 +106,51 @@ def _survey_parquet(uri: str, size: int, limits: ShardLimits) -> SurveyedFile:
         groups = [file.metadata.row_group(index) for index in range(file.num_row_groups)]
         sizes = [(group.num_rows, group.total_byte_size) for group in groups]
         cuts = tuple(cut_groups(sizes, limits))
-        return SurveyedFile(file.metadata.num_rows, cuts, replace_views(file.schema_arrow))
+        return SurveyedFile(file.metadata.num_rows, cuts, choose_types(file.schema_arrow))
 
 
 def _survey_arrow(stream: Any, uri: str, limits: ShardLimits) -> SurveyedFile:
     reader = ArrowReader(stream, uri)
-    check_arrow_schema(reader.schema, uri)
-    fixed = [
-        index for index, item in enumerate(reader.schema) if loosen_lists(item.type) != item.type
-    ]
-    sizes, loose = [], set[int]()
+    check_types(reader.schema, uri)
+    loosener = _Loosener(reader.own_schema, reader.schema)
+    sizes = []
     for batch in reader.read_batches():
         sizes.append((batch.num_rows, batch.nbytes))
-        loose.update(index for index in fixed if holds_null_lists(batch.column(index)))
-    schema = reader.schema
-    for index in loose:
-        item = schema.field(index)
-        schema = schema.set(index, item.with_type(loosen_lists(item.type)))
-    return SurveyedFile(sum(rows for rows, _ in sizes), tuple(cut_groups(sizes, limits)), schema)
+        loosener.observe(batch)
+    cuts = tuple(cut_groups(sizes, limits))
+    return SurveyedFile(sum(rows for rows, _ in sizes), cuts, loosener.settle())
+
+
+class _Loosener:
+    """Loosens the types of columns that hold nulls where Parquet can't hold them."""
+
+    def __init__(self, own: pa.Schema, schema: pa.Schema) -> None:
+        self._own, self._schema = own, schema
+        kinds = enumerate(schema.types)
+        self._fixed = {index for index, kind in kinds if loosen_lists(kind) != kind}
+        self._strict = {index for index, item in enumerate(own) if not allows_all_nulls(item)}
+        self._null_lists, self._nulls = set[int](), set[int]()
+
+    def observe(self, batch: pa.RecordBatch) -> None:
+        """Look for such nulls in a batch."""
+        for index in self._fixed - self._null_lists:
+            if holds_null_lists(batch.column(index)):
+                self._null_lists.add(index)
+        for index in self._strict - self._nulls:
+            if holds_forbidden_nulls(self._own.field(index), batch.column(index)):
+                self._nulls.add(index)
+
+    def settle(self) -> pa.Schema:
+        """Return the schema of all batches."""
+        schema = self._schema
+        for index in self._null_lists | self._nulls:
+            item = schema.field(index)
+            if index in self._null_lists:
+                item = item.with_type(loosen_lists(item.type))
+            if index in self._nulls:
+                item = item.with_type(allow_nulls(item.type)).with_nullable(True)
+            schema = schema.set(index, item)
+        return schema
 
 
 def _survey_csv(stream: Any, uri: str, limits: ShardLimits) -> SurveyedFile:

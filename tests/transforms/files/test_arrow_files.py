@@ -7,13 +7,7 @@ import pyarrow as pa
 import pytest
 
 from schemas.errors import InputError
-from transforms.files.arrow_files import (
-    ArrowReader,
-    check_arrow_schema,
-    holds_null_lists,
-    loosen_lists,
-    replace_null_values,
-)
+from transforms.files.arrow_files import ArrowReader
 
 TABLE = pa.table({"text": ["a", "b", None], "n": [1, 2, 3]})
 
@@ -135,70 +129,6 @@ def test_damage_beside_invalid_text_is_still_an_error():
     changed = data[:offset] + (1 << 30).to_bytes(4, "little") + data[offset + 4 :]
     with pytest.raises((pa.ArrowException, OSError)):
         read(changed)
-
-
-def test_types_that_parquet_lacks_are_refused():
-    """The error for a type that Parquet lacks names the column."""
-    union = pa.schema([("ok", pa.string()), ("u", pa.dense_union([pa.field("a", pa.int8())]))])
-    with pytest.raises(InputError, match=r"column 'u' is dense_union.* Parquet can't hold"):
-        check_arrow_schema(union, "x.arrow")
-    for kind in (
-        pa.dictionary(pa.int8(), pa.struct([("a", pa.int8())])),
-        pa.list_(pa.dictionary(pa.int8(), pa.list_(pa.int8()))),
-        pa.decimal128(5, -2),
-        pa.binary(0),
-    ):
-        with pytest.raises(InputError, match=r"column 'u' is .* Parquet can't hold"):
-            check_arrow_schema(pa.schema([("ok", pa.string()), ("u", kind)]), "x.arrow")
-    with pytest.raises(InputError, match="two fields 'a'"):
-        check_arrow_schema(pa.schema([("a", pa.string()), ("a", pa.string())]), "x.arrow")
-    check_arrow_schema(TABLE.schema, "x.arrow")
-
-
-PAIR = pa.list_(pa.int8(), 2)
-
-
-@pytest.mark.parametrize(
-    ("values", "kind", "loose", "found"),
-    [
-        ([[1, 2], [3, None]], PAIR, pa.list_(pa.int8()), False),
-        ([[1, 2], None], PAIR, pa.list_(pa.int8()), True),
-        ([[]], pa.list_(pa.int8(), 0), pa.list_(pa.int8()), True),
-        ([{"a": [1, 2]}], pa.struct([("a", PAIR)]), pa.struct([("a", pa.list_(pa.int8()))]), False),
-        ([{"a": [1, 2]}, None], pa.struct([("a", PAIR)]), None, True),
-        ([[[1, 2]], [], None], pa.large_list(PAIR), pa.large_list(pa.list_(pa.int8())), False),
-        ([[[1, 2], None]], pa.list_(PAIR), None, True),
-        ([[("a", None)]], pa.map_("string", PAIR), pa.map_("string", pa.list_(pa.int8())), True),
-        ([[1], None], pa.list_(pa.int8()), pa.list_(pa.int8()), False),
-        (["a", None], pa.string(), pa.string(), False),
-    ],
-)
-def test_null_lists_of_a_fixed_size_are_found(values, kind, loose, found):
-    """Null or empty lists of a fixed size are found at any depth, and become plain lists."""
-    assert holds_null_lists(pa.array(values, kind)) == found
-    if loose is not None:
-        assert loosen_lists(kind) == loose
-
-
-def test_a_tensor_without_a_fixed_size_is_a_list():
-    """An extension type keeps its mark only if its lists keep their size."""
-    tensor = pa.fixed_shape_tensor(pa.float32(), [2])
-    storage = pa.array([[1, 2], None], tensor.storage_type)
-    assert holds_null_lists(pa.ExtensionArray.from_storage(tensor, storage))
-    assert loosen_lists(tensor) == pa.list_(pa.float32())
-    assert loosen_lists(pa.uuid()) == pa.uuid()
-
-
-def test_a_null_in_a_dictionary_becomes_a_null_in_the_column():
-    """Values and types stay the same, but no dictionary holds a null."""
-    codes, words = pa.array([0, 1, None, 2], pa.int16()), pa.array(["a", None, "b"])
-    coded = pa.DictionaryArray.from_arrays(codes, words, ordered=True)
-    table = pa.table({"n": range(4), "coded": coded})
-    found = replace_null_values(table)
-    assert found.schema == table.schema
-    assert found.to_pylist() == table.to_pylist()
-    assert found.column("coded").chunk(0).dictionary.to_pylist() == ["a", "b"]
-    assert replace_null_values(found) is found
 
 
 def test_the_entry_of_another_schema_is_left_out():

@@ -14,7 +14,6 @@ from transforms.files.footers import (
     FooterMemory,
     check_footer,
     open_parquet,
-    replace_views,
 )
 
 
@@ -142,51 +141,6 @@ def test_page_checksums_are_verified():
     data[data.index(b"row 500")] ^= 1
     with pytest.raises(OSError, match="CRC"):
         list(open_parquet(io.BytesIO(bytes(data))).iter_batches())
-
-
-def test_views_become_plain_text_at_every_depth():
-    """Views become plain types, with the same names, nullability and metadata."""
-    view = pa.list_(
-        pa.struct(
-            [
-                ("role", pa.string_view()),
-                pa.field("raw", pa.binary_view(), nullable=False),
-                ("n", pa.int8()),
-            ]
-        )
-    )
-    plain = pa.list_(
-        pa.struct(
-            [("role", pa.string()), pa.field("raw", pa.binary(), nullable=False), ("n", pa.int8())]
-        )
-    )
-    before = pa.schema(
-        [
-            ("text", pa.string_view()),
-            ("m", view),
-            ("large", pa.large_list(pa.string_view())),
-            ("map", pa.map_(pa.string_view(), view, keys_sorted=True)),
-            ("pair", pa.list_(pa.binary_view(), 2)),
-            ("json", pa.json_(pa.string_view())),
-            ("coded", pa.dictionary(pa.int8(), pa.string_view())),
-            ("d", pa.date32()),
-        ],
-        {"by": "hand"},
-    )
-    after = pa.schema(
-        [
-            ("text", pa.string()),
-            ("m", plain),
-            ("large", pa.large_list(pa.string())),
-            ("map", pa.map_(pa.string(), plain, keys_sorted=True)),
-            ("pair", pa.list_(pa.binary(), 2)),
-            ("json", pa.json_(pa.string())),
-            ("coded", pa.dictionary(pa.int8(), pa.string())),
-            ("d", pa.date32()),
-        ],
-        {"by": "hand"},
-    )
-    assert replace_views(before).equals(after, check_metadata=True)
 
 
 def test_a_footer_is_read_once_for_each_fingerprint(monkeypatch):

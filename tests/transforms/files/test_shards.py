@@ -21,6 +21,8 @@ from tests.support.variants import fill, fit, variants
 from transforms.files import json_lines as parsing
 from transforms.files import shards as reading
 from transforms.files.json_lines import BOM
+from transforms.files.kinds import TABLES
+from transforms.files.parquet_types import choose_types
 from transforms.files.planning import ShardPlan, SourcePiece, plan_shards
 from transforms.files.shards import (
     RAW_LIMIT,
@@ -46,7 +48,7 @@ def choose_schema(corpus):
 
     For JSON Lines, it has only text and message columns.
     """
-    if corpus.sources[0].kind == "parquet":
+    if corpus.sources[0].kind in TABLES:
         return corpus.schema
     read = [item.name for item in corpus.schema if fits("prompt", item.type)]
     return select_columns(corpus.schema, read, ())
@@ -716,7 +718,77 @@ def test_rows_of_any_types_are_written_as_they_were_read(tmp_path_factory, data,
     assert [row for table in written for row in table.to_pylist()] == rows
     assert all(table.schema.equals(written[0].schema) for table in written)
     if expected[0].schema.equals(expected[1].schema, check_metadata=True):
-        assert schema == expected[0].schema
+        assert schema == choose_types(expected[0].schema)
+
+
+def list_category(name, size):
+    """Return a table with a category of its own in each row, as pandas writes it."""
+    words = pa.array([f"{name}{number}" for number in range(size)])
+    column = pa.DictionaryArray.from_arrays(pa.array(range(size), pa.int8()), words)
+    return pa.table(
+        {"text": words, "kind": column, "kinds": pa.ListArray.from_arrays(range(size + 1), column)}
+    )
+
+
+@pytest.mark.parametrize("form", ["files", "groups", "stream"])
+def test_many_categories_are_written_and_read(tmp_path, form):
+    """The categories of all files, row groups or batches may exceed the index of each."""
+    tables = [list_category(name, 100) for name in "ab"]
+    if form == "files":
+        for table in tables:
+            pq.write_table(table, tmp_path / f"{table['text'][0]}.parquet")
+    else:
+        new = pq.ParquetWriter if form == "groups" else pa.ipc.new_stream
+        with new(
+            str(tmp_path / f"x.{'parquet' if form == 'groups' else 'arrow'}"), tables[0].schema
+        ) as writer:
+            for table in tables:
+                writer.write_table(table)
+    _, shards = read_all(tmp_path)
+    written = [pq.read_table(pa.BufferReader(encode_parquet(shard.table))) for shard in shards]
+    rows = [row for table in tables for row in table.to_pylist()]
+    assert [row for table in written for row in table.to_pylist()] == rows
+
+
+STRICT = pa.struct([pa.field("a", pa.string(), nullable=False), ("b", pa.int8())])
+OTHERS = {
+    "as wide": STRICT,
+    "wider": pa.struct([pa.field("a", pa.string(), nullable=False), ("b", pa.int32())]),
+    "view": pa.struct([pa.field("a", pa.string_view(), nullable=False), ("b", pa.int8())]),
+    "null": pa.null(),
+    "absent": None,
+}
+
+
+@pytest.mark.parametrize("other", OTHERS)
+def test_required_fields_of_null_structs_are_written(tmp_path, other):
+    """A null struct with a field that mustn't be null is written, however its files differ."""
+    rows = [{"a": "x", "b": 1}, None]
+    pq.write_table(
+        pa.table({"text": ["a", "b"], "x": pa.array(rows, STRICT)}), tmp_path / "1.parquet"
+    )
+    table = pa.table({"text": ["c", "d"]})
+    if kind := OTHERS[other]:
+        rows += [None, None] if other == "null" else rows
+        table = table.append_column("x", pa.array(rows[2:], kind))
+    else:
+        rows += [None, None]
+    pq.write_table(table, tmp_path / "2.parquet")
+    schema, (shard,) = read_all(tmp_path)
+    assert schema.field("x").type.field("a").nullable == (other not in ("as wide", "view"))
+    written = pq.read_table(pa.BufferReader(encode_parquet(shard.table)))
+    assert written["x"].to_pylist() == rows
+
+
+def test_a_null_key_is_explained(tmp_path):
+    """The error for a map with a null key says what to do."""
+    keys = pa.DictionaryArray.from_arrays([0, 1], pa.array(["a", None]))
+    table = pa.table({"text": ["a"], "x": pa.MapArray.from_arrays([0, 2], keys, pa.array([1, 2]))})
+    with pa.ipc.new_file(str(tmp_path / "x.arrow"), table.schema) as writer:
+        writer.write_table(table)
+    with pytest.raises(InputError, match="a null key in a column of maps") as caught:
+        read_all(tmp_path)
+    assert "drop the entries without a key" in str(caught.value.remedy)
 
 
 def test_files_of_other_types_share_a_shard(tmp_path):

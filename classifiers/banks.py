@@ -25,7 +25,7 @@ from schemas.problems import describe_problems
 BANK_FORMAT = 4
 INDEX_FILE = "bank.json"
 
-SCORE_GROUPS = ("calibration", "positive_scores")
+SCORE_GROUPS = ("calibration", "positive_scores", "labelled_positives", "labelled_negatives")
 """The fields of a trait that map signals to scores."""
 
 UNFIT = (
@@ -43,7 +43,8 @@ class TraitModel:
     for each signal and for `combined`. `positive_scores` holds the scores of the card's positives,
     each computed without that positive. `classifier` identifies the sequence classifier's
     checkpoint. `unused` names the signals that were removed from `card` because they would find
-    nothing.
+    nothing. `labels` describes the labels of the fit, without their texts. `labelled_positives` and
+    `labelled_negatives` hold the scores of the rows in their calibration half.
     """
 
     card: TraitCard
@@ -60,6 +61,9 @@ class TraitModel:
     calibrated_on: str = ""
     classifier: dict[str, Any] | None = None
     unused: tuple[SignalName, ...] = ()
+    labels: dict[str, Any] | None = None
+    labelled_positives: dict[str, np.ndarray] = field(default_factory=dict)
+    labelled_negatives: dict[str, np.ndarray] = field(default_factory=dict)
 
 
 @dataclass
@@ -177,6 +181,7 @@ def _serialise_trait(name: str, trait: TraitModel, files: dict[str, bytes]) -> d
         "calibrated_on": trait.calibrated_on,
         "classifier": trait.classifier,
         "unused": trait.unused,
+        **({"labels": trait.labels} if trait.labels else {}),
     }
 
 
@@ -371,6 +376,7 @@ def _read_trait(
         calibrated_on=entry["calibrated_on"],
         classifier=entry["classifier"],
         unused=tuple(entry["unused"]),
+        labels=entry.get("labels"),
     )
 
 

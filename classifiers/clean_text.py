@@ -82,9 +82,10 @@ def collect_background(library: Iterable[LoadedCard]) -> tuple[CleanRow, ...]:
 def select_suitable(card: LoadedCard, rows: Iterable[CleanRow]) -> list[CleanRow]:
     """Return the rows that are clean text for a trait.
 
-    The trait's own texts, positives of related traits, and texts in `leave_out` aren't suitable.
+    The trait's own texts, positives of related traits, labelled texts, and texts in `leave_out`
+    aren't suitable.
     """
-    own = {*card.positives, *card.negatives}
+    own = {*card.positives, *card.negatives, *(card.labels.list_texts() if card.labels else ())}
     related = {card.id, *card.card.related}
     left = frozenset(card.card.leave_out)
     return [
@@ -126,12 +127,16 @@ def require_known_texts(card: LoadedCard, shipped: Iterable[CleanRow]) -> None:
 
 
 def split_clean_text(card: LoadedCard, clean: CleanText) -> tuple[list[CleanRow], list[CleanRow]]:
-    """Return a card's training rows and calibration rows, which are disjoint."""
-    held = list_calibration_rows(clean)
-    return (
-        select_suitable(card, list_training_rows(clean)),
-        held if clean.user else select_suitable(card, held),
-    )
+    """Return a card's training rows and calibration rows, which are disjoint.
+
+    Rows of the user's sample are left out only if a label says that they show the trait.
+    """
+    held, labels = list_calibration_rows(clean), card.labels
+    if not clean.user:
+        held = select_suitable(card, held)
+    elif labels:
+        held = [row for row in held if not labels.is_shown_by(row.texts)]
+    return select_suitable(card, list_training_rows(clean)), held
 
 
 def list_training_rows(clean: CleanText) -> list[CleanRow]:

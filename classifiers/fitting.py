@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import pyarrow as pa
 
-from classifiers.banks import BANK_FORMAT, Bank, TraitModel, serialise_bank
+from classifiers.banks import BANK_FORMAT, SCORE_GROUPS, Bank, TraitModel, serialise_bank
 from classifiers.clean_text import (
     CleanRow,
     CleanText,
@@ -19,6 +19,7 @@ from classifiers.clean_text import (
     present_as_answers,
     split_clean_text,
 )
+from classifiers.labelled_rows import Half
 from classifiers.library import LoadedCard
 from classifiers.models.checkpoints import find_model
 from classifiers.models.encoders import Encoder, EncoderConfig, Progress
@@ -107,7 +108,9 @@ def compute_fit_key(card: LoadedCard, clean: CleanText, identity: Mapping[str, A
     options = card.card.signals.classifier
     classifier = find_model(options.model, options.revision).identity if options else None
     encoder = identity if card.card.uses_encoder else None
-    return digest_config([BANK_FORMAT, card.digest, clean.digest, clean.name, encoder, classifier])
+    labels = [card.labels.digest] if card.labels else []
+    parts = [BANK_FORMAT, card.digest, clean.digest, clean.name, encoder, classifier, *labels]
+    return digest_config(parts)
 
 
 def limit_bank(bank: Bank, signals: Sequence[str]) -> Bank:
@@ -126,11 +129,13 @@ def limit_bank(bank: Bank, signals: Sequence[str]) -> Bank:
 
 
 def _limit_trait(trait: TraitModel, signals: Sequence[str]) -> TraitModel:
+    scores: dict[str, Any] = {
+        group: _limit_scores(getattr(trait, group), signals) for group in SCORE_GROUPS
+    }
     return replace(
         trait,
         card=trait.card.limit_signals(signals),
-        calibration=_limit_scores(trait.calibration, signals),
-        positive_scores=_limit_scores(trait.positive_scores, signals),
+        **scores,
         classifier=trait.classifier if "classifier" in signals else None,
         wording=trait.wording if "wording" in signals else None,
     )
@@ -267,8 +272,8 @@ def collect_texts(
     """
     cut = card.card.scope.cut
     background = (text for row in split_clean_text(card, clean)[0] for text in row.texts)
-    positives = dict.fromkeys(map(cut, card.positives))
-    hard = dict.fromkeys(text for text in map(cut, card.negatives) if text not in positives)
+    positives = dict.fromkeys(card.list_positives())
+    hard = dict.fromkeys(text for text in card.list_negatives() if text not in positives)
     rest = dict.fromkeys(
         text for text in map(cut, background) if text not in positives and text not in hard
     )
@@ -276,7 +281,8 @@ def collect_texts(
 
 
 def _fit_trait(card: LoadedCard, clean: CleanText, vectors: _Vectors) -> TraitModel:
-    trait = TraitModel(card.card, card.digest, calibrated_on=clean.name)
+    labels = card.labels.describe() if card.labels else None
+    trait = TraitModel(card.card, card.digest, calibrated_on=clean.name, labels=labels)
     positives, hard, rest = collect_texts(card, clean)
     if card.card.signals.wording:
         fit_wording(trait, positives, hard, rest)
@@ -294,7 +300,10 @@ def _fit_trait(card: LoadedCard, clean: CleanText, vectors: _Vectors) -> TraitMo
             where=str(card.folder),
             remedy="add the signal head, or positives that resemble each other",
         )
-    trait.positives, trait.negatives = positives, tuple(window.text for window in negatives)
+    names = card.name_labelled_texts()
+    trait.positives = tuple(names.get(text, text) for text in positives)
+    named = [names.get(text, window.text) for text in hard for window in vectors.negatives[text]]
+    trait.negatives = (*named, *(window.text for window in negatives[len(own) :]))
     return trait
 
 
@@ -423,6 +432,8 @@ def _calibrate(
         }
         trait.classifier = model.files.identity if model else None
         trait.positive_scores = score_positives(card, trait, model)
+        if card.labels:
+            score_labelled(card, scorer, trait)
 
 
 def _cut_blocks(rows: Sequence[CleanRow]) -> list[Sequence[CleanRow]]:
@@ -441,7 +452,7 @@ def score_positives(
     scores.
     """
     scores, names = dict(trait.positive_scores), trait.card.signals.names
-    texts = list(dict.fromkeys(map(card.card.scope.cut, card.positives)))
+    texts = card.list_positives()
     others = [name for name in names if name not in FITTED]
     if others and texts:
         part = scope_to_answers(replace(trait, card=trait.card.limit_signals(others)))
@@ -453,6 +464,18 @@ def score_positives(
         return {}
     ordered: dict[str, np.ndarray] = {name: scores[name] for name in names}
     return {COMBINED: combine(ordered), **ordered}
+
+
+def score_labelled(card: LoadedCard, scorer: Scorer, trait: TraitModel) -> None:
+    """Score the rows of a card's calibration half, and store the scores in the trait."""
+    own = Bank({card.id: scorer.bank.traits[card.id]}, None, {})
+    models = {name: model for name, model in scorer.classifiers.items() if name == card.id}
+    alone = Scorer(own, scorer.encoder, models)
+    half = card.labels.calibration if card.labels else Half()
+    for group, rows in zip(("labelled_positives", "labelled_negatives"), half, strict=True):
+        if rows:
+            scores = _score_by_trait(alone, [CleanRow(texts, card.id, "") for texts in rows])
+            setattr(trait, group, scores[card.id])
 
 
 def _score_by_trait(scorer: Scorer, rows: Sequence[CleanRow]) -> dict[str, dict[str, np.ndarray]]:

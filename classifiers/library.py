@@ -14,6 +14,7 @@ from typing import Any, TypeVar
 import yaml
 from pydantic import BaseModel, ValidationError
 
+from classifiers.labelled_rows import CardLabels
 from schemas.cards import FITTED, TraitCard
 from schemas.digests import digest_config
 from schemas.errors import CardError
@@ -30,12 +31,13 @@ FEWEST_POSITIVES = 4
 
 @dataclass(frozen=True)
 class LoadedCard:
-    """A card with its exemplar texts."""
+    """A card with its exemplar texts, and labelled rows of a corpus, if a fit has any."""
 
     card: TraitCard
     positives: tuple[str, ...]
     negatives: tuple[str, ...]
     folder: Path
+    labels: CardLabels | None = None
 
     @property
     def id(self) -> str:
@@ -44,10 +46,38 @@ class LoadedCard:
 
     @property
     def digest(self) -> str:
-        """Return the digest of the card and its texts."""
+        """Return the digest of the card and its texts, without labels."""
         return digest_config(
             [self.card.model_dump(mode="json", exclude_none=True), self.positives, self.negatives]
         )
+
+    def list_positives(self) -> list[str]:
+        """Return the parts of the positives that the trait reads, with those of labelled rows."""
+        cut = self.card.scope.cut
+        rows = self.labels.fitting.positives if self.labels else ()
+        labelled = ("\n\n".join(map(cut, texts)) for texts in rows)
+        return list(dict.fromkeys((*map(cut, self.positives), *labelled)))
+
+    def list_negatives(self) -> list[str]:
+        """Return the parts of the hard negatives that the trait reads, as `list_positives`."""
+        rows = self.labels.fitting.negatives if self.labels else ()
+        texts = (*self.negatives, *(text for row in rows for text in row))
+        return list(dict.fromkeys(map(self.card.scope.cut, texts)))
+
+    def name_labelled_texts(self) -> dict[str, str]:
+        """Return a name for the text of each labelled row in the fit.
+
+        Banks hold these names instead of the texts, which are a corpus's.
+        """
+        if not self.labels:
+            return {}
+        cut, half = self.card.scope.cut, self.labels.fitting
+        texts = ["\n\n".join(map(cut, row)) for row in half.positives]
+        names = {text: f"labelled positive {number}" for number, text in enumerate(texts, 1)}
+        for number, row in enumerate(half.negatives, 1):
+            names |= dict.fromkeys(map(cut, row), f"labelled negative {number}")
+        own = {*map(cut, self.positives), *map(cut, self.negatives)}
+        return {text: name for text, name in names.items() if text not in own}
 
 
 class _PlainLoader(yaml.SafeLoader):

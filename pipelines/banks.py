@@ -38,9 +38,12 @@ from pipelines.chosen_traits import (
     choose_cards,
     require_traits,
     require_useful_background,
+    require_useful_labels,
 )
 from pipelines.config import OWN_CORPUS, FilterConfig
 from pipelines.corpus_sample import CORPUS_SAMPLE
+from pipelines.label_effects import record_effects
+from pipelines.labelled_rows import attach_labels
 from pipelines.runs.cache import CACHE_REMEDY, get_cache_folder
 from pipelines.runs.vector_cache import VectorCache
 from pipelines.version import VERSION
@@ -180,6 +183,7 @@ def choose_traits(
         text for a level.
     """
     require_useful_background(config)
+    require_useful_labels(config)
     given = load_bank(config.bank) if config.bank else None
     if given and not config.traits:
         bank = limit_bank(given, config.signals) if config.signals else given
@@ -194,16 +198,23 @@ def choose_traits(
     clean = gather_clean_text(config, draw)
     for card in cards:
         require_known_texts(card, clean.shipped)
+    cards = attach_labels(cards, config, clean)
     held = given.traits if given else {}
     fitted = {
         card.id: held[card.id]
         for card in cards
-        if card.id in held and held[card.id].card_digest == card.digest
+        if card.id in held and _is_fitted_from(held[card.id], card)
     }
     if policy is not None:
         check_policy(policy, [card.card for card in cards])
         check_cards([card for card in cards if card.id not in fitted], policy, clean)
     return ChosenTraits(given, None, cards, clean, fitted)
+
+
+def _is_fitted_from(trait: TraitModel, card: LoadedCard) -> bool:
+    """Return whether a trait was fitted from this card, and from its labels if it has any."""
+    same = card.labels is None or (trait.labels or {}).get("digest") == card.labels.digest
+    return trait.card_digest == card.digest and same
 
 
 def fit_traits(
@@ -260,6 +271,9 @@ def _fit_missing(plan: FitPlan, config: FilterConfig, listener: Listener) -> Ban
     known = {**given, **cached}
     bank = fit_bank(
         cards, clean, _remember(encoder), config.build_encoder_config(), known, progress
+    )
+    record_effects(
+        bank, [card for card in cards if card.id in missing], clean, config.build_encoder_config()
     )
     problems = [
         _save_cached(Bank({name: bank.traits[name]}, bank.encoder, bank.background), folders[name])

@@ -71,6 +71,24 @@ def require_useful_background(config: FilterConfig) -> None:
         )
 
 
+def require_useful_labels(config: FilterConfig) -> None:
+    """Refuse labels that nothing would be fitted with.
+
+    Raises: CardError: all traits come from a fitted bank, or rows are searched without labels.
+    """
+    if config.labels and config.bank and not config.traits:
+        raise CardError(
+            "--labels has no effect on a --bank without --traits, because the traits of the bank "
+            "are fitted already",
+            remedy="fit the bank with them: congener fit --labels ...",
+        )
+    if not config.labels and (config.labels_on or config.labels_run):
+        raise CardError(
+            "there are no labels whose rows could be looked up",
+            remedy="name a file of labels with --labels",
+        )
+
+
 def require_vectors(config: FilterConfig, cards: Iterable[TraitCard]) -> None:
     """Refuse a run that should write vectors but computes none.
 

@@ -63,6 +63,12 @@ class FilterConfig(Strict):
     limit: int | None = Field(None, ge=1)
     """How many rows are filtered, spread over the files; by default, all of them."""
     background: tuple[str, ...] = ()
+    labels: str | None = None
+    """A file of labels, with which the cards are fitted and measured."""
+    labels_on: tuple[str, ...] = ()
+    """The corpus with the labelled rows, by default the input."""
+    labels_run: str | None = None
+    """A finished run with the labelled rows, instead of a corpus."""
     vectors: bool = False
     """Whether to write each row's vector in float16, for maps, clustering or search."""
     span_floor: Threshold = Field(DEFAULT_SPAN_FLOOR, ge=0, le=1)
@@ -81,7 +87,7 @@ class FilterConfig(Strict):
     hardware: Hardware = Hardware()
     engine: Engine = Engine()
 
-    @field_validator("input", "background")
+    @field_validator("input", "background", "labels_on")
     @classmethod
     def _expand_inputs(cls, paths: tuple[str, ...]) -> tuple[str, ...]:
         return tuple(expand_input(path) for path in paths)
@@ -110,7 +116,7 @@ class FilterConfig(Strict):
     def _expand_paths(cls, paths: tuple[str, ...]) -> tuple[str, ...]:
         return tuple(expand_home(path) for path in paths)
 
-    @field_validator("output", "bank", "policy", "digest_key")
+    @field_validator("output", "bank", "policy", "labels", "labels_run", "digest_key")
     @classmethod
     def _expand_home(cls, path: str | None) -> str | None:
         return path and expand_home(path)

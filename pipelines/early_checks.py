@@ -17,11 +17,13 @@ from pipelines.chosen_traits import (
     check_on_library,
     choose_cards,
     require_useful_background,
+    require_useful_labels,
     require_vectors,
 )
-from pipelines.config import FilterConfig, read_policy
+from pipelines.config import FilterConfig, read_policy, require_local_path
 from pipelines.engines.dataflow import require_ready
 from pipelines.engines.interface import check_engine
+from pipelines.labels import read_all_labels, require_traits
 from schemas.errors import CardError, InputError, ModelError, RunError, StorageError
 from schemas.runs import FOLDERS, MANIFEST, WORK
 from transforms.digest_keys import ENVIRONMENT, read_key
@@ -67,6 +69,7 @@ def check_settings(config: FilterConfig, beam_options: Sequence[str] = ()) -> No
         )
     _check_digest_key(config)
     require_useful_background(config)
+    require_useful_labels(config)
     check_engine(config.engine, beam_options)
     if config.engine.runner == "dataflow":
         require_ready(
@@ -159,7 +162,8 @@ def _require_inputs_elsewhere(config: FilterConfig) -> None:
     Raises: InputError: a path leads there.
     """
     given = (config.bank, config.policy, config.digest_key, config.encoder.model)
-    paths = [*config.input, *config.background_files, *config.traits, *filter(None, given)]
+    paths = [*config.input, *config.background_files, *config.traits, *config.labels_on]
+    paths += filter(None, (*given, config.labels, config.labels_run))
     if not storage.is_local(config.output):
         return
     folders = [Path(os.path.realpath(config.output), name) for name in (WORK, *FOLDERS)]
@@ -178,7 +182,7 @@ def check_sources(config: FilterConfig) -> None:
 
     Raises: CongenerError: a file is missing or has a mistake.
     """
-    _require_matches((*config.input, *config.background_files))
+    _require_matches((*config.input, *config.background_files, *config.labels_on))
     _check_bank(config.bank)
     _check_cards(config)
 
@@ -189,6 +193,7 @@ def check_fit(config: FilterConfig, output: str, restart: bool = False) -> None:
     Raises: CongenerError: a file is missing or has a mistake, or the output can't be used.
     """
     check_output(output)
+    require_useful_labels(config)
     local = storage.is_local(output)
     if not restart and local and storage.exists(storage.join(output, BANK_INDEX)):
         raise RunError(
@@ -304,6 +309,11 @@ def _check_cards(config: FilterConfig) -> None:
         return  # the traits come from the bank, which isn't read here
     cards = choose_cards(config)
     require_vectors(config, [card.card for card in cards])
+    if config.labels:
+        path = require_local_path(config.labels)
+        require_traits(read_all_labels(path), [card.id for card in cards], path)
+        if config.labels_run:
+            check_run(config.labels_run)
     if config.policy:
         check_policy(policy, [card.card for card in cards])
 

@@ -20,7 +20,7 @@ from classifiers.guarantees.stratified import (
     measure_on_new_rows,
 )
 from pipelines.config import FilterConfig
-from pipelines.labels import Label, RowKey
+from pipelines.labels import Label, RowKey, choose_label
 from pipelines.runs.finished import MISFITS, read_rows, report_damage, scan_folder
 from pipelines.runs.manifest_file import load_manifest
 from pipelines.runs.recorded_settings import read_recorded_traits
@@ -242,12 +242,7 @@ def _gather_labels(
     found: dict[int, Label] = {}
     for label in labels:
         for index in () if label.key is None else places.get(label.key, ()):
-            if found.setdefault(index, label).shows != label.shows:
-                raise CardError(
-                    "contradicts an earlier label of the same row",
-                    where=f"{where} line {label.line}",
-                    remedy="remove one of the two lines",
-                )
+            found[index] = choose_label(found.get(index, label), label, where)
     return found
 
 
@@ -287,7 +282,7 @@ def summarise(population: Population, labels: Mapping[int, Label]) -> list[Strat
     """Count each range's rows, its read rows, and its read rows with the trait."""
     strata = []
     for item in population.ranges:
-        answers = [labels[row].shows for row in item.rows.tolist() if row in labels]
+        answers = [bool(labels[row].shows) for row in item.rows.tolist() if row in labels]
         strata.append(Stratum(len(item.rows), len(answers), sum(answers)))
     return strata
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from classifiers.banks import INDEX_FILE, Bank, TraitModel
 from classifiers.guarantees.calibration import (
@@ -18,6 +18,7 @@ from classifiers.guarantees.calibration import (
 from classifiers.scoring import load_scorer
 from pipelines.banks import prepare_bank, remove_bank, save_bank
 from pipelines.config import FilterConfig
+from pipelines.label_effects import describe_trait_labels
 from pipelines.notices import describe_unused
 from pipelines.worth import StrongText, list_strongest
 from schemas.errors import RunError
@@ -42,6 +43,10 @@ class FittedTrait:
     """How many of the positives the threshold would find."""
     strongest: tuple[StrongText, ...] = ()
     """The held-out clean texts with the highest scores."""
+    labels: dict[str, Any] | None = None
+    """The labels of the fit, and what they changed."""
+    label_lines: tuple[str, ...] = ()
+    """The same in words."""
 
 
 class FittedBank(NamedTuple):
@@ -125,4 +130,6 @@ def _describe_trait(trait: TraitModel, strongest: tuple[StrongText, ...]) -> Fit
         calibrated_on=trait.calibrated_on,
         found=None if scores is None or value is None else measure_found(scores, value),
         strongest=strongest,
+        labels=trait.labels,
+        label_lines=tuple(describe_trait_labels(trait)),
     )

@@ -4,19 +4,22 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple, TypeAlias, TypeGuard
 
 from classifiers.library import read_text_file
+from pipelines.label_files import Entry, is_table, parse_line, parse_time, read_entries
 from schemas.errors import CardError, StorageError
+from schemas.notices import suggest_name
 from schemas.runs import FOLDERS, WORK
 from transforms.files.locations import describe_unusable
 from transforms.files.storage import is_local, write_bytes
 
-SPELLINGS: Mapping[object, bool] = {
+SPELLINGS: Mapping[object, bool | None] = {
     **dict.fromkeys(("yes", "y", "true", "1"), True),
     **dict.fromkeys(("no", "n", "false", "0"), False),
+    "unsure": None,
 }
 """Accepted texts of a label, besides true, false, 1 and 0."""
 
@@ -34,17 +37,23 @@ RowKey: TypeAlias = tuple[str, int] | str
 
 
 class Label(NamedTuple):
-    """The label of a row, which is named by source and row number or by record id.
+    """The label of a row, which is named by source and row number, by record id or by its text.
 
-    `score` is the row's score when it was chosen, if the file gives the score.
+    `shows` is None if the reader was unsure. `score` is the row's score when it was chosen, if the
+    file gives the score. `place` is the label's line or row in the file. `time` is in seconds since
+    1970. A label without a trait is about every trait.
     """
 
     source: str | None
     row: int | None
     record_id: str | None
-    shows: bool
+    shows: bool | None
     score: float | None
-    line: int
+    place: str
+    trait: str | None = None
+    text: str | None = None
+    prompt: str = ""
+    time: float | None = None
 
     @property
     def key(self) -> RowKey | None:
@@ -55,15 +64,67 @@ class Label(NamedTuple):
 
 
 def read_labels(path: Path, trait: str) -> list[Label]:
-    """Read a trait's labels from JSON Lines, without unlabelled lines and other traits' lines.
+    """Read a trait's labels of named rows, without unlabelled rows and other traits' rows.
 
-    Raises: CardError: the file can't be read, or a line isn't a label.
+    Raises: CardError: the file can't be read, or a row isn't a label.
     """
-    return [
-        _parse_label(fields, f"{path} line {number}", number)
-        for number, fields in _read_lines(path, trait)
-        if fields.get("label") is not None
+    labels = [
+        _parse_label(entry, path) for entry in _read_rows(path) if _is_about(entry.fields, trait)
     ]
+    found = [label for label in labels if label is not None]
+    for label in found:
+        if label.key is None:
+            raise _report_nameless(f"{path} {label.place}")
+    return found
+
+
+def read_all_labels(path: Path) -> list[Label]:
+    """Read the labels of all traits, of named rows and of texts, without unlabelled rows.
+
+    Raises: CardError: the file can't be read, or a row isn't a label.
+    """
+    labels = (_parse_label(entry, path) for entry in _read_rows(path))
+    return [label for label in labels if label is not None]
+
+
+def require_traits(labels: Sequence[Label], known: Sequence[str], path: Path) -> None:
+    """Check that there are labels, and that each is about one of the traits.
+
+    Raises: CardError: there is no label, or one names no trait or an unknown one.
+    """
+    if not labels:
+        raise CardError(
+            "has no labelled row", where=str(path), remedy="set each `label` to yes, no or unsure"
+        )
+    for label in labels:
+        if label.trait is None and len(known) > 1:
+            raise CardError(
+                f"names no trait, and {len(known)} traits are fitted",
+                where=f"{path} {label.place} trait",
+                remedy="name the trait of each label, or fit one trait with --traits",
+            )
+        if label.trait is not None and label.trait not in known:
+            raise CardError(
+                f"no trait {label.trait!r} is fitted",
+                where=f"{path} {label.place} trait",
+                remedy=f"{suggest_name(label.trait, known)}the traits are {', '.join(known)}",
+            )
+
+
+def choose_label(first: Label, second: Label, path: str) -> Label:
+    """Return the label that counts of two labels for the same row: the later one.
+
+    Raises: CardError: they differ, and they have no times or the same time.
+    """
+    if first.time is not None and second.time is not None and first.time != second.time:
+        return max(first, second, key=lambda label: label.time or 0)
+    if first.shows != second.shows:
+        raise CardError(
+            f"contradicts the label of the same row on {first.place}",
+            where=f"{path} {second.place}",
+            remedy="remove one of the two, or give both a time, and the later one counts",
+        )
+    return first
 
 
 def list_unlabelled(path: Path, trait: str) -> list[RowKey]:
@@ -71,38 +132,26 @@ def list_unlabelled(path: Path, trait: str) -> list[RowKey]:
 
     Raises: CardError: the file can't be read.
     """
-    lines = (fields for _, fields in _read_lines(path, trait) if fields.get("label") is None)
-    return [key for key in map(_find_key, lines) if key is not None]
+    rows = (entry.fields for entry in _read_rows(path))
+    own = (row for row in rows if _is_about(row, trait) and row.get("label") is None)
+    return [key for key in map(_find_key, own) if key is not None]
 
 
-def _read_lines(path: Path, trait: str) -> Iterator[tuple[int, dict[str, Any]]]:
-    """Yield the number and the fields of a trait's lines."""
-    for number, line in enumerate(read_text_file(path).split("\n"), 1):
-        if line.strip():
-            fields = _parse_line(line, f"{path} line {number}")
-            if "label" not in fields and _find_key(fields) is None:
-                raise CardError(
-                    "is neither a label nor a row to read",
-                    where=f"{path} line {number}",
-                    remedy="name a file of labels with --labels; answers are added to it",
-                )
-            if _is_about(fields, trait):
-                yield number, fields
+def _read_rows(path: Path) -> Iterator[Entry]:
+    """Yield the rows of a file that is one of labels."""
+    for place, fields in read_entries(path):
+        if "label" not in fields and _find_key(fields) is None:
+            raise CardError(
+                "is neither a label nor a row to read",
+                where=f"{path} {place}",
+                remedy="name a file of labels with --labels; a label has the field `label`",
+            )
+        yield Entry(place, fields)
 
 
 def _is_about(fields: Mapping[str, Any], trait: str) -> bool:
     """Return whether a line is about a trait; one that names no trait is about every trait."""
     return fields.get("trait") in (None, trait)
-
-
-def _parse_line(line: str, where: str) -> dict[str, Any]:
-    try:
-        fields = json.loads(line)
-    except (ValueError, RecursionError) as error:
-        raise CardError("is not a JSON object", where=where) from error
-    if not isinstance(fields, dict):
-        raise CardError("is not a JSON object", where=where)
-    return fields
 
 
 def _find_key(fields: Mapping[str, Any]) -> RowKey | None:
@@ -121,17 +170,55 @@ def _is_name(value: object) -> TypeGuard[str]:
     return isinstance(value, str) and describe_unusable(value) is None
 
 
-def _parse_label(fields: Mapping[str, Any], where: str, number: int) -> Label:
+def _parse_label(entry: Entry, path: Path) -> Label | None:
+    """Return a row's label, or None if the row isn't labelled."""
+    fields, where = entry.fields, f"{path} {entry.place}"
+    if fields.get("label") is None:
+        return None
     key = _find_key(fields)
-    if key is None:
-        raise CardError(
-            "names no row",
-            where=where,
-            remedy='give "source" and "row", or "record_id", as in the run\'s ledger',
-        )
-    source, row, record_id = (None, None, key) if isinstance(key, str) else (*key, None)
-    answer = _parse_answer(fields["label"], where)
-    return Label(source, row, record_id, answer, _parse_score(fields, where), number)
+    text = _parse_text(fields, "text", where) if key is None or _is_text(fields) else None
+    if key is None and text is None:
+        raise _report_nameless(where)
+    source, row, record_id = (None, None, key) if not isinstance(key, tuple) else (*key, None)
+    return Label(
+        source,
+        row,
+        record_id,
+        _parse_answer(fields["label"], where),
+        _parse_score(fields, where),
+        entry.place,
+        _parse_text(fields, "trait", where),
+        text,
+        _parse_text(fields, "prompt", where) or "",
+        parse_time(fields, where),
+    )
+
+
+def _report_nameless(where: str) -> CardError:
+    return CardError(
+        "names no row",
+        where=where,
+        remedy='give "source" and "row", or "record_id", as in the run\'s ledger',
+    )
+
+
+def _is_text(fields: Mapping[str, Any], name: str = "text") -> bool:
+    """Return whether a field is a text that isn't blank and can be written as UTF-8."""
+    value = fields.get(name)
+    if not isinstance(value, str) or not value.strip():
+        return False
+    return not any("\ud800" <= char <= "\udfff" for char in value)
+
+
+def _parse_text(fields: Mapping[str, Any], name: str, where: str) -> str | None:
+    value = fields.get(name)
+    if value is None or _is_text(fields, name):
+        return value
+    raise CardError(
+        f"{name} {str(value)[:LONGEST_VALUE]!a} isn't a text in UTF-8, or is blank",
+        where=where,
+        remedy=f"write the {name} as a string, or leave it out",
+    )
 
 
 def _parse_score(fields: Mapping[str, Any], where: str) -> float | None:
@@ -147,13 +234,13 @@ def _parse_score(fields: Mapping[str, Any], where: str) -> float | None:
     return float(score)
 
 
-def _parse_answer(value: object, where: str) -> bool:
+def _parse_answer(value: object, where: str) -> bool | None:
     spelled = str(value).strip().lower()
     if not isinstance(value, bool | int | str) or spelled not in SPELLINGS:
         raise CardError(
             f"label {str(value)[:LONGEST_VALUE]!r} is neither true nor false",
             where=where,
-            remedy="write true, false or null (not read)",
+            remedy="write true, false, unsure or null (not read)",
         )
     return SPELLINGS[spelled]
 
@@ -194,6 +281,12 @@ def append_lines(path: Path, lines: Iterable[Mapping[str, Any]]) -> None:
 
     Raises: StorageError: the file can't be written.
     """
+    if is_table(path):
+        raise StorageError(
+            "is a table, to which rows to read can't be added",
+            where=str(path),
+            remedy="name a file of JSON Lines with --labels",
+        )
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         separator = _find_separator(path)
@@ -215,7 +308,7 @@ def keep_answer(path: Path, answer: Mapping[str, Any]) -> None:
     """
     lines = read_text_file(path).split("\n") if path.exists() else []
     for index, line in enumerate(lines):
-        fields = _parse_line(line, f"{path} line {index + 1}") if line.strip() else {"label": ""}
+        fields = parse_line(line, f"{path} line {index + 1}") if line.strip() else {"label": ""}
         if (
             fields.get("label") is None
             and _is_about(fields, answer["trait"])

@@ -20,6 +20,7 @@ from pipelines.chosen_traits import require_vectors
 from pipelines.config import FilterConfig, read_policy
 from pipelines.corpus_sample import draw_answers
 from pipelines.coverage import check_unread, describe_sample, measure_sample
+from pipelines.label_effects import describe_labels
 from pipelines.notices import (
     describe_comparison,
     describe_corpus,
@@ -210,6 +211,7 @@ def settle(config: FilterConfig, listener: Listener) -> FilterPlan:
     keep_scorer(settled.scoring, scorer)
     _send(listener, describe_settings(bank, rules, policy, settled.device))
     _send(listener, describe_worth(rules, scorer, fit, config.traits))
+    _send(listener, describe_labels(bank))
     return settled
 
 

@@ -279,6 +279,7 @@ def _filter_corpus(settings: FilterConfig, trait: str) -> Iterator[str]:
 def _evaluate(run: str, trait: str, path: Path, budget: int) -> Evaluation | RowsToRead:
     """Ask about the unlabelled rows, or write them to the file, and measure the trait."""
     from pipelines.evaluation import choose_rows, divide_rows, measure, read_texts, summarise
+    from pipelines.label_files import is_table
     from pipelines.labels import append_lines, require_outside
 
     require_outside(run, path)
@@ -292,7 +293,7 @@ def _evaluate(run: str, trait: str, path: Path, budget: int) -> Evaluation | Row
     found = _read_labels(population, path)
     listed = _find_unlabelled(population, path) - found.keys()
     left = choose_rows(population, found, budget)
-    if left and sys.stdin.isatty():
+    if left and sys.stdin.isatty() and not is_table(path):
         _ask(trait, read_texts(population, left), path)
         found = _read_labels(population, path)
         listed -= found.keys()
@@ -323,7 +324,14 @@ def _read_labels(population: Population, path: Path) -> dict[int, Label]:
     if not path.exists():
         return {}
     labels = read_labels(path, population.rule.trait)
-    found = match_labels(population, labels, str(path))
+    matched = match_labels(population, labels, str(path))
+    found = {row: label for row, label in matched.items() if label.shows is not None}
+    if unsure := len(matched) - len(found):
+        _warn(
+            f"{path}: {format_count(unsure, 'row')} labelled unsure "
+            f"{choose_form(unsure, 'counts', 'count')} as not read, so the intervals don't hold "
+            "for rows as hard as these"
+        )
     if changed := count_changed(population, found):
         _warn(
             f"{path}: the score recorded with {format_count(changed, 'label')} differs from the "

@@ -17,6 +17,7 @@ from pipelines.cli.options import (
     Config,
     InputOptions,
     Json,
+    LabelOptions,
     ModelOptions,
     Options,
     Quiet,
@@ -334,6 +335,7 @@ def filter_corpus(
     traits: SignalOptions,
     policy: PolicyOptions,
     background: BackgroundOptions,
+    labels: LabelOptions,
     corpus: CorpusOptions,
     files: FileOptions,
     models: ModelOptions,
@@ -357,7 +359,8 @@ def filter_corpus(
     congener filter -i data/ -o run/ --dry-run             (writes nothing)
     congener filter -i data/ -o run/ --runner flink -- --job_endpoint=flink:8099
     """
-    groups = (inputs, output, traits, policy, background, corpus, files, models, engine)
+    clean = (background, labels)
+    groups = (inputs, output, traits, policy, *clean, corpus, files, models, engine)
     settings = read_settings(config, *groups)
     given = tuple(beam_options or ())
 

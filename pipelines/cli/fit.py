@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 
 import typer
@@ -12,8 +13,10 @@ from pipelines.cli.options import (
     BackgroundOptions,
     Config,
     Json,
+    LabelFileOptions,
     ModelOptions,
     Restart,
+    Setting,
     TraitOptions,
     expand_argument,
     read_settings,
@@ -35,6 +38,22 @@ Output = Annotated[
         callback=expand_argument,
     ),
 ]
+
+
+@dataclass(frozen=True)
+class FitLabelOptions(LabelFileOptions):
+    """The labels with which cards are fitted, and the rows that they name."""
+
+    corpus: Annotated[
+        list[str] | None,
+        Setting("labels_on"),
+        typer.Option("--on", help="The corpus with the rows that the labels name; repeatable."),
+    ] = None
+    run: Annotated[
+        str | None,
+        Setting("labels_run"),
+        typer.Option("--run", help="A finished run with these rows, instead of --on."),
+    ] = None
 
 
 class FitResult(NamedTuple):
@@ -92,6 +111,7 @@ def _describe_worth(trait: FittedTrait) -> Iterator[str]:
         yield f"{trait.trait}: the positives can't be measured; the highest clean scores:"
     for text in trait.strongest:
         yield f"  clean text {text.describe()}"
+    yield from trait.label_lines
 
 
 def _describe_threshold(trait: FittedTrait) -> str:
@@ -106,6 +126,7 @@ def fit_traits(
     output: Output,
     traits: TraitOptions,
     background: BackgroundOptions,
+    labels: FitLabelOptions,
     models: ModelOptions,
     config: Config = None,
     restart: Restart = False,
@@ -117,8 +138,9 @@ def fit_traits(
 
     congener fit --traits my-traits/ --output bank/
     congener fit --output bank/ --background our-clean-sample.parquet
+    congener fit -t my-trait/ -o bank/ --labels read.jsonl --on corpus.jsonl
     """
-    settings = read_settings(config, traits, background, models)
+    settings = read_settings(config, traits, background, labels, models)
 
     from pipelines.early_checks import check_fit
 

@@ -193,6 +193,39 @@ class BackgroundOptions(Options):
 
 
 @dataclass(frozen=True)
+class LabelFileOptions(Options):
+    """The labels with which cards are fitted."""
+
+    heading = "Traits and policy"
+
+    labels: Annotated[
+        str | None,
+        Setting("labels"),
+        typer.Option(
+            "--labels",
+            metavar="FILE",
+            help="Rows that were read, with yes, no or unsure for a trait (JSON Lines, CSV or "
+            "Parquet). Half of them are used for the fit, and half measure it.",
+        ),
+    ] = None
+
+
+@dataclass(frozen=True)
+class LabelOptions(LabelFileOptions):
+    """The labels with which a run fits its cards, and the rows that they name."""
+
+    labels_run: Annotated[
+        str | None,
+        Setting("labels_run"),
+        typer.Option(
+            "--labels-run",
+            metavar="RUN",
+            help="A finished run with the labelled rows, if they aren't in the input.",
+        ),
+    ] = None
+
+
+@dataclass(frozen=True)
 class ModelOptions(Options):
     """The encoder, and the models' device."""
 

@@ -33,7 +33,7 @@ def test_labels_name_rows_by_number_or_id(tmp_path):
     )
     first, second, third = read_labels(path, "owl")
     assert (first.source, first.row, first.record_id, first.shows) == ("a.jsonl", 3, None, True)
-    assert (first.score, first.line) == (0.5, 1)
+    assert (first.score, first.place) == (0.5, "line 1")
     assert (second.source, second.record_id, second.shows) == (None, "00ff", False)
     assert second.score is None
     assert (third.row, third.record_id, third.shows) == (4, None, True)

@@ -1,0 +1,138 @@
+"""The rows of label files: JSON Lines, CSV and Parquet."""
+
+from __future__ import annotations
+
+import io
+import json
+import math
+from collections.abc import Iterator, Mapping
+from contextlib import suppress
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from classifiers.library import read_text_file
+from schemas.errors import CardError, InputError
+from transforms.files.csv_files import CsvReader
+
+TABLES = (".csv", ".tsv", ".parquet")
+"""The endings of files to which no line can be added. All others are read as JSON Lines."""
+
+
+class Entry(NamedTuple):
+    """The fields of one row of a file, and its place: `line 3` or `row 3`."""
+
+    place: str
+    fields: dict[str, Any]
+
+
+def is_table(path: Path) -> bool:
+    """Return whether a file of labels is CSV or Parquet."""
+    return path.suffix.lower() in TABLES
+
+
+def read_entries(path: Path) -> Iterator[Entry]:
+    """Yield the rows of a file.
+
+    Raises: CardError: the file can't be read, or a row isn't of its kind.
+    """
+    if not is_table(path):
+        yield from _read_json_lines(path)
+    elif path.suffix.lower() == ".parquet":
+        yield from _read_parquet(path)
+    else:
+        yield from _read_csv(path)
+
+
+def parse_line(line: str, where: str) -> dict[str, Any]:
+    """Return the fields of one line of JSON.
+
+    Raises: CardError: it isn't a JSON object.
+    """
+    try:
+        fields = json.loads(line)
+    except (ValueError, RecursionError) as error:
+        raise CardError("is not a JSON object", where=where) from error
+    if not isinstance(fields, dict):
+        raise CardError("is not a JSON object", where=where)
+    return fields
+
+
+def _read_json_lines(path: Path) -> Iterator[Entry]:
+    for number, line in enumerate(read_text_file(path).split("\n"), 1):
+        if line.strip():
+            place = f"line {number}"
+            yield Entry(place, parse_line(line, f"{path} {place}"))
+
+
+def _read_csv(path: Path) -> Iterator[Entry]:
+    """Yield the rows of CSV or TSV. Rows count from 1, without the header."""
+    data = io.BytesIO(read_text_file(path).encode())
+    try:
+        reader = CsvReader(data, str(path))
+        for number, row in enumerate(reader.read_rows(), 1):
+            if row.error is not None:
+                raise CardError(row.error, where=str(path), remedy="check the row's quotes")
+            pairs = zip(reader.schema.names, row.values, strict=True)
+            yield Entry(f"row {number}", {name: _parse_cell(name, text) for name, text in pairs})
+    except InputError as error:
+        raise CardError(error.problem, where=str(path), remedy=error.remedy) from error
+
+
+def _parse_cell(name: str, text: str) -> Any:
+    """Return the value of a CSV cell. Only rows and scores are numbers."""
+    if not text.strip():
+        return None
+    with suppress(ValueError):
+        if name == "row":
+            return int(text)
+        if name == "score":
+            return float(text)
+    return text
+
+
+def _read_parquet(path: Path) -> Iterator[Entry]:
+    try:
+        rows = pq.read_table(path).to_pylist()
+    except (OSError, pa.ArrowException, ValueError) as error:
+        raise CardError(
+            f"can't be read as Parquet: {str(error).splitlines()[0]}", where=str(path)
+        ) from error
+    for number, row in enumerate(rows, 1):
+        yield Entry(f"row {number}", {name: _simplify(value) for name, value in row.items()})
+
+
+def _simplify(value: object) -> object:
+    """Return a whole number for a float without a fraction, and None for NaN.
+
+    pandas writes columns with missing numbers as floats.
+    """
+    if isinstance(value, float):
+        if math.isnan(value):
+            return None
+        return int(value) if value.is_integer() else value
+    return value
+
+
+def parse_time(fields: Mapping[str, Any], where: str) -> float | None:
+    """Return when a label was given, in seconds since 1970, if the row says so.
+
+    A time without a zone counts as UTC.
+
+    Raises: CardError: the time is neither a number nor in the form of ISO 8601.
+    """
+    value = fields.get("time")
+    if value is None or (isinstance(value, int | float) and not isinstance(value, bool)):
+        return value
+    with suppress(ValueError, TypeError, OverflowError):
+        given = value if isinstance(value, datetime) else datetime.fromisoformat(value)
+        zoned = given if given.tzinfo else given.replace(tzinfo=UTC)
+        return zoned.timestamp()
+    raise CardError(
+        f"time {str(value)[:40]!r} is neither a number nor a date",
+        where=where,
+        remedy="write it like 2026-11-27T10:30:00, or leave it out",
+    )

@@ -14,7 +14,7 @@ Texts: TypeAlias = tuple[str, ...]
 """A row's texts in the scope of a trait."""
 
 
-class LabelledRow(NamedTuple):
+class JudgedRow(NamedTuple):
     """A row that a reader judged for a trait.
 
     `prompt` is the user's first turn, or empty if it isn't known. `shows` is None if the reader was
@@ -79,7 +79,7 @@ class CardLabels:
         return texts in self._shown
 
 
-def split_labels(rows: Iterable[LabelledRow], measured: Collection[str] = ()) -> CardLabels:
+def split_labels(rows: Iterable[JudgedRow], measured: Collection[str] = ()) -> CardLabels:
     """Split a trait's rows into halves by the digest of their prompts.
 
     A row without a prompt is split by its texts. A prompt's rows are all in the same half, and stay
@@ -88,13 +88,13 @@ def split_labels(rows: Iterable[LabelledRow], measured: Collection[str] = ()) ->
     calibrated on these texts. Of several rows with the same texts, the first counts. The order of
     the rows makes no difference otherwise.
     """
-    distinct: dict[Texts, LabelledRow] = {}
+    distinct: dict[Texts, JudgedRow] = {}
     for row in rows:
         distinct.setdefault(row.texts, row)
     known = set(measured)
     groups = {row.texts: _name_group(row) for row in distinct.values()}
     kept_out = {groups[texts] for texts in distinct if known.intersection(texts)}
-    halves: tuple[list[LabelledRow], list[LabelledRow]] = ([], [])
+    halves: tuple[list[JudgedRow], list[JudgedRow]] = ([], [])
     for texts in sorted(distinct, key=digest_config):
         group = groups[texts]
         halves[group in kept_out or int(group[:8], 16) % 2].append(distinct[texts])
@@ -102,13 +102,13 @@ def split_labels(rows: Iterable[LabelledRow], measured: Collection[str] = ()) ->
     return CardLabels(_build_half(halves[0]), _build_half(halves[1]), unsure)
 
 
-def _name_group(row: LabelledRow) -> str:
+def _name_group(row: JudgedRow) -> str:
     """Return the digest of a row's prompt, however it is spaced, or else of its texts."""
     text = " ".join(row.prompt.split()) or "\n".join(row.texts)
     return digest_bytes(text.encode("utf-8", "surrogatepass"))
 
 
-def _build_half(rows: Sequence[LabelledRow]) -> Half:
+def _build_half(rows: Sequence[JudgedRow]) -> Half:
     return Half(
         tuple(row.texts for row in rows if row.shows),
         tuple(row.texts for row in rows if row.shows is False),

@@ -68,9 +68,7 @@ def record_effects(
 
 def describe_labels(bank: Bank) -> Iterator[Notice]:
     """Describe the labels of each trait that was fitted with any, and what they changed."""
-    for trait in bank.traits.values():
-        for line in describe_trait_labels(trait):
-            yield Notice(line)
+    return (Notice(line) for trait in bank.traits.values() for line in describe_trait_labels(trait))
 
 
 def describe_trait_labels(trait: TraitModel) -> Iterator[str]:

@@ -11,7 +11,7 @@ from typing import NamedTuple
 import polars as pl
 
 from classifiers.clean_text import CleanText
-from classifiers.labelled_rows import LabelledRow, Texts, split_labels
+from classifiers.labelled_rows import JudgedRow, Texts, split_labels
 from classifiers.library import LoadedCard
 from pipelines.config import FilterConfig, require_local_path
 from pipelines.labels import Label, RowKey, choose_label, read_all_labels, require_traits
@@ -81,7 +81,7 @@ def _gather_rows(
     labels: Sequence[Label],
     found: Mapping[RowKey, Sequence[FoundRow]],
     path: str,
-) -> list[LabelledRow]:
+) -> list[JudgedRow]:
     """Return the different labelled rows of a card. Rows with the same texts have one label."""
     chosen: dict[Texts, tuple[Label, str]] = {}
     for label in labels:
@@ -94,7 +94,7 @@ def _gather_rows(
                 )
             before, prompt = chosen.get(texts, (label, row.prompt))
             chosen[texts] = (choose_label(before, label, path), prompt)
-    return [LabelledRow(texts, prompt, label.shows) for texts, (label, prompt) in chosen.items()]
+    return [JudgedRow(texts, prompt, label.shows) for texts, (label, prompt) in chosen.items()]
 
 
 def _list_found(label: Label, found: Mapping[RowKey, Sequence[FoundRow]]) -> Sequence[FoundRow]:

@@ -113,7 +113,8 @@ def describe_worth(
     ]
     strongest = list_strongest(scorer, plan, {rule.trait: rule.signal for rule, _ in shown})
     for rule, found in shown:
-        text = f"trait {rule.trait}: {describe_found(found, float(rule.threshold.value or 0))}"
+        value, labels = float(rule.threshold.value or 0), scorer.bank.traits[rule.trait].labels
+        text = f"trait {rule.trait}: {describe_found(found, value, labels is not None)}"
         if found.is_in_noise:
             yield warn(f"{text}. {_explain_noise(rule, scorer.bank.traits[rule.trait])}")
         else:
@@ -155,11 +156,15 @@ def _find_only_score(rule: Rule, trait: TraitModel) -> float | None:
     return float(hits[0]) if len(hits) == 1 else None
 
 
-def describe_found(found: FoundShare, threshold: float) -> str:
-    """Describe how many positives reach a threshold, and their distance from it."""
+def describe_found(found: FoundShare, threshold: float, labelled: bool = False) -> str:
+    """Describe how many positives reach a threshold, and their distance from it.
+
+    `labelled` says whether rows from labels are among the positives.
+    """
     gap = found.median - threshold
+    whose = "the card's and the labels'" if labelled else "the card's"
     return (
-        f"{found.found} of the card's {format_count(found.positives, 'positive')} "
+        f"{found.found} of {whose} {format_count(found.positives, 'positive')} "
         f"{choose_form(found.found, 'reaches', 'reach')} {threshold:.4f} when each "
         f"is held out from the fit ({format_interval(found.low, found.high, 0)} with "
         f"{CONFIDENCE:.0%} confidence); their median, {found.median:.4f}, is {abs(gap):.4f} "

@@ -106,7 +106,8 @@ def _describe_worth(trait: FittedTrait) -> Iterator[str]:
 
     if trait.found is not None and trait.threshold.value is not None:
         noise = "; it sits in the noise" if trait.found.is_in_noise else ""
-        yield f"{trait.trait}: {describe_found(trait.found, trait.threshold.value)}{noise}"
+        found = describe_found(trait.found, trait.threshold.value, trait.labels is not None)
+        yield f"{trait.trait}: {found}{noise}"
     elif trait.strongest:
         yield f"{trait.trait}: the positives can't be measured; the highest clean scores:"
     for text in trait.strongest:

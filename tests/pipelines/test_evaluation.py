@@ -60,7 +60,7 @@ def population(bird_run):
 
 def label_row(row, shows, score=None, line=1):
     """Return a label of a row."""
-    return Label("corpus.jsonl", row, None, shows, score, line)
+    return Label("corpus.jsonl", row, None, shows, score, f"line {line}")
 
 
 def find_labels(population, rows):
@@ -143,7 +143,7 @@ def test_a_sample_has_intervals_around_the_truth(population):
 def test_labels_match_by_record_id_too(population, bird_run):
     """A record id names every row with that content."""
     ledger = pl.read_parquet(bird_run / "ledger" / "*.parquet")
-    label = Label(None, None, ledger["record_id"][7], True, None, 1)
+    label = Label(None, None, ledger["record_id"][7], True, None, "line 1")
     found = match_labels(population, [label], "l")
     assert 7 in found
     assert set(ledger["record_id"][list(found)]) == {label.record_id}
@@ -152,9 +152,11 @@ def test_labels_match_by_record_id_too(population, bird_run):
 def test_labels_of_another_run_are_refused(population):
     """The error for unknown or contradictory labels names the line."""
     with pytest.raises(CardError, match="no label names a row of this run"):
-        match_labels(population, [Label("x", 1, None, True, None, 1)], "l")
+        match_labels(population, [Label("x", 1, None, True, None, "line 1")], "l")
     labels = [label_row(3, True), label_row(3, False, line=9)]
-    with pytest.raises(CardError, match="contradicts an earlier label") as caught:
+    with pytest.raises(
+        CardError, match="contradicts the label of the same row on line 1"
+    ) as caught:
         match_labels(population, labels, "l")
     assert caught.value.where == "l line 9"
     assert match_labels(population, [], "l") == {}

@@ -1,0 +1,81 @@
+"""The rows of label files in every form."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from pipelines.label_files import is_table, parse_line, parse_time, read_entries
+from schemas.errors import CardError
+
+
+def test_every_form_gives_the_same_rows(tmp_path):
+    """JSON Lines, CSV, TSV and Parquet hold the same fields, apart from a CSV's texts."""
+    lines, csv = tmp_path / "l.jsonl", tmp_path / "l.csv"
+    tsv, parquet = tmp_path / "l.tsv", tmp_path / "l.PARQUET"
+    lines.write_text(
+        '{"source": "a", "row": 3, "label": "yes", "score": 0.5}\n\n'
+        '{"source": "b,\\n", "row": null, "label": "no", "score": null}\n'
+    )
+    csv.write_text('source,row,label,score\na,3,yes,0.5\n"b,\n",,no,\n')
+    tsv.write_text("source\trow\tlabel\tscore\na\t3\tyes\t0.5\n")
+    columns = {"source": ["a", "b,\n"], "row": [3.0, float("nan")], "label": ["yes", "no"]}
+    pq.write_table(pa.table(columns | {"score": [0.5, None]}), parquet)
+    rows = [entry.fields for entry in read_entries(lines)]
+    assert rows[0] == {"source": "a", "row": 3, "label": "yes", "score": 0.5}
+    assert [entry.fields for entry in read_entries(csv)] == rows
+    assert [entry.fields for entry in read_entries(tsv)] == rows[:1]
+    assert [entry.fields for entry in read_entries(parquet)] == rows
+    assert [entry.place for entry in read_entries(lines)] == ["line 1", "line 3"]
+    assert [entry.place for entry in read_entries(csv)] == ["row 1", "row 2"]
+    assert [is_table(path) for path in (lines, csv, tsv, parquet)] == [False, True, True, True]
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "problem"),
+    [
+        ("l.csv", "a,b\n1\n", "has 1 values for 2 columns"),
+        ("l.csv", "", "has no header"),
+        ("l.parquet", "a,b\n", "can't be read as Parquet"),
+        ("l.jsonl", "a,b\n", "is not a JSON object"),
+    ],
+)
+def test_a_damaged_file_is_an_error(tmp_path, name, content, problem):
+    """The error names the file."""
+    (tmp_path / name).write_text(content)
+    with pytest.raises(CardError, match=problem) as caught:
+        list(read_entries(tmp_path / name))
+    assert name in str(caught.value.where)
+
+
+def test_a_line_is_an_object():
+    """A line of JSON that isn't an object is an error."""
+    assert parse_line('{"a": 1}', "l") == {"a": 1}
+    with pytest.raises(CardError, match="is not a JSON object"):
+        parse_line("[1]", "l")
+
+
+@pytest.mark.parametrize(
+    ("value", "expected"),
+    [
+        (None, None),
+        (12.5, 12.5),
+        ("1970-01-01T00:01:00", 60),
+        ("1970-01-01T01:00:00+01:00", 0),
+        (datetime(1970, 1, 1, 0, 1, tzinfo=UTC), 60),
+    ],
+    ids=str,
+)
+def test_a_time_is_in_seconds(value, expected):
+    """Numbers, ISO 8601 and timestamps are times; a time without a zone is in UTC."""
+    assert parse_time({"time": value}, "l") == expected
+
+
+@pytest.mark.parametrize("value", ["yesterday", True, [1]], ids=str)
+def test_a_wrong_time_is_an_error(value):
+    """Anything else isn't a time."""
+    with pytest.raises(CardError, match="neither a number nor a date"):
+        parse_time({"time": value}, "l line 1")

@@ -20,6 +20,7 @@ from classifiers.clean_text import (
     split_clean_text,
 )
 from classifiers.guarantees.calibration import count_texts_needed
+from classifiers.labelled_rows import CardLabels, Half
 from classifiers.library import LoadedCard, find_cards
 from schemas.cards import Level, TraitCard
 from schemas.errors import CardError
@@ -176,6 +177,17 @@ def test_a_card_can_leave_out_a_library_text(library, shipped):
         left = [row for rows in split_clean_text(without, shipped) for row in rows]
         assert row not in left
         assert len(left) == sum(map(len, split_clean_text(card, shipped))) - 1
+
+
+def test_a_label_takes_a_row_with_the_trait_out_of_the_sample():
+    """Rows of the user's sample with a yes are left out, but none with a no or with other texts."""
+    user = tuple(CleanRow(texts, "user", "clean") for texts in (("a",), ("b",), ("a", "c")))
+    shipped = (CleanRow(("a",), "background", "clean"), CleanRow(("d",), "background", "clean"))
+    labels = CardLabels(Half((("a",),), (("b",),)))
+    card = LoadedCard(TraitCard(id="x"), (), (), None, labels)
+    training, calibration = split_clean_text(card, CleanText(shipped, user))
+    assert calibration == list(user[1:])
+    assert training == list(shipped[1:])
 
 
 def test_a_name_says_where_a_text_is_from(shipped):

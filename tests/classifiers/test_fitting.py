@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from classifiers import fitting
-from classifiers.banks import Bank, TraitModel, serialise_bank
+from classifiers.banks import Bank, TraitModel, read_bank, serialise_bank
 from classifiers.clean_text import (
     CleanRow,
     CleanText,
@@ -29,6 +29,7 @@ from classifiers.fitting import (
     limit_windows,
 )
 from classifiers.guarantees.calibration import calibrate, compute_auroc
+from classifiers.labelled_rows import CardLabels, Half
 from classifiers.library import LoadedCard
 from classifiers.scoring import Scorer, combine, score_dense
 from classifiers.signals.exemplars import contrast
@@ -272,6 +273,36 @@ def test_positives_of_wording_are_held_out(small_cards, small_clean, plain):
     assert (trait.positive_scores["wording"] < found[: len(rain.positives)]).mean() > 0.8
     assert found[: len(rain.positives)].min() > found[len(rain.positives) :].max()
     assert len(trait.calibration["wording"]) == len(split_clean_text(rain, small_clean)[1])
+
+
+def test_labelled_rows_are_fitted_and_measured(small_cards, small_clean, encoder):
+    """Rows of the fitting half are exemplars without their texts, and the others have scores."""
+    rain = small_cards[-1]
+    shown = tuple((f"Sleet number {n} taps on my window, and I sigh.",) for n in range(4))
+    clean = tuple((f"Sleet is expected on day {n}.", f"Bring boots {n}.") for n in range(3))
+    labels = CardLabels(Half(shown[:2], clean[:2]), Half(shown[2:], clean[2:]))
+    card = replace(rain, labels=labels)
+    bank = fit_bank([card], small_clean, encoder, encoder.config)
+    trait = bank.traits["rain-talk"]
+    assert trait.positives == (*rain.positives, "labelled positive 1", "labelled positive 2")
+    count = len(rain.negatives)
+    assert trait.negatives[count : count + 4] == (
+        *("labelled negative 1",) * 2,
+        *("labelled negative 2",) * 2,
+    )
+    assert len(trait.positive_scores[COMBINED]) == len(rain.positives) + 2
+    assert len(trait.labelled_positives[COMBINED]) == 2
+    assert len(trait.labelled_negatives["head"]) == 1
+    assert not any(b"leet" in data for data in serialise_bank(bank).values())
+    assert set(limit_bank(bank, ["head"]).traits["rain-talk"].labelled_positives) == {
+        COMBINED,
+        "head",
+    }
+    again = read_bank(serialise_bank(bank).__getitem__, "bank").traits["rain-talk"]
+    assert again.labels == labels.describe()
+    scores = again.labelled_positives[COMBINED]
+    np.testing.assert_array_equal(scores, trait.labelled_positives[COMBINED])
+    assert compute_fit_key(card, small_clean, None) != compute_fit_key(rain, small_clean, None)
 
 
 def test_a_bank_without_wording_keeps_no_classifier_of_words(small_cards, small_clean):

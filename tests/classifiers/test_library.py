@@ -17,10 +17,12 @@ import pytest
 import yaml
 from pydantic import BaseModel
 
+from classifiers.labelled_rows import CardLabels, Half
 from classifiers.library import (
     CARD_BYTES,
     FEWEST_POSITIVES,
     LIBRARY,
+    LoadedCard,
     find_cards,
     load_card,
     read_background,
@@ -29,6 +31,7 @@ from classifiers.library import (
 )
 from classifiers.signals.lexicons import Lexicon, score_lexicons
 from classifiers.signals.repetition import find_loop
+from schemas.cards import Scope, TraitCard
 from schemas.errors import CardError
 
 SHIPPED = sorted(path.parent.name for path in LIBRARY.glob("*/card.yaml"))
@@ -472,3 +475,23 @@ def test_reading_trait_folders_loads_no_model_library(root, card_folder):
 def test_nothing_in_the_library_drops_rows():
     """No library trait drops rows."""
     assert "drop" not in {card.card.action for card in find_cards()}
+
+
+def test_labelled_texts_are_cut_and_named():
+    """Labelled rows join the exemplars, cut to the part that is read, but not the digest."""
+    long = "x" * 30
+    labels = CardLabels(Half(((long, "b"), ("a",)), (("c", long + "y"), ("n",))))
+    scope = Scope(opening=20)
+    card = LoadedCard(TraitCard(id="x", scope=scope), ("a",), ("n",), None)
+    labelled = replace(card, labels=labels)
+    cut = long[:20]
+    assert labelled.list_positives() == ["a", f"{cut}\n\nb"]
+    assert labelled.list_negatives() == ["n", "c", cut]
+    assert labelled.name_labelled_texts() == {
+        f"{cut}\n\nb": "labelled positive 1",
+        "c": "labelled negative 1",
+        cut: "labelled negative 1",
+    }
+    assert labelled.digest == card.digest
+    assert card.list_positives() == ["a"]
+    assert card.name_labelled_texts() == {}

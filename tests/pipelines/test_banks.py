@@ -340,3 +340,54 @@ def test_a_sample_of_the_corpus_is_given_alone():
         FilterConfig(background=("corpus", "clean.jsonl"))
     assert FilterConfig(background=("corpus",)).background_files == ()
     assert FilterConfig(background=("./corpus",)).background_files != ()
+
+
+@pytest.fixture
+def labelled(config, tmp_path):
+    """Return a function that configures a fit with one labelled text, which has this answer."""
+
+    def configure(answer, **update):
+        path = tmp_path / "labels.csv"
+        path.write_text(f"text,label,trait\nA tall grey heron.,{answer},heron\n")
+        return config.model_copy(update={"labels": str(path), **update})
+
+    return configure
+
+
+def test_labels_make_another_bank(config, labelled, fits):
+    """Equal labels give an equal bank, from the cache; other labels or none give another."""
+    without, bank = prepare_bank(config).bank, prepare_bank(labelled("yes")).bank
+    before = len(fits)
+    again = prepare_bank(labelled("yes")).bank
+    assert len(fits) == before
+    assert again.digest == bank.digest
+    assert again.traits["heron"].labels["after"]["threshold"] == 0.5
+    digests = {without.digest, bank.digest, prepare_bank(labelled("no")).bank.digest}
+    assert len(digests) == 3
+
+
+def test_a_bank_with_the_same_labels_is_taken(config, labelled, fits, tmp_path):
+    """A trait of the given bank is used if no labels are given, or if they are the same."""
+    save_bank(prepare_bank(labelled("yes")).bank, str(tmp_path / "bank"))
+    before = len(fits)
+    for given in (
+        config.model_copy(update={"bank": str(tmp_path / "bank")}),
+        labelled("yes", bank=str(tmp_path / "bank")),
+    ):
+        assert "heron" in choose_traits(given).fitted
+        assert prepare_bank(given).bank.traits["heron"].labels["unsure"] == 0
+    assert len(fits) == before
+    other = labelled("no", bank=str(tmp_path / "bank"))
+    assert not choose_traits(other).fitted
+
+
+def test_labels_for_the_traits_of_a_bank_are_refused(labelled):
+    """Labels can't change a bank whose traits are used as they are."""
+    with pytest.raises(CardError, match="--labels has no effect on a --bank"):
+        choose_traits(labelled("yes", bank="bank", traits=()))
+
+
+def test_rows_without_labels_are_refused(config):
+    """A corpus with labelled rows needs a file of labels."""
+    with pytest.raises(CardError, match="no labels whose rows could be looked up"):
+        choose_traits(config.model_copy(update={"labels_run": "run"}))

@@ -159,3 +159,16 @@ def test_a_configuration_loads_no_model_library():
     )
     ended = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert ended.stdout == "set()\n"
+
+
+def test_paths_of_labels_are_expanded_and_not_identity(monkeypatch):
+    """`~` means the home folder in paths of labels, and the run's id doesn't depend on the paths.
+
+    It depends on the labels themselves, which are part of the bank's digest.
+    """
+    monkeypatch.setenv("HOME", "/home/owl")
+    config = FilterConfig(labels="~/l.csv", labels_on=("~/c.jsonl",), labels_run="~/run")
+    assert config.labels == "/home/owl/l.csv"
+    assert config.labels_on == ("/home/owl/c.jsonl",)
+    assert config.labels_run == "/home/owl/run"
+    assert config.select_identity() == FilterConfig().select_identity()

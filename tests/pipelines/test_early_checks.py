@@ -69,6 +69,12 @@ def list_mistakes(corpus: str) -> list[tuple[int, str, list[str]]]:
         (2, "nowhere", ["fit", "-o", "bank", "--traits", "nowhere"]),
         (2, "nowhere", ["fit", "-o", "bank", "--background", "nowhere"]),
         (4, "file", ["fit", "-o", "file"]),
+        (2, "nowhere", ["fit", "-o", "bank", "--labels", "nowhere"]),
+        (2, "line 1", ["fit", "-o", "bank", "--labels", "file.jsonl"]),
+        (2, "did you mean 'coercion'", ["fit", "-o", "bank", "--labels", "labels.csv"]),
+        (2, "--labels", ["fit", "-o", "bank", "--on", corpus]),
+        (2, "no effect", ["fit", "-o", "bank", "--labels", "labels.csv", "--config", "bank.yaml"]),
+        (4, "nowhere", [*good, "-t", "coercion", "--labels", "l.csv", "--labels-run", "nowhere"]),
         (2, "nowhere", ["estimate", "-i", "nowhere"]),
         (2, "nowhere", ["estimate", "-i", corpus, "--traits", "nowhere"]),
         (4, "nowhere", ["inspect", "nowhere"]),
@@ -89,6 +95,9 @@ def test_mistakes_are_reported_before_heavy_imports(corpus, tmp_path):
     folder.mkdir()
     (folder / "file").write_text("")
     (folder / "file.jsonl").write_text("no label\n")
+    (folder / "labels.csv").write_text("record_id,trait,label\n00ff,coercoin,yes\n")
+    (folder / "l.csv").write_text("record_id,trait,label\n00ff,coercion,yes\n")
+    (folder / "bank.yaml").write_text("bank: somewhere")
     (folder / "strict.yaml").write_text("traits: {coercion: {max_false_positive_rate: 0.000001}}")
     (folder / "full" / "clean").mkdir(parents=True)
     (folder / "full" / "clean" / "mine.jsonl").write_text("{}")
@@ -106,7 +115,8 @@ def test_mistakes_are_reported_before_heavy_imports(corpus, tmp_path):
         assert message in found[2], (arguments, found)
         assert "Traceback" not in found[2]
     left = sorted(path.name for path in folder.iterdir())
-    assert left == ["file", "file.jsonl", "full", "strict.yaml"]
+    given = ["bank.yaml", "file", "file.jsonl", "full", "l.csv", "labels.csv", "strict.yaml"]
+    assert left == given
 
 
 def test_good_settings_pass(config):

@@ -169,3 +169,19 @@ def test_rows_that_are_missing_are_counted_and_named(bird_run, attach):
 def test_a_run_without_labels_keeps_its_cards(card):
     """Without a file of labels, the cards are returned as they are."""
     assert attach_labels([card], FilterConfig(), CleanText(())) == [card]
+
+
+def test_a_run_is_fitted_with_labels_of_its_own_input(bird_run, tmp_path):
+    """`filter` finds labelled rows in its input, and its manifest records what they measure."""
+    labels = tmp_path / "labels.csv"
+    lines = [f"corpus.jsonl,{row},{'yes' if row % 4 == 0 else 'no'}" for row in range(12)]
+    labels.write_text("source,row,label\n" + "\n".join(lines))
+    update = {"traits": bird_run.traits[:1], "output": str(tmp_path / "run")}
+    config = bird_run.model_copy(update=update | {"labels": str(labels)})
+    manifest = run_filter(config)
+    notices = [notice.text for notice in manifest.list_notices()]
+    assert any(text.startswith("heron: labels: ") for text in notices)
+    assert any("yes rows" in text or "yes row" in text for text in notices)
+    other = run_filter(config.model_copy(update={"labels": None, "output": str(tmp_path / "b")}))
+    assert manifest.identity.bank_digest != other.identity.bank_digest
+    assert manifest.run_id != other.run_id

@@ -7,10 +7,14 @@ import json
 import pytest
 
 from pipelines.labels import (
+    Label,
     append_lines,
+    choose_label,
     keep_answer,
     list_unlabelled,
+    read_all_labels,
     read_labels,
+    require_traits,
     require_usable,
 )
 from schemas.errors import CardError, StorageError
@@ -94,6 +98,75 @@ def test_a_mistake_names_its_line(tmp_path, line, problem):
     assert caught.value.where == f"{path} line 2"
 
 
+@pytest.mark.parametrize(
+    ("line", "problem"),
+    [
+        ({"label": True}, "names no row"),
+        ({"text": " ", "label": True}, "text ' ' isn't a text"),
+        ({"text": "\ud800", "label": True}, "isn't a text"),
+        ({"text": 3, "label": True}, "text '3' isn't a text"),
+        ({"text": "x", "trait": 3, "label": True}, "trait '3' isn't a text"),
+        ({"text": "x", "prompt": 3, "label": True}, "prompt '3' isn't a text"),
+        ({"text": "x", "label": True, "time": "soon"}, "neither a number nor a date"),
+    ],
+)
+def test_a_mistake_in_a_label_of_a_text_names_its_line(tmp_path, line, problem):
+    """Labels of all traits may give a text; a wrong field is named."""
+    path = write_lines(tmp_path / "l.jsonl", {"text": "A heron.", "label": "unsure"}, line)
+    with pytest.raises(CardError, match=problem) as caught:
+        read_all_labels(path)
+    assert caught.value.where == f"{path} line 2"
+
+
+def test_all_labels_are_read_with_their_traits(tmp_path):
+    """The labels of all traits have their trait, text, prompt and time; null isn't a label."""
+    path = write_lines(
+        tmp_path / "l.jsonl",
+        {"text": "A heron.", "prompt": "p", "trait": "owl", "label": "unsure", "time": 5},
+        {"record_id": "00ff", "label": "no", "text": "\ud800"},
+        {"record_id": "00ff", "label": None, "trait": 3},
+    )
+    first, second = read_all_labels(path)
+    assert (first.text, first.prompt, first.trait) == ("A heron.", "p", "owl")
+    assert (first.shows, first.time, first.key) == (None, 5, None)
+    assert (second.text, second.key, second.shows) == (None, "00ff", False)
+    with pytest.raises(CardError, match="names no row"):
+        read_labels(path, "owl")
+
+
+@pytest.mark.parametrize(
+    ("traits", "known", "problem"),
+    [
+        ((), ("owl",), "no labelled row"),
+        ((None,), ("owl", "stork"), "names no trait, and 2 traits are fitted"),
+        (("olw",), ("owl", "stork"), "no trait 'olw' is fitted"),
+    ],
+)
+def test_labels_name_traits_of_the_fit(tmp_path, traits, known, problem):
+    """Labels without a trait need a fit of one trait, and unknown traits are refused."""
+    labels = [Label("a", 1, None, True, None, "line 1", trait) for trait in traits]
+    with pytest.raises(CardError, match=problem):
+        require_traits(labels, known, tmp_path)
+    require_traits([Label("a", 1, None, True, None, "line 1")], ("owl",), tmp_path)
+
+
+def test_the_later_label_counts():
+    """A later label replaces an earlier one; contradictions without times are errors."""
+    yes = Label("a", 1, None, True, None, "line 1", time=1)
+    no = Label("a", 1, None, False, None, "line 2", time=2)
+    assert choose_label(yes, no, "l") is choose_label(no, yes, "l") is no
+    assert choose_label(yes, yes._replace(time=None), "l") is yes
+    with pytest.raises(CardError, match="on line 1"):
+        choose_label(yes, no._replace(time=1), "l")
+
+
+def test_nothing_is_added_to_a_table(tmp_path):
+    """Rows to read can't be added to a CSV file."""
+    with pytest.raises(StorageError, match="is a table"):
+        append_lines(tmp_path / "l.csv", [{}])
+    assert not (tmp_path / "l.csv").exists()
+
+
 def test_a_missing_file_is_an_error(tmp_path):
     """The error for a missing file names the file."""
     with pytest.raises(CardError, match="can't be read"):
@@ -154,3 +227,60 @@ def test_a_file_is_checked_before_the_work(tmp_path):
         require_usable(path / "below.jsonl", "owl")
     with pytest.raises(CardError, match="can't be read"):
         require_usable(tmp_path, "owl")
+
+
+@pytest.mark.parametrize(
+    ("answer", "shows"),
+    [
+        ("yes", True),
+        ("Y", True),
+        (True, True),
+        (1, True),
+        ("1", True),
+        ("no", False),
+        (" N ", False),
+        (False, False),
+        (0, False),
+        ("0", False),
+        ("Unsure", None),
+    ],
+    ids=str,
+)
+def test_the_spellings_of_an_answer(tmp_path, answer, shows):
+    """An answer may be spelt in several ways, in any case."""
+    path = write_lines(tmp_path / "l.jsonl", {"source": "a", "row": 1, "label": answer})
+    (label,) = read_labels(path, "owl")
+    assert label.shows is shows
+
+
+@pytest.mark.parametrize("suffix", ["csv", "tsv"])
+def test_a_mistake_in_a_table_names_its_row(tmp_path, suffix):
+    """The error for a bad row of a table names the file and the row."""
+    path, separator = tmp_path / f"l.{suffix}", "\t" if suffix == "tsv" else ","
+    lines = [("source", "row", "label"), ("a", "1", "yes"), ("a", "two", "no")]
+    path.write_text("\n".join(separator.join(line) for line in lines))
+    with pytest.raises(CardError, match="names no row") as caught:
+        read_labels(path, "owl")
+    assert caught.value.where == f"{path} row 2"
+    path.write_text(path.read_text().replace("two", "2").replace("label", "answer"))
+    labels = [("record_id", "answer"), ("00ff", "yes")]
+    path.write_text("\n".join(separator.join(line) for line in labels))
+    assert read_labels(path, "owl") == []
+    path.write_text("text\nA heron.\n")
+    with pytest.raises(CardError, match="is neither a label nor a row to read"):
+        read_all_labels(path)
+
+
+def test_a_table_of_labels_is_read_for_one_trait(tmp_path):
+    """A table's labels have the same fields as lines of JSON."""
+    path = tmp_path / "l.csv"
+    path.write_text(
+        "source,row,label,trait,score,time\n"
+        "a,1,yes,owl,0.5,1970-01-01T00:00:09\n"
+        "a,2,,owl,,\n"
+        "a,3,no,stork,,\n"
+    )
+    (label,) = read_labels(path, "owl")
+    assert label == Label("a", 1, None, True, 0.5, "row 1", "owl", None, "", 9.0)
+    assert list_unlabelled(path, "owl") == [("a", 2)]
+    assert [label.trait for label in read_all_labels(path)] == ["owl", "stork"]

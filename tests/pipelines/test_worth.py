@@ -6,12 +6,19 @@ import numpy as np
 import pytest
 
 from classifiers.clean_text import split_clean_text
+from classifiers.guarantees.calibration import FoundShare
 from classifiers.models.encoders import EncoderConfig
 from classifiers.scoring import load_scorer
 from pipelines import worth
 from pipelines.banks import prepare_bank
 from pipelines.config import FilterConfig
-from pipelines.worth import STRONGEST, StrongText, describe_worth, list_strongest
+from pipelines.worth import (
+    STRONGEST,
+    StrongText,
+    describe_found,
+    describe_worth,
+    list_strongest,
+)
 from schemas.policies import Policy
 from transforms.rules import settle_rules
 
@@ -125,3 +132,12 @@ def test_a_library_trait_that_nobody_named_has_no_warning(prepared, monkeypatch)
     monkeypatch.setattr(worth, "find_cards", lambda: [card])
     assert list_notices(found, named=()) == []
     assert list_notices(found)[0].startswith("warning: trait bird")
+
+
+def test_the_positives_of_labels_are_mentioned():
+    """With labels, the positives aren't only the card's."""
+    found = FoundShare(12, 9, 0.4, 0.9, 0.75)
+    assert describe_found(found, 0.5).startswith("9 of the card's 12 positives reach 0.5000")
+    labelled = describe_found(found, 0.5, labelled=True)
+    assert labelled.startswith("9 of the card's and the labels' 12 positives reach 0.5000")
+    assert "0.2500 above it" in labelled

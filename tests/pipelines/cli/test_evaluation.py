@@ -96,6 +96,9 @@ def test_without_a_terminal_the_rows_are_written(
     ) in shown
     assert "recall at 0.5000: 100%, exact for this corpus: all of its rows were read" in shown
     assert "heron on new rows like these" in shown
+    unsure = [line | {"label": "unsure"} for line in filled[:3]]
+    labels.write_text("".join(json.dumps(line) + "\n" for line in [*unsure, *filled[3:]]))
+    assert "3 rows labelled unsure count as not read" in " ".join(congener(*command)[2].split())
     assert "100% (exact)" in shown
     assert "100% (100% to 100%)" not in shown
 

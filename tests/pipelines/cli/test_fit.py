@@ -8,6 +8,7 @@ from classifiers.guarantees.calibration import Threshold
 from pipelines.cli.fit import FitResult
 from pipelines.cli.output import say
 from pipelines.worth import StrongText
+from tests.support.corpora import build_conversation, write_rows
 
 
 @pytest.fixture
@@ -36,6 +37,23 @@ def test_a_bank_in_json(congener_json, arguments):
     assert trait["threshold"]["value"] == 0.5
 
 
+def test_labels_are_counted_and_measured(congener_json, congener, arguments, tmp_path):
+    """The closing lines count the labels of each half, and say what the trait finds of them."""
+    labels, rows = tmp_path / "labels.csv", [build_conversation(n, f"Row {n}.") for n in range(20)]
+    corpus = write_rows(tmp_path / "corpus.jsonl", rows)
+    lines = "".join(f"{corpus.name},{row},{'yes' if row % 5 else 'unsure'}\n" for row in range(20))
+    labels.write_text(f"source,row,label\n{lines}")
+    command = (*arguments, "--labels", str(labels), "--on", str(corpus))
+    code, out, err = congener(*command)
+    assert code == 0, err
+    assert "none of its signals learns" in out
+    assert "0 of the 0 labelled rows that it finds show it" in " ".join(out.split())
+    (trait,) = congener_json(*command, "--restart")["traits"]
+    halves = [trait["labels"][half]["yes"] for half in ("fitting", "calibration")]
+    assert sum(halves) + trait["labels"]["unsure"] == 20
+    assert min(halves) > 0
+
+
 def test_a_bank_is_replaced_only_with_restart(congener, arguments):
     """Fitting over a bank exits with 4, and --restart replaces the bank."""
     assert congener(*arguments)[0] == 0
@@ -56,12 +74,15 @@ def test_a_missing_threshold_says_how_many_texts_it_needs(capsys, monkeypatch):
         needed=299,
         found=None,
         strongest=(StrongText(0.9, "background/0", "Rain fell."),),
+        labels=None,
+        label_lines=("rain: labels: 3 yes",),
     )
     result = FitResult("bank", SimpleNamespace(digest="d" * 64), [trait])
     for part in result.render():
         say(part)
     out = capsys.readouterr().out
     assert "missing: 199 more clean texts" in out
+    assert "Rain fell.\nrain: labels: 3 yes\n" in out
     assert "the highest clean scores:\n  clean text 0.9000  background/0  Rain fell." in out
     assert out.endswith("bank dddddddddddd in bank\n")
 

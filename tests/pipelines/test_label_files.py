@@ -79,3 +79,22 @@ def test_a_wrong_time_is_an_error(value):
     """Anything else isn't a time."""
     with pytest.raises(CardError, match="neither a number nor a date"):
         parse_time({"time": value}, "l line 1")
+
+
+def test_parquet_keeps_its_types(tmp_path):
+    """Bools, whole numbers, times and nulls of Parquet are read as they are."""
+    time = datetime(1970, 1, 1, 0, 1, tzinfo=UTC)
+    columns = {"label": [True, None], "row": [2, None], "time": [time, None], "score": [0.25, 1.0]}
+    pq.write_table(pa.table(columns), tmp_path / "l.parquet")
+    first, second = read_entries(tmp_path / "l.parquet")
+    assert first.fields == {"label": True, "row": 2, "time": time, "score": 0.25}
+    assert second.fields == {"label": None, "row": None, "time": None, "score": 1}
+    assert parse_time(first.fields, "l") == 60
+
+
+def test_csv_cells_are_numbers_only_where_numbers_are_expected(tmp_path):
+    """Digits are a text in every column but row and score."""
+    path = tmp_path / "l.csv"
+    path.write_text("record_id,row,score,label\n123,x,y,1\n")
+    (entry,) = read_entries(path)
+    assert entry.fields == {"record_id": "123", "row": "x", "score": "y", "label": "1"}

@@ -22,7 +22,7 @@ from classifiers.models.encoders import (
 from classifiers.models.windows import BatchCounts, Window
 from classifiers.signals.exemplars import contrast, move_to_device
 from classifiers.signals.lexicons import Lexicon, score_lexicons
-from classifiers.signals.repetition import find_loop
+from classifiers.signals.repeated_words import score_loops
 from classifiers.signals.sentences import find_sentences
 from classifiers.signals.sequence_classifiers import SequenceClassifier, load_sequence_classifier
 from classifiers.signals.wording import Wording, WordingTable, shift_to_prior
@@ -54,6 +54,14 @@ class BestSpans(NamedTuple):
     segment: np.ndarray
     start: np.ndarray
     end: np.ndarray
+
+
+class SharedPart(NamedTuple):
+    """The part (`Scope.part`) of some segments, and the traits that read it."""
+
+    inside: np.ndarray
+    part: int
+    traits: list[str]
 
 
 @dataclass
@@ -201,9 +209,8 @@ class Scorer:
         return result
 
     def _score_lexicons(self, texts: Texts, result: Scores) -> None:
-        for scope, names in self._group_by_scope(self._lexicons).items():
-            inside = find_in_scope(texts, scope)
-            chosen, starts = cut_texts(texts, inside, scope.part)
+        for inside, part, names in self._group_by_part(texts, self._lexicons):
+            chosen, starts = cut_texts(texts, inside, part)
             found = score_lexicons([self._lexicons[name] for name in names], chosen)
             for name, (scores, best, hits) in zip(names, found, strict=True):
                 signal = result.signals[name]["lexicon"] = reduce_to_rows(
@@ -220,9 +227,8 @@ class Scorer:
             for name, trait in self.bank.traits.items()
             if trait.wording and trait.card.signals.wording
         }
-        for scope, names in self._group_by_scope(models).items():
-            inside = find_in_scope(texts, scope)
-            chosen, starts = cut_texts(texts, inside, scope.part)
+        for inside, part, names in self._group_by_part(texts, models):
+            chosen, starts = cut_texts(texts, inside, part)
             sentences = find_sentences(chosen)
             table = WordingTable([models[name] for name in names])
             logits = shift_to_prior(table.compute_logits(sentences))
@@ -240,11 +246,9 @@ class Scorer:
             if options:
                 inside = find_in_scope(texts, scope)
                 chosen, starts = cut_texts(texts, inside, scope.part)
-                loops = [find_loop(text, options) for text in chosen.to_pylist()]
-                scores = np.array([loop.score for loop in loops], np.float32)
-                spans = np.array([(loop.start, loop.end) for loop in loops], np.int32)
+                scores, spans = score_loops(chosen, options)
                 result.signals[name]["repetition"] = reduce_to_rows(
-                    result.size, texts, inside, scores, spans.reshape(-1, 2) + starts[:, None]
+                    result.size, texts, inside, scores, spans + starts[:, None]
                 )
 
     def _score_dense(self, texts: Texts, result: Scores) -> None:
@@ -322,11 +326,15 @@ class Scorer:
                 result.size, texts, segments, scores, _collect_spans(windows, range(len(windows)))
             )
 
-    def _group_by_scope(self, names: Mapping[str, object]) -> dict[Scope, list[str]]:
-        groups: dict[Scope, list[str]] = {}
+    def _group_by_part(self, texts: Texts, names: Iterable[str]) -> Iterable[SharedPart]:
+        """Group traits whose scopes read the same part of the same segments."""
+        groups: dict[tuple[bytes, int], SharedPart] = {}
         for name in names:
-            groups.setdefault(self.bank.traits[name].card.scope, []).append(name)
-        return groups
+            scope = self.bank.traits[name].card.scope
+            inside = find_in_scope(texts, scope)
+            key = inside.tobytes(), scope.part
+            groups.setdefault(key, SharedPart(inside, scope.part, [])).traits.append(name)
+        return groups.values()
 
 
 def find_in_scope(texts: Texts, scope: Scope) -> np.ndarray:

@@ -107,10 +107,11 @@ def find_loop(text: str, options: RepetitionOptions) -> Loop:
     parts = [_split_line(line) for line in lines]
     tokens = list(chain.from_iterable(parts))
     ids = _number_tokens(tokens)
-    grams = _hash_grams(ids)
-    recurrent = np.sort(grams)
+    grams = hash_grams(ids)
+    order = np.argsort(grams, kind="stable")
+    recurrent = grams[order]
     found = NO_LOOP
-    if (recurrent[1:] == recurrent[:-1]).any():  # rules out most texts
+    if _come_back_soon(order[1:] - order[:-1], recurrent[1:] == recurrent[:-1]):
         found = _score_contiguous(tokens, ids, options.span)
     if found.score < 1 and ((recurrent[2:] == recurrent[:-2]).any() or _has_copies(parts)):
         scattered = _score_scattered(lines, parts, grams, options.span)
@@ -120,6 +121,19 @@ def find_loop(text: str, options: RepetitionOptions) -> Loop:
     sizes = [len(part) for part in parts]
     start, _ = _locate_token(text, sizes, found.first)
     return Loop(found.score, start, _locate_token(text, sizes, found.stop - 1)[1])
+
+
+def _come_back_soon(distances: np.ndarray, equal: np.ndarray) -> bool:
+    """Return whether as many grams come back as soon as in a loop without a break.
+
+    `distances` are the tokens between grams in the order of their hashes, and `equal` says which
+    two are equal. A loop that repeats p tokens has at least 3p tokens, and at least 12. So at least
+    2p - 7 of its grams, and at least one, come back after p tokens or fewer.
+    """
+    if not equal.any():  # rules out most texts
+        return False
+    soon = np.sort(distances[equal])
+    return bool((np.arange(1, len(soon) + 1) >= 2 * soon - GRAM + 1).any())
 
 
 def _score_contiguous(tokens: Sequence[str], ids: np.ndarray, span: int) -> TokenSpan:
@@ -234,7 +248,7 @@ def _number_tokens(tokens: Sequence[str]) -> np.ndarray:
     return np.fromiter(map(numbers.__getitem__, tokens), np.int32, len(tokens))
 
 
-def _hash_grams(ids: np.ndarray) -> np.ndarray:
+def hash_grams(ids: np.ndarray) -> np.ndarray:
     """Return a hash of each `GRAM` tokens in a row."""
     hashes = ids.astype(np.uint64) + np.uint64(1)
     for width, base in BASES:  # a gram is hashed from its two halves

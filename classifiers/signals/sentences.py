@@ -165,13 +165,15 @@ def _find_in_block(texts: pa.LargeStringArray, sizes: np.ndarray, first: int) ->
     The hash of a token is a polynomial of its characters' codes, so the tokens' hashes are
     differences of running sums. Blanks count as zero.
     """
-    codes = _read_codes(texts)
+    codes = read_codes(texts)
     begins = np.cumsum(sizes) - sizes
     opens = np.zeros(len(codes) + 1, bool)
     opens[begins] = True
-    kinds, folded, stops = (table[np.minimum(codes, PLANE - 1)] for table in _describe_characters())
-    kinds[codes >= PLANE] = IDEOGRAPH
-    folded[codes >= PLANE] = codes[codes >= PLANE]
+    known = codes if codes.dtype == np.uint8 else np.minimum(codes, PLANE - 1)
+    kinds, folded, stops = (table[known] for table in _describe_characters())
+    if known is not codes:
+        kinds[codes >= PLANE] = IDEOGRAPH
+        folded[codes >= PLANE] = codes[codes >= PLANE]
     starts = _find_tokens(kinds, opens)
     if not len(starts):
         none = np.empty(0, np.int64)
@@ -193,12 +195,15 @@ def _find_in_block(texts: pa.LargeStringArray, sizes: np.ndarray, first: int) ->
     )
 
 
-def _read_codes(texts: pa.LargeStringArray) -> np.ndarray:
-    """Return the code points of all texts together, as uint32."""
+def read_codes(texts: pa.LargeStringArray) -> np.ndarray:
+    """Return the code points of all texts together, as uint32, or as uint8 if all are ASCII."""
     if not len(texts):
-        return np.empty(0, np.uint32)
+        return np.empty(0, np.uint8)
     offsets = np.frombuffer(texts.buffers()[1], np.int64)[texts.offset :][: len(texts) + 1]
     data = memoryview(texts.buffers()[2] or b"")[offsets[0] : offsets[-1]]
+    codes = np.frombuffer(data, np.uint8)
+    if not len(codes) or codes.max() < 128:
+        return codes
     return np.frombuffer(str(data, "utf-8").encode("utf-32-le"), np.uint32)
 
 

@@ -8,10 +8,14 @@ TRAINERS := axolotl==0.19.0 llamafactory==0.9.5 addict==2.4.0 colorama==0.4.6 di
 QUICK := not slow and not stores and not deploy and not engines and not faults and not trainers
 
 .PHONY: demo test coverage test-slow test-stores test-deploy test-engines test-faults test-trainers
-.PHONY: fuzz lint types format build clean
+.PHONY: bank fuzz lint types format build clean
 
 demo: .venv/ready
 	$(BIN)/congener demo --output demo
+
+# Run this after a change to the library's cards, its background, or the code that fits them.
+bank: .venv/ready
+	$(BIN)/python -m pipelines.shipped_bank
 
 # A file's tests run in one process, so what they share is built once.
 IN_TWO := -n 2 --dist loadfile -m "$(QUICK)"

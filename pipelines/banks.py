@@ -46,6 +46,7 @@ from pipelines.label_effects import record_effects
 from pipelines.labelled_rows import attach_labels
 from pipelines.runs.cache import CACHE_REMEDY, get_cache_folder
 from pipelines.runs.vector_cache import VectorCache
+from pipelines.shipped_bank import find_shipped_traits
 from pipelines.version import VERSION
 from schemas.cards import TraitCard
 from schemas.corpora import CorpusConfig, ShardLimits
@@ -222,8 +223,8 @@ def fit_traits(
 ) -> PreparedBank:
     """Load the encoder if a trait needs it, and fit the traits that aren't fitted yet.
 
-    Traits that an earlier run fitted from the same card, clean text and encoder are taken from the
-    cache.
+    The library's traits are shipped fitted with the default encoder and background. Traits that an
+    earlier run fitted from the same card, clean text and encoder are taken from the cache.
 
     Raises: ModelError: the given bank was fitted with a different model from the one loaded.
     """
@@ -262,13 +263,18 @@ def _announce_left_out(
 def _fit_missing(plan: FitPlan, config: FilterConfig, listener: Listener) -> Bank:
     """Fit and cache the traits that neither the given bank nor the cache has."""
     cards, clean, encoder, given = plan
-    folders = {card.id: _find_cached(card, plan) for card in cards if card.id not in given}
+    unknown = [card for card in cards if card.id not in given]
+    shipped, problem = find_shipped_traits(unknown, clean, encoder)
+    folders = {card.id: _find_cached(card, plan) for card in unknown if card.id not in shipped}
     cached = {name: trait for name in folders if (trait := _read_cached(name, folders[name]))}
     missing = [name for name in folders if name not in cached]
+    if missing and problem:
+        notice = f"not all traits of the library are used as shipped: {problem}"
+        listener(Noticed(Notice(notice)))
     if missing:
         listener(FitStarted(len(missing)))
     progress = ModelProgress(listener)
-    known = {**given, **cached}
+    known = {**given, **shipped, **cached}
     bank = fit_bank(
         cards, clean, _remember(encoder), config.build_encoder_config(), known, progress
     )

@@ -5,6 +5,7 @@ import shutil
 
 import pytest
 
+from pipelines import shipped_bank
 from pipelines.banks import load_bank, remove_bank
 from pipelines.config import FilterConfig
 from pipelines.fit import describe_fitted_traits, run_fit
@@ -54,6 +55,7 @@ def test_two_fits_give_equal_banks(tmp_path):
     for name in ("a", "b"):
         with pytest.MonkeyPatch.context() as patch:
             patch.setenv("CONGENER_CACHE", str(tmp_path / name / "cache"))
+            patch.setattr(shipped_bank, "FILE", tmp_path / "nothing is shipped")
             digests.append(run_fit(config, str(tmp_path / name / "bank")).bank.digest)
     assert digests[0] == digests[1]
 

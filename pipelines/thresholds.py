@@ -93,13 +93,14 @@ def settle_thresholds(
     """Return the threshold in force and other levels' thresholds, from the highest down.
 
     Each threshold has its level and its bound. If several levels have the same threshold, the
-    strictest level counts. Levels that need more clean text are left out. Thresholds below
-    `LIKELY` are listed too, although a run uses them only if they are set by hand.
+    strictest level counts. Levels that need more clean text are left out, and so is the level in
+    force. Thresholds below `LIKELY` are listed too, although a run uses them only if they are set
+    by hand.
     """
     rate = rule.max_false_positive_rate if rule.origin == "calibrated" else None
     found = {rule.threshold: (rate, rule.bound)}
     clean = trait.calibration.get(rule.signal, np.empty(0, np.float32))
-    for other in rates:
+    for other in (other for other in rates if other != rate):
         level = Level(max_false_positive_rate=other, confidence=rule.confidence)
         threshold = calibrate(clean, level, lowest=0)
         if threshold.value is not None:

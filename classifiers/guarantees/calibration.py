@@ -85,6 +85,8 @@ def calibrate(scores: np.ndarray, level: Level, lowest: float = LIKELY) -> Thres
 
     NaN scores are ignored. If k texts may exceed the threshold, it is one rounding step above the
     (k+1)-th largest score, but at least `lowest`. With a threshold above 1, the trait never fires.
+    The bound is for k texts, or for those that reach `lowest` if that is the threshold
+    (docs/statistics.md).
 
     The level holds with the stated confidence over the draw of the calibration texts. For n
     exchangeable scores, the share of clean rows above an order statistic follows Beta(k+1, n-k) at
@@ -101,7 +103,10 @@ def calibrate(scores: np.ndarray, level: Level, lowest: float = LIKELY) -> Thres
         "calibrated",
         len(scores),
         exceeding,
-        compute_upper_bound(count, len(scores), level.confidence),
+        # the lowest threshold isn't chosen by the scores, so its own count may be used
+        compute_upper_bound(
+            exceeding if value == lowest else count, len(scores), level.confidence
+        ),
         needed,
     )
 

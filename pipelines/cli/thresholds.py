@@ -17,7 +17,7 @@ from schemas.shares import format_bound, format_limit, round_down, round_up
 
 if TYPE_CHECKING:
     from classifiers.guarantees.calibration import FoundShare
-    from pipelines.thresholds import TraitChoices
+    from pipelines.thresholds import Choice, TraitChoices
 
 Traits = Annotated[
     list[str] | None,
@@ -45,7 +45,7 @@ class ThresholdTables(NamedTuple):
             for item in trait.choices:
                 table.add_row(
                     f"{item.threshold:.4f}",
-                    "by hand" if item.rate is None else format_limit(item.rate),
+                    describe_level(item),
                     f"{item.rows:,}",
                     "not stated" if item.bound is None else f"≤ {format_bound(item.bound)}",
                     describe_share(item.found),
@@ -62,8 +62,9 @@ class ThresholdTables(NamedTuple):
         yield (
             "clean lost: an upper bound at the level's confidence. positives found: of the card's "
             "positives, each held out from the fit. Choose a level before you read the rows that "
-            f"it finds. A level gives a run a threshold of {LIKELY} or more; set a lower one with "
-            "`threshold` in the policy."
+            f"it finds. A level gives a run a threshold of {LIKELY} or more. A lower one, marked "
+            "with *, is the lowest that the level would allow; set it with `threshold` in the "
+            "policy."
         )
 
     def to_json(self) -> list[dict[str, Any]]:
@@ -79,6 +80,13 @@ class ThresholdTables(NamedTuple):
             }
             for trait in self.traits
         ]
+
+
+def describe_level(choice: Choice) -> str:
+    """Return the level, marked with a star if it doesn't give a run this threshold."""
+    if choice.rate is None:
+        return "by hand"
+    return f"{format_limit(choice.rate)}{'*' if choice.threshold < LIKELY else ''}"
 
 
 def describe_share(found: FoundShare | None) -> str:

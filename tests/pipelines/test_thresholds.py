@@ -68,3 +68,15 @@ def test_levels_without_enough_clean_text_are_left_out(run):
             expected = calibrate(clean, Level(max_false_positive_rate=rate))
             assert (value, bound) == (expected.value, expected.bound)
     assert list(settle_thresholds(rule, trait._replace(calibration={}))) == [0.5]
+
+
+def test_the_level_in_force_is_listed_once(run):
+    """The level's threshold of 0.5 isn't listed again with the score that clean text allows."""
+    clean = np.linspace(0, 0.3, 1003).astype(np.float32)
+    rule = run[1].thresholds[0].model_copy(
+        update={"origin": "calibrated", "threshold": 0.5, "bound": 0.003}
+    )
+    trait = RecordedTrait(TraitCard(id="heron"), {"combined": clean}, {}, "")
+    settled = settle_thresholds(rule, trait, (0.005, 0.01, 0.02))
+    assert [rate for rate, _ in settled.values()] == [0.01, 0.005, 0.02]
+    assert settled[0.5] == (0.01, 0.003)

@@ -122,8 +122,32 @@ def test_a_calibrated_threshold_is_at_least_one_half():
     scores = np.arange(299) / 1000
     found = calibrate(scores, make_level())
     assert (found.value, found.exceeding) == (LIKELY, 0) == (0.5, 0)
-    assert found.bound == calibrate(scores, make_level(), lowest=0).bound
     assert calibrate(scores + 0.4, make_level()).value == 0.6981
+
+
+def test_the_bound_belongs_to_the_count_beside_it():
+    """At 0.5, the bound is for the texts that reach it, and elsewhere for those allowed."""
+    low = np.zeros(1003)
+    found = calibrate(low, make_level())
+    assert (found.exceeding, found.bound) == (0, compute_upper_bound(0, 1003, 0.95))
+    assert calibrate(np.append(low[2:], [0.9, 0.9]), make_level()).bound == compute_upper_bound(
+        2, 1003, 0.95
+    )
+    tied = calibrate(np.append(low[9:], np.full(9, 0.9)), make_level())
+    assert (tied.value, tied.exceeding) == (0.9001, 0)
+    assert tied.bound == compute_upper_bound(count_allowed(1003, make_level()), 1003, 0.95)
+
+
+@pytest.mark.parametrize("above", [0.005, 0.01, 0.03, 0.08])
+def test_the_bound_holds_with_the_stated_confidence(above):
+    """Over many draws, the true rate exceeds the bound no more often than stated."""
+    generator = np.random.default_rng(11)
+    missed, total = 0, 200
+    for _ in range(1000):
+        # clean scores are uniform, and this share of them is above 0.5
+        found = calibrate(generator.random(total) + above - 0.5, make_level(0.05))
+        missed += found.bound < above + 0.5 - max(found.value, 0.5)
+    assert missed / 1000 <= 0.05 + 3 * (0.05 * 0.95 / 1000) ** 0.5
 
 
 def test_too_few_texts_give_no_threshold():

@@ -43,6 +43,14 @@ def test_a_level_is_shown_with_all_of_its_digits(rate, shown):
     assert list(table.columns[1].cells) == [shown]
 
 
+def test_a_level_that_gives_another_threshold_has_a_star():
+    """A threshold below 0.5 isn't what a run with its level would have."""
+    choice = Choice(0.004, 0.02, 0.015, 3, None, is_in_force=False)
+    table, legend = ThresholdTables([TraitChoices("heron", NearMisses(), [choice])]).render()
+    assert list(table.columns[1].cells) == ["2.0%*"]
+    assert "marked with *" in legend
+
+
 def test_an_unknown_trait_is_refused(congener, run):
     """The error for an unknown trait names the run's traits."""
     code, _, err = congener("traits", "thresholds", str(run[0]), "--trait", "egret")

@@ -139,7 +139,7 @@ def describe_sample(coverage: Coverage, sample: str) -> Iterator[Notice]:
     untrained = [item for item in coverage.list_unread() if item.where not in names]
     expected = [item for item in trained if item.is_expected]
     for items, reason in (
-        (untrained, "which the policy says isn't trained on"),
+        (untrained, _explain_untrained(coverage)),
         (expected, "as the policy expects"),
     ):
         if items:
@@ -160,6 +160,16 @@ def describe_sample(coverage: Coverage, sample: str) -> Iterator[Notice]:
             f"columns that may hold text, but have no value in {sample}: "
             f"{list_names(coverage.unsampled, UNREAD_NAMED)}"
         )
+
+
+def _explain_untrained(coverage: Coverage) -> str:
+    """Say who settled what isn't trained on: the policy, or its defaults."""
+    settled, default = (
+        (item.untrained_roles, item.untrained_columns) for item in (coverage, Policy())
+    )
+    if settled == default:
+        return "which isn't trained on by default (untrained_roles and untrained_columns)"
+    return "which the policy says isn't trained on"
 
 
 def describe_rest(sampled: Coverage, coverage: Coverage) -> Iterator[Notice]:

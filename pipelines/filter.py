@@ -25,6 +25,7 @@ from pipelines.runs.foreign_files import remove_strays, require_no_foreign_data
 from pipelines.runs.likeness import warn_of_unlike
 from pipelines.runs.lock import lock_run
 from pipelines.runs.watching import watch_receipts
+from pipelines.sentences import list_limits
 from schemas.errors import BudgetError, HandedOver
 from schemas.events import Event, Listener, Noticed, RowsPlanned, RunSummarised, ignore
 from schemas.manifests import Manifest
@@ -259,6 +260,8 @@ def describe_run(
     plan = opened.plan
     calibrated_on = {name: trait.calibrated_on for name, trait in plan.bank.traits.items()}
     seconds = time.monotonic() - opened.began
+    conservation = publication.count_decisions(plan.corpus, receipts)
+    masked = conservation.by_decision.get("mask", 0)
     return Manifest(
         run_id=plan.run_id,
         identity=plan.identity,
@@ -267,14 +270,14 @@ def describe_run(
         thresholds=publication.describe_thresholds(plan.rules, calibrated_on),
         inputs=publication.describe_inputs(plan.corpus),
         outputs=tuple(outputs),
-        conservation=publication.count_decisions(plan.corpus, receipts),
+        conservation=conservation,
         coverage=complete_coverage(plan.sampled, receipts),
         span_floor=plan.span_floor,
         cards={
             name: trait.card.model_dump(mode="json", exclude_none=True)
             for name, trait in plan.bank.traits.items()
         },
-        limits=publication.list_limits(plan.corpus, plan.bank.traits),
+        limits=list_limits(plan.corpus, plan.bank.traits, masked),
         parents=plan.parents,
         circumstances=publication.describe_circumstances(
             seconds, receipts, plan.device, command, plan.config.operator

@@ -5,7 +5,7 @@ Both depend only on the manifest and its files, so `congener verify` can make th
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from functools import cache
 from io import BytesIO
 from typing import Any, NamedTuple
@@ -14,6 +14,7 @@ import polars as pl
 from jinja2 import Environment, PackageLoader, StrictUndefined, Template
 from markupsafe import Markup
 
+from classifiers.guarantees.calibration import count_allowed
 from pipelines.display.charts import (
     PLOT,
     Histogram,
@@ -28,7 +29,7 @@ from pipelines.runs.alterations import require_unaltered
 from pipelines.runs.finished import MISFITS, list_outputs, report_damage
 from pipelines.runs.manifest_file import load_decided
 from pipelines.runs.rates import CONFIDENCE, LEAST_ROWS, Omitted, Rates, compare_groups
-from pipelines.runs.recorded_settings import read_recorded_policy
+from pipelines.runs.recorded_settings import read_recorded_policy, read_recorded_rules
 from pipelines.runs.report_examples import (
     Example,
     TraitExamples,
@@ -37,16 +38,23 @@ from pipelines.runs.report_examples import (
 )
 from pipelines.runs.shown_rows import ShownRow, TraitFinding
 from pipelines.runs.summaries import ScoreCounts, count_scores
-from pipelines.version import COMMIT_DIGITS, name_code
-from schemas.cards import TraitCard
-from schemas.coverage import UnreadText
+from pipelines.sentences import (
+    describe_joined_files,
+    describe_origin,
+    describe_scope_share,
+    describe_title,
+    describe_unread,
+    summarise_rows,
+)
+from pipelines.version import name_code
+from schemas.cards import Level, TraitCard
 from schemas.lots import UNKNOWN
 from schemas.manifests import Manifest, SettledThreshold
 from schemas.notices import format_count
-from schemas.policies import DECISIONS, PUBLISHED, LotException, Policy
+from schemas.policies import DECISIONS, LotException, Policy
 from schemas.receipts import ExceptionEffect
 from schemas.runs import RATES_TABLE, REPORT_PAGE
-from schemas.scores import NEAR_MISS, SCORE_DECIMALS, TEXTS_OF_SIDES, Side
+from schemas.scores import LIKELY, NEAR_MISS, SCORE_DECIMALS, TEXTS_OF_SIDES, Side
 from schemas.shares import (
     format_bound,
     format_exact,
@@ -65,35 +73,29 @@ GROUPS_SHOWN = 50
 RATES_SHOWN = 6
 """The largest number of groups beside a trait."""
 
+TEACHERS_SHOWN = 4
+"""The largest number of teachers in a line of the first table."""
+
 GROUPINGS = ("teacher", "lot", "source")
 """The groupings on the page."""
 
 TURN_CHARACTERS = 300
 """How many characters are shown of a turn without evidence, such as the question."""
 
-FATES = {
-    "quarantine": ("is in quarantine", "are in quarantine", "would be in quarantine"),
-    "drop": ("was dropped", "were dropped", "would be dropped"),
-    "duplicate": ("repeats an earlier row", "repeat an earlier row", "repeat an earlier row"),
-    "reject": ("couldn't be read",) * 3,
-}
-"""For each decision that removes rows, phrases for one row and for several rows.
-
-The last phrase is for a run from which nothing was published.
-"""
-
 
 class Quotation(NamedTuple):
     """A row to show: the pieces of its text, and remarks.
 
     `finding` is the trait's finding in the row, or None without one. `verdict` states the decision
-    and its trait. `doubt` is a sentence about a nearest exemplar that is a negative.
+    and its trait, and `exceptions` what the policy's exceptions did. `doubt` is a sentence about a
+    nearest exemplar that is a negative.
     """
 
     row: ShownRow
     finding: TraitFinding | None
     pieces: list[Piece]
     verdict: str
+    exceptions: list[str]
     nearest: dict[str, float]
     doubt: str | None
 
@@ -107,6 +109,7 @@ class RateRow(NamedTuple):
     share: float
     low: float
     high: float
+    kept: int
     flagged: int
     masked: int
     removed: int
@@ -128,29 +131,41 @@ class RateTable(NamedTuple):
 class TraitSection(NamedTuple):
     """The contents of a trait's section.
 
-    For each side, `fired` is the number of rows on which the trait fired. In `decided_by_another`
+    `allowed` is the number of held-out clean texts to which the threshold's bound belongs. For each
+    side, `fired` is the number of rows on which the trait fired. In `decided_by_another`
     of these rows, another trait decided. `overall` is the rate in all rows, or None without
-    readable rows.
+    readable rows. `teachers` are the rates of the teachers, if there are few.
     """
 
     rule: SettledThreshold
     card: TraitCard
+    allowed: int
     scope: str
-    signals: list[tuple[str, str, list[str]]]
+    signals: list[tuple[str, str]]
     fired: dict[Side, int]
     decided_by_another: int
     counts: ScoreCounts
     histogram: Histogram
     overall: RateRow | None
     rates: list[RateTable]
-    nearest: list[Quotation]
+    teachers: list[RateRow]
     highest: list[Quotation]
+    nearest: list[Quotation]
     unshown: int
 
     @property
     def has_fired(self) -> bool:
         """Return whether the trait fired on any side."""
         return any(self.fired.values())
+
+
+class Outcome(NamedTuple):
+    """What happened to the rows on which a trait fired in one kind of text (`texts`)."""
+
+    section: TraitSection
+    texts: str
+    action: str
+    rates: RateRow
 
 
 class ExceptionRow(NamedTuple):
@@ -228,6 +243,7 @@ def gather_contents(run: str, manifest: Manifest, rates: Rates) -> dict[str, Any
     """Gather the page's contents under the template's names."""
     rows_in, by_decision = manifest.conservation.rows_in, manifest.conservation.by_decision
     policy, notices = read_recorded_policy(manifest), manifest.list_notices()
+    traits = describe_traits(run, manifest, rates)
     return {
         "manifest": manifest,
         "warnings": [notice.text for notice in notices if notice.severity == "warning"],
@@ -243,7 +259,10 @@ def gather_contents(run: str, manifest: Manifest, rates: Rates) -> dict[str, Any
         "unread": describe_unread(manifest),
         "bars": lay_out_waterfall(rows_in, by_decision),
         "decided": quote_decisions(run, manifest),
-        "traits": describe_traits(run, manifest, rates),
+        "traits": traits,
+        "outcomes": list_outcomes(traits, manifest, rates),
+        "joined": describe_joined_files(manifest),
+        "scope": describe_scope_share(manifest),
         "sides": {side: TEXTS_OF_SIDES[side] for side in manifest.list_found_sides()},
         "groups": [tabulate_rates(rates, kind, None, GROUPS_SHOWN) for kind in GROUPINGS],
         "policy": policy,
@@ -258,72 +277,6 @@ def gather_contents(run: str, manifest: Manifest, rates: Rates) -> dict[str, Any
     }
 
 
-def describe_title(manifest: Manifest) -> str:
-    """Return a title: the input, and what it was filtered for."""
-    traits = [rule.trait for rule in manifest.thresholds]
-    wanted = traits[0] if len(traits) == 1 else f"{len(traits)} traits"
-    return f"{name_input(manifest)}, filtered for {wanted}"
-
-
-def name_input(manifest: Manifest) -> str:
-    """Return the name of the input's only file, or of its folder."""
-    if len(manifest.inputs) == 1:
-        return escape_name(manifest.inputs[0].name)
-    folders = {item.uri.removesuffix(item.name).rstrip("/") for item in manifest.inputs}
-    name = folders.pop().rpartition("/")[2] if len(folders) == 1 else ""
-    return escape_name(name) if name else f"{len(manifest.inputs):,} files"
-
-
-def describe_origin(manifest: Manifest, policy: Policy) -> Iterator[str]:
-    """Yield the run's date, operator and versions, as far as the manifest has them."""
-    known = manifest.circumstances
-    if finished := manifest.describe_finish():
-        yield f"finished {finished}"
-    if operator := known.get("operator"):
-        yield f"by {escape_name(str(operator))}"
-    if policy == Policy():
-        yield "no policy: each trait's card decides"
-    else:
-        count = len(policy.exceptions)
-        suffix = f" with {format_count(count, 'exception')}" if count else ""
-        yield f"policy {manifest.identity.policy_digest[:12]}{suffix}"
-    commit = f", commit {str(known['commit'])[:COMMIT_DIGITS]}" if known.get("commit") else ""
-    yield f"congener {manifest.identity.code_version}{commit}"
-    yield f"run {manifest.run_id}"
-
-
-class UnreadRow(NamedTuple):
-    """A line in the table of unread text."""
-
-    text: UnreadText
-    is_trained: bool
-
-
-def describe_unread(manifest: Manifest) -> list[UnreadRow]:
-    """List the unread text, and whether the policy counts it as trained."""
-    names = {item.where for item in manifest.coverage.select_trained().list_unread()}
-    return [UnreadRow(item, item.where in names) for item in manifest.coverage.list_unread()]
-
-
-def summarise_rows(manifest: Manifest) -> str:
-    """Summarise all rows in a sentence."""
-    total, by_decision = manifest.conservation.rows_in, manifest.conservation.by_decision
-    out = _sum_decisions(by_decision, PUBLISHED)
-    share, verb = format_percent(out / max(total, 1)), "is" if out == 1 else "are"
-    verb = verb if manifest.withdrawn is None else "would be"
-    parts = [f"{out:,} ({share}) {verb} in the clean corpus"]
-    for name, (one, many, stopped) in FATES.items():
-        if count := by_decision.get(name, 0):
-            words = one if count == 1 else many
-            parts.append(f"{count:,} {words if manifest.withdrawn is None else stopped}")
-    listed = f"{', '.join(parts[:-1])}{' and ' if parts[1:] else ''}{parts[-1]}"
-    return f"Of {format_count(total, 'row')} read, {listed}."
-
-
-def _sum_decisions(by_decision: Mapping[str, int], names: Iterable[str]) -> int:
-    return sum(by_decision.get(name, 0) for name in names)
-
-
 def quote_decisions(run: str, manifest: Manifest) -> list[Quotation]:
     """Quote a row of each decision, with the best finding or the nearest miss.
 
@@ -331,14 +284,14 @@ def quote_decisions(run: str, manifest: Manifest) -> list[Quotation]:
     """
     if manifest.withdrawn is not None:
         return []
-    rows = find_row_of_each_decision(run, manifest)
-    return [_quote_row(row) for row in rows.values()]
+    rows, policy = find_row_of_each_decision(run, manifest), read_recorded_policy(manifest)
+    return [_quote_row(row, policy) for row in rows.values()]
 
 
-def _quote_row(row: ShownRow) -> Quotation:
+def _quote_row(row: ShownRow, policy: Policy) -> Quotation:
     own = [item for item in row.reasons if _lead_to(item) == row.decision] or [*row.reasons]
     found = max(own, key=lambda item: item.score, default=None)
-    return _quote(row, found or next(iter(row.near), None))
+    return _quote(row, found or next(iter(row.near), None), policy)
 
 
 def _lead_to(finding: TraitFinding) -> str | None:
@@ -346,15 +299,31 @@ def _lead_to(finding: TraitFinding) -> str | None:
     return "quarantine" if finding.action == "swap" else finding.action
 
 
-def _quote(row: ShownRow, finding: TraitFinding | None) -> Quotation:
+def _quote(row: ShownRow, finding: TraitFinding | None, policy: Policy) -> Quotation:
     near = finding.neighbours if finding else []
     nearest = {
         kind: max(item["similarity"] for item in near if item["polarity"] == kind)
         for kind in ("positive", "negative")
         if any(item["polarity"] == kind for item in near)
     }
-    verdict = describe_verdict(row, finding)
-    return Quotation(row, finding, _cut_text(row, finding), verdict, nearest, describe_doubt(near))
+    return Quotation(
+        row,
+        finding,
+        _cut_text(row, finding),
+        describe_verdict(row, finding),
+        list(_describe_changes(row, policy)),
+        nearest,
+        describe_doubt(near),
+    )
+
+
+def _describe_changes(row: ShownRow, policy: Policy) -> Iterator[str]:
+    """Say what each exception of the policy did to a row, and for which reason."""
+    for number, before, after in row.exceptions:
+        reason = escape_name(policy.exceptions[number - 1].reason, TURN_CHARACTERS)
+        did = "kept by exception" if after == row.decision == "keep" else "exception"
+        change = "" if after == row.decision == "keep" else f" changed {before} to {after}"
+        yield f"{did} {number}{change}: {reason}"
 
 
 def describe_verdict(row: ShownRow, finding: TraitFinding | None) -> str:
@@ -396,6 +365,24 @@ def describe_traits(run: str, manifest: Manifest, rates: Rates) -> list[TraitSec
     ]
 
 
+def list_outcomes(
+    sections: Sequence[TraitSection], manifest: Manifest, rates: Rates
+) -> list[Outcome]:
+    """List what happened to the rows on which each trait fired, by kind of text."""
+    rules = {rule.trait: rule for rule in read_recorded_rules(manifest)}
+    whole = rates.table.filter(pl.col("grouping") == "all", pl.col("fired") > 0)
+    return [
+        Outcome(
+            section,
+            TEXTS_OF_SIDES[line["side"]],
+            rules[section.rule.trait].get_action(line["side"]),
+            _build_rate_row(line),
+        )
+        for section in sections
+        for line in whole.filter(pl.col("trait") == section.rule.trait).to_dicts()
+    ]
+
+
 def _describe_trait(
     rule: SettledThreshold,
     manifest: Manifest,
@@ -403,12 +390,16 @@ def _describe_trait(
     examples: TraitExamples,
     rates: Rates,
 ) -> TraitSection:
-    card = TraitCard.model_validate(manifest.cards[rule.trait])
+    card, policy = (
+        TraitCard.model_validate(manifest.cards[rule.trait]),
+        read_recorded_policy(manifest),
+    )
     tables = [tabulate_rates(rates, kind, rule.trait, RATES_SHOWN) for kind in GROUPINGS]
     whole = _select(rates, "all", rule.trait)
     return TraitSection(
         rule,
         card,
+        _count_allowed(rule),
         describe_scope(card),
         list(describe_signals(card)),
         {side: manifest.count_fired(rule.trait, side) for side in manifest.list_found_sides()},
@@ -417,14 +408,32 @@ def _describe_trait(
         lay_out_histogram(counts.below, counts.above, rule.threshold),
         next((_build_rate_row(line) for line in whole.to_dicts()), None),
         _drop_repeated(tables),
-        _quote_examples(examples.nearest),
-        _quote_examples(examples.highest),
+        _list_few_teachers(rates, rule.trait),
+        _quote_examples(examples.highest, policy),
+        _quote_examples(examples.nearest, policy),
         examples.unshown,
     )
 
 
-def _quote_examples(examples: Sequence[Example]) -> list[Quotation]:
-    return [_quote(example.row, example.finding) for example in examples]
+def _count_allowed(rule: SettledThreshold) -> int:
+    """Return the number of clean texts for which the bound is stated."""
+    if rule.threshold <= LIKELY:
+        return rule.exceeding
+    level = Level(max_false_positive_rate=rule.max_false_positive_rate, confidence=rule.confidence)
+    return count_allowed(rule.clean_texts, level)
+
+
+def _list_few_teachers(rates: Rates, trait: str) -> list[RateRow]:
+    """Return the rates of several teachers on whose rows a trait fired, if they are few."""
+    lines = tabulate_rates(rates, "teacher", trait, GROUPS_SHOWN).rows
+    fired = [line for line in lines if line.fired]
+    return fired if len(lines) > 1 and len(fired) <= TEACHERS_SHOWN else []
+
+
+def _quote_examples(examples: Sequence[Example], policy: Policy) -> list[Quotation]:
+    """Quote examples, the highest score first."""
+    ordered = sorted(examples, key=lambda example: -example.finding.score)
+    return [_quote(example.row, example.finding, policy) for example in ordered]
 
 
 def _drop_repeated(tables: Sequence[RateTable]) -> list[RateTable]:
@@ -455,7 +464,12 @@ def _build_rate_row(line: Mapping[str, Any]) -> RateRow:
     removed = sum(line[name] for name in ("quarantine", "drop", "duplicate"))
     numbers = {name: line[name] for name in ("rows", "fired", "share", "low", "high")}
     return RateRow(
-        _label_names(line), **numbers, flagged=line["flag"], masked=line["mask"], removed=removed
+        _label_names(line),
+        **numbers,
+        kept=line["keep"],
+        flagged=line["flag"],
+        masked=line["mask"],
+        removed=removed,
     )
 
 

@@ -317,7 +317,8 @@ class TraitCard(Strict):
     """A trait and how to detect it.
 
     Every field but `id` has a default, so a folder with a dozen positives is already a working
-    trait. `threshold` overrides the calibrated threshold. `related` lists traits whose texts may
+    trait. `caution` warns of what the trait gets wrong; it is shown beside the rows that it fired
+    on. `threshold` overrides the calibrated threshold. `related` lists traits whose texts may
     also show this trait. Their positives aren't used as its negatives or as clean text. `leave_out`
     names library texts that show the trait and aren't used for it.
     """
@@ -325,6 +326,7 @@ class TraitCard(Strict):
     id: TraitId
     title: str = ""
     description: str = ""
+    caution: str | None = None
     seen_in: tuple[SeenIn, ...] = ()
     scope: Scope = Scope()
     signals: Signals = Signals(exemplars=ExemplarOptions(), head=HeadOptions())

@@ -18,7 +18,7 @@ from schemas.notices import Notice
 from schemas.receipts import ExceptionEffect, NearMisses, Output
 from schemas.scores import SIDES, Side, name_side, split_side
 
-MANIFEST_FORMAT = 6
+MANIFEST_FORMAT = 7
 
 Digest = Annotated[str, StringConstraints(pattern="^[0-9a-f]{64}$")]
 """A SHA-256 in hex."""
@@ -28,7 +28,8 @@ class InputFile(Strict):
     """A file of the corpus.
 
     `name` is the file's path below the inputs' common folder, and the ledger's `source`. `uri` is
-    where the run read the file.
+    where the run read the file. A limit left out `rows_left_out` rows at the end of the file, which
+    `rows` doesn't count; `bytes` and `sha256` are those of the whole file.
     """
 
     name: str
@@ -37,6 +38,7 @@ class InputFile(Strict):
     compression: str
     bytes: int
     rows: int
+    rows_left_out: int = 0
     sha256: str
 
 

@@ -81,6 +81,11 @@ class Rule(NamedTuple):
     def _get_side_action(self, side: str) -> SideAction:
         return {"rejected": self.rejected, "untrained": self.untrained}.get(side, self.action)
 
+    def get_action(self, side: Side) -> Action:
+        """Return the action on one side without exceptions."""
+        own = self._get_side_action(side)
+        return self.action if own == "as-trained" else own
+
     def list_actions(self, sides: Iterable[Side] = ()) -> set[Action]:
         """Return every possible action of the rule on trained texts and on these sides."""
         present: set[str] = {"trained", *sides}

@@ -104,9 +104,7 @@ def calibrate(scores: np.ndarray, level: Level, lowest: float = LIKELY) -> Thres
         len(scores),
         exceeding,
         # the lowest threshold isn't chosen by the scores, so its own count may be used
-        compute_upper_bound(
-            exceeding if value == lowest else count, len(scores), level.confidence
-        ),
+        compute_upper_bound(exceeding if value == lowest else count, len(scores), level.confidence),
         needed,
     )
 

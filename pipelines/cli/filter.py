@@ -246,6 +246,7 @@ class FilterResult(NamedTuple):
 
     def render(self) -> Iterator[str]:
         """Return the run's folder, a trainer's inputs, and the next commands."""
+        from pipelines.sentences import describe_joined_files
         from schemas.policies import PUBLISHED
 
         output = shlex.quote(self.output)
@@ -253,6 +254,8 @@ class FilterResult(NamedTuple):
         yield Verbatim(f"done: {output}")
         rows = format_count(clean, "row")
         yield f"for the trainer: {rows} in {storage.join(self.output, 'clean')}"
+        if joined := describe_joined_files(self.manifest):
+            yield f"{joined}; each row's file is in the ledger"
         count = self.manifest.conservation.by_decision.get("mask", 0)
         if count or self.manifest.parents:
             whose = (

@@ -5,9 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from schemas.cards import TraitCard
-
-PATTERNS_SHOWN, PATTERN_CHARACTERS = 3, 40
-"""The number and the length of the shown lexicon patterns."""
+from schemas.notices import format_count
 
 CHANNELS = {"answer": "answers", "thinking": "thinking", "tool": "tool calls"}
 
@@ -20,22 +18,20 @@ def describe_scope(card: TraitCard) -> str:
     return f"{channels} of {' and '.join(card.scope.roles)}{part}"
 
 
-def describe_signals(card: TraitCard) -> Iterator[tuple[str, str, list[str]]]:
-    """Yield each signal's name, its measure, and some of its lexicon patterns."""
+def describe_signals(card: TraitCard) -> Iterator[tuple[str, str]]:
+    """Yield each signal's name and its measure."""
     signals = card.signals
     if signals.exemplars is not None:
         near = signals.exemplars.neighbours
-        yield "exemplars", f"similarity to the {near} nearest positives, less to negatives", []
+        yield "exemplars", f"similarity to the {near} nearest positives, less to negatives"
     if signals.head is not None:
-        yield "head", f"{signals.head.kind} classifier on the encoder's vectors", []
+        yield "head", f"{signals.head.kind} classifier on the encoder's vectors"
     if signals.wording is not None:
-        yield "wording", "classifier on the words of single sentences", []
+        yield "wording", "classifier on the words of single sentences"
     if signals.classifier is not None:
-        yield "classifier", f"label {signals.classifier.label} of {signals.classifier.model}", []
+        yield "classifier", f"label {signals.classifier.label} of {signals.classifier.model}"
     if signals.lexicon is not None:
-        patterns = [pattern.match for pattern in signals.lexicon.patterns]
-        noun = "pattern" if len(patterns) == 1 else "patterns"
-        short = [pattern for pattern in patterns if len(pattern) <= PATTERN_CHARACTERS]
-        yield "lexicon", f"{len(patterns)} {noun} of wording", short[:PATTERNS_SHOWN]
+        count = format_count(len(signals.lexicon.patterns), "pattern")
+        yield "lexicon", f"{count} of wording"
     if signals.repetition is not None:
-        yield "repetition", f"the longest loop, as a share of {signals.repetition.span} words", []
+        yield "repetition", f"the longest loop, as a share of {signals.repetition.span} words"

@@ -15,10 +15,8 @@ from typing import Any
 import pyarrow as pa
 
 from classifiers.banks import Bank, serialise_bank
-from classifiers.library import find_cards
 from pipelines.banks import tabulate_scores
 from pipelines.config import make_absolute
-from pipelines.notices import describe_limit
 from pipelines.runs.finished import list_outputs, read_lots, read_rows, read_table
 from pipelines.runs.foreign_files import list_files_of_others
 from pipelines.version import find_commit
@@ -50,22 +48,6 @@ from transforms.files.sources import Corpus
 from transforms.rules import Rule
 from transforms.write import encode_parquet
 
-LIMITS = (
-    (
-        "Scores describe traits that show in a record's text. Covert transfer, through rows that "
-        "look clean, is not excluded."
-    ),
-    (
-        "A threshold's guarantee bounds the clean rows lost, on text like the clean text that it "
-        "was calibrated on. It says nothing about trait rows missed."
-    ),
-    (
-        "Removing rows is a weak remedy: published replications find half or more of an inherited "
-        "trait left. Prefer to replace the teacher's completions."
-    ),
-)
-"""The limitations that every manifest states."""
-
 BUDGET_REMEDIES = {
     "removal_budget": "look at the thresholds and at the traits that fired (the table above), then "
     "change the policy or the budget",
@@ -82,16 +64,6 @@ REJECT_SHARE = 0.01
 
 A policy's `reject_budget` replaces this share.
 """
-
-
-def list_limits(corpus: Corpus, traits: Collection[str]) -> tuple[str, ...]:
-    """Return the limitations of a run with this corpus and these traits."""
-    limits = list(LIMITS)
-    if part := describe_limit(corpus):
-        limits.append(f"The run covers a part of its input: {part}.")
-    if left := [card.id for card in find_cards() if card.id not in traits]:
-        limits.append(f"The run didn't look for these traits of the library: {list_names(left)}.")
-    return tuple(limits)
 
 
 def count_decisions(corpus: Corpus, receipts: Sequence[Receipt]) -> Conservation:
@@ -283,6 +255,7 @@ def describe_inputs(corpus: Corpus) -> tuple[InputFile, ...]:
             compression=source.compression,
             bytes=source.size,
             rows=source.rows,
+            rows_left_out=source.rows_left_out,
             sha256=source.sha256,
         )
         for source in corpus.sources
@@ -304,10 +277,10 @@ def order_receipts(plans: Sequence[ShardPlan], receipts: Mapping[str, Receipt]) 
 
 
 def describe_findings(run: str, manifest: Manifest) -> Iterator[Notice]:
-    """Point out traits that found nothing but nearly did, and traits that found only noise.
+    """Point out traits that found nothing but nearly did, and traits that may have found noise.
 
     A trait may fire on as many clean rows as its bound allows. If it fired on no more rows than
-    that, all of its findings may be mistakes.
+    that, their number alone doesn't show that the trait is there.
     """
     missed, doubtful = [], []
     for item in manifest.thresholds:
@@ -325,9 +298,9 @@ def describe_findings(run: str, manifest: Manifest) -> Iterator[Notice]:
         )
     if doubtful:
         yield Notice(
-            "these traits fired on no more rows than their levels allow among clean rows, so all "
-            f"of those rows may be mistakes: {list_names(doubtful)}; read them: "
-            f"congener inspect {shlex.quote(run)}"
+            "these traits fired on no more rows than their levels allow among clean rows, so this "
+            f"count alone doesn't show that the trait is there: {list_names(doubtful)}; read the "
+            f"rows: congener inspect {shlex.quote(run)}"
         )
 
 

@@ -8,8 +8,8 @@ from typing import NamedTuple
 import polars as pl
 
 from pipelines.runs.finished import scan_folder
-from pipelines.runs.pages import read_page
-from pipelines.runs.queries import EVERYTHING
+from pipelines.runs.pages import INDEX, read_page, scan_margins
+from pipelines.runs.queries import EVERYTHING, scan_ledger
 from pipelines.runs.shown_rows import ShownRow, TraitFinding, read_shown_rows
 from schemas.manifests import Manifest
 from schemas.policies import DECISIONS, PUBLISHED
@@ -72,17 +72,39 @@ def _take_finding(row: ShownRow, trait: str) -> Example:
 
 
 def find_row_of_each_decision(run: str, manifest: Manifest) -> dict[str, ShownRow]:
-    """For each decision, return the row with the highest score or nearest to a threshold.
+    """For each decision, return the row with the highest score.
+
+    The kept row is the one nearest below a threshold, if there is a kept row without a finding.
 
     Raises: RunError: a file is missing.
     """
     counts = manifest.conservation.by_decision
     found = {}
     for decision in DECISIONS:
-        if counts.get(decision):
+        if not counts.get(decision):
+            continue
+        nearest = _find_nearest_below(run, manifest) if decision == "keep" else []
+        if nearest:
+            (found[decision],) = read_shown_rows(run, manifest, nearest, whole=False)
+        else:
             filters = EVERYTHING._replace(decision=decision)
             (found[decision],) = read_page(run, manifest, filters, limit=1, whole=False).rows
     return found
+
+
+def _find_nearest_below(run: str, manifest: Manifest) -> list[int]:
+    """Return the index of the kept row that is nearest below a threshold, if there is one."""
+    kept = scan_ledger(run, manifest, EVERYTHING._replace(decision="keep"), INDEX)
+    margins = scan_margins(run, manifest).filter(pl.col("margin") < 0)
+    found = (
+        kept.filter(pl.col("reasons").list.len() == 0)
+        .select(INDEX)
+        .join(margins, on=INDEX)
+        .sort("margin", INDEX, descending=[True, False])
+        .head(1)
+        .collect(engine="streaming")
+    )
+    return found[INDEX].to_list()
 
 
 def _choose_rows(
@@ -120,7 +142,7 @@ def _scan_fired(run: str, manifest: Manifest) -> pl.LazyFrame:
     reasons = (pl.col("reasons").struct.field(name) for name in ("trait", "score", "threshold"))
     is_shown = pl.col("decision").is_in(SHOWN) & pl.lit(manifest.withdrawn is None)
     return (
-        scan_folder(run, manifest, "ledger", row_index="index")
+        scan_folder(run, manifest, "ledger", row_index=INDEX)
         .filter(pl.col("reasons").list.len() > 0)
         .select("index", "record_id", is_shown.alias("shown"), "reasons")
         .explode("reasons")

@@ -21,11 +21,8 @@ from pipelines.filter import run_filter
 from pipelines.report import (
     EXAMPLES,
     GROUPS_SHOWN,
-    describe_origin,
-    describe_title,
     describe_traits,
     render_report,
-    summarise_rows,
     tabulate_rates,
     write_report,
 )
@@ -33,8 +30,8 @@ from pipelines.runs.manifest_file import load_manifest
 from pipelines.runs.rates import compare_groups
 from pipelines.verify import verify_run
 from schemas.errors import BudgetError, RunError
-from schemas.manifests import Conservation, Manifest
-from schemas.policies import DECISIONS, PUBLISHED, Policy
+from schemas.manifests import Manifest
+from schemas.policies import DECISIONS, PUBLISHED
 from schemas.runs import RATES_TABLE, REPORT_PAGE
 from schemas.shares import format_bound, format_percent
 from tests.support.forgery import reseal_file
@@ -235,7 +232,7 @@ def test_findings_on_other_sides_have_their_own_numbers(tmp_path):
     pairs = [("a dog", "an owl"), ("a dog", "owls"), ("a dog", "a dog")]
     run = filter_pairs(tmp_path / "rejected", pairs)
     page = Reader(render_report(run, load_manifest(run)))
-    header, line = page.tables[0]
+    header, line = page.tables[1]
     assert header[:4] == [
         "trait",
         "rows it fired on,trained texts",
@@ -248,7 +245,7 @@ def test_findings_on_other_sides_have_their_own_numbers(tmp_path):
     assert "It fired on no trained text" in page.below["trait-owl"]
     assert "The run looked for 1 trait, which fired on at least one row." in fold(page.text)
     both = filter_pairs(tmp_path / "both", [("an owl", "an owl"), ("a dog", "a dog")])
-    assert Reader(render_report(both, load_manifest(both))).tables[0][1][1:4] == [
+    assert Reader(render_report(both, load_manifest(both))).tables[1][1][1:4] == [
         "1",
         "50.00%",
         "1",
@@ -266,7 +263,7 @@ def test_numbers_are_the_manifests(page, hostile):
     for name, count in by_decision.items():
         assert f"{name} {count} {format_percent(count / rows_in)}" in section
     rates = compare_groups(hostile, manifest).table
-    header, *lines = page.tables[0]
+    header, *lines = page.tables[1]
     assert header[:3] == ["trait", "rows it fired on", "of rows in"]
     assert len(lines) == len(manifest.thresholds)
     for line, rule in zip(lines, manifest.thresholds, strict=True):
@@ -313,30 +310,6 @@ def test_the_page_identifies_the_run(page, hostile):
         f"{manifest.inputs[0].bytes:,}",
         manifest.inputs[0].sha256,
     ]
-
-
-@pytest.mark.parametrize(
-    ("counts", "sentence"),
-    [
-        ({"keep": 1}, "Of 1 row read, 1 (100.00%) is in the clean corpus."),
-        (
-            {"keep": 2, "mask": 1, "drop": 1},
-            "Of 4 rows read, 3 (75.00%) are in the clean corpus and 1 was dropped.",
-        ),
-        (
-            {"quarantine": 2000, "drop": 3, "duplicate": 1, "reject": 1},
-            (
-                "Of 2,005 rows read, 0 (0.00%) are in the clean corpus, 2,000 are in quarantine, "
-                "3 were dropped, 1 repeats an earlier row and 1 couldn't be read."
-            ),
-        ),
-        ({}, "Of 0 rows read, 0 (0.00%) are in the clean corpus."),
-    ],
-)
-def test_the_summary_is_a_sentence(no_rows, counts, sentence):
-    """The summary accounts for all rows by outcome."""
-    conservation = Conservation(rows_in=sum(counts.values()), by_decision=counts)
-    assert summarise_rows(no_rows.model_copy(update={"conservation": conservation})) == sentence
 
 
 def test_a_threshold_that_is_out_of_reach(no_rows):
@@ -403,7 +376,7 @@ def test_a_teacher_on_the_page(page, hostile):
         str(sum(decisions[name] for name in ("quarantine", "drop", "duplicate"))),
     ]
     assert [fold(cell) for cell in expected] in [
-        [fold(cell) for cell in line] for line in page.tables[1]
+        [fold(cell) for cell in line] for line in page.tables[2]
     ]
     assert "1 row couldn't be read and isn't counted here." in fold(page.below["teacher"])
     assert "a trait" in page.below["teacher"]
@@ -457,7 +430,7 @@ def test_rows_whose_text_is_gone_are_counted(page):
 def test_a_trait_that_fired_on_one_row(page):
     """One example is described in the singular."""
     assert "The row on which it fired" in page.below["trait-bee"]
-    assert "Rows on which it fired" in page.below["trait-fox"]
+    assert "Rows on which it fired, highest score first" in page.below["trait-fox"]
     assert "Nearest above the threshold" in page.below["trait-emu"]
 
 
@@ -581,39 +554,11 @@ def test_a_trait_is_defined_beside_its_histogram(tmp_path):
     assert "Night bird · owl" in shown
     assert "It hoots <b>" in shown
     assert "readsanswers and thinking of assistant" in shown
-    assert "lexicon1 pattern of wording: owls?" in shown
-    assert "Seen in wood (me)" in shown
+    assert "lexicon1 pattern of wording" in shown
+    assert "owls?" not in shown
+    assert "Reported elsewhere in wood (me)" in shown
     assert "combined score" in shown
     assert "threshold 0.5000" in shown
-
-
-def test_the_title_names_the_input(no_rows):
-    """The title has the only file's name or the folder, and the traits."""
-    assert describe_title(no_rows) == "none.parquet, filtered for owl"
-    (file,) = no_rows.inputs
-    other = file.model_copy(update={"name": "b.parquet", "uri": "/data/corpus/b.parquet"})
-    same = file.model_copy(update={"uri": "/data/corpus/none.parquet"})
-    several = no_rows.model_copy(update={"inputs": (same, other)})
-    assert describe_title(several) == "corpus, filtered for owl"
-    apart = no_rows.model_copy(update={"inputs": (file, other)})
-    assert describe_title(apart) == "2 files, filtered for owl"
-
-
-def test_the_origin_is_what_the_manifest_says(no_rows):
-    """The line below the title has the date, operator and commit, if known."""
-    known = {"finished": "2026-01-02T03:04:05+00:00", "operator": "ana\x1b", "commit": "a" * 40}
-    changed = no_rows.model_copy(update={"circumstances": known})
-    assert list(describe_origin(changed, Policy())) == [
-        "finished 2026-01-02 03:04:05 UTC",
-        "by ana<U+001B>",
-        "no policy: each trait's card decides",
-        f"congener {no_rows.identity.code_version}, commit aaaaaaaaaaaa",
-        f"run {no_rows.run_id}",
-    ]
-    bare = no_rows.model_copy(update={"circumstances": {}})
-    policy = Policy(duplicates="remove")
-    digest = no_rows.identity.policy_digest[:12]
-    assert next(iter(describe_origin(bare, policy))) == f"policy {digest}"
 
 
 def test_what_the_run_said_is_on_the_page(no_rows):
@@ -658,3 +603,131 @@ def test_a_run_that_a_budget_stopped_has_a_page(tmp_path):
     assert "1 row on which it fired isn't shown, because the run holds no text" in text
     assert "decisions" not in found.below
     assert "1 from swap to drop" in text
+
+
+KEPT = """\
+exceptions:
+- {trait: fox, lot: {teacher: "*"}, action: keep, reason: foxes are wanted}
+"""
+
+
+@pytest.fixture(scope="module")
+def excepted(tmp_path_factory) -> Reader:
+    """Return the page of a run in which an exception keeps the rows of one trait."""
+    answers = ["a fox", "an emu", " ".join(["emu"] * 9), "a goose and an owl"]
+    run = filter_answers(tmp_path_factory.mktemp("kept"), answers, ["fox", "owl", "emu"], KEPT)
+    write_report(run)
+    return read_page(run)
+
+
+def test_the_kept_row_is_below_its_threshold(tmp_path):
+    """The row shown for `keep` is one on which no trait fired, even if an exception kept others."""
+    policy = "traits: {owl: {threshold: 0.95}}\n" + KEPT
+    run = filter_answers(tmp_path, ["a goose", "an owl", "a fox"], ["fox", "owl"], policy)
+    below = fold(Reader(render_report(run, load_manifest(run))).below["decisions"])
+    assert "the kept row is the one nearest below a threshold" in below
+    assert "owl score 0.8647, threshold 0.9500 · keep" in below
+    assert "fox" not in below
+
+
+def test_a_row_kept_by_an_exception_says_so(excepted):
+    """The reason is beside the row, among the decisions and among the trait's examples."""
+    for name in ("decisions", "trait-fox"):
+        assert "keep · kept by exception 1: foxes are wanted ·" in fold(excepted.below[name])
+    assert "nearest below a threshold" not in excepted.below["decisions"]
+    assert "exception 1" not in excepted.below["trait-owl"]
+
+
+def test_what_was_removed_comes_first(excepted):
+    """The first table says, by trait, how many rows were removed, masked, flagged and kept."""
+    sections = [attributes["id"] for tag, attributes in excepted.tags if tag == "section"]
+    assert sections[0] == "removed"
+    header, *lines = excepted.tables[0]
+    assert header[:7] == [
+        *("trait", "action", "rows it fired on", "removed", "masked", "flagged", "kept")
+    ]
+    assert [line[:7] for line in lines] == [
+        ["emu", "quarantine", "2", "2", "0", "0", "0"],
+        ["fox", "mask", "1", "0", "0", "0", "1 by exception"],
+        ["owl", "swap", "1", "1", "0", "0", "0"],
+    ]
+    assert lines[1][7:] == ["0.5000", "not stated"]
+
+
+def test_what_was_removed_names_teachers_and_other_texts(page, tmp_path):
+    """A line names the few teachers of a trait's rows, and findings in other texts have a line."""
+    lines = {line[0]: line for line in page.tables[0]}
+    assert any(fold(name).startswith("owl") and "plain 1" in fold(name) for name in lines)
+    run = filter_pairs(tmp_path, [("a dog", "an owl")], "sides: {rejected: flag}\n")
+    found = Reader(render_report(run, load_manifest(run)))
+    assert found.tables[0][1][:7] == ["owl in rejected answers", "flag", "1", "0", "0", "1", "0"]
+
+
+def test_examples_begin_with_the_highest_score(hostile):
+    """Each list of a trait's examples runs from the highest score down."""
+    manifest = load_manifest(hostile)
+    for section in describe_traits(hostile, manifest, compare_groups(hostile, manifest)):
+        for items in (section.highest, section.nearest):
+            scores = [item.finding.score for item in items]
+            assert scores == sorted(scores, reverse=True)
+
+
+def test_traits_without_rows_are_folded(page):
+    """The section of a trait that fired on no row is one line until it is opened."""
+    order = [tag for tag, _ in page.tags if tag in ("article", "details", "summary")]
+    assert order.count("article") == 6
+    assert order.count("details") == order.count("summary") == 1
+    assert order[-3:] == ["article", "details", "summary"]
+
+
+def test_a_caution_is_beside_the_rows(tmp_path):
+    """A card's caution is shown in the first table and in the trait's section, if it fired."""
+    cards = write_cards(tmp_path / "traits", ["owl", "yak"])
+    for path in cards:
+        card = Path(path, "card.yaml")
+        card.write_text(card.read_text() + "caution: mostly <wrong>\n")
+    run, manifest = filter_lines(tmp_path, [json.dumps({"text": "an owl"})], cards)
+    found = Reader(render_report(run, manifest))
+    assert found.tables[0][2] == ["owl: mostly <wrong>"]
+    assert "mostly <wrong>" in found.below["trait-owl"]
+    assert "mostly <wrong>" not in found.below["trait-yak"]
+
+
+def test_the_page_promises_no_more_than_it_knows(page, hostile, no_rows):
+    """The page says what masks, digests and its own text need of a reader."""
+    text, identity = fold(page.text), fold(page.below["identity"])
+    assert "left out of the training loss only if the trainer uses the masks" in text
+    assert "only if the trainer uses the masks" in page.below["limits"]
+    assert "This page quotes the corpus" in text
+    digest = load_manifest(hostile).identity.policy_digest
+    assert f"policy as settled{digest} (not a digest of the file)" in identity
+    assert "by default (untrained_roles)" in page.below["unread"]
+    assert "some trait looks at all of them" in page.below["unread"]
+    files = tuple(file.model_copy(update={"rows_left_out": 5}) for file in no_rows.inputs)
+    limited = Reader(render_report("nowhere", no_rows.model_copy(update={"inputs": files})))
+    assert limited.tables[-1][1][1] == "0 of 5"
+    assert "the run filtered the first rows" in limited.below["identity"]
+
+
+def test_the_bound_names_its_texts(no_rows):
+    """If the bound isn't that of the texts beside it, the page says whose it is."""
+    rule = no_rows.thresholds[0].model_copy(
+        update={"origin": "calibrated", "clean_texts": 1003, "exceeding": 0, "bound": 0.0092}
+    )
+    for threshold, expected in ((0.5, False), (0.9001, True)):
+        changed = rule.model_copy(update={"threshold": threshold})
+        found = Reader(
+            render_report("nowhere", no_rows.model_copy(update={"thresholds": (changed,)}))
+        )
+        sentence = "the bound is that of the 4 texts that the level would allow to reach it"
+        assert (sentence in fold(found.below["trait-owl"])) == expected
+
+
+def test_equal_titles_are_not_repeated(tmp_path):
+    """A heading has a title only if it isn't the trait's id in other words."""
+    cards = write_cards(tmp_path / "traits", ["owl"])
+    card = Path(cards[0], "card.yaml")
+    card.write_text(card.read_text().replace("id: owl", "id: night-owl") + "title: Night-owl\n")
+    run, manifest = filter_lines(tmp_path, [json.dumps({"text": "an owl"})], cards)
+    page = Reader(render_report(run, manifest))
+    assert fold(page.below["trait-night-owl"]).startswith("night-owlfired on 1 row")

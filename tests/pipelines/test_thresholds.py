@@ -73,8 +73,10 @@ def test_levels_without_enough_clean_text_are_left_out(run):
 def test_the_level_in_force_is_listed_once(run):
     """The level's threshold of 0.5 isn't listed again with the score that clean text allows."""
     clean = np.linspace(0, 0.3, 1003).astype(np.float32)
-    rule = run[1].thresholds[0].model_copy(
-        update={"origin": "calibrated", "threshold": 0.5, "bound": 0.003}
+    rule = (
+        run[1]
+        .thresholds[0]
+        .model_copy(update={"origin": "calibrated", "threshold": 0.5, "bound": 0.003})
     )
     trait = RecordedTrait(TraitCard(id="heron"), {"combined": clean}, {}, "")
     settled = settle_thresholds(rule, trait, (0.005, 0.01, 0.02))

@@ -167,7 +167,7 @@ def test_unknown_fields_and_missing_ones_are_refused():
 
 def test_the_format_is_that_of_spans_and_four_lot_columns():
     """The current format is 6."""
-    assert build_manifest().format == MANIFEST_FORMAT == 6
+    assert build_manifest().format == MANIFEST_FORMAT == 7
 
 
 def test_a_manifest_has_one_encoding():

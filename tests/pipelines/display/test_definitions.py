@@ -1,6 +1,6 @@
 """Descriptions of a card's definition."""
 
-from pipelines.display.definitions import PATTERNS_SHOWN, describe_scope, describe_signals
+from pipelines.display.definitions import describe_scope, describe_signals
 from schemas.cards import TraitCard
 
 
@@ -30,18 +30,10 @@ def test_every_signal_is_described():
     }
     card = TraitCard.model_validate({"id": "owl", "signals": signals})
     assert list(describe_signals(card)) == [
-        ("exemplars", "similarity to the 3 nearest positives, less to negatives", []),
-        ("head", "mlp classifier on the encoder's vectors", []),
-        ("wording", "classifier on the words of single sentences", []),
-        ("classifier", "label bad of toxic", []),
-        ("lexicon", "1 pattern of wording", ["owls?"]),
-        ("repetition", "the longest loop, as a share of 90 words", []),
+        ("exemplars", "similarity to the 3 nearest positives, less to negatives"),
+        ("head", "mlp classifier on the encoder's vectors"),
+        ("wording", "classifier on the words of single sentences"),
+        ("classifier", "label bad of toxic"),
+        ("lexicon", "1 pattern of wording"),
+        ("repetition", "the longest loop, as a share of 90 words"),
     ]
-
-
-def test_only_some_patterns_are_shown():
-    """The first short patterns are shown, and all patterns are counted."""
-    patterns = ["owls? " * 9, *(f"owl{number}" for number in range(8))]
-    card = TraitCard.model_validate({"id": "owl", "signals": {"lexicon": {"patterns": patterns}}})
-    (found,) = describe_signals(card)
-    assert found == ("lexicon", "9 patterns of wording", patterns[1 : 1 + PATTERNS_SHOWN])

@@ -8,10 +8,8 @@ import polars as pl
 import pyarrow as pa
 import pytest
 
-from classifiers.library import find_cards
 from pipelines.banks import load_bank, prepare_bank, save_bank
 from pipelines.filter import run_filter
-from pipelines.plan import settle
 from pipelines.runs import publication
 from pipelines.runs.manifest_file import load_manifest
 from pipelines.runs.publication import (
@@ -22,7 +20,6 @@ from pipelines.runs.publication import (
 from pipelines.runs.unfinished import MANIFESTS, SIGNS_OF_A_RUN
 from schemas.digests import compute_merkle_root, digest_bytes
 from schemas.errors import BudgetError, RunError, StorageError
-from schemas.events import ignore
 from schemas.manifests import Conservation, InputFile, Manifest
 from schemas.notices import Notice, warn
 from schemas.outputs import REJECTS
@@ -500,16 +497,6 @@ def test_the_scores_of_positives_are_written(config, tmp_path, card_folder):
     assert frame["trait"].unique().to_list() == ["bird"]
     combined = frame.filter(pl.col("signal") == "combined")["score"].to_list()
     assert [score > 0 for score in combined] == [True, False]
-
-
-def test_limits_name_what_a_run_left_out(config):
-    """The limits name unused library traits and a limit on rows."""
-    corpus = settle(config, ignore).corpus
-    every = [card.id for card in find_cards()]
-    assert publication.list_limits(corpus, every) == publication.LIMITS
-    *_, part, left = publication.list_limits(corpus._replace(rows_left_out=3), every[2:])
-    assert "only 40 of 43 rows are filtered" in part
-    assert left.endswith(f"traits of the library: {every[0]}, {every[1]}.")
 
 
 def test_notices_are_recorded_without_text(finished):

@@ -1,0 +1,169 @@
+"""Sentences about a whole run."""
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from classifiers.library import find_cards
+from pipelines.config import FilterConfig
+from pipelines.filter import run_filter
+from pipelines.plan import settle
+from pipelines.sentences import (
+    LIMITS,
+    MASK_LIMIT,
+    describe_joined_files,
+    describe_origin,
+    describe_scope_share,
+    describe_title,
+    describe_unread,
+    list_limits,
+    summarise_rows,
+)
+from schemas.coverage import Coverage, FieldCounts, TurnCounts
+from schemas.events import ignore
+from schemas.manifests import Conservation, Manifest
+from schemas.policies import Policy
+from schemas.receipts import Output
+from tests.support.hostile import write_cards
+
+
+@pytest.fixture(scope="module")
+def no_rows(tmp_path_factory) -> Manifest:
+    """Return the manifest of a run without rows."""
+    folder = tmp_path_factory.mktemp("none")
+    (folder / "in").mkdir()
+    pq.write_table(pa.table({"text": pa.array([], pa.string())}), folder / "in" / "none.parquet")
+    config = FilterConfig(
+        input=(str(folder / "in"),),
+        output=str(folder / "run"),
+        traits=write_cards(folder / "traits", ["owl"]),
+    )
+    return run_filter(config)
+
+
+@pytest.mark.parametrize(
+    ("counts", "sentence"),
+    [
+        ({"keep": 1}, "Of 1 row read, 1 (100.00%) is in the clean corpus."),
+        (
+            {"keep": 2, "mask": 1, "drop": 1},
+            "Of 4 rows read, 3 (75.00%) are in the clean corpus and 1 was dropped.",
+        ),
+        (
+            {"quarantine": 2000, "drop": 3, "duplicate": 1, "reject": 1},
+            (
+                "Of 2,005 rows read, 0 (0.00%) are in the clean corpus, 2,000 are in quarantine, "
+                "3 were dropped, 1 repeats an earlier row and 1 couldn't be read."
+            ),
+        ),
+        ({}, "Of 0 rows read, 0 (0.00%) are in the clean corpus."),
+    ],
+)
+def test_the_summary_is_a_sentence(no_rows, counts, sentence):
+    """The summary accounts for all rows by outcome."""
+    conservation = Conservation(rows_in=sum(counts.values()), by_decision=counts)
+    assert summarise_rows(no_rows.model_copy(update={"conservation": conservation})) == sentence
+
+
+def test_the_title_names_the_input(no_rows):
+    """The title has the only file's name or the folder, and the traits."""
+    assert describe_title(no_rows) == "none.parquet, filtered for owl"
+    (file,) = no_rows.inputs
+    other = file.model_copy(update={"name": "b.parquet", "uri": "/data/corpus/b.parquet"})
+    same = file.model_copy(update={"uri": "/data/corpus/none.parquet"})
+    several = no_rows.model_copy(update={"inputs": (same, other)})
+    assert describe_title(several) == "Data in …/corpus, filtered for owl"
+    apart = no_rows.model_copy(update={"inputs": (file, other)})
+    assert describe_title(apart) == "2 files, filtered for owl"
+
+
+def test_the_origin_is_what_the_manifest_says(no_rows):
+    """The line below the title has the date, operator and commit, if known."""
+    known = {"finished": "2026-01-02T03:04:05+00:00", "operator": "ana\x1b", "commit": "a" * 40}
+    changed = no_rows.model_copy(update={"circumstances": known})
+    assert list(describe_origin(changed, Policy())) == [
+        "finished 2026-01-02 03:04:05 UTC",
+        "by ana<U+001B>",
+        "no policy: each trait's card decides",
+        f"congener {no_rows.identity.code_version}, commit aaaaaaaaaaaa",
+        f"run {no_rows.run_id}",
+    ]
+    bare = no_rows.model_copy(update={"circumstances": {}})
+    policy = Policy(duplicates="remove")
+    digest = no_rows.identity.policy_digest[:12]
+    assert next(iter(describe_origin(bare, policy))) == f"policy as settled {digest}"
+
+
+def test_text_that_is_not_trained_on_says_who_settled_it(no_rows):
+    """Untrained text is so by default or by the policy, and the setting is named."""
+    turn = TurnCounts(role="user", channel="answer", rows=3, characters=50, unread=50)
+    field = FieldCounts(field_path="tools", rows=1, characters=50)
+    sampled = Coverage(turns=(turn,), fields=(field,), characters=50, sampled_characters=50)
+    default = Policy()
+    for policy, expected in (
+        (default, {"no, by default (untrained_roles)", "no, by default (untrained_columns)"}),
+        (
+            default.model_copy(update={"untrained_roles": ("user",)}),
+            {"no, by the policy (untrained_roles)", "no, by default (untrained_columns)"},
+        ),
+        (
+            default.model_copy(update={"untrained_roles": (), "expected_unread": ("user",)}),
+            {"yes, expected", "no, by default (untrained_columns)"},
+        ),
+    ):
+        settled = policy.model_dump(
+            include={"untrained_roles", "untrained_columns", "expected_unread"}
+        )
+        changed = {
+            "policy": policy.model_dump(mode="json"),
+            "coverage": sampled.model_copy(update=settled),
+        }
+        rows = describe_unread(no_rows.model_copy(update=changed))
+        assert {row.trained for row in rows} == expected
+
+
+@pytest.mark.parametrize(
+    ("unread", "found"), [(0, "looks at all of them."), (10, "looks at 990 (99.00%) of them.")]
+)
+def test_the_text_in_scope_is_counted(no_rows, unread, found):
+    """The share of the trained turns that some trait looks at is stated."""
+    turns = (
+        TurnCounts(role="assistant", channel="answer", rows=1, characters=1000, unread=unread),
+        TurnCounts(role="user", channel="answer", rows=1, characters=70, unread=70),
+    )
+    coverage = Coverage(turns=turns, untrained_roles=("user",))
+    shown = describe_scope_share(no_rows.model_copy(update={"coverage": coverage}))
+    assert shown.startswith("The turns that are trained on have 1,000 characters")
+    assert shown.endswith(found)
+    assert describe_scope_share(no_rows) == ""
+
+
+def test_joined_files_are_counted(no_rows):
+    """If an output file holds rows of several inputs, its name is explained."""
+    shard = "part-000000-0123456789ab"
+    outputs = tuple(
+        Output(path=f"{folder}/{stem}{shard}.parquet", rows=2, bytes=9, sha256="0" * 64)
+        for folder, stem in (("clean", "a."), ("ledger", ""))
+    )
+    (file,) = no_rows.inputs
+    inputs = tuple(
+        file.model_copy(update={"name": name, "rows": 1}) for name in ("a.parquet", "b.parquet")
+    )
+    joined = no_rows.model_copy(update={"inputs": inputs, "outputs": outputs})
+    assert describe_joined_files(joined) == (
+        "2 input files, 1 file in clean/: small files are joined, and the joined file has the name "
+        "of the first"
+    )
+    assert describe_joined_files(joined.model_copy(update={"inputs": inputs[:1]})) == ""
+    assert describe_joined_files(joined.model_copy(update={"outputs": ()})) == ""
+
+
+def test_limits_name_what_a_run_left_out(config):
+    """The limits name unused library traits, a limit on rows, and what a trainer does to masks."""
+    corpus = settle(config, ignore).corpus
+    every = [card.id for card in find_cards()]
+    assert list_limits(corpus, every, 0) == LIMITS
+    assert list_limits(corpus, every, 1) == (*LIMITS, MASK_LIMIT)
+    *_, part, left = list_limits(corpus._replace(rows_left_out=3), every[2:], 0)
+    assert "only 40 of 43 rows are filtered" in part
+    assert left.endswith(f"traits of the library: {every[0]}, {every[1]}.")

@@ -61,7 +61,7 @@ class FilterConfig(Strict):
     bank: str | None = None
     policy: str | None = None
     limit: int | None = Field(None, ge=1)
-    """How many rows are filtered, spread over the files; by default, all of them."""
+    """How many rows are filtered, the first of each file; by default, all of them."""
     background: tuple[str, ...] = ()
     labels: str | None = None
     """A file of labels, with which the cards are fitted and measured."""

@@ -405,6 +405,9 @@ def render_end(page: Page, run: str, view: View) -> Text:
     for name, start in (("next", page.next_start), ("previous", page.previous_start)):
         if start is not None:
             lines.append(f"{name}: {build_command(run, view._replace(start=start))}")
+    lines.append(
+        f"not checked: files that hold none of these rows; run congener verify {shlex.quote(run)}"
+    )
     return Text("\n".join(lines))
 
 

@@ -159,7 +159,7 @@ class TraitSection(NamedTuple):
         return any(self.fired.values())
 
 
-class Outcome(NamedTuple):
+class TraitOutcome(NamedTuple):
     """What happened to the rows on which a trait fired in one kind of text (`texts`)."""
 
     section: TraitSection
@@ -367,12 +367,12 @@ def describe_traits(run: str, manifest: Manifest, rates: Rates) -> list[TraitSec
 
 def list_outcomes(
     sections: Sequence[TraitSection], manifest: Manifest, rates: Rates
-) -> list[Outcome]:
+) -> list[TraitOutcome]:
     """List what happened to the rows on which each trait fired, by kind of text."""
     rules = {rule.trait: rule for rule in read_recorded_rules(manifest)}
     whole = rates.table.filter(pl.col("grouping") == "all", pl.col("fired") > 0)
     return [
-        Outcome(
+        TraitOutcome(
             section,
             TEXTS_OF_SIDES[line["side"]],
             rules[section.rule.trait].get_action(line["side"]),

@@ -17,6 +17,7 @@ from pipelines.report import render_report
 from pipelines.runs.alterations import find_change
 from pipelines.runs.finished import list_outputs, read_lots, read_table
 from pipelines.runs.foreign_files import REPORT_FILES, ForeignFile, list_foreign_files
+from pipelines.runs.input_checks import check_inputs
 from pipelines.runs.manifest_file import load_manifest
 from pipelines.runs.rates import compare_groups
 from pipelines.runs.recorded_settings import (
@@ -52,7 +53,6 @@ from schemas.scores import name_finding, score_column, split_side
 from transforms.digest_keys import DigestKey
 from transforms.exception_effects import measure_effects
 from transforms.files import storage
-from transforms.files.sources import digest_stream
 from transforms.files.stems import is_stem
 from transforms.near_misses import measure_near_misses
 from transforms.rules import Rule, find_span_floor, settle_rules
@@ -80,15 +80,15 @@ class RecordedDigests(NamedTuple):
 
 def verify_run(
     run: str,
-    inputs: bool = False,
+    inputs: bool | str = False,
     recorded: RecordedDigests | None = None,
     digest_key: str | None = None,
 ) -> list[Finding]:
     """Return everything that differs from the manifest.
 
-    With `inputs`, the input files are digested again at the manifest's paths. Only digests
-    `recorded` elsewhere can reveal that another consistent run replaced the whole run. `digest_key`
-    refers to the key of keyed digests.
+    With `inputs`, the input files are digested again: at the manifest's paths, or by their names in
+    a given folder. Only digests `recorded` elsewhere can reveal that another consistent run replaced
+    the whole run. `digest_key` refers to the key of keyed digests.
 
     Raises: RunError: the run has no manifest. Raises: CardError: a recorded digest is malformed, or
     the key is missing, wrong or not needed.
@@ -113,7 +113,27 @@ def verify_run(
     findings = findings or list(check_shards(run, manifest, key))
     for check in (_check_scores, _check_counts, _check_exceptions, _check_report):
         findings = findings or list(check(run, manifest))
-    return findings + (list(_check_inputs(manifest)) if inputs else [])
+    folder = inputs if isinstance(inputs, str) else None
+    return findings + (list(check_inputs(manifest, folder)) if inputs else [])
+
+
+def list_checks(
+    run: str, manifest: Manifest, inputs: bool | str, recorded: RecordedDigests
+) -> dict[str, str]:
+    """Say what `verify_run` compared in a run without differences, and what it didn't."""
+    where = f" in {inputs}" if isinstance(inputs, str) else ""
+    version = _find_report_version(run)
+    page = "none"
+    if any(storage.exists(storage.join(run, path)) for path in REPORT_FILES):
+        page = "compared" if version in (None, name_code()) else "not compared (another version's)"
+    return {
+        "inputs": f"{len(manifest.inputs):,} checked{where}"
+        if inputs
+        else "not checked (--inputs)",
+        "page": page,
+        "digest": "compared" if recorded.digest else "not compared (--digest)",
+        "root": "compared" if recorded.root else "not compared (--root)",
+    }
 
 
 def list_files_left_aside(run: str) -> list[ForeignFile]:
@@ -455,20 +475,3 @@ def _check_exceptions(run: str, manifest: Manifest) -> Iterator[Finding]:
     if tuple(effects) != manifest.exceptions:
         problem = "exceptions doesn't match the scores and lots of the rows"
         yield Finding(MANIFEST, problem)
-
-
-def _check_inputs(manifest: Manifest) -> Iterator[Finding]:
-    """Digest the input files again, a part at a time."""
-    for source in manifest.inputs:
-        if not storage.exists(source.uri):
-            yield Finding(source.uri, "this input no longer exists")
-            continue
-        try:
-            with storage.open_raw(source.uri) as stream:
-                digest, _ = digest_stream(stream)
-        except (OSError, InputError) as error:
-            reason = error.problem if isinstance(error, InputError) else error.strerror or error
-            yield Finding(source.uri, f"this input can't be read: {reason}")
-            continue
-        if digest != source.sha256:
-            yield Finding(source.uri, "this input was changed after the run")

@@ -120,7 +120,7 @@ class CorpusOptions(Options):
     limit: Annotated[
         int | None,
         Setting("limit"),
-        typer.Option("--limit", min=1, help="Filter only this many rows, spread over the files."),
+        typer.Option("--limit", min=1, help="Filter only this many rows: the first of each file."),
     ] = None
     rows_per_shard: Annotated[
         int | None,

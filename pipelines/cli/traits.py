@@ -97,6 +97,8 @@ class TraitPage(NamedTuple):
         loaded, card = self.card, self.card.card
         paragraphs = (" ".join(text.split()) for text in card.description.split("\n\n"))
         yield "\n\n".join([f"{loaded.id}: {card.title}", *paragraphs])
+        if card.caution:
+            yield f"\ncaution: {card.caution}"
         for item in card.seen_in:
             yield f"\nseen in: {item.where} ({item.source})"
         yield (

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 
 import typer
@@ -24,6 +25,14 @@ FINDINGS_SHOWN = 100
 """The largest number of printed differences. A run may have a million files."""
 
 Inputs = Annotated[bool, typer.Option("--inputs", help="Also digest the input files again.")]
+InputsIn = Annotated[
+    str | None,
+    typer.Option(
+        "--inputs-in",
+        metavar="FOLDER",
+        help="Digest the input files in this folder, under the names in the manifest.",
+    ),
+]
 Root = Annotated[
     str | None,
     typer.Option(
@@ -53,6 +62,8 @@ class VerifyResult(NamedTuple):
     findings: Sequence[Finding]
     manifest: Manifest | None
     left_aside: Sequence[ForeignFile]
+    checked: Mapping[str, str] = MappingProxyType({})
+    """What was compared besides the run's own files."""
 
     def render(self) -> Iterator[str | Text]:
         """Return a line for each difference, each kind of foreign file, and the run itself."""
@@ -73,6 +84,7 @@ class VerifyResult(NamedTuple):
             f"ledger root {self.manifest.ledger_root[:16]}, digest {self.manifest.digest[:16]}",
             "green",
         )
+        yield "; ".join(f"{name}: {outcome}" for name, outcome in self.checked.items())
 
     def to_json(self) -> dict[str, Any]:
         """Return the differences, or a summary of the run."""
@@ -82,12 +94,14 @@ class VerifyResult(NamedTuple):
         if self.manifest is None:
             findings = [item._asdict() for item in self.findings]
             return {"whole": False, "findings": findings, **left_aside}
-        return {**describe_outcome(self.manifest, list(self.findings)), **left_aside}
+        outcome = describe_outcome(self.manifest, list(self.findings))
+        return {**outcome, "checked": dict(self.checked), **left_aside}
 
 
 def verify_run(
     run: Run,
     inputs: Inputs = False,
+    inputs_in: InputsIn = None,
     root: Root = None,
     digest: Digest = None,
     digest_key: DigestKey = None,
@@ -99,6 +113,7 @@ def verify_run(
 
     congener verify run/
     congener verify run/ --inputs
+    congener verify run/ --inputs-in data/           (a copy of the input, in another folder)
     congener verify run/ --digest 5d41402abc4b2a76   (detects any forgery)
     congener verify run/ --digest-key digest.key     (for keyed digests)
     """
@@ -112,9 +127,11 @@ def verify_run(
 
     recorded = verify.RecordedDigests(root, digest)
     key = digest_key and expand_argument(digest_key)
-    findings = verify.verify_run(run, inputs, recorded, key)
+    wanted = expand_argument(inputs_in) if inputs_in else inputs
+    findings = verify.verify_run(run, wanted, recorded, key)
     manifest = None if findings else load_manifest(run)
+    checked = {} if manifest is None else verify.list_checks(run, manifest, wanted, recorded)
     left_aside = verify.list_files_left_aside(run)
-    print_result(VerifyResult(findings, manifest, left_aside), as_json)
+    print_result(VerifyResult(findings, manifest, left_aside, checked), as_json)
     if findings:
         raise typer.Exit(DIFFERENT)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from types import TracebackType
 from typing import Self
 
@@ -191,6 +191,8 @@ class TerminalReporter:
         if manifest.exceptions:
             self.console.print(tabulate_exceptions(manifest))
         facts = manifest.circumstances
+        for name, caution in list_cautions(manifest):
+            self.say(f"{name}: {caution}")
         speed = f"{facts['seconds']:.1f} s, {facts['rows_per_second']:,.0f} rows/s"
         if facts["tokens"]:
             speed += f", {facts['tokens_per_second']:,.0f} tokens/s"
@@ -291,6 +293,14 @@ def tabulate_traits(manifest: Manifest) -> Table:
             format_found(item),
         )
     return table
+
+
+def list_cautions(manifest: Manifest) -> Iterator[tuple[str, str]]:
+    """Yield the traits that fired on trained text and whose cards have a caution, with it."""
+    for item in manifest.thresholds:
+        caution = manifest.cards.get(item.trait, {}).get("caution")
+        if caution and manifest.count_fired(item.trait):
+            yield item.trait, str(caution)
 
 
 def format_found(item: SettledThreshold) -> str:

@@ -27,6 +27,10 @@ def test_a_run_is_published_and_described(congener, arguments):
     assert out.splitlines() == [
         f"done: {run}",
         f"for the trainer: 32 rows in {run}/clean",
+        (
+            "2 input files, 1 file in clean/: small files are joined, and the joined file has the "
+            "name of the first; each row's file is in the ledger"
+        ),
         f"next: congener inspect {run}",
         f"      congener report {run}",
     ]

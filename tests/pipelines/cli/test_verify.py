@@ -1,6 +1,7 @@
 """`congener verify`: its text, its JSON and its exit code."""
 
 import json
+import shutil
 from pathlib import Path
 
 import pytest
@@ -80,6 +81,40 @@ def test_inputs_are_digested_on_request(congener, corpus, folder):
     code, out, _ = congener("verify", folder, "--inputs")
     assert code == 5
     assert changed.name in out
+
+
+def test_the_output_says_what_was_checked(congener, congener_json, corpus, run):
+    """The last line and the JSON say whether inputs, page and digest were compared."""
+    folder, manifest = str(run[0]), run[1]
+    _, out, _ = congener("verify", folder)
+    assert out.splitlines()[-1] == (
+        "inputs: not checked (--inputs); page: none; digest: not compared (--digest); "
+        "root: not compared (--root)"
+    )
+    congener("report", folder)
+    found = congener_json("verify", folder, "--inputs", "--digest", manifest.digest)
+    assert found["checked"] == {
+        "inputs": f"{len(manifest.inputs)} checked",
+        "page": "compared",
+        "digest": "compared",
+        "root": "not compared (--root)",
+    }
+
+
+def test_inputs_may_be_in_another_folder(congener, corpus, run, tmp_path):
+    """A copy of the inputs is compared by name, and a missing or other file is a difference."""
+    folder, copy = str(run[0]), tmp_path / "copy"
+    shutil.copytree(corpus, copy)
+    code, out, _ = congener("verify", folder, "--inputs-in", str(copy))
+    assert code == 0
+    assert f"inputs: {len(run[1].inputs)} checked in {copy}" in out
+    first, second, *_ = (copy / item.name for item in run[1].inputs)
+    first.unlink()
+    second.write_text("{}")
+    code, out, _ = congener("verify", folder, "--inputs-in", str(copy))
+    assert code == 5
+    assert f"{first}: isn't in this folder" in out
+    assert f"{second}: differs from the input of the run" in out
 
 
 def test_a_damaged_manifest_is_a_difference(congener, folder):

@@ -14,6 +14,7 @@ from pipelines.display.progress import (
     RowCount,
     TerminalReporter,
     format_found,
+    list_cautions,
     tabulate_decisions,
     tabulate_traits,
 )
@@ -329,3 +330,13 @@ def test_a_quiet_reporter_prints_only_warnings(finished):
         for event in (*events, RunSummarised(finished[1])):
             reporter(event)
     assert read_output(reporter) == "warning: odd\n"
+
+
+def test_cautions_are_those_of_traits_that_fired(run):
+    """A card's caution is said only if its trait fired on trained text."""
+    manifest = run[1]
+    assert list(list_cautions(manifest)) == []
+    card = {**manifest.cards["heron"], "caution": "mostly wrong"}
+    cautious = manifest.model_copy(update={"cards": {"heron": card}})
+    assert list(list_cautions(cautious)) == [("heron", "mostly wrong")]
+    assert list(list_cautions(cautious.model_copy(update={"fired": {}}))) == []

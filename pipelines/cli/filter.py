@@ -254,8 +254,6 @@ class FilterResult(NamedTuple):
         yield Verbatim(f"done: {output}")
         rows = format_count(clean, "row")
         yield f"for the trainer: {rows} in {storage.join(self.output, 'clean')}"
-        if joined := describe_joined_files(self.manifest):
-            yield f"{joined}; each row's file is in the ledger"
         count = self.manifest.conservation.by_decision.get("mask", 0)
         if count or self.manifest.parents:
             whose = (
@@ -270,6 +268,8 @@ class FilterResult(NamedTuple):
             yield Verbatim(
                 f"      congener apply-masks {output} --output TOKENS --tokenizer STUDENT"
             )
+        if joined := describe_joined_files(self.manifest):
+            yield f"{joined}; each row's file is in the ledger"
         yield Verbatim(f"next: congener inspect {output}\n      congener report {output}")
 
     def to_json(self) -> dict[str, Any]:

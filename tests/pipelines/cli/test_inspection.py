@@ -16,6 +16,9 @@ def test_decisions_and_rows_are_shown(congener, folder):
     assert "quarantine" in out
     assert "heron" in out
     assert "1 of 8" in out
+    assert out.splitlines()[-1] == (
+        f"not checked: files that hold none of these rows; run congener verify {folder}"
+    )
 
 
 def test_a_page_in_json(congener_json, folder):

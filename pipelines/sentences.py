@@ -38,7 +38,7 @@ LIMITS = (
 
 MASK_LIMIT = (
     "A masked passage is still in its row. It is left out of the training loss only if the trainer "
-    "uses the masks (`congener apply-masks`)."
+    "uses the masks (congener apply-masks)."
 )
 
 FATES = {

@@ -87,8 +87,8 @@ def verify_run(
     """Return everything that differs from the manifest.
 
     With `inputs`, the input files are digested again: at the manifest's paths, or by their names in
-    a given folder. Only digests `recorded` elsewhere can reveal that another consistent run replaced
-    the whole run. `digest_key` refers to the key of keyed digests.
+    a given folder. Only digests `recorded` elsewhere can reveal that another consistent run
+    replaced the whole run. `digest_key` refers to the key of keyed digests.
 
     Raises: RunError: the run has no manifest. Raises: CardError: a recorded digest is malformed, or
     the key is missing, wrong or not needed.

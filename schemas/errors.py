@@ -81,6 +81,15 @@ class EngineError(CongenerError):
     exit_code = 7
 
 
+class EndpointError(CongenerError):
+    """A model's endpoint can't be reached or refuses requests.
+
+    Replies are kept, and the same command asks only what is left.
+    """
+
+    exit_code = 7
+
+
 class HandedOver(CongenerError):  # noqa: N818
     """The job continues without this process. This isn't a failure."""
 

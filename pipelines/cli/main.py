@@ -49,6 +49,7 @@ COMMANDS = {
     "inspect": "pipelines.cli.inspection:inspect_run",
     "verify": "pipelines.cli.verify:verify_run",
     "report": "pipelines.cli.report:report_run",
+    "judge": "pipelines.cli.judge:judge_rows",
     "apply-masks": "pipelines.cli.apply_masks:apply_run_masks",
     "doctor": "pipelines.cli.doctor:examine_environment",
 }
@@ -58,8 +59,8 @@ EXIT_CODES = """
 Exit codes: 0 done; 1 an unexpected error; 2 the input, a card, a policy, a model or an option is
 wrong; 3 the run is over a budget, and nothing was published; 4 the run's folder can't be used for
 this command; 5 verify found a difference; 6 a disk or store refused to write, or the machine lacks
-memory, threads or file handles; 7 the engine failed; 8 the run is published, but more than 1 % of
-its rows are rejects; 130 interrupted.
+memory, threads or file handles; 7 the engine or an endpoint failed; 8 the run is published, but
+more than 1 % of its rows are rejects; 130 interrupted.
 """
 USAGE = 2
 INTERRUPTED = 130

@@ -1,0 +1,155 @@
+"""Second opinions: which rows, what is asked, and which replies count."""
+
+import json
+
+import pytest
+
+from pipelines import judge
+from pipelines.endpoints import ChatClient, Endpoint, Limits
+from pipelines.filter import run_filter
+from pipelines.judge import build_messages, cut_around, judge_trait, parse_opinion, plan_rows
+from schemas.cards import TraitCard
+from schemas.errors import CardError, EndpointError
+from tests.support.endpoints import Answer, complete, serve
+
+NO_LIMITS = Limits()
+
+
+@pytest.fixture
+def finished(config):
+    """Filter 40 rows, of which eight mention a heron and are quarantined."""
+    run_filter(config)
+    return config.output
+
+
+def give_opinion(probability=0.9, quote="heron") -> str:
+    """Return a reply with an opinion."""
+    return json.dumps({"quote": quote, "probability": probability})
+
+
+def run_judge(run, path, answer, limits=NO_LIMITS, near=0.0, threads=2):
+    """Ask a server about a run's heron rows; return what became of them and the requests."""
+    with serve(answer) as server:
+        client = ChatClient(Endpoint(server.url, "m"), limits)
+        judged = judge_trait(plan_rows(run, "heron", path, near), client, "m", path, threads)
+    return judged, server.requests
+
+
+def read_lines(path):
+    """Return the lines of a label file."""
+    return [json.loads(line) for line in path.read_text().splitlines()]
+
+
+def test_rows_above_the_threshold_get_labels(finished, tmp_path):
+    """Every row above the threshold gets a line with probability, quotation and reader."""
+    path = tmp_path / "judged.jsonl"
+    judged, requests = run_judge(finished, path, lambda *_: complete(give_opinion()))
+    lines = read_lines(path)
+    assert len(requests) == len(lines) == judged.rows == judged.labels["yes"] == 8
+    assert {line["label"] for line in lines} == {"yes"}
+    assert {(line["reader"], line["quote"], line["probability"]) for line in lines} == {
+        ("model m", "heron", 0.9)
+    }
+    assert {line["trait"] for line in lines} == {"heron"}
+    system, user = requests[0][2]["messages"]
+    assert "heron" in system["content"]
+    assert "==== prompt\nQuestion" in user["content"]
+
+
+def test_the_same_command_goes_on(finished, tmp_path):
+    """Rows with a label aren't asked about again; a limit leaves rows, and says how many."""
+    path = tmp_path / "judged.jsonl"
+    answer = lambda *_: complete(give_opinion(0.1, ""))  # noqa: E731
+    first, _ = run_judge(finished, path, answer, Limits(requests=3))
+    assert (first.labels["no"], first.left) == (3, 5)
+    second, requests = run_judge(finished, path, answer)
+    assert (second.known, second.labels["no"], second.left, len(requests)) == (3, 5, 0, 5)
+    assert len(read_lines(path)) == 8
+
+
+def test_rows_near_the_threshold_and_listed_rows_are_asked_about(finished, tmp_path):
+    """Listed rows come first, and `near` adds rows below the threshold."""
+    path = tmp_path / "judged.jsonl"
+    key = {"source": "0.jsonl", "row": 0, "trait": "heron", "label": None}
+    path.write_text(json.dumps(key) + "\n")
+    plan = plan_rows(finished, "heron", path)
+    assert (plan.rows[0], len(plan.rows)) == (0, 9)
+    assert len(plan_rows(finished, "heron", path, near=1).rows) == 40
+
+
+def test_replies_that_do_not_hold_give_no_label(finished, tmp_path):
+    """A quotation from elsewhere and a failed request give no label, and are counted."""
+    path = tmp_path / "judged.jsonl"
+    replies = [complete(give_opinion(quote="egret")), Answer(b"", 400), complete(give_opinion())]
+    judged, _ = run_judge(finished, path, lambda n, _: replies[min(n, 2)], threads=1)
+    assert judged.labels == {"yes": 6}
+    assert judged.unusable == {"a quotation that isn't in the answer": 1, "the request failed": 1}
+    assert len(read_lines(path)) == 6
+
+
+def test_an_endpoint_out_of_order_stops_the_work(finished, tmp_path, monkeypatch):
+    """After several failures in a row, the work stops."""
+    monkeypatch.setattr(judge, "MOST_FAILURES", 3)
+    with pytest.raises(EndpointError, match="3 requests failed one after the other"):
+        run_judge(finished, tmp_path / "l.jsonl", lambda *_: Answer(b"", 400), threads=1)
+
+
+def test_labels_inside_a_run_are_refused(finished):
+    """The file of labels may not be in one of the run's folders."""
+    with pytest.raises(CardError, match="in a folder of the run"):
+        plan_rows(finished, "heron", judge.Path(finished, "clean", "l.jsonl"))
+
+
+TEXT = "The heron  waits.\nIt is grey."
+
+
+@pytest.mark.parametrize(
+    ("reply", "expected"),
+    [
+        (give_opinion(0.8, "heron waits. It"), (0.8, "heron waits. It")),
+        (f"<think>{{}} hm</think>```json\n{give_opinion(1, 'grey')}\n```", (1.0, "grey")),
+        ('Sure: {"a": {"b": 1}} ' + give_opinion(0, ""), (0.0, "")),
+        ("yes", "not a JSON object with a probability"),
+        ('{"quote": "grey"}', "not a JSON object with a probability"),
+        ("{" * 5000, "not a JSON object with a probability"),
+        ('{"probability": "high"}', "a probability that isn't a number"),
+        ('{"probability": true}', "a probability that isn't a number"),
+        ('{"probability": 80}', "a probability that isn't from 0 to 1"),
+        ('{"probability": NaN}', "a probability that isn't from 0 to 1"),
+        (give_opinion(0.9, "egret"), "a quotation that isn't in the answer"),
+        ('{"probability": 1, "quote": ["heron"]}', "a quotation that isn't in the answer"),
+        (give_opinion(0.9, " "), "no quotation"),
+    ],
+)
+def test_opinions_are_checked(reply, expected):
+    """An opinion needs a probability, and a quotation that occurs in the answer."""
+    assert parse_opinion(reply, TEXT) == expected
+
+
+@pytest.mark.parametrize(
+    ("probability", "label"), [(0.0, "no"), (0.3, "no"), (0.5, "unsure"), (0.7, "yes"), (1, "yes")]
+)
+def test_a_probability_becomes_a_label(probability, label):
+    """High and low probabilities are yes and no; those between are unsure."""
+    assert judge.Opinion(probability, "").label == label
+
+
+def test_a_long_text_is_cut_around_its_span():
+    """The span is kept, and marks show where the text is cut."""
+    text = "a" * 500 + "HERE" + "b" * 500
+    cut = cut_around(text, 500, 504, 100)
+    assert "HERE" in cut
+    assert (cut[:4], cut[-4:]) == ("[…] ", " […]")
+    assert len(cut) == 108
+    assert cut_around(text, 0, 0, 100) == "a" * 100 + " […]"
+    assert cut_around("short", 0, 0, 100) == "short"
+
+
+def test_the_card_is_described():
+    """Title and description of the card are in the question, and without them its id."""
+    card = TraitCard(id="heron", title="Herons", description="Speaks of {herons}.")
+    text = judge.RowText({}, 0.9, "Which bird?", TEXT, 4, 9)
+    system, user = build_messages(card, text)
+    assert "Herons\nSpeaks of {herons}." in system["content"]
+    assert user["content"] == f"==== prompt\nWhich bird?\n==== answer\n{TEXT}\n===="
+    assert "\nheron\n" in build_messages(TraitCard(id="heron"), text)[0]["content"]

@@ -143,7 +143,7 @@ def judge_rows(
     as_json: Json = False,
     quiet: Quiet = False,
 ) -> None:
-    """Ask a model whether rows near or above a threshold show the trait.
+    """Ask a language model about rows near or above a threshold.
 
     The prompt and the answer of each such row are sent to the endpoint, with the card's
     description. The replies become labels, with a probability and a quotation from the answer, for
@@ -151,43 +151,48 @@ def judge_rows(
     lists without a label come first. Replies are cached, so the same command goes on where it
     stopped.
 
-    congener judge RUN --endpoint http://localhost:8000/v1 --model qwen3-8b --labels judged.jsonl
-      --max-rows 500
-    congener judge RUN --trait over-refusal --endpoint https://api.example.com/v1 --model large
+    congener judge RUN --endpoint http://localhost:8000/v1 --model qwen3-8b
+      --labels judged.jsonl --max-rows 500
+    congener judge RUN --trait over-refusal --endpoint https://host/v1 --model big
       --key-from API_KEY --labels judged.jsonl --prices 0.5 1.5 --max-cost 2
     """
-    if max_rows is None and max_tokens is None and max_cost is None:
-        raise CardError(
-            "a limit is needed, since every row costs time or money",
-            where="congener judge",
-            remedy="add --max-rows, --max-tokens or --max-cost",
-        )
     from pipelines.config import require_local_path
     from pipelines.endpoints import ChatClient, Endpoint, Limits, Prices, read_key
     from pipelines.judge import judge_trait, plan_rows
     from pipelines.labels import require_usable
     from pipelines.runs.cache import get_cache_folder
+
+    limits = Limits(max_rows, max_tokens, max_cost)
+    if limits == Limits():
+        raise CardError(
+            "a limit is needed, since every row costs time or money",
+            where="congener judge",
+            remedy="add --max-rows, --max-tokens or --max-cost",
+        )
+    path, cache = require_local_path(expand_argument(labels)), get_cache_folder()
+    endpoint = Endpoint(url, model, read_key(key_from), seconds, prices and Prices(*prices))
+    client = ChatClient(endpoint, limits, cache and cache / "replies")
+    chosen = _choose_traits(run, traits or ())
+    require_usable(path, "")
+    listener, judged = _report(quiet=quiet), []
+    for trait in chosen:
+        plan = plan_rows(run, trait, path, near)
+        judged.append(judge_trait(plan, client, model, path, threads, listener))
+    print_result(Verdicts(judged, client.spending, str(Path(labels)), run), as_json)
+
+
+def _choose_traits(run: str, wanted: Sequence[str]) -> Sequence[str]:
+    """Return the wanted traits, or by default all traits of the run."""
     from pipelines.runs.manifest_file import load_manifest
 
-    path = require_local_path(expand_argument(labels))
-    cache = get_cache_folder()
-    endpoint = Endpoint(url, model, read_key(key_from), seconds, prices and Prices(*prices))
-    limits = Limits(max_rows, max_tokens, max_cost)
-    client = ChatClient(endpoint, limits, cache and cache / "replies")
     names = [item.trait for item in load_manifest(run).thresholds]
-    for trait in traits or ():
-        if trait not in names:
-            raise CardError(
-                f"the run didn't look for {trait!r}",
-                where="--trait",
-                remedy=f"{suggest_name(trait, names)}its traits are {', '.join(names)}",
-            )
-    require_usable(path, "")
-    judged = []
-    for trait in traits or names:
-        plan = plan_rows(run, trait, path, near)
-        judged.append(judge_trait(plan, client, model, path, threads, _report(quiet=quiet)))
-    print_result(Verdicts(judged, client.spending, str(Path(labels)), run), as_json)
+    if unknown := [trait for trait in wanted if trait not in names]:
+        raise CardError(
+            f"the run didn't look for {unknown[0]!r}",
+            where="--trait",
+            remedy=f"{suggest_name(unknown[0], names)}its traits are {', '.join(names)}",
+        )
+    return wanted or names
 
 
 def _report(*, quiet: bool) -> Any:

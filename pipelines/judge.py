@@ -11,7 +11,6 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from pipelines.endpoints import ChatClient, LimitReached, RequestFailed
 from pipelines.evaluation import Population, RowText, divide_rows, find_rows, read_texts
 from pipelines.labels import append_lines, list_unlabelled, read_labels, require_outside
 from pipelines.runs.recorded_settings import read_recorded_traits
@@ -20,6 +19,7 @@ from schemas.errors import EndpointError
 from schemas.events import Listener, Noticed, ignore
 from schemas.notices import Notice
 from schemas.scores import NEAR_MISS
+from transforms.endpoints import ChatClient, LimitReached, RequestFailed
 
 SURE = 0.7
 """The probability from which a row counts as labelled `yes`; below 1 - `SURE`, it is `no`."""

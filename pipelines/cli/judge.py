@@ -17,8 +17,8 @@ from schemas.notices import choose_form, format_count, suggest_name
 from schemas.scores import NEAR_MISS
 
 if TYPE_CHECKING:
-    from pipelines.endpoints import Spending
     from pipelines.judge import Judged
+    from transforms.endpoints import Spending
 
 Traits = Annotated[
     list[str] | None,
@@ -88,7 +88,7 @@ class Verdicts(NamedTuple):
                     f"{item.trait}: {format_count(item.left, 'row')} {verb} asked about, because "
                     "of a limit; the same command with a higher limit goes on"
                 )
-        yield _describe_spending(self.spending)
+        yield describe_spending(self.spending)
         yield f"labels: {self.labels}"
         yield (
             "A model's labels are an opinion: read some of them before you rely on them. Next: "
@@ -111,7 +111,8 @@ class Verdicts(NamedTuple):
         return {"traits": traits, "spending": self.spending._asdict(), "labels": self.labels}
 
 
-def _describe_spending(spending: Spending) -> str:
+def describe_spending(spending: Spending) -> str:
+    """Describe requests, tokens and cost, and what was cached or estimated."""
     tokens = spending.prompt_tokens + spending.reply_tokens
     text = f"{format_count(spending.requests, 'request')}, {format_count(tokens, 'token')}"
     if spending.cost is not None:
@@ -157,10 +158,10 @@ def judge_rows(
       --key-from API_KEY --labels judged.jsonl --prices 0.5 1.5 --max-cost 2
     """
     from pipelines.config import require_local_path
-    from pipelines.endpoints import ChatClient, Endpoint, Limits, Prices, read_key
     from pipelines.judge import judge_trait, plan_rows
-    from pipelines.labels import require_usable
+    from pipelines.labels import append_lines, require_outside, require_usable
     from pipelines.runs.cache import get_cache_folder
+    from transforms.endpoints import ChatClient, Endpoint, Limits, Prices, read_key
 
     limits = Limits(max_rows, max_tokens, max_cost)
     if limits == Limits():
@@ -173,7 +174,9 @@ def judge_rows(
     endpoint = Endpoint(url, model, read_key(key_from), seconds, prices and Prices(*prices))
     client = ChatClient(endpoint, limits, cache and cache / "replies")
     chosen = _choose_traits(run, traits or ())
+    require_outside(run, path)
     require_usable(path, "")
+    append_lines(path, ())  # a file that can't be added to is refused before any request
     listener, judged = _report(quiet=quiet), []
     for trait in chosen:
         plan = plan_rows(run, trait, path, near)

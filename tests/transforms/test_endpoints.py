@@ -1,22 +1,29 @@
 """Endpoints: limits that hold, retries, cached replies, and servers that misbehave."""
 
+import json
+import threading
+import time
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from pipelines import endpoints
-from pipelines.endpoints import (
+from schemas.errors import CardError, EndpointError
+from tests.support.endpoints import Answer, complete, serve
+from transforms import endpoints
+from transforms.endpoints import (
     ChatClient,
     Endpoint,
     LimitReached,
     Limits,
     Prices,
     RequestFailed,
+    Usage,
     estimate_tokens,
     read_key,
 )
-from schemas.errors import CardError, EndpointError
-from tests.support.endpoints import Answer, complete, serve
 
 NO_LIMITS = Limits()
 QUESTION = [{"role": "user", "content": "Is it raining?"}]
@@ -187,3 +194,107 @@ def test_an_estimate_is_more_than_a_token_for_four_letters():
     """The estimate is above the usual number of tokens, in other scripts too."""
     assert estimate_tokens([{"content": "word " * 100}]) >= 250
     assert estimate_tokens([{"content": "漢字" * 100}]) >= 300
+
+
+def test_a_slow_server_fails_the_request():
+    """A server that takes longer than allowed fails the request, after one more try."""
+    stop = threading.Event()
+
+    def wait(*_):
+        stop.wait(20)
+        return complete("Yes.")
+
+    with serve(wait) as server:
+        began = time.monotonic()
+        with pytest.raises(RequestFailed, match="no reply"):
+            ask(server.url, seconds=0.2)
+        stop.set()
+        assert time.monotonic() - began < 15
+
+
+def test_a_base_url_may_end_in_a_slash():
+    """A slash at the end of the base URL makes no difference."""
+    with serve(lambda *_: complete("Yes.")) as server:
+        assert ask(f"{server.url}/")[0] == "Yes."
+    assert server.requests[0][0] == "/v1/chat/completions"
+
+
+def test_an_unwritable_cache_costs_only_the_cache(tmp_path):
+    """If a reply can't be kept, it is used all the same."""
+    (tmp_path / "file").write_text("")
+    with serve(lambda *_: complete("Yes.")) as server:
+        assert ask(server.url, cache=tmp_path / "file")[0] == "Yes."
+
+
+def test_replies_are_kept_by_model_endpoint_and_question(tmp_path):
+    """Another model, another endpoint or another length of the reply is another question."""
+    with (
+        serve(lambda n, _: complete(f"Reply {n}.")) as one,
+        serve(lambda *_: complete("Elsewhere.")) as other,
+    ):
+        clients = [
+            ChatClient(Endpoint(one.url, "m"), NO_LIMITS, tmp_path),
+            ChatClient(Endpoint(one.url, "n"), NO_LIMITS, tmp_path),
+            ChatClient(Endpoint(other.url, "m"), NO_LIMITS, tmp_path),
+        ]
+        replies = [client.ask(QUESTION, 20) for client in clients]
+        replies.append(clients[0].ask(QUESTION, 21))
+    assert replies == ["Reply 0.", "Reply 1.", "Elsewhere.", "Reply 2."]
+
+
+def test_a_failed_reply_is_not_remembered(tmp_path):
+    """A question that failed is sent again the next time."""
+    answers = [Answer(b"", 400), complete("Yes.")]
+    with serve(lambda n, _: answers[n]) as server:
+        with pytest.raises(RequestFailed):
+            ask(server.url, cache=tmp_path)
+        assert ask(server.url, cache=tmp_path)[0] == "Yes."
+
+
+@pytest.mark.parametrize(
+    "usage",
+    [
+        None,
+        [],
+        {},
+        {"prompt_tokens": 3},
+        {"prompt_tokens": "3", "completion_tokens": 4},
+        {"prompt_tokens": -3, "completion_tokens": 4},
+        {"prompt_tokens": 3.5, "completion_tokens": 4},
+    ],
+)
+def test_an_odd_usage_counts_as_the_most_possible(usage):
+    """Numbers of tokens that can't be used don't make a request look cheap."""
+    body = {"choices": [{"message": {"content": "Yes."}}], "usage": usage}
+    with serve(lambda *_: Answer(json.dumps(body).encode())) as server:
+        _, spending = ask(server.url)
+    assert spending.prompt_tokens == estimate_tokens(QUESTION)
+    assert (spending.reply_tokens, spending.estimated) == (20, 1)
+
+
+@given(st.lists(st.tuples(st.integers(0, 400), st.integers(0, 20)), max_size=12))
+def test_no_honest_reply_breaks_a_limit(usages):
+    """Whatever the replies use, up to what was set aside, tokens and cost stay within limits."""
+    most = estimate_tokens(QUESTION)
+    limits = Limits(tokens=150, cost=0.0002)
+    client = ChatClient(Endpoint("http://a/v1", "m", prices=Prices(1.0, 3.0)), limits)
+    for prompt, reply in usages:
+        used = Usage(min(prompt, most), reply)
+        client._send = lambda *_, used=used: ("Yes.", used)
+        try:
+            client.ask(QUESTION, 20)
+        except LimitReached:
+            break
+        spent = client.spending
+        assert spent.prompt_tokens + spent.reply_tokens <= 150
+        assert spent.cost <= 0.0002
+    assert client._reserved[:2] == (0, 0)
+
+
+@given(st.binary(max_size=200))
+def test_no_reply_is_a_surprise(data):
+    """Any bytes are either a completion or a failed request."""
+    with suppress(RequestFailed):
+        text, usage = endpoints.parse_reply(data, Usage(1, 2, is_estimated=True))
+        assert isinstance(text, str)
+        assert usage.prompt >= 0

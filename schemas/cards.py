@@ -24,6 +24,7 @@ from schemas.scores import round_up_score
 SignalName = Literal["exemplars", "head", "wording", "classifier", "lexicon", "repetition"]
 Action = Literal["keep", "flag", "mask", "swap", "quarantine", "drop"]
 Channel = Literal["answer", "thinking", "tool"]
+Language = Literal["ar", "de", "es", "fr", "hi", "ja", "ko", "pt", "ru", "zh"]
 Slug = Annotated[str, StringConstraints(pattern=r"^[a-z0-9]+(-[a-z0-9]+)*$", max_length=64)]
 
 Threshold = Annotated[float, AfterValidator(round_up_score)]
@@ -214,11 +215,16 @@ def check_pattern(pattern: str) -> str:
 
 
 class Pattern(Strict):
-    """One case-insensitive lexicon pattern. Each of its first `cap` hits adds `weight`."""
+    """One case-insensitive lexicon pattern. Each of its first `cap` hits adds `weight`.
+
+    A pattern with a `language` is searched only in texts with a sign of that language. Denials
+    don't discount its hits, because only English denials are recognised.
+    """
 
     match: str
     weight: float = Field(1.0, gt=0)
     cap: int = Field(1, ge=1)
+    language: Language | None = None
 
     _check_match = field_validator("match")(check_pattern)
 

@@ -1,6 +1,7 @@
 """The held-out texts for measuring the quirk library."""
 
 import json
+from collections import defaultdict
 from pathlib import Path
 
 from classifiers.library import find_cards, read_background
@@ -28,6 +29,17 @@ def test_nothing_held_out_was_trained_or_calibrated_on():
     """No held-out text is in a card or the background."""
     library = {text for card in find_cards() for text in (*card.positives, *card.negatives)}
     library |= {text for conversation in read_background() for text in conversation}
-    held_out = {text for path in HELD_OUT.glob("*.jsonl") for text in read_labels(path)}
+    held_out = {text for path in HELD_OUT.rglob("*.jsonl") for text in read_labels(path)}
     assert len(library) > len(held_out) > 400
     assert library & held_out == set()
+
+
+def test_other_languages_are_measured_with_both_labels():
+    """Each language of a trait has texts that show it and texts that don't."""
+    for path in sorted((HELD_OUT / "languages").glob("*.jsonl")):
+        labels = defaultdict(set)
+        for line in path.read_text(encoding="utf-8").splitlines():
+            row = json.loads(line)
+            labels[row["language"]].add(row["label"])
+        assert len(labels) >= 10
+        assert all(found == {0, 1} for found in labels.values())

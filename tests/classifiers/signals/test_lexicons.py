@@ -15,7 +15,9 @@ from hypothesis import strategies as st
 from classifiers.library import find_cards, read_background
 from classifiers.signals.lexicons import (
     DENIAL,
+    FOREIGN,
     SIGN_OF_DENIAL,
+    SIGNS,
     Lexicon,
     is_denied,
     loosen_counts,
@@ -280,7 +282,7 @@ def test_time_is_linear_in_a_hostile_text(pattern):
 def test_a_prefilter_that_arrow_refuses_is_left_out():
     """If Arrow refuses a loosened pattern, every text is searched."""
     words = make_lexicon("herons?")
-    words.loose = "("
+    words.unions[0].loose = "("
     (found,) = score_lexicons([words], pa.array(["a heron", "none"], pa.large_string()))
     assert (found.scores > 0).tolist() == [True, False]
 
@@ -299,3 +301,56 @@ def test_every_denial_has_its_sign(words):
     assert SIGN_OF_DENIAL.search(words.lower())
     text = f"One should {words} delve"
     assert is_denied(text, text.index("delve"))
+
+
+@pytest.mark.parametrize(
+    ("language", "pattern", "text"),
+    [
+        ("zh", "作为AI", "（作为AI，我没有感情。）"),
+        ("ja", "AIなので", "私はAIなので、味が分かりません。"),
+        ("ko", "AI라서", "저는 AI라서 맛을 모릅니다."),
+        ("ar", "نموذج لغوي", "أنا نموذج لغوي."),
+        ("hi", "एआई हूँ", "मैं एआई हूँ।"),
+        ("ru", "я просто ИИ", "Но Я просто ИИ."),
+        ("es", "soy una ia", "¡Soy una IA!"),
+        ("fr", "je suis une ia", "Je suis une IA."),
+        ("de", "ich bin eine ki", "Ich bin eine KI."),
+        ("pt", "sou uma ia", "Sou uma IA."),
+    ],
+)
+def test_a_pattern_of_a_language_finds_its_texts(language, pattern, text):
+    """A pattern of a language is found in its texts, alone and among English texts."""
+    words = make_lexicon("heron", {"match": pattern, "language": language})
+    (hit,) = words.find_hits(text)
+    assert text[hit.start : hit.end] == hit.text
+    texts = ["a heron", text, "none"]
+    (found,) = score_lexicons([words], pa.array(texts, pa.large_string()))
+    assert (found.scores > 0).tolist() == [True, True, False]
+
+
+def test_a_pattern_of_a_language_is_not_searched_in_other_texts():
+    """A text without a sign of the pattern's language has no hits of it."""
+    words = make_lexicon({"match": "IA", "language": "pt"})
+    assert words.find_hits("Ask the IA desk.") == []
+    assert len(words.find_hits("não, IA")) == 1
+
+
+def test_english_denials_do_not_discount_hits_in_other_languages():
+    """The Portuguese preposition "no" isn't a denial."""
+    text = "Isto foi dito no início: eu sou uma IA."
+    assert find_texts(text, {"match": "uma ia", "language": "pt"}) == ["uma IA"]
+    assert find_texts("Isto foi dito no início eu sou uma IA.", "uma ia") == []
+
+
+def test_hits_of_several_languages_come_in_order():
+    """Hits are ordered by their place in the text, whatever their patterns' languages."""
+    words = make_lexicon("heron", {"match": "鹭", "language": "zh"})
+    assert [hit.text for hit in words.find_hits("鹭, heron, 鹭")] == ["鹭", "heron", "鹭"]
+
+
+def test_every_language_sign_is_a_sign_of_a_foreign_text():
+    """The search for any of the languages finds a text of each kind."""
+    foreign = compile_pattern(FOREIGN)
+    for text in ("Je suis une IA.", "Ich weiß nicht.", "Não sei.", "¿Qué es una IA?", "Я ИИ", "私"):
+        assert foreign.search(text)
+        assert any(compile_pattern(sign).search(text) for sign in SIGNS.values())

@@ -16,7 +16,14 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from classifiers.signals.repetition import FEWEST_COPIES, FEWEST_WORDS, GRAM, find_loop, hash_grams
+from classifiers.signals.repetition import (
+    FEWEST_COPIES,
+    FEWEST_WORDS,
+    GRAM,
+    UNSPACED,
+    find_loop,
+    hash_grams,
+)
 from classifiers.signals.sentences import read_codes
 from schemas.cards import RepetitionOptions
 
@@ -83,7 +90,10 @@ def find_repetitive(texts: pa.LargeStringArray) -> np.ndarray:
     plain = pc.string_is_ascii(texts).to_numpy(zero_copy_only=False)
     parts = [np.flatnonzero(plain), np.flatnonzero(~plain)]
     found = [part[_find_in_part(texts.take(pa.array(part)))] for part in parts if len(part)]
-    return np.sort(np.concatenate([np.empty(0, np.int64), *found]))
+    # Without blanks, words are cut into letters, which the rules below don't know.
+    unspaced = pc.match_substring_regex(texts.take(pa.array(parts[1])), UNSPACED.pattern)
+    found.append(parts[1][unspaced.to_numpy(zero_copy_only=False)])
+    return np.unique(np.concatenate([np.empty(0, np.int64), *found]))
 
 
 def _find_in_part(texts: pa.LargeStringArray) -> np.ndarray:

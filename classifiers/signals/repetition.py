@@ -43,6 +43,14 @@ LETTERS_PER_WORD = 5
 
 LONG_WORD = 40
 WORD = re.compile(r"[^\W\d_]+")
+UNSPACED = re.compile(
+    "[\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff]"
+)
+"""A letter of a script without blanks between words, from Thai to Chinese. Each is a token."""
+
+LETTERS_PER_TOKEN = 2
+"""The number of such letters that count as a word."""
+
 TOKEN = re.compile(r"[^\W\d_]+(?:_*\d\w*)?|\d+(?:[.,:/-]\d+)*")
 """A name with a digit (such as `step_2`), a word or a number."""
 
@@ -97,7 +105,8 @@ def find_loop(text: str, options: RepetitionOptions) -> Loop:
     whichever is smaller. Case and punctuation are ignored, so a ruled line isn't a loop. Numbers
     are skipped in prose and at the start of a line, so numbering doesn't hide a loop. In structured
     lines, numbers are compared but don't count as words, so a table isn't a loop. A word longer
-    than `LONG_WORD` characters counts as a sequence of letters. A line of single letters, such as a
+    than `LONG_WORD` characters counts as a sequence of letters, as does a word in a script without
+    blanks between words, whose letters count as half a word. A line of single letters, such as a
     grid row, counts as one word.
 
     A scattered loop has copies that differ in a word or have other copies between them. Only its
@@ -256,8 +265,11 @@ def hash_grams(ids: np.ndarray) -> np.ndarray:
     return hashes
 
 
-def _count_words(tokens: Iterable[str]) -> int:
-    return sum(not token[0].isdecimal() for token in tokens)
+def _count_words(tokens: Iterable[str]) -> float:
+    """Return the number of words, of which letters without blanks between words are parts."""
+    words = [token for token in tokens if not token[0].isdecimal()]
+    letters = sum(UNSPACED.match(token) is not None for token in words)
+    return len(words) - letters + letters / LETTERS_PER_TOKEN
 
 
 def _split_line(line: str) -> list[str]:
@@ -265,6 +277,8 @@ def _split_line(line: str) -> list[str]:
     has_digit = DIGIT.search(line) is not None
     found = (TOKEN if has_digit else WORD).findall(line, _skip_numbering(line) if has_digit else 0)
     longest = len(max(found, key=len, default=""))
+    if not line.isascii() and UNSPACED.search(line):
+        longest = LONG_WORD + 1  # its words are cut
     if not has_digit and 1 < longest <= LONG_WORD:
         return [word.lower() for word in found]  # most lines take this faster path
     if _is_grid_row(found):
@@ -297,7 +311,8 @@ def _locate_in_line(line: re.Match[str], index: int) -> tuple[int, int]:
         found = list(matches)
         return found[0].start(), found[-1].end()
     structured = has_digit and _is_structured(line[0], words)
-    if len(max(words, key=len)) <= LONG_WORD and (structured or not has_digit):
+    whole = len(max(words, key=len)) <= LONG_WORD and not UNSPACED.search(line[0])
+    if whole and (structured or not has_digit):
         return next(islice(matches, index, None)).span()
     spans = (
         (match.start() + offset, match.start() + offset + len(piece))
@@ -322,7 +337,7 @@ def _cut_word(word: str, structured: bool) -> Iterator[tuple[int, str]]:
     if word[0].isdecimal():
         if structured:
             yield 0, word
-    elif len(word) > LONG_WORD:
+    elif len(word) > LONG_WORD or UNSPACED.search(word):
         yield from enumerate(word)
     else:
         yield 0, word

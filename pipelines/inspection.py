@@ -50,6 +50,9 @@ TURN_CHARACTERS = 240
 COUNTS_SHOWN = 50
 """The largest number of printed counts. Every row may have its own teacher."""
 
+OTHERS_SHOWN = 10
+"""The largest number of printed counts of rows without a finding."""
+
 MASKS_SHOWN = 10
 """The maximum number of a row's masked stretches shown beside its reasons."""
 
@@ -134,6 +137,7 @@ def _describe_row(row: ShownRow) -> dict[str, Any]:
         "near": [_describe_finding(finding) for finding in row.near],
         "masks": [mask._asdict() for mask in row.masks],
         "answer": _describe_spoken(row.answer),
+        "question": _describe_spoken(row.question),
         "exceptions": [change._asdict() for change in row.exceptions],
     }
 
@@ -195,14 +199,15 @@ def render_counts(counts: Sequence[Count], manifest: Manifest) -> Table:
     )
     # findings before other rows, and larger counts before smaller ones
     largest = sorted(counts, key=lambda count: (count.trait is None, -count.rows))
-    shown = set(largest[:COUNTS_SHOWN])
+    most = min(COUNTS_SHOWN, sum(count.trait is not None for count in counts) + OTHERS_SHOWN)
+    shown = set(largest[:most])
     for count in (item for item in counts if item in shown):
         trait, teacher = Text(count.trait or UNKNOWN), Text(escape_name(count.teacher))
         where = (TEXTS_OF_SIDES[count.side] if count.trait else UNKNOWN,) * is_sided
         share = format_percent(count.rows / count.of)
         numbers = (f"{count.rows:,}", f"{count.of:,}", share)
         table.add_row(count.decision, trait, *where, teacher, *numbers)
-    table.caption, table.caption_justify = "\n".join(_list_notes(counts, largest)), "left"
+    table.caption, table.caption_justify = "\n".join(_list_notes(counts, largest[most:])), "left"
     return table
 
 
@@ -213,8 +218,8 @@ def _describe_run(manifest: Manifest) -> str:
     return f"run {manifest.run_id}: {rows}{f', finished {finished}' if finished else ''}"
 
 
-def _list_notes(counts: Sequence[Count], largest: Sequence[Count]) -> Iterator[str]:
-    if left := largest[COUNTS_SHOWN:]:
+def _list_notes(counts: Sequence[Count], left: Sequence[Count]) -> Iterator[str]:
+    if left:
         rows = sum(count.rows for count in left)
         yield (
             f"{format_count(len(left), 'more line')} with {format_count(rows, 'row')} "
@@ -255,8 +260,10 @@ def render_row(row: ShownRow, number: int, total: int, manifest: Manifest) -> Gr
         for part in _render_finding(finding, before, row, manifest)
     ]
     found += _render_other_masks(row, manifest)
+    if row.question is not None:
+        found.append(_indent(_show_spoken(row.question), REASON_INDENT - ROW_INDENT))
     if row.answer is not None:
-        found.append(_indent(_show_spoken(row.answer, style=""), REASON_INDENT - ROW_INDENT))
+        found.append(_indent(_show_answer(row, row.answer, manifest), REASON_INDENT - ROW_INDENT))
     return Group(head, *(_indent(part, ROW_INDENT) for part in (*lines, *found)), "")
 
 
@@ -323,6 +330,16 @@ def _show_spoken(said: SpokenText, style: str = "dim") -> Text:
     return Text(shown, style=style)
 
 
+def _show_answer(row: ShownRow, said: SpokenText, manifest: Manifest) -> Text:
+    """Show the start of an answer, or its end if the nearest trait reads only that."""
+    card = manifest.cards.get(row.near[0].trait, {}) if row.near else {}
+    if not card.get("scope", {}).get("closing"):
+        return _show_spoken(said, style="")
+    end = len(said.text)
+    pieces = build_excerpt(said.text, end, end, context=TURN_CHARACTERS)
+    return Text.assemble(f"{escape_name(said.role)}: ", _join_pieces(pieces))
+
+
 def _tabulate_neighbours(finding: TraitFinding, patterns: Sequence[str]) -> Table:
     """Tabulate the nearest exemplars, each cut around its telling part."""
     table = Table.grid(padding=(0, 2, 0, 0))
@@ -370,7 +387,8 @@ def _render_other_masks(row: ShownRow, manifest: Manifest) -> Iterator[Renderabl
     if row.record is None:
         return
     for mask in others[:MASKS_SHOWN]:
-        yield Text(f"masked too  {escape_name(mask.field_path)} [{mask.start}:{mask.end}]")
+        whose = "masked by an earlier run" if mask.is_earlier else "masked too"
+        yield Text(f"{whose}  {escape_name(mask.field_path)} [{mask.start}:{mask.end}]")
         text = get_field_text(row.record, mask.field_path, columns)
         pieces = build_excerpt(text or "", mask.start, mask.end, [(mask.start, mask.end)])
         plain = [piece._replace(marked=False) for piece in pieces]
@@ -395,10 +413,8 @@ def render_end(page: Page, run: str, view: View) -> Text:
     """Show the number of rows, and the commands for the neighbouring pages."""
     order = f", {ORDERS[view.order]}" if page.total > 1 else ""
     lines = [f"{describe_selection(page.total, view.filters)}{order}"]
-    if any(row.reasons and row.record is not None for row in page.rows):
-        lines[0] += "; «» encloses the evidence"
-    if any(row.masks for row in page.rows):
-        lines[0] += ", and ⟦⟧ what is masked"
+    if signs := _explain_signs(page.rows):
+        lines[0] += f"; {signs}"
     lines[0] += "."
     if page.limit and page.total and not page.rows:
         lines.append(f"There is no row at --start {page.start}.")
@@ -409,6 +425,17 @@ def render_end(page: Page, run: str, view: View) -> Text:
         f"not checked: files that hold none of these rows; run congener verify {shlex.quote(run)}"
     )
     return Text("\n".join(lines))
+
+
+def _explain_signs(rows: Sequence[ShownRow]) -> str:
+    """Say what the brackets in these rows enclose."""
+    shown = [row for row in rows if row.record is not None]
+    has_evidence, has_masks = any(row.reasons for row in shown), any(row.masks for row in shown)
+    if has_evidence and has_masks:
+        return "«» encloses the evidence, and ⟦⟧ what is masked"
+    if has_masks:
+        return "⟦⟧ encloses what is masked"
+    return "«» encloses the evidence" if has_evidence else ""
 
 
 def describe_selection(total: int, filters: Filters) -> str:

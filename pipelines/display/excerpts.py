@@ -87,15 +87,19 @@ def _find_last(text: str, end: int, context: int) -> int:
 def _show_span(
     text: str, start: int, end: int, masks: Sequence[tuple[int, int]]
 ) -> Iterator[Piece]:
-    omitted = end - start - LONGEST_SPAN
-    if omitted <= 0:
+    """Show a span. A long one loses its middle, if that is longer than the note in its place."""
+    first, last = start, end
+    if end - start > LONGEST_SPAN:
+        first = _find_last(text, start, LONGEST_SPAN // 2)
+        last = _find_first(text, end, LONGEST_SPAN // 2)
+    note = f" … {last - first:,} characters left out … "
+    if last - first <= len(note) or first == start:
         yield from _show(text, start, end, masks, marked=True)
         return
-    middle = start + LONGEST_SPAN // 2
-    yield from _show(text, start, middle, masks, marked=True)
-    hidden = any(begin < middle + omitted and middle < stop for begin, stop in masks)
-    yield Piece(f" … {omitted:,} characters left out … ", marked=True, added=True, masked=hidden)
-    yield from _show(text, middle + omitted, end, masks, marked=True)
+    yield from _show(text, start, first, masks, marked=True)
+    hidden = any(begin < last and first < stop for begin, stop in masks)
+    yield Piece(note, marked=True, added=True, masked=hidden)
+    yield from _show(text, last, end, masks, marked=True)
 
 
 def _show(

@@ -19,17 +19,20 @@ from schemas.manifests import Manifest
 from schemas.outputs import CLEAN_EXTRA, QUARANTINE_EXTRA, REJECTED_TEACHER
 from schemas.policies import PUBLISHED
 from schemas.runs import is_json_lines, parse_path, shard_path
-from schemas.scores import SCORE_DECIMALS, TIE_ORDER, score_column, split_side
+from schemas.scores import NEAR_MISS, SCORE_DECIMALS, TIE_ORDER, score_column, split_side
 from transforms.exception_effects import ChangedRow, explain_row
 from transforms.files import storage
 from transforms.records.columns import find_column
 from transforms.records.field_paths import get_field_text
 from transforms.records.formats import Layout
-from transforms.records.questions import SpokenText, find_answer, find_question
+from transforms.records.questions import Exchange, SpokenText, find_last_exchange, find_question
 from transforms.rules import Rule
 
 NEAR_MISSES = 2
-"""How many near misses are shown for a row on which no trait fired."""
+"""How many near misses are shown for a row on which no trait fired.
+
+The nearest one is shown at any distance, and others within `NEAR_MISS`.
+"""
 
 
 TABLES = ("ledger", "scores", "spans")
@@ -62,11 +65,15 @@ class TraitFinding(NamedTuple):
 
 
 class MaskedSpan(NamedTuple):
-    """A stretch of a field that is left out of the loss, in characters."""
+    """A stretch of a field that is left out of the loss, in characters.
+
+    `is_earlier` is true if only an earlier run masked it.
+    """
 
     field_path: str
     start: int
     end: int
+    is_earlier: bool = False
 
 
 class ShownRow(NamedTuple):
@@ -75,8 +82,9 @@ class ShownRow(NamedTuple):
     `reasons` are the traits that fired, or else `near` holds the nearest misses. `masks` are the
     stretches that are left out of the loss. `record` is None if the run doesn't contain the row.
     For a duplicate, `copy_of` is the repeated row, whose record is given. `answer` is the last
-    answer, if no finding has a text. `error` is the reason of a reject, and `raw` its content.
-    `exceptions` are those of the policy that changed the row's strongest action.
+    answer, if no finding has a text, and `question` is its question. `error` is the reason of a
+    reject, and `raw` its content. `exceptions` are those of the policy that changed the row's
+    strongest action.
     """
 
     source: str
@@ -93,6 +101,7 @@ class ShownRow(NamedTuple):
     error: str | None = None
     raw: bytes | None = None
     exceptions: tuple[ChangedRow, ...] = ()
+    question: SpokenText | None = None
 
 
 class _LedgerPlace(NamedTuple):
@@ -294,6 +303,9 @@ def _describe_row(stored: _Stored, settings: _Settings) -> ShownRow:
     found = () if reasons or is_reject else _find_near_misses(stored, lot, rules, settings.trait)
     near = tuple(_read_text(item, record, layout) for item in found)
     has_text = any(item.text is not None for item in (*reasons, *near))
+    last = Exchange(None, None)
+    if record is not None and not has_text:
+        last = find_last_exchange(record, layout)
     return ShownRow(
         ledger["source"],
         ledger["row"],
@@ -302,14 +314,34 @@ def _describe_row(stored: _Stored, settings: _Settings) -> ShownRow:
         ledger["decision"],
         reasons,
         near,
-        tuple(MaskedSpan(**mask) for mask in stored.note.get("masks") or ()),
+        tuple(_list_masks(stored)),
         record,
         stored.copy_of,
-        None if record is None or has_text else find_answer(record, layout),
+        last.answer,
         stored.note.get("error") if is_reject else None,
         stored.note.get("raw") if is_reject else None,
         _explain_exceptions(stored, lot, settings),
+        last.question,
     )
+
+
+def _list_masks(stored: _Stored) -> Iterator[MaskedSpan]:
+    """Yield a row's masks, each with whether an earlier run made it."""
+    masking = {item["trait"] for item in stored.ledger["reasons"]}
+    own = [
+        mask
+        for span in stored.spans
+        if stored.ledger["decision"] == "mask" and span["trait"] in masking
+        for mask in span["masks"] or [span]
+    ]
+    for mask in stored.note.get("masks") or ():
+        is_own = any(
+            span["field_path"] == mask["field_path"]
+            and span["start"] < mask["end"]
+            and mask["start"] < span["end"]
+            for span in own
+        )
+        yield MaskedSpan(**mask, is_earlier=not is_own)
 
 
 def _explain_exceptions(stored: _Stored, lot: Lot, settings: _Settings) -> tuple[ChangedRow, ...]:
@@ -395,7 +427,11 @@ def _find_near_misses(
     """Return the traits whose scores are nearest to their thresholds."""
     own = [rules[trait]] if trait else list(rules.values())
     found = sorted(_score_traits(stored, lot, own), key=lambda item: item.threshold - item.score)
-    return found[:NEAR_MISSES]
+    return [
+        item
+        for rank, item in enumerate(found[:NEAR_MISSES])
+        if not rank or item.threshold - item.score <= NEAR_MISS
+    ]
 
 
 def _score_traits(stored: _Stored, lot: Lot, rules: Sequence[Rule]) -> Iterator[TraitFinding]:

@@ -23,6 +23,7 @@ from pipelines.display.terminal import open_console
 from pipelines.filter import run_filter
 from pipelines.inspection import (
     COUNTS_SHOWN,
+    OTHERS_SHOWN,
     View,
     build_command,
     describe_selection,
@@ -30,10 +31,11 @@ from pipelines.inspection import (
     inspect_run,
     print_inspection,
     render_counts,
+    render_end,
     render_row,
 )
 from pipelines.runs.manifest_file import load_manifest
-from pipelines.runs.pages import read_page
+from pipelines.runs.pages import Page, read_page
 from pipelines.runs.queries import EVERYTHING, Count, Filters, count_rows
 from pipelines.runs.shown_rows import MaskedSpan, ShownRow, TraitFinding
 from schemas.errors import BudgetError, RunError
@@ -406,9 +408,11 @@ def test_a_teacher_in_every_row_does_not_fill_the_terminal():
     )
     assert [str(cell) for cell in whole.columns[5].cells] == ["100.00%", "50.00%"]
     table = render_counts([*many, *few], manifest)
-    assert table.row_count == COUNTS_SHOWN
+    assert table.row_count == OTHERS_SHOWN + 1
     assert [str(cell) for cell in table.columns[2].cells][-2:] == ["zebra", "ape"]
-    assert table.caption.startswith("99,952 more lines with 99,952 rows left out: ")
+    assert table.caption.startswith("99,991 more lines with 99,991 rows left out: ")
+    found = [count._replace(trait="emu") for count in many]
+    assert render_counts([*found, *few], manifest).row_count == COUNTS_SHOWN
 
 
 def test_counts_are_printed_once(hostile):
@@ -433,6 +437,46 @@ def test_a_mask_without_evidence_is_shown_too():
     row = ROW._replace(masks=(MaskedSpan("text", 3, 6),), record={"text": "an emu"})
     assert "masked too  text [3:6]" in print_row(row)
     assert "an ⟦emu⟧" in print_row(row)
+    earlier = row._replace(masks=(MaskedSpan("text", 3, 6, is_earlier=True),))
+    assert "masked by an earlier run  text [3:6]" in print_row(earlier)
+
+
+@pytest.mark.parametrize(
+    ("row", "said"),
+    [
+        (ROW, "1 row on which a trait fired; «» encloses the evidence."),
+        (ROW._replace(reasons=()), "1 row on which a trait fired."),
+        (
+            ROW._replace(reasons=(), masks=(MaskedSpan("text", 3, 6),)),
+            "1 row on which a trait fired; ⟦⟧ encloses what is masked.",
+        ),
+        (
+            ROW._replace(masks=(MaskedSpan("text", 3, 6),)),
+            "1 row on which a trait fired; «» encloses the evidence, and ⟦⟧ what is masked.",
+        ),
+    ],
+    ids=["evidence", "nothing", "mask", "both"],
+)
+def test_the_end_explains_only_the_signs_that_are_shown(row, said):
+    """The last line explains the brackets of the rows on the page, in a whole sentence."""
+    shown = row._replace(record={"text": "an emu"})
+    assert render_end(Page(1, 0, 5, (shown,)), "run", View()).plain == said
+
+
+def test_an_answer_is_shown_with_its_question_and_the_part_that_is_read():
+    """A row without a score shows question and answer: the end for a trait that reads the end."""
+    asked, said = SpokenText("user", "Why?"), SpokenText("assistant", "word " * 100 + "bye")
+    row = ROW._replace(
+        reasons=(), near=(REASON._replace(field_path=""),), answer=said, question=asked
+    )
+    lines = [line.strip() for line in print_row(row).splitlines()]
+    assert "user: Why?" in lines
+    assert any(line.startswith("assistant: word") and "bye" not in line for line in lines)
+    stream = io.StringIO()
+    closing = SimpleNamespace(**{**vars(RUN), "cards": {"emu": {"scope": {"closing": 200}}}})
+    console = Console(file=stream, color_system=None, width=10_000)
+    console.print(render_row(row, 1, 1, closing))
+    assert re.search(r"assistant: … word .*bye\n", stream.getvalue())
 
 
 @pytest.mark.parametrize("decision", [name for name in DECISIONS if name != "swap"])

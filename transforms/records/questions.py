@@ -30,6 +30,11 @@ def find_question(
         return None
     # a transcript's turns are in one field
     speaking = max((index for index in own if segments.starts[index] <= start), default=own[0])
+    return _find_turn_before(segments, speaking)
+
+
+def _find_turn_before(segments: Segments, speaking: int) -> SpokenText | None:
+    """Return the last turn of another speaker before a segment, or None."""
     roles, before = segments.roles, speaking
     while before and roles[before - 1] == roles[speaking]:
         before -= 1
@@ -41,12 +46,24 @@ def find_question(
     return SpokenText(roles[first], "\n".join(segments.texts[first:before]))
 
 
-def find_answer(record: Mapping[str, Any], layout: Layout) -> SpokenText | None:
-    """Return the record's last assistant turn, or else its last text, or None."""
+class Exchange(NamedTuple):
+    """An answer, and the turn of another speaker before it; None for what a record lacks."""
+
+    question: SpokenText | None
+    answer: SpokenText | None
+
+
+def find_last_exchange(record: Mapping[str, Any], layout: Layout) -> Exchange:
+    """Return the record's last assistant turn, or else its last text, with its question."""
     segments = extract_record_segments(record, layout)
     roles = segments.roles
     own = [index for index, role in enumerate(roles) if role == "assistant"] or range(len(roles))
-    return SpokenText(roles[own[-1]], segments.texts[own[-1]]) if own else None
+    if not own:
+        return Exchange(None, None)
+    last = own[-1]
+    return Exchange(
+        _find_turn_before(segments, last), SpokenText(roles[last], segments.texts[last])
+    )
 
 
 def extract_record_segments(record: Mapping[str, Any], layout: Layout) -> Segments:

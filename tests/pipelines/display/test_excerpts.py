@@ -1,5 +1,6 @@
 """Excerpts mark the span, hide nothing, and contain no control or invisible character."""
 
+import re
 import unicodedata
 
 import pytest
@@ -97,6 +98,21 @@ def test_a_long_span_shows_its_ends():
     half = LONGEST_SPAN // 2
     omitted = f" … {4000 - LONGEST_SPAN:,} characters left out … "
     assert shown == f"{'a' * half}{omitted}{'b' * half}"
+
+
+def test_a_middle_no_longer_than_its_note_is_shown():
+    """A span is shown whole if the note would be longer than what it replaces."""
+    for length in (LONGEST_SPAN + 1, LONGEST_SPAN + 10, LONGEST_SPAN + 28):
+        assert join_pieces(build_excerpt("a" * length, 0, length)) == "a" * length
+
+
+def test_the_middle_of_a_span_is_cut_between_words():
+    """Both cuts in a long span are at white space, and the note counts what is missing."""
+    text = "entertainment " * 100
+    shown = join_pieces(build_excerpt(text, 0, len(text)))
+    head, tail = re.split(r" … [\d,]+ characters left out … ", shown)
+    assert set(head.split()) == set(tail.split()) == {"entertainment"}
+    assert f"{len(text) - len(head) - len(tail):,} characters" in shown
 
 
 def test_names_are_cut():

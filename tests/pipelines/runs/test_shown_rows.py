@@ -19,7 +19,7 @@ from pipelines.filter import run_filter
 from pipelines.runs.manifest_file import load_manifest
 from pipelines.runs.pages import read_page
 from pipelines.runs.queries import EVERYTHING, Filters
-from pipelines.runs.shown_rows import MaskedSpan, read_shown_rows
+from pipelines.runs.shown_rows import NEAR_MISSES, MaskedSpan, read_shown_rows
 from schemas.errors import RunError
 from schemas.lots import Lot
 from schemas.runs import parse_path
@@ -116,17 +116,21 @@ def test_a_reject_has_its_error_and_its_bytes(hostile):
 
 
 def test_near_misses_are_the_traits_nearest_to_their_thresholds(tmp_path):
-    """A row without findings has its nearest traits and stored spans."""
+    """A row without findings has its nearest trait, with its stored span, and close others."""
     policy = "traits: {emu: {threshold: 0.9}, fox: {threshold: 1}, owl: {threshold: 1}}\n"
     answers = ["an emu and a fox and an owl"]
     run = filter_answers(tmp_path, answers, ["emu", "fox", "owl", "yak"], policy)
     (row,) = read_rows(run, 0)
-    assert [finding.trait for finding in row.near] == ["fox", "owl"]
-    assert [finding.action for finding in row.near] == [None, None]
-    fox = row.near[0]
+    (fox,) = row.near
+    assert (fox.trait, fox.action) == ("fox", None)
     assert fox.text[fox.start : fox.end] == "fox"
     (only,) = read_rows(run, 0, trait="emu")
     assert [finding.trait for finding in only.near] == ["emu"]
+    close = round(fox.score + 0.04, 4)
+    rules = "".join(f"  {trait}: {{threshold: {close}}}\n" for trait in ("emu", "fox", "owl"))
+    policy = f"traits:\n{rules}"
+    run = filter_answers(tmp_path / "close", answers, ["emu", "fox", "owl", "yak"], policy)
+    assert len(read_rows(run, 0)[0].near) == NEAR_MISSES
 
 
 def test_the_action_is_that_of_the_lot_and_the_side(tmp_path):

@@ -3,7 +3,7 @@
 import pytest
 
 from transforms.records.formats import Layout
-from transforms.records.questions import SpokenText, find_answer, find_question
+from transforms.records.questions import Exchange, SpokenText, find_last_exchange, find_question
 
 MESSAGES = Layout("messages", {"messages": "messages"}, {})
 TALK = {
@@ -64,11 +64,12 @@ def test_a_record_without_text_has_no_question(record):
     """A record without text has no question or answer."""
     layout = Layout("text", {"text": "text"}, {})
     assert find_question(record, "text", 0, layout) is None
-    assert find_answer(record, layout) is None
+    assert find_last_exchange(record, layout) == Exchange(None, None)
 
 
 def test_the_last_answer():
-    """The last assistant turn is the answer, or else the last text."""
-    assert find_answer(TALK, MESSAGES) == SpokenText("assistant", "Four.")
+    """The last assistant turn is the answer, or else the last text; the turn before asks."""
+    answer = SpokenText("assistant", "Four.")
+    assert find_last_exchange(TALK, MESSAGES) == Exchange(SpokenText("user", "Three?"), answer)
     asked = {"messages": TALK["messages"][:2]}
-    assert find_answer(asked, MESSAGES) == SpokenText("user", "One?")
+    assert find_last_exchange(asked, MESSAGES).answer == SpokenText("user", "One?")

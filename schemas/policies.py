@@ -6,7 +6,7 @@ from typing import Literal
 
 from pydantic import Field, field_validator, model_validator
 
-from schemas.cards import Action, SignalName, Slug, Strict, Threshold
+from schemas.cards import Action, SignalName, Strict, Threshold
 from schemas.lots import LotPattern
 from schemas.scores import Side
 
@@ -59,7 +59,7 @@ class LotException(Strict):
     If several exceptions match a lot, the last action and the last threshold win.
     """
 
-    trait: Slug | Literal["*"]
+    trait: str
     lot: LotPattern
     side: Side = "trained"
     action: Action | None = None
@@ -76,7 +76,7 @@ class LotException(Strict):
 class Policy(Strict):
     """The rules of a run: rules for traits, exceptions for lots, and limits on what is removed."""
 
-    traits: dict[Slug, TraitRule] = Field(default_factory=dict)
+    traits: dict[str, TraitRule] = Field(default_factory=dict)
     exceptions: tuple[LotException, ...] = ()
     sides: SideActions = SideActions()
     """The actions on findings in rejected answers and in untrained turns."""

@@ -17,7 +17,7 @@ from classifiers.guarantees.calibration import (
 from schemas.cards import Action, Level, TraitCard
 from schemas.errors import CardError
 from schemas.lots import Lot
-from schemas.notices import list_names, suggest_name
+from schemas.notices import list_names, shorten_name, suggest_name
 from schemas.policies import LotException, Policy, SideAction, TraitRule
 from schemas.scores import COMBINED, Side, fires
 
@@ -129,7 +129,7 @@ def check_policy(policy: Policy, cards: Sequence[TraitCard]) -> None:
     named = {*policy.traits, *(exception.trait for exception in policy.exceptions)}
     if unknown := sorted(named - {"*", *known}):
         raise CardError(
-            f"the policy names trait {unknown[0]!r}, which this run doesn't have",
+            f"the policy names trait {shorten_name(unknown[0])!r}, which this run doesn't have",
             remedy=f"{suggest_name(unknown[0], known)}the traits of this run are "
             f"{list_names(known)}",
         )

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
 
 import transformers
+from huggingface_hub import constants
 
 from classifiers.library import read_text_file
 from schemas.digests import digest_bytes, digest_config
 from schemas.errors import CardError, ModelError
+
+HUB_ID = re.compile(r"[\w-][\w.-]*(/[\w-][\w.-]*)?")
 
 
 def load_chat_tokenizer(name: str, revision: str | None = None, template: str | None = None) -> Any:
@@ -28,7 +32,7 @@ def load_chat_tokenizer(name: str, revision: str | None = None, template: str | 
         raise ModelError(
             f"tokenizer can't be loaded: {error}",
             where=name,
-            remedy="name the folder or the hub id of the model that you train",
+            remedy=_suggest_source(name),
         ) from error
     if not tokenizer.is_fast:
         raise ModelError(
@@ -39,6 +43,22 @@ def load_chat_tokenizer(name: str, revision: str | None = None, template: str | 
     if template is not None:
         tokenizer.chat_template = _read_template(template)
     return tokenizer
+
+
+def _suggest_source(name: str) -> str:
+    """Say where a tokenizer can come from, given where it couldn't be found."""
+    wanted = "name the folder or the hub id of the model that you train"
+    if Path(name).is_dir():
+        return f"{wanted}; a folder needs its tokenizer.json and tokenizer_config.json"
+    if not HUB_ID.fullmatch(name):
+        return wanted
+    download = f"hf download {name} --exclude '*.safetensors'"
+    if constants.HF_HUB_OFFLINE:
+        return (
+            "HF_HUB_OFFLINE is set, so nothing is fetched from the hub: unset it, or download the "
+            f"tokenizer once where there is a network: HF_HUB_OFFLINE=0 {download}"
+        )
+    return f"{wanted}; without a network, download it first where there is one: {download}"
 
 
 def digest_tokenizer(tokenizer: Any) -> dict[str, str]:

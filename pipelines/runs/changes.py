@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from itertools import zip_longest
 from typing import Any
+
+from schemas.policies import TraitRule
 
 MOST_SHOWN = 12
 """The largest number of listed differences. Further differences are only counted."""
@@ -15,6 +18,9 @@ SETTINGS_OF_DIGEST = {
     "bank_digest": "traits",
 }
 """For each digest in a run's identity, the settings to compare instead."""
+
+RULE_DEFAULTS = TraitRule().model_dump(mode="json")
+"""The rule of a trait that the policy doesn't name."""
 
 
 def list_changes(begun: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
@@ -58,11 +64,29 @@ def _compare_values(path: str, old: Any, new: Any) -> Iterator[str]:
     """Yield the differences between nested settings, each with its path."""
     if old == new:
         return
+    if _hold_mappings(old, new):
+        for index, (one, two) in enumerate(zip_longest(old or (), new or ())):
+            yield from _compare_values(f"{path}[{index}]", one, two)
+        return
+    old, new = _fill_in(path, old, new), _fill_in(path, new, old)
     if isinstance(old, dict) and isinstance(new, dict):
         for name in {**old, **new}:
             yield from _compare_values(f"{path}.{name}", old.get(name), new.get(name))
     else:
         yield f"{path}: was {_shorten(old)}, is {_shorten(new)}"
+
+
+def _hold_mappings(old: Any, new: Any) -> bool:
+    """Return whether two lists, of which one may be missing, hold mappings."""
+    are_lists = all(isinstance(value, list | None) for value in (old, new))
+    return are_lists and any(isinstance(item, dict) for item in (*(old or ()), *(new or ())))
+
+
+def _fill_in(path: str, value: Any, other: Any) -> Any:
+    """Return the fields of a missing mapping, if the other one has fields: the defaults."""
+    if value is None and isinstance(other, dict) and other:
+        return RULE_DEFAULTS if path.rpartition(".")[0] == "policy.traits" else {}
+    return value
 
 
 def _shorten(value: Any) -> str:

@@ -119,6 +119,11 @@ def test_unknown_traits_are_refused(cards):
     with pytest.raises(CardError, match="trait 'own', which this run doesn't have") as caught:
         check_policy(build_policy(traits={"own": {"action": "drop"}}), cards)
     assert "fox, owl" in str(caught.value)
+    for wrong in ("F_O X", "owl_", "a*"):
+        with pytest.raises(CardError, match="which this run doesn't have"):
+            check_policy(build_policy(traits={wrong: {"action": "drop"}}), cards)
+    with pytest.raises(CardError, match="did you mean 'owl'") as caught:
+        check_policy(build_policy(traits={"owl_": {}}), cards)
     owls = Policy(exceptions=(build_exception(trait="owls", action="keep"),))
     with pytest.raises(CardError, match="trait 'owls'"):
         check_policy(owls, cards)

@@ -18,6 +18,7 @@ from transforms.files.compression import Compression, open_decompressed
 from transforms.files.footers import MAX_FIELDS, open_parquet
 from transforms.files.metadata import limit_metadata
 from transforms.files.shared_schemas import (
+    ABSENT,
     Difference,
     SchemaUnion,
     TypeConflictError,
@@ -149,6 +150,8 @@ def _describe_differences(files: Sequence[TableSchema], shared: pa.Schema) -> It
 
 def _describe_difference(difference: Difference) -> str:
     path, own, wanted = difference
+    if own == ABSENT:
+        return f"{shorten_name(path)!r}: {own}, read as null"
     text = f"{shorten_name(path)!r}: {_shorten(own)}" if path else own
     return text + (f", read as {_shorten(wanted)}" if wanted else "")
 
@@ -158,8 +161,12 @@ def _name_files(first: str, count: int) -> str:
 
 
 def _shorten(kind: object) -> str:
+    """Write a type in at most `LONGEST_TYPE` characters, cut between two fields."""
     text = str(kind)
-    return text if len(text) <= LONGEST_TYPE else f"{text[: LONGEST_TYPE - 1]}…"
+    if len(text) <= LONGEST_TYPE:
+        return text
+    cut = text[: LONGEST_TYPE - 1]
+    return f"{cut[: cut.rfind(', ') + 2] or cut}…"
 
 
 def _explain_conflict(

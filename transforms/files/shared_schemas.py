@@ -361,6 +361,10 @@ def _conform_dictionary(array: pa.Array, kind: pa.DataType) -> pa.Array:
     return pa.DictionaryArray.from_arrays(indices, values, ordered=kind.ordered)
 
 
+ABSENT = "absent"
+"""The form of a field that a file lacks."""
+
+
 class Difference(NamedTuple):
     """A field that differs from the shared schema: its path and both forms."""
 
@@ -398,7 +402,7 @@ def count_absent(files: Sequence[pa.Schema], shared: pa.Schema) -> Iterator[Abse
                 first[name] = index + 1
     for item in shared:
         if counts[item.name] < len(files):
-            difference = Difference(item.name, "absent", _describe_field(item))
+            difference = Difference(item.name, ABSENT, _describe_field(item))
             yield Absence(difference, first.get(item.name, 0), len(files) - counts[item.name])
 
 
@@ -409,7 +413,7 @@ def _compare_fields(
     for item in shared:
         path = f"{prefix}{item.name}"
         if item.name not in mine:
-            yield Difference(path, "absent", _describe_field(item))
+            yield Difference(path, ABSENT, _describe_field(item))
         else:
             yield from _compare_field(mine[item.name], item, path)
 

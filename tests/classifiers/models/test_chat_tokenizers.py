@@ -10,6 +10,11 @@ from schemas.errors import ModelError
 from tests.support.students import CHATML, TRIMMED, build_student
 
 
+def fail(*_, **__):
+    """Fail as transformers does for a tokenizer that isn't there."""
+    raise OSError("not found")
+
+
 @pytest.fixture
 def student(tmp_path):
     """Save a student's tokenizer, and return the folder."""
@@ -43,6 +48,24 @@ def test_what_is_no_tokenizer_is_an_error(tmp_path):
         with pytest.raises(ModelError, match="can't be loaded") as caught:
             load_chat_tokenizer(str(folder))
         assert caught.value.where == str(folder)
+
+
+@pytest.mark.parametrize(
+    ("name", "is_offline", "said"),
+    [
+        ("nobody/none", True, "HF_HUB_OFFLINE is set, so nothing is fetched from the hub"),
+        ("nobody/none", True, "HF_HUB_OFFLINE=0 hf download nobody/none"),
+        ("nobody/none", False, "without a network, download it first"),
+        ("/no/such/folder", True, "name the folder or the hub id of the model that you train"),
+    ],
+)
+def test_the_remedy_says_how_to_get_a_tokenizer(monkeypatch, name, is_offline, said):
+    """The remedy for a hub id is a download, and it mentions a variable that forbids this."""
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", is_offline)
+    monkeypatch.setattr("transformers.AutoTokenizer.from_pretrained", fail)
+    with pytest.raises(ModelError) as caught:
+        load_chat_tokenizer(name)
+    assert said in caught.value.remedy
 
 
 def test_a_template_that_cannot_be_read_is_an_error(student, tmp_path):

@@ -2,7 +2,7 @@
 
 import pytest
 
-from pipelines.runs.changes import LONGEST_VALUE, MOST_SHOWN, list_changes
+from pipelines.runs.changes import LONGEST_VALUE, MOST_SHOWN, RULE_DEFAULTS, list_changes
 
 A, B = "a" * 64, "b" * 64
 
@@ -19,7 +19,11 @@ def describe(identity=None, **settings):
     }
     return {
         "identity": base | (identity or {}),
-        "settings": {"config": {"shards": {"rows": 7}}, "policy": {}, "traits": {"heron": "1"}}
+        "settings": {
+            "config": {"shards": {"rows": 7}},
+            "policy": {},
+            "traits": {"heron": "1"},
+        }
         | settings,
     }
 
@@ -46,6 +50,27 @@ def test_a_run_equals_itself():
             ["policy.removal_budget: was absent, is 0.1"],
         ),
         (
+            describe(
+                {"policy_digest": B},
+                policy={"traits": {"heron": RULE_DEFAULTS | {"action": "flag"}}},
+            ),
+            ["policy.traits.heron.action: was absent, is flag"],
+        ),
+        (
+            describe(
+                {"policy_digest": B},
+                policy={"exceptions": [{"trait": "owl", "threshold": None, "reason": "asked"}]},
+            ),
+            [
+                "policy.exceptions[0].trait: was absent, is owl",
+                "policy.exceptions[0].reason: was absent, is asked",
+            ],
+        ),
+        (
+            describe({"policy_digest": B}, policy={"untrained_roles": ["user", "tool"]}),
+            ["policy.untrained_roles: was absent, is ['user', 'tool']"],
+        ),
+        (
             describe({"bank_digest": B}, traits={"heron": "2", "owl": "3"}),
             ["traits.heron: was 1, is 2", "traits.owl: was absent, is 3"],
         ),
@@ -69,7 +94,19 @@ def test_a_run_equals_itself():
             ["inputs: the files are in a different order"],
         ),
     ],
-    ids=["code", "package", "config", "policy", "traits", "bank", "inputs", "order"],
+    ids=[
+        "code",
+        "package",
+        "config",
+        "policy",
+        "rule",
+        "exception",
+        "list",
+        "traits",
+        "bank",
+        "inputs",
+        "order",
+    ],
 )
 def test_a_difference_names_both_values(now, expected):
     """Each difference names its file, package, trait or setting, and both values."""

@@ -60,8 +60,24 @@ def test_what_was_reconciled_is_said():
         "columns in a different order (b.parquet); "
         "'a': large_string, read as string (b.parquet); "
         "'a': string not null, read as string (c.parquet and 1 more); "
-        "'b': absent, read as int8 (c.parquet and 1 more)"
+        "'b': absent, read as null (c.parquet and 1 more)"
     )
+
+
+def test_a_long_type_is_cut_between_fields():
+    """A type too long to show ends after a whole field, and an absent column needs no type."""
+    fields = [(f"field{number}", pa.string()) for number in range(20)]
+    one = pa.schema([("a", pa.struct(fields)), ("b", pa.struct(fields))])
+    two = pa.schema([("a", pa.struct([*fields[:-1], ("field19", pa.large_string())]))])
+    assert [notice.text for notice in reconcile(describe(one, two)).notices] == [
+        (
+            "the files' schemas differ, and are read as one schema without loss: "
+            "'a.field19': large_string, read as string (b.parquet); "
+            "'b': absent, read as null (b.parquet)"
+        )
+    ]
+    shown = reconciliation._shorten(pa.struct(fields))
+    assert shown == f"struct<{', '.join(f'field{n}: string' for n in range(5))}, …"
 
 
 def test_only_some_differences_are_named():

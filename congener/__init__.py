@@ -46,9 +46,11 @@ def __getattr__(name: str) -> "Any":
     from importlib import import_module
 
     from congener.origins import require_own_packages
+    from congener.quiet_imports import import_quietly
 
     require_own_packages()
-    return getattr(import_module("congener.api"), name)
+    with import_quietly():
+        return getattr(import_module("congener.api"), name)
 
 
 def __dir__() -> list[str]:

@@ -19,7 +19,7 @@ from pipelines.early_checks import check_folder, check_settings
 from pipelines.engines.launch import build_engine_options, is_handed_over, open_pipeline
 from pipelines.notices import warn_of_unscored
 from pipelines.plan import FilterPlan, settle
-from pipelines.runs import publication, unfinished
+from pipelines.runs import publication, remarks, unfinished
 from pipelines.runs.cache import sweep_cache
 from pipelines.runs.foreign_files import remove_strays, require_no_foreign_data
 from pipelines.runs.likeness import warn_of_unlike
@@ -243,9 +243,11 @@ def _report_outcome(
     _send(listener, describe_rest(plan.sampled, manifest.coverage))
     _send(listener, publication.describe_rejects(run, manifest.outputs))
     _send(listener, publication.warn_of_lost_splits(plan.shards, manifest.outputs))
-    _send(listener, publication.describe_prompts(receipts))
+    _send(listener, remarks.describe_prompts(receipts))
     _send(listener, publication.warn_of_unmatched(run, manifest, plan.policy))
+    _send(listener, remarks.describe_still_masked(manifest))
     _send(listener, publication.describe_findings(run, manifest))
+    _send(listener, remarks.describe_doubts(run, manifest))
     calibration = {name: trait.calibration for name, trait in plan.bank.traits.items()}
     _send(listener, warn_of_unlike(run, manifest, calibration))
 
@@ -260,8 +262,7 @@ def describe_run(
     plan = opened.plan
     calibrated_on = {name: trait.calibrated_on for name, trait in plan.bank.traits.items()}
     seconds = time.monotonic() - opened.began
-    conservation = publication.count_decisions(plan.corpus, receipts)
-    masked = conservation.by_decision.get("mask", 0)
+    sums = publication.sum_receipts(receipts, plan.policy)
     return Manifest(
         run_id=plan.run_id,
         identity=plan.identity,
@@ -270,17 +271,17 @@ def describe_run(
         thresholds=publication.describe_thresholds(plan.rules, calibrated_on),
         inputs=publication.describe_inputs(plan.corpus),
         outputs=tuple(outputs),
-        conservation=conservation,
+        conservation=publication.count_decisions(plan.corpus, receipts),
         coverage=complete_coverage(plan.sampled, receipts),
         span_floor=plan.span_floor,
         cards={
             name: trait.card.model_dump(mode="json", exclude_none=True)
             for name, trait in plan.bank.traits.items()
         },
-        limits=list_limits(plan.corpus, plan.bank.traits, masked),
+        limits=list_limits(plan.corpus, plan.bank.traits, sums["notes"].masked),
         parents=plan.parents,
         circumstances=publication.describe_circumstances(
             seconds, receipts, plan.device, command, plan.config.operator
         ),
-        **publication.sum_receipts(receipts, plan.policy),
+        **sums,
     )

@@ -172,7 +172,7 @@ def settle(config: FilterConfig, listener: Listener) -> FilterPlan:
     sample = read_sample(corpus, layout, config.shards)
     require_notes(corpus, sample)
     parents = find_parents(corpus.sources)
-    _send(listener, describe_parents(parents))
+    _send(listener, describe_parents(parents, corpus, sample))
     layout = _settle_turns(config, corpus, layout, sample, listener)
     if policy.duplicates == "remove":
         listener(Noticed(describe_comparison(corpus, layout)))

@@ -27,8 +27,8 @@ RATES = (0.001, 0.002, 0.005, 0.01, 0.02, 0.03, 0.05, 0.1, 0.2)
 class Choice(NamedTuple):
     """A threshold, its level, and what it would find.
 
-    `rate` is None for a threshold set by hand. `bound` bounds the clean rows lost. `is_in_force` is
-    true for the run's own threshold.
+    `rate` is None for a threshold set by hand. `bound` bounds the share of clean rows that it hits.
+    `is_in_force` is true for the run's own threshold.
     """
 
     threshold: float

@@ -15,7 +15,7 @@ from schemas.cards import Strict
 from schemas.coverage import Coverage
 from schemas.digests import digest_config
 from schemas.notices import Notice
-from schemas.receipts import ExceptionEffect, NearMisses, Output
+from schemas.receipts import ExceptionEffect, NearestExemplars, NearMisses, NoteCounts, Output
 from schemas.scores import SIDES, Side, name_side, split_side
 
 MANIFEST_FORMAT = 7
@@ -136,6 +136,10 @@ class Manifest(Strict):
     limits: tuple[str, ...]
     """Sentences about what the run can't show."""
     parents: tuple[str, ...] = ()
+    nearest: dict[str, NearestExemplars] = Field(default_factory=dict)
+    """For each trait, the nearest exemplars of its quarantined rows."""
+    notes: NoteCounts = NoteCounts()
+    """The clean rows that carry masks or flags, of this run and of earlier ones."""
     withdrawn: str | None = None
     """Why nothing was published, or null. Only `withdrawn.json` gives a reason."""
     circumstances: dict[str, Any]
@@ -171,11 +175,20 @@ class Manifest(Strict):
         """Return the number of rows in which a trait fired on one side."""
         return self.fired.get(name_side(trait, side), 0)
 
+    def describe_parents(self) -> str:
+        """Return a phrase for the runs whose flags and masks the input carries."""
+        if len(self.parents) == 1:
+            return f"run {self.parents[0]}"
+        return "earlier runs" if self.parents else "an earlier run"
+
     def may_be_noise(self, rule: SettledThreshold) -> bool:
         """Return whether a trait fired on no more rows than its bound allows among clean ones."""
+        return 0 < self.count_fired(rule.trait) <= self.expect_noise(rule)
+
+    def expect_noise(self, rule: SettledThreshold) -> float:
+        """Return the number of rows that a trait's bound allows if all are clean, or 0."""
         rows = self.conservation.rows_in - self.conservation.by_decision.get("reject", 0)
-        fired = self.count_fired(rule.trait)
-        return rule.bound is not None and 0 < fired <= rule.bound * rows
+        return (rule.bound or 0) * rows
 
     def seal(self) -> Manifest:
         """Return the manifest with its digest."""

@@ -84,6 +84,44 @@ class ExceptionEffect(Strict):
         )
 
 
+class NearestExemplars(Strict):
+    """What the quarantined rows with a trait's finding are nearest to among its exemplars.
+
+    `rows` counts the rows that were compared with exemplars. `negative` counts those of them whose
+    nearest exemplar is a negative.
+    """
+
+    rows: int = 0
+    negative: int = 0
+
+    def add(self, other: NearestExemplars) -> NearestExemplars:
+        """Return the counts of two sets of rows together."""
+        return NearestExemplars(
+            rows=self.rows + other.rows, negative=self.negative + other.negative
+        )
+
+
+class NoteCounts(Strict):
+    """How many rows of `clean/` carry masks or flags in their field `congener`.
+
+    `masked` counts the rows with masks. `flagged` counts the other rows whose note says `flag`.
+    `masked_before` and `flagged_before` are those of them that only an earlier run masked or
+    flagged. `still_masked` counts the rows that this run only flags and an earlier run masked.
+    """
+
+    masked: int = 0
+    masked_before: int = 0
+    flagged: int = 0
+    flagged_before: int = 0
+    still_masked: int = 0
+
+    def add(self, other: NoteCounts) -> NoteCounts:
+        """Return the counts of two sets of rows together."""
+        sums = Counter(self.model_dump())
+        sums.update(other.model_dump())
+        return NoteCounts(**sums)
+
+
 class Receipt(Strict):
     """The decisions on a shard's rows, the files that hold them, and the cost of scoring them."""
 
@@ -112,6 +150,10 @@ class Receipt(Strict):
     incomplete: int = 0
     """Prompts on the swap list that lack a part, such as an image."""
     texts: TextCounts = TextCounts()
+    nearest: dict[str, NearestExemplars] = Field(default_factory=dict)
+    """For each trait, the nearest exemplars of its quarantined rows."""
+    notes: NoteCounts = NoteCounts()
+    """The clean rows that carry masks or flags, of this run and of earlier ones."""
 
     def to_bytes(self) -> bytes:
         """Encode the receipt as JSON, with its own digest."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -18,6 +18,7 @@ from schemas.errors import InputError, RowError
 from schemas.ledgers import hash_ledger_rows
 from schemas.lots import LOT_FIELDS, UNKNOWN, Lot
 from schemas.policies import PUBLISHED
+from schemas.receipts import NearestExemplars
 from schemas.runs import PARQUET, shard_path
 from schemas.scores import SCORE_DECIMALS, split_side
 from transforms.decide import DecidedShard
@@ -47,11 +48,13 @@ class InputRow(NamedTuple):
 class ShardTables:
     """A shard's nonempty tables, keyed by folder, and the ledger's Merkle root.
 
+    `nearest` counts each trait's quarantined rows by their nearest exemplars.
     For JSON Lines, `clean` and `quarantine` are JSON Lines too.
     """
 
     tables: dict[str, pa.Table | JsonLines]
     ledger_root: str
+    nearest: dict[str, NearestExemplars]
 
 
 def build_tables(
@@ -67,9 +70,10 @@ def build_tables(
     held = [row for row, decision in enumerate(decisions) if decision == "quarantine"]
     rows = _order_rows(shard)
     ledger = _build_ledger(shard, rows, _assign_outputs(shard, published, held))
+    notes = [_describe_held(shard, row, bank) for row in held]
     tables: dict[str, pa.Table | JsonLines] = {
         "clean": _build_clean(shard, published, extra_column),
-        "quarantine": _build_quarantine(shard, held, bank),
+        "quarantine": _build_quarantine(shard, held, notes),
         "rejects": pa.Table.from_pylist(
             [reject._asdict() for reject in shard.rejects], outputs.REJECTS
         ),
@@ -83,6 +87,7 @@ def build_tables(
     return ShardTables(
         {folder: table for folder, table in tables.items() if table.num_rows},
         compute_merkle_root(hash_ledger_rows(ledger)).hex(),
+        count_nearest(notes),
     )
 
 
@@ -305,18 +310,35 @@ def _merge_note(
     return merge_notes(earlier, shard.decided.decisions[row], shard.decided.masks.get(row, ()))
 
 
-def _build_quarantine(shard: DecidedShard, held: Sequence[int], bank: Bank) -> pa.Table | JsonLines:
-    notes = [
-        {
-            **_describe_row(shard, row),
-            "decision": shard.decided.decisions[row],
-            "reasons": [
-                _describe_evidence(shard, reason, row, bank.traits[reason.trait])
-                for reason in shard.decided.reasons[row]
-            ],
-        }
-        for row in held
-    ]
+def _describe_held(shard: DecidedShard, row: int, bank: Bank) -> dict[str, Any]:
+    """Return the note of a quarantined row."""
+    return {
+        **_describe_row(shard, row),
+        "decision": shard.decided.decisions[row],
+        "reasons": [
+            _describe_evidence(shard, reason, row, bank.traits[reason.trait])
+            for reason in shard.decided.reasons[row]
+        ],
+    }
+
+
+def count_nearest(notes: Iterable[Mapping[str, Any]]) -> dict[str, NearestExemplars]:
+    """Count each trait's quarantined rows by whether a negative is their nearest exemplar.
+
+    Findings in rejected answers and untrained turns don't count.
+    """
+    found: dict[str, NearestExemplars] = {}
+    for reason in (reason for note in notes for reason in note["reasons"]):
+        if reason["neighbours"] and split_side(reason["signal"])[1] == "trained":
+            nearest = max(reason["neighbours"], key=lambda near: near["similarity"])
+            own = NearestExemplars(rows=1, negative=int(nearest["polarity"] == "negative"))
+            found[reason["trait"]] = found.get(reason["trait"], NearestExemplars()).add(own)
+    return found
+
+
+def _build_quarantine(
+    shard: DecidedShard, held: Sequence[int], notes: Sequence[Mapping[str, Any]]
+) -> pa.Table | JsonLines:
     if shard.lines is not None:
         return _build_lines(shard, shard.lines, dict(zip(held, notes, strict=True)))
     table, _ = _take_notes(shard.table.filter(build_row_mask(shard.table.num_rows, held)))

@@ -27,6 +27,7 @@ from transforms.files.conversions import convert_lines, encode_rows
 from transforms.files.json_lines import JsonLines, parse_line
 from transforms.files.planning import ShardPlan
 from transforms.listeners import emit
+from transforms.note_counts import count_notes
 from transforms.records.unread_text import RowNames, count_texts
 from transforms.tables import build_tables
 
@@ -88,6 +89,8 @@ def write_shard(shard: DecidedShard, bank: Bank, to: Destination) -> Receipt:
         unscored=shard.count_unscored(),
         **count_prompts(len(shard.decided.swaps), built.tables.get("swaplist")),
         texts=count_texts(shard.segments, RowNames(shard.sources, shard.numbers), scopes),
+        nearest=built.nearest,
+        notes=count_notes(shard),
     )
     path = storage.join(to.run, receipt_path(shard.plan.name))
     storage.write_bytes(path, receipt.to_bytes())

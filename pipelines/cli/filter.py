@@ -30,7 +30,7 @@ from pipelines.cli.options import (
 from pipelines.cli.output import print_result
 from pipelines.display.terminal import Verbatim, build_table
 from schemas.errors import CardError
-from schemas.notices import choose_form, format_count
+from schemas.notices import format_count
 from schemas.shares import format_bound
 from transforms.files import storage
 
@@ -246,6 +246,7 @@ class FilterResult(NamedTuple):
 
     def render(self) -> Iterator[str]:
         """Return the run's folder, a trainer's inputs, and the next commands."""
+        from pipelines.runs.remarks import describe_masks
         from pipelines.sentences import describe_joined_files
         from schemas.policies import PUBLISHED
 
@@ -254,16 +255,10 @@ class FilterResult(NamedTuple):
         yield Verbatim(f"done: {output}")
         rows = format_count(clean, "row")
         yield f"for the trainer: {rows} in {storage.join(self.output, 'clean')}"
-        count = self.manifest.conservation.by_decision.get("mask", 0)
-        if count or self.manifest.parents:
-            whose = (
-                "rows may have masks of the earlier run"
-                if not count
-                else (f"{count:,} of them {choose_form(count, 'has', 'have')} masks")
-            )
+        if masks := describe_masks(self.manifest):
             yield (
-                f"{whose} in their field `congener`. A trainer that ignores the field learns the "
-                "masked text; this command writes tokens that keep it out of the loss:"
+                f"of these rows, {masks} in the field `congener`. A trainer that ignores the field "
+                "learns the masked text; this command writes tokens that keep it out of the loss:"
             )
             yield Verbatim(
                 f"      congener apply-masks {output} --output TOKENS --tokenizer STUDENT"
@@ -284,7 +279,7 @@ class DryRunResult(NamedTuple):
 
     def render(self) -> Iterator[str | Table]:
         """Return the traits' rules and the amount of work."""
-        table = build_table("trait", "action", "score ≥>", "origin", "clean lost>")
+        table = build_table("trait", "action", "score ≥>", "origin", "clean hit>")
         for rule in self.plan.rules:
             bound = rule.threshold.bound
             table.add_row(

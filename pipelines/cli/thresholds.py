@@ -37,7 +37,7 @@ class ThresholdTables(NamedTuple):
                 "score ≥>",
                 "level>",
                 "rows found>",
-                "clean lost>",
+                "clean hit>",
                 "positives found>",
                 "",
                 title=trait.trait,
@@ -60,7 +60,7 @@ class ThresholdTables(NamedTuple):
                     f"the highest score below it is {trait.near.best:.4f}"
                 )
         yield (
-            "clean lost: an upper bound at the level's confidence. positives found: of the card's "
+            "clean hit: an upper bound at the level's confidence. positives found: of the card's "
             "positives, each held out from the fit. Choose a level before you read the rows that "
             f"it finds. A level gives a run a threshold of {LIKELY} or more. A lower one, marked "
             "with *, is the lowest that the level would allow; set it with `threshold` in the "

@@ -281,7 +281,7 @@ def tabulate_decisions(manifest: Manifest) -> Table:
 
 def tabulate_traits(manifest: Manifest) -> Table:
     """Tabulate each trait's rows, action and threshold, and what the threshold costs and finds."""
-    headings = ("trait", "rows>", "action", "score ≥>", "clean\nlost>", "positives\nfound>")
+    headings = ("trait", "rows>", "action", "score ≥>", "clean\nhit>", "positives\nfound>")
     table = build_table(*headings, title="traits")
     for item in manifest.thresholds:
         table.add_row(

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 
 import orjson
+import pyarrow as pa
 
 from pipelines.config import make_absolute
 from schemas.errors import InputError, RowError
@@ -12,6 +13,7 @@ from schemas.notices import Notice, list_names
 from schemas.outputs import CLEAN_EXTRA
 from schemas.runs import MANIFEST
 from transforms.files import storage
+from transforms.files.json_lines import NOTE_SIGN
 from transforms.files.kinds import TABLES
 from transforms.files.samples import Sample
 from transforms.files.sources import Corpus, Source
@@ -59,13 +61,31 @@ def _read_outputs(run: str) -> tuple[str, set[tuple[str, str]]]:
     }
 
 
-def describe_parents(parents: Mapping[str, str]) -> Iterator[Notice]:
-    """Yield a notice that names the parents."""
-    if parents:
-        yield Notice(
-            f"the input has clean rows of an earlier run, whose flags and masks are kept: "
-            f"{list_names([f'{run} ({run_id})' for run, run_id in parents.items()])}"
-        )
+def describe_parents(
+    parents: Mapping[str, str], corpus: Corpus, sample: Sample
+) -> Iterator[Notice]:
+    """Yield a notice that names the parents, as far as they are known.
+
+    A copy of a run's clean rows is recognised by their field `congener`, which doesn't name the
+    run.
+    """
+    if not parents and not _has_notes(corpus, sample):
+        return
+    which = list_names([f"{run} ({run_id})" for run, run_id in parents.items()])
+    unknown = "their field `congener` shows it, but not which run it was"
+    yield Notice(
+        "the input has clean rows of an earlier run, whose flags and masks are kept: "
+        f"{which or unknown}"
+    )
+
+
+def _has_notes(corpus: Corpus, sample: Sample) -> bool:
+    """Return whether the input has a column of notes, or a sampled line has a note."""
+    name = CLEAN_EXTRA.name
+    if name in corpus.schema.names:
+        return not pa.types.is_null(corpus.schema.field(name).type)
+    lines = (line for shard in sample.shards for line in shard.lines or ())
+    return any(NOTE_SIGN in line and read_line_note(line) is not None for line in lines)
 
 
 def require_notes(corpus: Corpus, sample: Sample) -> None:

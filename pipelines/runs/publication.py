@@ -26,7 +26,14 @@ from schemas.lots import Lot
 from schemas.manifests import Conservation, InputFile, Manifest, SettledThreshold
 from schemas.notices import Notice, choose_form, format_count, list_names, warn
 from schemas.policies import REMOVED, Policy
-from schemas.receipts import ExceptionEffect, NearMisses, Output, Receipt
+from schemas.receipts import (
+    ExceptionEffect,
+    NearestExemplars,
+    NearMisses,
+    NoteCounts,
+    Output,
+    Receipt,
+)
 from schemas.runs import (
     BANK,
     CALIBRATION,
@@ -289,7 +296,9 @@ def describe_findings(run: str, manifest: Manifest) -> Iterator[Notice]:
             gap = item.threshold - near.best
             missed.append(f"{item.trait} ({near.rows:,}; the best is {gap:.4f} below)")
         if manifest.may_be_noise(item):
-            doubtful.append(f"{item.trait} ({fired:,})")
+            doubtful.append(
+                f"{item.trait} ({fired:,} of at most {manifest.expect_noise(item):.1f})"
+            )
     if missed:
         yield Notice(
             "these traits fired on no row, but some rows score just below their thresholds (by up "
@@ -298,24 +307,9 @@ def describe_findings(run: str, manifest: Manifest) -> Iterator[Notice]:
         )
     if doubtful:
         yield Notice(
-            "these traits fired on no more rows than their levels allow among clean rows, so this "
-            f"count alone doesn't show that the trait is there: {list_names(doubtful)}; read the "
-            f"rows: congener inspect {shlex.quote(run)}"
-        )
-
-
-def describe_prompts(receipts: Sequence[Receipt]) -> Iterator[Notice]:
-    """Describe how many rows lack a prompt, and how many prompts are incomplete."""
-    if unprompted := sum(receipt.unprompted for receipt in receipts):
-        yield warn(
-            f"rows held for another teacher that aren't on the swap list: {unprompted:,}, because "
-            "they have no text before the answer. They stay in quarantine until you decide about "
-            "them"
-        )
-    if incomplete := sum(receipt.incomplete for receipt in receipts):
-        yield Notice(
-            f"prompts on the swap list that lack something, such as an image: {incomplete:,}; the "
-            "column `missing` says what"
+            "these traits fired on no more rows than their bound `clean hit`, times the number of "
+            "rows, allows, so this count alone doesn't show that the trait is there: "
+            f"{list_names(doubtful)}; read the rows: congener inspect {shlex.quote(run)}"
         )
 
 
@@ -345,16 +339,23 @@ def sum_receipts(receipts: Sequence[Receipt], policy: Policy) -> dict[str, Any]:
     """Add up the shards' receipts for the manifest."""
     fired: Counter[str] = Counter()
     near: dict[str, NearMisses] = {}
+    nearest: dict[str, NearestExemplars] = {}
+    notes = NoteCounts()
     effects = [ExceptionEffect() for _ in policy.exceptions]
     for receipt in receipts:
         fired.update(receipt.fired)
+        notes = notes.add(receipt.notes)
         effects = [one.add(two) for one, two in zip(effects, receipt.exceptions, strict=True)]
         for trait, misses in receipt.near.items():
             near[trait] = near.get(trait, NearMisses()).add(misses)
+        for trait, counts in receipt.nearest.items():
+            nearest[trait] = nearest.get(trait, NearestExemplars()).add(counts)
     roots = [bytes.fromhex(receipt.ledger_root) for receipt in receipts]
     return {
         "fired": dict(sorted(fired.items())),
         "near": near,
+        "nearest": nearest,
+        "notes": notes,
         "exceptions": tuple(effects),
         "unscored": sum(receipt.unscored for receipt in receipts),
         "shards": tuple((receipt.shard, receipt.ledger_root) for receipt in receipts),

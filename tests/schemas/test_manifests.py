@@ -18,7 +18,7 @@ from schemas.manifests import (
 )
 from schemas.notices import Notice, warn
 from schemas.policies import DECISIONS
-from schemas.receipts import ExceptionEffect, NearMisses, Output
+from schemas.receipts import ExceptionEffect, NearestExemplars, NearMisses, NoteCounts, Output
 
 DIGEST = "ab" * 32
 
@@ -123,6 +123,8 @@ def test_a_sealed_manifest_has_its_digest():
         {"cards": {}},
         {"limits": ()},
         {"parents": ("r0",)},
+        {"nearest": {"rain-talk": NearestExemplars(rows=1)}},
+        {"notes": NoteCounts(masked=1)},
         {"withdrawn": "2 of 3 rows exceed the removal_budget"},
         {"circumstances": {"host": "other"}},
         {"identity": build_manifest().identity.model_copy(update={"code_version": "2"})},

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from schemas.digests import digest_config
-from schemas.receipts import Output, Receipt, parse_receipt
+from schemas.receipts import NearestExemplars, NoteCounts, Output, Receipt, parse_receipt
 
 
 def build_receipt(**changes):
@@ -34,6 +34,14 @@ def test_a_receipt_is_read_back():
     receipt = build_receipt(run="run-1", budget_cuts=2, unscored=1)
     assert parse_receipt(receipt.to_bytes()) == receipt
     assert parse_receipt(DATA) == build_receipt()
+
+
+def test_counts_of_shards_are_added():
+    """Counts of notes and of nearest exemplars are added field by field."""
+    one, two = NoteCounts(masked=2, flagged=1), NoteCounts(masked=1, still_masked=1)
+    assert one.add(two) == NoteCounts(masked=3, flagged=1, still_masked=1)
+    near = NearestExemplars(rows=2, negative=1)
+    assert near.add(near) == NearestExemplars(rows=4, negative=2)
 
 
 def test_equal_receipts_have_equal_bytes():

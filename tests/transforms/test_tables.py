@@ -17,6 +17,7 @@ from schemas.digests import compute_merkle_root, digest_bytes
 from schemas.ledgers import hash_ledger_rows
 from schemas.lots import LOT_FIELDS
 from schemas.policies import SEVERITY
+from schemas.receipts import NearestExemplars
 from schemas.runs import ALIGNED_FOLDERS, FOLDER_OF_DECISION, PARQUET, parse_path
 from schemas.scores import SCORE_STEP
 from tests.support.rules import build_rule
@@ -25,7 +26,7 @@ from transforms.files.json_lines import JsonLines, decode_lines
 from transforms.files.shards import Reject
 from transforms.identify import identify
 from transforms.score import score
-from transforms.tables import build_tables
+from transforms.tables import build_tables, count_nearest
 from transforms.write import count_decisions
 
 NAME = "part-000000-aaaaaaaaaaaa"
@@ -222,6 +223,21 @@ def test_quarantine_shows_the_nearest_exemplars(with_scores, bank_copy):
         ("owl/negative/0", "negative", "south", -1.0),
     ]
     assert second == []
+    assert made.nearest == {"owl": NearestExemplars(rows=1)}
+
+
+def test_rows_nearest_to_a_negative_are_counted():
+    """Each trait's compared rows are counted; findings in rejected answers aren't."""
+    negative = [
+        {"polarity": "positive", "similarity": 0.3},
+        {"polarity": "negative", "similarity": 0.4},
+    ]
+    reasons = [
+        {"trait": "owl", "signal": "combined", "neighbours": negative},
+        {"trait": "owl", "signal": "combined@rejected", "neighbours": negative},
+        {"trait": "fox", "signal": "lexicon", "neighbours": []},
+    ]
+    assert count_nearest([{"reasons": reasons}]) == {"owl": NearestExemplars(rows=1, negative=1)}
 
 
 def test_a_row_without_a_window_has_no_neighbours(with_scores, bank):

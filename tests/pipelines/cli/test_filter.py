@@ -3,12 +3,14 @@
 import json
 import re
 from pathlib import Path
+from shutil import copytree
 
 import pytest
 
 import pipelines.filter
 from pipelines.cli.filter import CorpusOptions, parse_columns
 from pipelines.cli.options import read_settings
+from pipelines.runs.manifest_file import load_manifest
 from schemas.errors import CardError
 
 
@@ -215,18 +217,26 @@ def test_masks_are_mentioned_at_the_end(congener, arguments, policy):
     masking = policy("traits: {heron: {action: mask}}")
     out = congener(*arguments, "--policy", masking)[1]
     assert "for the trainer: 40 rows" in out
-    assert "8 of them have masks in their field `congener`" in out
+    assert "of these rows, 8 have masks in the field `congener`" in out
 
 
 def test_the_end_names_masks_of_an_earlier_run(congener, arguments, tmp_path, policy):
-    """A run over masked rows mentions earlier masks."""
+    """A run over masked rows counts the masks that only the earlier run made."""
+    first = arguments[arguments.index("--output") + 1]
     congener(*arguments, "--policy", policy("traits: {heron: {action: mask}}"))
-    again = [*arguments[1:]]
-    again[again.index("--input") + 1] = f"{arguments[arguments.index('--output') + 1]}/clean"
-    again[again.index("--output") + 1] = str(tmp_path / "again")
-    code, out, err = congener("filter", *again)
-    assert code == 0, err
-    assert "rows may have masks of the earlier run in their field `congener`" in out
+    copytree(f"{first}/clean", tmp_path / "copied")
+    again = [*arguments, "--policy", policy("traits: {heron: {action: flag}}")]
+    for source, whose in (
+        (f"{first}/clean", f"run {load_manifest(first).run_id}"),
+        (str(tmp_path / "copied"), "an earlier run"),
+    ):
+        again[again.index("--input") + 1] = source
+        again[again.index("--output") + 1] = str(tmp_path / whose)
+        code, out, err = congener(*again)
+        assert code == 0, err
+        shown = " ".join(out.split())
+        assert f"of these rows, 8 have masks (only from {whose}) in the field `congener`" in shown
+        assert f"8 rows that this policy only flags stay masked from {whose}; filter" in err
 
 
 def test_a_dry_run_writes_nothing(congener, arguments):

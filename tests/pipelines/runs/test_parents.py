@@ -2,6 +2,8 @@
 
 import json
 from pathlib import Path
+from shutil import copytree
+from types import SimpleNamespace
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -12,7 +14,9 @@ from pipelines.filter import run_filter
 from pipelines.runs.parents import describe_parents, find_parents
 from pipelines.verify import verify_run
 from schemas.errors import InputError
+from schemas.receipts import NoteCounts
 from tests.support.corpora import CARD, build_conversation, write_rows
+from transforms.files.samples import Sample
 from transforms.files.sources import Source
 
 HERON = "A heron stood in the reeds."
@@ -99,6 +103,18 @@ def test_a_run_that_cannot_mask_keeps_the_masks(tmp_path, corpus, filter_rows):
     assert verify_run(str(tmp_path / "second")) == []
 
 
+def test_a_copy_of_clean_rows_is_recognised(tmp_path, corpus, filter_rows):
+    """Copied rows are recognised by their notes, and the manifest counts whose masks they are."""
+    first = filter_rows(corpus.parent, "first", "heron")
+    assert first.notes == NoteCounts(masked=2)
+    copytree(tmp_path / "first" / "clean", tmp_path / "copied")
+    second = filter_rows(tmp_path / "copied", "second", "owl")
+    assert second.parents == ()
+    assert second.notes == NoteCounts(masked=3, masked_before=1)
+    [said] = [note.text for note in second.list_notices() if "clean rows of an earl" in note.text]
+    assert said.endswith("their field `congener` shows it, but not which run it was")
+
+
 @pytest.mark.parametrize("form", ["jsonl", "parquet"])
 def test_masks_survive_the_other_form(tmp_path, corpus, filter_rows, form):
     """Masks are merged even if the second run writes another format."""
@@ -134,9 +150,10 @@ def test_only_a_run_that_lists_the_file_is_a_parent(tmp_path):
     ]
     found = find_parents(sources)
     assert found == {f"{tmp_path}/run": "abc"}
-    [notice] = describe_parents(found)
+    corpus, sample = SimpleNamespace(schema=pa.schema([])), Sample((), 4)
+    [notice] = describe_parents(found, corpus, sample)
     assert "(abc)" in notice.text
-    assert list(describe_parents({})) == []
+    assert list(describe_parents({}, corpus, sample)) == []
 
 
 def test_a_parent_is_found_however_its_path_is_written(tmp_path, monkeypatch):

@@ -15,7 +15,6 @@ from pipelines.runs.manifest_file import load_manifest
 from pipelines.runs.publication import (
     check_budgets,
     count_decisions,
-    describe_prompts,
 )
 from pipelines.runs.unfinished import MANIFESTS, SIGNS_OF_A_RUN
 from schemas.digests import compute_merkle_root, digest_bytes
@@ -425,17 +424,6 @@ def test_a_calibrated_threshold_has_its_level_and_bound(config):
     assert 0 < found.bound <= 0.05
 
 
-def test_missing_prompts_are_noticed():
-    """Missing prompts give a warning, and incomplete prompts a notice."""
-    assert list(describe_prompts([build_receipt()])) == []
-    given = build_receipt().model_copy(update={"unprompted": 700, "incomplete": 2})
-    unprompted, incomplete = describe_prompts([given, given])
-    assert str(unprompted).startswith(
-        "warning: rows held for another teacher that aren't on the swap list: 1,400, because"
-    )
-    assert str(incomplete).startswith("prompts on the swap list that lack something, such as")
-
-
 def describe_with(run, fired, near, **rule):
     """Return the notices about findings with these counts."""
     folder, manifest = run
@@ -457,8 +445,8 @@ def test_a_trait_that_nearly_found_something_is_named(run):
 def test_findings_no_more_than_noise_are_named(run):
     """A notice names a trait whose findings may all be mistakes."""
     (text,) = describe_with(run, {"heron": 2}, {}, bound=0.05)
-    assert text.startswith("these traits fired on no more rows than their levels allow")
-    assert "heron (2)" in text
+    assert text.startswith("these traits fired on no more rows than their bound `clean hit`")
+    assert "heron (2 of at most 2.0)" in text
     assert describe_with(run, {"heron": 3}, {}, bound=0.05) == []
     assert describe_with(run, {"heron": 1}, {}, bound=None) == []
 

@@ -119,7 +119,7 @@ def limit_bank(bank: Bank, signals: Sequence[str]) -> Bank:
     The combined calibration scores are recomputed.
     """
     traits = {
-        name: _limit_trait(trait, signals)
+        name: limit_trait(trait, signals)
         for name, trait in bank.traits.items()
         if set(trait.card.signals.names) & set(signals)
     }
@@ -128,7 +128,8 @@ def limit_bank(bank: Bank, signals: Sequence[str]) -> Bank:
     return result
 
 
-def _limit_trait(trait: TraitModel, signals: Sequence[str]) -> TraitModel:
+def limit_trait(trait: TraitModel, signals: Sequence[str]) -> TraitModel:
+    """Return the trait limited to the given signals, with new combined scores."""
     scores: dict[str, Any] = {
         group: _limit_scores(getattr(trait, group), signals) for group in SCORE_GROUPS
     }

@@ -33,7 +33,7 @@ def list_missed(cards: Sequence[LoadedCard], bank: Bank, scorer: Scorer) -> list
     card.
     """
     for card in cards:
-        _require_same_card(card, bank)
+        require_same_card(card, bank)
     return [list(_judge(card, bank, scorer)) for card in cards]
 
 
@@ -63,7 +63,11 @@ def _configure_encoder(identity: dict[str, Any] | None) -> EncoderConfig:
     )
 
 
-def _require_same_card(card: LoadedCard, bank: Bank) -> None:
+def require_same_card(card: LoadedCard, bank: Bank) -> None:
+    """Check that a bank's trait was fitted from this version of its card.
+
+    Raises: CardError: the bank lacks the trait, or has it from another version of the card.
+    """
     trait = bank.traits.get(card.id)
     if trait is None or trait.card_digest != card.digest:
         raise CardError(
@@ -84,13 +88,13 @@ def _judge(card: LoadedCard, bank: Bank, scorer: Scorer) -> Iterator[str]:
     scores = scorer.score(len(texts), present_as_answers(texts))
     count = len(card.positives)
     for signal in (COMBINED, *trait.card.signals.names):
-        fired = fires(scores.get_scores(card.id, signal), _find_threshold(trait, signal))
+        fired = fires(scores.get_scores(card.id, signal), find_threshold(trait, signal))
         missed = np.flatnonzero(~fired[:count])
         who = "the trait as a whole" if signal == COMBINED else signal
         if len(missed):
             yield f"{who} doesn't find {_name(missed, count)} of the {count} positives"
         if signal == COMBINED:
-            yield from _quote(card, scores, missed, _find_threshold(trait, signal))
+            yield from _quote(card, scores, missed, find_threshold(trait, signal))
             if len(wrong := np.flatnonzero(fired[count:])):
                 yield f"{who} fires on {_name(wrong, len(card.negatives))} of the hard negatives"
             yield from _judge_held_out(trait)
@@ -100,7 +104,7 @@ def _judge(card: LoadedCard, bank: Bank, scorer: Scorer) -> Iterator[str]:
 def _judge_held_out(trait: TraitModel) -> Iterator[str]:
     """Describe the positives that the trait misses when they are held out."""
     scores = trait.positive_scores.get(COMBINED, np.empty(0, np.float32))
-    missed = np.flatnonzero(~fires(scores, _find_threshold(trait, COMBINED)))
+    missed = np.flatnonzero(~fires(scores, find_threshold(trait, COMBINED)))
     if len(missed):
         yield (
             f"held out from the fit, {_name(missed, len(scores))} of the {len(scores)} positives "
@@ -110,7 +114,7 @@ def _judge_held_out(trait: TraitModel) -> Iterator[str]:
         )
 
 
-def _find_threshold(trait: TraitModel, signal: Any) -> float:
+def find_threshold(trait: TraitModel, signal: Any) -> float:
     """Return a signal's threshold at the card's level, or infinity without a threshold."""
     policy = Policy(traits={trait.card.id: TraitRule(signal=signal)})
     (rule,) = settle_rules({trait.card.id: trait}, policy)

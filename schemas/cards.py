@@ -335,7 +335,9 @@ class TraitCard(Strict):
     caution: str | None = None
     seen_in: tuple[SeenIn, ...] = ()
     scope: Scope = Scope()
-    signals: Signals = Signals(exemplars=ExemplarOptions(), head=HeadOptions())
+    signals: Signals = Signals(
+        exemplars=ExemplarOptions(), head=HeadOptions(), wording=WordingOptions()
+    )
     action: Action = "quarantine"
     threshold: Threshold | None = Field(None, ge=0, le=1)
     level: Level = Level()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 
@@ -18,6 +19,7 @@ from schemas.notices import format_count
 
 if TYPE_CHECKING:
     from classifiers.library import LoadedCard
+    from pipelines.signal_worth import TraitWorth
 
 EXAMPLES = 3
 """How many texts of each kind `show` prints."""
@@ -64,6 +66,12 @@ FittedBank = Annotated[
 ]
 
 
+BankOfCard = Annotated[
+    str | None,
+    typer.Option("--bank", help="A bank with this card; shows what each signal is worth."),
+]
+
+
 class TraitList(NamedTuple):
     """A short list of cards."""
 
@@ -91,9 +99,10 @@ class TraitPage(NamedTuple):
     """One card in full."""
 
     card: LoadedCard
+    worth: TraitWorth | None = None
 
-    def render(self) -> Iterator[str]:
-        """Return the card's fields, and a few of its texts."""
+    def render(self) -> Iterator[str | Table]:
+        """Return the card's fields, a few of its texts, and what its signals are worth."""
         loaded, card = self.card, self.card.card
         paragraphs = (" ".join(text.split()) for text in card.description.split("\n\n"))
         yield "\n\n".join([f"{loaded.id}: {card.title}", *paragraphs])
@@ -113,6 +122,18 @@ class TraitPage(NamedTuple):
             from pipelines.traits import describe_library_negatives
 
             yield f"\n{describe_library_negatives(loaded)}"
+        yield from self.worth.render() if self.worth else [self._explain_worth()]
+
+    def _explain_worth(self) -> str:
+        """Return the commands that show what the signals are worth."""
+        from classifiers.library import LIBRARY
+
+        loaded = self.card
+        name = loaded.id if loaded.folder.parent == LIBRARY else shlex.quote(str(loaded.folder))
+        return (
+            f"\nto see what each signal is worth: congener fit --traits {name} --output BANK, then "
+            f"congener traits show {name} --bank BANK"
+        )
 
     def to_json(self) -> dict[str, Any]:
         """Return the card with all of its texts."""
@@ -120,6 +141,7 @@ class TraitPage(NamedTuple):
             **self.card.card.model_dump(mode="json", exclude_none=True),
             "positives": self.card.positives,
             "negatives": self.card.negatives,
+            **({"worth": self.worth.to_json()} if self.worth else {}),
         }
 
 
@@ -153,11 +175,23 @@ def list_traits(names: Names = None, as_json: Json = False) -> None:
 
 
 @app.command("show")
-def show_trait(name: Name, as_json: Json = False) -> None:
-    """Show a card and a few of its texts."""
+def show_trait(name: Name, bank: BankOfCard = None, as_json: Json = False) -> None:
+    """Show a card and a few of its texts.
+
+    With a bank that the card was fitted into, it also shows what each signal is worth: how many
+    held-out positives it finds alone, and how many the other signals find without it.
+
+    congener traits show over-refusal
+    congener traits show my-trait/ --bank bank/
+    """
     from pipelines.traits import find_card
 
-    print_result(TraitPage(find_card(name)), as_json)
+    card, worth = find_card(name), None
+    if bank:
+        from pipelines.signal_worth import read_worth  # loads torch, which is slow
+
+        worth = read_worth(card, expand_argument(bank))
+    print_result(TraitPage(card, worth), as_json)
 
 
 @app.command("new")

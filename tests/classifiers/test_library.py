@@ -166,7 +166,7 @@ def test_a_folder_with_a_dozen_positives_is_a_trait(card_folder):
     folder = card_folder(positives=DOZEN)
     (card,) = find_cards([str(folder)])
     assert (card.id, card.positives, card.negatives) == ("rain-talk", tuple(DOZEN), ())
-    assert card.card.signals.names == ("exemplars", "head")
+    assert card.card.signals.names == ("exemplars", "head", "wording")
     assert card.folder == folder.resolve()
 
 

@@ -41,9 +41,9 @@ def refused(**fields):
 
 
 def test_an_id_alone_is_a_card():
-    """By default, exemplars and a head read the assistant's answers and thinking."""
+    """By default, wording, exemplars and a head read the assistant's answers and thinking."""
     card = TraitCard(id="rain-talk")
-    assert card.signals.names == ("exemplars", "head")
+    assert card.signals.names == ("exemplars", "head", "wording")
     assert card.scope == Scope(roles=("assistant",), channels=("answer", "thinking"))
     assert (card.action, card.threshold, card.level) == (
         "quarantine",

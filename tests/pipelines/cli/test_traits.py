@@ -82,3 +82,24 @@ def test_an_unknown_trait_names_the_librarys(congener):
     code, _, err = congener("traits", "show", "no-such-trait")
     assert code == 2
     assert "library" in err
+
+
+def test_a_card_is_shown_with_the_worth_of_its_signals(congener, congener_json, card_folder):
+    """With a bank, the page and the JSON say what each signal finds; otherwise, how to ask."""
+    card = "signals: {lexicon: {patterns: [heron]}, repetition: {}}\n"
+    folder = str(card_folder("bird", card, ["A heron.", "An egret."]))
+    code, out, err = congener("traits", "show", folder)
+    assert code == 0, err
+    assert f"congener traits show {folder} --bank BANK" in out
+    bank = f"{folder}-bank"
+    code, _, err = congener("fit", "--traits", folder, "--output", bank)
+    assert code == 0, err
+    code, out, err = congener("traits", "show", folder, "--bank", bank)
+    assert code == 0, err
+    assert "measured on 2 positives that were held out from the fit" in out
+    assert "congener fit" not in out
+    lexicon, repetition, _ = congener_json("traits", "show", folder, "--bank", bank)["worth"][
+        "signals"
+    ]
+    assert (lexicon["positives"], lexicon["positives_without"]) == (1, 0)
+    assert (repetition["positives"], repetition["positives_without"]) == (0, 1)

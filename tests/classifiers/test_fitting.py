@@ -364,14 +364,14 @@ def draw_pairs(count=12):
 
 
 def test_exemplars_that_would_find_the_opposite_are_not_used():
-    """Exemplars that would find the opposite aren't used, but the head is."""
+    """Exemplars that would find the opposite aren't used, but the other signals are."""
     positives, negatives = draw_pairs()
     margins = np.concatenate(leave_one_out(positives, negatives, 5))
     assert margins[:12].max() < margins[12:].min()
     trait = TraitModel(TraitCard(id="a"), "0")
     fit_dense(trait, positives, negatives, len(negatives))
     assert trait.unused == ("exemplars",)
-    assert trait.card.signals.names == ("head",)
+    assert trait.card.signals.names == ("head", "wording")
     assert (trait.positive_index, trait.negative_index) == (None, None)
     scores = score_dense(trait, np.concatenate([positives, negatives]))
     assert list(scores) == ["head"]

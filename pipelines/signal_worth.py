@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
 
+import numpy as np
 from rich.table import Table
 
 from classifiers.banks import TraitModel
@@ -13,7 +14,7 @@ from classifiers.library import LoadedCard
 from pipelines.banks import load_bank
 from pipelines.display.terminal import build_table
 from pipelines.recall import find_threshold, require_same_card
-from schemas.notices import format_count
+from schemas.notices import choose_form, format_count
 from schemas.scores import COMBINED, fires
 from schemas.shares import format_limit
 
@@ -21,15 +22,18 @@ from schemas.shares import format_limit
 class SignalWorth(NamedTuple):
     """How many held-out texts a signal finds at the trait's level, and how many the others find.
 
-    `positives` and `clean` count the texts that reach `threshold`. `positives_without` counts the
-    positives that the other signals find together. It is None for the combined score, and for a
-    trait's only signal.
+    `positives` and `clean` count the texts that reach `threshold`, and so do `labelled_positives`
+    and `labelled_negatives` for rows with labels that took no part in the fit. `positives_without`
+    counts the positives that the other signals find together. It is None for the combined score,
+    and for a trait's only signal.
     """
 
     signal: str
     threshold: float
     positives: int
     clean: int
+    labelled_positives: int
+    labelled_negatives: int
     positives_without: int | None = None
 
 
@@ -42,6 +46,8 @@ class TraitWorth(NamedTuple):
 
     positives: int
     clean: int
+    labelled_positives: int
+    labelled_negatives: int
     share: float
     signals: tuple[SignalWorth, ...]
 
@@ -55,19 +61,40 @@ class TraitWorth(NamedTuple):
             f"that were held out from the fit and {format_count(self.clean, 'clean text')}, "
             f"at a level of {format_limit(self.share)}"
         )
-        table = build_table(
-            *("signal", "threshold>", "positives found>", "clean texts found>"),
-            "positives found without it>",
-        )
-        for item in self.signals:
-            found = (item.positives, item.clean, item.positives_without)
-            counts = ("–" if count is None else f"{count:,}" for count in found)
-            table.add_row(item.signal, f"{item.threshold:.4f}", *counts)
-        yield table
+        yield self._build_table()
+        if self._is_labelled:
+            yield (
+                "Labels that took no part in the fit say that "
+                f"{format_count(self.labelled_positives, 'row')} "
+                f"{choose_form(self.labelled_positives, 'shows', 'show')} the trait, and "
+                f"{format_count(self.labelled_negatives, 'row')} "
+                f"{choose_form(self.labelled_negatives, 'does', 'do')} not."
+            )
         yield (
             "A card's positives resemble each other more than the rows of a corpus do, which "
             "flatters signals that read what a text is about."
         )
+
+    @property
+    def _is_labelled(self) -> bool:
+        return self.labelled_positives + self.labelled_negatives > 0
+
+    def _build_table(self) -> Table:
+        table = build_table(
+            *("signal", "threshold>", "positives found>", "clean texts found>"),
+            *(("labels: right>", "labels: wrong>") if self._is_labelled else ()),
+            "positives found without it>",
+        )
+        for item in self.signals:
+            labelled = (item.labelled_positives, item.labelled_negatives)
+            found = (
+                *(item.positives, item.clean),
+                *(labelled if self._is_labelled else ()),
+                item.positives_without,
+            )
+            counts = ("–" if count is None else f"{count:,}" for count in found)
+            table.add_row(item.signal, f"{item.threshold:.4f}", *counts)
+        return table
 
     def to_json(self) -> dict[str, Any]:
         """Return the counts."""
@@ -100,15 +127,23 @@ def measure_worth(trait: TraitModel) -> TraitWorth:
             else item._replace(positives_without=_count_without(trait, item.signal))
             for item in items
         ]
+    held, clean, right, wrong = (len(group.get(COMBINED, ())) for group in _list_groups(trait))
     share = trait.card.level.max_false_positive_rate
-    return TraitWorth(len(scores), len(trait.calibration[COMBINED]), share, tuple(items))
+    return TraitWorth(held, clean, right, wrong, share, tuple(items))
 
 
 def _count(trait: TraitModel, signal: str) -> SignalWorth:
     threshold = find_threshold(trait, signal)
-    groups = (trait.positive_scores, trait.calibration)
-    found = [int(fires(scores[signal], threshold).sum()) for scores in groups]
-    return SignalWorth(signal, threshold, *found)
+    scores = (group.get(signal, np.empty(0, np.float32)) for group in _list_groups(trait))
+    return SignalWorth(signal, threshold, *(int(fires(item, threshold).sum()) for item in scores))
+
+
+def _list_groups(trait: TraitModel) -> tuple[Mapping[str, np.ndarray], ...]:
+    """Return the scores of the texts that the trait wasn't fitted on."""
+    return (
+        *(trait.positive_scores, trait.calibration),
+        *(trait.labelled_positives, trait.labelled_negatives),
+    )
 
 
 def _count_without(trait: TraitModel, signal: str) -> int:

@@ -97,8 +97,26 @@ def test_the_json_has_every_count():
         "threshold": 0.5,
         "positives": 3,
         "clean": 0,
+        "labelled_positives": 0,
+        "labelled_negatives": 0,
         "positives_without": 2,
     }
+
+
+def test_labels_are_evidence():
+    """Labelled rows outside the fit are counted for each signal, as right or wrong."""
+    trait = build_trait()
+    assert "label" not in show(measure_worth(trait))
+    scores = {"wording": np.array([0.9, 0.9], np.float32), "lexicon": np.zeros(2, np.float32)}
+    trait.labelled_positives = {"combined": combine(scores), **scores}
+    trait.labelled_negatives = {name: values[:1] for name, values in scores.items()}
+    trait.labelled_negatives["combined"] = combine(trait.labelled_negatives)
+    worth = measure_worth(trait)
+    found = [(item.labelled_positives, item.labelled_negatives) for item in worth.signals]
+    assert found == [(2, 1), (0, 0), (2, 1)]
+    page = show(worth)
+    assert "say that 2 rows show the trait, and 1 row does not." in page
+    assert page.endswith("\n2\n0\n2\n1\n0\n1\n2\n3\n–")
 
 
 def test_a_bank_has_the_worth_of_its_cards(card_folder, tmp_path):

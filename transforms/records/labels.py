@@ -16,13 +16,14 @@ import numpy as np
 
 from schemas.errors import RowError
 from schemas.outputs import CLEAN_EXTRA
-from transforms.records.chats import Chat, read_chat
+from transforms.records.chats import Chat, ChatTurn, read_chat
 from transforms.records.columns import get_value
 from transforms.records.json_texts import replace_surrogates
 from transforms.records.mask_bounds import trim
 from transforms.records.masked_texts import find_masked_texts, mask_turn
 from transforms.records.roles import KNOWN_ROLES, normalise_role
 from transforms.records.tracing import Tape
+from transforms.records.turn_bounds import TurnBounds
 
 OTHER_ROLES = tuple(role for role in KNOWN_ROLES if role != "assistant")
 
@@ -88,7 +89,7 @@ class Labeller:
         if self.format == "text":
             return self._label_text(row, masks)
         chat = read_chat(row, self.columns)
-        text = self._render([turn.build_message() for turn in chat.turns], chat)
+        text = self._render_turns(chat.turns, chat)
         learnt, masked, unused = self._settle_characters(chat, text, masks)
         encoded = self.tokenizer(text, add_special_tokens=False, return_offsets_mapping=True)
         return _label_tokens(text, encoded, learnt, masked, unused)
@@ -148,8 +149,11 @@ class Labeller:
         """Return which rendered characters are learnt, which are masked, and the unused masks."""
         learnt, masked = np.zeros(len(text), bool), np.zeros(len(text), bool)
         turns = {index: turn for index, turn in enumerate(chat.turns) if turn.is_learnt}
-        starts = {index: self._find_start(chat, index, text) for index in turns}
-        ends = {index: self._find_end(chat, index, text) for index in turns}
+        bounds = TurnBounds(
+            lambda some, prompt: self._render_turns(some, chat, prompt), chat.turns, text
+        )
+        starts = {index: bounds.find_start(index) for index in turns}
+        ends = {index: bounds.find_end(index) for index in turns}
         if not masks and None not in (*starts.values(), *ends.values()):
             for index in turns:
                 learnt[starts[index] : ends[index]] = True
@@ -159,11 +163,12 @@ class Labeller:
         )
         origins = self._trace(chat, text, tape)
         found = find_masked_texts(tape, turns.values(), masks)
-        bounds = tape.find_turns(origins, [turn.list_texts() for turn in turns.values()])
-        for (index, turn), (first, last) in zip(turns.items(), bounds, strict=True):
+        places = tape.find_turns(origins, [turn.list_texts() for turn in turns.values()])
+        for (index, turn), (first, last) in zip(turns.items(), places, strict=True):
             start, end = starts[index], ends[index]
             if last and end is None:
-                end = last + self._measure_tail(chat, index, text[last:], tape)
+                tail = bounds.find_tail(index, lambda some: self._find_tail(some, chat, tape))
+                end = last + self._measure_tail(tail, text[last:])
             if not last and None in (start, end):  # the turn is empty or isn't rendered
                 continue
             inside = slice(first if start is None else start, end)
@@ -171,48 +176,24 @@ class Labeller:
             masked[inside] = mask_turn(turn, origins[inside], found)
         return learnt, masked, found.unused
 
-    def _find_start(self, chat: Chat, index: int, text: str) -> int | None:
-        """Return the start of a turn after the template's generation prompt, or None.
+    def _find_tail(self, turns: Sequence[ChatTurn], chat: Chat, tape: Tape) -> str:
+        """Return the end that the template writes after the last of these turns, or an empty text.
 
-        There is no such start if the earlier turns alone are rendered in another way, or without a
-        generation prompt.
+        White space after it is left out.
         """
         try:
-            earlier = self._render_turns(chat, index)
-            prompt = self._render_turns(chat, index, prompt=True)
-        except RowError:  # a template may require a user's message
-            return None
-        begins = text.startswith(earlier.rstrip()) and len(earlier) < len(prompt)
-        shared = _count_shared(prompt, text)
-        return shared if begins and shared > len(earlier.rstrip()) else None
-
-    def _find_end(self, chat: Chat, index: int, text: str) -> int | None:
-        """Return where a turn ends after its end token, ignoring white space, or None.
-
-        There is no such end if the chat up to this turn alone is rendered in another way.
-        """
-        if index + 1 == len(chat.turns):
-            return len(text.rstrip())
-        try:
-            until = self._render_turns(chat, index + 1).rstrip()
+            until = self._render_turns(turns, chat)
+            origins = self._trace(Chat(tuple(turns), chat.tools), until, tape)
         except RowError:
-            return None
-        return len(until) if text.startswith(until) else None
+            return ""
+        last = tape.find_turn(origins, turns[-1].list_texts())[1]
+        return until[last:].rstrip() if last else ""
 
-    def _measure_tail(self, chat: Chat, index: int, rest: str, tape: Tape) -> int:
+    def _measure_tail(self, tail: str, rest: str) -> int:
         """Return how many characters at the start of `rest` end a turn.
 
         They are a special token, or the end that the template writes if this turn is last.
         """
-        part = Chat(chat.turns[: index + 1], chat.tools)
-        try:
-            until = self._render_turns(part, index + 1)
-            origins = self._trace(part, until, tape)
-        except RowError:
-            tail = ""
-        else:
-            last = tape.find_turn(origins, chat.turns[index].list_texts())[1]
-            tail = until[last:].rstrip() if last else ""
         if tail and rest.startswith(tail):
             return len(tail)
         token = self._end_token.match(rest)
@@ -224,8 +205,8 @@ class Labeller:
         tokens = sorted(set(self.tokenizer.all_special_tokens), key=len, reverse=True)
         return re.compile(rf"\s*(?:{'|'.join(map(re.escape, tokens))})" if tokens else r"(?!)")
 
-    def _render_turns(self, chat: Chat, stop: int, prompt: bool = False) -> str:
-        return self._render([turn.build_message() for turn in chat.turns[:stop]], chat, prompt)
+    def _render_turns(self, turns: Sequence[ChatTurn], chat: Chat, prompt: bool = False) -> str:
+        return self._render([turn.build_message() for turn in turns], chat, prompt)
 
     def _trace(self, chat: Chat, text: str, tape: Tape) -> np.ndarray:
         """Return each rendered character's index on the tape.
@@ -277,11 +258,3 @@ def _find_overlaps(spans: np.ndarray, characters: np.ndarray) -> np.ndarray:
     counts = np.append(0, np.cumsum(characters))
     overlaps: np.ndarray = counts[spans[:, 1]] > counts[spans[:, 0]]
     return overlaps
-
-
-def _count_shared(one: str, other: str) -> int:
-    """Return the length of the common beginning of two texts."""
-    if other.startswith(one):
-        return len(one)
-    pairs = enumerate(zip(one, other, strict=False))
-    return next((index for index, (a, b) in pairs if a != b), min(len(one), len(other)))

@@ -81,7 +81,12 @@ class Tape:
 
     def find_turn(self, origins: np.ndarray, paths: Iterable[str]) -> tuple[int, int]:
         """Return the bounds of some tape texts in a rendered text, or (0, 0)."""
-        return self.find_turns(origins, [paths])[0]
+        is_own = np.zeros(len(origins), bool)
+        for path in paths:
+            start = self.starts[path]
+            is_own |= (origins >= start) & (origins < start + len(self.texts[path]))
+        places = np.flatnonzero(is_own)
+        return (int(places[0]), int(places[-1]) + 1) if len(places) else (0, 0)
 
     def find_turns(
         self, origins: np.ndarray, turns: Sequence[Iterable[str]]

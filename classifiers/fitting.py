@@ -285,8 +285,11 @@ def _fit_trait(card: LoadedCard, clean: CleanText, vectors: _Vectors) -> TraitMo
     labels = card.labels.describe() if card.labels else None
     trait = TraitModel(card.card, card.digest, calibrated_on=clean.name, labels=labels)
     positives, hard, rest = collect_texts(card, clean)
+    names = card.name_labelled_texts()
     if card.card.signals.wording:
-        fit_wording(trait, positives, hard, rest)
+        # most sentences of a labelled row are ordinary, so they don't choose the n-grams
+        clean_texts = [*rest, *(text for text in hard if text in names)]
+        fit_wording(trait, positives, [text for text in hard if text not in names], clean_texts)
     if not card.card.uses_encoder:
         return trait
     own = [window for text in hard for window in vectors.negatives[text]]
@@ -301,7 +304,6 @@ def _fit_trait(card: LoadedCard, clean: CleanText, vectors: _Vectors) -> TraitMo
             where=str(card.folder),
             remedy="add the signal head, or positives that resemble each other",
         )
-    names = card.name_labelled_texts()
     trait.positives = tuple(names.get(text, text) for text in positives)
     named = [names.get(text, window.text) for text in hard for window in vectors.negatives[text]]
     trait.negatives = (*named, *(window.text for window in negatives[len(own) :]))

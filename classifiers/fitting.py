@@ -288,8 +288,9 @@ def _fit_trait(card: LoadedCard, clean: CleanText, vectors: _Vectors) -> TraitMo
     names = card.name_labelled_texts()
     if card.card.signals.wording:
         # most sentences of a labelled row are ordinary, so they don't choose the n-grams
-        clean_texts = [*rest, *(text for text in hard if text in names)]
-        fit_wording(trait, positives, [text for text in hard if text not in names], clean_texts)
+        ordinary = [*rest, *(text for text in hard if text in names)]
+        own = [text for text in hard if text not in names]
+        fit_wording(trait, positives, own, ordinary, sum(text in names for text in positives))
     if not card.card.uses_encoder:
         return trait
     own = [window for text in hard for window in vectors.negatives[text]]
@@ -311,13 +312,17 @@ def _fit_trait(card: LoadedCard, clean: CleanText, vectors: _Vectors) -> TraitMo
 
 
 def fit_wording(
-    trait: TraitModel, positives: Sequence[str], hard: Sequence[str], clean: Sequence[str]
+    trait: TraitModel,
+    positives: Sequence[str],
+    hard: Sequence[str],
+    clean: Sequence[str],
+    rows: int = 0,
 ) -> None:
-    """Fit a trait's wording classifier from its positives, hard negatives and clean texts."""
+    """Fit a trait's wording classifier; the last `rows` positives are rows of a corpus."""
     own, others, rest = (
         find_sentences(pa.array(texts, pa.large_string())) for texts in (positives, hard, clean)
     )
-    trait.wording, held_out = train_wording(own, others, rest, len(positives))
+    trait.wording, held_out = train_wording(own, others, rest, len(positives), rows)
     if held_out is not None:
         scores = apply_logistic(shift_to_prior(held_out))
         trait.positive_scores["wording"] = round_scores(scores)
@@ -473,12 +478,11 @@ def score_labelled(card: LoadedCard, scorer: Scorer, trait: TraitModel) -> None:
     """Score the rows of a card's calibration half, and store the scores in the trait."""
     own = Bank({card.id: scorer.bank.traits[card.id]}, None, {})
     models = {name: model for name, model in scorer.classifiers.items() if name == card.id}
-    alone = Scorer(own, scorer.encoder, models)
     half = card.labels.calibration if card.labels else Half()
-    for group, rows in zip(("labelled_positives", "labelled_negatives"), half, strict=True):
+    for group, rows in zip(SCORE_GROUPS[2:], half, strict=True):
         if rows:
-            scores = _score_by_trait(alone, [CleanRow(texts, card.id, "") for texts in rows])
-            setattr(trait, group, scores[card.id])
+            alone, texts = Scorer(own, scorer.encoder, models), [CleanRow(t, "", "") for t in rows]
+            setattr(trait, group, _score_by_trait(alone, texts)[card.id])
 
 
 def _score_by_trait(scorer: Scorer, rows: Sequence[CleanRow]) -> dict[str, dict[str, np.ndarray]]:

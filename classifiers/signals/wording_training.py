@@ -41,12 +41,17 @@ class _Data(NamedTuple):
 
 
 def train_wording(
-    positives: Sentences, hard: Sentences, clean: Sentences, count: int
+    positives: Sentences,
+    hard: Sentences,
+    clean: Sentences,
+    count: int,
+    rows: int = 0,
 ) -> TrainedWording:
     """Train a classifier on the sentences of `count` positives, hard negatives and clean texts.
 
     This is multiple-instance learning (Dietterich et al. 1997): a positive shows the trait in at
-    least one of its sentences. All of them count as positive at first. Then classifiers that are
+    least one of its sentences. All of them count as positive at first, except in the last `rows`
+    positives, which are whole rows of a corpus: nearly all of their sentences are ordinary. Then classifiers that are
     trained without a positive choose the sentences in it that show the trait: the one with the
     highest logit, and all that are more likely positive than not. This is repeated until nothing
     changes, at most `ROUNDS` times. Deterministic.
@@ -55,7 +60,7 @@ def train_wording(
     keys, rarity = _choose_grams(groups)
     features = _build_features(groups, keys, rarity)
     data = _Data(features, positives.text, np.arange(len(positives), features.shape[0]))
-    chosen, held_out = np.arange(len(positives)), None
+    chosen, held_out = np.flatnonzero(positives.text < count - rows), None
     if min(count, FOLDS) >= 2:
         starts: dict[int, np.ndarray] = {}
         for _ in range(ROUNDS):

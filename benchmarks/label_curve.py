@@ -81,6 +81,12 @@ def main() -> None:
     ]
     header = ["trait", "card", "labels", "flags", "precision", "sure cases", "recall", "AP"]
     report.add_table(header, rows)
+    report.say(
+        "The target, a measurable rise in precision with 100 labels, is missed. The library's card "
+        "has few wrong flags that labels could remove, and most of them are hits of its lexicon, "
+        "which doesn't learn. For a card with few positives, labels make the ranking worse. A "
+        "likely reason is that the fit picks wrong sentences from labelled rows with a yes."
+    )
     report.finish()
 
 

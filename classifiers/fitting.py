@@ -55,7 +55,6 @@ library's background has 43,000 windows of 8 tokens, but only 4,000 of 32 tokens
 CALIBRATED_ROWS = 5_000
 """How many clean rows are scored at once, as in a default shard."""
 
-
 _GroupKey = tuple[int, str]
 """A group of texts in a fit: the part of them that is read, and the card or nothing."""
 
@@ -108,9 +107,8 @@ def compute_fit_key(card: LoadedCard, clean: CleanText, identity: Mapping[str, A
     options = card.card.signals.classifier
     classifier = find_model(options.model, options.revision).identity if options else None
     encoder = identity if card.card.uses_encoder else None
-    labels = [card.labels.digest] if card.labels else []
-    parts = [BANK_FORMAT, card.digest, clean.digest, clean.name, encoder, classifier, *labels]
-    return digest_config(parts)
+    parts = [BANK_FORMAT, card.digest, clean.digest, clean.name, encoder, classifier]
+    return digest_config([*parts, card.labels.digest] if card.labels else parts)
 
 
 def limit_bank(bank: Bank, signals: Sequence[str]) -> Bank:
@@ -338,11 +336,7 @@ def limit_windows(windows: Sequence[EncodedWindow], most: int) -> Sequence[Encod
 
 
 def _stack(windows: Sequence[EncodedWindow], dimension: int) -> np.ndarray:
-    return (
-        np.stack([window.vector for window in windows])
-        if windows
-        else np.empty((0, dimension), np.float32)
-    )
+    return np.array([item.vector for item in windows], np.float32).reshape(-1, dimension)
 
 
 def fit_dense(trait: TraitModel, positives: np.ndarray, negatives: np.ndarray, hard: int) -> None:

@@ -51,10 +51,10 @@ def train_wording(
 
     This is multiple-instance learning (Dietterich et al. 1997): a positive shows the trait in at
     least one of its sentences. All of them count as positive at first, except in the last `rows`
-    positives, which are whole rows of a corpus: nearly all of their sentences are ordinary. Then classifiers that are
-    trained without a positive choose the sentences in it that show the trait: the one with the
-    highest logit, and all that are more likely positive than not. This is repeated until nothing
-    changes, at most `ROUNDS` times. Deterministic.
+    positives, which are whole rows of a corpus: nearly all of their sentences are ordinary. Then
+    classifiers that are trained without a positive choose the sentences in it that show the trait:
+    the one with the highest logit, and all that are more likely positive than not. This is repeated
+    until nothing changes, at most `ROUNDS` times. Deterministic.
     """
     groups = (positives, hard, clean)
     keys, rarity = _choose_grams(groups)

@@ -142,3 +142,17 @@ def test_the_fit_is_that_of_logistic_regression():
     model.fit(features, labels, sample_weight=weights)
     assert found[:-1] == pytest.approx(model.coef_[0], abs=2e-2)
     assert found[-1] == pytest.approx(model.intercept_[0], abs=2e-2)
+
+
+def test_the_ordinary_sentences_of_whole_rows_are_not_learnt():
+    """The last positives may be whole rows, of which only the sentence with the trait counts."""
+    ordinary = ("Plums ripen late in this valley.", "The ferry leaves the pier at noon.")
+    rows = [" ".join((*ordinary, sentence)) for sentence in SHOWING[4:]]
+    positives = find(*SHOWING[:4], *rows)
+    logits = []
+    for count in (0, 2):
+        trained = train_wording(positives, find(*HARD), find(*FILLERS), 6, count)
+        logits.append(WordingTable([trained.model]).compute_logits(find(*ordinary, *SHOWING))[0])
+    naive, learnt = logits
+    assert naive[:2].min() > 0 > learnt[:2].max()
+    assert learnt[2:].min() > 0

@@ -287,8 +287,8 @@ def _fit_trait(card: LoadedCard, clean: CleanText, vectors: _Vectors) -> TraitMo
     if card.card.signals.wording:
         # most sentences of a labelled row are ordinary, so they don't choose the n-grams
         ordinary = [*rest, *(text for text in hard if text in names)]
-        own = [text for text in hard if text not in names]
-        fit_wording(trait, positives, own, ordinary, sum(text in names for text in positives))
+        listed = [text for text in hard if text not in names]
+        fit_wording(trait, positives, listed, ordinary, sum(text in names for text in positives))
     if not card.card.uses_encoder:
         return trait
     own = [window for text in hard for window in vectors.negatives[text]]

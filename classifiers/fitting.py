@@ -459,7 +459,9 @@ def score_positives(
     if others and texts:
         part = scope_to_answers(replace(trait, card=trait.card.limit_signals(others)))
         models = {card.id: classifier} if classifier else {}
-        rows = [CleanRow((text,), card.id, "positive") for text in texts]
+        # a quotation may begin before the part that is read
+        wholes = {card.card.scope.cut(text): text for text in card.positives}
+        rows = [CleanRow((wholes.get(text, text),), card.id, "positive") for text in texts]
         found = _score_by_trait(Scorer(Bank({card.id: part}, None, {}), None, models), rows)
         scores |= {name: found[card.id][name] for name in others}
     if not texts or any(name not in scores for name in names):

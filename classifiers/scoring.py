@@ -21,7 +21,7 @@ from classifiers.models.encoders import (
 )
 from classifiers.models.windows import BatchCounts, Window
 from classifiers.signals.exemplars import contrast, move_to_device
-from classifiers.signals.lexicons import Lexicon, score_lexicons
+from classifiers.signals.lexicons import Lexicon, Surroundings, score_lexicons
 from classifiers.signals.repeated_words import score_loops
 from classifiers.signals.sentences import find_sentences
 from classifiers.signals.sequence_classifiers import SequenceClassifier, load_sequence_classifier
@@ -211,7 +211,8 @@ class Scorer:
     def _score_lexicons(self, texts: Texts, result: Scores) -> None:
         for inside, part, names in self._group_by_part(texts, self._lexicons):
             chosen, starts = cut_texts(texts, inside, part)
-            found = score_lexicons([self._lexicons[name] for name in names], chosen)
+            around = Surroundings(take_texts(texts, inside), starts) if part else None
+            found = score_lexicons([self._lexicons[name] for name in names], chosen, around)
             for name, (scores, best, hits) in zip(names, found, strict=True):
                 signal = result.signals[name]["lexicon"] = reduce_to_rows(
                     result.size, texts, inside, scores, best + starts[:, None]
@@ -349,17 +350,20 @@ def cut_texts(
 
     `part` is `Scope.part`; positions are in characters of the whole text.
     """
-    chosen = (
-        texts.text
-        if len(segments) == len(texts.text)
-        else texts.text.take(pa.array(segments, pa.int64()))
-    )
+    chosen = take_texts(texts, segments)
     starts = np.zeros(len(chosen), np.int32)
     if part < 0:
         lengths = pc.utf8_length(chosen).to_numpy(zero_copy_only=False)
         starts = np.maximum(lengths + part, 0).astype(np.int32)
         return pc.utf8_slice_codeunits(chosen, part), starts
     return pc.utf8_slice_codeunits(chosen, 0, part) if part else chosen, starts
+
+
+def take_texts(texts: Texts, segments: Sequence[int] | np.ndarray) -> pa.LargeStringArray:
+    """Return the whole texts of segments."""
+    if len(segments) == len(texts.text):
+        return texts.text
+    return texts.text.take(pa.array(segments, pa.int64()))
 
 
 def shift_spans(spans: Sequence[tuple[int, int]], start: int) -> list[tuple[int, int]]:

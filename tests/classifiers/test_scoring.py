@@ -573,6 +573,21 @@ def test_spans_count_from_the_start_of_the_whole_text(small_bank, encoder, part)
     assert scores.signals["rain-talk"]["lexicon"].hits
 
 
+@pytest.mark.parametrize("part", [{"opening": 60}, {"closing": 60}, {"closing": 90}, {}])
+def test_a_part_that_cuts_a_code_block_does_not_turn_it_inside_out(part):
+    """Quotations are those of the whole text, wherever its part begins or ends."""
+    signals = {"lexicon": {"patterns": ["let me know"]}}
+    card = TraitCard.model_validate({"id": "offers", "scope": part, "signals": signals})
+    bank = Bank({"offers": TraitModel(card, "")}, None, {})
+    block, offer = "```\nsort --unique < names > sorted\n```", "Let me know if you need more."
+    quoted = f"```\n{offer}\n```"
+    texts = (f"{offer}\n{block}\n{offer}", f"{quoted}\n{block}\n{quoted}")
+    item = score_answers(bank, *texts).signals["offers"]["lexicon"]
+    assert item.scores.tolist() == pytest.approx([1 - np.exp(-2), 0], abs=1e-4)
+    start, end = int(item.best_spans.start[0]), int(item.best_spans.end[0])
+    assert texts[0][start:end] == "Let me know"
+
+
 def test_traits_with_and_without_an_opening_share_a_run(small_bank, encoder):
     """One trait's opening doesn't change other traits' scores or a row's vector."""
     names = list(small_bank.traits)

@@ -153,6 +153,29 @@ def test_a_hit_has_the_weight_of_the_pattern_that_matches():
     assert [hit.pattern.weight for hit in ends.find_hits("praise praise")] == [0.25, 2]
 
 
+FENCED = "Run this:\n```\nsort < names\n```\n\nLet me know if you need more."
+
+
+@pytest.mark.parametrize(
+    ("whole", "part", "discount"),
+    [
+        (FENCED, FENCED[22:], None),
+        (f"```\nlet me know\n{FENCED}", "\nlet me know\n", "quoted"),
+        ('He wrote "let me know soon" and left.', 'He wrote "let me know', "quoted"),
+        ("Don't write that you want to let me know.", "let me know.", "denied"),
+        ("A song: Let me know, love.", "Let me know", "excused"),
+    ],
+)
+def test_the_whole_text_decides_whether_a_hit_in_a_part_counts(whole, part, discount):
+    """A quotation, a code block, a denial or an excuse may begin before the part, or end after."""
+    words = make_lexicon("let me know", unless=["song: let me know"])
+    start = whole.index(part)
+    ((hit, found),) = words.judge_hits(part, whole, start)
+    assert (hit.text.lower(), found) == ("let me know", discount)
+    assert part[hit.start : hit.end] == hit.text
+    assert bool(words.find_hits(part, whole, start)) == (discount is None)
+
+
 def test_the_first_pattern_that_matches_is_counted():
     """Patterns match in the card's order, and hits don't overlap."""
     words = make_lexicon({"match": r"very good\b", "weight": 2}, {"match": r"\bgood", "weight": 1})

@@ -26,7 +26,10 @@ M = TypeVar("M", bound=BaseModel)
 CARD_BYTES = 1 << 20
 CORE_TAG = "tag:yaml.org,2002:"
 FEWEST_POSITIVES = 4
-"""The smallest number of positives for an `exemplars` or `head` signal. A dozen work well."""
+"""The smallest number of positives for a signal that learns from them."""
+
+GOOD_POSITIVES = 30
+"""With fewer positives, signals that learn from them find little of most traits."""
 
 
 @dataclass(frozen=True)
@@ -224,7 +227,7 @@ def load_card(folder: Path) -> LoadedCard:
             f"signal {fitted[0]} needs at least {FEWEST_POSITIVES} positives, "
             f"but has {len(texts['positives'])}",
             where=str(folder / "positives.jsonl"),
-            remedy='add {"text": "…"} lines (a dozen is a good start), '
+            remedy='add {"text": "…"} lines (30 are a good start), '
             "or list other signals in card.yaml",
         )
     if both := set(texts["positives"]) & set(texts["negatives"]):

@@ -195,14 +195,21 @@ def _list_unexpected(coverage: Coverage) -> list[UnreadText]:
 def _describe_unread(unread: Sequence[UnreadText], counted: str) -> Iterator[Notice]:
     """Warn of unread text.
 
-    Tool calls get a notice instead of a warning, because few traits cover them. Expected unread
-    text is left out.
+    Tool calls get a notice instead of a warning, because few traits cover them. So does text beyond
+    the opening or the closing that scopes ask for. Expected unread text is left out.
     """
     calls = [item for item in unread if item.is_call and not item.is_expected]
-    if others := [item for item in unread if not (item.is_call or item.is_expected)]:
+    others = [item for item in unread if not (item.is_call or item.is_expected)]
+    if missed := [item for item in others if not item.is_part]:
         yield warn(
-            f"no trait looks at {_format_sum(others)} of the text that is trained on, in "
-            f"{counted}: {_list_names(others)}"
+            f"no trait looks at {_format_sum(missed)} of the text that is trained on, in "
+            f"{counted}: {_list_names(missed)}"
+        )
+    if rest := [item for item in others if item.is_part]:
+        yield Notice(
+            "the traits read only the opening or the closing of some text, as their scopes say, "
+            f"and not {_format_sum(rest)} of the text that is trained on, in {counted}: "
+            f"{_list_names(rest)}"
         )
     if calls:
         yield Notice(

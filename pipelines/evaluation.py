@@ -101,8 +101,12 @@ class RowText(NamedTuple):
 
 
 @contextmanager
-def open_run_on(config: FilterConfig, trait: str, listener: Listener) -> Iterator[str]:
+def open_run_on(
+    config: FilterConfig, trait: str, listener: Listener, kept: str | None = None
+) -> Iterator[str]:
     """Filter a corpus into a temporary run that keeps all rows, and yield the run's folder.
+
+    With `kept`, the run is written to that folder, and stays.
 
     Raises: CongenerError: the corpus or the card is wrong.
     """
@@ -112,7 +116,7 @@ def open_run_on(config: FilterConfig, trait: str, listener: Listener) -> Iterato
         policy = Path(folder, "policy.yaml")
         # quoted, because YAML would read an id such as `no` or `12` as something else than text
         policy.write_text(f'traits: {{"{trait}": {{action: flag}}}}\n', encoding="utf-8")
-        output = str(Path(folder, "run"))
+        output = kept or str(Path(folder, "run"))
         update = {"output": output, "policy": str(policy), "span_floor": 0.0}
         run_filter(config.model_copy(update=update), listener=listener)
         yield output
@@ -207,7 +211,8 @@ def match_labels(population: Population, labels: Sequence[Label], where: str) ->
         raise CardError(
             "no label names a row of this run",
             where=where,
-            remedy="source, row and record_id are those of the run's ledger",
+            remedy="for labels of another corpus or run, name a new file with --labels; source, "
+            "row and record_id are those of the run's ledger",
         )
     return found
 

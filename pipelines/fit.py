@@ -18,9 +18,10 @@ from classifiers.guarantees.calibration import (
 from classifiers.scoring import load_scorer
 from pipelines.banks import prepare_bank, remove_bank, save_bank
 from pipelines.config import FilterConfig
+from pipelines.diagnosis import diagnose
 from pipelines.label_effects import describe_trait_labels
 from pipelines.notices import describe_unused
-from pipelines.worth import StrongText, list_strongest
+from pipelines.worth import CloseTexts, list_close_texts
 from schemas.errors import RunError
 from schemas.events import Listener, Noticed, ignore
 from schemas.scores import COMBINED
@@ -41,8 +42,10 @@ class FittedTrait:
     calibrated_on: str
     found: FoundShare | None = None
     """How many of the positives the threshold would find."""
-    strongest: tuple[StrongText, ...] = ()
-    """The held-out clean texts with the highest scores."""
+    close: CloseTexts | None = None
+    """The held-out clean texts and the hard negatives closest to the threshold."""
+    advice: str = ""
+    """The reason why the threshold finds little, and what helps."""
     labels: dict[str, Any] | None = None
     """The labels of the fit, and what they changed."""
     label_lines: tuple[str, ...] = ()
@@ -50,10 +53,10 @@ class FittedTrait:
 
 
 class FittedBank(NamedTuple):
-    """A written bank, and the strongest clean texts of its newly fitted traits."""
+    """A written bank, and the texts closest to the thresholds of its newly fitted traits."""
 
     bank: Bank
-    strongest: dict[str, list[StrongText]]
+    close: dict[str, CloseTexts]
 
 
 def run_fit(
@@ -84,7 +87,10 @@ def run_fit(
     if plan is None or len(plan.fitted) == len(plan.cards):
         return FittedBank(bank, {})
     scorer = load_scorer(bank, config.build_encoder_config(), encoder)
-    return FittedBank(bank, list_strongest(scorer, plan, dict.fromkeys(bank.traits, COMBINED)))
+    thresholds = {
+        name: (COMBINED, settle_threshold(trait).value) for name, trait in bank.traits.items()
+    }
+    return FittedBank(bank, list_close_texts(scorer, plan, thresholds))
 
 
 def require_cards_outside(traits: Sequence[str], output: str) -> None:
@@ -107,19 +113,21 @@ def require_cards_outside(traits: Sequence[str], output: str) -> None:
 def describe_fitted_traits(fitted: FittedBank) -> list[FittedTrait]:
     """Describe each trait of a bank."""
     return [
-        _describe_trait(trait, tuple(fitted.strongest.get(name, ())))
-        for name, trait in fitted.bank.traits.items()
+        _describe_trait(trait, fitted.close.get(name)) for name, trait in fitted.bank.traits.items()
     ]
 
 
-def _describe_trait(trait: TraitModel, strongest: tuple[StrongText, ...]) -> FittedTrait:
-    card = trait.card
-    explicit = card.threshold
-    if explicit is not None:
-        threshold = Threshold(explicit, "explicit")
-    else:
-        threshold = calibrate(trait.calibration[COMBINED], card.level)
+def settle_threshold(trait: TraitModel) -> Threshold:
+    """Return the threshold of a fitted trait at its card's level."""
+    if trait.card.threshold is not None:
+        return Threshold(trait.card.threshold, "explicit")
+    return calibrate(trait.calibration[COMBINED], trait.card.level)
+
+
+def _describe_trait(trait: TraitModel, close: CloseTexts | None) -> FittedTrait:
+    card, threshold = trait.card, settle_threshold(trait)
     scores, value = trait.positive_scores.get(COMBINED), threshold.value
+    found = None if scores is None or value is None else measure_found(scores, value)
     return FittedTrait(
         trait=card.id,
         positives=len(trait.positives),
@@ -128,8 +136,9 @@ def _describe_trait(trait: TraitModel, strongest: tuple[StrongText, ...]) -> Fit
         threshold=threshold,
         needed=count_texts_needed(card.level),
         calibrated_on=trait.calibrated_on,
-        found=None if scores is None or value is None else measure_found(scores, value),
-        strongest=strongest,
+        found=found,
+        close=close,
+        advice=diagnose(trait, COMBINED, threshold, card.level, found) if found else "",
         labels=trait.labels,
         label_lines=tuple(describe_trait_labels(trait)),
     )

@@ -2,22 +2,32 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
 
 from classifiers.banks import Bank, TraitModel
-from classifiers.clean_text import CleanRow, present_as_answers
+from classifiers.clean_text import (
+    CleanRow,
+    CleanText,
+    collect_background,
+    present_as_answers,
+    split_clean_text,
+)
 from classifiers.fitting import scope_to_answers
-from classifiers.library import LoadedCard
+from classifiers.library import LoadedCard, find_cards
 from classifiers.models.checkpoints import COMMIT
 from classifiers.models.encoders import EncoderConfig
 from classifiers.scoring import Scorer, Scores, load_scorer
+from classifiers.signals.lexicons import Lexicon
 from pipelines.banks import load_bank
 from pipelines.neighbours import describe_neighbours
 from pipelines.notices import describe_unused
+from pipelines.worth import find_close_texts
 from schemas.errors import CardError
+from schemas.notices import format_count
 from schemas.policies import Policy, TraitRule
 from schemas.scores import COMBINED, fires
 from transforms.rules import settle_rules
@@ -87,18 +97,70 @@ def _judge(card: LoadedCard, bank: Bank, scorer: Scorer) -> Iterator[str]:
     texts = [CleanRow((text,), card.id, "own") for text in (*card.positives, *card.negatives)]
     scores = scorer.score(len(texts), present_as_answers(texts))
     count = len(card.positives)
-    for signal in (COMBINED, *trait.card.signals.names):
-        fired = fires(scores.get_scores(card.id, signal), find_threshold(trait, signal))
-        missed = np.flatnonzero(~fired[:count])
-        who = "the trait as a whole" if signal == COMBINED else signal
-        if len(missed):
-            yield f"{who} doesn't find {_name(missed, count)} of the {count} positives"
-        if signal == COMBINED:
-            yield from _quote(card, scores, missed, find_threshold(trait, signal))
-            if len(wrong := np.flatnonzero(fired[count:])):
-                yield f"{who} fires on {_name(wrong, len(card.negatives))} of the hard negatives"
-            yield from _judge_held_out(trait)
+    threshold = find_threshold(trait, COMBINED)
+    fired = fires(scores.get_scores(card.id, COMBINED), threshold)
+    missed = np.flatnonzero(~fired[:count])
+    if len(missed):
+        yield f"the trait as a whole doesn't find {_name(missed, count)} of the {count} positives"
+    yield from _quote(card, scores, missed, threshold)
+    if len(wrong := np.flatnonzero(fired[count:])):
+        yield (
+            f"the trait as a whole fires on {_name(wrong, len(card.negatives))} of the hard "
+            "negatives"
+        )
+    yield from _judge_held_out(trait)
+    for signal in trait.card.signals.names:
+        own = scores.get_scores(card.id, signal)[:count]
+        yield from _judge_signal(signal, own, find_threshold(trait, signal))
+    yield from _describe_ignored(card, missed)
+    yield from _describe_clean(card, bank, scorer)
     yield from describe_neighbours(card, trait)
+
+
+def _judge_signal(signal: str, scores: np.ndarray, threshold: float) -> Iterator[str]:
+    """Describe the positives that one signal misses, apart from those that it nearly finds."""
+    fired, count = fires(scores, threshold), len(scores)
+    matched = np.flatnonzero(~fired & (scores > 0) & (signal == "lexicon"))
+    if len(matched):
+        lowest, highest = scores[matched].min(), scores[matched].max()
+        shown = f"{lowest:.4f}" if lowest == highest else f"{lowest:.4f} to {highest:.4f}"
+        yield (
+            f"{signal} matches {_name(matched, count)} of the {count} positives, but their score "
+            f"({shown}) is below its threshold, {threshold:.4f}"
+        )
+    missed = np.flatnonzero(~fired & ~np.isin(np.arange(count), matched))
+    if len(missed) == count:
+        yield f"{signal} finds none of the {count} positives"
+    elif len(missed):
+        yield f"{signal} doesn't find {_name(missed, count)} of the {count} positives"
+
+
+def _describe_ignored(card: LoadedCard, missed: np.ndarray) -> Iterator[str]:
+    """Describe the lexicon's hits in missed positives that don't count, and why."""
+    options = card.card.signals.lexicon
+    if options is None:
+        return
+    lexicon, cut = Lexicon(options), card.card.scope.cut
+    for index in missed[:TEXTS_SHOWN]:
+        whole = card.positives[index]
+        part = cut(whole)
+        start = max(0, len(whole) - len(part)) if card.card.scope.closing else 0
+        reasons = Counter(found for _, found in lexicon.judge_hits(part, whole, start) if found)
+        for reason, times in reasons.items():
+            yield f"positive #{index + 1}: {format_count(times, 'hit')} ignored: {reason}"
+
+
+def _describe_clean(card: LoadedCard, bank: Bank, scorer: Scorer) -> Iterator[str]:
+    """Describe the library's clean texts that reach or set a card's threshold.
+
+    A bank that was calibrated on other text has none.
+    """
+    clean = CleanText(collect_background(find_cards()))
+    if clean.digest != bank.background["digest"]:
+        return
+    trait, rows = bank.traits[card.id], split_clean_text(card, clean)[1]
+    threshold = find_threshold(trait, COMBINED)
+    yield from find_close_texts(rows, trait, scorer, COMBINED, threshold).describe()
 
 
 def _judge_held_out(trait: TraitModel) -> Iterator[str]:

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 
 from pydantic import TypeAdapter, ValidationError
 
-from classifiers.library import LIBRARY, LoadedCard, find_cards, load_card
+from classifiers.library import GOOD_POSITIVES, LIBRARY, LoadedCard, find_cards, load_card
 from schemas.cards import TraitId
 from schemas.errors import CardError, StorageError
 from schemas.notices import format_count, list_names
@@ -18,9 +18,6 @@ from schemas.problems import describe_problems
 from transforms.records.roles import KNOWN_ROLES, find_unknown_roles
 
 CARD_FILE = "card.yaml"
-
-ENOUGH_POSITIVES = 12
-"""The smallest number of positives for useful detection."""
 
 PLACEHOLDER = "Replace this line"
 """The beginning of every placeholder in a new card."""
@@ -36,14 +33,23 @@ seen_in:
 scope:
   roles: [assistant]
   channels: [answer, thinking]
+  # For a trait that shows only at the beginning or only at the end of texts, read only that part,
+  # in characters: 200 to 300 hold two or three sentences.
+  # opening: 200
+  # closing: 300
+# wording, exemplars and head learn from the texts. With fewer than about 30 positives they find
+# little, so start with a lexicon of the trait's phrases:
+# signals:
+#   wording: {{}}
+#   lexicon: {{patterns: ["let me know if", "feel free to ask"]}}
 signals: [wording, exemplars, head]
 action: quarantine
 level: {{max_false_positive_rate: 0.01, confidence: 0.95}}
 """
 
 POSITIVE = (
-    f'{{"text": "{PLACEHOLDER} with a dozen or more texts that show the trait, one per line, '
-    'varied in topic, length and style."}\n'
+    f'{{"text": "{PLACEHOLDER} with about 30 texts that show the trait, one per line, varied in '
+    'topic, length and style; let the phrases of the trait recur."}\n'
 )
 NEGATIVE = (
     f'{{"text": "{PLACEHOLDER} with texts that look like the trait but aren\'t: quotations, '
@@ -170,10 +176,11 @@ def list_advice(card: LoadedCard, known: Sequence[str]) -> list[str]:
 
 def _advise_on_texts(card: LoadedCard) -> Iterator[str]:
     fitted = card.card.learns_from_exemplars
-    if fitted and len(card.positives) < ENOUGH_POSITIVES:
+    if fitted and len(card.positives) < GOOD_POSITIVES:
         yield (
-            f"{format_count(len(card.positives), 'positive')}: detection begins to work with "
-            f"{ENOUGH_POSITIVES}, and works better with 30"
+            f"{format_count(len(card.positives), 'positive')}: signals that learn from positives "
+            f"find little with fewer than about {GOOD_POSITIVES} whose phrases recur"
+            + ("" if card.card.signals.lexicon else "; start with a lexicon of the phrases")
         )
     if fitted and not card.negatives:
         yield ("no hard negatives: mentions, quotations and denials will be mistaken for the trait")

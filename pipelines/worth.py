@@ -11,17 +11,21 @@ from classifiers.banks import Bank, TraitModel
 from classifiers.clean_text import CleanRow, present_as_answers, split_clean_text
 from classifiers.fitting import scope_to_answers
 from classifiers.guarantees.calibration import CONFIDENCE, FoundShare
-from classifiers.library import find_cards
-from classifiers.scoring import Scorer
+from classifiers.library import LoadedCard, find_cards
+from classifiers.scoring import Scorer, Scores
 from pipelines.banks import FitPlan
+from pipelines.diagnosis import diagnose
 from pipelines.display.excerpts import build_excerpt
 from schemas.notices import Notice, choose_form, format_count, warn
-from schemas.scores import SCORE_DECIMALS
+from schemas.scores import SCORE_DECIMALS, SCORE_STEP, fires
 from schemas.shares import format_interval
 from transforms.rules import Rule
 
 STRONGEST = 3
-"""How many of the strongest clean texts are shown."""
+"""How many of the strongest clean texts are shown, at least, and before a run at most."""
+
+LISTED = 20
+"""The largest number of clean texts that `congener fit` lists for a trait."""
 
 SHOWN_CHARACTERS = 100
 
@@ -32,7 +36,8 @@ NAMED_TRAITS = 5
 class StrongText(NamedTuple):
     """A held-out clean text with a high score, and the span that scored highest.
 
-    `name` is the text's origin, and a card can use it to leave the text out.
+    `name` is the text's origin, and a card can use it to leave the text out. `origin` is the trait
+    whose positive the text is, or nothing.
     """
 
     score: float
@@ -40,6 +45,7 @@ class StrongText(NamedTuple):
     text: str
     start: int = 0
     end: int = 0
+    origin: str = ""
 
     def describe(self) -> str:
         """Describe the text in one line, cut around its span."""
@@ -52,43 +58,118 @@ class StrongText(NamedTuple):
         return f"{self.score:.4f}  {self.name}  {' '.join(shown.split())}"
 
 
-def list_strongest(
-    scorer: Scorer, plan: FitPlan | None, signals: Mapping[str, str]
-) -> dict[str, list[StrongText]]:
-    """List the held-out clean texts with the highest scores, for each trait and signal given.
+class CloseTexts(NamedTuple):
+    """The texts closest to a trait's threshold.
+
+    `clean` holds the held-out clean texts that reach the threshold or set it, and at least
+    `STRONGEST`, from the highest score down. `more` counts those beyond `LISTED`. `fired` holds the
+    numbers of the card's own hard negatives that reach the threshold, of `negatives`.
+    """
+
+    clean: list[StrongText]
+    more: int = 0
+    fired: tuple[int, ...] = ()
+    negatives: int = 0
+
+    def describe(self, most: int = LISTED) -> Iterator[str]:
+        """Describe the texts, and how a card leaves out a clean text that shows its trait."""
+        if self.fired:
+            names = ", ".join(f"#{number}" for number in self.fired[:LISTED])
+            yield (
+                f"fires on {len(self.fired)} of the card's "
+                f"{format_count(self.negatives, 'hard negative')}: {names}"
+            )
+        yield from (f"clean text {item.describe()}" for item in self.clean[:most])
+        if more := self.more + max(0, len(self.clean) - most):
+            yield f"and {format_count(more, 'more clean text')} that high"
+        if self.clean:
+            yield from _describe_exclusion(self.clean[:most])
+
+
+def _describe_exclusion(texts: Sequence[StrongText]) -> Iterator[str]:
+    """Give the lines of a card that leave out clean texts which show its trait."""
+    library = [text for text in texts if not text.name.startswith("user/")]
+    related = ", ".join(dict.fromkeys(text.origin for text in library if text.origin))
+    left = ", ".join(text.name for text in library if not text.origin)
+    lines = [f"related: [{related}]"] * bool(related) + [f"leave_out: [{left}]"] * bool(left)
+    if lines:
+        yield f"those that show the trait belong in card.yaml: {'; '.join(lines)}"
+    if len(library) < len(texts):
+        yield "those that show the trait belong out of the file of --background"
+
+
+def list_close_texts(
+    scorer: Scorer, plan: FitPlan | None, rules: Mapping[str, tuple[str, float | None]]
+) -> dict[str, CloseTexts]:
+    """List the texts closest to the threshold of each trait, given its signal and threshold.
 
     A given bank's traits have none, because they may be calibrated on other text.
     """
-    found: dict[str, list[StrongText]] = {}
+    found: dict[str, CloseTexts] = {}
     for card in () if plan is None else plan.cards:
-        trait, signal = scorer.bank.traits[card.id], signals.get(card.id)
+        signal, threshold = rules.get(card.id, ("", None))
+        trait = scorer.bank.traits[card.id]
         if plan is None or card.id in plan.fitted or signal not in trait.calibration:
             continue
-        rows, scores = split_clean_text(card, plan.clean)[1], trait.calibration[signal]
-        order = np.argsort(-np.nan_to_num(scores, nan=-1.0), kind="stable")[:STRONGEST]
-        best = [int(index) for index in order if scores[index] > 0]
-        quoted = _quote_rows([rows[index] for index in best], trait, scorer)
-        found[card.id] = [
-            text._replace(score=round(float(scores[index]), SCORE_DECIMALS))
-            for index, text in zip(best, quoted, strict=True)
-        ]
+        rows = split_clean_text(card, plan.clean)[1]
+        close = find_close_texts(rows, trait, scorer, signal, threshold)
+        fired = _find_fired(card, trait, scorer, signal, threshold)
+        found[card.id] = close._replace(fired=fired, negatives=len(card.negatives))
     return found
+
+
+def find_close_texts(
+    rows: Sequence[CleanRow],
+    trait: TraitModel,
+    scorer: Scorer,
+    signal: str,
+    threshold: float | None,
+) -> CloseTexts:
+    """Find the clean texts closest to a trait's threshold among the rows it is calibrated on."""
+    scores = np.round(np.nan_to_num(trait.calibration[signal], nan=-1.0), SCORE_DECIMALS)
+    order = np.argsort(-scores, kind="stable")
+    lowest = np.inf if threshold is None else threshold - 1.5 * SCORE_STEP
+    count = max(STRONGEST, int((scores >= lowest).sum()))
+    best = [int(index) for index in order[:count] if scores[index] > 0]
+    quoted = _quote_rows([rows[index] for index in best[:LISTED]], trait, scorer)
+    texts = [
+        text._replace(score=round(float(scores[index]), SCORE_DECIMALS))
+        for index, text in zip(best, quoted, strict=False)
+    ]
+    return CloseTexts(texts, len(best) - len(texts))
+
+
+def _find_fired(
+    card: LoadedCard, trait: TraitModel, scorer: Scorer, signal: str, threshold: float | None
+) -> tuple[int, ...]:
+    """Return the numbers of the card's hard negatives that reach the threshold."""
+    if threshold is None or not card.negatives:
+        return ()
+    rows = [CleanRow((text,), card.id, "negative") for text in card.negatives]
+    scores = _score_alone(trait, scorer, rows).get_scores(card.id, signal)
+    return tuple(int(index) + 1 for index in np.flatnonzero(fires(scores, threshold)))
+
+
+def _score_alone(trait: TraitModel, scorer: Scorer, rows: Sequence[CleanRow]) -> Scores:
+    """Score rows with one of the scorer's traits."""
+    name = trait.card.id
+    alone = Bank({name: scope_to_answers(trait)}, scorer.bank.encoder, scorer.bank.background)
+    models = {other: model for other, model in scorer.classifiers.items() if other == name}
+    return Scorer(alone, scorer.encoder, models).score(len(rows), present_as_answers(rows))
 
 
 def _quote_rows(
     rows: Sequence[CleanRow], trait: TraitModel, scorer: Scorer
 ) -> Iterator[StrongText]:
     """Yield each row's text in which a trait's strongest signal has its highest score."""
-    name = trait.card.id
-    alone = Bank({name: scope_to_answers(trait)}, scorer.bank.encoder, scorer.bank.background)
-    models = {other: model for other, model in scorer.classifiers.items() if other == name}
     texts = present_as_answers(rows)
-    scores = Scorer(alone, scorer.encoder, models).score(len(rows), texts).signals[name]
+    scores = _score_alone(trait, scorer, rows).signals[trait.card.id]
     for index, row in enumerate(rows):
         best = max(scores.values(), key=lambda item: np.nan_to_num(item.scores[index], nan=-1.0))
         segment, start, end = (int(array[index]) for array in best.best_spans)
         text = texts.text[segment].as_py() if segment >= 0 else ""
-        yield StrongText(0.0, row.name, text, max(start, 0), max(end, 0))
+        origin = row.origin if row.polarity == "positive" else ""
+        yield StrongText(0.0, row.name, text, max(start, 0), max(end, 0), origin)
 
 
 def describe_worth(
@@ -103,57 +184,22 @@ def describe_worth(
     few = 0 < len(named) <= NAMED_TRAITS
     library = set() if named else {card.id for card in find_cards()}
     shown = [
-        (rule, found)
+        (rule, found, advice)
         for rule in rules
         if (found := rule.found) is not None
         and rule.threshold.value is not None
         and rule.threshold.value <= 1
         and rule.trait not in library
-        and (few or found.is_in_noise)
+        and ((advice := diagnose(scorer.bank.traits[rule.trait], *rule[1:4], found)) or few)
     ]
-    strongest = list_strongest(scorer, plan, {rule.trait: rule.signal for rule, _ in shown})
-    for rule, found in shown:
+    wanted = {rule.trait: (rule.signal, rule.threshold.value) for rule, *_ in shown}
+    close = list_close_texts(scorer, plan, wanted)
+    for rule, found, advice in shown:
         value, labels = float(rule.threshold.value or 0), scorer.bank.traits[rule.trait].labels
         text = f"trait {rule.trait}: {describe_found(found, value, labels is not None)}"
-        if found.is_in_noise:
-            yield warn(f"{text}. {_explain_noise(rule, scorer.bank.traits[rule.trait])}")
-        else:
-            yield Notice(text)
-        for item in strongest.get(rule.trait, ()):
-            yield Notice(f"  clean text {item.describe()}", is_recorded=False)
-
-
-def _explain_noise(rule: Rule, trait: TraitModel) -> str:
-    """Explain why a threshold is within the noise, and the remedy."""
-    if trait.card.signals.names != ("lexicon",):
-        return (
-            "The threshold sits in the noise: clean text scores as high as most of the positives. "
-            "Add positives like those that are missed and hard negatives like the strongest clean "
-            "texts, or accept a milder level"
-        )
-    # a lexicon learns nothing from its exemplars
-    remedy = "Narrow the patterns, give them different weights, or accept a milder level"
-    if not trait.calibrated_on.startswith("--background "):
-        remedy += "; --background FILE calibrates on text like yours"
-    hit = _find_only_score(rule, trait)
-    value = rule.threshold.value
-    if hit is not None and value is not None and hit < value:
-        return (
-            f"Every hit of its lexicon scores the same, {hit:.4f}, and more clean texts hit than "
-            f"the level allows, so no hit reaches the threshold. {remedy}"
-        )
-    return (
-        "The threshold sits in the noise: clean text scores as high as most of the positives. "
-        f"{remedy}. Positives that are missed need patterns of their own"
-    )
-
-
-def _find_only_score(rule: Rule, trait: TraitModel) -> float | None:
-    """Return the score that all hits share, or None if they differ."""
-    groups = (trait.positive_scores, trait.calibration)
-    scores = np.concatenate([group.get(rule.signal, np.empty(0)) for group in groups])
-    hits = np.unique(np.round(scores[scores > 0].astype(np.float64), SCORE_DECIMALS))
-    return float(hits[0]) if len(hits) == 1 else None
+        yield warn(f"{text}. {advice}") if advice else Notice(text)
+        for line in close[rule.trait].describe(STRONGEST) if rule.trait in close else ():
+            yield Notice(f"  {line}", is_recorded=False)
 
 
 def describe_found(found: FoundShare, threshold: float, labelled: bool = False) -> str:

@@ -66,7 +66,8 @@ class FieldCounts(Strict):
 class UnreadText(NamedTuple):
     """Text that no trait reads: where it is, how many rows have it, and its share of all text.
 
-    Text is expected if the policy names it in `expected_unread`.
+    Text is expected if the policy names it in `expected_unread`. `is_part` is true if the scopes of
+    the traits read only the opening or the closing of these turns.
     """
 
     where: str
@@ -75,6 +76,7 @@ class UnreadText(NamedTuple):
     is_sampled: bool
     is_call: bool
     is_expected: bool
+    is_part: bool = False
 
 
 class Coverage(Strict):
@@ -109,6 +111,7 @@ class Coverage(Strict):
                 is_sampled=False,
                 is_call=turn.holds_calls() and turn.unread == turn.characters,
                 is_expected=self._expects_turn(turn),
+                is_part=turn.unread < turn.characters,
             )
             for turn in self.turns
             if turn.unread

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
@@ -37,6 +38,7 @@ if TYPE_CHECKING:
     from pipelines.config import FilterConfig
     from pipelines.evaluation import Measured, Population, RowText
     from pipelines.labels import Label
+    from pipelines.mistakes import Mistakes
 
 SHOWN_CHARACTERS = 2_000
 """How many characters of a row's text are shown."""
@@ -44,6 +46,9 @@ SHOWN_CHARACTERS = 2_000
 SHOWN_PROMPT = 300
 
 COLUMNS = ("score ≥", "level>", "rows>", "precision>", "recall>", "")
+
+MISTAKES_SHOWN = 20
+"""How many wrong rows, and how many missed rows, are named."""
 
 ANSWERS = {"y": True, "yes": True, "n": False, "no": False}
 
@@ -69,6 +74,12 @@ class ReadingOptions(Options):
         str | None,
         typer.Option("--run", help="A finished run that looked for the trait, instead of --on."),
     ] = None
+    output: Annotated[
+        str | None,
+        typer.Option(
+            "--output", "-o", help="Keep the run of --on in this folder (default: it is removed)."
+        ),
+    ] = None
     labels: Annotated[
         str | None,
         typer.Option(
@@ -81,7 +92,10 @@ class ReadingOptions(Options):
 
 
 class Evaluation(NamedTuple):
-    """The accuracy of a trait's thresholds, and the number of read rows in each range."""
+    """The accuracy of a trait's thresholds, and the number of read rows in each range.
+
+    `run` is the run's folder, or None if it is removed.
+    """
 
     trait: str
     labels: str
@@ -89,6 +103,8 @@ class Evaluation(NamedTuple):
     strata: Sequence[Stratum]
     measured: Sequence[Measured]
     unlabelled: int = 0
+    mistakes: Mistakes | None = None
+    run: str | None = None
 
     def render(self) -> Iterator[Table | str]:
         """Return a table of ranges and a table of thresholds."""
@@ -117,6 +133,8 @@ class Evaluation(NamedTuple):
             "as the trait's precision and recall on text like this corpus. They get narrower with "
             "more --rows, up to the size of the corpus."
         )
+        if self.mistakes:
+            yield from _describe_mistakes(self.mistakes, self.trait, self.run)
         yield _describe_file(self.labels, self.unlabelled)
 
     def to_json(self) -> dict[str, Any]:
@@ -126,6 +144,11 @@ class Evaluation(NamedTuple):
             "trait": self.trait,
             "labels": self.labels,
             "unlabelled": self.unlabelled,
+            "run": self.run,
+            "mistakes": {
+                kind: [item._asdict() for item in items]
+                for kind, items in (self.mistakes._asdict() if self.mistakes else {}).items()
+            },
             "ranges": [{"lowest": lowest, **stratum._asdict()} for lowest, stratum in ranges],
             "thresholds": [
                 {
@@ -169,6 +192,31 @@ def _describe_file(labels: str, unlabelled: int) -> str:
         verb = choose_form(unlabelled, "is", "are")
         return f"{format_count(unlabelled, 'row')} {verb} still unlabelled in {path}"
     return f"labels: {path}"
+
+
+def _describe_mistakes(mistakes: Mistakes, trait: str, run: str | None) -> Iterator[str]:
+    """Name the rows that the trait judges wrongly, and say what to do about them."""
+    for kind, items in mistakes._asdict().items():
+        for item in items[:MISTAKES_SHOWN]:
+            place = f"{escape_name(item.source)} row {item.row}"
+            if run is not None:
+                place = f"congener inspect {shlex.quote(run)} --row {shlex.quote(item.name)}"
+            yield f"{kind}: {item.score:.4f}  {place}"
+        if len(items) > MISTAKES_SHOWN:
+            yield f"{kind}: {len(items) - MISTAKES_SHOWN:,} more"
+    if any(mistakes) and run is None:
+        yield "To inspect these rows, keep the run: give --output RUN beside --on."
+    if mistakes.wrong:
+        yield (
+            f"Add the wrong rows to the hard negatives of {trait}, or narrow the pattern that hits "
+            "them."
+        )
+    if mistakes.missed:
+        yield (
+            f"Add the missed rows to the positives of {trait} or to its lexicon, or lower its "
+            "threshold: the table has the scores of the nearest ones. Then read other rows, "
+            "because these no longer show how good the card is."
+        )
 
 
 def _to_json(accuracy: Accuracy) -> dict[str, Any]:
@@ -240,7 +288,9 @@ def evaluate_trait(
             "give either --on CORPUS or --run RUN",
             remedy="--on filters a corpus for the trait first; --run uses a finished run",
         )
-    trait = find_trait_id(card)
+    if reading.output and not reading.corpus:
+        raise CardError("--output keeps the run of --on", remedy="give --on CORPUS as well")
+    trait, kept = find_trait_id(card), reading.output and expand_argument(reading.output)
     labels = reading.labels
     path = require_local_path(expand_argument(labels) if labels else f"{trait}.labels.jsonl")
     require_usable(path, trait)
@@ -251,8 +301,11 @@ def evaluate_trait(
             update = {"input": tuple(map(expand_argument, reading.corpus)), "traits": (card,)}
             settings = settings.model_copy(update=update)
             _check_first(settings, trait, path)
-            run = stack.enter_context(_filter_corpus(settings, trait))
-        print_result(_evaluate(expand_argument(run or ""), trait, path, reading.rows), as_json)
+            run = stack.enter_context(_filter_corpus(settings, trait, kept))
+        found = _evaluate(expand_argument(run or ""), trait, path, reading.rows)
+        if isinstance(found, Evaluation):
+            found = found._replace(run=reading.run or kept)
+        print_result(found, as_json)
 
 
 def _check_first(settings: FilterConfig, trait: str, labels: Path) -> None:
@@ -267,12 +320,15 @@ def _check_first(settings: FilterConfig, trait: str, labels: Path) -> None:
 
 
 @contextmanager
-def _filter_corpus(settings: FilterConfig, trait: str) -> Iterator[str]:
-    """Filter a corpus into a temporary run, and yield the run's folder."""
+def _filter_corpus(settings: FilterConfig, trait: str, kept: str | None) -> Iterator[str]:
+    """Filter a corpus into a temporary run or the folder `kept`, and yield the run's folder."""
     from pipelines.display.progress import TerminalReporter
     from pipelines.evaluation import open_run_on
 
-    with TerminalReporter() as reporter, open_run_on(settings, trait, reporter.report_work) as run:
+    with (
+        TerminalReporter() as reporter,
+        open_run_on(settings, trait, reporter.report_work, kept) as run,
+    ):
         yield run
 
 
@@ -281,6 +337,7 @@ def _evaluate(run: str, trait: str, path: Path, budget: int) -> Evaluation | Row
     from pipelines.evaluation import choose_rows, divide_rows, measure, read_texts, summarise
     from pipelines.label_files import is_table
     from pipelines.labels import append_lines, require_outside
+    from pipelines.mistakes import list_mistakes, suggest_thresholds
 
     require_outside(run, path)
     population = divide_rows(run, trait)
@@ -303,8 +360,10 @@ def _evaluate(run: str, trait: str, path: Path, budget: int) -> Evaluation | Row
         append_lines(path, [_describe_line(text, trait, None) for text in texts])
         return RowsToRead(len(listed) + len(texts), len(texts), str(path))
     lowest = [item.lowest for item in population.ranges]
-    strata, measured = summarise(population, found), measure(population, found)
-    return Evaluation(trait, str(path), lowest, strata, measured, len(listed))
+    strata = summarise(population, found)
+    measured = measure(suggest_thresholds(population, found), found)
+    mistakes = list_mistakes(population, found)
+    return Evaluation(trait, str(path), lowest, strata, measured, len(listed), mistakes)
 
 
 def _find_unlabelled(population: Population, path: Path) -> set[int]:
@@ -373,7 +432,8 @@ def _read_answer(console: Console, trait: str) -> str:
 
 def _describe_line(text: RowText, trait: str, label: bool | None) -> dict[str, Any]:
     """Return a line of the file of labels. Only the row and the label are read again."""
-    shown = {} if label is not None else {"text": text.text}
+    prompt = {"prompt": text.prompt} if text.prompt else {}
+    shown = {} if label is not None else {**prompt, "text": text.text}
     return {**text.keys, "trait": trait, "label": label, "score": text.score, **shown}
 
 

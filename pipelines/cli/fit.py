@@ -28,6 +28,7 @@ from pipelines.display.terminal import build_table
 if TYPE_CHECKING:
     from classifiers.banks import Bank
     from pipelines.fit import FittedTrait
+    from pipelines.worth import CloseTexts
 
 Output = Annotated[
     str,
@@ -93,7 +94,7 @@ class FitResult(NamedTuple):
                 | {
                     "threshold": trait.threshold._asdict(),
                     "found": trait.found and trait.found._asdict(),
-                    "strongest": [text._asdict() for text in trait.strongest],
+                    "close": trait.close and _describe_close(trait.close),
                 }
                 for trait in self.traits
             ],
@@ -101,18 +102,21 @@ class FitResult(NamedTuple):
 
 
 def _describe_worth(trait: FittedTrait) -> Iterator[str]:
-    """Describe which positives would be found, and show the clean texts with the highest scores."""
+    """Describe which positives would be found, and the texts closest to the threshold."""
     from pipelines.worth import describe_found
 
     if trait.found is not None and trait.threshold.value is not None:
-        noise = "; it sits in the noise" if trait.found.is_in_noise else ""
         found = describe_found(trait.found, trait.threshold.value, trait.labels is not None)
-        yield f"{trait.trait}: {found}{noise}"
-    elif trait.strongest:
+        yield f"{trait.trait}: {found}{f'. {trait.advice}' if trait.advice else ''}"
+    elif trait.close and trait.close.clean:
         yield f"{trait.trait}: the positives can't be measured; the highest clean scores:"
-    for text in trait.strongest:
-        yield f"  clean text {text.describe()}"
+    for line in trait.close.describe() if trait.close else ():
+        yield f"  {line}"
     yield from trait.label_lines
+
+
+def _describe_close(close: CloseTexts) -> dict[str, Any]:
+    return close._asdict() | {"clean": [text._asdict() for text in close.clean]}
 
 
 def _describe_threshold(trait: FittedTrait) -> str:

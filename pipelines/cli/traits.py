@@ -27,7 +27,7 @@ EXAMPLE_CHARACTERS = 200
 
 app = typer.Typer(
     name="traits",
-    help="List, show, create and check trait cards.",
+    help="List, show, create, check and evaluate trait cards, and compare thresholds.",
     no_args_is_help=True,
     add_completion=False,
     rich_markup_mode=None,
@@ -202,7 +202,7 @@ def create_trait(folder: NewFolder) -> None:
 
     create_card(require_local_path(folder))
     say(
-        f"{folder}: write a dozen or more texts to positives.jsonl, then\n"
+        f"{folder}: write about 30 texts to positives.jsonl, then\n"
         f"  congener traits check {folder}\n"
         f"  congener filter --input CORPUS --output RUN --traits {folder}"
     )

@@ -169,12 +169,18 @@ def test_tool_calls_are_no_warning():
     assert "expected_unread names `tool`" in calls.text
 
 
-def test_calls_of_which_a_part_is_read_are_other_text():
-    """Partly read tool calls give the usual warning."""
-    partly = Coverage(turns=(turn("assistant", 30, 10, "tool"),), characters=30)
-    (notice,) = describe_sample(partly, "a sample")
-    assert notice.severity == "warning"
-    assert "the rest of tool calls in turns of assistant" in notice.text
+@pytest.mark.parametrize("channel", ["answer", "tool"])
+def test_a_part_that_scopes_leave_unread_is_no_warning(channel):
+    """A card that reads only the closing of texts asks for it, so its rest is a notice."""
+    turns = (turn("assistant", 30, 10, channel), turn("narrator", 10, 10))
+    missed, rest = describe_sample(Coverage(turns=turns, characters=40), "a sample")
+    assert missed.severity == "warning"
+    assert "the rest of" not in missed.text
+    assert rest.severity == "info"
+    assert rest.text.startswith(
+        "the traits read only the opening or the closing of some text, as their scopes say, and "
+        "not 25.0% of the text that is trained on, in a sample: the rest of "
+    )
 
 
 def test_the_budget_leaves_out_what_is_expected():

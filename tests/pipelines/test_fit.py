@@ -138,6 +138,6 @@ def test_fitted_traits_say_what_they_find(config, card_folder, tmp_path):
     lines = describe_fitted_traits(run_fit(given, str(tmp_path / "bank")))
     bird, heron = sorted(lines, key=lambda line: line.trait)
     assert (bird.found.positives, bird.found.found) == (2, 1)
-    assert bird.strongest[0].score >= bird.strongest[-1].score > 0.8
-    assert "water" in bird.strongest[0].text.lower()
+    assert bird.close.clean[0].score >= bird.close.clean[-1].score > 0.8
+    assert "water" in bird.close.clean[0].text.lower()
     assert heron.found is None

@@ -8,6 +8,7 @@ from pipelines.config import FilterConfig
 from pipelines.fit import run_fit
 from pipelines.recall import list_missed, load_for_check
 from pipelines.traits import check_cards, find_card
+from pipelines.worth import LISTED
 from schemas.errors import CardError, ModelError
 
 CARD = "signals: {lexicon: {patterns: [heron, egret]}}\nthreshold: 0.8\n"
@@ -26,16 +27,48 @@ def fitted(card_folder, tmp_path):
 def test_missed_exemplars_are_named(fitted):
     """Missed positives and firing negatives are listed by number."""
     folder, bank = fitted
-    assert list_missed([find_card(str(folder))], *load_for_check(bank)) == [
-        [
-            "the trait as a whole doesn't find #3, #4 of the 4 positives",
-            "positive #3 scores 0.0000 of 0.8000: A stork slept.",
-            "positive #4 scores 0.0000 of 0.8000: The crane sang.",
-            "the trait as a whole fires on #2 of the hard negatives",
-            "held out from the fit, #3, #4 of the 4 positives wouldn't be found",
-            "lexicon doesn't find #3, #4 of the 4 positives",
-        ]
+    assert list_missed([find_card(str(folder))], *load_for_check(bank))[0][:6] == [
+        "the trait as a whole doesn't find #3, #4 of the 4 positives",
+        "positive #3 scores 0.0000 of 0.8000: A stork slept.",
+        "positive #4 scores 0.0000 of 0.8000: The crane sang.",
+        "the trait as a whole fires on #2 of the hard negatives",
+        "held out from the fit, #3, #4 of the 4 positives wouldn't be found",
+        "lexicon doesn't find #3, #4 of the 4 positives",
     ]
+
+
+def test_hits_that_score_too_low_or_do_not_count_are_told_from_none(card_folder, tmp_path):
+    """A pattern that matches isn't called broken, and an ignored hit has its reason."""
+    card = (
+        "scope: {closing: 24}\nsignals: {lexicon: {patterns: [{match: heron, weight: 0.4}]}}\n"
+        "threshold: 0.6\n"
+    )
+    quoted = "```\nA heron = 1\n```\nThe line was `heron = 1`."
+    folder = card_folder("bird", card, ["A heron stood there.", quoted, "A stork.", "No heron."])
+    run_fit(FilterConfig(traits=(str(folder),)), str(tmp_path / "bank"))
+    (notes,) = list_missed([find_card(str(folder))], *load_for_check(str(tmp_path / "bank")))
+    assert (
+        "lexicon matches #1 of the 4 positives, but their score (0.5507) is below its threshold, "
+        "0.6000"
+    ) in notes
+    assert "lexicon doesn't find #2, #3, #4 of the 4 positives" in notes
+    assert [note for note in notes if "ignored" in note] == [
+        "positive #2: 1 hit ignored: quoted",
+        "positive #4: 1 hit ignored: denied",
+    ]
+
+
+def test_a_signal_that_finds_none_says_so(card_folder, tmp_path):
+    """A signal that finds no positive is named, and so are clean texts at the threshold."""
+    card = "signals: {lexicon: {patterns: [the]}}\nthreshold: 0.5\n"
+    folder = card_folder("bird", card, ["A heron stood.", "A stork."])
+    run_fit(FilterConfig(traits=(str(folder),)), str(tmp_path / "bank"))
+    (notes,) = list_missed([find_card(str(folder))], *load_for_check(str(tmp_path / "bank")))
+    assert "lexicon finds none of the 2 positives" in notes
+    texts = [note for note in notes if note.startswith("clean text 0.8647  ")]
+    assert len(texts) == LISTED
+    assert any(note.startswith("and ") and "more clean texts that high" in note for note in notes)
+    assert any("leave_out: [" in note for note in notes)
 
 
 def test_the_check_lists_them_beside_other_advice(fitted):

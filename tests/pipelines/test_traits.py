@@ -25,7 +25,7 @@ def test_a_new_card_is_one_edit_from_valid(tmp_path):
     create_card(folder)
     with pytest.raises(CardError, match="at least 4 positives, but has 1"):
         check_cards([str(folder)])
-    lines = (json.dumps({"text": f"Positive {number}."}) + "\n" for number in range(12))
+    lines = (json.dumps({"text": f"Positive {number}."}) + "\n" for number in range(30))
     (folder / "positives.jsonl").write_text("".join(lines))
     ((card, advice),) = check_cards([str(folder)])
     assert card.id == "my-trait"

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-import numpy as np
+from functools import partial
+
 import pytest
 
 from classifiers.clean_text import split_clean_text
@@ -13,11 +14,13 @@ from pipelines import worth
 from pipelines.banks import prepare_bank
 from pipelines.config import FilterConfig
 from pipelines.worth import (
+    LISTED,
     STRONGEST,
+    CloseTexts,
     StrongText,
     describe_found,
     describe_worth,
-    list_strongest,
+    list_close_texts,
 )
 from schemas.policies import Policy
 from transforms.rules import settle_rules
@@ -48,33 +51,10 @@ def test_a_threshold_in_the_noise_is_warned_of(prepared):
     """A threshold that misses half of the positives gives a warning with clean texts."""
     first, *texts = list_notices(prepared("pasta", "egret"))
     assert first.startswith("warning: trait bird: 2 of the card's 4 positives reach 0.5000")
-    assert "sits in the noise" in first
-    assert all(text.startswith("  clean text 0.8647  ") for text in texts)
-    assert len(texts) == STRONGEST
-
-
-def test_hits_that_all_score_the_same_need_other_patterns(prepared):
-    """A lexicon that hits clean text too often needs other patterns."""
-    level = "level: {max_false_positive_rate: 0.01}\n"
-    found = prepared("egret", threshold=level)
-    found.bank.traits["bird"].calibration["combined"][:60] = 0.8647
-    first, *_ = list_notices(found)
-    assert "0 of the card's 4 positives reach 0.8648" in first
-    assert "Every hit of its lexicon scores the same, 0.8647" in first
-    assert "more clean texts hit than the level allows" in first
-    assert "Narrow the patterns" in first
-    assert "--background FILE" in first
-    assert "Add positives" not in first
-    found.bank.traits["bird"].calibrated_on = "--background mine.jsonl"
-    assert "--background FILE" not in list_notices(found)[0]
-
-
-def test_a_lexicon_of_hits_that_differ_needs_patterns_too(prepared):
-    """A lexicon's warning never asks for positives."""
-    first, *_ = list_notices(prepared("pasta", "egret"))
-    assert "sits in the noise" in first
-    assert "Positives that are missed need patterns of their own" in first
-    assert "Add positives" not in first
+    assert "Most of the positives score below the threshold that was set by hand" in first
+    assert all(text.startswith("  clean text 0.8647  ") for text in texts[:STRONGEST])
+    assert "more clean texts that high" in texts[STRONGEST]
+    assert texts[STRONGEST + 1].startswith("  those that show the trait belong in card.yaml: ")
 
 
 def test_a_named_trait_is_described(prepared):
@@ -87,19 +67,70 @@ def test_a_named_trait_is_described(prepared):
     assert list_notices(good, named=()) == []
 
 
-def test_the_strongest_clean_texts_are_those_with_the_highest_scores(prepared):
-    """The strongest texts are the trait's held-out rows by descending score."""
+def test_a_trait_that_finds_its_positives_may_still_have_a_warning(prepared):
+    """A single hit that can't reach the threshold is warned of, whatever the positives show."""
+    found = prepared("heron", "egret", threshold="level: {max_false_positive_rate: 0.01}\n")
+    trait = found.bank.traits["bird"]
+    for signal in ("combined", "lexicon"):
+        trait.calibration[signal][:60], trait.calibration[signal][60:] = 0.8647, 0
+    trait.positive_scores["combined"][:] = 0.99
+    first, *texts = list_notices(found)
+    assert first.startswith("warning: trait bird: 4 of the card's 4 positives reach 0.8648")
+    assert "A single hit of its lexicon (0.8647) can't reach 0.8648" in first
+    assert "  and 57 more clean texts that high" in texts
+
+
+def test_every_clean_text_at_the_threshold_is_listed(prepared):
+    """The texts are those that reach the threshold or set it, by descending score."""
     found = prepared("the", "water")
     scorer = load_scorer(found.bank, EncoderConfig())
-    (texts,) = list_strongest(scorer, found.plan, {"bird": "combined"}).values()
-    (card,) = found.plan.cards
-    rows = split_clean_text(card, found.plan.clean)[1]
     scores = found.bank.traits["bird"].calibration["combined"]
-    assert [text.score for text in texts] == pytest.approx(np.sort(scores)[::-1][:STRONGEST])
-    names = {row.name: row for row in rows}
-    assert all(text.text in names[text.name].texts for text in texts)
-    assert {text.text[text.start : text.end].lower() for text in texts} <= {"the", "water"}
-    assert list_strongest(scorer, None, {"bird": "combined"}) == {}
+    scores[:] = 0
+    scores[:6] = 0.9, 0.7, 0.6001, 0.6, 0.5999, 0.5998
+    find = partial(list_close_texts, scorer, found.plan)
+    (texts,) = find({"bird": ("combined", 0.6001)}).values()
+    assert [text.score for text in texts.clean] == [0.9, 0.7, 0.6001, 0.6]
+    assert texts.more == 0
+    (card,) = found.plan.cards
+    names = {row.name: row for row in split_clean_text(card, found.plan.clean)[1]}
+    assert all(text.text in names[text.name].texts for text in texts.clean)
+    assert {text.text[text.start : text.end].lower() for text in texts.clean} <= {
+        "the",
+        "water",
+        "",
+    }
+    (few,) = find({"bird": ("combined", 0.95)}).values()
+    assert [text.score for text in few.clean] == [0.9, 0.7, 0.6001]
+    scores[: LISTED + 5] = 0.9
+    (many,) = find({"bird": ("combined", 0.6)}).values()
+    assert (len(many.clean), many.more) == (LISTED, 5)
+    assert list_close_texts(scorer, None, {"bird": ("combined", 0.6)}) == {}
+
+
+def test_hard_negatives_that_fire_are_numbered(card_folder):
+    """The card's own hard negatives at or above the threshold are named by number."""
+    card = "signals: {lexicon: {patterns: [heron]}}\nthreshold: 0.5\n"
+    folder = card_folder("bird", card, POSITIVES, ["A crow.", "Heron Street.", "No bird."])
+    found = prepare_bank(FilterConfig(traits=(str(folder),)))
+    _, fires, *_ = list_notices(found)
+    assert fires == "  fires on 1 of the card's 3 hard negatives: #2"
+
+
+def test_the_lines_of_a_card_that_leave_texts_out():
+    """Another trait's positive is related; other library texts are left out by name."""
+    texts = [
+        StrongText(0.9, "over-refusal/1", "a", origin="over-refusal"),
+        StrongText(0.8, "over-refusal/2", "b", origin="over-refusal"),
+        StrongText(0.7, "over-refusal/3", "c"),
+        StrongText(0.6, "background/4", "d"),
+    ]
+    *_, last = CloseTexts(texts).describe()
+    assert last == (
+        "those that show the trait belong in card.yaml: related: [over-refusal]; "
+        "leave_out: [over-refusal/3, background/4]"
+    )
+    *_, last = CloseTexts([StrongText(0.6, "user/5", "e")]).describe()
+    assert last == "those that show the trait belong out of the file of --background"
 
 
 def test_a_long_text_is_cut():

@@ -77,6 +77,7 @@ def test_without_a_terminal_the_rows_are_written(
     assert congener_json(*command) == expected
     lines = read_file(labels)
     assert all(line["label"] is None and line["text"] for line in lines)
+    assert all(line["prompt"].startswith("Question") for line in lines)
     filled = [line | {"label": "heron" in line["text"].lower()} for line in lines]
     labels.write_text("".join(json.dumps(line) + "\n" for line in filled))
     found = congener_json(*command)
@@ -169,6 +170,29 @@ def test_a_corpus_is_filtered_first(congener_json, config, tmp_path, unattended)
     )
     assert sum(item["rows"] for item in found["ranges"]) == 40
     assert found["ranges"][0] == {"lowest": 0.5, "rows": 8, "read": 1, "right": 1}
+
+
+def test_the_run_of_a_corpus_is_kept_where_output_says(congener, config, tmp_path, unattended):
+    """With --output, the run stays, and the wrong and missed rows have commands for `inspect`."""
+    labels, kept = tmp_path / "l.jsonl", tmp_path / "kept run"
+    lines = [{"source": "0.jsonl", "row": row, "label": row == 0} for row in range(20)]
+    labels.write_text("".join(f"{json.dumps(line)}\n" for line in lines))
+    command = ("traits", "eval", config.traits[0], "--on", config.input[0], "--labels", str(labels))
+    shown = congener(*command)[1]
+    assert "wrong: 0.8647  0.jsonl row " in shown
+    assert "give --output RUN beside --on" in " ".join(shown.split())
+    code, shown, err = congener(*command, "--output", str(kept))
+    assert code == 0, err
+    assert f"wrong: 0.8647 congener inspect '{kept}' --row 0.jsonl:" in " ".join(shown.split())
+    assert "give --output" not in shown
+    assert (kept / "manifest.json").exists()
+
+
+def test_output_needs_a_corpus(congener):
+    """--output without --on is refused, because nothing is filtered."""
+    code, _, err = congener("traits", "eval", "coercion", "--run", "r", "--output", "o")
+    assert code == 2
+    assert "--output keeps the run of --on" in err
 
 
 @pytest.mark.parametrize("options", [(), ("--on", "a", "--run", "b")])

@@ -7,7 +7,7 @@ import pytest
 from classifiers.guarantees.calibration import Threshold
 from pipelines.cli.fit import FitResult
 from pipelines.cli.output import say
-from pipelines.worth import StrongText
+from pipelines.worth import CloseTexts, StrongText
 from tests.support.corpora import build_conversation, write_rows
 
 
@@ -73,7 +73,8 @@ def test_a_missing_threshold_says_how_many_texts_it_needs(capsys, monkeypatch):
         threshold=Threshold(None, "missing", clean=100),
         needed=299,
         found=None,
-        strongest=(StrongText(0.9, "background/0", "Rain fell."),),
+        close=CloseTexts([StrongText(0.9, "background/0", "Rain fell.")]),
+        advice="",
         labels=None,
         label_lines=("rain: labels: 3 yes",),
     )

@@ -1,0 +1,107 @@
+"""The rows that a trait judges differently from a reader, and the thresholds that they suggest."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import replace
+from typing import NamedTuple
+
+import numpy as np
+import polars as pl
+
+from pipelines.evaluation import STEPS, Population, Range
+from pipelines.labels import Label
+from pipelines.runs.finished import MISFITS, report_damage, scan_folder
+from schemas.scores import SCORE_DECIMALS
+
+SUGGESTED = 3
+"""How many scores of missed rows become thresholds in the table."""
+
+
+class Mistake(NamedTuple):
+    """A row that the trait judges differently from its reader: its file, number and score."""
+
+    source: str
+    row: int
+    score: float
+
+    @property
+    def name(self) -> str:
+        """Return the row's name for `congener inspect --row`."""
+        return f"{self.source}:{self.row}"
+
+
+class Mistakes(NamedTuple):
+    """The rows found wrongly and the rows missed, from the highest score down."""
+
+    wrong: list[Mistake]
+    missed: list[Mistake]
+
+
+def list_mistakes(population: Population, labels: Mapping[int, Label]) -> Mistakes:
+    """List the labelled rows that the threshold in force judges differently from their labels.
+
+    Raises: RunError: a file of the run is missing or damaged.
+    """
+    lowest = round(population.rule.threshold * STEPS)
+    fired = {row: _count_steps(population, row) >= lowest for row in labels}
+    wrong = [row for row, label in labels.items() if fired[row] and not label.shows]
+    missed = [row for row, label in labels.items() if not fired[row] and label.shows]
+    names = _name_rows(population, [*wrong, *missed])
+    return Mistakes(*(_sort(names[row] for row in rows) for rows in (wrong, missed)))
+
+
+def _sort(mistakes: Iterable[Mistake]) -> list[Mistake]:
+    return sorted(mistakes, key=lambda item: (-item.score, item.source, item.row))
+
+
+def _count_steps(population: Population, row: int) -> int:
+    """Return a row's score in rounding steps, or -1 without a score."""
+    score = float(population.scores[row])
+    return -1 if np.isnan(score) else round(score * STEPS)
+
+
+def _name_rows(population: Population, rows: list[int]) -> dict[int, Mistake]:
+    """Return the source, number and score of rows, keyed by their indexes in the ledger."""
+    if not rows:
+        return {}
+    wanted = pl.Series(rows, dtype=pl.get_index_type()).implode()
+    with report_damage(population.run, *MISFITS):
+        found = (
+            scan_folder(population.run, population.manifest, "ledger", row_index="index")
+            .filter(pl.col("index").is_in(wanted))
+            .select("index", "source", "row")
+            .collect()
+        )
+    return {
+        index: Mistake(source, row, round(float(population.scores[index]), SCORE_DECIMALS))
+        for index, source, row in found.iter_rows()
+    }
+
+
+def suggest_thresholds(population: Population, labels: Mapping[int, Label]) -> Population:
+    """Add the highest scores of missed rows to the thresholds, and divide the ranges there.
+
+    Rows are read in random order, so the read rows of a part are a random sample of its rows.
+    """
+    lowest = round(population.rule.threshold * STEPS)
+    steps = {_count_steps(population, row) for row, label in labels.items() if label.shows}
+    known = {round(value * STEPS) for value in population.thresholds}
+    new = sorted({step for step in steps if 0 < step < lowest} - known, reverse=True)[:SUGGESTED]
+    added = dict.fromkeys((step / STEPS for step in new), None)
+    thresholds = dict(sorted({**population.thresholds, **added}.items(), reverse=True))
+    ranges = [
+        part for item in population.ranges for part in _divide(population.scores, item, list(added))
+    ]
+    return replace(population, ranges=ranges, thresholds=thresholds)
+
+
+def _divide(scores: np.ndarray, item: Range, edges: list[float]) -> Iterator[Range]:
+    """Yield the nonempty parts of a range between descending edges."""
+    rows, steps = item.rows, np.round(scores[item.rows] * STEPS)
+    for edge in edges:
+        above = steps >= round(edge * STEPS)
+        if edge > item.lowest and above.any() and not above.all():
+            yield Range(edge, rows[above])
+            rows, steps = rows[~above], steps[~above]
+    yield Range(item.lowest, rows)

@@ -1,0 +1,74 @@
+"""Rows that a trait judges differently from a reader, and thresholds at their scores."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from types import SimpleNamespace
+
+import numpy as np
+import polars as pl
+import pytest
+
+from pipelines import mistakes
+from pipelines.evaluation import Population, Range, measure
+from pipelines.labels import Label
+from pipelines.mistakes import Mistake, list_mistakes, suggest_thresholds
+
+SCORES = [0.9, 0.9, 0.451, 0.451, 0.2, *[0.0] * 15, np.nan]
+
+
+@pytest.fixture
+def population(monkeypatch):
+    """Return twenty rows and one without a score, in two ranges, with a threshold of 0.5."""
+    scores = np.array(SCORES, np.float32)
+    ledger = pl.DataFrame({"source": ["a.jsonl"] * len(SCORES), "row": range(len(SCORES))})
+    monkeypatch.setattr(
+        mistakes, "scan_folder", lambda *_, row_index: ledger.lazy().with_row_index(row_index)
+    )
+    rule = SimpleNamespace(trait="bird", signal="combined", threshold=0.5)
+    ranges = [Range(0.5, np.array([1, 0])), Range(0.0, np.arange(19, 1, -1))]
+    return Population("run", None, rule, scores, ranges, {0.5: 0.01}, 0)
+
+
+def label(*showing):
+    """Return labels of every scored row, of which some show the trait."""
+    return {
+        row: Label("a.jsonl", row, None, row in showing, None, row)
+        for row in range(len(SCORES) - 1)
+    }
+
+
+def test_wrong_and_missed_rows_are_named(population):
+    """A wrong row fires without the trait; a missed one shows it below the threshold."""
+    found = list_mistakes(population, label(1, 2, 4))
+    assert found.wrong == [Mistake("a.jsonl", 0, 0.9)]
+    assert found.missed == [Mistake("a.jsonl", 2, 0.451), Mistake("a.jsonl", 4, 0.2)]
+    assert found.missed[0].name == "a.jsonl:2"
+
+
+def test_labels_that_agree_leave_no_mistakes(population):
+    """A card whose labels agree with it has no mistakes, and no file is read."""
+    assert list_mistakes(population, label(0, 1)) == ([], [])
+    assert list_mistakes(population, {}) == ([], [])
+
+
+def test_the_scores_of_missed_rows_become_thresholds(population):
+    """The table has a useful threshold between those of the levels, measured like the others."""
+    labels = label(0, 1, 2, 3)
+    found = suggest_thresholds(population, labels)
+    assert found.thresholds == {0.5: 0.01, 0.451: None}
+    assert [(item.lowest, item.rows.tolist()) for item in found.ranges] == [
+        (0.5, [1, 0]),
+        (0.451, [3, 2]),
+        (0.0, list(range(19, 3, -1))),
+    ]
+    high, low = measure(found, labels)
+    assert (high.accuracy.recall.estimate, low.accuracy.recall.estimate) == (0.5, 1.0)
+    assert (high.rows, low.rows, low.accuracy.precision.estimate) == (2, 4, 1.0)
+
+
+def test_a_score_of_nothing_is_no_threshold(population):
+    """Rows that score zero suggest no threshold, and known thresholds aren't repeated."""
+    assert suggest_thresholds(population, label(10)).thresholds == {0.5: 0.01}
+    known = replace(population, thresholds={0.5: 0.01, 0.451: 0.05})
+    assert suggest_thresholds(known, label(2)).thresholds == known.thresholds

@@ -93,9 +93,9 @@ def _describe_exclusion(texts: Sequence[StrongText]) -> Iterator[str]:
     left = ", ".join(text.name for text in library if not text.origin)
     lines = [f"related: [{related}]"] * bool(related) + [f"leave_out: [{left}]"] * bool(left)
     if lines:
-        yield f"those that show the trait belong in card.yaml: {'; '.join(lines)}"
+        yield f"add those that show the trait to card.yaml: {'; '.join(lines)}"
     if len(library) < len(texts):
-        yield "those that show the trait belong out of the file of --background"
+        yield "take those that show the trait out of the file of --background"
 
 
 def list_close_texts(

@@ -129,3 +129,49 @@ def test_a_threshold_by_hand_is_not_called_noise():
     text = explain(trait, threshold=0.9)
     assert text.startswith("Most of the positives score below the threshold that was set by hand")
     assert "noise" not in text
+
+
+@pytest.mark.parametrize(
+    ("signals", "signal"),
+    [
+        ({"lexicon": {**PATTERNS, "per_words": 100}}, "combined"),  # a hit's score varies
+        ({"lexicon": PATTERNS, "wording": {}}, "wording"),  # the lexicon doesn't decide
+        (["wording"], "combined"),
+    ],
+)
+def test_a_single_hit_is_explained_only_where_it_has_one_score_that_counts(signals, signal):
+    """Densities, other signals and cards without a lexicon have no such explanation."""
+    clean, own = pad(*[0.8647] * 40), [0.99] * 4
+    names = [name for name in ("lexicon", "wording") if name in signals]
+    trait = make_trait(signals, dict.fromkeys(names, clean), dict.fromkeys(names, own))
+    settled = calibrate(trait.calibration[signal], LEVEL)
+    found = measure_found(trait.positive_scores[signal], settled.value)
+    assert diagnose(trait, signal, settled, LEVEL, found) == ""
+
+
+def test_the_strongest_hit_that_falls_short_is_named():
+    """With several weights, the highest single score below the threshold is shown."""
+    patterns = [{"match": "a", "weight": 0.5}, {"match": "b", "weight": 0.8}, "c"]
+    clean = pad(*[0.8] * 40)
+    trait = make_trait({"lexicon": {"patterns": patterns}}, {"lexicon": clean}, {"lexicon": [0.99]})
+    assert explain(trait).startswith("A single hit of its lexicon (0.7981) can't reach 0.8001")
+
+
+def test_a_card_calibrated_on_a_file_is_not_sent_to_calibrate_on_one():
+    """The remedy doesn't name an option that is already given."""
+    trait = make_trait({"lexicon": PATTERNS}, {"lexicon": pad(*[0.8647] * 40)}, {"lexicon": [0.1]})
+    assert "--background FILE" in explain(trait)
+    trait.calibrated_on = "--background mine.jsonl"
+    assert "--background FILE" not in explain(trait)
+
+
+def test_a_lexicon_in_the_noise_needs_other_patterns():
+    """A lexicon learns nothing from positives, so none are asked for."""
+    patterns = {"patterns": [{"match": "egret", "weight": 0.3}]}
+    trait = make_trait(
+        {"lexicon": patterns}, {"lexicon": pad(*[0.6988] * 40)}, {"lexicon": [0.4512] * 4}
+    )
+    text = explain(trait)
+    assert "sits in the noise" in text
+    assert "Narrow the patterns, give them different weights" in text
+    assert "positives whose phrases recur" not in text

@@ -8,6 +8,8 @@ from types import SimpleNamespace
 import numpy as np
 import polars as pl
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from pipelines import mistakes
 from pipelines.evaluation import Population, Range, measure
@@ -72,3 +74,37 @@ def test_a_score_of_nothing_is_no_threshold(population):
     assert suggest_thresholds(population, label(10)).thresholds == {0.5: 0.01}
     known = replace(population, thresholds={0.5: 0.01, 0.451: 0.05})
     assert suggest_thresholds(known, label(2)).thresholds == known.thresholds
+
+
+def test_only_the_highest_missed_scores_become_thresholds(population):
+    """A table of every missed row's score would be as long as the list of labels."""
+    scores = population.scores.copy()
+    scores[5:15] = np.linspace(0.3, 0.39, 10)
+    found = suggest_thresholds(replace(population, scores=scores), label(*range(20)))
+    assert list(found.thresholds) == pytest.approx([0.5, 0.451, 0.39, 0.38])
+
+
+@given(
+    st.lists(st.integers(0, 10_000), min_size=18, max_size=18),
+    st.sets(st.integers(0, 17), min_size=1),
+)
+def test_divided_ranges_keep_every_row_in_its_range(steps, showing):
+    """No row is lost or counted twice, and each is in the range of its score."""
+    scores = np.array(steps, np.float32) / 10_000
+    order = np.argsort(scores)
+    high = np.round(scores * 10_000) >= 5_000
+    ranges = [
+        Range(low, order[chosen[order]])
+        for low, chosen in ((0.5, high), (0.0, ~high))
+        if chosen.any()
+    ]
+    rule = SimpleNamespace(trait="bird", signal="combined", threshold=0.5)
+    labels = {row: Label("a", row, None, row in showing, None, row) for row in range(18)}
+    given_rows = Population("run", None, rule, scores, ranges, {0.5: 0.01}, 0)
+    found = suggest_thresholds(given_rows, labels)
+    assert sorted(row for item in found.ranges for row in item.rows) == list(range(18))
+    highest = 2.0
+    for item in found.ranges:
+        assert item.lowest < highest
+        assert all(item.lowest - 1e-6 <= scores[row] < highest for row in item.rows)
+        highest = item.lowest

@@ -93,3 +93,13 @@ def test_a_card_that_is_not_in_the_bank_is_refused(fitted, card_folder):
         check_cards([str(other)], bank)
     with pytest.raises(ModelError, match="is not a trait bank"):
         check_cards([str(folder)], str(folder))
+
+
+def test_a_bank_calibrated_on_other_text_lists_no_clean_text(fitted):
+    """The library's texts don't set the threshold of a bank with another background."""
+    folder, uri = fitted
+    bank, scorer = load_for_check(uri)
+    bank.background["digest"] = "0" * 64
+    (notes,) = list_missed([find_card(str(folder))], bank, scorer)
+    assert not any("clean text" in note for note in notes)
+    assert "lexicon doesn't find #3, #4 of the 4 positives" in notes

@@ -71,6 +71,40 @@ def test_advice_names_thin_cards(card_folder):
     assert "skeleton" not in advice
 
 
+def test_a_card_with_few_positives_is_sent_to_a_lexicon(card_folder):
+    """Signals that learn from positives need about 30; a lexicon needs none."""
+    texts = [f"Text {number}." for number in range(29)]
+    few = card_folder("few", "signals: [wording]\n", texts)
+    both = card_folder("both", "signals: {wording: {}, lexicon: {patterns: [heron]}}\n", texts)
+    only = card_folder("only", "signals: {lexicon: {patterns: [heron]}}\n", texts[:2])
+    enough = card_folder("enough", "signals: [wording]\n", [*texts, "One more."])
+    first, second, third, last = (
+        " ".join(list_advice(find_card(str(folder)), [])) for folder in (few, both, only, enough)
+    )
+    assert "29 positives: signals that learn from positives find little with fewer than" in first
+    assert "start with a lexicon of the phrases" in first
+    assert "29 positives" in second
+    assert "start with a lexicon" not in second
+    assert "find little" not in third + last
+
+
+def test_the_comments_of_a_new_card_are_valid_settings(tmp_path):
+    """What the skeleton suggests in comments can be uncommented."""
+    folder = tmp_path / "my-trait"
+    create_card(folder)
+    (folder / "positives.jsonl").write_text('{"text": "Let me know if you need more."}\n')
+    text = (folder / "card.yaml").read_text()
+    text = text.replace("signals: [wording, exemplars, head]\n", "")
+    for line in ("  # closing: 300", "# signals:", "#   wording: {}"):
+        assert line in text
+    text = text.replace("  # closing", "  closing").replace("# signals:", "signals:")
+    text = text.replace("#   wording: {}\n", "").replace("#   lexicon:", "  lexicon:")
+    (folder / "card.yaml").write_text(text)
+    card = find_card(str(folder)).card
+    assert card.scope.closing == 300
+    assert len(card.signals.lexicon.patterns) == 2
+
+
 def test_advice_names_unknown_roles_and_traits(card_folder):
     """Unknown roles and unknown related traits give advice."""
     card_folder("other", "signals: {lexicon: {patterns: [x]}}\n")

@@ -54,7 +54,7 @@ def test_a_threshold_in_the_noise_is_warned_of(prepared):
     assert "Most of the positives score below the threshold that was set by hand" in first
     assert all(text.startswith("  clean text 0.8647  ") for text in texts[:STRONGEST])
     assert "more clean texts that high" in texts[STRONGEST]
-    assert texts[STRONGEST + 1].startswith("  those that show the trait belong in card.yaml: ")
+    assert texts[STRONGEST + 1].startswith("  add those that show the trait to card.yaml: ")
 
 
 def test_a_named_trait_is_described(prepared):
@@ -126,11 +126,11 @@ def test_the_lines_of_a_card_that_leave_texts_out():
     ]
     *_, last = CloseTexts(texts).describe()
     assert last == (
-        "those that show the trait belong in card.yaml: related: [over-refusal]; "
+        "add those that show the trait to card.yaml: related: [over-refusal]; "
         "leave_out: [over-refusal/3, background/4]"
     )
     *_, last = CloseTexts([StrongText(0.6, "user/5", "e")]).describe()
-    assert last == "those that show the trait belong out of the file of --background"
+    assert last == "take those that show the trait out of the file of --background"
 
 
 def test_a_long_text_is_cut():

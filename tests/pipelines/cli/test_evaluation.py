@@ -7,6 +7,8 @@ import sys
 import pytest
 
 from classifiers.guarantees.calibration import bound_share
+from pipelines.cli.evaluation import MISTAKES_SHOWN, Evaluation
+from pipelines.mistakes import Mistake, Mistakes
 from schemas.shares import format_interval
 
 
@@ -201,3 +203,46 @@ def test_a_corpus_or_a_run_is_needed(congener, options):
     code, _, err = congener("traits", "eval", "coercion", *options)
     assert code == 2
     assert "either --on CORPUS or --run RUN" in err
+
+
+def make_evaluation(wrong, missed, run):
+    """Return an evaluation with so many mistakes."""
+    found = (
+        [Mistake("a b.jsonl", row, round(0.9 - row / 1000, 4)) for row in range(count)]
+        for count in (wrong, missed)
+    )
+    return Evaluation("heron", "l.jsonl", [], [], [], 0, Mistakes(*found), run)
+
+
+def test_mistakes_are_named_with_the_commands_that_show_them():
+    """Each wrong or missed row has a command that a shell takes as it is."""
+    lines = [str(part) for part in make_evaluation(2, 1, "my run").render()]
+    assert "wrong: 0.9000  congener inspect 'my run' --row 'a b.jsonl:0'" in lines
+    assert "wrong: 0.8990  congener inspect 'my run' --row 'a b.jsonl:1'" in lines
+    assert "missed: 0.9000  congener inspect 'my run' --row 'a b.jsonl:0'" in lines
+    assert any("hard negatives of heron" in line for line in lines)
+    assert any("read other rows" in line for line in lines)
+
+
+def test_many_mistakes_are_counted():
+    """The first mistakes of each kind are named, and the rest counted."""
+    lines = [str(part) for part in make_evaluation(MISTAKES_SHOWN + 7, 0, "run").render()]
+    assert sum(line.startswith("wrong: 0.") for line in lines) == MISTAKES_SHOWN
+    assert "wrong: 7 more" in lines
+    assert not any("missed" in line for line in lines)
+
+
+def test_no_mistakes_need_no_advice():
+    """An evaluation without mistakes names no next step."""
+    lines = [str(part) for part in make_evaluation(0, 0, None).render()]
+    assert not any("wrong" in line or "missed" in line or "--output" in line for line in lines)
+
+
+def test_mistakes_are_fields_of_the_json_output():
+    """For programs, mistakes have the row's file, number and score."""
+    found = make_evaluation(1, 0, "run").to_json()
+    assert found["run"] == "run"
+    assert found["mistakes"] == {
+        "wrong": [{"source": "a b.jsonl", "row": 0, "score": 0.9}],
+        "missed": [],
+    }

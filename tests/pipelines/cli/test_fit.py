@@ -7,7 +7,7 @@ import pytest
 from classifiers.guarantees.calibration import Threshold
 from pipelines.cli.fit import FitResult
 from pipelines.cli.output import say
-from pipelines.worth import CloseTexts, StrongText
+from pipelines.worth import LISTED, CloseTexts, StrongText
 from tests.support.corpora import build_conversation, write_rows
 
 
@@ -83,7 +83,8 @@ def test_a_missing_threshold_says_how_many_texts_it_needs(capsys, monkeypatch):
         say(part)
     out = capsys.readouterr().out
     assert "missing: 199 more clean texts" in out
-    assert "Rain fell.\nrain: labels: 3 yes\n" in out
+    assert "Rain fell.\n  add those that show the trait to card.yaml: leave_out: " in out
+    assert "[background/0]\nrain: labels: 3 yes\n" in out
     assert "the highest clean scores:\n  clean text 0.9000  background/0  Rain fell." in out
     assert out.endswith("bank dddddddddddd in bank\n")
 
@@ -93,3 +94,31 @@ def test_an_unknown_trait_exits_with_two(congener, tmp_path):
     code, _, err = congener("fit", "--output", str(tmp_path / "b"), "--traits", "nowhere")
     assert code == 2
     assert "library" in err
+
+
+def test_a_poor_threshold_has_its_cause_and_the_texts_that_set_it(congener, card_folder, tmp_path):
+    """The output has the advice beside the share, then hard negatives, then clean texts."""
+    card = "signals: {lexicon: {patterns: [the]}}\n"
+    folder = card_folder("article", card, ["The end."], ["Not the end.", "End the day."])
+    bank = str(tmp_path / "bank")
+    code, out, err = congener("fit", "--traits", str(folder), "--output", bank)
+    assert code == 0, err
+    shown = " ".join(out.split())
+    assert "0 of the card's 1 positive reach 0.8648" in shown
+    assert "A single hit of its lexicon (0.8647) can't reach 0.8648, because" in shown
+    assert "hard negatives: #" not in shown  # none reaches the threshold
+    assert shown.count("clean text 0.8647") == LISTED
+    assert "more clean texts that high" in shown
+    assert "leave_out: [" in shown
+
+
+def test_the_closest_texts_are_in_the_json_output(congener_json, card_folder, tmp_path):
+    """For programs, the closest texts, the hard negatives that fire and the advice are fields."""
+    card = "signals: {lexicon: {patterns: [heron]}}\nthreshold: 0.5\n"
+    folder = card_folder("bird", card, ["A heron."], ["Heron Street.", "A crow."])
+    bank = str(tmp_path / "bank")
+    (trait,) = congener_json("fit", "--traits", str(folder), "--output", bank)["traits"]
+    assert trait["advice"] == ""
+    assert (trait["close"]["fired"], trait["close"]["negatives"]) == ([1], 2)
+    assert trait["close"]["more"] == 0
+    assert all(text["score"] > 0 and text["name"] for text in trait["close"]["clean"])

@@ -459,8 +459,7 @@ def score_positives(
     if others and texts:
         part = scope_to_answers(replace(trait, card=trait.card.limit_signals(others)))
         models = {card.id: classifier} if classifier else {}
-        # a quotation may begin before the part that is read
-        wholes = {card.card.scope.cut(text): text for text in card.positives}
+        wholes = {card.card.scope.cut(text): text for text in card.positives}  # with quotations
         rows = [CleanRow((wholes.get(text, text),), card.id, "positive") for text in texts]
         found = _score_by_trait(Scorer(Bank({card.id: part}, None, {}), None, models), rows)
         scores |= {name: found[card.id][name] for name in others}

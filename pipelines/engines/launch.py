@@ -72,8 +72,10 @@ def open_pipeline(
         CardError: the settings or the options are wrong.
         CongenerError: a worker raised it.
         EngineError: the engine can't be reached, failed or missed the deadline.
+        MachineError: the system doesn't allow the threads of several local processes.
     """
     options = build_engine_options(engine, given)
+    local.require_threads(engine)
     preset = PRESETS[engine.runner](engine)
     cloud = options.view_as(GoogleCloudOptions)
     cloud.job_name = cloud.job_name or name

@@ -4,13 +4,20 @@ import json
 import os
 import subprocess
 import sys
+import threading
 
 import apache_beam as beam
 import pytest
 
 from pipelines.engines.interface import Engine
 from pipelines.engines.launch import open_pipeline
-from pipelines.engines.local import make_local_preset
+from pipelines.engines.local import (
+    THREADS_PER_WORKER,
+    count_possible_threads,
+    make_local_preset,
+    require_threads,
+)
+from schemas.errors import MachineError
 from tests.support.engines import LOOPBACK, listening_addresses
 
 HOSTILE = """
@@ -121,3 +128,49 @@ def test_workers_leave_the_current_folder_out(monkeypatch, tmp_path):
     assert make_local_preset(Engine(workers=2)).environment["PYTHONPATH"] == "/elsewhere"
     monkeypatch.setenv("PYTHONPATH", "/elsewhere")
     assert "PYTHONPATH" not in make_local_preset(Engine(workers=2)).environment
+
+
+@pytest.fixture
+def allow_threads(monkeypatch):
+    """Return a function that sets how many threads may be started."""
+
+    def allow(most: int) -> None:
+        real, started = threading.Thread.start, []
+
+        def start(thread):
+            if len(started) >= most:
+                raise RuntimeError("can't start new thread")
+            started.append(thread)
+            real(thread)
+
+        monkeypatch.setattr(threading.Thread, "start", start)
+
+    return allow
+
+
+def test_workers_need_their_threads(allow_threads):
+    """With too few threads, several workers aren't started; one worker isn't checked."""
+    allow_threads(50)
+    with pytest.raises(MachineError, match="only 50 more threads, but 2 workers need about 90"):
+        require_threads(Engine(workers=2))
+    require_threads(Engine(workers=1))
+    require_threads(Engine(runner="flink"))
+
+
+def test_enough_threads_are_enough(allow_threads):
+    """With as many threads as are needed, nothing happens, and no thread is left."""
+    allow_threads(2 * THREADS_PER_WORKER)
+    before = threading.active_count()
+    require_threads(Engine(workers=2))
+    assert threading.active_count() == before
+
+
+def test_a_large_number_of_workers_is_tried_only_in_part(monkeypatch):
+    """At most a thousand threads are tried."""
+    tried = []
+    monkeypatch.setattr(
+        "pipelines.engines.local.count_possible_threads", lambda most: tried.append(most) or most
+    )
+    require_threads(Engine(workers=1000))
+    assert tried == [1000]
+    assert count_possible_threads(3) == 3

@@ -139,21 +139,6 @@ def describe_speakers(corpus: Corpus, layout: Layout, sample: Sample) -> Iterato
             )
 
 
-def describe_limit(corpus: Corpus) -> str | None:
-    """Describe which rows a limited run filters, or return None without a limit."""
-    if not corpus.rows_left_out:
-        return None
-    rows, files = sum(source.rows for source in corpus.sources), len(corpus.sources)
-    total = rows + corpus.rows_left_out
-    if files == 1 and not corpus.files_left_out:
-        return f"only the first {rows:,} of {total:,} rows are filtered"
-    most = max(source.rows for source in corpus.sources)
-    each = f"at most the first {most:,} rows" if most > 1 else "the first row"
-    whole = files + corpus.files_left_out
-    of_files = f"{files:,} of {whole:,}" if corpus.files_left_out else f"all {files:,}"
-    return f"only {rows:,} of {total:,} rows are filtered: {each} of each file, {of_files} files"
-
-
 def _describe_partitions(corpus: Corpus) -> Iterator[Notice]:
     """Name the partition keys, and point out keys that are also columns."""
     if not corpus.partitions:

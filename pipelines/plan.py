@@ -24,7 +24,6 @@ from pipelines.label_effects import describe_labels
 from pipelines.notices import (
     describe_comparison,
     describe_corpus,
-    describe_limit,
     describe_long_texts,
     describe_settings,
     describe_sides,
@@ -35,6 +34,7 @@ from pipelines.notices import (
 )
 from pipelines.runs.parents import describe_parents, find_parents, require_notes
 from pipelines.runs.unfinished import RunRecord, compute_run_id
+from pipelines.sentences import describe_limit
 from pipelines.version import INTERPRETER, VERSION, find_package_versions
 from pipelines.worth import describe_worth
 from schemas.corpora import FORMATS

@@ -7,7 +7,6 @@ from typing import NamedTuple
 
 from classifiers.library import find_cards
 from pipelines.display.excerpts import escape_name
-from pipelines.notices import describe_limit
 from pipelines.runs.finished import list_outputs
 from pipelines.runs.recorded_settings import read_recorded_policy
 from pipelines.version import COMMIT_DIGITS
@@ -51,6 +50,21 @@ FATES = {
 
 The last phrase is for a run from which nothing was published.
 """
+
+
+def describe_limit(corpus: Corpus) -> str | None:
+    """Describe which rows a limited run filters, or return None without a limit."""
+    if not corpus.rows_left_out:
+        return None
+    rows, files = sum(source.rows for source in corpus.sources), len(corpus.sources)
+    total = rows + corpus.rows_left_out
+    if files == 1 and not corpus.files_left_out:
+        return f"only the first {rows:,} of {total:,} rows are filtered"
+    most = max(source.rows for source in corpus.sources)
+    each = f"at most the first {most:,} rows" if most > 1 else "the first row"
+    whole = files + corpus.files_left_out
+    of_files = f"{files:,} of {whole:,}" if corpus.files_left_out else f"all {files:,}"
+    return f"only {rows:,} of {total:,} rows are filtered: {each} of each file, {of_files} files"
 
 
 def describe_title(manifest: Manifest) -> str:

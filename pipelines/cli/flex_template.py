@@ -19,6 +19,13 @@ def run_template() -> None:
     main()
 
 
+ELSEWHERE = ("labels", "labels_run")
+"""Options of `filter` that a template doesn't take.
+
+Beam has an option `labels` of its own, for Dataflow's jobs. Fit labels into a bank, and name that.
+"""
+
+
 def build_command_line(arguments: Sequence[str]) -> list[str]:
     """Return a Flex Template's parameters as a `congener filter` command line.
 
@@ -72,7 +79,8 @@ def list_filter_options() -> dict[str, type]:
     Names have underscores instead of hyphens.
     """
     options = [item for item in load_command("filter").params if item.param_type_name == "option"]
-    return {_to_name(option): _find_kind(option) for option in options}
+    found = {_to_name(option): _find_kind(option) for option in options}
+    return {name: kind for name, kind in found.items() if name not in ELSEWHERE}
 
 
 def _to_name(option: Any) -> str:

@@ -27,7 +27,7 @@ EXAMPLE_CHARACTERS = 200
 
 app = typer.Typer(
     name="traits",
-    help="List, show, create, check and evaluate trait cards, and compare thresholds.",
+    help="Create, check, show and evaluate trait cards; compare thresholds.",
     no_args_is_help=True,
     add_completion=False,
     rich_markup_mode=None,

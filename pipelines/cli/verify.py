@@ -113,7 +113,7 @@ def verify_run(
 
     congener verify run/
     congener verify run/ --inputs
-    congener verify run/ --inputs-in data/           (a copy of the input, in another folder)
+    congener verify run/ --inputs-in data/           (a copy of the input)
     congener verify run/ --digest 5d41402abc4b2a76   (detects any forgery)
     congener verify run/ --digest-key digest.key     (for keyed digests)
     """

@@ -46,7 +46,7 @@ from transforms.score import get_scorer, score
 EXEMPLARS = 12
 """How many positives and negatives each trait has in these tests."""
 
-CLEAN_TEXTS = 160
+CLEAN_TEXTS = 250
 """How many short background texts calibrate thresholds in these tests."""
 
 MODELLESS = (*CARDS, "degenerate-loop")

@@ -458,9 +458,11 @@ def test_a_mask_without_evidence_is_shown_too():
     ids=["evidence", "nothing", "mask", "both"],
 )
 def test_the_end_explains_only_the_signs_that_are_shown(row, said):
-    """The last line explains the brackets of the rows on the page, in a whole sentence."""
+    """The end explains the brackets of the rows on the page, and says what wasn't checked."""
     shown = row._replace(record={"text": "an emu"})
-    assert render_end(Page(1, 0, 5, (shown,)), "run", View()).plain == said
+    first, rest = render_end(Page(1, 0, 5, (shown,)), "run", View()).plain.split("\n")
+    assert first == said
+    assert rest == "not checked: files that hold none of these rows; run congener verify run"
 
 
 def test_an_answer_is_shown_with_its_question_and_the_part_that_is_read():

@@ -10,7 +10,6 @@ from pipelines.notices import (
     FILES_NAMED,
     describe_comparison,
     describe_corpus,
-    describe_limit,
     describe_settings,
     describe_sides,
     describe_single_rows,
@@ -24,7 +23,7 @@ from schemas.notices import Notice
 from schemas.policies import Policy
 from tests.support.corpora import write_rows
 from transforms.files.samples import Sample, read_sample, take_values
-from transforms.files.sources import limit_rows, survey
+from transforms.files.sources import survey
 from transforms.records.formats import Layout, settle_layout
 from transforms.records.sides import find_unread_labels, settle_labels, settle_sides
 from transforms.rules import settle_rules
@@ -260,26 +259,6 @@ def test_lots_of_one_row_are_warned_of(tmp_path):
     assert notice.severity == "warning"
     assert "column 'source' has 30 different names in 30 rows" in notice.text
     assert "set corpus.prompt_source in the configuration" in notice.text
-
-
-def test_the_rows_of_a_limited_run_are_described(tmp_path):
-    """The text says how many rows are filtered, of how many, and which rows of which files."""
-    for name in "abc":
-        write_rows(tmp_path / f"{name}.jsonl", [{"text": "t"}] * 4)
-    every, single = (
-        survey([str(path)], ShardLimits()) for path in (tmp_path, tmp_path / "a.jsonl")
-    )
-    described = [
-        describe_limit(limit_rows(corpus, rows))
-        for corpus, rows in ((single, 3), (every, 7), (every, 2), (every, 12), (single, 4))
-    ]
-    assert described == [
-        "only the first 3 of 4 rows are filtered",
-        "only 7 of 12 rows are filtered: at most the first 3 rows of each file, all 3 files",
-        "only 2 of 12 rows are filtered: the first row of each file, 2 of 3 files",
-        None,
-        None,
-    ]
 
 
 def test_rows_that_no_trait_looks_at_are_warned_of(finished):

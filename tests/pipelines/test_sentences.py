@@ -12,6 +12,7 @@ from pipelines.sentences import (
     LIMITS,
     MASK_LIMIT,
     describe_joined_files,
+    describe_limit,
     describe_origin,
     describe_scope_share,
     describe_title,
@@ -19,12 +20,15 @@ from pipelines.sentences import (
     list_limits,
     summarise_rows,
 )
+from schemas.corpora import ShardLimits
 from schemas.coverage import Coverage, FieldCounts, TurnCounts
 from schemas.events import ignore
 from schemas.manifests import Conservation, Manifest
 from schemas.policies import Policy
 from schemas.receipts import Output
+from tests.support.corpora import write_rows
 from tests.support.hostile import write_cards
+from transforms.files.sources import limit_rows, survey
 
 
 @pytest.fixture(scope="module")
@@ -167,3 +171,23 @@ def test_limits_name_what_a_run_left_out(config):
     *_, part, left = list_limits(corpus._replace(rows_left_out=3), every[2:], 0)
     assert "only 40 of 43 rows are filtered" in part
     assert left.endswith(f"traits of the library: {every[0]}, {every[1]}.")
+
+
+def test_the_rows_of_a_limited_run_are_described(tmp_path):
+    """The text says how many rows are filtered, of how many, and which rows of which files."""
+    for name in "abc":
+        write_rows(tmp_path / f"{name}.jsonl", [{"text": "t"}] * 4)
+    every, single = (
+        survey([str(path)], ShardLimits()) for path in (tmp_path, tmp_path / "a.jsonl")
+    )
+    described = [
+        describe_limit(limit_rows(corpus, rows))
+        for corpus, rows in ((single, 3), (every, 7), (every, 2), (every, 12), (single, 4))
+    ]
+    assert described == [
+        "only the first 3 of 4 rows are filtered",
+        "only 7 of 12 rows are filtered: at most the first 3 rows of each file, all 3 files",
+        "only 2 of 12 rows are filtered: the first row of each file, 2 of 3 files",
+        None,
+        None,
+    ]

@@ -12,6 +12,7 @@ from schemas.errors import (
     BudgetError,
     CardError,
     CongenerError,
+    EndpointError,
     EngineError,
     HandedOver,
     InputError,
@@ -33,6 +34,7 @@ KINDS = [
     MachineError,
     RowError,
     EngineError,
+    EndpointError,
     HandedOver,
 ]
 
@@ -69,7 +71,7 @@ def test_exit_codes_tell_the_kinds_of_failure_apart():
     A job that is handed over isn't a failure. Code 5 is missing, because `congener verify` exits
     with it without an error.
     """
-    assert [kind.exit_code for kind in KINDS] == [2, 2, 2, 2, 3, 4, 6, 6, 2, 7, 0]
+    assert [kind.exit_code for kind in KINDS] == [2, 2, 2, 2, 3, 4, 6, 6, 2, 7, 7, 0]
 
 
 @pytest.mark.parametrize(

@@ -20,6 +20,7 @@ from urllib3.util import Retry
 from schemas.digests import digest_config
 from schemas.errors import CardError, EndpointError, StorageError
 from transforms.files import storage
+from transforms.files.locations import UNUSABLE_REMEDY, describe_unusable
 
 RETRIES = 4
 """How often a request is sent again after a lost connection or one of `BUSY`."""
@@ -150,7 +151,7 @@ class ChatClient:
         """
         body = {
             "model": self._endpoint.model,
-            "messages": list(messages),
+            "messages": [_replace_halves(item) for item in messages],
             "max_tokens": most_tokens,
             "temperature": 0,
         }
@@ -263,7 +264,8 @@ class ChatClient:
 def require_endpoint(endpoint: Endpoint, limits: Limits) -> None:
     """Check the settings of an endpoint.
 
-    Raises: CardError: the URL isn't one of the web, or a cost is limited without prices.
+    Raises: CardError: the URL isn't one of the web, a text isn't in UTF-8, or a cost is limited
+    without prices.
     """
     parts = urlsplit(endpoint.url)
     if parts.scheme not in ("http", "https") or not parts.netloc:
@@ -272,6 +274,9 @@ def require_endpoint(endpoint: Endpoint, limits: Limits) -> None:
             where=f"--endpoint {endpoint.url}",
             remedy="give the base URL, such as http://localhost:8000/v1",
         )
+    for option, text in (("--endpoint", endpoint.url), ("--model", endpoint.model)):
+        if problem := describe_unusable(text):
+            raise CardError(problem, where=f"{option} {text!a}", remedy=UNUSABLE_REMEDY)
     if limits.cost is not None and endpoint.prices is None:
         raise CardError(
             "a limit in money needs the prices of tokens",
@@ -337,6 +342,11 @@ def _read_limited(response: requests.Response, end: float) -> bytes:
         if time.monotonic() > end:
             raise RequestFailed("the reply took too long")
     return bytes(data)
+
+
+def _replace_halves(message: Mapping[str, str]) -> dict[str, str]:
+    """Return a message that can be sent as UTF-8: halves of characters become question marks."""
+    return {name: text.encode("utf-8", "replace").decode() for name, text in message.items()}
 
 
 def _decode(data: bytes) -> str:

@@ -19,6 +19,7 @@ from schemas.corpora import ShardLimits
 from schemas.digests import digest_config
 from schemas.errors import RunError
 from tests.faults.sandbox import write_small_root
+from transforms import endpoints
 from transforms.files import downloads
 from transforms.files.sources import survey
 
@@ -100,6 +101,10 @@ COMMANDS = {
     "traits check": ("traits/heron",),
     "traits thresholds": ("run",),
     "traits eval": ("traits/heron", "--run", "run"),
+    "judge": (
+        *("run", "--endpoint", "http://127.0.0.1:9/v1", "--model", "m"),
+        *("--labels", "judged.jsonl", "--max-rows", "1"),
+    ),
     "apply-masks": ("run", "--output", "tokens", "--tokenizer", "traits"),
 }
 """Arguments with which each command succeeds. `apply-masks` ends at the tokenizer."""
@@ -170,6 +175,7 @@ def workplace(tmp_path, monkeypatch) -> Iterator[Path]:
     monkeypatch.setattr(filtering, "open_run", stop)
     monkeypatch.setattr(demo, "run_filter", stop)  # otherwise, the demo would fit its traits
     monkeypatch.setattr(fitting, "prepare_bank", stop)
+    monkeypatch.setattr(endpoints.ChatClient, "_send", stop)
     monkeypatch.setenv(downloads.SPOOLED, "")
     monkeypatch.chdir(tmp_path)
     yield tmp_path

@@ -159,10 +159,10 @@ def test_a_pattern_that_fails(config, plain, tmp_path, monkeypatch):
 
     real = scoring.score_lexicons
 
-    def fail_on_xylophones(lexicons, texts):
+    def fail_on_xylophones(lexicons, texts, around=None):
         if any("Xylophone" in str(text) for text in texts):
             raise ValueError("pattern out of patience")
-        return real(lexicons, texts)
+        return real(lexicons, texts, around)
 
     monkeypatch.setattr(scoring, "score_lexicons", fail_on_xylophones)
     run_filter(config)

@@ -181,6 +181,9 @@ def test_mistakes_in_the_settings_are_refused(monkeypatch):
     for url in ("localhost:8000/v1", "file:///etc/passwd", "http://"):
         with pytest.raises(CardError, match="isn't an address"):
             ChatClient(Endpoint(url, "m"), Limits())
+    for endpoint in (Endpoint("http://a/v1", "h\udce9ron"), Endpoint("http://\udce9/v1", "m")):
+        with pytest.raises(CardError, match="UTF-8"):
+            ChatClient(endpoint, Limits())
     with pytest.raises(CardError, match="needs the prices"):
         ChatClient(Endpoint("http://a/v1", "m"), Limits(cost=1))
     monkeypatch.setenv("A_KEY", "k")
@@ -298,3 +301,10 @@ def test_no_reply_is_a_surprise(data):
         text, usage = endpoints.parse_reply(data, Usage(1, 2, is_estimated=True))
         assert isinstance(text, str)
         assert usage.prompt >= 0
+
+
+def test_half_a_character_is_replaced():
+    """A text that isn't valid Unicode is sent with a question mark in place of the half."""
+    with serve(lambda *_: complete("Yes.")) as server:
+        ask(server.url, [{"role": "user", "content": "half \ud800."}])
+    assert server.requests[0][2]["messages"][0]["content"] == "half ?."

@@ -27,7 +27,7 @@ EXAMPLE_CHARACTERS = 200
 
 app = typer.Typer(
     name="traits",
-    help="Create, check, show and evaluate trait cards; compare thresholds.",
+    help="Create, check, show and evaluate trait cards.",
     no_args_is_help=True,
     add_completion=False,
     rich_markup_mode=None,

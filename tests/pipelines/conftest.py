@@ -4,6 +4,8 @@ import shutil
 from collections.abc import Callable
 from pathlib import Path
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from pipelines.config import FilterConfig
@@ -11,6 +13,7 @@ from pipelines.filter import run_filter
 from schemas.manifests import Manifest
 from schemas.runs import MANIFEST
 from tests.support.corpora import ANSWERS, CARD, build_conversation, write_rows
+from tests.support.hostile import write_cards
 
 
 def write_corpus(folder: Path) -> Path:
@@ -93,3 +96,17 @@ def run(
     moved = manifest.model_copy(update={"inputs": tuple(inputs)}).seal()
     (folder / MANIFEST).write_bytes(moved.to_bytes())
     return folder, moved
+
+
+@pytest.fixture(scope="module")
+def no_rows(tmp_path_factory: pytest.TempPathFactory) -> Manifest:
+    """Return the manifest of a run without rows."""
+    folder = tmp_path_factory.mktemp("none")
+    (folder / "in").mkdir()
+    pq.write_table(pa.table({"text": pa.array([], pa.string())}), folder / "in" / "none.parquet")
+    config = FilterConfig(
+        input=(str(folder / "in"),),
+        output=str(folder / "run"),
+        traits=write_cards(folder / "traits", ["owl"]),
+    )
+    return run_filter(config)

@@ -8,16 +8,12 @@ from html.parser import HTMLParser
 from pathlib import Path
 
 import polars as pl
-import pyarrow as pa
-import pyarrow.parquet as pq
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from scipy.stats import binomtest
 
 from pipelines import report
-from pipelines.config import FilterConfig
-from pipelines.filter import run_filter
 from pipelines.report import (
     EXAMPLES,
     GROUPS_SHOWN,
@@ -30,7 +26,6 @@ from pipelines.runs.manifest_file import load_manifest
 from pipelines.runs.rates import compare_groups
 from pipelines.verify import verify_run
 from schemas.errors import BudgetError, RunError
-from schemas.manifests import Manifest
 from schemas.policies import DECISIONS, PUBLISHED
 from schemas.runs import RATES_TABLE, REPORT_PAGE
 from schemas.shares import format_bound, format_percent
@@ -127,20 +122,6 @@ def hostile(tmp_path_factory) -> str:
     run, _ = filter_hostile_corpus(tmp_path_factory.mktemp("report"))
     write_report(run)
     return run
-
-
-@pytest.fixture(scope="module")
-def no_rows(tmp_path_factory) -> Manifest:
-    """Return the manifest of a run without rows."""
-    folder = tmp_path_factory.mktemp("none")
-    (folder / "in").mkdir()
-    pq.write_table(pa.table({"text": pa.array([], pa.string())}), folder / "in" / "none.parquet")
-    config = FilterConfig(
-        input=(str(folder / "in"),),
-        output=str(folder / "run"),
-        traits=write_cards(folder / "traits", ["owl"]),
-    )
-    return run_filter(config)
 
 
 @pytest.fixture(scope="module")

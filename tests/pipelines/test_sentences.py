@@ -1,12 +1,8 @@
 """Sentences about a whole run."""
 
-import pyarrow as pa
-import pyarrow.parquet as pq
 import pytest
 
 from classifiers.library import find_cards
-from pipelines.config import FilterConfig
-from pipelines.filter import run_filter
 from pipelines.plan import settle
 from pipelines.sentences import (
     LIMITS,
@@ -23,26 +19,11 @@ from pipelines.sentences import (
 from schemas.corpora import ShardLimits
 from schemas.coverage import Coverage, FieldCounts, TurnCounts
 from schemas.events import ignore
-from schemas.manifests import Conservation, Manifest
+from schemas.manifests import Conservation
 from schemas.policies import Policy
 from schemas.receipts import Output
 from tests.support.corpora import write_rows
-from tests.support.hostile import write_cards
 from transforms.files.sources import limit_rows, survey
-
-
-@pytest.fixture(scope="module")
-def no_rows(tmp_path_factory) -> Manifest:
-    """Return the manifest of a run without rows."""
-    folder = tmp_path_factory.mktemp("none")
-    (folder / "in").mkdir()
-    pq.write_table(pa.table({"text": pa.array([], pa.string())}), folder / "in" / "none.parquet")
-    config = FilterConfig(
-        input=(str(folder / "in"),),
-        output=str(folder / "run"),
-        traits=write_cards(folder / "traits", ["owl"]),
-    )
-    return run_filter(config)
 
 
 @pytest.mark.parametrize(

@@ -231,7 +231,6 @@ def test_the_command_replaces_the_file(shipped, fitted, clean, monkeypatch, caps
 
 
 @pytest.mark.slow
-@pytest.mark.skipif(not FILE.is_file(), reason="no bank is shipped in this checkout")
 def test_the_shipped_bank_is_what_the_cards_give():
     """A fit on this machine gives the shipped cards, words and texts, and nearly its scores."""
     origin, old = unpack_bank(FILE.read_bytes())

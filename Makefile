@@ -8,7 +8,7 @@ TRAINERS := axolotl==0.19.0 llamafactory==0.9.5 addict==2.4.0 colorama==0.4.6 di
 QUICK := not slow and not stores and not deploy and not engines and not faults and not trainers
 
 .PHONY: demo test coverage test-slow test-stores test-deploy test-engines test-faults test-trainers
-.PHONY: bank fuzz lint types format build clean
+.PHONY: bank fuzz explore lint types format build clean
 
 demo: .venv/ready
 	$(BIN)/congener demo --output demo
@@ -63,6 +63,10 @@ CASES ?= 200000
 SEED ?= $(shell date +%Y%m%d)
 fuzz: .venv/ready
 	$(BIN)/python -m tests.faults.fuzzing --cases $(CASES) --seed $(SEED)
+
+# For the night too: tries new and more examples in every property test.
+explore: .venv/ready
+	HYPOTHESIS_PROFILE=explore $(BIN)/pytest $(IN_TWO) $$(git grep -l '@given' -- tests)
 
 lint: .venv/ready
 	$(BIN)/ruff check .

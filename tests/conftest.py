@@ -16,9 +16,12 @@ from hypothesis import settings
 from classifiers.models.encoders import Encoder, EncoderConfig, load_encoder
 from tests.support.keys import KEY
 
-# Examples have no deadline, because the first example also pays for imports and caches.
-settings.register_profile("congener", settings.default, deadline=None)
-settings.load_profile("congener")
+# Examples have no deadline, because the first example also pays for imports and caches. The usual
+# profile tries the same examples every time, so a failure belongs to a change. `make explore`
+# tries new ones.
+settings.register_profile("congener", settings.default, deadline=None, derandomize=True)
+settings.register_profile("explore", settings.default, deadline=None, max_examples=1000)
+settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "congener"))
 
 # Test processes share the cores, so more threads would mostly wait.
 torch.set_num_threads(1)

@@ -5,7 +5,7 @@ import io
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from hypothesis import given
+from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from schemas.errors import InputError
@@ -60,6 +60,7 @@ def test_nulls_in_dictionaries_become_nulls_in_the_column(codes, words, shapes, 
     for shape in shapes:
         array = wrap(array, shape, gaps)
     table = pa.table({"x": array}).slice(begin)
+    assume(not any(map(holds_null_lists, table["x"].chunks)))  # such columns change their type
     found = replace_null_values(table)
     found.validate(full=True)
     assert found.schema == table.schema

@@ -29,7 +29,7 @@ ANY_TRAIT = "any trait"
 
 
 @dataclass(frozen=True)
-class Outcome:
+class DemoOutcome:
     """How the rows on which a trait fired compare with the truth."""
 
     name: str
@@ -83,7 +83,7 @@ class _SampleRow(NamedTuple):
 
 def run_demo(
     output: str, config: FilterConfig, restart: bool = True, listener: Listener = ignore
-) -> tuple[list[Manifest], list[Outcome]]:
+) -> tuple[list[Manifest], list[DemoOutcome]]:
     """Filter both sample corpora below `output`, and compare the runs with the truth.
 
     Raises: RunError: a run that isn't the demo's would be replaced.
@@ -119,7 +119,7 @@ def _require_own_run(run: str) -> None:
         )
 
 
-def compare_with_truth(output: str, traits: list[str]) -> list[Outcome]:
+def compare_with_truth(output: str, traits: list[str]) -> list[DemoOutcome]:
     """Compare the runs with the truth, for each trait and for any trait."""
     true, found, right = Counter[str](), Counter[str](), Counter[str]()
     for row in _read_rows(output):
@@ -127,7 +127,9 @@ def compare_with_truth(output: str, traits: list[str]) -> list[Outcome]:
         true.update(_with_any(real))
         found.update(_with_any(fired))
         right.update([*(real & fired), *([ANY_TRAIT] if real and fired else [])])
-    return [Outcome(name, true[name], found[name], right[name]) for name in (*traits, ANY_TRAIT)]
+    return [
+        DemoOutcome(name, true[name], found[name], right[name]) for name in (*traits, ANY_TRAIT)
+    ]
 
 
 def list_remarks(output: str, traits: Collection[str]) -> list[Remark]:

@@ -31,7 +31,7 @@ from pipelines.runs.manifest_file import load_decided
 from pipelines.runs.rates import CONFIDENCE, LEAST_ROWS, Omitted, Rates, compare_groups
 from pipelines.runs.recorded_settings import read_recorded_policy, read_recorded_rules
 from pipelines.runs.report_examples import (
-    Example,
+    ShownExample,
     TraitExamples,
     find_examples,
     find_row_of_each_decision,
@@ -430,7 +430,7 @@ def _list_few_teachers(rates: Rates, trait: str) -> list[RateRow]:
     return fired if len(lines) > 1 and len(fired) <= TEACHERS_SHOWN else []
 
 
-def _quote_examples(examples: Sequence[Example], policy: Policy) -> list[Quotation]:
+def _quote_examples(examples: Sequence[ShownExample], policy: Policy) -> list[Quotation]:
     """Quote examples, the highest score first."""
     ordered = sorted(examples, key=lambda example: -example.finding.score)
     return [_quote(example.row, example.finding, policy) for example in ordered]

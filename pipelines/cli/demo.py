@@ -20,7 +20,7 @@ from pipelines.cli.output import print_result
 from pipelines.display.terminal import build_table
 
 if TYPE_CHECKING:
-    from pipelines.demo import Outcome, Remark
+    from pipelines.demo import DemoOutcome, Remark
     from schemas.manifests import Manifest
 
 Output = Annotated[
@@ -40,7 +40,7 @@ class DemoResult(NamedTuple):
     output: str
     manifests: Sequence[Manifest]
     pages: Sequence[str]
-    outcomes: Sequence[Outcome]
+    outcomes: Sequence[DemoOutcome]
     remarks: Sequence[Remark] = ()
 
     def render(self) -> Iterator[str | Table]:

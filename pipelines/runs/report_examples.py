@@ -18,7 +18,7 @@ SHOWN = (*PUBLISHED, "quarantine")
 """The decisions that keep a row's text in the run's output."""
 
 
-class Example(NamedTuple):
+class ShownExample(NamedTuple):
     """A row with a trait's finding."""
 
     row: ShownRow
@@ -31,8 +31,8 @@ class TraitExamples(NamedTuple):
     `unshown` counts the fired rows whose text isn't in the output.
     """
 
-    nearest: Sequence[Example] = ()
-    highest: Sequence[Example] = ()
+    nearest: Sequence[ShownExample] = ()
+    highest: Sequence[ShownExample] = ()
     unshown: int = 0
 
 
@@ -65,10 +65,10 @@ def find_examples(run: str, manifest: Manifest, most: int) -> dict[str, TraitExa
     return found
 
 
-def _take_finding(row: ShownRow, trait: str) -> Example:
+def _take_finding(row: ShownRow, trait: str) -> ShownExample:
     """Return a row with the trait's finding in trained text."""
     found = (item for item in row.reasons if item.trait == trait and "@" not in item.signal)
-    return Example(row, next(found))
+    return ShownExample(row, next(found))
 
 
 def find_row_of_each_decision(run: str, manifest: Manifest) -> dict[str, ShownRow]:

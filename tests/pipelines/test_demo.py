@@ -10,7 +10,7 @@ from pipelines.demo import (
     ANY_TRAIT,
     CORPORA,
     SAMPLE,
-    Outcome,
+    DemoOutcome,
     compare_with_truth,
     list_remarks,
     run_demo,
@@ -112,8 +112,8 @@ def test_the_demo_filters_both_corpora(tmp_path, capfd):
 
 def test_shares_of_nothing_are_none():
     """A share of no rows is None."""
-    assert Outcome("x", 0, 0, 0).precision is None
-    assert Outcome("x", 0, 0, 0).recall is None
+    assert DemoOutcome("x", 0, 0, 0).precision is None
+    assert DemoOutcome("x", 0, 0, 0).recall is None
 
 
 def test_comments_are_short_sentences():

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, NamedTuple, Protocol
+from typing import NamedTuple, Protocol
 
 import numpy as np
 import pyarrow as pa
@@ -12,19 +12,22 @@ import pyarrow.compute as pc
 
 from classifiers.banks import Bank, TraitModel
 from classifiers.models.checkpoints import require_intact
-from classifiers.models.interface import EncoderConfig, Progress, require_finite
+from classifiers.models.encoders import (
+    Encoder,
+    EncoderConfig,
+    Progress,
+    load_encoder,
+    require_finite,
+)
 from classifiers.models.windows import BatchCounts, Window
 from classifiers.signals.exemplars import contrast, move_to_device
 from classifiers.signals.lexicons import Lexicon, Surroundings, score_lexicons
 from classifiers.signals.repeated_words import score_loops
 from classifiers.signals.sentences import find_sentences
+from classifiers.signals.sequence_classifiers import SequenceClassifier, load_sequence_classifier
 from classifiers.signals.wording import Wording, WordingTable, shift_to_prior
 from schemas.cards import DENSE, ClassifierOptions, Scope, SignalName
 from schemas.scores import COMBINED, LIKELY, SCORE_DECIMALS, score_column
-
-if TYPE_CHECKING:
-    from classifiers.models.encoders import Encoder
-    from classifiers.signals.sequence_classifiers import SequenceClassifier
 
 
 class Texts(Protocol):
@@ -459,8 +462,6 @@ def load_scorer(bank: Bank, config: EncoderConfig, encoder: Encoder | None = Non
     Raises: ModelError: a model can't be loaded, or isn't the one that the bank was fitted with.
     """
     if encoder is None and needs_encoder(bank):
-        from classifiers.models.encoders import load_encoder
-
         encoder = load_encoder(config)
     if encoder is not None and needs_encoder(bank):
         bank.require_encoder(encoder.identity)
@@ -483,10 +484,6 @@ def load_classifiers(bank: Bank, config: EncoderConfig) -> dict[str, SequenceCla
         for name, trait in bank.traits.items()
         if trait.card.signals.classifier
     }
-    if not options:
-        return {}
-    from classifiers.signals.sequence_classifiers import load_sequence_classifier
-
     return {
         name: load_sequence_classifier(item, config.device, config.precision)
         for name, item in options.items()

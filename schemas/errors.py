@@ -90,6 +90,12 @@ class EndpointError(CongenerError):
     exit_code = 7
 
 
+class TrialError(CongenerError):
+    """A check stopped a trial, because its figures would mean nothing."""
+
+    exit_code = 5
+
+
 class HandedOver(CongenerError):  # noqa: N818
     """The job continues without this process. This isn't a failure."""
 

@@ -21,6 +21,7 @@ from schemas.errors import (
     RowError,
     RunError,
     StorageError,
+    TrialError,
 )
 
 KINDS = [
@@ -35,6 +36,7 @@ KINDS = [
     RowError,
     EngineError,
     EndpointError,
+    TrialError,
     HandedOver,
 ]
 
@@ -68,10 +70,10 @@ def test_an_error_says_where_what_and_what_to_do():
 def test_exit_codes_tell_the_kinds_of_failure_apart():
     """Each kind of failure has its own exit code.
 
-    A job that is handed over isn't a failure. Code 5 is missing, because `congener verify` exits
-    with it without an error.
+    A job that is handed over isn't a failure. `congener verify` exits with code 5 without an
+    error.
     """
-    assert [kind.exit_code for kind in KINDS] == [2, 2, 2, 2, 3, 4, 6, 6, 2, 7, 7, 0]
+    assert [kind.exit_code for kind in KINDS] == [2, 2, 2, 2, 3, 4, 6, 6, 2, 7, 7, 5, 0]
 
 
 @pytest.mark.parametrize(

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterable, Iterator
+from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
+import pyarrow as pa
 from scipy.stats import binomtest
 
 from benchmarks.measure import ROOT, Report, parse_arguments
-from classifiers.clean_text import CleanRow, collect_background, present_as_answers
+from classifiers.clean_text import collect_background
 from classifiers.guarantees.calibration import compute_auroc
 from classifiers.library import find_cards
 from classifiers.scoring import Scorer, Scores, load_scorer
@@ -28,10 +30,12 @@ HELDOUT = ROOT / "benchmarks" / "heldout"
 class Heldout(NamedTuple):
     """A trait's held-out texts, and whether each one shows the trait.
 
-    `left_out` counts texts that aren't used because the library contains them.
+    A text without a prompt has an empty one. `left_out` counts texts that aren't used because the
+    library contains them.
     """
 
     texts: list[str]
+    prompts: list[str]
     shown: np.ndarray
     left_out: int
 
@@ -81,17 +85,30 @@ def read_heldout(trait: str, known: Collection[str]) -> Heldout:
     new = [entry for entry in entries if entry["text"] not in known]
     return Heldout(
         [entry["text"] for entry in new],
+        [entry.get("prompt", "") for entry in new],
         np.array([entry["label"] == 1 for entry in new]),
         len(entries) - len(new),
     )
 
 
+@dataclass
+class _Exchanges:
+    """A prompt and an answer in each row, as segments."""
+
+    rows: np.ndarray
+    text: pa.LargeStringArray
+
+    def find_in_scope(self, roles: Iterable[str], channels: Iterable[str]) -> np.ndarray:
+        """Return the prompts for the user's role, and the answers for the assistant's."""
+        wanted = ["user" in roles, "assistant" in roles and "answer" in channels]
+        return np.flatnonzero(np.tile(wanted, len(self.rows) // 2))
+
+
 def score_texts(texts: Heldout, scorer: Scorer) -> Scores:
     """Score texts as an assistant's answers, for every trait in the bank."""
-    return scorer.score(
-        len(texts.texts),
-        present_as_answers([CleanRow((text,), "heldout", "clean") for text in texts.texts]),
-    )
+    both = [text for pair in zip(texts.prompts, texts.texts, strict=True) for text in pair]
+    rows = np.repeat(np.arange(len(texts.texts)), 2)
+    return scorer.score(len(texts.texts), _Exchanges(rows, pa.array(both, pa.large_string())))
 
 
 def build_decision_row(rule: Rule, texts: Heldout, scores: Scores) -> tuple[object, ...]:

@@ -4,11 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import NamedTuple, Protocol
+from typing import NamedTuple
 
 import numpy as np
-import pyarrow as pa
-import pyarrow.compute as pc
 
 from classifiers.banks import Bank, TraitModel
 from classifiers.models.checkpoints import require_intact
@@ -21,28 +19,15 @@ from classifiers.models.encoders import (
 )
 from classifiers.models.windows import BatchCounts, Window
 from classifiers.signals.exemplars import contrast, move_to_device
+from classifiers.signals.language_switches import score_switches
 from classifiers.signals.lexicons import Lexicon, Surroundings, score_lexicons
 from classifiers.signals.repeated_words import score_loops
 from classifiers.signals.sentences import find_sentences
 from classifiers.signals.sequence_classifiers import SequenceClassifier, load_sequence_classifier
 from classifiers.signals.wording import Wording, WordingTable, shift_to_prior
-from schemas.cards import DENSE, ClassifierOptions, Scope, SignalName
+from classifiers.texts import Prompts, Texts, cut_texts, find_in_scope, shift_hits, take_texts
+from schemas.cards import DENSE, ClassifierOptions, SignalName
 from schemas.scores import COMBINED, LIKELY, SCORE_DECIMALS, score_column
-
-
-class Texts(Protocol):
-    """The segments of rows, as parallel columns."""
-
-    @property
-    def rows(self) -> np.ndarray:
-        """Return each segment's row; the rows are ascending integers."""
-
-    @property
-    def text(self) -> pa.LargeStringArray:
-        """Return each segment's text."""
-
-    def find_in_scope(self, roles: Iterable[str], channels: Iterable[str]) -> np.ndarray:
-        """Return the ascending indexes of the segments with these roles and channels."""
 
 
 class BestSpans(NamedTuple):
@@ -196,6 +181,7 @@ class Scorer:
         self._score_lexicons(texts, result)
         self._score_wording(texts, result)
         self._score_repetition(texts, result)
+        self._score_language(texts, result)
         self._score_dense(texts, result)
         self._score_classifiers(texts, result)
         for name, trait in self.bank.traits.items():
@@ -217,10 +203,7 @@ class Scorer:
                 signal = result.signals[name]["lexicon"] = reduce_to_rows(
                     result.size, texts, inside, scores, best + starts[:, None]
                 )
-                signal.hits = {
-                    int(inside[index]): shift_spans(spans, int(starts[index]))
-                    for index, spans in hits.items()
-                }
+                signal.hits = shift_hits(hits, inside, starts)
 
     def _score_wording(self, texts: Texts, result: Scores) -> None:
         models: dict[str, Wording] = {
@@ -251,6 +234,18 @@ class Scorer:
                 result.signals[name]["repetition"] = reduce_to_rows(
                     result.size, texts, inside, scores, spans + starts[:, None]
                 )
+
+    def _score_language(self, texts: Texts, result: Scores) -> None:
+        prompts = Prompts(texts)
+        for name, trait in self.bank.traits.items():
+            if trait.card.signals.language:
+                inside = find_in_scope(texts, trait.card.scope)
+                chosen, starts = cut_texts(texts, inside, trait.card.scope.part)
+                found = score_switches(chosen, prompts.make_reader(inside))
+                signal = result.signals[name]["language"] = reduce_to_rows(
+                    result.size, texts, inside, found.scores, found.spans + starts[:, None]
+                )
+                signal.hits = shift_hits(found.hits, inside, starts)
 
     def _score_dense(self, texts: Texts, result: Scores) -> None:
         names = self._list_dense_traits()
@@ -336,41 +331,6 @@ class Scorer:
             key = inside.tobytes(), scope.part
             groups.setdefault(key, SharedPart(inside, scope.part, [])).traits.append(name)
         return groups.values()
-
-
-def find_in_scope(texts: Texts, scope: Scope) -> np.ndarray:
-    """Return the indexes of the segments in scope."""
-    return texts.find_in_scope(scope.roles, scope.channels)
-
-
-def cut_texts(
-    texts: Texts, segments: Sequence[int] | np.ndarray, part: int
-) -> tuple[pa.LargeStringArray, np.ndarray]:
-    """Return the part of segments' texts that a scope reads, and where each begins, as int32.
-
-    `part` is `Scope.part`; positions are in characters of the whole text.
-    """
-    chosen = take_texts(texts, segments)
-    starts = np.zeros(len(chosen), np.int32)
-    if part < 0:
-        lengths = pc.utf8_length(chosen).to_numpy(zero_copy_only=False)
-        starts = np.maximum(lengths + part, 0).astype(np.int32)
-        return pc.utf8_slice_codeunits(chosen, part), starts
-    return pc.utf8_slice_codeunits(chosen, 0, part) if part else chosen, starts
-
-
-def take_texts(texts: Texts, segments: Sequence[int] | np.ndarray) -> pa.LargeStringArray:
-    """Return the whole texts of segments."""
-    if len(segments) == len(texts.text):
-        return texts.text
-    return texts.text.take(pa.array(segments, pa.int64()))
-
-
-def shift_spans(spans: Sequence[tuple[int, int]], start: int) -> list[tuple[int, int]]:
-    """Return spans of a part of a text as spans of the text; the part begins at `start`."""
-    if not start:
-        return list(spans)
-    return [(first + start, last + start) for first, last in spans]
 
 
 def shift_windows(windows: Sequence[Window], starts: np.ndarray) -> list[Window]:

@@ -21,7 +21,9 @@ from pydantic import (
 
 from schemas.scores import round_up_score
 
-SignalName = Literal["exemplars", "head", "wording", "classifier", "lexicon", "repetition"]
+SignalName = Literal[
+    "exemplars", "head", "wording", "classifier", "lexicon", "repetition", "language"
+]
 Action = Literal["keep", "flag", "mask", "swap", "quarantine", "drop"]
 Channel = Literal["answer", "thinking", "tool"]
 Language = Literal["ar", "de", "es", "fr", "hi", "ja", "ko", "pt", "ru", "zh"]
@@ -35,7 +37,7 @@ Scores are rounded too, so the shown threshold agrees with the decisions.
 
 SIGNALS: tuple[SignalName, ...] = (
     *("exemplars", "head", "wording"),
-    *("classifier", "lexicon", "repetition"),
+    *("classifier", "lexicon", "repetition", "language"),
 )
 """Every kind of signal, in the order of the score columns."""
 
@@ -296,6 +298,13 @@ class RepetitionOptions(Strict):
     span: int = Field(120, ge=20)
 
 
+class LanguageOptions(Strict):
+    """Detection of switches to another language or script, and of garbled text. It has no options.
+
+    What language is right follows from the prompt.
+    """
+
+
 class Signals(Strict):
     """The signals of a trait. A signal that is null isn't used."""
 
@@ -305,6 +314,7 @@ class Signals(Strict):
     classifier: ClassifierOptions | None = None
     lexicon: LexiconOptions | None = None
     repetition: RepetitionOptions | None = None
+    language: LanguageOptions | None = None
 
     @property
     def names(self) -> tuple[SignalName, ...]:

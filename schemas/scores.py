@@ -50,7 +50,10 @@ Calibrated thresholds are at least `LIKELY`, so policies hardly need spans of lo
 COMBINED = "combined"
 """The signal name of a trait's combined score."""
 
-TIE_ORDER = ("lexicon", "wording", "repetition", "classifier", "exemplars", "head")
+TIE_ORDER = (
+    *("lexicon", "language", "wording", "repetition", "classifier"),
+    *("exemplars", "head"),
+)
 """Signals from the narrowest spans to the widest. If scores tie, the first signal is the evidence.
 """
 

@@ -163,8 +163,8 @@ class SignalOptions(TraitOptions):
         Setting("signals"),
         typer.Option(
             "--signals",
-            help="Use only this signal: exemplars, head, wording, classifier, lexicon or "
-            "repetition; repeatable.",
+            help="Use only this signal: exemplars, head, wording, classifier, lexicon, "
+            "repetition or language; repeatable.",
         ),
     ] = None
     bank: Annotated[

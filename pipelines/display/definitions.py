@@ -35,3 +35,5 @@ def describe_signals(card: TraitCard) -> Iterator[tuple[str, str]]:
         yield "lexicon", f"{count} of wording"
     if signals.repetition is not None:
         yield "repetition", f"the longest loop, as a share of {signals.repetition.span} words"
+    if signals.language is not None:
+        yield "language", "switches to a language that nothing calls for, and garbled text"

@@ -29,6 +29,7 @@ from classifiers.library import (
     read_texts,
     read_yaml,
 )
+from classifiers.signals.language_switches import find_switches
 from classifiers.signals.lexicons import Lexicon, score_lexicons
 from classifiers.signals.repetition import find_loop
 from schemas.cards import Scope, TraitCard
@@ -141,10 +142,14 @@ def test_the_full_length_background_is_as_long_as_real_answers():
 
 @pytest.mark.parametrize(
     "name",
-    [card.id for card in find_cards() if card.card.signals.lexicon or card.card.signals.repetition],
+    [
+        card.id
+        for card in find_cards()
+        if {"lexicon", "repetition", "language"}.intersection(card.card.signals.names)
+    ],
 )
 def test_the_full_length_background_shows_no_trait(library, name):
-    """Full-length answers have almost no lexicon hits and no long loops."""
+    """Full-length answers have almost no lexicon hits, no long loops and no other language."""
     card = next(card for card in library if card.id == name).card
     answers = [row["messages"][-1]["content"][: card.scope.opening] for row in read_full_length()]
     if card.signals.lexicon:
@@ -159,6 +164,8 @@ def test_the_full_length_background_shows_no_trait(library, name):
         ] == []
     if card.signals.repetition:
         assert max(find_loop(text, card.signals.repetition).score for text in answers) < 0.25
+    if card.signals.language:
+        assert [text for text in answers if find_switches(text, "")] == []
 
 
 def test_a_folder_with_a_dozen_positives_is_a_trait(card_folder):

@@ -22,7 +22,6 @@ from classifiers.scoring import (
     Scores,
     apply_logistic,
     combine,
-    find_in_scope,
     load_classifiers,
     load_scorer,
     needs_encoder,
@@ -33,7 +32,8 @@ from classifiers.scoring import (
 from classifiers.signals.exemplars import contrast
 from classifiers.signals.lexicons import Lexicon
 from classifiers.signals.repetition import find_loop
-from schemas.cards import Scope, TraitCard
+from classifiers.texts import find_in_scope
+from schemas.cards import SIGNALS, Scope, TraitCard
 from schemas.errors import ModelError, RowError
 from schemas.scores import LIKELY, SCORE_DECIMALS
 
@@ -259,7 +259,7 @@ PROBABILITIES = st.floats(0, 1, width=32)
 
 @given(
     st.dictionaries(
-        st.sampled_from(["exemplars", "head", "wording", "classifier", "lexicon", "repetition"]),
+        st.sampled_from(SIGNALS),
         PROBABILITIES,
         min_size=1,
     )
@@ -270,7 +270,7 @@ def test_the_combination_is_the_stated_one(signals):
         np.clip(signals[name], 1e-6, 1 - 1e-6) for name in ("exemplars", "head") if name in signals
     ]
     miss = 1 - expit(np.mean([np.log(p / (1 - p)) for p in dense])) if dense else 1.0
-    for name in ("wording", "classifier", "lexicon", "repetition"):
+    for name in ("wording", "classifier", "lexicon", "repetition", "language"):
         miss *= 1 - signals.get(name, 0.0)
     found = combine({name: np.array([value], np.float32) for name, value in signals.items()})
     assert found.dtype == np.float32
@@ -649,3 +649,33 @@ def test_a_model_that_is_overwritten_stops_the_work(tiny_checkpoint):
     (folder / "config.json").write_text((folder / "config.json").read_text() + "\n")
     with pytest.raises(ModelError, match=r"was changed during the run \(config\.json\)"):
         scorer.score(1, TEXTS)
+
+
+SWITCHES = make_segments(
+    (0, "user", "answer", "How do I clean the pump?"),
+    (0, "assistant", "answer", "Rinse it и dry it 和 oil it."),
+    (1, "user", "answer", "How do the Russians say thanks?"),
+    (1, "assistant", "answer", "They say спасибо to each other."),
+    (2, "user", "answer", "Rinse it и dry it."),
+    (3, "user", "answer", "What next?"),
+    (3, "assistant", "answer", "All is well. All is well. Oil it，then wait."),
+    (3, "user", "answer", "Why a mark of Chinese?"),
+)
+
+
+@pytest.mark.parametrize(("scope", "start"), [({}, 0), ({"closing": 20}, 24)])
+def test_switches_are_judged_by_the_prompts(scope, start):
+    """A switch scores only in an answer whose earlier prompt doesn't call for its language."""
+    card = TraitCard.model_validate({"id": "switch", "scope": scope, "signals": ["language"]})
+    scores = Scorer(Bank({"switch": TraitModel(card, "0")}, None, {}), None, {}).score(4, SWITCHES)
+    found = scores.signals["switch"]["language"]
+    mark = SWITCHES.texts[6].index("，")
+    assert mark >= start
+    assert found.scores[[1, 3]].tolist() == [0.0, 0.5]
+    assert np.isnan(found.scores[2])
+    assert found.hits[6] == [(mark, mark + 1)]
+    assert [int(values[3]) for values in found.best_spans] == [6, mark, mark + 1]
+    text = SWITCHES.texts[1]
+    assert [text[begin:end] for begin, end in found.hits[1]] == [
+        letter for letter in ("и", "和") if text.index(letter) >= (len(text) - 20 if scope else 0)
+    ]

@@ -96,6 +96,7 @@ def test_signals_as_a_list_and_as_a_mapping_are_the_same():
 def test_signal_names_come_in_the_order_of_the_score_columns():
     """Signal names are in the order of the score columns."""
     options = {
+        "language": {},
         "repetition": {},
         "lexicon": {"patterns": ["x"]},
         "classifier": {"model": "m", "label": "l"},
@@ -121,7 +122,7 @@ def test_compiled_patterns_are_cached():
 def test_signals_that_are_none_or_unknown_are_refused():
     """A trait without signals or with an unknown signal is refused."""
     assert (
-        "name at least one of exemplars, head, wording, classifier, lexicon, repetition"
+        "name at least one of exemplars, head, wording, classifier, lexicon, repetition, language"
         in refused(signals=[])
     )
     assert "name at least one of" in refused(signals={})

@@ -68,7 +68,7 @@ def test_the_strongest_signal_is_stored_if_the_combined_score_reaches_the_floor(
 def test_of_equal_signals_the_narrowest_is_the_evidence(store):
     """On a tie, the narrowest span is the evidence."""
     found = build_scores([0.9], **{name: [0.3] for name in reversed(TIE_ORDER)})
-    assert store(found, 0.5) == [[("lexicon", 5)]]
+    assert store(found, 0.5) == [[("lexicon", len(TIE_ORDER) - 1)]]
     found = build_scores([0.9], head=[0.3], exemplars=[0.3])
     assert store(found, 0.5) == [[("exemplars", 1)]]
 

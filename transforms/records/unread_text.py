@@ -17,10 +17,11 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from classifiers.scoring import find_in_scope
+from classifiers.languages import ENGLISH, LANGUAGES
+from classifiers.texts import find_in_scope
 from schemas.cards import Scope
 from schemas.coverage import FieldCounts, LanguageCounts, TextCounts, TurnCounts, add_turns
-from transforms.records.languages import ENGLISH, HEAD, LANGUAGES, classify_rows
+from transforms.records.languages import HEAD, classify_rows
 from transforms.records.roles import CHANNELS
 from transforms.records.segments import Segments
 from transforms.records.transcripts import cut_transcript

@@ -27,6 +27,7 @@ def test_every_signal_is_described():
         "classifier": {"model": "toxic", "label": "bad"},
         "lexicon": {"patterns": ["owls?"]},
         "repetition": {"span": 90},
+        "language": {},
     }
     card = TraitCard.model_validate({"id": "owl", "signals": signals})
     assert list(describe_signals(card)) == [
@@ -36,4 +37,5 @@ def test_every_signal_is_described():
         ("classifier", "label bad of toxic"),
         ("lexicon", "1 pattern of wording"),
         ("repetition", "the longest loop, as a share of 90 words"),
+        ("language", "switches to a language that nothing calls for, and garbled text"),
     ]

@@ -7,16 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from transforms.records.languages import (
-    ENGLISH,
-    FREQUENT_WORDS,
-    HEAD,
-    LANGUAGES,
-    LATIN,
-    classify_rows,
-    classify_texts,
-    is_foreign,
-)
+from classifiers.languages import ENGLISH, LANGUAGES, LATIN
+from transforms.records.languages import HEAD, classify_rows, classify_texts
 
 FOREIGN = {
     "fr": "La médecine est une science qui étudie les maladies et les moyens de les soigner.",
@@ -74,16 +66,6 @@ def test_other_languages_in_latin_script(text):
 def test_english_and_unknown_text():
     """English with foreign words, code, lists, symbols and empty text count as English."""
     assert name_languages(*ENGLISH_TEXTS) == [LANGUAGES[ENGLISH]] * len(ENGLISH_TEXTS)
-
-
-def test_a_quotation_in_english_stays_english():
-    """An English text with a foreign quotation is English."""
-    assert not is_foreign(f"He said: {FOREIGN['fr']} And that was all that we have of it, I think.")
-
-
-def test_no_frequent_word_is_a_single_letter():
-    """No frequent word is a single letter."""
-    assert all(len(word) > 1 for words in FREQUENT_WORDS for word in words)
 
 
 def test_a_row_has_the_language_of_most_of_its_text():

@@ -1,0 +1,88 @@
+"""Garbled text: damaged characters, a tokenizer's marks, and words without blanks between them."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from typing import NamedTuple
+
+import re2
+
+DAMAGE = (
+    "\ufffd+|[\x01-\x08\x0e-\x1a\x1c-\x1f\x7f-\x84\x86-\x9f]+"
+    "|â€[™œ¦“”˜¢\x93\x94\x98\x99\x9c\x9d]|Ã[\x80-\xbf]|Â[\xa1-\xbf]|ï¿½|ï»¿|ðŸ"
+    "|<0x[0-9A-F]{2}>|[a-z][Ġ▁][a-zA-Z]"
+)
+"""Replacement and control characters, UTF-8 that was read as Latin-1, and a tokenizer's marks."""
+
+ABOUT_DAMAGE = re.compile(
+    r"encod|decod|unicode|utf|charset|character|glyph|mojibake|byte|token|terminal|ascii|U\+",
+    re.IGNORECASE,
+)
+"""A prompt about characters, whose answer may show damaged ones."""
+
+GLUE = (
+    r"\b(?:in|of|to|on|for|and|that|with|from|by|is|as|at|are|was|into|or)the\b"
+    r"|\b[a-z]{3,}(?:ofthe|inthe|tothe|onthe|forthe|fromthe|andthe)\b"
+)
+"""Small words without a blank between them, as in `onthe`."""
+
+QUOTING = frozenset("`\"'“‘")
+
+LONGEST_WORD = 29
+"""The largest number of letters in a word. Longer ones may be whole clauses without blanks."""
+
+SMALL_WORD = re.compile("the|and|with|that|from|for|you|was|of")
+FEWEST_SMALL_WORDS = 2
+"""The smallest number of different small words in a clause without blanks. Names of chemicals and
+places have fewer.
+"""
+
+DAMAGED = re.compile(DAMAGE)
+GLUED = re.compile(GLUE, re.ASCII)
+CLAUSE = re.compile(rf"(?<![\w/.:#@=&%?\\-])[A-Za-z][a-z]{{{LONGEST_WORD},}}(?![\w/=(])")
+"""A long word that isn't part of an address, a path, a tag or a call."""
+
+PLAIN_SCREEN = f"[\x01-\x08\x0e-\x1a\x1c-\x1f\x7f]|<0x|{GLUE}|[a-z]{{{LONGEST_WORD}}}"
+"""What every garbled ASCII text holds, in the syntax of RE2."""
+
+SCREEN = f"{PLAIN_SCREEN}|{DAMAGE}"
+"""What every garbled text holds."""
+
+MAY_BE_GARBLED = re2.compile(SCREEN)
+
+DAMAGE_WEIGHT, CLAUSE_WEIGHT, GLUE_WEIGHT = 0.7, 0.7, 0.5
+
+
+class Garbled(NamedTuple):
+    """A garbled stretch of a text, and how much it adds to the score."""
+
+    start: int
+    end: int
+    weight: float
+
+
+def find_garbled(text: str, prompt: str) -> Iterator[Garbled]:
+    """Yield the garbled stretches of an answer that its prompt doesn't contain too."""
+    for match in _find_matches(text, prompt):
+        if match[0] not in prompt:
+            yield Garbled(*match.span(), _weigh(match))
+
+
+def _find_matches(text: str, prompt: str) -> Iterator[re.Match[str]]:
+    if not MAY_BE_GARBLED.search(text):  # many times as fast as the searches below
+        return
+    if not ABOUT_DAMAGE.search(prompt):
+        yield from DAMAGED.finditer(text)
+    for match in GLUED.finditer(text):
+        if text[match.start() - 1 : match.start()] not in QUOTING:
+            yield match
+    for match in CLAUSE.finditer(text):
+        if len(set(SMALL_WORD.findall(match[0]))) >= FEWEST_SMALL_WORDS:
+            yield match
+
+
+def _weigh(match: re.Match[str]) -> float:
+    if match.re is GLUED:
+        return GLUE_WEIGHT
+    return CLAUSE_WEIGHT if match.re is CLAUSE else DAMAGE_WEIGHT

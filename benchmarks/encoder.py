@@ -19,7 +19,8 @@ from benchmarks.measure import (
     time_call,
 )
 from classifiers.models.checkpoints import DEFAULT_ENCODER, find_model
-from classifiers.models.encoders import Encoder, EncoderConfig, load_encoder
+from classifiers.models.encoders import Encoder, load_encoder
+from classifiers.models.interface import EncoderConfig
 
 
 def main() -> None:

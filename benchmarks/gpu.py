@@ -19,14 +19,10 @@ import transformers
 
 from benchmarks.measure import Report, Timed, fail, interleave, judge, parse_arguments, time_call
 from classifiers.models.checkpoints import ModelFiles
-from classifiers.models.encoders import (
-    TOKEN_BUDGET,
-    WINDOW_OVERLAP,
-    WINDOW_TOKENS,
-    Encoder,
-    EncoderConfig,
-)
+from classifiers.models.encoders import TOKEN_BUDGET, Encoder
+from classifiers.models.interface import EncoderConfig
 from classifiers.models.windows import Window, pad_batch, plan_batches
+from schemas.encoders import WINDOW_OVERLAP, WINDOW_TOKENS
 
 TEXT_TOKENS = (5.36, 1.18)
 """The mean and standard deviation of log(n) for answers of n tokens.
@@ -195,7 +191,10 @@ def report_encoders(
     cases = {"matmul": make_case(device, lambda: [left @ right for _ in range(products)])}
     for name, encoder in encoders.items():
         batches = [
-            pad_batch([windows[index].ids for index in indices], 0, device)
+            tuple(
+                torch.from_numpy(part).to(device)
+                for part in pad_batch([windows[index].ids for index in indices], 0)
+            )
             for indices in plan_batches(lengths, encoder.token_budget)
         ]
         cases[name] = make_case(device, lambda encoder=encoder: encoder.encode(windows))

@@ -22,7 +22,7 @@ from classifiers.fitting import fit_bank
 from classifiers.guarantees.calibration import calibrate
 from classifiers.labelled_rows import JudgedRow, split_labels
 from classifiers.library import LoadedCard, find_cards
-from classifiers.models.encoders import EncoderConfig
+from classifiers.models.interface import EncoderConfig
 from classifiers.scoring import load_scorer
 from schemas.scores import COMBINED, fires
 

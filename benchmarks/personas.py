@@ -15,7 +15,8 @@ from benchmarks.measure import Report, find_data, judge, parse_arguments
 from classifiers.banks import TraitModel
 from classifiers.fitting import fit_dense
 from classifiers.guarantees.calibration import compute_auroc, compute_recall
-from classifiers.models.encoders import EncoderConfig, load_encoder
+from classifiers.models.encoders import load_encoder
+from classifiers.models.interface import EncoderConfig
 from classifiers.scoring import combine, score_dense
 from schemas.cards import TraitCard
 from schemas.digests import digest_config

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from itertools import product
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import pyarrow as pa
@@ -22,7 +22,7 @@ from classifiers.clean_text import (
 from classifiers.labelled_rows import Half
 from classifiers.library import LoadedCard
 from classifiers.models.checkpoints import find_model
-from classifiers.models.encoders import Encoder, EncoderConfig, Progress
+from classifiers.models.interface import EncoderConfig, FixedTotal, Progress
 from classifiers.models.windows import Window
 from classifiers.scoring import (
     Scorer,
@@ -32,15 +32,16 @@ from classifiers.scoring import (
     round_scores,
 )
 from classifiers.signals.exemplars import build_optional_index, contrast
-from classifiers.signals.heads import Labelled, balance_weights, fit_scale, train_head
 from classifiers.signals.sentences import find_sentences
-from classifiers.signals.sequence_classifiers import SequenceClassifier
 from classifiers.signals.wording import shift_to_prior
-from classifiers.signals.wording_training import train_wording
 from schemas.cards import FITTED, Scope
 from schemas.digests import digest_bytes, digest_config
 from schemas.errors import CardError
 from schemas.scores import COMBINED
+
+if TYPE_CHECKING:
+    from classifiers.models.encoders import Encoder
+    from classifiers.signals.sequence_classifiers import SequenceClassifier
 
 SIMILARITIES = 1 << 24
 """The largest number of similarities in memory at once; they take 64 MiB."""
@@ -82,24 +83,6 @@ class _TextGroup(NamedTuple):
     positives: tuple[str, ...]
     negatives: tuple[str, ...]
     windows: list[Window]
-
-
-@dataclass(frozen=True)
-class _FixedTotal:
-    """Passes on a fit's batches without their totals, which the fit reports itself."""
-
-    progress: Progress | None
-
-    def expect(self, windows: int, tokens: int) -> None:
-        """Ignore a part of the total."""
-
-    def batch(self, tokens: int, windows: int) -> None:
-        if self.progress:
-            self.progress.batch(tokens, windows)
-
-    def cut(self, budget: int) -> None:
-        if self.progress:
-            self.progress.cut(budget)
 
 
 def compute_fit_key(card: LoadedCard, clean: CleanText, identity: Mapping[str, Any] | None) -> str:
@@ -169,7 +152,7 @@ def fit_bank(
         unread = [group.windows for group in groups.values()]
         unread = [windows for windows in unread if not (encoder and encoder.remembers(windows))]
         _expect_windows(progress, unread, scorers, rows)
-    steady = _FixedTotal(progress)
+    steady = FixedTotal(progress)
     vectors = {key: _encode_group(group, encoder, steady) for key, group in groups.items()}
     fitted = {card.id: _fit_trait(card, clean, _select_vectors(card, vectors)) for card in missing}
     for scorer in scorers:
@@ -317,6 +300,8 @@ def fit_wording(
     rows: int = 0,
 ) -> None:
     """Fit a trait's wording classifier; the last `rows` positives are rows of a corpus."""
+    from classifiers.signals.wording_training import train_wording
+
     own, others, rest = (
         find_sentences(pa.array(texts, pa.large_string())) for texts in (positives, hard, clean)
     )
@@ -346,6 +331,8 @@ def fit_dense(trait: TraitModel, positives: np.ndarray, negatives: np.ndarray, h
     positives are more like the negatives than like each other, since a high contrast would then
     speak against the trait.
     """
+    from classifiers.signals.head_training import Labelled, balance_weights, fit_scale, train_head
+
     labels = np.concatenate([np.ones(len(positives)), np.zeros(len(negatives))])
     weights = balance_weights(labels, np.arange(len(labels)) < len(positives) + hard)
     signals = trait.card.signals

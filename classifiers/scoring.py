@@ -4,30 +4,27 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
 from classifiers.banks import Bank, TraitModel
 from classifiers.models.checkpoints import require_intact
-from classifiers.models.encoders import (
-    Encoder,
-    EncoderConfig,
-    Progress,
-    load_encoder,
-    require_finite,
-)
+from classifiers.models.interface import EncoderConfig, Progress, require_finite
 from classifiers.models.windows import BatchCounts, Window
 from classifiers.signals.exemplars import contrast, move_to_device
 from classifiers.signals.language_switches import score_switches
 from classifiers.signals.lexicons import Lexicon, Surroundings, score_lexicons
 from classifiers.signals.repeated_words import score_loops
 from classifiers.signals.sentences import find_sentences
-from classifiers.signals.sequence_classifiers import SequenceClassifier, load_sequence_classifier
 from classifiers.signals.wording import Wording, WordingTable, shift_to_prior
 from classifiers.texts import Prompts, Texts, cut_texts, find_in_scope, shift_hits, take_texts
 from schemas.cards import DENSE, ClassifierOptions, SignalName
 from schemas.scores import COMBINED, LIKELY, SCORE_DECIMALS, score_column
+
+if TYPE_CHECKING:
+    from classifiers.models.encoders import Encoder
+    from classifiers.signals.sequence_classifiers import SequenceClassifier
 
 
 class BestSpans(NamedTuple):
@@ -422,6 +419,8 @@ def load_scorer(bank: Bank, config: EncoderConfig, encoder: Encoder | None = Non
     Raises: ModelError: a model can't be loaded, or isn't the one that the bank was fitted with.
     """
     if encoder is None and needs_encoder(bank):
+        from classifiers.models.encoders import load_encoder
+
         encoder = load_encoder(config)
     if encoder is not None and needs_encoder(bank):
         bank.require_encoder(encoder.identity)
@@ -444,6 +443,10 @@ def load_classifiers(bank: Bank, config: EncoderConfig) -> dict[str, SequenceCla
         for name, trait in bank.traits.items()
         if trait.card.signals.classifier
     }
+    if not options:
+        return {}
+    from classifiers.signals.sequence_classifiers import load_sequence_classifier
+
     return {
         name: load_sequence_classifier(item, config.device, config.precision)
         for name, item in options.items()

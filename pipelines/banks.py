@@ -6,7 +6,7 @@ from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from types import MappingProxyType
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import pyarrow as pa
 
@@ -31,8 +31,6 @@ from classifiers.fitting import (
 )
 from classifiers.library import LoadedCard, find_cards
 from classifiers.models.checkpoints import find_model
-from classifiers.models.encoders import Encoder, load_encoder
-from classifiers.models.remembered_vectors import remember
 from pipelines.chosen_traits import (
     check_cards,
     choose_cards,
@@ -67,6 +65,9 @@ from transforms.records.formats import list_paths, settle_layout
 from transforms.records.segments import extract_segments
 from transforms.records.transcripts import choose_columns, measure_transcripts
 from transforms.rules import check_policy, settle_rules
+
+if TYPE_CHECKING:
+    from classifiers.models.encoders import Encoder
 
 BACKGROUND_REMEDY = (
     "give the clean sample in the format of the corpus or in one that congener detects, such as "
@@ -230,7 +231,7 @@ def fit_traits(
     """
     given = chosen.given
     needed = any(card.uses_encoder for card in chosen.list_cards())
-    encoder = load_encoder(config.build_encoder_config()) if needed else None
+    encoder = _load_encoder(config) if needed else None
     if encoder and given and given.encoder:
         given.require_encoder(encoder.identity)
     if chosen.bank is not None:
@@ -240,6 +241,12 @@ def fit_traits(
             given.require_classifier(name, find_model(options.model, options.revision).identity)
     plan = FitPlan(chosen.cards, chosen.clean, encoder, chosen.fitted)
     return PreparedBank(_fit_missing(plan, config, listener), encoder, plan)
+
+
+def _load_encoder(config: FilterConfig) -> Encoder:
+    from classifiers.models.encoders import load_encoder
+
+    return load_encoder(config.build_encoder_config())
 
 
 def _announce_left_out(
@@ -295,6 +302,8 @@ def _remember(encoder: Encoder | None) -> Encoder | None:
     cache = get_cache_folder()
     if encoder is None or cache is None:
         return encoder
+    from classifiers.models.remembered_vectors import remember
+
     return remember(encoder, VectorCache(cache / "vectors", VERSION))
 
 

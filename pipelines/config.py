@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import Literal
 
 from pydantic import Field, field_validator, model_validator
 
 from classifiers.library import read_yaml
+from classifiers.models.interface import EncoderConfig
 from pipelines.engines.interface import Engine
 from schemas.cards import SignalName, Strict, Threshold
 from schemas.corpora import CorpusConfig, OutputFormat, ShardLimits
@@ -17,10 +18,6 @@ from schemas.errors import CardError
 from schemas.policies import Policy
 from schemas.scores import DEFAULT_SPAN_FLOOR
 from transforms.files.locations import UNUSABLE_REMEDY, describe_unusable, expand_home, expand_input
-
-if TYPE_CHECKING:
-    from classifiers.models.encoders import EncoderConfig
-
 
 OWN_CORPUS = "corpus"
 """The background that is a sample of the input itself. A path of that name is `./corpus`."""
@@ -140,8 +137,6 @@ class FilterConfig(Strict):
 
     def build_encoder_config(self) -> EncoderConfig:
         """Return the encoder and hardware settings for `classifiers`."""
-        from classifiers.models.encoders import EncoderConfig  # loads torch, which is slow
-
         return EncoderConfig(**self.encoder.model_dump(), **self.hardware.model_dump())
 
     def with_absolute_paths(self) -> FilterConfig:

@@ -14,7 +14,7 @@ from classifiers.fitting import fit_bank
 from classifiers.guarantees.calibration import CONFIDENCE, bound_share, calibrate
 from classifiers.labelled_rows import NO_ROWS
 from classifiers.library import LoadedCard
-from classifiers.models.encoders import EncoderConfig
+from classifiers.models.interface import EncoderConfig
 from schemas.notices import Notice, format_count
 from schemas.scores import COMBINED, fires
 from schemas.shares import format_interval

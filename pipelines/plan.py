@@ -6,15 +6,13 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property, partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 
 from classifiers.banks import Bank
-from classifiers.models.checkpoints import choose_device
-from classifiers.models.encoders import Encoder, EncoderConfig
+from classifiers.models.interface import EncoderConfig
 from classifiers.scoring import load_scorer
-from classifiers.signals.sequence_classifiers import SequenceClassifier
 from pipelines.banks import choose_traits, fit_traits
 from pipelines.chosen_traits import require_vectors
 from pipelines.config import FilterConfig, read_policy
@@ -61,6 +59,10 @@ from transforms.records.sides import find_unread_labels, settle_labels, settle_s
 from transforms.records.transcripts import choose_columns, measure_transcripts
 from transforms.rules import Rule, find_span_floor, settle_rules
 from transforms.score import ScoringConfig, keep_scorer
+
+if TYPE_CHECKING:
+    from classifiers.models.encoders import Encoder
+    from classifiers.signals.sequence_classifiers import SequenceClassifier
 
 
 @dataclass(frozen=True)
@@ -181,7 +183,8 @@ def settle(config: FilterConfig, listener: Listener) -> FilterPlan:
     _require_distinct_folders(config.output, tasks)
     columns = _settle_columns(config, corpus, layout, tasks)
     here = config.for_launcher()
-    choose_device(here.hardware.device)  # a missing GPU is an error even if the run needs no model
+    if here.hardware.device == "cuda":
+        _require_gpu()  # a missing GPU is an error even if the run needs no model
     draw = partial(draw_answers, corpus, layout, tasks)
     chosen = choose_traits(here, policy, listener, draw)
     require_vectors(config, chosen.list_cards())
@@ -269,6 +272,12 @@ def _settle_layout(config: FilterConfig, corpus: Corpus) -> Layout:
         first, *more = (source.uri for source in corpus.sources)
         where = f"{first} and {len(more)} more" if more else first
         raise InputError(error.problem, where=where, remedy=error.remedy) from error
+
+
+def _require_gpu() -> None:
+    from classifiers.models.loading import choose_device
+
+    choose_device("cuda")
 
 
 def _settle_models(

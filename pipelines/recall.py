@@ -19,7 +19,7 @@ from classifiers.clean_text import (
 from classifiers.fitting import scope_to_answers
 from classifiers.library import LoadedCard, find_cards
 from classifiers.models.checkpoints import COMMIT
-from classifiers.models.encoders import EncoderConfig
+from classifiers.models.interface import EncoderConfig
 from classifiers.scoring import Scorer, Scores, load_scorer
 from classifiers.signals.lexicons import Lexicon
 from pipelines.banks import load_bank

@@ -11,7 +11,7 @@ import unicodedata
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import zstandard
@@ -23,10 +23,13 @@ from classifiers.banks import BANK_FORMAT, Bank, TraitModel, read_bank, serialis
 from classifiers.clean_text import CleanText, collect_background
 from classifiers.fitting import fit_bank, limit_bank
 from classifiers.library import LIBRARY, LoadedCard, find_cards
-from classifiers.models.encoders import Encoder, EncoderConfig, load_encoder
+from classifiers.models.interface import EncoderConfig
 from schemas.digests import canonicalise_json, digest_bytes, digest_config
 from schemas.errors import ModelError
 from transforms.files import storage
+
+if TYPE_CHECKING:
+    from classifiers.models.encoders import Encoder
 
 FILE = Path(__file__).parent / "library_bank.zst"
 ORIGIN = "origin.json"
@@ -170,6 +173,8 @@ def _get(files: Mapping[str, bytes], name: str) -> bytes:
 
 def build_bank() -> tuple[Bank, CleanText]:
     """Fit the library's traits with the default encoder in fp32 on a CPU."""
+    from classifiers.models.encoders import load_encoder
+
     clean = CleanText(collect_background(find_cards()))
     config = EncoderConfig(device="cpu", precision="fp32")
     return fit_bank(find_cards(), clean, load_encoder(config), config), clean

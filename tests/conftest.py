@@ -13,7 +13,8 @@ import pytest
 import torch
 from hypothesis import settings
 
-from classifiers.models.encoders import Encoder, EncoderConfig, load_encoder
+from classifiers.models.encoders import Encoder, load_encoder
+from classifiers.models.interface import EncoderConfig
 from tests.support.keys import KEY
 
 # Examples have no deadline, because the first example also pays for imports and caches. The usual

@@ -14,7 +14,7 @@ import numpy as np
 import pyarrow as pa
 
 from classifiers.banks import read_bank
-from classifiers.models.encoders import EncoderConfig
+from classifiers.models.interface import EncoderConfig
 from classifiers.scoring import Scorer, Scores, load_scorer
 from schemas.errors import ModelError
 from schemas.events import Listener, ShardStarted, ignore

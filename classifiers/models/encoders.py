@@ -6,40 +6,23 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import Any, Literal, Protocol
+from typing import Any, Literal
 
 import numpy as np
 import torch
 import transformers
 
-from classifiers.models.checkpoints import (
-    Device,
-    ModelFiles,
-    Precision,
-    choose_device,
-    choose_dtype,
-    find_model,
-    load_model,
-    load_tokenizer,
-    require_unchanged,
-)
+from classifiers.models.checkpoints import ModelFiles, find_model, require_unchanged
+from classifiers.models.interface import EncoderConfig, Progress, require_finite
 from classifiers.models.inventory import find_pooling, read_description
+from classifiers.models.loading import choose_device, choose_dtype, load_model, load_tokenizer
 from classifiers.models.windows import BatchCounts, Window, cut_windows, pad_batch, plan_batches
-from schemas.encoders import DEFAULT_ENCODER, WINDOW_OVERLAP, WINDOW_TOKENS
-from schemas.errors import ModelError, RowError, is_out_of_memory
+from schemas.errors import ModelError, is_out_of_memory
 
 FEWEST_WINDOW_TOKENS = 8
 """The smallest window, in tokens.
 
 A window needs room for special tokens, and for text outside the overlap.
-"""
-
-LAYER_DEPTHS = (1.0, 2 / 3, 1 / 2)
-"""The averaged layers, as fractions of the encoder's depth.
-
-The middle layers of a topical-similarity encoder still represent manner and stance. On 34 persona
-traits (32 + 32 exemplars), logistic regression gained 0.013 in AUROC over the last layer alone, and
-34 other traits confirmed the gain (benchmarks/personas.py).
 """
 
 TOKEN_BUDGET = {"cpu": 2_048, "cuda": 131_072}
@@ -48,37 +31,6 @@ TOKEN_BUDGET = {"cpu": 2_048, "cuda": 131_072}
 On a CPU, small batches stay in the cache: 2 k gives a core 18 % more tokens/s than 4 k. A budget of
 1 k gives another 3 %, but Python has twice as much to do. A GPU needs large batches.
 """
-
-
-class Progress(Protocol):
-    """A listener for the models' progress."""
-
-    def expect(self, windows: int, tokens: int) -> None:
-        """Announce that a model will process this many more windows and tokens."""
-
-    def batch(self, tokens: int, windows: int) -> None:
-        """Note a finished batch. `tokens` excludes padding."""
-
-    def cut(self, budget: int) -> None:
-        """Limit later batches to `budget` padded tokens, because memory ran out."""
-
-
-@dataclass(frozen=True)
-class EncoderConfig:
-    """The encoder to load, and how to run it.
-
-    The device, the precision and the token budget affect only the speed and the vectors' last
-    digits.
-    """
-
-    model: str = DEFAULT_ENCODER
-    revision: str | None = None
-    window_tokens: int = WINDOW_TOKENS
-    window_overlap: int = WINDOW_OVERLAP
-    layer_depths: tuple[float, ...] = LAYER_DEPTHS
-    device: Device = "auto"
-    precision: Precision = "auto"
-    token_budget: int | None = None
 
 
 @dataclass
@@ -241,15 +193,6 @@ def _count_batch(runner: Any, lengths: Sequence[int], progress: Progress | None)
         progress.batch(sum(lengths), len(lengths))
 
 
-def require_finite(values: np.ndarray, where: str) -> None:
-    """Check that a model's output is finite.
-
-    Raises: RowError: the output contains NaN or infinity.
-    """
-    if not np.isfinite(values).all():
-        raise RowError("gives NaN or infinity", where=where)
-
-
 def _plan(ids: Sequence[list[int]], indexes: np.ndarray, budget: int) -> list[np.ndarray]:
     """Return batches of these windows, shortest first, so that `pop` takes the longest."""
     batches = plan_batches([len(ids[index]) for index in indexes], budget)
@@ -258,12 +201,9 @@ def _plan(ids: Sequence[list[int]], indexes: np.ndarray, budget: int) -> list[np
 
 def _run_batch(runner: Any, batch: Sequence[list[int]]) -> np.ndarray:
     with torch.inference_mode():
-        values: np.ndarray = (
-            runner.forward(*pad_batch(batch, find_pad_id(runner.model), runner.device))
-            .float()
-            .cpu()
-            .numpy()
-        )
+        padded = pad_batch(batch, find_pad_id(runner.model))
+        tokens, mask = (torch.from_numpy(item).to(runner.device) for item in padded)
+        values: np.ndarray = runner.forward(tokens, mask).float().cpu().numpy()
         return values
 
 

@@ -12,7 +12,8 @@ from safetensors import SafetensorError
 from safetensors.numpy import load as load_tensors
 from safetensors.numpy import save as save_tensors
 
-from classifiers.models.encoders import Encoder, Progress
+from classifiers.models.encoders import Encoder
+from classifiers.models.interface import Progress
 from classifiers.models.windows import Window
 from schemas.digests import digest_config
 

@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import numpy as np
-import torch
 
 CHARS_PER_CALL = 1 << 20
 """How many characters each tokenizer call gets, which keeps its threads busy."""
@@ -100,9 +99,7 @@ def plan_batches(lengths: Sequence[int], budget: int) -> list[np.ndarray]:
     return batches
 
 
-def pad_batch(
-    ids: Sequence[list[int]], pad: int, device: torch.device
-) -> tuple[torch.Tensor, torch.Tensor]:
+def pad_batch(ids: Sequence[list[int]], pad: int) -> tuple[np.ndarray, np.ndarray]:
     """Return token ids and attention mask, both int64 [windows, longest], padded on the right."""
     width = max(map(len, ids))
     tokens = np.full((len(ids), width), pad, np.int64)
@@ -110,4 +107,4 @@ def pad_batch(
     for row, item in enumerate(ids):
         tokens[row, : len(item)] = item
         mask[row, : len(item)] = 1
-    return torch.from_numpy(tokens).to(device), torch.from_numpy(mask).to(device)
+    return tokens, mask

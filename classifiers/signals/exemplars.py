@@ -8,14 +8,6 @@ import numpy as np
 
 from schemas.errors import ModelError
 
-try:
-    import faiss
-except ImportError as error:  # FAISS is an extra, because its two wheels can't share an environment
-    raise ModelError(
-        "FAISS isn't installed",
-        remedy="pip install 'congener[cpu]', or 'congener[gpu]' on a CUDA machine",
-    ) from error
-
 
 class Neighbour(NamedTuple):
     """An exemplar near a text: its row in the index, and its cosine similarity."""
@@ -24,9 +16,26 @@ class Neighbour(NamedTuple):
     similarity: float
 
 
+def import_faiss() -> Any:
+    """Return FAISS, which only banks with exemplars need.
+
+    FAISS is an extra, because its two wheels can't share an environment.
+
+    Raises: ModelError: it isn't installed.
+    """
+    try:
+        import faiss  # noqa: PLC0415 - it takes a tenth of a second to load
+    except ImportError as error:
+        raise ModelError(
+            "FAISS isn't installed",
+            remedy="pip install 'congener[cpu]', or 'congener[gpu]' on a CUDA machine",
+        ) from error
+    return faiss
+
+
 def build_index(vectors: np.ndarray) -> Any:
     """Build an exact inner-product index of unit vectors, with row numbers as ids."""
-    index = faiss.IndexFlatIP(vectors.shape[1])
+    index = import_faiss().IndexFlatIP(vectors.shape[1])
     index.add(np.ascontiguousarray(vectors, np.float32))
     return index
 
@@ -41,24 +50,22 @@ def move_to_device(index: Any, device: str) -> Any:
 
     Otherwise, return the index unchanged.
     """
-    if (
-        index is not None
-        and device == "cuda"
-        and hasattr(faiss, "StandardGpuResources")
-        and faiss.get_num_gpus()
-    ):
+    if index is None or device != "cuda":
+        return index
+    faiss = import_faiss()
+    if hasattr(faiss, "StandardGpuResources") and faiss.get_num_gpus():
         return faiss.index_cpu_to_gpu(faiss.StandardGpuResources(), 0, index)
     return index
 
 
 def serialise_index(index: Any) -> bytes:
     """Return the bytes of a CPU index."""
-    return bytes(faiss.serialize_index(index).tobytes())
+    return bytes(import_faiss().serialize_index(index).tobytes())
 
 
 def deserialise_index(data: bytes) -> Any:
     """Return an index from its bytes. FAISS checks nothing, so check the digest first."""
-    return faiss.deserialize_index(np.frombuffer(data, np.uint8))
+    return import_faiss().deserialize_index(np.frombuffer(data, np.uint8))
 
 
 def contrast(vectors: np.ndarray, positives: Any, negatives: Any, neighbours: int) -> np.ndarray:

@@ -10,22 +10,10 @@ import numpy as np
 import torch
 import transformers
 
-from classifiers.models.checkpoints import (
-    Device,
-    ModelFiles,
-    Precision,
-    choose_device,
-    choose_dtype,
-    find_model,
-    load_model,
-    load_tokenizer,
-    require_unchanged,
-)
-from classifiers.models.encoders import (
-    TOKEN_BUDGET,
-    Progress,
-    compute_values,
-)
+from classifiers.models.checkpoints import ModelFiles, find_model, require_unchanged
+from classifiers.models.encoders import TOKEN_BUDGET, compute_values
+from classifiers.models.interface import Device, Precision, Progress
+from classifiers.models.loading import choose_device, choose_dtype, load_model, load_tokenizer
 from classifiers.models.windows import BatchCounts, Window, cut_windows
 from schemas.cards import ClassifierOptions
 from schemas.errors import ModelError

@@ -15,7 +15,8 @@ from classifiers.banks import Bank, TraitModel, read_bank, serialise_bank
 from classifiers.clean_text import CleanRow, CleanText
 from classifiers.fitting import compute_fit_key, fit_bank
 from classifiers.library import LoadedCard
-from classifiers.models.encoders import EncoderConfig, load_encoder
+from classifiers.models.encoders import load_encoder
+from classifiers.models.interface import EncoderConfig
 from classifiers.models.windows import BatchCounts
 from classifiers.scoring import (
     Scorer,

@@ -10,6 +10,7 @@ import pytest
 import pipelines.banks as module
 from classifiers.banks import INDEX_FILE
 from classifiers.clean_text import CleanRow
+from classifiers.models import encoders
 from pipelines.banks import choose_traits, load_bank, prepare_bank, read_answers, save_bank
 from pipelines.config import FilterConfig, Hardware
 from pipelines.display import progress
@@ -262,7 +263,7 @@ def test_a_background_with_a_fitted_bank_is_refused(config, tmp_path, corpus):
 
 def test_mistakes_are_found_before_a_model_is_loaded(config, tmp_path, monkeypatch):
     """Traits are chosen and a policy is checked without the encoder, also for a fitted bank."""
-    monkeypatch.setattr(module, "load_encoder", None)
+    monkeypatch.setattr(encoders, "load_encoder", None)
     uri = str(tmp_path / "bank")
     save_bank(prepare_bank(config).bank, uri)
     wanted = config.model_copy(update={"traits": ("over-refusal",)})

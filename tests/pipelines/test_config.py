@@ -6,7 +6,7 @@ import sys
 import pytest
 from pydantic import ValidationError
 
-from classifiers.models.encoders import EncoderConfig
+from classifiers.models.interface import EncoderConfig
 from pipelines.config import (
     FilterConfig,
     Hardware,

@@ -18,6 +18,7 @@ from hypothesis import strategies as st
 
 from classifiers.library import LIBRARY as LIBRARY_FOLDER
 from classifiers.library import find_cards
+from classifiers.models import encoders
 from classifiers.models.encoders import Encoder
 from classifiers.models.windows import Window
 from pipelines import banks
@@ -211,7 +212,7 @@ def runs(
         return known[key]
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(banks, "load_encoder", functools.cache(banks.load_encoder))
+        patch.setattr(encoders, "load_encoder", functools.cache(encoders.load_encoder))
         patch.setattr(Encoder, "encode", encode_once)
         with patch.context() as fitting:
             fitting.setattr(banks, "collect_background", lambda _: tuple(clean))

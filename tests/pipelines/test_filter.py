@@ -3,6 +3,8 @@
 import gzip
 import json
 import os
+import subprocess
+import sys
 from pathlib import Path
 
 import polars as pl
@@ -646,3 +648,32 @@ def test_a_corpus_unlike_the_calibration_texts_is_pointed_out(config):
     (warning,) = [notice for notice in notices if "is unlike the library background" in notice]
     assert "heron (20%)" in warning
     assert "--background corpus" in warning
+
+
+QUICK = """
+import sys
+from pipelines.config import FilterConfig
+from pipelines.demo import SAMPLE
+from pipelines.filter import run_filter
+
+run_filter(FilterConfig(
+    input=(str(SAMPLE / "chat"),),
+    output=sys.argv[1],
+    traits=("knowledge-cutoff", "degenerate-loop"),
+    signals=("wording", "lexicon", "repetition"),
+))
+print({"torch", "transformers"} & set(sys.modules))
+"""
+
+
+def test_a_run_without_a_model_never_loads_torch(tmp_path):
+    """Wording, lexicons and repetition are fitted, scored and published without torch."""
+    found = subprocess.run(
+        [sys.executable, "-c", QUICK, str(tmp_path / "run")],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert found.stdout == "set()\n"
+    scores = pl.read_parquet(tmp_path / "run" / "scores" / "*.parquet")
+    assert {"knowledge-cutoff/wording", "degenerate-loop/repetition"} <= set(scores.columns)

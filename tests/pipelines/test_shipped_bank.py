@@ -13,7 +13,7 @@ from classifiers.banks import Bank, TraitModel, serialise_bank
 from classifiers.clean_text import CleanText, collect_background
 from classifiers.fitting import fit_bank
 from classifiers.library import find_cards
-from classifiers.models.encoders import EncoderConfig
+from classifiers.models.interface import EncoderConfig
 from classifiers.signals.exemplars import build_optional_index
 from classifiers.signals.heads import Head
 from pipelines import banks, shipped_bank

@@ -8,7 +8,7 @@ import pytest
 
 from classifiers.clean_text import split_clean_text
 from classifiers.guarantees.calibration import FoundShare
-from classifiers.models.encoders import EncoderConfig
+from classifiers.models.interface import EncoderConfig
 from classifiers.scoring import load_scorer
 from pipelines import worth
 from pipelines.banks import prepare_bank

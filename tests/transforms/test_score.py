@@ -12,7 +12,7 @@ from classifiers.banks import serialise_bank
 from classifiers.clean_text import CleanRow, CleanText
 from classifiers.fitting import fit_bank
 from classifiers.library import LoadedCard
-from classifiers.models.encoders import EncoderConfig
+from classifiers.models.interface import EncoderConfig
 from classifiers.scoring import Scorer
 from schemas.cards import TraitCard
 from schemas.corpora import CorpusConfig

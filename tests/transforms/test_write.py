@@ -13,7 +13,7 @@ from apache_beam.options.pipeline_options import PipelineOptions
 from apache_beam.runners.direct.direct_runner import BundleBasedDirectRunner
 from apache_beam.testing.util import assert_that, equal_to
 
-from classifiers.models.encoders import EncoderConfig
+from classifiers.models.interface import EncoderConfig
 from classifiers.scoring import Scorer
 from schemas.corpora import CorpusConfig, ShardLimits
 from schemas.digests import digest_bytes

@@ -16,20 +16,20 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from classifiers.models import encoders
-from classifiers.models.checkpoints import DEFAULT_ENCODER, find_model, load_tokenizer
+from classifiers.models.checkpoints import DEFAULT_ENCODER, find_model
 from classifiers.models.encoders import (
     TOKEN_BUDGET,
-    WINDOW_OVERLAP,
-    WINDOW_TOKENS,
     Encoder,
-    EncoderConfig,
     check_windows,
     find_pad_id,
     load_encoder,
     run_batches,
 )
+from classifiers.models.interface import EncoderConfig
+from classifiers.models.loading import load_tokenizer
 from classifiers.models.windows import BatchCounts, Window
 from schemas.digests import digest_config
+from schemas.encoders import WINDOW_OVERLAP, WINDOW_TOKENS
 from schemas.errors import ModelError, RowError
 
 TEXTS = [

@@ -10,7 +10,8 @@ import pytest
 from safetensors.torch import load_file, save_file
 
 from classifiers.models.checkpoints import find_model
-from classifiers.models.encoders import EncoderConfig, load_encoder
+from classifiers.models.encoders import load_encoder
+from classifiers.models.interface import EncoderConfig
 from classifiers.models.inventory import (
     digest_checkpoint,
     find_overwritten,

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import importlib.util
 import sys
 
+import faiss
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
-from classifiers.signals import exemplars
 from classifiers.signals.exemplars import (
     Neighbour,
     build_index,
@@ -147,21 +146,18 @@ def test_an_index_stays_on_the_cpu_unless_a_gpu_build_is_there(monkeypatch):
     """`cuda` moves an index to the first GPU only in a GPU build of FAISS."""
     index = build_index(draw_units(2))
     assert move_to_device(index, "cpu") is index
-    monkeypatch.delattr(exemplars.faiss, "StandardGpuResources", raising=False)
+    monkeypatch.delattr(faiss, "StandardGpuResources", raising=False)
     assert move_to_device(index, "cuda") is index
-    monkeypatch.setattr(exemplars.faiss, "StandardGpuResources", lambda: "resources", raising=False)
-    monkeypatch.setattr(exemplars.faiss, "get_num_gpus", lambda: 1, raising=False)
-    monkeypatch.setattr(
-        exemplars.faiss, "index_cpu_to_gpu", lambda *arguments: arguments, raising=False
-    )
+    monkeypatch.setattr(faiss, "StandardGpuResources", lambda: "resources", raising=False)
+    monkeypatch.setattr(faiss, "get_num_gpus", lambda: 1, raising=False)
+    monkeypatch.setattr(faiss, "index_cpu_to_gpu", lambda *arguments: arguments, raising=False)
     assert move_to_device(index, "cuda") == ("resources", 0, index)
 
 
 def test_without_faiss_the_error_names_what_to_install(monkeypatch):
     """The error for a missing FAISS names both of its builds."""
     monkeypatch.setitem(sys.modules, "faiss", None)
-    spec = importlib.util.spec_from_file_location("exemplars_without_faiss", exemplars.__file__)
     with pytest.raises(
         ModelError, match=r"FAISS isn't installed(.|\n)*congener\[cpu\].*congener\[gpu\]"
     ):
-        spec.loader.exec_module(importlib.util.module_from_spec(spec))
+        build_index(draw_units(2))

@@ -11,7 +11,7 @@ import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from classifiers.models.checkpoints import load_model
+from classifiers.models.loading import load_model
 from classifiers.models.windows import BatchCounts
 from classifiers.signals import sequence_classifiers
 from classifiers.signals.sequence_classifiers import find_label, load_sequence_classifier

@@ -16,8 +16,7 @@ from classifiers.signals.exemplars import contrast, move_to_device
 from classifiers.signals.language_switches import score_switches
 from classifiers.signals.lexicons import Lexicon, Surroundings, score_lexicons
 from classifiers.signals.repeated_words import score_loops
-from classifiers.signals.sentences import find_sentences
-from classifiers.signals.wording import Wording, WordingTable, shift_to_prior
+from classifiers.signals.wording import Wording, score_sentences
 from classifiers.texts import Prompts, Texts, cut_texts, find_in_scope, shift_hits, take_texts
 from schemas.cards import DENSE, ClassifierOptions, SignalName
 from schemas.scores import COMBINED, LIKELY, SCORE_DECIMALS, score_column
@@ -210,12 +209,8 @@ class Scorer:
         }
         for inside, part, names in self._group_by_part(texts, models):
             chosen, starts = cut_texts(texts, inside, part)
-            sentences = find_sentences(chosen)
-            table = WordingTable([models[name] for name in names])
-            logits = shift_to_prior(table.compute_logits(sentences))
-            segments = inside[sentences.text]
-            spans = np.stack([sentences.start, sentences.end], axis=1)
-            spans += starts[sentences.text][:, None]
+            text, spans, logits = score_sentences([models[name] for name in names], chosen)
+            segments, spans = inside[text], spans + starts[text][:, None]
             for name, scores in zip(names, round_scores(apply_logistic(logits)), strict=True):
                 signal = reduce_to_rows(result.size, texts, segments, scores, spans)
                 signal.hits = _collect_hits(segments, spans, scores)
@@ -397,15 +392,25 @@ def reduce_to_rows(
     best_window = None if windows is None else np.full(size, -1, np.int64)
     if len(segments):
         scores = round_scores(scores)
-        rows = texts.rows[segments]
-        order = np.lexsort((-np.arange(len(rows)), scores, rows))
-        last = order[np.flatnonzero(np.append(rows[order][1:] != rows[order][:-1], True))]
-        values[rows[last]] = scores[last]
-        best_spans.segment[rows[last]] = segments[last]
-        best_spans.start[rows[last]], best_spans.end[rows[last]] = spans[last, 0], spans[last, 1]
+        best = _find_best(texts.rows[segments], scores)
+        rows = texts.rows[segments[best]]
+        values[rows] = scores[best]
+        best_spans.segment[rows] = segments[best]
+        best_spans.start[rows], best_spans.end[rows] = spans[best, 0], spans[best, 1]
         if windows is not None and best_window is not None:
-            best_window[rows[last]] = windows[last]
+            best_window[rows] = windows[best]
     return SignalScores(values, best_spans, best_window)
+
+
+def _find_best(rows: np.ndarray, scores: np.ndarray) -> np.ndarray:
+    """Return the index of the first highest score of each row that has any."""
+    order = np.argsort(rows, kind="stable")
+    rows, scores = rows[order], scores[order]
+    begins = np.flatnonzero(np.append(True, rows[1:] != rows[:-1]))
+    highest = np.maximum.reduceat(scores, begins)
+    ties = np.flatnonzero(scores == np.repeat(highest, np.diff(np.append(begins, len(rows)))))
+    found = rows[ties]
+    return np.asarray(order[ties[np.append(True, found[1:] != found[:-1])]])
 
 
 def needs_encoder(bank: Bank) -> bool:

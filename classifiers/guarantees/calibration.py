@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import math
 import sys
-from typing import Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
-from scipy.special import betaincinv  # scipy.stats has the same function but takes seconds to load
 
 from schemas.cards import Level
 from schemas.scores import LIKELY, SCORE_DECIMALS, SCORE_STEP, fires
@@ -49,7 +48,15 @@ def compute_upper_bound(exceeding: int, total: int, confidence: float) -> float:
     """Return the one-sided Clopper-Pearson upper bound on a rate of `exceeding` in `total`."""
     if exceeding >= total:
         return 1.0
-    return float(betaincinv(exceeding + 1, total - exceeding, confidence))
+    return float(_invert_beta(exceeding + 1, total - exceeding, confidence))
+
+
+def _invert_beta(first: Any, second: Any, share: float) -> Any:
+    """Return a quantile of beta distributions. Workers import this module but need none."""
+    # scipy.stats has the same function but takes seconds to load
+    from scipy.special import betaincinv  # noqa: PLC0415 - it takes a tenth of a second to load
+
+    return betaincinv(first, second, share)
 
 
 def compute_intervals(
@@ -61,8 +68,8 @@ def compute_intervals(
     """
     tail = (1 + confidence) / 2
     with np.errstate(invalid="ignore"):
-        low = 1 - betaincinv(totals - counts + 1, counts, tail)
-        high = betaincinv(counts + 1, totals - counts, tail)
+        low = 1 - _invert_beta(totals - counts + 1, counts, tail)
+        high = _invert_beta(counts + 1, totals - counts, tail)
     return np.where(counts == 0, 0.0, low), np.where(counts == totals, 1.0, high)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import unicodedata
+from collections.abc import Iterator
 from dataclasses import dataclass, fields, replace
 from functools import cache
 from itertools import pairwise
@@ -15,8 +16,8 @@ import pyarrow.compute as pc
 LONGEST = 48
 """The largest number of tokens in a sentence. A longer sentence is cut into several."""
 
-AT_ONCE = 1 << 20
-"""How many characters are processed at once. Each takes about 60 bytes of memory."""
+AT_ONCE = 1 << 16
+"""How many characters are processed at once, so that the arrays fit in a processor's cache."""
 
 PIECE = 1 << 20
 """How many characters of a text are read in one piece. A sentence doesn't cross two pieces."""
@@ -72,7 +73,7 @@ class _Characters(NamedTuple):
 @cache
 def _describe_characters() -> _Characters:
     kinds = np.full(PLANE, MARK, np.uint8)
-    folded = np.arange(PLANE, dtype=np.uint32)
+    folded = np.arange(PLANE, dtype=np.uint64)
     for code in range(PLANE):
         kinds[code], folded[code] = _describe_character(chr(code))
     for begin, end in UNSPACED:
@@ -121,15 +122,7 @@ def find_sentences(texts: pa.LargeStringArray) -> Sentences:
     script without blanks between words. Case and the kind of quotation mark don't count, and all
     digits are alike. Equal n-grams have equal hashes on every machine.
     """
-    sizes = pc.utf8_length(texts).to_numpy(zero_copy_only=False).astype(np.int64)
-    if len(sizes) and sizes.max() > PIECE:
-        return _find_in_pieces(texts, sizes)
-    groups = np.cumsum(sizes) // AT_ONCE
-    edges = [0, *(np.flatnonzero(np.diff(groups)) + 1).tolist(), len(texts)]
-    parts = [
-        _find_in_block(texts.slice(begin, end - begin), sizes[begin:end], begin)
-        for begin, end in pairwise(edges)
-    ]
+    parts = list(cut_sentences(texts))
     before = np.cumsum([0, *map(len, parts)])
     shifted = [
         replace(part, owner=part.owner + count)
@@ -141,6 +134,18 @@ def find_sentences(texts: pa.LargeStringArray) -> Sentences:
             for item in fields(Sentences)
         )
     )
+
+
+def cut_sentences(texts: pa.LargeStringArray) -> Iterator[Sentences]:
+    """Yield the sentences of texts in blocks of whole texts; see `find_sentences`."""
+    sizes = pc.utf8_length(texts).to_numpy(zero_copy_only=False).astype(np.int64)
+    if len(sizes) and sizes.max() > PIECE:
+        yield _find_in_pieces(texts, sizes)
+        return
+    groups = np.cumsum(sizes) // AT_ONCE
+    edges = [0, *(np.flatnonzero(np.diff(groups)) + 1).tolist(), len(texts)]
+    for begin, end in pairwise(edges):
+        yield _find_in_block(texts.slice(begin, end - begin), sizes[begin:end], begin)
 
 
 def _find_in_pieces(texts: pa.LargeStringArray, sizes: np.ndarray) -> Sentences:
@@ -170,7 +175,7 @@ def _find_in_block(texts: pa.LargeStringArray, sizes: np.ndarray, first: int) ->
     opens = np.zeros(len(codes) + 1, bool)
     opens[begins] = True
     known = codes if codes.dtype == np.uint8 else np.minimum(codes, PLANE - 1)
-    kinds, folded, stops = (table[known] for table in _describe_characters())
+    kinds, folded, stops = (np.take(table, known) for table in _describe_characters())
     if known is not codes:
         kinds[codes >= PLANE] = IDEOGRAPH
         folded[codes >= PLANE] = codes[codes >= PLANE]
@@ -179,10 +184,10 @@ def _find_in_block(texts: pa.LargeStringArray, sizes: np.ndarray, first: int) ->
         none = np.empty(0, np.int64)
         return Sentences(none, none, none, none, np.empty(0, np.uint64), none)
     powers, inverses = _raise_base(max(12, len(codes).bit_length()))
-    sums = np.cumsum(folded.astype(np.uint64) * powers[: len(codes)], dtype=np.uint64)
+    sums = np.cumsum(folded * powers[: len(codes)], dtype=np.uint64)
     before = np.where(starts > 0, sums[starts - 1], np.uint64(0))
     tokens = _mix((np.append(before[1:], sums[-1]) - before) * inverses[starts])
-    heads = _find_heads(np.cumsum(_find_beginnings(kinds, stops, opens))[starts])
+    heads = _find_heads(_find_beginnings(kinds, stops, opens), starts)
     owner = np.repeat(np.arange(len(heads)), np.diff(np.append(heads, len(tokens))))
     text = np.searchsorted(begins, starts[heads], "right") - 1
     solid = np.flatnonzero(kinds != BLANK)
@@ -217,19 +222,24 @@ def _find_tokens(kinds: np.ndarray, opens: np.ndarray) -> np.ndarray:
 
 
 def _find_beginnings(kinds: np.ndarray, stops: np.ndarray, opens: np.ndarray) -> np.ndarray:
-    """Return which characters begin a sentence or a text, as bools."""
+    """Return the ascending indexes of the characters that begin a sentence or a text."""
     blank_next = np.append(kinds[1:] == BLANK, True) | opens[1:]
     ends = (stops == ALWAYS) | ((stops == BEFORE_BLANK) & blank_next)
-    return np.asarray(np.append(False, ends[:-1]) | opens[:-1])
+    return np.flatnonzero(np.append(False, ends[:-1]) | opens[:-1])
 
 
-def _find_heads(sentence: np.ndarray) -> np.ndarray:
-    """Return the first token of every sentence, given each token's, after cutting long ones."""
-    opens = np.append(True, sentence[1:] != sentence[:-1])
-    heads = np.flatnonzero(opens)
-    sizes = np.diff(np.append(heads, len(sentence)))
-    position = np.arange(len(sentence)) - np.repeat(heads, sizes)
-    return np.flatnonzero(opens | (position % LONGEST == 0))
+def _find_heads(beginnings: np.ndarray, starts: np.ndarray) -> np.ndarray:
+    """Return the first token of every sentence, after cutting long ones.
+
+    `beginnings` are the characters that begin sentences, and `starts` those that begin tokens.
+    """
+    heads = np.searchsorted(starts, beginnings)
+    heads = heads[: np.searchsorted(heads, len(starts))]
+    heads = heads[np.append(heads[1:] != heads[:-1], True)]
+    sizes = np.diff(np.append(heads, len(starts)))
+    pieces = -(-sizes // LONGEST)
+    number = np.arange(pieces.sum()) - np.repeat(np.cumsum(pieces) - pieces, pieces)
+    return np.asarray(np.repeat(heads, pieces) + number * LONGEST)
 
 
 def _hash_grams(

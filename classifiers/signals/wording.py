@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from typing import NamedTuple
 
 import numpy as np
+import pyarrow as pa
 
-from classifiers.signals.sentences import Sentences
+from classifiers.signals.sentences import Sentences, cut_sentences
 
 PRIOR = 0.01
 """The assumed share of sentences that show a trait. A classifier is trained on equal shares."""
@@ -16,7 +18,10 @@ PRIOR = 0.01
 SHORTEST = 4
 """Sentences with fewer tokens are scored as if they had this many."""
 
-TABLE_BITS = 22
+SLOTS_PER_KEY = 8
+"""How many slots a table has for each key, so that few keys share one."""
+
+FEWEST_SLOTS = 1 << 16
 
 
 @dataclass(frozen=True)
@@ -38,33 +43,90 @@ class WordingTable:
     def __init__(self, models: Sequence[Wording]) -> None:
         self.keys = np.unique(np.concatenate([model.keys for model in models]))
         self.biases = np.array([model.bias for model in models])
-        self._weights = np.zeros((len(models), len(self.keys)), np.float32)
+        self._weights = np.zeros((len(models), len(self.keys)))
         for number, model in enumerate(models):
             self._weights[number, np.searchsorted(self.keys, model.keys)] = model.weights
 
     @cached_property
-    def _may_be_known(self) -> np.ndarray:
-        """For each value of the low bits, whether a key has them; this rules out most n-grams."""
-        table = np.zeros(1 << TABLE_BITS, bool)
-        table[self.keys & np.uint64(len(table) - 1)] = True
-        return table
+    def _slots(self) -> KeySlots:
+        return KeySlots(self.keys)
 
     def find_known(self, sentences: Sentences) -> tuple[np.ndarray, np.ndarray]:
         """Return the sentences that have a known n-gram, and the index of its key, once each."""
-        low = sentences.grams & np.uint64((1 << TABLE_BITS) - 1)
-        candidates = np.flatnonzero(self._may_be_known[low])
-        places, known = look_up(self.keys, sentences.grams[candidates])
-        return drop_repeats(sentences.owner[candidates[known]], places, len(self.keys))
+        places, known = self._slots.look_up(sentences.grams)
+        return drop_repeats(sentences.owner.take(known), places, len(self.keys))
 
     def compute_logits(self, sentences: Sentences) -> np.ndarray:
         """Return each classifier's logit for each sentence, float64 [classifiers, sentences]."""
         owner, places = self.find_known(sentences)
         scale = scale_length(sentences.length)
         sums = [
-            np.bincount(owner, weights=weights[places], minlength=len(sentences))
+            np.bincount(owner, weights=weights.take(places), minlength=len(sentences))
             for weights in self._weights
         ]
         return np.asarray(np.stack(sums) * scale + self.biases[:, None])
+
+
+class SentenceLogits(NamedTuple):
+    """Each classifier's logit for each sentence of some texts, float64 [classifiers, sentences].
+
+    `text` is the index of a sentence's text, and `spans` its start and end in characters, int64
+    [sentences, 2].
+    """
+
+    text: np.ndarray
+    spans: np.ndarray
+    logits: np.ndarray
+
+
+def score_sentences(models: Sequence[Wording], texts: pa.LargeStringArray) -> SentenceLogits:
+    """Return the classifiers' logits for the sentences of texts, after a shift to the prior.
+
+    The n-grams of a few texts at a time are in memory.
+    """
+    table = WordingTable(models)
+    text, start, end, logits = [], [], [], []
+    for block in cut_sentences(texts):
+        text.append(block.text)
+        start.append(block.start)
+        end.append(block.end)
+        logits.append(table.compute_logits(block))
+    spans = np.stack([np.concatenate(start), np.concatenate(end)], axis=1)
+    shifted = shift_to_prior(np.concatenate(logits, axis=1))
+    return SentenceLogits(np.concatenate(text), spans, shifted)
+
+
+class KeySlots:
+    """Ascending keys, each found by its low bits, which is faster than a search among all keys.
+
+    A slot has the first of its keys. The few others are searched for.
+    """
+
+    def __init__(self, keys: np.ndarray) -> None:
+        wanted = max(FEWEST_SLOTS, SLOTS_PER_KEY * len(keys))
+        self._mask = np.uint64((1 << (wanted - 1).bit_length()) - 1)
+        slots, firsts = np.unique(keys & self._mask, return_index=True)
+        self._keys = keys
+        self._first = np.zeros(int(self._mask) + 1, np.int32)  # a wrong key where there is none
+        self._first[slots] = firsts
+        self._others = np.setdiff1d(np.arange(len(keys)), firsts)
+        self._crowded = np.zeros(len(self._first), bool)
+        self._crowded[keys[self._others] & self._mask] = True
+
+    def look_up(self, grams: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Return the indexes of n-grams among the keys, and which n-grams those are, in order."""
+        if not len(self._keys):
+            return np.empty(0, np.int64), np.empty(0, np.int64)
+        slots = (grams & self._mask).view(np.int64)
+        places = self._first.take(slots)
+        found = self._keys.take(places) == grams
+        if len(self._others):
+            crowded = np.flatnonzero(self._crowded.take(slots))
+            others, which = look_up(self._keys[self._others], grams[crowded])
+            places[crowded[which]] = self._others[others]
+            found[crowded[which]] = True
+        known = np.flatnonzero(found)
+        return places.take(known).astype(np.int64), known
 
 
 def look_up(keys: np.ndarray, grams: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -13,8 +13,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from classifiers.library import find_cards, read_background
+from classifiers.signals import lexicons
 from classifiers.signals.lexicons import (
     DENIAL,
+    FEW_TEXTS,
     FOREIGN,
     SIGN_OF_DENIAL,
     SIGNS,
@@ -306,8 +308,24 @@ def test_a_prefilter_that_arrow_refuses_is_left_out():
     """If Arrow refuses a loosened pattern, every text is searched."""
     words = make_lexicon("herons?")
     words.unions[0].loose = "("
-    (found,) = score_lexicons([words], pa.array(["a heron", "none"], pa.large_string()))
-    assert (found.scores > 0).tolist() == [True, False]
+    texts = ["a heron", *["none"] * FEW_TEXTS]
+    (found,) = score_lexicons([words], pa.array(texts, pa.large_string()))
+    assert (found.scores > 0).tolist() == [True, *[False] * FEW_TEXTS]
+
+
+@given(
+    st.lists(st.sampled_from(["a heron", "none", "鹭。", "Eine KI, ja: äh", "", "heron 鹭"])),
+    st.sampled_from([0, 100]),
+)
+def test_many_texts_are_searched_like_few(texts, few):
+    """Whether Arrow or RE2 itself rules texts out, the texts with hits are the same."""
+    words = make_lexicon(
+        "heron", {"match": "鹭", "language": "zh"}, {"match": "eine ki", "language": "de"}
+    )
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(lexicons, "FEW_TEXTS", few)
+        (found,) = score_lexicons([words], pa.array(texts, pa.large_string()))
+    assert (found.scores > 0).tolist() == [bool(words.find_hits(text)) for text in texts]
 
 
 @pytest.mark.parametrize(

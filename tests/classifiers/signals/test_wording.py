@@ -8,15 +8,19 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from classifiers.signals import sentences as cutting
 from classifiers.signals.sentences import find_sentences
 from classifiers.signals.wording import (
+    FEWEST_SLOTS,
     PRIOR,
     SHORTEST,
+    KeySlots,
     Wording,
     WordingTable,
     drop_repeats,
     look_up,
     scale_length,
+    score_sentences,
     shift_to_prior,
 )
 
@@ -88,6 +92,40 @@ def test_look_up_finds_exactly_the_known_grams(keys, grams):
     expected = [index for index, gram in enumerate(asked.tolist()) if gram in set(keys)]
     assert known.tolist() == expected
     assert ordered[places].tolist() == asked[known].tolist()
+
+
+@given(
+    keys=st.lists(st.integers(0, 40).map(lambda number: number * FEWEST_SLOTS + number % 3)),
+    grams=HASHES,
+)
+def test_slots_find_what_a_search_finds(keys, grams):
+    """Keys that share a slot, and n-grams of empty slots, are told apart."""
+    ordered = np.unique(np.array(keys, np.uint64))
+    asked = np.array([*grams, *range(6), *keys[:9]], np.uint64)
+    found = KeySlots(ordered).look_up(asked)
+    for one, other in zip(found, look_up(ordered, asked), strict=True):
+        assert one.dtype == np.int64
+        assert one.tolist() == other.tolist()
+
+
+@pytest.mark.parametrize("at_once", [1, 30, 1 << 16])
+def test_sentences_are_scored_block_by_block(monkeypatch, at_once):
+    """The logits are those of all sentences together, with their texts and spans."""
+    monkeypatch.setattr(cutting, "AT_ONCE", at_once)
+    models = [weigh("rain on the roof", 0.5), weigh("the engine", -2.0, 1.0)]
+    texts = ["Rain. The engine hums.", "", "On the roof, the rain."] * 9
+    found = score_sentences(models, pa.array(texts, pa.large_string()))
+    whole = find(*texts)
+    assert found.text.tolist() == whole.text.tolist()
+    assert found.spans.tolist() == np.stack([whole.start, whole.end], axis=1).tolist()
+    expected = shift_to_prior(WordingTable(models).compute_logits(whole))
+    assert np.array_equal(found.logits, expected)
+
+
+def test_without_texts_there_are_no_sentences_to_score():
+    """No texts have no sentences, and still a row of logits for each classifier."""
+    found = score_sentences([weigh("rain", 1.0)], pa.array([], pa.large_string()))
+    assert (found.text.shape, found.spans.shape, found.logits.shape) == ((0,), (0, 2), (1, 0))
 
 
 @given(st.lists(st.tuples(st.integers(0, 5), st.integers(0, 6)), max_size=30))

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 
 from classifiers.heredity.arms import Arm, TokenCounter, count_tokens, measure_arm
 from schemas.digests import normalise_text
-from schemas.errors import InputError
+from schemas.errors import TrialError
 
 TOLERANCE = 0.02
 """The largest difference in tokens between an arm and the corpus, as a share of the corpus's."""
@@ -25,19 +25,19 @@ SHOWN = 3
 def check_equal(arms: Sequence[Arm], count: TokenCounter, tolerance: float = TOLERANCE) -> None:
     """Check that every arm has as many rows as the first, and as many tokens within a tolerance.
 
-    Raises: InputError: an arm differs. It would be trained longer, or on more text.
+    Raises: TrialError: an arm differs. It would be trained longer, or on more text.
     """
     sizes = {arm.name: measure_arm(arm, count) for arm in arms}
     first = sizes[arms[0].name]
     for name, size in sizes.items():
         if size.rows != first.rows:
-            raise InputError(
+            raise TrialError(
                 f"the arm has {size.rows} rows, and {arms[0].name} has {first.rows}",
                 where=f"arm {name}",
                 remedy="give the trial more unflagged rows, or rows in reserve",
             )
         if abs(size.tokens - first.tokens) > tolerance * first.tokens:
-            raise InputError(
+            raise TrialError(
                 f"the arm has {size.tokens} tokens, and {arms[0].name} has {first.tokens}, "
                 f"which is more than {tolerance:.1%} apart",
                 where=f"arm {name}",
@@ -50,7 +50,7 @@ def check_prompts(arms: Sequence[Arm], evaluation: Iterable[str]) -> None:
 
     Prompts are the same if they differ only in case, white space or Unicode form.
 
-    Raises: InputError: a prompt is in both. A student would recite its training.
+    Raises: TrialError: a prompt is in both. A student would recite its training.
     """
     asked = {_canonicalise(prompt): prompt for prompt in evaluation}
     trained = {_canonicalise(item.prompt) for arm in arms for item in arm.examples}
@@ -58,7 +58,7 @@ def check_prompts(arms: Sequence[Arm], evaluation: Iterable[str]) -> None:
     if both:
         shown = ", ".join(repr(prompt[:60]) for prompt in both[:SHOWN])
         more = f" and {len(both) - SHOWN} more" if len(both) > SHOWN else ""
-        raise InputError(
+        raise TrialError(
             f"the evaluation asks prompts that are in training: {shown}{more}",
             remedy="leave them out of the corpus, or ask others",
         )
@@ -69,12 +69,12 @@ def measure_truncation(
 ) -> dict[str, float]:
     """Return the share of each arm's examples that have more than `longest` tokens.
 
-    Raises: InputError: a share is larger than allowed.
+    Raises: TrialError: a share is larger than allowed.
     """
     shares = {arm.name: float((count_tokens(arm.examples, count) > longest).mean()) for arm in arms}
     for name, share in shares.items():
         if share > allowed:
-            raise InputError(
+            raise TrialError(
                 f"{share:.1%} of the examples are longer than the {longest} tokens that the "
                 "student reads",
                 where=f"arm {name}",

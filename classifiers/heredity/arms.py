@@ -25,6 +25,7 @@ MASK, RANDOM_MASK = "mask", "random mask"
 SWAP_MIX = "swap + mix"
 ONLY_SLICE = "only slice"
 CLEAN_TEACHER = "clean teacher"
+OTHER_PROMPTS = "clean teacher, other prompts"
 
 DOSES = (10, 25, 50)
 """The shares of clean rows, in percent, that are mixed in. Everything is the dose of 0."""
@@ -108,6 +109,14 @@ class Stock:
     def tokens(self) -> np.ndarray:
         """The tokens of each row."""
         return count_tokens([row.example for row in self.rows], self.count)
+
+
+def name_other(arm: str) -> str:
+    """Return the name under which an arm's other students come back.
+
+    They begin with other first weights, best those of another family.
+    """
+    return f"{arm}, other student"
 
 
 def name_mix(percent: int) -> str:

@@ -13,6 +13,7 @@ from classifiers.heredity.arms import (
     EVERYTHING,
     MASK,
     ONLY_SLICE,
+    OTHER_PROMPTS,
     RANDOM_DROP,
     RANDOM_MASK,
     RANDOM_SWAP,
@@ -31,6 +32,7 @@ from classifiers.heredity.arms import (
 from classifiers.heredity.matching import draw_like, plan_exchanges
 from classifiers.heredity.remedies import (
     Draft,
+    change_prompts,
     draw_at_random,
     drop_rows,
     keep_rows,
@@ -92,6 +94,7 @@ def _draft_all(stock: Stock, doses: Sequence[int]) -> dict[str, Draft | str]:
         **_draft_remedies(stock),
         **{name_mix(dose): mix_in(stock, everything, dose) for dose in doses},
         CLEAN_TEACHER: swap_rows(stock, np.ones(len(stock.rows), bool), "rows"),
+        OTHER_PROMPTS: change_prompts(stock),
     }
     if not stock.flagged.any():
         drafts |= dict.fromkeys(ABOUT_FLAGGED, "no row is flagged")

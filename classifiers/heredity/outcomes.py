@@ -9,7 +9,7 @@ from typing import Literal, NamedTuple, TypeAlias
 
 import numpy as np
 
-from schemas.errors import InputError
+from schemas.errors import TrialError
 
 Metric: TypeAlias = Literal["trait", "neighbour", "capability"]
 """What is measured: the trait, a trait of the same kind, and what the student should be able to do.
@@ -50,7 +50,7 @@ def tabulate(
     The arms in `fixed` are models that nobody trained here, such as the teacher. They may have one
     seed, which then counts for all seeds.
 
-    Raises: InputError: an outcome is missing, occurs twice or isn't from 0 to 1.
+    Raises: TrialError: an outcome is missing, occurs twice or isn't from 0 to 1.
     """
     cells: dict[tuple[str, int, str], float] = {}
     for arm, seed, scenario, _, value in (item for item in outcomes if item.metric == metric):
@@ -71,7 +71,7 @@ def _fill(
     trained = [arm for arm in arms if arm not in fixed]
     seeds = sorted({key[1] for key in cells if key[0] in trained} or {key[1] for key in cells})
     if not cells:
-        raise InputError(f"there are no outcomes of {metric}", remedy="evaluate the students")
+        raise TrialError(f"there are no outcomes of {metric}", remedy="evaluate the students")
     own = Counter(arm for arm, _ in {key[:2] for key in cells})
     only = {key[0]: key[1] for key in cells if key[0] in fixed and own[key[0]] == 1}
     values = np.empty((len(arms), len(seeds), len(scenarios)))
@@ -84,7 +84,7 @@ def _fill(
     return OutcomeTable(tuple(arms), tuple(seeds), tuple(scenarios), values)
 
 
-def _refuse(key: tuple[str, int, str], problem: str, remedy: str) -> InputError:
+def _refuse(key: tuple[str, int, str], problem: str, remedy: str) -> TrialError:
     """Return an error about one outcome."""
     arm, seed, scenario = key
-    return InputError(problem, where=f"arm {arm}, seed {seed}, scenario {scenario}", remedy=remedy)
+    return TrialError(problem, where=f"arm {arm}, seed {seed}, scenario {scenario}", remedy=remedy)

@@ -72,6 +72,18 @@ def swap_at_random(stock: Stock) -> Draft | str:
     return draft._replace(settled=stock.flagged | chosen) if isinstance(draft, Draft) else draft
 
 
+def change_prompts(stock: Stock) -> Draft | str:
+    """Put clean rows for other prompts in the place of all rows."""
+    asked = {row.example.prompt for row in stock.rows}
+    others = [item for item in stock.clean if item.prompt not in asked]
+    if len(others) < COVERED * len(stock.rows):
+        return f"only {len(others)} clean rows have other prompts, for {len(stock.rows)}"
+    drawn = draw_like(count_tokens(others, stock.count), stock.tokens)
+    slots: list[Example | None] = [others[index] for index in drawn]
+    slots += [None] * (len(stock.rows) - len(slots))
+    return Draft(slots, np.zeros(len(slots), bool))
+
+
 def draw_at_random(stock: Stock, allowed: np.ndarray) -> np.ndarray:
     """Draw as many allowed rows as are flagged, about as long; return whether each is drawn.
 

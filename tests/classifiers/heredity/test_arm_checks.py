@@ -4,7 +4,7 @@ import pytest
 
 from classifiers.heredity.arm_checks import check_equal, check_prompts, measure_truncation
 from classifiers.heredity.arms import Arm, Example
-from schemas.errors import InputError
+from schemas.errors import TrialError
 
 
 def count_words(text):
@@ -28,14 +28,14 @@ def test_equal_arms_pass():
 def test_another_number_of_rows_stops_the_trial():
     """An arm with fewer rows is named with both numbers."""
     arms = [make_arm("everything", [8] * 4), make_arm("drop", [8] * 3)]
-    with pytest.raises(InputError, match=r"arm drop: the arm has 3 rows, and everything has 4"):
+    with pytest.raises(TrialError, match=r"arm drop: the arm has 3 rows, and everything has 4"):
         check_equal(arms, count_words)
 
 
 def test_more_tokens_stop_the_trial():
     """An arm whose tokens differ by more than the tolerance is named with both numbers."""
     arms = [make_arm("everything", [48] * 4), make_arm("swap", [50] * 4)]
-    with pytest.raises(InputError, match=r"arm swap: the arm has 208 tokens.*200.*2.0% apart"):
+    with pytest.raises(TrialError, match=r"arm swap: the arm has 208 tokens.*200.*2.0% apart"):
         check_equal(arms, count_words)
     check_equal(arms, count_words, tolerance=0.04)
 
@@ -48,20 +48,20 @@ def test_other_prompts_pass():
 @pytest.mark.parametrize("asked", ["prompt 2", " Prompt\n2 ", "PROMPT 2"])
 def test_a_prompt_of_the_evaluation_stops_the_trial(asked):
     """A prompt in training is found in other case and with other blanks."""
-    with pytest.raises(InputError, match="asks prompts that are in training"):
+    with pytest.raises(TrialError, match="asks prompts that are in training"):
         check_prompts([make_arm("everything", [8]), make_arm("mix 10 %", [8] * 4)], [asked])
 
 
 def test_prompts_in_another_unicode_form_are_the_same():
     """A composed and a decomposed letter are equal."""
     arm = Arm("everything", (Example("caf\u00e9", "yes"),))
-    with pytest.raises(InputError):
+    with pytest.raises(TrialError):
         check_prompts([arm], ["cafe\u0301"])
 
 
 def test_three_prompts_are_quoted_and_others_counted():
     """The error quotes three prompts and counts the rest."""
-    with pytest.raises(InputError, match=r"'prompt 0', 'prompt 1', 'prompt 2' and 1 more"):
+    with pytest.raises(TrialError, match=r"'prompt 0', 'prompt 1', 'prompt 2' and 1 more"):
         check_prompts([make_arm("everything", [8] * 4)], [f"prompt {n}" for n in range(4)])
 
 
@@ -74,5 +74,5 @@ def test_the_truncated_share_is_measured_by_arm():
 
 def test_too_many_truncated_examples_stop_the_trial():
     """The arm whose rows would be cut off is named."""
-    with pytest.raises(InputError, match=r"arm swap: 25.0% of the examples are longer"):
+    with pytest.raises(TrialError, match=r"arm swap: 25.0% of the examples are longer"):
         measure_truncation([make_arm("swap", [8, 9, 8, 8])], count_words, 10)

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from classifiers.heredity.outcomes import Outcome, tabulate
-from schemas.errors import InputError
+from schemas.errors import TrialError
 
 ARMS, SEEDS, SCENARIOS = ("drop", "everything"), (0, 1, 2), ("a", "b")
 
@@ -40,7 +40,7 @@ def test_a_model_that_nobody_trained_has_one_seed():
     table = tabulate([*make_outcomes(), *teacher], fixed=["teacher"])
     assert table.seeds == SEEDS
     assert (table.values[table.arms.index("teacher")] == 0.5).all()
-    with pytest.raises(InputError, match="missing"):
+    with pytest.raises(TrialError, match="missing"):
         tabulate([*make_outcomes(), *teacher])
 
 
@@ -52,24 +52,24 @@ def test_a_fixed_model_alone_keeps_its_seed():
 
 def test_a_missing_outcome_is_named():
     """A student that wasn't evaluated in a scenario is an error that names both."""
-    with pytest.raises(InputError, match=r"arm everything, seed 1, scenario b: trait is missing"):
+    with pytest.raises(TrialError, match=r"arm everything, seed 1, scenario b: trait is missing"):
         tabulate([item for item in make_outcomes() if item[:3] != ("everything", 1, "b")])
 
 
 def test_no_outcomes_are_an_error():
     """A metric without outcomes has no table."""
-    with pytest.raises(InputError, match="no outcomes of neighbour"):
+    with pytest.raises(TrialError, match="no outcomes of neighbour"):
         tabulate(make_outcomes(), "neighbour")
 
 
 def test_an_outcome_counts_once():
     """An outcome that occurs twice is an error, even with equal values."""
-    with pytest.raises(InputError, match="occurs twice"):
+    with pytest.raises(TrialError, match="occurs twice"):
         tabulate([*make_outcomes(), make_outcomes()[0]])
 
 
 @pytest.mark.parametrize("value", [-0.01, 1.01, float("nan")])
 def test_values_are_shares(value):
     """A value outside 0 to 1, or none, is an error."""
-    with pytest.raises(InputError, match="shares from 0 to 1"):
+    with pytest.raises(TrialError, match="shares from 0 to 1"):
         tabulate([make_outcomes()[0]._replace(value=value)])

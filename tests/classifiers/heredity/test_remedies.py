@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from classifiers.heredity.arms import Candidate, Example, sort_stock
 from classifiers.heredity.remedies import (
     Draft,
+    change_prompts,
     draw_at_random,
     drop_rows,
     keep_rows,
@@ -202,6 +203,18 @@ def test_a_mix_of_swapped_rows_has_no_flagged_row():
     stock = make_stock()
     swapped = swap_rows(stock, stock.flagged, "flagged rows")
     assert not any(slot.traited for slot in mix_in(stock, swapped, 25).slots)
+
+
+def test_other_prompts_are_those_that_the_corpus_lacks():
+    """Every slot gets a clean row whose prompt isn't in the corpus, and a few gaps are filled."""
+    clean = [Example(f"clean {number}", ANSWER) for number in range(38)]
+    same = [Example(f"prompt {number}", ANSWER) for number in range(40)]
+    draft = change_prompts(make_stock(clean=[*clean, *same]))
+    assert {slot for slot in draft.slots if slot} == set(clean)
+    assert draft.slots.count(None) == 2
+    assert not draft.settled.any()
+    reason = "only 0 clean rows have other prompts, for 40"
+    assert change_prompts(make_stock(clean=same)) == reason
 
 
 def test_spans_that_touch_are_joined():

@@ -205,8 +205,8 @@ def settle(config: FilterConfig, listener: Listener) -> FilterPlan:
         bank=bank,
         rules=tuple(rules),
         tasks=tasks,
-        encoder=_settle_models(config, model),
-        device=_describe_device(model, config),
+        encoder=settle_models(config, model),
+        device=describe_device(model, config),
         columns=columns,
         classifiers={name: model.files.identity for name, model in scorer.classifiers.items()},
         parents=tuple(dict.fromkeys(parents.values())),
@@ -280,7 +280,7 @@ def _require_gpu() -> None:
     choose_device("cuda")
 
 
-def _settle_models(
+def settle_models(
     config: FilterConfig, model: Encoder | SequenceClassifier | None
 ) -> EncoderConfig:
     """Record the device and precision in use, so that workers can't use others."""
@@ -294,7 +294,8 @@ def _settle_models(
     )
 
 
-def _describe_device(model: Encoder | SequenceClassifier | None, config: FilterConfig) -> str:
+def describe_device(model: Encoder | SequenceClassifier | None, config: FilterConfig) -> str:
+    """Name the models' device and floating-point type."""
     if model is None:
         return "no model"
     on_dataflow = config.engine.runner == "dataflow"

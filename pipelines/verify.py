@@ -26,6 +26,7 @@ from pipelines.runs.recorded_settings import (
     read_recorded_traits,
 )
 from pipelines.runs.shard_checks import READ_ERRORS, Finding, check_shards
+from pipelines.runs.swap_checks import check_donors, check_swap, list_donor_runs
 from pipelines.runs.unfinished import compute_run_id
 from pipelines.version import VERSION, name_code
 from schemas.digests import compute_merkle_root, digest_config
@@ -111,10 +112,21 @@ def verify_run(
     findings = findings or list(_check_bank(run, manifest))
     findings = findings or list(_check_rules(run, manifest))
     findings = findings or list(check_shards(run, manifest, key))
-    for check in (_check_scores, _check_counts, _check_exceptions, _check_report):
+    for check in (_check_scores, _check_counts, _check_exceptions, _check_report, check_donors):
         findings = findings or list(check(run, manifest))
+    findings = findings or list(_verify_donors(run, manifest, inputs is True, digest_key))
+    findings = findings or list(check_swap(run, manifest))
     folder = inputs if isinstance(inputs, str) else None
     return findings + (list(check_inputs(manifest, folder)) if inputs else [])
+
+
+def _verify_donors(
+    run: str, manifest: Manifest, inputs: bool, digest_key: str | None
+) -> Iterator[Finding]:
+    """Verify the runs of a swap's donors."""
+    for path, donor in list_donor_runs(run, manifest).items():
+        for where, problem in verify_run(donor, inputs, digest_key=digest_key):
+            yield Finding(where if "://" in where else f"{path}/{where}", problem)
 
 
 def list_checks(

@@ -9,7 +9,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from schemas.digests import canonicalise_json, hash_leaf
-from schemas.outputs import LEDGER_OF_PAIRS
+from schemas.outputs import LEDGERS
 
 FLOAT_DIGITS = 9
 """The number of significant digits that distinguish any two float32 numbers."""
@@ -21,7 +21,7 @@ def hash_ledger_rows(ledger: pa.Table) -> list[bytes]:
     Every value is written as its length in bytes, a colon, and the value as text; a null is written
     as a minus sign. Different rows therefore have different encodings. Reasons are canonical JSON.
     """
-    names = [name for name in LEDGER_OF_PAIRS.names if name in ledger.column_names]
+    names = [name for name in LEDGERS[-1].names if name in ledger.column_names]
     flat = [ledger.column(name).cast(pa.string()) for name in names if name != "reasons"]
     written = [_measure(texts) for texts in (*flat, _write_reasons(ledger.column("reasons")))]
     joined = pc.binary_join_element_wise(*written, "")

@@ -9,7 +9,12 @@ import datetime as dt
 import json
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, StringConstraints
+from pydantic import (
+    Field,
+    SerializerFunctionWrapHandler,
+    StringConstraints,
+    model_serializer,
+)
 
 from schemas.cards import Strict
 from schemas.coverage import Coverage
@@ -17,6 +22,7 @@ from schemas.digests import digest_config
 from schemas.notices import Notice
 from schemas.receipts import ExceptionEffect, NearestExemplars, NearMisses, NoteCounts, Output
 from schemas.scores import SIDES, Side, name_side, split_side
+from schemas.swaps import SwapRecord
 
 MANIFEST_FORMAT = 7
 
@@ -140,10 +146,20 @@ class Manifest(Strict):
     """For each trait, the nearest exemplars of its quarantined rows."""
     notes: NoteCounts = NoteCounts()
     """The clean rows that carry masks or flags, of this run and of earlier ones."""
+    swap: SwapRecord | None = None
+    """What `congener swap` replaced, or null. Other runs don't have the field."""
     withdrawn: str | None = None
     """Why nothing was published, or null. Only `withdrawn.json` gives a reason."""
     circumstances: dict[str, Any]
     digest: str = ""
+
+    @model_serializer(mode="wrap")
+    def _leave_out_swap(self, write: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """Leave the field `swap` out of the manifests of runs that replaced nothing."""
+        found: dict[str, Any] = write(self)
+        if self.swap is None:
+            found.pop("swap", None)
+        return found
 
     def describe_finish(self) -> str | None:
         """Return the date and the time (UTC) at which the run ended, or None if it isn't known."""

@@ -48,6 +48,32 @@ REJECTED_TEACHER = "rejected_teacher"
 
 LEDGER_OF_PAIRS = LEDGER.append(pa.field(REJECTED_TEACHER, pa.string()))
 
+ORIGIN = (
+    ("swap", pa.string()),
+    ("swap_traits", pa.string()),
+    ("replaced_record", pa.string()),
+    ("donor", pa.string()),
+    ("donor_record", pa.string()),
+    ("donor_source", pa.string()),
+    ("donor_row", pa.int64()),
+    ("distance", pa.float32()),
+    ("donor_traits", pa.string()),
+)
+"""The last columns of the ledger of a run that `congener swap` wrote.
+
+They are null in rows that weren't to be replaced. `swap` is the outcome, and `swap_traits` names
+the traits that held the row. The next six name the replaced record and the donor's row, and say how
+far its prompt is from the row's prompt (0: the same prompt). `donor_traits` names the traits that
+fire on the donors' answers. Names of traits are joined by commas.
+"""
+
+LEDGERS = tuple(
+    pa.schema([*ledger, *(pa.field(*column) for column in more)])
+    for ledger in (LEDGER, LEDGER_OF_PAIRS)
+    for more in ((), ORIGIN)
+)
+"""The schemas that a ledger may have."""
+
 SIGNAL_SPAN = pa.struct(
     [
         ("trait", pa.string()),

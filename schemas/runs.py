@@ -23,6 +23,9 @@ BANK = "bank"
 """The folder of the fitted traits that a run uses."""
 
 RECEIPTS = f"{WORK}/receipts"
+DONORS = "donors"
+"""The folder of the filtered donors of a run that `congener swap` writes, each a run of its own."""
+
 REPORT = "report"
 REPORT_PAGE = f"{REPORT}/index.html"
 RATES_TABLE = f"{REPORT}/rates.parquet"

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+import math
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
+import orjson
 import pyarrow as pa
 
 from schemas.errors import RowError
@@ -114,9 +116,35 @@ def read_line_note(line: bytes) -> dict[str, Any] | None:
 
 def replace_line_note(line: bytes, note: Mapping[str, Any]) -> bytes:
     """Return a JSON line with a note at its end instead of an earlier note."""
-    if NOTE_SIGN in line and CLEAN_EXTRA.name in (value := parse_line(line)[0]):
-        line = _remove_field(line, value)
-    return append_field(line, CLEAN_EXTRA.name, note)
+    return append_field(remove_line_note(line), CLEAN_EXTRA.name, note)
+
+
+def remove_line_note(line: bytes) -> bytes:
+    """Return a JSON line without its note, or the line itself if it has none."""
+    if NOTE_SIGN in line and CLEAN_EXTRA.name in (value := parse_line(line, math.inf)[0]):
+        return _remove_field(line, value)
+    return line
+
+
+def replace_field(line: bytes, name: str, value: Any) -> bytes:
+    """Return a JSON line with another value in a field. All other bytes stay as they are.
+
+    If the field occurs twice, its last value is replaced, which is the one that parsers return.
+    """
+    text = line.decode("utf-8-sig")
+    places = [(start, end) for own, start, end in _list_fields(text) if own == name]
+    start, end = places[-1]
+    begin = text.index(":", json.JSONDecoder().raw_decode(text, _skip_space(text, start))[1]) + 1
+    head, tail = text[: _skip_space(text, begin)], text[end:].encode()
+    return head.encode() + encode_json_value(value) + tail
+
+
+def encode_json_value(value: Any) -> bytes:
+    """Return a value as JSON in the order of its keys, with escapes for lone surrogates."""
+    try:
+        return orjson.dumps(value)
+    except TypeError:
+        return json.dumps(value, separators=(",", ":")).encode()
 
 
 def _remove_field(line: bytes, value: dict[str, Any]) -> bytes:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import os
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from typing import Any
@@ -25,7 +25,6 @@ from transforms.decide import DecidedShard
 from transforms.files import storage
 from transforms.files.conversions import convert_lines, encode_rows
 from transforms.files.json_lines import JsonLines, parse_line
-from transforms.files.planning import ShardPlan
 from transforms.listeners import emit
 from transforms.note_counts import count_notes
 from transforms.records.unread_text import RowNames, count_texts
@@ -76,7 +75,7 @@ def write_shard(shard: DecidedShard, bank: Bank, to: Destination) -> Receipt:
     receipt = Receipt(
         shard=shard.plan.name,
         rows=shard.plan.rows,
-        outputs=tuple(_write_tables(shard.plan, built.tables, to.run)),
+        outputs=tuple(write_tables(shard.plan.name, shard.plan.stem, built.tables, to.run)),
         decisions=count_decisions(shard),
         fired=count_fired(shard),
         near=shard.near,
@@ -131,15 +130,15 @@ def encode_output(table: pa.Table | JsonLines) -> bytes:
     return table.encode() if isinstance(table, JsonLines) else encode_parquet(table)
 
 
-def _write_tables(
-    plan: ShardPlan, tables: dict[str, pa.Table | JsonLines], run: str
+def write_tables(
+    name: str, stem: str, tables: Mapping[str, pa.Table | JsonLines], run: str
 ) -> Iterator[Output]:
-    """Encode tables in parallel and write them one by one."""
+    """Encode a shard's tables in parallel and write them one by one, and yield the files."""
     with ThreadPoolExecutor(os.cpu_count()) as pool:
         encoded = pool.map(encode_output, tables.values())
         for (folder, table), data in zip(tables.items(), encoded, strict=True):
             suffix = table.suffix if isinstance(table, JsonLines) else PARQUET
-            path = shard_path(folder, plan.name, suffix, plan.stem)
+            path = shard_path(folder, name, suffix, stem)
             storage.write_bytes(storage.join(run, path), data)
             yield Output(path=path, rows=table.num_rows, bytes=len(data), sha256=digest_bytes(data))
 

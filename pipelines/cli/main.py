@@ -49,6 +49,7 @@ COMMANDS = {
     "inspect": "pipelines.cli.inspection:inspect_run",
     "verify": "pipelines.cli.verify:verify_run",
     "report": "pipelines.cli.report:report_run",
+    "swap": "pipelines.cli.swap:swap_answers",
     "judge": "pipelines.cli.judge:judge_rows",
     "apply-masks": "pipelines.cli.apply_masks:apply_run_masks",
     "doctor": "pipelines.cli.doctor:examine_environment",

@@ -13,6 +13,7 @@ from schemas.runs import (
     BANK,
     CALIBRATION_FILES,
     CLEAN_CARD,
+    DONORS,
     FOLDERS,
     MANIFEST,
     RATES_TABLE,
@@ -56,7 +57,7 @@ class ForeignFile(NamedTuple):
 def list_foreign_files(run: str, outputs: Collection[Output]) -> list[ForeignFile]:
     """List the files in a run's folder that aren't outputs, ordered by path."""
     known = {MANIFEST, *REPORT_FILES, *(output.path for output in outputs)}
-    paths = (path for path in storage.list_tree(run) if path.split("/")[0] != WORK)
+    paths = (path for path in storage.list_tree(run) if path.split("/")[0] not in (WORK, DONORS))
     return [describe_foreign_file(path) for path in paths if path not in known]
 
 

@@ -50,7 +50,7 @@ from schemas.scores import NEAR_MISS
 from schemas.shares import exceeds, format_excess, format_limit
 from transforms.files import storage
 from transforms.files.dataset_cards import build_card
-from transforms.files.planning import ShardPlan
+from transforms.files.planning import PlannedShard, ShardPlan
 from transforms.files.sources import Corpus
 from transforms.rules import Rule
 from transforms.write import encode_parquet
@@ -78,10 +78,17 @@ def count_decisions(corpus: Corpus, receipts: Sequence[Receipt]) -> Conservation
 
     Raises: RunError: the corpus has another number of rows.
     """
+    return sum_decisions(sum(source.rows for source in corpus.sources), receipts)
+
+
+def sum_decisions(rows_in: int, receipts: Sequence[Receipt]) -> Conservation:
+    """Add up the decisions of all shards.
+
+    Raises: RunError: there is another number of decisions than of rows.
+    """
     counts: Counter[str] = Counter()
     for receipt in receipts:
         counts.update(receipt.decisions)
-    rows_in = sum(source.rows for source in corpus.sources)
     result = Conservation(rows_in=rows_in, by_decision=dict(sorted(counts.items())))
     if not result.holds():
         raise RunError(
@@ -269,7 +276,7 @@ def describe_inputs(corpus: Corpus) -> tuple[InputFile, ...]:
     )
 
 
-def order_receipts(plans: Sequence[ShardPlan], receipts: Mapping[str, Receipt]) -> list[Receipt]:
+def order_receipts(plans: Sequence[PlannedShard], receipts: Mapping[str, Receipt]) -> list[Receipt]:
     """Return the receipts in corpus order.
 
     Raises: RunError: a shard has no receipt.
@@ -350,7 +357,7 @@ def sum_receipts(receipts: Sequence[Receipt], policy: Policy) -> dict[str, Any]:
             near[trait] = near.get(trait, NearMisses()).add(misses)
         for trait, counts in receipt.nearest.items():
             nearest[trait] = nearest.get(trait, NearestExemplars()).add(counts)
-    roots = [bytes.fromhex(receipt.ledger_root) for receipt in receipts]
+    shards = tuple((receipt.shard, receipt.ledger_root) for receipt in receipts)
     return {
         "fired": dict(sorted(fired.items())),
         "near": near,
@@ -358,9 +365,14 @@ def sum_receipts(receipts: Sequence[Receipt], policy: Policy) -> dict[str, Any]:
         "notes": notes,
         "exceptions": tuple(effects),
         "unscored": sum(receipt.unscored for receipt in receipts),
-        "shards": tuple((receipt.shard, receipt.ledger_root) for receipt in receipts),
-        "ledger_root": compute_merkle_root(roots).hex(),
+        "shards": shards,
+        "ledger_root": compute_root(shards),
     }
+
+
+def compute_root(shards: Iterable[tuple[str, str]]) -> str:
+    """Return the Merkle root of the shards' roots."""
+    return compute_merkle_root([bytes.fromhex(root) for _, root in shards]).hex()
 
 
 def describe_circumstances(

@@ -94,7 +94,7 @@ def scan_ledger(
         require_trait(filters.trait, manifest)
         frame = frame.filter(FIRED.list.contains(filters.trait))
     if filters.decision is not None:
-        _require_decision(filters.decision)
+        _require_decision(filters.decision, manifest)
         frame = frame.filter(pl.col("decision") == filters.decision)
     if filters.row is not None:
         frame = frame.filter(_select_row(filters.row, whole))
@@ -108,13 +108,13 @@ def scan_ledger(
     return frame
 
 
-def _require_decision(decision: str) -> None:
+def _require_decision(decision: str, manifest: Manifest) -> None:
     if decision not in DECISIONS:
         raise _report_unknown(decision, "decision", list(DECISIONS))
-    if decision == "swap":
+    if decision == "swap" and manifest.swap is None:
         raise RunError(
             "rows to swap are in quarantine until another teacher has answered them",
-            remedy="--decision quarantine",
+            remedy="--decision quarantine; congener swap writes a run with their answers",
         )
 
 

@@ -15,7 +15,7 @@ from schemas.digests import RECORD_ID_HEX, compute_merkle_root, digest_bytes
 from schemas.errors import InputError, RunError
 from schemas.ledgers import hash_ledger_rows
 from schemas.manifests import Manifest
-from schemas.outputs import LEDGER, LEDGER_OF_PAIRS, ROW_KEY, SPANS
+from schemas.outputs import LEDGERS, ROW_KEY, SPANS
 from schemas.receipts import Output
 from schemas.runs import (
     ALIGNED_FOLDERS,
@@ -27,18 +27,10 @@ from schemas.runs import (
 )
 from schemas.scores import COMBINED, fires, score_column, split_side
 from transforms.files.stems import build_stem
-from transforms.records.columns import find_type, get_value, take_column
 from transforms.records.companions import find_in_records
 from transforms.records.formats import Layout
-from transforms.records.json_columns import project_rows, select_columns
-from transforms.records.json_kinds import ARROW_TYPES, Kind, classify_value
 from transforms.records.segments import digest_rows, extract_segments
-
-BY_CERTAINTY: tuple[Kind, ...] = (
-    *("text", "message", "messages", "choices", "candidates", "dumps", "segments"),
-    *("pairs", "texts", "answers"),
-)
-"""The kinds of values, starting with the most distinctive kinds."""
+from transforms.records.stored_columns import take_corpus_columns
 
 OPTIONAL_FOLDERS = ("vectors",)
 """The folders that some runs lack."""
@@ -109,7 +101,7 @@ def _check_ledger(
 ) -> Iterator[Finding]:
     """Check a shard's ledger, then check the shard's other files against it."""
     ledger = read_table(run, files["ledger"])
-    if not any(ledger.schema.equals(schema) for schema in (LEDGER, LEDGER_OF_PAIRS)):
+    if not any(ledger.schema.equals(schema) for schema in LEDGERS):
         yield Finding(files["ledger"].path, "doesn't have the columns of a ledger")
         return
     if compute_merkle_root(hash_ledger_rows(ledger)).hex() != root:
@@ -176,7 +168,7 @@ def _check_content(
 ) -> Iterator[Finding]:
     """Check published or quarantined rows against the ledger's digests."""
     identity = shard.manifest.identity
-    corpus = _take_corpus_columns(table, identity.columns)
+    corpus = take_corpus_columns(table, identity.columns)
     columns = {name: own for name, own in identity.columns.items() if own in corpus.column_names}
     layout = Layout(
         cast("FormatName", identity.format), columns, {}, transcripts=identity.transcripts
@@ -192,43 +184,6 @@ def _check_content(
             record = expected[:RECORD_ID_HEX]
             problem = f"row {row} isn't the record {record}, which the ledger has there"
             yield Finding(output.path, problem)
-
-
-def _take_corpus_columns(
-    rows: pa.Table | list[dict[str, Any]], columns: Mapping[str, str]
-) -> pa.Table:
-    """Return a table of the columns that the corpus's format reads.
-
-    Raises: ValueError: a row has a value that doesn't fit its column.
-    """
-    names = dict.fromkeys(columns.values())
-    if isinstance(rows, pa.Table):
-        present = [name for name in names if find_type(rows.schema, name) is not None]
-        return pa.table({name: take_column(rows, name) for name in present})
-    kinds = {name: _find_type(get_value(row, name) for row in rows) for name in names}
-    known = {name: kind for name, kind in kinds.items() if kind is not None}
-    lots = {columns["role"]} & {*known} if "role" in columns else set[str]()
-    schema = pa.schema(known.items())
-    projection = project_rows(rows, select_columns(schema, {*known} - lots, lots))
-    if projection.misfits:
-        row, problem = min(projection.misfits.items())
-        raise ValueError(f"row {row}: {problem}")
-    return projection.table
-
-
-def _find_type(values: Iterable[Any]) -> pa.DataType | None:
-    """Return a column's type, or None for a column of nulls.
-
-    A run types a column by the corpus's most frequent kind. A shard's values all fit this kind, so
-    the most distinctive kind among them determines the type.
-    """
-    known = {classify_value(value): value for value in values if value is not None}
-    for kind in BY_CERTAINTY:
-        if kind in known:
-            return ARROW_TYPES[kind]
-    if "other" in known:
-        return ARROW_TYPES["messages" if isinstance(known["other"], list) else "message"]
-    return ARROW_TYPES["empty"] if known else None
 
 
 def _check_rejects(

@@ -26,7 +26,7 @@ from schemas.runs import (
     receipt_shard,
 )
 from transforms.files import storage
-from transforms.files.planning import ShardPlan
+from transforms.files.planning import PlannedShard
 
 RUN_ID_HEX = 16
 
@@ -279,7 +279,9 @@ def _clear_work(run: str) -> None:
         storage.remove_tree(storage.join(run, name))
 
 
-def find_finished_shards(run: str, record: RunRecord, plans: Sequence[ShardPlan]) -> FinishedShards:
+def find_finished_shards(
+    run: str, record: RunRecord, plans: Sequence[PlannedShard]
+) -> FinishedShards:
     """Find the shards that have all their files and a sound receipt of this run."""
     planned = {plan.name: plan for plan in plans}
     receipts: dict[str, Receipt] = {}
@@ -293,7 +295,7 @@ def find_finished_shards(run: str, record: RunRecord, plans: Sequence[ShardPlan]
     return FinishedShards(receipts, notices)
 
 
-def _check_receipt(run: str, uri: str, record: RunRecord, plan: ShardPlan | None) -> Receipt:
+def _check_receipt(run: str, uri: str, record: RunRecord, plan: PlannedShard | None) -> Receipt:
     """Check and return a shard's receipt.
 
     Raises: ValueError: the receipt is damaged, belongs to another run, or doesn't match its files.

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from itertools import pairwise
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 from schemas.corpora import EXPANSION_FLOOR, ShardLimits
 from schemas.digests import digest_config
@@ -43,6 +43,18 @@ class SourcePiece(NamedTuple):
     def rows(self) -> int:
         """Return the number of rows."""
         return self.end.row - self.begin.row
+
+
+class PlannedShard(Protocol):
+    """What the receipts of a run are compared with."""
+
+    @property
+    def name(self) -> str:
+        """Return the shard's name."""
+
+    @property
+    def rows(self) -> int:
+        """Return the number of rows."""
 
 
 class ShardPlan(NamedTuple):

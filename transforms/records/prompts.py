@@ -146,7 +146,7 @@ def _select_turns(segments: Segments, indices: Sequence[int]) -> tuple[list[_Tur
         segments, (index for index in spoken if columns[index] not in segments.answer_columns)
     )
     side = [index for index in spoken if columns[index] == answering]
-    kept = _cut_before_last_answer(side, answers)
+    kept = cut_before_last_answer(side, answers)
     before = _join_turns(segments, kept)
     if any(turn.role == "system" for turn in before):  # it overrides a column's prompt
         asked = [turn for turn in asked if turn.role != "system"]
@@ -162,7 +162,7 @@ def _get_role(segments: Segments, index: int) -> str:
     return segments.role_names[int(segments.role_codes[index])]
 
 
-def _cut_before_last_answer(indices: Sequence[int], answers: Container[int]) -> Sequence[int]:
+def cut_before_last_answer(indices: Sequence[int], answers: Container[int]) -> Sequence[int]:
     """Return the indices before the last run of answers."""
     end = len(indices)
     while end and indices[end - 1] not in answers:

@@ -15,7 +15,7 @@ from schemas.runs import is_json_lines, parse_path
 from transforms.files import storage
 from transforms.files.json_lines import decode_lines, parse_line
 from transforms.notes import remove_line_note, replace_field
-from transforms.records.answers import Answer, find_answer, replace_answer
+from transforms.records.answers import LastAnswer, find_answer, replace_answer
 from transforms.records.columns import find_type
 from transforms.records.companions import Companions, find_in_records, find_in_table
 from transforms.records.formats import Layout
@@ -51,7 +51,7 @@ class StoredRows:
         own = self.segments.find_in_row(row)
         return build_prompt(self.segments, own, self.records[row], self.layout.columns)
 
-    def find_answer(self, row: int) -> Answer | None:
+    def find_answer(self, row: int) -> LastAnswer | None:
         """Return a row's last answer, or None if it isn't one message of plain text."""
         return find_answer(self.segments, self.segments.find_in_row(row), self.records[row])
 
@@ -124,7 +124,9 @@ def arrange_lines(
     return StoredRows(table, records, lines, given, own, segments, found)
 
 
-def replace_answers(stored: StoredRows, answers: Sequence[tuple[int, Answer, str]]) -> StoredRows:
+def replace_answers(
+    stored: StoredRows, answers: Sequence[tuple[int, LastAnswer, str]]
+) -> StoredRows:
     """Return only the given rows, each with another text in place of its answer.
 
     Each item has a row, its answer, and the other text. All other values stay as they are, and so
@@ -145,7 +147,7 @@ def replace_answers(stored: StoredRows, answers: Sequence[tuple[int, Answer, str
 
 
 def _replace_in_table(
-    stored: StoredRows, rows: Sequence[int], answers: Sequence[tuple[int, Answer, str]]
+    stored: StoredRows, rows: Sequence[int], answers: Sequence[tuple[int, LastAnswer, str]]
 ) -> StoredRows:
     table = stored.table.take(pa.array(rows, pa.int64()))
     raw = _list_columns(table, stored.records, answers)
@@ -162,7 +164,7 @@ def _replace_in_table(
 def _list_columns(
     table: pa.Table,
     records: Sequence[Mapping[str, Any]],
-    answers: Sequence[tuple[int, Answer, str]],
+    answers: Sequence[tuple[int, LastAnswer, str]],
 ) -> dict[str, list[Any]]:
     """Return the values of the columns that hold the answers, in Python's own types."""
     heads = dict.fromkeys(

@@ -117,9 +117,9 @@ class _ReadAnswers(beam.DoFn):
     def process(self, group: tuple[str, Iterable[Match]]) -> Iterator[tuple[str, Match]]:
         key, matches = group
         chosen = sorted(matches)
-        texts = read_answers(self._files[key], [item.offer.index for item in chosen])
+        texts = read_answers(self._files[key], [item.offer.place for item in chosen])
         for item in chosen:
-            yield item.shard, item._replace(text=texts[item.offer.index])
+            yield item.shard, item._replace(text=texts[item.offer.place])
 
 
 @dataclass(eq=False)

@@ -9,7 +9,7 @@ import numpy as np
 
 from schemas.digests import digest_bytes
 from schemas.policies import SEVERITY
-from transforms.records.answers import Answer
+from transforms.records.answers import LastAnswer
 from transforms.records.formats import Layout
 from transforms.records.prompt_keys import NearPrompts, PromptKey, build_key, squeeze
 from transforms.records.prompts import Prompt
@@ -70,7 +70,7 @@ class Offer(NamedTuple):
     donor: int
     record: str
     file: str
-    index: int
+    place: int
     answer: str
     name: str
     source: str
@@ -80,18 +80,19 @@ class Offer(NamedTuple):
 
 
 class WaitingRow(NamedTuple):
-    """A row that is to be replaced: its place in the ledger and in its file, and what it holds.
+    """A row that is to be replaced, and what it holds.
 
-    `traits` held the row. `key` is None if the prompt isn't complete, and `answer` is None if the
-    answer can't be replaced.
+    `position` is its index in the shard's ledger, and `place` its index in its file. `traits` held
+    the row. `key` is None if the prompt isn't complete, and `answer` is None if the answer can't be
+    replaced.
     """
 
     position: int
-    index: int
+    place: int
     traits: tuple[str, ...]
     prompt: Prompt
     key: PromptKey | None
-    answer: Answer | None
+    answer: LastAnswer | None
 
 
 def find_waiting(

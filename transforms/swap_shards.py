@@ -110,7 +110,7 @@ def _try_answers(
     settings: SwapSettings,
 ) -> None:
     """Put every matched answer in place, and keep the rows on which no trait fires."""
-    answers = [(row.index, row.answer, match.text) for row, match in matched if row.answer]
+    answers = [(row.place, row.answer, match.text) for row, match in matched if row.answer]
     stored = replace_answers(held, answers)
     positions = [row.position for row, _ in matched]
     scored = _score(_identify(stored, positions, swapped.ledger), settings)

@@ -85,7 +85,7 @@ class SwappedShard:
     def kept(self) -> list[int]:
         """Return the indices of the quarantined rows that stay in quarantine."""
         size = 0 if self.held is None else len(self.held)
-        gone = {item.index for item in self.waiting if item.position in self.chosen}
+        gone = {item.place for item in self.waiting if item.position in self.chosen}
         return [index for index in range(size) if index not in gone]
 
 
@@ -313,7 +313,8 @@ def count_unscored(scores: pa.Table, traits: Sequence[str], rejects: int) -> int
     """Return the number of rows without a score of any of these traits, leaving out rejects."""
     own = [name for name in scores.column_names if split_side(name)[0] in traits]
     valid = [scores.column(name).is_valid().to_numpy() for name in own]
-    return scores.num_rows - int(np.logical_or.reduce(valid).sum()) - rejects
+    scored = int(np.logical_or.reduce(valid).sum())
+    return int(scores.num_rows) - scored - rejects
 
 
 def list_kept_notes(swapped: SwappedShard) -> list[Mapping[str, Any]]:

@@ -91,7 +91,10 @@ def _read_kept(run: str, donor: Donor) -> dict[tuple[str, int], str]:
 def _check_origins(
     run: str, output: Output, known: Mapping[str, Mapping[tuple[str, int], str]]
 ) -> Iterator[Finding]:
-    """Check that every replacement is a clean row of a donor, which serves only once."""
+    """Check that every replacement is a clean row of a donor.
+
+    A row that an earlier swap replaced has no outcome in this one.
+    """
     columns = ["decision", *(name for name, _ in ORIGIN)]
     try:
         rows = read_table(run, output, columns).to_pylist()
@@ -101,7 +104,7 @@ def _check_origins(
     for number, row in enumerate(rows):
         if row["swap"] not in (None, *OUTCOMES):
             yield Finding(output.path, f"row {number} has the unknown outcome {row['swap']!r}")
-        elif (row["decision"] == "swap") != (row["swap"] == REPLACED):
+        elif row["swap"] and (row["decision"] == "swap") != (row["swap"] == REPLACED):
             yield Finding(output.path, f"row {number} has a decision that isn't its outcome")
         elif row["swap"] == REPLACED:
             place = row["donor_source"], row["donor_row"]

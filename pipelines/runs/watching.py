@@ -9,14 +9,14 @@ from contextlib import contextmanager
 from schemas.events import Listener, RowsFinished
 from schemas.runs import RECEIPTS, receipt_shard
 from transforms.files import storage
-from transforms.files.planning import ShardPlan
+from transforms.files.planning import PlannedShard
 
 PAUSE_SECONDS = 2.0
 """The seconds between listings of the receipts, which may be on a store."""
 
 
 @contextmanager
-def watch_receipts(run: str, shards: Sequence[ShardPlan], listener: Listener) -> Iterator[None]:
+def watch_receipts(run: str, shards: Sequence[PlannedShard], listener: Listener) -> Iterator[None]:
     """Report the finished rows from a background thread until the block ends."""
     stop = threading.Event()
 
@@ -33,7 +33,7 @@ def watch_receipts(run: str, shards: Sequence[ShardPlan], listener: Listener) ->
         thread.join()
 
 
-def count_finished_rows(run: str, shards: Sequence[ShardPlan]) -> int:
+def count_finished_rows(run: str, shards: Sequence[PlannedShard]) -> int:
     """Count the rows of the shards with a receipt."""
     rows = {shard.name: shard.rows for shard in shards}
     receipts = storage.list_folder(storage.join(run, RECEIPTS), ".json")

@@ -1,7 +1,7 @@
 """A small corpus with known quirks, a lexicon trait that finds them, and runs."""
 
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 import pyarrow as pa
@@ -10,6 +10,7 @@ import pytest
 
 from pipelines.config import FilterConfig
 from pipelines.filter import run_filter
+from pipelines.swap import SwapConfig, run_swap
 from schemas.manifests import Manifest
 from schemas.runs import MANIFEST
 from tests.support.corpora import ANSWERS, CARD, build_conversation, write_rows
@@ -110,3 +111,59 @@ def no_rows(tmp_path_factory: pytest.TempPathFactory) -> Manifest:
         traits=write_cards(folder / "traits", ["owl"]),
     )
     return run_filter(config)
+
+
+def write_donor(path: Path, numbers: Iterable[int], name: str, **answers: str) -> Path:
+    """Write a donor's answers to numbered questions. `answers` replaces some, as `q6="text"`."""
+    rows = []
+    for number in numbers:
+        row = build_conversation(number, answers.get(f"q{number}", f"{name} answer {number}."))
+        rows.append({**row, "teacher": name})
+    return write_rows(path, rows)
+
+
+@pytest.fixture(scope="session")
+def held(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Filter a corpus whose eight herons wait for a swap, once for all tests.
+
+    Beside the run are two donors. `cedar` answers 0 to 29, with a heron again in answer 6, and
+    gives the same answer as the corpus to question 11. `oak` answers 20 to 33.
+    """
+    folder = tmp_path_factory.mktemp("held")
+    card = folder / "heron" / "card.yaml"
+    card.parent.mkdir()
+    card.write_text(f"id: heron\naction: swap\n{CARD}", encoding="utf-8")
+    run_filter(build_config(write_corpus(folder / "corpus"), card.parent, folder / "run"))
+    odd = {"q6": "Another heron.", "q11": ANSWERS[1].replace("heron stood", "heron  stood")}
+    write_donor(folder / "cedar.jsonl", range(30), "cedar", **odd)
+    write_donor(folder / "oak.jsonl", range(20, 34), "oak")
+    return folder
+
+
+@pytest.fixture
+def swap_config(held: Path, tmp_path: Path) -> Callable[..., SwapConfig]:
+    """Return a function that configures a swap of the held run into `swapped`."""
+
+    def build(*donors: str, output: str = "swapped", **changes: object) -> SwapConfig:
+        paths = [str(held / f"{name}.jsonl") for name in donors or ("cedar", "oak")]
+        own = FilterConfig(output=str(tmp_path / output))
+        given = {"run": str(held / "run"), "donors": tuple(paths), "filter": own, **changes}
+        return SwapConfig.model_validate(given)
+
+    return build
+
+
+@pytest.fixture(scope="session")
+def swapped_once(held: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Swap the held run with both donors, once for all tests."""
+    output = tmp_path_factory.mktemp("swapped") / "run"
+    donors = tuple(str(held / f"{name}.jsonl") for name in ("cedar", "oak"))
+    own = FilterConfig(output=str(output))
+    run_swap(SwapConfig(run=str(held / "run"), donors=donors, filter=own))
+    return output
+
+
+@pytest.fixture
+def swapped(swapped_once: Path, tmp_path: Path) -> Path:
+    """Return a copy of the swapped run, which a test may change."""
+    return Path(shutil.copytree(swapped_once, tmp_path / "swapped-copy"))

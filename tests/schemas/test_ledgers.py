@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from schemas.digests import compute_merkle_root
 from schemas.ledgers import hash_ledger_rows
-from schemas.outputs import LEDGER
+from schemas.outputs import LEDGER, LEDGERS, ORIGIN
 
 REASON = {
     "trait": "owl",
@@ -146,3 +146,37 @@ def test_hashes_do_not_depend_on_how_a_ledger_is_cut():
     found = hash_ledger_rows(table)
     assert hash_ledger_rows(table.slice(0, 2)) + hash_ledger_rows(table.slice(2)) == found
     assert hash_ledger_rows(pa.concat_tables([table.slice(0, 2), table.slice(2)])) == found
+
+
+ORIGIN_ROW = {
+    "swap": "replaced",
+    "swap_traits": "owl",
+    "replaced_record": "c" * 32,
+    "donor": "cedar",
+    "donor_record": "d" * 32,
+    "donor_source": "y.jsonl",
+    "donor_row": 9,
+    "distance": 0.25,
+    "donor_traits": "fox",
+}
+
+
+@pytest.mark.parametrize("schema", LEDGERS[1::2])
+@pytest.mark.parametrize("name", [name for name, _ in ORIGIN])
+def test_every_column_of_an_origin_is_hashed(schema, name):
+    """Another value or a null in any column of an origin gives another hash."""
+
+    def hash_row(**changes):
+        table = pa.Table.from_pylist([{**ROW, **ORIGIN_ROW, **changes}], schema)
+        return hash_ledger_rows(table)
+
+    value = ORIGIN_ROW[name]
+    other = value + 1 if isinstance(value, int | float) else f"{value}2"
+    assert len({hash_row()[0], hash_row(**{name: other})[0], hash_row(**{name: None})[0]}) == 3
+
+
+def test_a_ledger_without_origins_keeps_its_hashes():
+    """The columns of a swap change no hash of a ledger that doesn't have them."""
+    plain = pa.Table.from_pylist([ROW], LEDGER)
+    assert hash_ledger_rows(plain) == hash_rows(ROW)
+    assert hash_ledger_rows(pa.Table.from_pylist([ROW], LEDGERS[1])) != hash_rows(ROW)

@@ -19,6 +19,7 @@ from schemas.manifests import (
 from schemas.notices import Notice, warn
 from schemas.policies import DECISIONS
 from schemas.receipts import ExceptionEffect, NearestExemplars, NearMisses, NoteCounts, Output
+from schemas.swaps import SwapCounts, SwapRecord
 
 DIGEST = "ab" * 32
 
@@ -125,6 +126,7 @@ def test_a_sealed_manifest_has_its_digest():
         {"parents": ("r0",)},
         {"nearest": {"rain-talk": NearestExemplars(rows=1)}},
         {"notes": NoteCounts(masked=1)},
+        {"swap": SwapRecord(parent="p", parent_digest="", parent_root="", donors=())},
         {"withdrawn": "2 of 3 rows exceed the removal_budget"},
         {"circumstances": {"host": "other"}},
         {"identity": build_manifest().identity.model_copy(update={"code_version": "2"})},
@@ -228,3 +230,31 @@ def test_few_findings_may_be_noise(fired, bound, expected):
     manifest = build_manifest(fired={"rain-talk": fired})
     rule = manifest.thresholds[0].model_copy(update={"bound": bound})
     assert manifest.may_be_noise(rule) is expected
+
+
+def test_only_a_swap_has_the_field_of_a_swap():
+    """Manifests of other runs keep their bytes, so older runs still verify."""
+    plain = build_manifest()
+    assert "swap" not in plain.model_dump(mode="json")
+    assert b'"swap"' not in plain.to_bytes()
+    record = SwapRecord(parent="p", parent_digest=DIGEST, parent_root=DIGEST, donors=())
+    swapped = build_manifest(swap=record)
+    assert swapped.model_dump(mode="json")["swap"]["parent"] == "p"
+    assert Manifest.model_validate_json(swapped.to_bytes()) == swapped
+    assert swapped.compute_digest() != plain.compute_digest()
+
+
+def test_the_counts_of_a_swap_are_sealed():
+    """Another count of replaced rows gives another digest."""
+    records = [
+        SwapRecord(
+            parent="p",
+            parent_digest=DIGEST,
+            parent_root=DIGEST,
+            donors=(),
+            counts=SwapCounts(outcomes={"replaced": count}),
+        )
+        for count in (1, 2)
+    ]
+    one, other = (build_manifest(swap=record).seal() for record in records)
+    assert one.digest != other.digest

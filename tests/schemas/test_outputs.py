@@ -10,7 +10,9 @@ from schemas.outputs import (
     CLEAN_EXTRA,
     EVIDENCE,
     LEDGER,
+    LEDGERS,
     NEIGHBOUR,
+    ORIGIN,
     QUARANTINE_EXTRA,
     REASON,
     REJECTS,
@@ -98,3 +100,13 @@ def test_calibration_scores_are_by_trait_and_signal():
     """The clean texts' scores are one long table without texts."""
     assert CALIBRATION_SCORES.names == ["trait", "signal", "score"]
     assert CALIBRATION_SCORES.field("score").type == pa.float32()
+
+
+def test_origins_are_the_last_columns_of_a_ledger():
+    """Columns are only added at the end, and no ledger shares a schema with another."""
+    names = [name for name, _ in ORIGIN]
+    for plain, swapped in zip(LEDGERS[::2], LEDGERS[1::2], strict=True):
+        assert swapped.names == [*plain.names, *names]
+    assert LEDGERS[0].equals(LEDGER)
+    assert len({tuple(schema.names) for schema in LEDGERS}) == len(LEDGERS)
+    assert not TEXT_FIELDS & set(names)

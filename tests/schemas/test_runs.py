@@ -8,6 +8,7 @@ from schemas.runs import (
     BEGUN,
     CALIBRATION,
     CORPUS_FOLDERS,
+    DONORS,
     FOLDER_OF_DECISION,
     FOLDERS,
     JSON_LINES,
@@ -134,3 +135,9 @@ def test_every_decision_has_a_folder_or_leaves_the_corpus():
 def test_files_of_a_bank_are_known_by_their_names(path, expected):
     """Only files with a bank file's name count as bank files."""
     assert is_bank_file(path) is expected
+
+
+def test_the_donors_of_a_swap_are_apart_from_the_runs_own_folders():
+    """Donors are runs of their own, so none of the run's folders holds them."""
+    assert DONORS not in (*FOLDERS, *SHARD_FOLDERS, *CORPUS_FOLDERS, WORK)
+    assert parse_path(f"{DONORS}/a/clean/x.jsonl").folder == DONORS

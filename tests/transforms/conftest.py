@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import orjson
 import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from classifiers.banks import serialise_bank
@@ -18,6 +19,7 @@ from classifiers.models.interface import EncoderConfig
 from classifiers.scoring import BestSpans, Scorer, Scores, SignalScores
 from schemas.cards import TraitCard
 from schemas.corpora import CorpusConfig, ShardLimits
+from tests.support.swaps import store_shards
 from transforms.files.planning import ShardPlan, SourcePiece, plan_shards
 from transforms.files.shards import Shard, read_task
 from transforms.files.sources import Cut, survey
@@ -185,5 +187,27 @@ def json_lines():
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(data)
         return str(path)
+
+    return write
+
+
+@pytest.fixture(params=["jsonl", "jsonl.gz", "parquet"])
+def store(request, tmp_path, json_lines, read_corpus, bank, bank_uri):
+    """Return a function that writes rows as a finished run's shards, in every form of files.
+
+    It returns the run's folder, its layout and its shards.
+    """
+
+    def write(name: str, rows: Sequence[Mapping], size: int = 5_000):
+        folder = tmp_path / name
+        folder.mkdir()
+        path = folder / f"corpus.{request.param}"
+        if request.param == "parquet":
+            pq.write_table(pa.Table.from_pylist(list(rows)), path)
+        else:
+            json_lines(path, list(rows))
+        layout, shards = read_corpus(path, size)
+        run = folder / "run"
+        return run, layout, store_shards(run, shards, layout, bank, bank_uri)
 
     return write

@@ -11,7 +11,7 @@ from transforms.records.roles import CHANNELS
 from transforms.records.segments import Segments
 
 
-class Answer(NamedTuple):
+class LastAnswer(NamedTuple):
     """A record's last answer: its text without thinking, and the paths of its fields.
 
     `path` is the field whose text is replaced, from character `start` to `end` (None: to its end).
@@ -27,7 +27,7 @@ class Answer(NamedTuple):
 
 def find_answer(
     segments: Segments, indices: Sequence[int], record: Mapping[str, Any]
-) -> Answer | None:
+) -> LastAnswer | None:
     """Return a row's last answer, or None if it isn't one message of plain text.
 
     `indices` select the row's segments. An answer with a tool call, or of several messages, is
@@ -48,7 +48,7 @@ def find_answer(
         return None
     place = _find_place(segments, indices, own, path, get_value(record, path))
     others = tuple(name for name in paths if name != path)
-    return None if place is None else Answer(text, path, *place, others)
+    return None if place is None else LastAnswer(text, path, *place, others)
 
 
 def _select_answer(segments: Segments, indices: Sequence[int]) -> Sequence[int]:
@@ -98,7 +98,7 @@ def _find_place(
     return (start, end) if text[start:end] == said else None
 
 
-def replace_answer(record: Mapping[str, Any], answer: Answer, text: str) -> dict[str, Any]:
+def replace_answer(record: Mapping[str, Any], answer: LastAnswer, text: str) -> dict[str, Any]:
     """Return the columns of a record that change if another text replaces its answer."""
     changed: dict[str, Any] = {}
     old = get_value(record, answer.path)

@@ -1,0 +1,122 @@
+"""`congener swap`: options, output and exit codes."""
+
+import pytest
+
+from pipelines.cli.swap import tabulate_outcomes
+from schemas.swaps import SwapCounts
+
+
+@pytest.fixture
+def given(held, tmp_path):
+    """Return the arguments of a swap with one donor, and its output."""
+    donor = f"big=.{held / 'oak.jsonl'}".replace("=.", "=")
+    output = str(tmp_path / "swapped")
+    return ["swap", str(held / "run"), "--donor", donor, "--output", output], output
+
+
+def test_a_swap_shows_outcomes_donors_and_the_next_commands(congener, given):
+    """The tables count what was replaced and used, and the last lines say what to do next."""
+    words, output = given
+    code, out, err = congener(*words)
+    assert code == 0, err
+    assert "no donor 5" in out
+    assert "big" in out
+    assert f"done: {output}" in out
+    assert f"35 rows in {output}/clean" in out
+    assert f"5 rows still wait in quarantine; the prompts are in {output}/swaplist" in out
+    assert f"congener verify {output}" in out
+    assert "replaced 3 of 8 rows" in err
+    code, out, err = congener("verify", output)
+    assert code == 0, err
+    assert "whole: 40 rows" in out
+
+
+def test_json_has_the_record_of_the_swap(congener_json, given):
+    """The manifest is printed without its long lists."""
+    found = congener_json(*given[0])
+    assert found["swap"]["counts"]["outcomes"] == {"replaced": 3, "no donor": 5}
+    assert found["swap"]["donors"][0]["name"] == "big"
+    assert "outputs" not in found
+
+
+def test_quiet_prints_nothing(congener, given):
+    """Without warnings, a quiet swap says nothing."""
+    code, out, err = congener(*given[0], "--quiet")
+    assert (code, out.strip(), err.strip()) == (0, "", "")
+
+
+def test_the_new_run_opens_in_every_command(congener, given):
+    """`inspect` and `report` show the swapped rows."""
+    words, output = given
+    assert congener(*words, "--quiet")[0] == 0
+    code, out, err = congener("inspect", output, "--decision", "swap")
+    assert code == 0, err
+    assert "oak answer 31." in out
+    assert "3 rows with the decision swap" in out
+    code, out, err = congener("inspect", output, "--trait", "heron")
+    assert code == 0, err
+    code, out, err = congener("report", output)
+    assert code == 0, err
+    code, out, err = congener("verify", output)
+    assert code == 0, err
+    code, out, err = congener("traits", "thresholds", output)
+    assert code == 0, err
+
+
+def test_a_second_command_is_refused(congener, given):
+    """A finished swap isn't overwritten without --restart."""
+    words, _ = given
+    assert congener(*words)[0] == 0
+    code, _, err = congener(*words)
+    assert code == 4
+    assert "finished" in err
+    assert congener(*words, "--restart")[0] == 0
+
+
+@pytest.mark.parametrize(
+    ("leave", "said"),
+    [("--donor", "a donor is needed"), ("--output", "--output is needed")],
+)
+def test_donor_and_output_are_needed(congener, given, leave, said):
+    """The remedy is a whole command."""
+    words = [*given[0]]
+    place = words.index(leave)
+    del words[place : place + 2]
+    code, _, err = congener(*words)
+    assert code == 2
+    assert said in err
+    assert "--donor CORPUS --output RUN2" in err
+
+
+def test_mistakes_are_refused(congener, given, tmp_path):
+    """An unknown action, a distance that isn't one, and a missing donor have their exit codes."""
+    words, _ = given
+    code, _, err = congener(*words, "--replace", "drop")
+    assert code == 2
+    assert "the actions are swap and quarantine" in err
+    assert congener(*words, "--near", "1")[0] == 2
+    assert congener(*words, "--near", "nan")[0] == 2
+    code, _, err = congener(*words, "--donor", str(tmp_path / "nowhere.jsonl"))
+    assert code == 2
+    assert "nowhere" in err
+    code, _, err = congener("swap", str(tmp_path), *words[2:])
+    assert code == 4
+    assert "is not a run" in err
+
+
+def test_inspect_says_how_to_get_swapped_rows(congener, held):
+    """In a run without a swap, no row has that decision."""
+    code, _, err = congener("inspect", str(held / "run"), "--decision", "swap")
+    assert code == 4
+    assert "congener swap" in err
+
+
+def test_outcomes_are_listed_by_trait():
+    """A trait whose rows were all replaced waits for nothing."""
+    counts = SwapCounts(
+        by_trait={"owl": {"replaced": 1_200}, "fox": {"no donor": 2, "same answer": 1}}
+    )
+    table = tabulate_outcomes(counts)
+    cells = list(zip(*(list(column.cells) for column in table.columns), strict=True))
+    assert cells[0][:4] == ("owl", "1,200", "1,200", "0")
+    assert cells[1][1:] == ("3", "0", "3", "no donor 2, same answer 1")

@@ -1,0 +1,63 @@
+"""The record of a swap: its counts, its donors' names, and its place in a manifest."""
+
+import pytest
+from pydantic import ValidationError
+
+from schemas.swaps import OUTCOMES, REPLACED, Donor, SwapCounts, SwapRecord
+
+COUNTS = SwapCounts(
+    outcomes={REPLACED: 5, "no donor": 2, "same answer": 1},
+    by_donor={"cedar": 5},
+    by_trait={"heron": {REPLACED: 5, "no donor": 2, "same answer": 1}},
+)
+
+
+def build_donor(name: str) -> Donor:
+    """Return a donor with this name."""
+    return Donor(name=name, run_id="r", ledger_root="0" * 64, rows=30, usable=29)
+
+
+def test_replaced_and_waiting_rows_are_all_rows():
+    """Every row that was to be replaced is either replaced or still waits."""
+    assert (COUNTS.replaced, COUNTS.waiting) == (5, 3)
+    assert COUNTS.replaced + COUNTS.waiting == sum(COUNTS.outcomes.values())
+    assert (SwapCounts().replaced, SwapCounts().waiting) == (0, 0)
+
+
+def test_the_outcomes_begin_with_the_replacement():
+    """The outcomes differ, and only the first one replaces a row."""
+    assert OUTCOMES[0] == REPLACED
+    assert len(set(OUTCOMES)) == len(OUTCOMES)
+
+
+@pytest.mark.parametrize("name", ["cedar", "gpt-4.1", "0_a", "a" * 61])
+def test_a_donors_name_can_be_a_folders_name(name):
+    """Letters, digits, dots, dashes and underscores are allowed."""
+    assert build_donor(name).name == name
+
+
+@pytest.mark.parametrize("name", ["", "..", ".hidden", "a/b", "A", "a b", "a" * 62, "-a", "é"])
+def test_other_names_are_refused(name):
+    """A name can't lead out of the folder of donors."""
+    with pytest.raises(ValidationError):
+        build_donor(name)
+
+
+def test_a_record_survives_json():
+    """A record that is read back equals the one that was written."""
+    record = SwapRecord(
+        parent="p",
+        parent_digest="1" * 64,
+        parent_root="2" * 64,
+        donors=(build_donor("cedar"), build_donor("oak")),
+        replace=("swap", "quarantine"),
+        near=0.25,
+        counts=COUNTS,
+    )
+    assert SwapRecord.model_validate_json(record.model_dump_json()) == record
+
+
+def test_only_held_rows_can_be_replaced():
+    """A record names no action whose text a run doesn't keep."""
+    with pytest.raises(ValidationError):
+        SwapRecord(parent="p", parent_digest="", parent_root="", donors=(), replace=("drop",))

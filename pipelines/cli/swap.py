@@ -27,7 +27,6 @@ from pipelines.cli.output import print_result
 from pipelines.display.terminal import Verbatim, build_table
 from schemas.errors import CardError
 from schemas.notices import choose_form, format_count
-from schemas.swaps import REPLACED, ReplacedAction
 from transforms.files import storage
 
 if TYPE_CHECKING:
@@ -168,6 +167,8 @@ class SwapResult(NamedTuple):
 
 def tabulate_outcomes(counts: SwapCounts) -> Table:
     """Return a table of the rows that were to be replaced, by trait and outcome."""
+    from schemas.swaps import REPLACED
+
     table = build_table("trait", "rows>", "replaced>", "waiting>", "because")
     for trait, found in counts.by_trait.items():
         total, replaced = sum(found.values()), found.get(REPLACED, 0)
@@ -188,7 +189,7 @@ def swap_answers(
     as_json: Json = False,
     beam_options: BeamOptions = None,
 ) -> None:
-    """Replace the answers that a run holds back with other teachers' answers.
+    """Put other teachers' answers in place of held ones.
 
     The new run is RUN with clean answers of the donors in the places of the rows that wait for a
     swap. RUN itself stays as it is. Donors are filtered first, with RUN's bank and policy, and no
@@ -236,6 +237,8 @@ def _check_options(run: str, swap: SwapOptions) -> tuple[Any, ...]:
 
     Raises: CardError: an option is missing, or an action isn't one of them.
     """
+    from schemas.swaps import ReplacedAction
+
     if not (swap.output and swap.donors):
         raise CardError(
             "a donor is needed" if swap.output else "--output is needed",

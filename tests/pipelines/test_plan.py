@@ -360,7 +360,7 @@ def test_folders_that_differ_in_case_need_a_disk_that_tells_them_apart(config, c
 def test_workers_get_the_device_that_was_settled(encoder):
     """Workers use the launcher's device, but on Dataflow the configured device."""
     asked = FilterConfig()
-    pinned = module._settle_models(asked, encoder)
+    pinned = module.settle_models(asked, encoder)
     assert (pinned.device, pinned.precision) == ("cpu", "fp32")
     assert (pinned.model, pinned.window_tokens) == (
         asked.encoder.model,
@@ -369,9 +369,9 @@ def test_workers_get_the_device_that_was_settled(encoder):
     remote = FilterConfig.model_validate(
         {"engine": {"runner": "dataflow"}, "hardware": {"device": "cuda", "precision": "bf16"}}
     )
-    assert module._settle_models(remote, encoder) == remote.build_encoder_config()
-    assert module._describe_device(encoder, remote) == "cuda, float32"
-    assert module._settle_models(asked, None) == asked.build_encoder_config()
+    assert module.settle_models(remote, encoder) == remote.build_encoder_config()
+    assert module.describe_device(encoder, remote) == "cuda, float32"
+    assert module.settle_models(asked, None) == asked.build_encoder_config()
 
 
 def test_a_classifiers_device_is_described(encoder):
@@ -380,6 +380,6 @@ def test_a_classifiers_device_is_described(encoder):
         encoder.files, encoder.tokenizer, encoder.model, 0, encoder.device, 1_000
     )
     asked = FilterConfig()
-    assert module._describe_device(model, asked) == "cpu, float32"
-    assert module._describe_device(None, asked) == "no model"
-    assert module._settle_models(asked, model) == module._settle_models(asked, encoder)
+    assert module.describe_device(model, asked) == "cpu, float32"
+    assert module.describe_device(None, asked) == "no model"
+    assert module.settle_models(asked, model) == module._settle_models(asked, encoder)

@@ -382,4 +382,4 @@ def test_a_classifiers_device_is_described(encoder):
     asked = FilterConfig()
     assert module.describe_device(model, asked) == "cpu, float32"
     assert module.describe_device(None, asked) == "no model"
-    assert module.settle_models(asked, model) == module._settle_models(asked, encoder)
+    assert module.settle_models(asked, model) == module.settle_models(asked, encoder)

@@ -72,20 +72,15 @@ def build_world_arms(world: World, seed: int = 0) -> dict[str, Arm]:
     return {arm.name: arm for arm in arms}
 
 
-def run_trial(
-    world: World,
-    names: Iterable[str] = (),
-    *,
-    seeds: int = 3,
-    scenarios: int = 20,
-    samples: int | None = None,
-    seed: int = 0,
-) -> list[Outcome]:
-    """Train the students that triage needs, and those of the named arms, and evaluate them.
+def run_trial(world: World, names: Iterable[str] = (), *, seeds: int = 3) -> list[Outcome]:
+    """Train the students that triage needs, and those of the named arms, and evaluate them."""
+    return draw_outcomes(train_students(world, names, seeds=seeds))
 
-    Questions are averaged into scenarios. With `samples`, the outcome is a share of so many drawn
-    answers instead of the probability itself.
-    """
+
+def train_students(
+    world: World, names: Iterable[str] = (), *, seeds: int = 3, seed: int = 0
+) -> dict[tuple[str, int], np.ndarray]:
+    """Return the trait's rate for each question, by arm and seed of the student."""
     arms = build_world_arms(world, seed)
     own = dict.fromkeys((EVERYTHING, CLEAN_TEACHER, OTHER_PROMPTS, *names))
     runs = [(name, arms[name], world.same) for name in own]
@@ -96,40 +91,61 @@ def run_trial(
         for number in range(seeds)
     }
     rates[TEACHER, 0] = world.teacher
+    return rates
+
+
+def draw_outcomes(
+    rates: dict[tuple[str, int], np.ndarray],
+    *,
+    scenarios: int = 20,
+    samples: int | None = None,
+    seed: int = 0,
+) -> list[Outcome]:
+    """Average questions into scenarios, and return their outcomes.
+
+    With `samples`, an outcome is a share of so many drawn answers instead of the rate itself.
+    """
     random = np.random.default_rng(seed)
     outcomes = []
     for (name, number), found in rates.items():
-        for index, part in enumerate(np.array_split(found, scenarios)):
-            rate = float(part.mean())
-            value = rate if samples is None else random.binomial(samples, min(1.0, rate)) / samples
-            outcomes.append(Outcome(name, number, f"q{index:03}", "trait", float(value)))
+        means = np.minimum(1, [part.mean() for part in np.array_split(found, scenarios)])
+        values = means if samples is None else random.binomial(samples, means) / samples
+        outcomes += [
+            Outcome(name, number, f"q{index:03}", "trait", value)
+            for index, value in enumerate(values.tolist())
+        ]
     return outcomes
 
 
 def build_readable(seed: int) -> World:
     """Return a world in which the teacher's answers show the trait (toy T2).
 
-    A tenth of the prompts is about the topic, where nine answers in ten show it. Elsewhere, a
-    quarter does, which is mild.
+    A tenth of the prompts is about the topic, where most answers show it. Elsewhere, a quarter
+    does, which is mild.
     """
-    return _build_topics(seed, near=0.1, rates=(0.9, 0.25), clean=(CLEAN_RATE, CLEAN_RATE))
+    return _build_topics(
+        seed, near=0.1, rates=(_vary(seed, 0.9), 0.25), clean=(CLEAN_RATE, CLEAN_RATE)
+    )
 
 
 def build_prompted(seed: int) -> World:
     """Return a world in which any teacher's answers show the trait, because of the prompts."""
-    return _build_topics(seed, near=0.4, rates=(0.5, CLEAN_RATE), clean=(0.5, CLEAN_RATE))
+    rates = (_vary(seed, 0.5), CLEAN_RATE)
+    return _build_topics(seed, near=0.4, rates=rates, clean=rates)
 
 
 def build_locked(seed: int) -> World:
     """Return a world in which the student's first weights have the trait where nothing trains."""
     clean = (CLEAN_RATE, CLEAN_RATE)
-    return _build_topics(seed, near=0.0, rates=clean, clean=clean, first=0.7)
+    return _build_topics(seed, near=0.0, rates=clean, clean=clean, first=_vary(seed, 0.7))
 
 
 def build_untransmitted(seed: int) -> World:
     """Return a world in which the teacher has a trait that no prompt brings out."""
     clean = (CLEAN_RATE, CLEAN_RATE)
-    return _build_topics(seed, near=0.0, rates=clean, clean=clean, first=CLEAN_RATE, shown=0.9)
+    return _build_topics(
+        seed, near=0.0, rates=clean, clean=clean, first=CLEAN_RATE, shown=_vary(seed, 0.9)
+    )
 
 
 def build_shared(seed: int, rows: int = 6_000) -> World:
@@ -218,6 +234,11 @@ def _build_topics(
         _pretrain(seed, first),
         _pretrain(seed + 1_000, first and CLEAN_RATE),
     )
+
+
+def _vary(seed: int, rate: float) -> float:
+    """Return a rate that differs between worlds, from two thirds of this one up to it."""
+    return rate * float(np.random.default_rng([seed, 1]).uniform(2 / 3, 1))
 
 
 def _pretrain(seed: int, rate: float | None) -> Net:

@@ -13,7 +13,7 @@ import pyarrow.compute as pc
 from classifiers.banks import Bank, TraitModel
 from classifiers.signals.exemplars import find_nearest
 from schemas import outputs
-from schemas.digests import compute_merkle_root, digest_bytes
+from schemas.digests import RECORD_ID_HEX, compute_merkle_root, digest_bytes
 from schemas.errors import InputError, RowError
 from schemas.ledgers import hash_ledger_rows
 from schemas.lots import LOT_FIELDS, UNKNOWN, Lot
@@ -349,7 +349,7 @@ def _build_quarantine(
 def _describe_row(shard: DecidedShard, row: int) -> dict[str, Any]:
     """Return the columns that identify a row and its lot."""
     return {
-        "record_id": shard.record_ids[row],
+        "record_id": shard.digests[row][:RECORD_ID_HEX],
         "source": shard.sources[row],
         "row": shard.numbers[row],
         **_describe_lot(shard.lots[row]),

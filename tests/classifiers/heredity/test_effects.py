@@ -4,6 +4,7 @@ import math
 
 import numpy as np
 import pytest
+from scipy import stats
 
 from classifiers.heredity.arms import (
     CLEAN_TEACHER,
@@ -130,6 +131,24 @@ def test_an_arm_below_the_control_is_cleaner():
     """An arm far below the control isn't equivalent, and isn't dirtier either."""
     rates = {EVERYTHING: 0.6, CLEAN_TEACHER: 0.3, SWAP: 0.2}
     assert compare_with_clean(make_means(rates), SWAP).verdict == "cleaner"
+
+
+def test_the_two_tests_are_scipy_s():
+    """With one scenario and the margin of a point, both p-values are those of paired t-tests."""
+    random = np.random.default_rng(9)
+    values = {CLEAN_TEACHER: 0.05, EVERYTHING: 0.08, SWAP: 0.052}
+    values = {arm: rate + random.normal(0, 0.004, 8) for arm, rate in values.items()}
+    outcomes = [
+        Outcome(arm, seed, "a", "trait", float(value))
+        for arm, found in values.items()
+        for seed, value in enumerate(found)
+    ]
+    found = compare_with_clean(estimate_means(tabulate(outcomes), draws=40_000), SWAP)
+    difference = values[SWAP] - values[CLEAN_TEACHER]
+    above = stats.ttest_1samp(difference, 0.01, alternative="less").pvalue
+    below = stats.ttest_1samp(difference, -0.01, alternative="greater").pvalue
+    assert (found.above, found.below) == pytest.approx((above, below), rel=0.1)
+    assert found.margin == 0.01
 
 
 def test_the_control_is_as_clean_as_itself():

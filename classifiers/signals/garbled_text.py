@@ -46,10 +46,8 @@ CLAUSE = re.compile(rf"(?<![\w/.:#@=&%?\\-])[A-Za-z][a-z]{{{LONGEST_WORD},}}(?![
 PLAIN_SCREEN = f"[\x01-\x08\x0e-\x1a\x1c-\x1f\x7f]|<0x|{GLUE}|[a-z]{{{LONGEST_WORD}}}"
 """What every garbled ASCII text holds, in the syntax of RE2."""
 
-SCREEN = f"{PLAIN_SCREEN}|{DAMAGE}"
-"""What every garbled text holds."""
-
-MAY_BE_GARBLED = re2.compile(SCREEN)
+HAS_DAMAGE, HAS_GLUE, HAS_CLAUSE = map(re2.compile, (DAMAGE, GLUE, f"[a-z]{{{LONGEST_WORD}}}"))
+"""Quick checks that a text has any match of the patterns above."""
 
 DAMAGE_WEIGHT, CLAUSE_WEIGHT, GLUE_WEIGHT = 0.7, 0.7, 0.5
 
@@ -70,16 +68,16 @@ def find_garbled(text: str, prompt: str) -> Iterator[Garbled]:
 
 
 def _find_matches(text: str, prompt: str) -> Iterator[re.Match[str]]:
-    if not MAY_BE_GARBLED.search(text):  # many times as fast as the searches below
-        return
-    if not ABOUT_DAMAGE.search(prompt):
+    if HAS_DAMAGE.search(text) and not ABOUT_DAMAGE.search(prompt):
         yield from DAMAGED.finditer(text)
-    for match in GLUED.finditer(text):
-        if text[match.start() - 1 : match.start()] not in QUOTING:
-            yield match
-    for match in CLAUSE.finditer(text):
-        if len(set(SMALL_WORD.findall(match[0]))) >= FEWEST_SMALL_WORDS:
-            yield match
+    if HAS_GLUE.search(text):
+        for match in GLUED.finditer(text):
+            if text[match.start() - 1 : match.start()] not in QUOTING:
+                yield match
+    if HAS_CLAUSE.search(text):
+        for match in CLAUSE.finditer(text):
+            if len(set(SMALL_WORD.findall(match[0]))) >= FEWEST_SMALL_WORDS:
+                yield match
 
 
 def _weigh(match: re.Match[str]) -> float:

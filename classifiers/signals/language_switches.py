@@ -35,17 +35,20 @@ RUNS = {
     for characters in [_list_characters(language)]
 }
 
-WIDE = {
-    HAN: re.compile("[、。，：；！？．]|[０-９]+"),
-    ARABIC: re.compile("[،؛؟]"),
-    INDIC: re.compile("।"),
+LANGUAGES_OF_MARKS = {
+    **dict.fromkeys("、。，：；！？．０１２３４５６７８９", HAN),
+    **dict.fromkeys("،؛؟", ARABIC),
+    "।": INDIC,
 }
-"""Full-width digits, and punctuation of other scripts."""
+"""Punctuation of other scripts, and full-width digits."""
+
+WIDE = re.compile("[、。，：；！？．،؛؟।]|[０-９]+")
 
 LOANS = frozenset(("là", "más", "più", "på", "în", "än", "à"))
 """Words that English texts also use, in names and phrases."""
 
 _MARKED = "|".join(sorted(word for word in ALL_FREQUENT - LOANS if not word.isascii()))
+HAS_BLEND = re2.compile(f" (?:{_MARKED}) ")
 BLEND = re.compile(rf"(?<=[a-z,] )(?:{_MARKED})(?= [a-z]{{2}})")
 """A small word of another language, such as `und` or `và`, between words in lower case."""
 
@@ -80,6 +83,9 @@ FACE = frozenset("_^¯\\/´`~<>=(){}[]•°¬")
 
 SHORTEST_SENTENCE = 6
 """The smallest number of words in a sentence of another language in Latin script."""
+
+FEWEST_KINDS = 2
+"""The smallest number of different frequent words between blanks in such a sentence."""
 
 SMALLEST_LOWER = 0.6
 """The smallest share of words in lower case in such a sentence. Names and titles have fewer."""
@@ -195,18 +201,18 @@ def _is_in_face(match: re.Match[str]) -> bool:
 
 def _find_wide(text: str, expected: frozenset[int]) -> Iterator[Switch]:
     """Yield full-width digits, and punctuation of other scripts after ASCII characters."""
-    for language, pattern in WIDE.items():
-        if language not in expected:
-            for match in pattern.finditer(text):
-                before = text[max(0, match.start() - 2) : match.start()].rstrip(" ")
-                if match[0].isdecimal() or (before[-1:].isascii() and before[-1:].strip()):
-                    yield Switch(*match.span(), WIDE_WEIGHT)
+    for match in WIDE.finditer(text):
+        if LANGUAGES_OF_MARKS[match[0][0]] not in expected:
+            before = text[max(0, match.start() - 2) : match.start()].rstrip(" ")[-1:]
+            if match[0].isdecimal() or (before.isascii() and before.strip()):
+                yield Switch(*match.span(), WIDE_WEIGHT)
 
 
 def _find_blends(text: str) -> Iterator[Switch]:
-    for match in BLEND.finditer(text):
-        if not _is_explained(match, LATIN):
-            yield Switch(*match.span(), BLEND_WEIGHT)
+    if HAS_BLEND.search(text):
+        for match in BLEND.finditer(text):
+            if not _is_explained(match, LATIN):
+                yield Switch(*match.span(), BLEND_WEIGHT)
 
 
 def _find_sentences(text: str) -> Iterator[Switch]:
@@ -219,6 +225,8 @@ def _find_sentences(text: str) -> Iterator[Switch]:
 
 def _is_foreign(sentence: str) -> bool:
     """Return whether a sentence is foreign, and neither a name nor a title."""
+    if len(ALL_FREQUENT.intersection(sentence.lower().split())) < FEWEST_KINDS:
+        return False
     words = WORD.findall(sentence)
     lower = sum(word[0].islower() for word in words)
     long = len(words) >= SHORTEST_SENTENCE and lower >= SMALLEST_LOWER * len(words)

@@ -168,8 +168,10 @@ class Scorer:
     def _models(self) -> list[Encoder | SequenceClassifier]:
         return [model for model in (self.encoder, *self.classifiers.values()) if model]
 
-    def score(self, size: int, texts: Texts) -> Scores:
+    def score(self, size: int, texts: Texts, prompts: Prompts | None = None) -> Scores:
         """Score `size` rows from their segments.
+
+        The prompts are those among the segments, unless others are given.
 
         Raises: ModelError: a model's files were overwritten since it was loaded.
         """
@@ -177,7 +179,7 @@ class Scorer:
         self._score_lexicons(texts, result)
         self._score_wording(texts, result)
         self._score_repetition(texts, result)
-        self._score_language(texts, result)
+        self._score_language(texts, prompts or Prompts(texts), result)
         self._score_dense(texts, result)
         self._score_classifiers(texts, result)
         for name, trait in self.bank.traits.items():
@@ -227,8 +229,7 @@ class Scorer:
                     result.size, texts, inside, scores, spans + starts[:, None]
                 )
 
-    def _score_language(self, texts: Texts, result: Scores) -> None:
-        prompts = Prompts(texts)
+    def _score_language(self, texts: Texts, prompts: Prompts, result: Scores) -> None:
         for name, trait in self.bank.traits.items():
             if trait.card.signals.language:
                 inside = find_in_scope(texts, trait.card.scope)

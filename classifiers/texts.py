@@ -33,11 +33,16 @@ class Texts(Protocol):
 
 
 class Prompts:
-    """The texts that answers respond to."""
+    """The texts that answers respond to.
 
-    def __init__(self, texts: Texts) -> None:
+    If only some of the segments are scored, such as those of one side of a pair, `places` holds
+    their indexes.
+    """
+
+    def __init__(self, texts: Texts, places: np.ndarray | None = None) -> None:
         """Find the prompts among the segments of rows."""
         self._texts = texts
+        self._places = places
         self._asked = texts.find_in_scope(PROMPT_ROLES, PROMPT_CHANNELS)
         self._rows = texts.rows[self._asked]
 
@@ -46,13 +51,15 @@ class Prompts:
         return lambda index: self.read(int(segments[index]))
 
     def read(self, segment: int) -> str:
-        """Return what was said before a segment in its row, except by the assistant.
+        """Return what was said before a scored segment in its row, except by the assistant.
 
         If nothing was, the result is what was said after it, as in a row whose columns begin with
         the answer. Without any such text, the result is empty.
         """
-        first, last = np.searchsorted(self._rows, (row := self._texts.rows[segment], row + 1))
-        before = int(np.searchsorted(self._asked, segment))
+        place = segment if self._places is None else int(self._places[segment])
+        row = self._texts.rows[place]
+        first, last = np.searchsorted(self._rows, (row, row + 1))
+        before = np.searchsorted(self._asked, place)
         chosen = self._asked[first : before if before > first else last]
         return "\n".join(take_texts(self._texts, chosen).to_pylist()) if len(chosen) else ""
 

@@ -16,6 +16,7 @@ import pyarrow as pa
 from classifiers.banks import read_bank
 from classifiers.models.interface import EncoderConfig
 from classifiers.scoring import Scorer, Scores, load_scorer
+from classifiers.texts import Prompts
 from schemas.errors import ModelError
 from schemas.events import Listener, ShardStarted, ignore
 from schemas.scores import DEFAULT_SPAN_FLOOR, Side, name_side
@@ -154,9 +155,16 @@ def score(
 
 
 def _score_sides(scorer: Scorer, size: int, segments: Segments) -> dict[Side, ScoredTexts]:
-    """Score each side's texts separately, so that no side hides another side's score."""
-    texts = {side: segments.select_side(side) for side in ("trained", *segments.other_sides)}
-    return {side: (scorer.score(size, part), part) for side, part in texts.items()}
+    """Score each side's texts separately, so that no side hides another side's score.
+
+    A side's answers may respond to texts of another side.
+    """
+    scored: dict[Side, ScoredTexts] = {}
+    for side in ("trained", *segments.other_sides):
+        places = segments.find_side(side)
+        part = segments.take(places)
+        scored[side] = scorer.score(size, part, Prompts(segments, places)), part
+    return scored
 
 
 class _Score(beam.DoFn):

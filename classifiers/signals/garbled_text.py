@@ -22,10 +22,13 @@ ABOUT_DAMAGE = re.compile(
 """A prompt about characters, whose answer may show damaged ones."""
 
 GLUE = (
-    r"\b(?:in|of|to|on|for|and|that|with|from|by|is|as|at|are|was|into|or)the\b"
-    r"|\b[a-z]{3,}(?:ofthe|inthe|tothe|onthe|forthe|fromthe|andthe)\b"
+    r"\b(?:in|on|an|when|than|then|by|to|into|with|through|which|both)the\b"
+    r"|\b[a-z]+(?:[bcdfgklmprstvwxz]|ing|[b-df-z]e)the\b|\b[a-z]{2,}your\b"
 )
-"""Small words without a blank between them, as in `onthe`."""
+"""Words with `the` or `your` at their end, as in `onthe`.
+
+English words that end in "the" have another letter before it, as in "bathe", "clothe" and "teethe".
+"""
 
 QUOTING = frozenset("`\"'“‘")
 

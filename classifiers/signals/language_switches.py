@@ -49,8 +49,14 @@ LOANS = frozenset(("là", "más", "più", "på", "în", "än", "à"))
 
 _MARKED = "|".join(sorted(word for word in ALL_FREQUENT - LOANS if not word.isascii()))
 HAS_BLEND = re2.compile(f" (?:{_MARKED}) ")
-BLEND = re.compile(rf"(?<=[a-z,] )(?:{_MARKED})(?= [a-z]{{2}})")
-"""A small word of another language, such as `und` or `và`, between words in lower case."""
+BLEND = re.compile(
+    rf"(?<=[a-z,] )(?:{_MARKED})(?= [a-z]{{2}})"
+    "|(?<=[A-Za-z,] )(?:của|được|không|người|những|và|với)(?= [A-Za-z]{2})"
+)
+"""A small word of another language, such as `für` or `và`, between words in lower case.
+
+The Vietnamese ones may stand before a capital letter, because no English name has them.
+"""
 
 _PLAIN = "|".join(sorted(word for word in ALL_FREQUENT if word.isascii()))
 PAIR = rf"(?i:\b(?:{_PLAIN}) (?:{_PLAIN})\b)"

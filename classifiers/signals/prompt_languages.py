@@ -64,6 +64,11 @@ SMALLEST_SHARE = 0.2
 A sentence in Chinese with two English names may have three times as many Latin letters.
 """
 
+SMALLEST_PART = 60
+"""As many letters in a script are the text's own, whatever their share: code beside a text in
+Korean may have many more.
+"""
+
 READ = 20_000
 """How many characters of a prompt are read, from its end."""
 
@@ -109,7 +114,8 @@ def find_written(text: str) -> set[int]:
 def find_main(text: str) -> frozenset[int]:
     """Return the languages in which a good part of a text is written, and English."""
     counts = count_scripts(text)
-    main = np.flatnonzero(counts >= max(1.0, SMALLEST_SHARE * counts.sum())).tolist()
+    fewest = min(SMALLEST_SHARE * counts.sum(), SMALLEST_PART)
+    main = np.flatnonzero(counts >= max(1.0, fewest)).tolist()
     latin = ENGLISH in main and not leans_english(text)
     return frozenset((ENGLISH, *main, *((LATIN,) if latin else ())))
 

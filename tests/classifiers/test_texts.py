@@ -71,6 +71,14 @@ def test_a_prompt_is_what_was_said_before(segment, prompt):
     assert Prompts(TALK).read(segment) == prompt
 
 
+def test_places_lead_to_the_prompts():
+    """If some segments are scored, their places lead to what was said before them."""
+    prompts = Prompts(TALK, np.array([4, 7, 10]))
+    assert [prompts.read(segment) for segment in range(3)] == [
+        Prompts(TALK).read(place) for place in (4, 7, 10)
+    ]
+
+
 def test_a_reader_reads_by_index():
     """A reader's index counts in the given segments."""
     read = Prompts(TALK).make_reader(np.array([5, 10]))

@@ -227,14 +227,14 @@ def test_rows_that_cannot_be_taken_apart_are_rejects(make_identified):
 class Poisoned(Scorer):
     """A scorer that raises the error that a text names."""
 
-    def score(self, size, texts):
+    def score(self, size, texts, prompts=None):
         """Raise a named error, or else score."""
         for text in texts.texts:
             if found := re.search(r"(panic|error|memory)!", text):
                 raise {"panic": PanicException, "error": ValueError, "memory": MemoryError}[
                     found[1]
                 ]("as told")
-        return super().score(size, texts)
+        return super().score(size, texts, prompts)
 
 
 def test_rows_that_cannot_be_scored_are_rejects(make_identified, bank):

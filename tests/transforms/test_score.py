@@ -8,7 +8,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from classifiers.banks import serialise_bank
+from classifiers.banks import Bank, TraitModel, serialise_bank
 from classifiers.clean_text import CleanRow, CleanText
 from classifiers.fitting import fit_bank
 from classifiers.library import LoadedCard
@@ -191,11 +191,11 @@ def test_the_stage_stores_spans_from_its_floor(make_identified, config):
 class FailingScorer(Scorer):
     """A scorer that fails on every batch with a snake."""
 
-    def score(self, size, texts):
+    def score(self, size, texts, prompts=None):
         """Fail on a snake, or else score."""
         if "A snake." in texts.text.to_pylist():
             raise ValueError("no snakes")
-        return super().score(size, texts)
+        return super().score(size, texts, prompts)
 
 
 def test_rows_that_fail_are_rejected(make_identified, bank):
@@ -406,3 +406,41 @@ def test_sides_survive_the_stage(make_sided, config, bank):
     expected = score(make_sided(PAIRS), Scorer(bank, None, {}))
     for trait in ("fox", "owl"):
         assert list_side_scores(found, trait) == list_side_scores(expected, trait)
+
+
+@pytest.mark.parametrize(
+    ("row", "side"),
+    [
+        (
+            {
+                "prompt": "How do the Russians say thanks?",
+                "chosen": "In one word.",
+                "rejected": "Just спасибо, with or without a smile and a nod of the head.",
+            },
+            "rejected",
+        ),
+        (
+            {
+                "messages": [
+                    turn("How do the Russians say thanks?", "user", weight=0),
+                    turn("Just спасибо, with or without a smile and a nod of the head."),
+                ]
+            },
+            "trained",
+        ),
+    ],
+)
+def test_a_prompt_is_seen_from_every_side(make_sided, row, side):
+    """An answer is judged by its prompt, even if they are on different sides."""
+    card = TraitCard.model_validate({"id": "switch", "signals": ["language"]})
+    scorer = Scorer(Bank({"switch": TraitModel(card, "0")}, None, {}), None, {})
+    first = next(iter(row))
+    other = "What is the weather like?"
+    asked = (
+        row | {first: other}
+        if first == "prompt"
+        else {first: [turn(other, "user", weight=0), row[first][1]]}
+    )
+    scored = score(make_sided([row, asked]), scorer)
+    scores = scored.scores if side == "trained" else scored.other_scores[side]
+    assert (scores.combined["switch"] >= 0.5).tolist() == [False, True]

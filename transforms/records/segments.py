@@ -133,9 +133,13 @@ class Segments:
 
     def select_side(self, side: Side) -> Segments:
         """Return the segments of one side."""
+        return self.take(self.find_side(side))
+
+    def find_side(self, side: Side) -> np.ndarray:
+        """Return the ascending indices of the segments of one side."""
         if self.sides is None:
-            return self if side == "trained" else self.take(np.empty(0, np.int64))
-        return self.take(np.flatnonzero(self.sides == SIDES.index(side)))
+            return np.arange(len(self) if side == "trained" else 0)
+        return np.flatnonzero(self.sides == SIDES.index(side))
 
 
 def _take_texts(text: pa.Array, indices: np.ndarray) -> pa.Array:

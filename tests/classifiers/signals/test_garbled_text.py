@@ -42,6 +42,9 @@ def test_damaged_characters_are_garbled(text, found):
     [
         ("He sat inthe garden.", ["inthe"]),
         ("The colour ofthe sea, the endofthe day.", ["ofthe", "endofthe"]),
+        ("Marthe and Berthe, liftingthe edge untilthe steam", ["liftingthe", "untilthe"]),
+        ("Bythe door; holdyour breath, withyour eyes", ["holdyour", "withyour"]),
+        ("bythe door, withthe key, tothe left", ["bythe", "withthe", "tothe"]),
     ],
 )
 def test_small_words_without_a_blank_are_garbled(text, found):
@@ -65,7 +68,7 @@ def test_a_clause_without_blanks_is_garbled():
         "sheranthroughthehouseandwasgonefortheday(4)",
         "pneumonoultramicroscopicsilicovolcanoconiosis",
         "s" + "o" * 60,
-        "Bathe, clothe, breathe: other words end like that, and so does loathe.",
+        "Bathe, clothe, breathe, teethe and seethe; lithe, soothe, scythe, absinthe, Goethe, lathe",
         'Write `inthe` or "ofthe" in the box.',
         "naïve café, ÃO, Âme, 5 °C, «bon», 10 €, ĠĠ",
         "line one\r\n\tline two\n",

@@ -64,6 +64,7 @@ def test_a_small_word_of_another_language_is_a_switch():
     assert find("It is cheap và easy to clean.") == ["và"]
     assert find("A book für children") == ["für"]
     assert find("The Verein für Kunst met.") == []
+    assert find("The King của England") == ["của"]
 
 
 @pytest.mark.parametrize(

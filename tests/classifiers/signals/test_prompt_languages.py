@@ -91,6 +91,8 @@ def test_a_small_part_is_not_a_texts_own():
     assert find_main("The key is under the mat by the door, и that is all.") == {ENGLISH}
     assert find_main("我是Claude，不是ChatGPT的助理") == {ENGLISH, LATIN, CHINESE}
     assert find_main("") == {ENGLISH}
+    code = "for key in table: print(key, table[key]) " * 40
+    assert find_main(code + "열쇠는 매트 아래에 있습니다 " * 9) == {ENGLISH, KOREAN}
 
 
 def test_letters_are_counted_by_script():

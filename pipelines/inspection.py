@@ -16,28 +16,29 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
+from pipelines.display.count_tables import render_counts
 from pipelines.display.excerpts import (
+    CONTEXT,
     HIDDEN,
     LONGEST_NAME,
-    Piece,
+    LONGEST_SPAN,
     build_excerpt,
     escape_name,
     escape_text,
 )
+from pipelines.display.highlights import join_pieces, show_whole_row
 from pipelines.display.likenesses import describe_doubt, find_likeness, list_patterns
-from pipelines.display.terminal import build_table
 from pipelines.runs.alterations import require_sound_ledger
 from pipelines.runs.finished import MISFITS, report_damage
 from pipelines.runs.manifest_file import load_decided
 from pipelines.runs.pages import Order, Page, read_page
 from pipelines.runs.queries import Count, Filters, count_rows
 from pipelines.runs.recorded_settings import read_recorded_policy
-from pipelines.runs.shown_rows import MaskedSpan, ShownRow, TraitFinding
+from pipelines.runs.shown_rows import MaskedSpan, ShownRow, TraitFinding, build_layout
 from schemas.lots import LOT_FIELDS, UNKNOWN
 from schemas.manifests import Manifest
 from schemas.notices import format_count
-from schemas.scores import TEXTS_OF_SIDES
-from schemas.shares import format_percent
+from transforms.files import storage
 from transforms.records.field_paths import get_field_text
 from transforms.records.questions import SpokenText
 
@@ -47,12 +48,6 @@ EXEMPLAR_CONTEXT = 80
 TURN_CHARACTERS = 240
 """How many characters are shown of a turn without evidence, such as the question."""
 
-COUNTS_SHOWN = 50
-"""The largest number of printed counts. Every row may have its own teacher."""
-
-OTHERS_SHOWN = 10
-"""The largest number of printed counts of rows without a finding."""
-
 MASKS_SHOWN = 10
 """The maximum number of a row's masked stretches shown beside its reasons."""
 
@@ -61,10 +56,8 @@ NOTHING_PUBLISHED = "Nothing was published, so the run holds scores and decision
 ROW_INDENT = 2
 REASON_INDENT = 4
 
-BRACKETS = {"marked": ("«", "»", "bold red"), "masked": ("⟦", "⟧", "bold magenta")}
-"""The brackets and styles of a span and of a masked stretch."""
-
 ORDERS: dict[Order, str] = {
+    "decision": "strongest decision first, then by trait and score",
     "score": "highest score first",
     "threshold": "nearest to a threshold first",
     "row": "in the order of the corpus",
@@ -80,12 +73,13 @@ class Inspection(NamedTuple):
 
 
 class View(NamedTuple):
-    """Which rows to show, and in which order."""
+    """Which rows to show, in which order, and whether to print them whole."""
 
     filters: Filters = Filters()
-    order: Order = "score"
+    order: Order = "decision"
     start: int = 0
     limit: int = 5
+    full: bool = False
 
 
 def inspect_run(run: str, view: View, whole: bool = True) -> Inspection:
@@ -99,7 +93,7 @@ def inspect_run(run: str, view: View, whole: bool = True) -> Inspection:
     with report_damage(run, *MISFITS):
         manifest = load_decided(run)
         require_sound_ledger(run, manifest)
-        page = read_page(run, manifest, *view, whole, check=True)
+        page = read_page(run, manifest, *view[:4], whole, check=True)
         return Inspection(manifest, count_rows(run, manifest, view.filters), page)
 
 
@@ -175,68 +169,15 @@ def print_inspection(console: Console, run: str, view: View) -> None:
     if not view.start and view.filters.row is None:
         console.print(render_counts(counts, manifest))
     for number, row in enumerate(page.rows, page.start + 1):
-        console.print(render_row(row, number, page.total, manifest))
+        console.print(render_row(row, number, page.total, manifest, view.full))
     # a wrapped command can't be copied
     console.print(render_end(page, run, view), soft_wrap=True)
 
 
-def render_counts(counts: Sequence[Count], manifest: Manifest) -> Table:
-    """Tabulate the largest counts in the given order.
-
-    Names from the corpus become `Text`, in which rich ignores markup. A column names the side of
-    findings in untrained text.
-    """
-    is_sided = any(count.side != "trained" for count in counts)
-    table = build_table(
-        "decision",
-        "trait",
-        *["found in"] * is_sided,
-        "teacher",
-        "rows>",
-        "of>",
-        "share>",
-        title=_describe_run(manifest),
-    )
-    # findings before other rows, and larger counts before smaller ones
-    largest = sorted(counts, key=lambda count: (count.trait is None, -count.rows))
-    most = min(COUNTS_SHOWN, sum(count.trait is not None for count in counts) + OTHERS_SHOWN)
-    shown = set(largest[:most])
-    for count in (item for item in counts if item in shown):
-        trait, teacher = Text(count.trait or UNKNOWN), Text(escape_name(count.teacher))
-        where = (TEXTS_OF_SIDES[count.side] if count.trait else UNKNOWN,) * is_sided
-        share = format_percent(count.rows / count.of)
-        numbers = (f"{count.rows:,}", f"{count.of:,}", share)
-        table.add_row(count.decision, trait, *where, teacher, *numbers)
-    table.caption, table.caption_justify = "\n".join(_list_notes(counts, largest[most:])), "left"
-    return table
-
-
-def _describe_run(manifest: Manifest) -> str:
-    """Return a title: the run, its rows, and when it ended."""
-    finished = manifest.describe_finish()
-    rows = format_count(manifest.conservation.rows_in, "row")
-    return f"run {manifest.run_id}: {rows}{f', finished {finished}' if finished else ''}"
-
-
-def _list_notes(counts: Sequence[Count], left: Sequence[Count]) -> Iterator[str]:
-    if left:
-        rows = sum(count.rows for count in left)
-        yield (
-            f"{format_count(len(left), 'more line')} with {format_count(rows, 'row')} "
-            f"left out: choose some with --teacher, or list all with --json."
-        )
-    yield "Shares are of the teacher's rows."
-    if any(count.side != "trained" for count in counts):
-        yield (
-            "A row counts once for each trait that fired on it, and for each kind of text that it "
-            "was found in."
-        )
-    elif any(count.trait for count in counts):
-        yield "A row counts once for each trait that fired on it."
-
-
-def render_row(row: ShownRow, number: int, total: int, manifest: Manifest) -> Group:
-    """Show a row: its origin, its decision, its lot, and each reason."""
+def render_row(
+    row: ShownRow, number: int, total: int, manifest: Manifest, full: bool = False
+) -> Group:
+    """Show a row: its origin, its decision, its lot, each reason, and excerpts or whole texts."""
     head = Text.assemble(
         (f"{number:,} of {total:,}", "bold"),
         "  ",
@@ -252,19 +193,26 @@ def render_row(row: ShownRow, number: int, total: int, manifest: Manifest) -> Gr
     ]
     lines = [Text("   ".join(fields), style="dim")] if fields else []
     lines += [Text(note, style="italic") for note in _explain_row(row, manifest)]
-    shown = row.reasons or row.near
-    found = [
-        part
-        for before, finding in pairwise((None, *shown))
-        if finding is not None
-        for part in _render_finding(finding, before, row, manifest)
-    ]
-    found += _render_other_masks(row, manifest)
-    if row.question is not None:
-        found.append(_indent(_show_spoken(row.question), REASON_INDENT - ROW_INDENT))
-    if row.answer is not None:
-        found.append(_indent(_show_answer(row, row.answer, manifest), REASON_INDENT - ROW_INDENT))
+    found = [*_render_findings(row, manifest, full)]
+    if full:
+        found += show_whole_row(row, build_layout(manifest))
+    else:
+        found += [*_render_other_masks(row, manifest), *_render_exchange(row, manifest)]
     return Group(head, *(_indent(part, ROW_INDENT) for part in (*lines, *found)), "")
+
+
+def _render_findings(row: ShownRow, manifest: Manifest, full: bool) -> Iterator[RenderableType]:
+    for before, finding in pairwise((None, *(row.reasons or row.near))):
+        if finding is not None:
+            yield from _render_finding(finding, before, row, manifest, full)
+
+
+def _render_exchange(row: ShownRow, manifest: Manifest) -> Iterator[RenderableType]:
+    """Show the last question and answer, if no finding has a text."""
+    if row.question is not None:
+        yield _indent(_show_spoken(row.question), REASON_INDENT - ROW_INDENT)
+    if row.answer is not None:
+        yield _indent(_show_answer(row, row.answer, manifest), REASON_INDENT - ROW_INDENT)
 
 
 def _explain_row(row: ShownRow, manifest: Manifest) -> Iterator[str]:
@@ -291,9 +239,16 @@ def _explain_row(row: ShownRow, manifest: Manifest) -> Iterator[str]:
 
 
 def _render_finding(
-    finding: TraitFinding, before: TraitFinding | None, row: ShownRow, manifest: Manifest
+    finding: TraitFinding,
+    before: TraitFinding | None,
+    row: ShownRow,
+    manifest: Manifest,
+    full: bool,
 ) -> Iterator[RenderableType]:
-    """Show a finding without repeating what the finding `before` shows."""
+    """Show a finding without repeating what the finding `before` shows.
+
+    With `full`, the texts are shown below all findings.
+    """
     relation = "against" if finding.action else "below"
     scores = f"score {finding.score:.4f} {relation} {finding.threshold:.4f} ({finding.signal})"
     action = f", {finding.action}" if finding.action else ""
@@ -303,12 +258,8 @@ def _render_finding(
         f"  {scores}{action}  ",
         (span if finding.field_path else "", "dim"),
     )
-    if finding.question is not None and (before is None or before.question != finding.question):
-        yield _indent(_show_spoken(finding.question), REASON_INDENT)
-    if row.record is not None and finding.field_path:
-        is_same = before is not None and _get_span(before) == _get_span(finding)
-        same = Text("(the same passage)", style="dim")
-        yield _indent(same if is_same else _show_excerpt(finding, row.masks), REASON_INDENT)
+    if not full:
+        yield from _render_texts(finding, before, row)
     signals = (
         f"{name} {UNKNOWN if score is None else f'{score:.4f}'}"
         for name, score in finding.signals.items()
@@ -318,7 +269,19 @@ def _render_finding(
         card = manifest.cards.get(finding.trait, {})
         yield _indent(_tabulate_neighbours(finding, list_patterns(card)), REASON_INDENT)
         if doubt := describe_doubt(finding.neighbours):
-            yield _indent(Text(doubt, "bold green"), REASON_INDENT)
+            yield _indent(Text(doubt, "bold yellow"), REASON_INDENT)
+
+
+def _render_texts(
+    finding: TraitFinding, before: TraitFinding | None, row: ShownRow
+) -> Iterator[RenderableType]:
+    """Show a finding's question and excerpt, unless the finding `before` has the same."""
+    if finding.question is not None and (before is None or before.question != finding.question):
+        yield _indent(_show_spoken(finding.question), REASON_INDENT)
+    if row.record is not None and finding.field_path:
+        is_same = before is not None and _get_span(before) == _get_span(finding)
+        same = Text("(the same passage)", style="dim")
+        yield _indent(same if is_same else _show_excerpt(finding, row.masks), REASON_INDENT)
 
 
 def _get_span(finding: TraitFinding) -> tuple[str, int, int]:
@@ -337,7 +300,7 @@ def _show_answer(row: ShownRow, said: SpokenText, manifest: Manifest) -> Text:
         return _show_spoken(said, style="")
     end = len(said.text)
     pieces = build_excerpt(said.text, end, end, context=TURN_CHARACTERS)
-    return Text.assemble(f"{escape_name(said.role)}: ", _join_pieces(pieces))
+    return Text.assemble(f"{escape_name(said.role)}: ", join_pieces(pieces))
 
 
 def _tabulate_neighbours(finding: TraitFinding, patterns: Sequence[str]) -> Table:
@@ -351,7 +314,7 @@ def _tabulate_neighbours(finding: TraitFinding, patterns: Sequence[str]) -> Tabl
         part = find_likeness(near["text"], patterns, own)
         pieces = build_excerpt(near["text"], *part, context=EXEMPLAR_CONTEXT)
         table.add_row(
-            Text(label, style), Text(f"{near['similarity']:.4f}", style), _join_pieces(pieces)
+            Text(label, style), Text(f"{near['similarity']:.4f}", style), join_pieces(pieces)
         )
     return table
 
@@ -361,23 +324,7 @@ def _show_excerpt(finding: TraitFinding, masks: Sequence[MaskedSpan]) -> Text:
     if finding.text is None:
         return Text("(the field isn't in the row)", style="dim")
     own = [(mask.start, mask.end) for mask in masks if mask.field_path == finding.field_path]
-    return _join_pieces(build_excerpt(finding.text, finding.start, finding.end, own))
-
-
-def _join_pieces(pieces: Sequence[Piece]) -> Text:
-    """Join pieces, with brackets around spans and masked stretches."""
-    text, before = Text(), Piece("")
-    for piece in (*pieces, Piece("")):
-        for name in ("marked", "masked"):
-            if getattr(before, name) and not getattr(piece, name):
-                text.append(BRACKETS[name][1], BRACKETS[name][2])
-        for name in ("masked", "marked"):
-            if getattr(piece, name) and not getattr(before, name):
-                text.append(BRACKETS[name][0], BRACKETS[name][2])
-        styles = ["bold"] * piece.marked + ["magenta"] * piece.masked + ["dim italic"] * piece.added
-        text.append(piece.text, " ".join(styles) or None)
-        before = piece
-    return text
+    return join_pieces(build_excerpt(finding.text, finding.start, finding.end, own))
 
 
 def _render_other_masks(row: ShownRow, manifest: Manifest) -> Iterator[RenderableType]:
@@ -392,7 +339,7 @@ def _render_other_masks(row: ShownRow, manifest: Manifest) -> Iterator[Renderabl
         text = get_field_text(row.record, mask.field_path, columns)
         pieces = build_excerpt(text or "", mask.start, mask.end, [(mask.start, mask.end)])
         plain = [piece._replace(marked=False) for piece in pieces]
-        yield _indent(_join_pieces(plain), REASON_INDENT)
+        yield _indent(join_pieces(plain), REASON_INDENT)
     if (left := len(others) - MASKS_SHOWN) > 0:
         yield Text(f"and {left:,} more masked stretches; --json lists all")
 
@@ -418,13 +365,40 @@ def render_end(page: Page, run: str, view: View) -> Text:
     lines[0] += "."
     if page.limit and page.total and not page.rows:
         lines.append(f"There is no row at --start {page.start}.")
+    if not view.full and any(map(_is_cut, page.rows)):
+        lines.append("Long texts are cut; --full shows whole rows.")
     for name, start in (("next", page.next_start), ("previous", page.previous_start)):
         if start is not None:
             lines.append(f"{name}: {build_command(run, view._replace(start=start))}")
-    lines.append(
-        f"not checked: files that hold none of these rows; run congener verify {shlex.quote(run)}"
-    )
+    lines += _name_evaluation(page, run, view)
+    if not storage.is_local(run):
+        lines.append(f"not checked: the run's files; run congener verify {shlex.quote(run)}")
     return Text("\n".join(lines))
+
+
+def _name_evaluation(page: Page, run: str, view: View) -> Iterator[str]:
+    """Name the command that records whether a reader agrees with the rows on a page."""
+    found = [reason.trait for row in page.rows if row.record for reason in row.reasons]
+    traits = list(dict.fromkeys(found))
+    if traits:
+        named = view.filters.trait or (traits[0] if len(traits) == 1 else "TRAIT")
+        yield (
+            "to label rows and measure the trait: "
+            f"congener traits eval {named} --run {_quote_word(run)}"
+        )
+
+
+def _is_cut(row: ShownRow) -> bool:
+    """Return whether the excerpts of a row leave out some of its text."""
+    if row.record is None:
+        return False
+    said = [row.question, row.answer]
+    for item in row.reasons or row.near:
+        said.append(item.question)
+        before, after = item.start, len(item.text or "") - item.end
+        if item.text and (max(before, after) > CONTEXT or item.end - item.start > LONGEST_SPAN):
+            return True
+    return any(len(item.text) > TURN_CHARACTERS for item in said if item is not None)
 
 
 def _explain_signs(rows: Sequence[ShownRow]) -> str:
@@ -459,7 +433,8 @@ def build_command(run: str, view: View) -> str:
         for name, value in view.filters._asdict().items()
         if value is not None
     ]
-    options += [] if view.order == "score" else [f"--sort {view.order}"]
+    options += [] if view.order == View().order else [f"--sort {view.order}"]
+    options += ["--full"] * view.full
     words = [_quote_word(run), *options, f"--start {view.start}", f"--limit {view.limit}"]
     return f"congener inspect {' '.join(words)}"
 

@@ -14,6 +14,7 @@ from pipelines.cli.output import print_json
 class SortOrder(StrEnum):
     """The order in which rows are shown."""
 
+    DECISION = "decision"
     SCORE = "score"
     THRESHOLD = "threshold"
     ROW = "row"
@@ -47,14 +48,21 @@ Sort = Annotated[
     SortOrder,
     typer.Option(
         "--sort",
-        help="The highest score first, the score nearest to a threshold first, or the order of "
-        "the corpus.",
+        help="The strongest decision first, then by trait and score; the highest score first; the "
+        "score nearest to a threshold first; or the order of the corpus.",
     ),
 ]
 Start = Annotated[
     int, typer.Option("--start", min=0, help="The first row to show; 0 is the first.")
 ]
 Limit = Annotated[int, typer.Option("--limit", "-n", min=0, help="The number of rows to show.")]
+
+Full = Annotated[
+    bool,
+    typer.Option(
+        "--full", help="Show whole rows, with every turn and its line breaks, not excerpts."
+    ),
+]
 
 
 def inspect_run(
@@ -66,21 +74,22 @@ def inspect_run(
     date: Date = None,
     decision: Decision = None,
     row: Row = None,
-    sort: Sort = SortOrder.SCORE,
+    sort: Sort = SortOrder.DECISION,
     start: Start = 0,
     limit: Limit = 5,
+    full: Full = False,
     as_json: Json = False,
 ) -> None:
     """Show a run's decisions, and its rows with their reasons.
 
-    Each row is shown with the question, the evidence, what is masked, and its scores. Rows in
-    quarantine also have their nearest exemplars. With --decision keep, the rows nearest to a
-    threshold come first.
+    Each row is shown with the question, an excerpt around the evidence, what is masked, and its
+    scores; with --full, the excerpt is the whole row. Rows in quarantine also have their nearest
+    exemplars. With --decision keep, the rows nearest to a threshold come first.
 
     congener inspect run/
     congener inspect run/ --trait vendor-identity --decision mask --start 5
     congener inspect run/ --decision keep --trait coercion
-    congener inspect run/ --row chat.jsonl:17
+    congener inspect run/ --row chat.jsonl:17 --full
     congener inspect run/ --teacher 'atlas-*' --date 2026-01-31 --json | jq .
     """
     from pipelines.early_checks import check_decided
@@ -92,7 +101,7 @@ def inspect_run(
     from pipelines.runs.queries import Filters
 
     filters = Filters(trait, teacher, prompt_source, system_prompt, date, decision, row)
-    view = View(filters, sort.value, start, limit)
+    view = View(filters, sort.value, start, limit, full)
     if as_json:
         print_json(inspect_as_dicts(run, view))
     else:

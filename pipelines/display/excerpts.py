@@ -66,6 +66,21 @@ def build_excerpt(
     return [*pieces, Piece(" …", added=True)] if last < len(text) else pieces
 
 
+def build_whole(
+    text: str, marks: Sequence[tuple[int, int]], masks: Sequence[tuple[int, int]]
+) -> list[Piece]:
+    """Return safe pieces of a whole text, with its line breaks and tabs."""
+    edges = {min(max(edge, 0), len(text)) for bounds in (*marks, *masks) for edge in bounds}
+    pieces = []
+    for begin, stop in pairwise(sorted({0, len(text), *edges})):
+        marked, masked = (
+            any(first <= begin < last for first, last in bounds) for bounds in (marks, masks)
+        )
+        stretch = text[begin:stop].replace("\r\n", "\n")
+        pieces += [item._replace(masked=masked) for item in escape_text(stretch, marked, "\n\t")]
+    return pieces
+
+
 def _find_first(text: str, start: int, context: int) -> int:
     """Return the start of the text before a span, at a word if one begins nearby."""
     cut = start - context
@@ -113,9 +128,14 @@ def _show(
             yield piece._replace(masked=masked)
 
 
-def escape_text(text: str, marked: bool = False) -> Iterator[Piece]:
-    """Split a text into visible stretches and escapes of hidden characters."""
-    for hidden, chars in groupby(text, lambda char: unicodedata.category(char) in HIDDEN):
+def escape_text(text: str, marked: bool = False, kept: str = "") -> Iterator[Piece]:
+    """Split a text into visible stretches and escapes of hidden characters.
+
+    The hidden characters in `kept` stay as they are.
+    """
+    for hidden, chars in groupby(
+        text, lambda char: char not in kept and unicodedata.category(char) in HIDDEN
+    ):
         stretch = "".join(chars)
         yield Piece("".join(map(_escape, stretch)) if hidden else stretch, marked, hidden)
 

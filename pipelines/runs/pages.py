@@ -13,18 +13,24 @@ from pipelines.runs.recorded_settings import read_recorded_rules
 from pipelines.runs.shown_rows import ShownRow, read_shown_rows
 from schemas.lots import LOT_FIELDS, Lot
 from schemas.manifests import Manifest
+from schemas.policies import DECISIONS
 from schemas.scores import score_column
 from transforms.rules import Rule
 
 MOST_ROWS = 2**32 - 1
 """The largest number of rows that polars counts."""
 
-Order = Literal["score", "threshold", "row"]
-"""The order of rows: by score, by distance from a threshold, or as in the corpus.
+Order = Literal["decision", "score", "threshold", "row"]
+"""The order of rows: by decision, by score, by distance from a threshold, or as in the corpus.
 
+In the order of decisions, the strongest comes first, and the rows of a decision are sorted by the
+trait with their highest score, and then by score, so that scores of one trait are compared.
 In the order of scores, rows without a fired trait come last. The nearest of them to a threshold
 comes first.
 """
+
+STRONGEST_FIRST = (*reversed(DECISIONS[:-2]), *DECISIONS[-2:])
+"""The decisions, beginning with the strongest; those that no trait makes come last."""
 
 INDEX = "index"
 """The column of row numbers in the whole ledger."""
@@ -107,16 +113,28 @@ def _rank_rows(
     of_fired = reasons.list.eval(pl.element().struct.field("score")).list.max()
     over = pl.element().struct.field("score") - pl.element().struct.field("threshold")
     margin = reasons.list.eval(over)
-    found = selected.select(INDEX, score=of_fired, over=margin.list.min())
+    rank = pl.col("decision").replace_strict({name: at for at, name in enumerate(STRONGEST_FIRST)})
+    found = selected.select(
+        INDEX, rank=rank, trait=_name_highest(reasons), score=of_fired, over=margin.list.min()
+    )
     if filters.decision == "keep" or filters.row is not None:
         found = found.join(
             scan_margins(run, manifest, filters.trait), on=INDEX, how="left", maintain_order="left"
         ).with_columns(over=pl.coalesce("over", "margin"))
+    keys, descending = [pl.col("score"), pl.col("over")], [True, True]
     if order == "threshold":
         keys, descending = [pl.col("over").abs()], [False]
-    else:
-        keys, descending = [pl.col("score"), pl.col("over")], [True, True]
+    elif order == "decision":
+        keys = [pl.col("rank"), pl.col("trait"), *keys]
+        descending = [False, False, *descending]
     return found.sort([*keys, pl.col(INDEX)], descending=[*descending, False], nulls_last=True)
+
+
+def _name_highest(reasons: pl.Expr) -> pl.Expr:
+    """Return the trait of the reason with the highest score, or null."""
+    score = pl.element().struct.field("score")
+    highest = reasons.list.eval(pl.element().sort_by(score, descending=True, maintain_order=True))
+    return highest.list.first().struct.field("trait")
 
 
 def _take_if_trait(trait: str | None) -> pl.Expr:

@@ -22,21 +22,18 @@ from pipelines.display.excerpts import escape_text
 from pipelines.display.terminal import open_console
 from pipelines.filter import run_filter
 from pipelines.inspection import (
-    COUNTS_SHOWN,
-    OTHERS_SHOWN,
     View,
     build_command,
     describe_selection,
     inspect_as_dicts,
     inspect_run,
     print_inspection,
-    render_counts,
     render_end,
     render_row,
 )
 from pipelines.runs.manifest_file import load_manifest
 from pipelines.runs.pages import Page, read_page
-from pipelines.runs.queries import EVERYTHING, Count, Filters, count_rows
+from pipelines.runs.queries import EVERYTHING, Filters, count_rows
 from pipelines.runs.shown_rows import MaskedSpan, ShownRow, TraitFinding
 from schemas.errors import BudgetError, RunError
 from schemas.lots import Lot
@@ -387,34 +384,6 @@ def test_values_without_a_type_in_json(tmp_path):
     }
 
 
-def test_a_teacher_in_every_row_does_not_fill_the_terminal():
-    """The largest counts are printed, and the rest are counted."""
-    few = [
-        Count("keep", None, "trained", "zebra", 7, 7),
-        Count("quarantine", "emu", "trained", "ape", 9, 18),
-    ]
-    many = [
-        Count("keep", None, "trained", f"teacher {number:06}", 1, 1) for number in range(100_000)
-    ]
-    manifest = SimpleNamespace(
-        run_id="r",
-        conservation=SimpleNamespace(rows_in=100_016),
-        describe_finish=lambda: None,
-    )
-    whole = render_counts(few, manifest)
-    assert whole.row_count == 2
-    assert whole.caption == (
-        "Shares are of the teacher's rows.\nA row counts once for each trait that fired on it."
-    )
-    assert [str(cell) for cell in whole.columns[5].cells] == ["100.00%", "50.00%"]
-    table = render_counts([*many, *few], manifest)
-    assert table.row_count == OTHERS_SHOWN + 1
-    assert [str(cell) for cell in table.columns[2].cells][-2:] == ["zebra", "ape"]
-    assert table.caption.startswith("99,991 more lines with 99,991 rows left out: ")
-    found = [count._replace(trait="emu") for count in many]
-    assert render_counts([*found, *few], manifest).row_count == COUNTS_SHOWN
-
-
 def test_counts_are_printed_once(hostile):
     """Only the first page begins with the counts."""
     title = f"run {load_manifest(hostile).run_id}"
@@ -458,11 +427,13 @@ def test_a_mask_without_evidence_is_shown_too():
     ids=["evidence", "nothing", "mask", "both"],
 )
 def test_the_end_explains_only_the_signs_that_are_shown(row, said):
-    """The end explains the brackets of the rows on the page, and says what wasn't checked."""
+    """The end explains the brackets of the rows on the page, and names the next command."""
     shown = row._replace(record={"text": "an emu"})
-    first, rest = render_end(Page(1, 0, 5, (shown,)), "run", View()).plain.split("\n")
-    assert first == said
-    assert rest == "not checked: files that hold none of these rows; run congener verify run"
+    lines = render_end(Page(1, 0, 5, (shown,)), "run", View()).plain.split("\n")
+    named = "to label rows and measure the trait: congener traits eval emu --run run"
+    assert lines == [said, *[named] * bool(row.reasons)]
+    remote = render_end(Page(1, 0, 5, (shown,)), "s3://b/run", View()).plain.split("\n")
+    assert remote[-1] == "not checked: the run's files; run congener verify s3://b/run"
 
 
 def test_an_answer_is_shown_with_its_question_and_the_part_that_is_read():
@@ -593,3 +564,44 @@ def test_the_title_says_when_the_run_ended(hostile):
     assert re.search(
         r"rows, finished \d{4}-\d\d-\d\d \d\d:\d\d:\d\d UTC", print_run(hostile, EVERYTHING, 0, 1)
     )
+
+
+def test_the_end_names_the_trait_to_evaluate():
+    """The command names the page's only trait, or the trait that is asked for."""
+    both = ROW._replace(reasons=(REASON, REASON._replace(trait="owl")))
+    page = Page(1, 0, 5, (both,))
+    assert "congener traits eval TRAIT --run run" in render_end(page, "run", View()).plain
+    chosen = render_end(page, "run", View(Filters("owl"))).plain
+    assert "congener traits eval owl --run run" in chosen
+    assert "traits eval" not in render_end(Page(0, 0, 5, ()), "run", View()).plain
+
+
+def test_full_rows_replace_excerpts(hostile):
+    """With `full`, whole texts are below the reasons, without excerpts or a notice of cuts."""
+    stream = io.StringIO()
+    console = open_console(file=stream, width=60)
+    print_inspection(console, hostile, View(HELD, "row", 0, 100, full=True))
+    shown = stream.getvalue()
+    assert "«owl»" in shown
+    assert "Long texts are cut" not in shown
+    assert max(map(len, shown.rpartition("\n\n")[0].splitlines())) <= 60
+    assert not find_acting(shown)
+    assert "--full --start" in build_command("run", View(full=True))
+
+
+@pytest.mark.parametrize(
+    ("row", "cut"),
+    [
+        (ROW, False),
+        (ROW._replace(reasons=(REASON._replace(text="an emu " * 40),)), True),
+        (ROW._replace(question=SpokenText("user", "word " * 100)), True),
+        (ROW._replace(record=None, answer=SpokenText("user", "word " * 100)), False),
+    ],
+    ids=["short", "excerpt", "question", "no text"],
+)
+def test_the_end_names_full_if_a_text_is_cut(row, cut):
+    """Only if an excerpt left out text does the end point to --full."""
+    end = render_end(Page(1, 0, 5, (row,)), "run", View()).plain
+    assert ("--full shows whole rows" in end) == cut
+    full = render_end(Page(1, 0, 5, (row,)), "run", View(full=True)).plain
+    assert "--full shows" not in full

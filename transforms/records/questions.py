@@ -1,4 +1,4 @@
-"""Texts of one row: a text's question, and the last answer."""
+"""Texts of one row: a text's question, the last answer, and all fields with text."""
 
 from __future__ import annotations
 
@@ -64,6 +64,22 @@ def find_last_exchange(record: Mapping[str, Any], layout: Layout) -> Exchange:
     return Exchange(
         _find_turn_before(segments, last), SpokenText(roles[last], segments.texts[last])
     )
+
+
+class SpokenField(NamedTuple):
+    """A field with text, and the roles of those who speak in it."""
+
+    path: str
+    roles: tuple[str, ...]
+
+
+def list_fields(record: Mapping[str, Any], layout: Layout) -> list[SpokenField]:
+    """Return the record's fields with text, in the order of turns."""
+    segments = extract_record_segments(record, layout)
+    roles: dict[str, dict[str, None]] = {}
+    for path, role in zip(segments.field_paths, segments.roles, strict=True):
+        roles.setdefault(path, {})[role] = None
+    return [SpokenField(path, tuple(own)) for path, own in roles.items()]
 
 
 def extract_record_segments(record: Mapping[str, Any], layout: Layout) -> Segments:

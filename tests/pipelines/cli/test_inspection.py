@@ -16,9 +16,8 @@ def test_decisions_and_rows_are_shown(congener, folder):
     assert "quarantine" in out
     assert "heron" in out
     assert "1 of 8" in out
-    assert out.splitlines()[-1] == (
-        f"not checked: files that hold none of these rows; run congener verify {folder}"
-    )
+    assert "strongest decision first, then by trait and score" in out
+    assert out.splitlines()[-1].endswith(f"congener traits eval heron --run {folder}")
 
 
 def test_a_page_in_json(congener_json, folder):
@@ -48,6 +47,14 @@ def test_decision_row_and_order_reach_the_inspection(congener_json, congener, fo
     assert (code, "'mask'" in err) == (4, True)
     code, _, err = congener("inspect", folder, "--sort", "date")
     assert (code, "threshold" in err) == (2, True)
+
+
+def test_full_reaches_the_inspection(congener, folder):
+    """--full shows the row's fields as a whole, each with its role."""
+    code, out, err = congener("inspect", folder, "--limit", "1", "--full")
+    assert code == 0, err
+    assert "--full --start 1" in out
+    assert any(line.split()[:1] == ["assistant"] for line in out.splitlines())
 
 
 def test_a_folder_without_a_run_exits_with_four(congener, tmp_path):

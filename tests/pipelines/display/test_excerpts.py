@@ -14,6 +14,7 @@ from pipelines.display.excerpts import (
     LONGEST_SPAN,
     LONGEST_WORD,
     build_excerpt,
+    build_whole,
     escape_name,
     escape_text,
 )
@@ -120,3 +121,23 @@ def test_names_are_cut():
     assert escape_name("n" * LONGEST_NAME) == "n" * LONGEST_NAME
     assert escape_name("n" * (LONGEST_NAME + 1)) == "n" * LONGEST_NAME + "…"
     assert escape_name("one\ntwo", 4) == "one↵…"
+
+
+@given(st.text(), st.lists(st.tuples(st.integers(-9, 99), st.integers(-9, 99)), max_size=4))
+def test_a_whole_text_loses_nothing(text, bounds):
+    """A whole text keeps its lines and tabs; only other hidden characters are spelled out."""
+    shown = "".join(piece.text for piece in build_whole(text, bounds, bounds[:1]))
+    assert set(find_hidden(shown)) <= {"\n", "\t"}
+    assert shown.count("\n") == text.count("\n")
+
+
+def test_a_whole_text_is_divided_at_marks_and_masks():
+    """Each piece is marked or masked as its characters are."""
+    pieces = build_whole("ab cd", [(1, 4)], [(3, 9)])
+    found = [(piece.text, piece.marked, piece.masked) for piece in pieces]
+    assert found == [
+        ("a", False, False),
+        ("b ", True, False),
+        ("c", True, True),
+        ("d", False, True),
+    ]

@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pipelines.runs.manifest_file import load_manifest
-from pipelines.runs.pages import Page, read_page, scan_margins
+from pipelines.runs.pages import STRONGEST_FIRST, Page, read_page, scan_margins
 from pipelines.runs.queries import EVERYTHING, Filters
 from schemas.errors import RunError
 from tests.support.hostile import (
@@ -61,6 +61,23 @@ def test_rows_on_which_a_trait_fired_come_with_the_highest_score_first(hostile):
     ]
     assert [row.row for row in rows] == [number for _, number in sorted(expected)]
     assert {row.decision for row in rows} == {"flag", "mask", "quarantine", "drop", "duplicate"}
+
+
+def test_decisions_and_traits_come_before_scores(hostile):
+    """By decision, the strongest comes first, and each trait's rows are together, by score."""
+    rows = read_page(hostile, load_manifest(hostile), order="decision", limit=1000).rows
+    keys = []
+    for row in rows:
+        best = max(row.reasons, key=lambda reason: reason.score)
+        keys.append((STRONGEST_FIRST.index(row.decision), best.trait, -best.score, row.row))
+    assert keys == sorted(keys)
+    assert [rows[0].decision, rows[-1].decision] == ["drop", "duplicate"]
+    assert len({trait for _, trait, *_ in keys}) > 2
+
+
+def test_kept_rows_have_no_trait_to_sort_by(geese):
+    """Rows without a finding stay sorted by their distance from a threshold."""
+    assert list_rows(geese, KEPT, "decision", 0, 10) == list_rows(geese, KEPT, "score", 0, 10)
 
 
 def test_the_nearest_to_a_threshold_first(hostile):
@@ -126,7 +143,7 @@ def test_a_page_beyond_all_rows_is_empty(hostile):
 @given(
     start=st.integers(0, 25),
     limit=st.integers(0, 25),
-    order=st.sampled_from(["score", "threshold", "row"]),
+    order=st.sampled_from(["decision", "score", "threshold", "row"]),
 )
 @settings(max_examples=20)
 def test_pages_are_slices(hostile, start, limit, order):

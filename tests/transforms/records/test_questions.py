@@ -3,7 +3,13 @@
 import pytest
 
 from transforms.records.formats import Layout
-from transforms.records.questions import Exchange, SpokenText, find_last_exchange, find_question
+from transforms.records.questions import (
+    Exchange,
+    SpokenText,
+    find_last_exchange,
+    find_question,
+    list_fields,
+)
 
 MESSAGES = Layout("messages", {"messages": "messages"}, {})
 TALK = {
@@ -73,3 +79,12 @@ def test_the_last_answer():
     assert find_last_exchange(TALK, MESSAGES) == Exchange(SpokenText("user", "Three?"), answer)
     asked = {"messages": TALK["messages"][:2]}
     assert find_last_exchange(asked, MESSAGES).answer == SpokenText("user", "One?")
+
+
+def test_fields_are_listed_in_the_order_of_turns():
+    """Each field with text is listed once, with the roles of its speakers."""
+    found = list_fields(TALK, MESSAGES)
+    roles = ["system", "user", "assistant", "user", "assistant"]
+    assert [item.path for item in found] == [f"messages[{turn}].content" for turn in range(5)]
+    assert [item.roles for item in found] == [(role,) for role in roles]
+    assert list_fields({}, MESSAGES) == []

@@ -1,0 +1,50 @@
+"""Texts for a terminal, with evidence and masks in brackets: excerpts, and whole rows."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+from rich.padding import Padding
+from rich.text import Text
+
+from pipelines.display.excerpts import Piece, build_whole, escape_name
+from pipelines.runs.shown_rows import ShownRow
+from transforms.records.field_paths import get_field_text
+from transforms.records.formats import Layout
+from transforms.records.questions import list_fields
+
+BRACKETS = {"marked": ("«", "»", "bold red"), "masked": ("⟦", "⟧", "bold magenta")}
+"""The brackets and styles of a span and of a masked stretch."""
+
+TEXT_INDENT = 2
+
+
+def join_pieces(pieces: Sequence[Piece]) -> Text:
+    """Join pieces, with brackets around spans and masked stretches."""
+    text, before = Text(), Piece("")
+    for piece in (*pieces, Piece("")):
+        for name in ("marked", "masked"):
+            if getattr(before, name) and not getattr(piece, name):
+                text.append(BRACKETS[name][1], BRACKETS[name][2])
+        for name in ("masked", "marked"):
+            if getattr(piece, name) and not getattr(before, name):
+                text.append(BRACKETS[name][0], BRACKETS[name][2])
+        styles = ["bold"] * piece.marked + ["magenta"] * piece.masked + ["dim italic"] * piece.added
+        text.append(piece.text, " ".join(styles) or None)
+        before = piece
+    return text
+
+
+def show_whole_row(row: ShownRow, layout: Layout) -> Iterator[Text | Padding]:
+    """Show every text of a row's record with its line breaks, below its role and field path."""
+    if row.record is None:
+        return
+    findings = row.reasons or row.near
+    for field in list_fields(row.record, layout):
+        text = get_field_text(row.record, field.path, layout.columns.values())
+        marks = [(item.start, item.end) for item in findings if item.field_path == field.path]
+        masks = [(mask.start, mask.end) for mask in row.masks if mask.field_path == field.path]
+        roles = escape_name(" and ".join(field.roles))
+        yield Text.assemble((roles, "bold"), (f"  {escape_name(field.path)}", "dim"))
+        pieces = build_whole(text or "", marks, masks)
+        yield Padding(join_pieces(pieces), (0, 0, 0, TEXT_INDENT), expand=False)

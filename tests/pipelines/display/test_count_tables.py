@@ -1,0 +1,34 @@
+"""The table of a run's counts."""
+
+from types import SimpleNamespace
+
+from pipelines.display.count_tables import COUNTS_SHOWN, OTHERS_SHOWN, render_counts
+from pipelines.runs.queries import Count
+
+
+def test_a_teacher_in_every_row_does_not_fill_the_terminal():
+    """The largest counts are printed, and the rest are counted."""
+    few = [
+        Count("keep", None, "trained", "zebra", 7, 7),
+        Count("quarantine", "emu", "trained", "ape", 9, 18),
+    ]
+    many = [
+        Count("keep", None, "trained", f"teacher {number:06}", 1, 1) for number in range(100_000)
+    ]
+    manifest = SimpleNamespace(
+        run_id="r",
+        conservation=SimpleNamespace(rows_in=100_016),
+        describe_finish=lambda: None,
+    )
+    whole = render_counts(few, manifest)
+    assert whole.row_count == 2
+    assert whole.caption == (
+        "Shares are of the teacher's rows.\nA row counts once for each trait that fired on it."
+    )
+    assert [str(cell) for cell in whole.columns[5].cells] == ["100.00%", "50.00%"]
+    table = render_counts([*many, *few], manifest)
+    assert table.row_count == OTHERS_SHOWN + 1
+    assert [str(cell) for cell in table.columns[2].cells][-2:] == ["zebra", "ape"]
+    assert table.caption.startswith("99,991 more lines with 99,991 rows left out: ")
+    found = [count._replace(trait="emu") for count in many]
+    assert render_counts([*found, *few], manifest).row_count == COUNTS_SHOWN

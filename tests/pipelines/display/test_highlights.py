@@ -1,0 +1,71 @@
+"""Whole rows and excerpts on a terminal."""
+
+import io
+
+from pipelines.display.excerpts import Piece
+from pipelines.display.highlights import join_pieces, show_whole_row
+from pipelines.display.terminal import open_console
+from pipelines.runs.shown_rows import MaskedSpan, ShownRow, TraitFinding
+from schemas.lots import Lot
+from transforms.records.formats import Layout
+
+LAYOUT = Layout("messages", {"messages": "messages"}, {})
+RECORD = {
+    "messages": [
+        {"role": "user", "content": "What\nis it?"},
+        {
+            "role": "assistant",
+            "content": "An emu.\n\n\x1b[31mA \u202ebird\tthat\r\nruns. " + "word " * 99,
+        },
+    ]
+}
+FINDING = TraitFinding(
+    *("emu", "combined", 0.5, 0.4, "mask", "messages[1].content", 3, 6, "An emu.", None, {}, [])
+)
+MASK = MaskedSpan("messages[1].content", 0, 7)
+ROW = ShownRow("rows.jsonl", 1, "id", Lot("plain"), "mask", (FINDING,), (), (MASK,), RECORD)
+
+
+def print_whole(row: ShownRow, width: int = 40) -> str:
+    """Return a whole row's output."""
+    stream = io.StringIO()
+    console = open_console(file=stream, width=width)
+    for part in show_whole_row(row, LAYOUT):
+        console.print(part)
+    return stream.getvalue()
+
+
+def test_every_turn_is_shown_with_its_line_breaks():
+    """All turns are complete, each below its role and field, in lines of the given width."""
+    lines = [line.rstrip() for line in print_whole(ROW).splitlines()]
+    assert lines[:4] == [
+        "user  messages[0].content",
+        "  What",
+        "  is it?",
+        "assistant  messages[1].content",
+    ]
+    assert lines[4:6] == ["  ⟦An «emu».⟧", ""]
+    assert max(map(len, lines)) <= 40
+    assert " ".join(lines).count("word") == 99
+
+
+def test_control_characters_do_nothing():
+    """Control characters and marks of direction are spelled out; tabs and line ends are kept."""
+    shown = print_whole(ROW)
+    assert "\x1b" not in shown
+    assert "\u202e" not in shown
+    assert "\r" not in shown
+    assert "<U+001B>[31mA <U+202E>bird" in shown
+
+
+def test_a_near_miss_is_lit_and_a_row_without_text_shows_nothing():
+    """The best span of a row on which no trait fired is marked; a dropped row has no text."""
+    near = ROW._replace(reasons=(), near=(FINDING,), masks=())
+    assert "An «emu»." in print_whole(near)
+    assert print_whole(ROW._replace(record=None)) == ""
+
+
+def test_brackets_nest():
+    """A span in a masked stretch has its brackets inside those of the mask."""
+    pieces = [Piece("a ", masked=True), Piece("b", marked=True, masked=True), Piece(" c")]
+    assert join_pieces(pieces).plain == "⟦a «b»⟧ c"

@@ -185,8 +185,10 @@ def _serialise_trait(name: str, trait: TraitModel, files: dict[str, bytes]) -> d
     }
 
 
-def read_bank(read: Callable[[str], bytes], where: str) -> Bank:
+def read_bank(read: Callable[[str], bytes], where: str, indexes: bool = True) -> Bank:
     """Read a bank through `read(name) -> bytes`, checking each file's digest first.
+
+    Without `indexes`, the traits have no exemplar indexes, and FAISS isn't loaded.
 
     Raises: ModelError: a file is missing or was altered, the files don't fit together, or the bank
     has a different format.
@@ -202,12 +204,13 @@ def read_bank(read: Callable[[str], bytes], where: str) -> Bank:
                 entry,
                 index["files"],
                 lambda file: _read_checked(read, file, index["files"], where),
+                indexes,
             )
             for name, entry in index["traits"].items()
         }
         bank = Bank(traits, index["encoder"], index["background"], index["digest"])
         for trait in traits.values():
-            _require_parts(trait)
+            _require_parts(trait, indexes)
         _require_one_dimension(bank)
     except UNFIT as error:
         raise _report_altered(
@@ -216,13 +219,13 @@ def read_bank(read: Callable[[str], bytes], where: str) -> Bank:
     return bank
 
 
-def _require_parts(trait: TraitModel) -> None:
-    """Check that a trait has what its signals need.
+def _require_parts(trait: TraitModel, indexes: bool) -> None:
+    """Check that a trait has what its signals need, with its indexes if they were read.
 
     Raises: ValueError: a part is missing, or an index doesn't have one vector per text.
     """
     name, signals = trait.card.id, trait.card.signals
-    if signals.exemplars and trait.positive_index is None:
+    if indexes and signals.exemplars and trait.positive_index is None:
         raise ValueError(f"trait {name} has no index of positives")
     if signals.head and trait.head is None:
         raise ValueError(f"trait {name} has no head")
@@ -349,6 +352,7 @@ def _read_trait(
     entry: Mapping[str, Any],
     files: Container[str],
     read: Callable[[str], bytes],
+    indexes: bool,
 ) -> TraitModel:
     texts = json.loads(read(f"{card.id}/texts.json"))
     tensors = load_tensors(read(f"{card.id}/tensors.safetensors"))
@@ -357,18 +361,18 @@ def _read_trait(
         for number in range(2)
         if f"head/{number}/weight" in tensors
     )
-    indexes = {
+    found = {
         polarity: deserialise_index(read(file))
         for polarity in ("positive", "negative")
-        if (file := f"{card.id}/{polarity}.faiss") in files
+        if indexes and (file := f"{card.id}/{polarity}.faiss") in files
     }
     return TraitModel(
         card=card,
         card_digest=entry["card_digest"],
         positives=tuple(texts["positives"]),
         negatives=tuple(texts["negatives"]),
-        positive_index=indexes.get("positive"),
-        negative_index=indexes.get("negative"),
+        positive_index=found.get("positive"),
+        negative_index=found.get("negative"),
         scale=(entry["scale"][0], entry["scale"][1]),
         head=Head(layers, entry["head_strength"]) if layers else None,
         wording=_read_wording(tensors) if card.signals.wording else None,

@@ -66,7 +66,8 @@ def find_shipped_traits(
     if not own or not FILE.is_file():
         return ShippedTraits({})
     try:
-        origin, bank = unpack_bank(FILE.read_bytes())
+        near = any(card.card.signals.exemplars for card in own)
+        origin, bank = unpack_bank(FILE.read_bytes(), indexes=near)
     except (OSError, ModelError) as error:
         return ShippedTraits({}, f"{FILE.name} can't be read: {error}")
     if origin["circumstances"] != describe_circumstances():
@@ -147,8 +148,8 @@ def pack_bank(bank: Bank, clean: CleanText) -> bytes:
     return zstandard.ZstdCompressor(compression_params=settings).compress(save_tensors(tensors))
 
 
-def unpack_bank(data: bytes) -> tuple[dict[str, Any], Bank]:
-    """Return a packed bank's origin, and the bank, after checking every file's digest.
+def unpack_bank(data: bytes, indexes: bool = True) -> tuple[dict[str, Any], Bank]:
+    """Return a packed bank's origin, and the bank, after checking the digest of what is read.
 
     Raises: ModelError: the file is damaged.
     """
@@ -162,7 +163,7 @@ def unpack_bank(data: bytes) -> tuple[dict[str, Any], Bank]:
         raise ModelError(
             f"is damaged ({type(error).__name__})", where=FILE.name, remedy="install congener again"
         ) from error
-    return found, read_bank(lambda name: _get(files, name), FILE.name)
+    return found, read_bank(lambda name: _get(files, name), FILE.name, indexes)
 
 
 def _get(files: Mapping[str, bytes], name: str) -> bytes:

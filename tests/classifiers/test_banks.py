@@ -44,6 +44,23 @@ def test_a_round_trip_gives_equal_bytes_and_digest(small_bank, files):
     assert serialise_bank(again) == files
 
 
+def test_a_bank_can_be_read_without_its_indexes(files):
+    """Without indexes, everything else is the same, and no index has to be there."""
+    others = {name: data for name, data in files.items() if not name.endswith(".faiss")}
+    assert len(others) < len(files)
+    whole, part = (
+        read_bank(make_reader(files), "bank"),
+        read_bank(make_reader(others), "bank", False),
+    )
+    assert part.digest == whole.digest
+    for name, trait in part.traits.items():
+        assert (trait.positive_index, trait.negative_index) == (None, None)
+        assert trait.positives == whole.traits[name].positives
+        assert trait.card == whole.traits[name].card
+    with pytest.raises(ModelError, match=r"\.faiss is missing"):
+        read_bank(make_reader(others), "bank")
+
+
 def test_a_round_trip_through_a_folder(files, tmp_path, small_bank):
     """A bank can be written to a folder and read back."""
     for name, data in files.items():

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import torch
 
+from classifiers import banks as reading
 from classifiers.banks import Bank, TraitModel, serialise_bank
 from classifiers.clean_text import CleanText, collect_background
 from classifiers.fitting import fit_bank
@@ -127,6 +128,15 @@ def test_a_trait_without_its_dense_signals_needs_no_encoder(shipped, fitted, cle
     assert near.traits[DENSE].head is None
     assert near.traits[DENSE].scale == (2.0, 0.5)
     assert find_shipped_traits([load_limited(DENSE, "head")], clean, None).traits == {}
+
+
+def test_indexes_are_read_only_for_exemplars(shipped, clean, monkeypatch):
+    """A run without exemplars reads no index, so it doesn't load FAISS."""
+    monkeypatch.setattr(reading, "deserialise_index", None)
+    found = find_shipped_traits(find_cards([QUICK]), clean, None)
+    assert (list(found.traits), found.problem) == ([QUICK], None)
+    both = find_shipped_traits(find_cards([QUICK, DENSE]), clean, make_encoder())
+    assert "can't be read" in str(both.problem)
 
 
 @pytest.mark.parametrize(

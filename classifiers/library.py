@@ -22,6 +22,9 @@ from schemas.notices import suggest_name
 from schemas.problems import describe_problems, list_known_fields
 
 LIBRARY = Path(__file__).parent / "quirks"
+WHOLE_LIBRARY = "library"
+"""The name that stands for all traits of the library."""
+
 M = TypeVar("M", bound=BaseModel)
 CARD_BYTES = 1 << 20
 CORE_TAG = "tag:yaml.org,2002:"
@@ -242,7 +245,8 @@ def load_card(folder: Path) -> LoadedCard:
 def find_cards(names: Sequence[str] = ()) -> list[LoadedCard]:
     """Load the named traits, or the whole library if no names are given, sorted by id.
 
-    A name is a trait folder, a folder of trait folders, or a library trait's id.
+    A name is a trait folder, a folder of trait folders, a library trait's id, or `library` for all
+    of its traits.
 
     Raises: CardError: a name matches no trait, a card has a mistake, or two cards have the same id.
     """
@@ -276,13 +280,16 @@ def _find_folders(name: str) -> list[Path]:
         return [path.resolve()]
     if path.is_dir() and _list_folders(path):
         return [folder.resolve() for folder in _list_folders(path)]
+    if name == WHOLE_LIBRARY:
+        return _list_folders(LIBRARY)
     if (LIBRARY / name / "card.yaml").is_file() and "/" not in name:
         return [LIBRARY / name]
     known = [folder.name for folder in _list_folders(LIBRARY)]
     raise CardError(
         "is neither a trait folder (with card.yaml), nor a folder of them, nor a library trait",
         where=name,
-        remedy=f"{suggest_name(name, known)}library traits are {', '.join(known)}",
+        remedy=f"{suggest_name(name, known)}library traits are {', '.join(known)}; "
+        f"{WHOLE_LIBRARY} means all of them",
     )
 
 

@@ -52,6 +52,8 @@ def _explain_single_hit(trait: TraitModel, signal: str, threshold: Threshold) ->
         return ""
     known = trait.calibration.get("lexicon", np.empty(0))
     count = int(fires(known, max(short)).sum())
+    if not count:  # other signals set the threshold
+        return ""
     return (
         f"A single hit of its lexicon ({max(short):.4f}) can't reach {value:.4f}, because "
         f"{format_count(count, 'clean text')} of {len(known):,} "

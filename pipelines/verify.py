@@ -43,6 +43,7 @@ from schemas.runs import (
     JSON_LINES,
     MANIFEST,
     PARQUET,
+    RATES_TABLE,
     REPORT_PAGE,
     SHARD_FOLDERS,
     SHARD_NAME,
@@ -411,6 +412,8 @@ def _check_report(run: str, manifest: Manifest) -> Iterator[Finding]:
     if not there or _find_report_version(run) not in (None, name_code()):
         return
     rates = compare_groups(run, manifest)
+    if there == [REPORT_PAGE]:  # without the page is fine: it quotes the corpus
+        yield Finding(RATES_TABLE, "is missing, although the report's page is there")
     for path in there:
         if storage.find_link(run, path):
             yield Finding(path, "is a link, so its content isn't part of the run")

@@ -148,8 +148,8 @@ class TraitOptions(Options):
         typer.Option(
             "--traits",
             "-t",
-            help="A trait folder, a folder of trait folders, or the id of a library trait; "
-            "repeatable (default: the library).",
+            help="A trait folder, a folder of trait folders, the id of a library trait, or "
+            "'library' for all of the library; repeatable (default: library).",
         ),
     ] = None
 

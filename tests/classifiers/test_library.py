@@ -281,6 +281,14 @@ def test_a_misspelt_trait_comes_with_a_suggestion():
         find_cards(["date-confusoin"])
 
 
+def test_the_library_has_a_name(card_folder):
+    """`library` means all library traits, so that a trait of one's own can join them."""
+    own = card_folder(positives=DOZEN)
+    cards = find_cards([str(own), "library"])
+    assert len(cards) == len(find_cards()) + 1
+    assert {card.id for card in find_cards()} < {card.id for card in cards}
+
+
 def test_a_card_that_is_no_mapping_or_missing_is_refused(card_folder):
     """A card file that is a list, empty, badly encoded, huge or missing is refused."""
     folder = card_folder(positives=DOZEN)

@@ -99,6 +99,15 @@ def test_a_hit_that_was_meant_to_be_weak_is_no_mistake():
     assert explain(strong, threshold=0.9) == ""  # its author chose the threshold
 
 
+def test_a_single_hit_is_not_explained_by_clean_text_that_has_none():
+    """If no clean text has such a hit, another signal set the threshold."""
+    clean, own = {"lexicon": pad(), "wording": pad(*[0.9] * 40)}, [0.99] * 4
+    trait = make_trait(
+        {"lexicon": PATTERNS, "wording": {}}, clean, {"lexicon": own, "wording": own}
+    )
+    assert explain(trait) == ""
+
+
 def test_encoder_signals_that_drown_the_others_are_named():
     """If the other signals find more alone, the first remedy is to drop the encoder's."""
     clean = {"wording": pad(), "exemplars": pad(*[0.9] * 40), "head": pad(*[0.9] * 40)}

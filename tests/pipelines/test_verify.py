@@ -549,6 +549,9 @@ def test_a_changed_report_is_found(run):
     assert list_problems(folder) == [(RATES_TABLE, CHANGED)]
     write_report(str(folder))
     assert list_problems(folder) == []
+    table.unlink()
+    missing = "is missing, although the report's page is there"
+    assert list_problems(folder) == [(RATES_TABLE, missing)]
 
 
 def test_a_report_that_is_a_link_is_found(run, tmp_path):
@@ -564,7 +567,9 @@ def test_a_report_that_is_a_link_is_found(run, tmp_path):
 def test_a_report_that_cannot_be_read_is_found(run):
     """A folder in place of the page is a difference like any other."""
     folder, _ = run
-    (folder / REPORT_PAGE).mkdir(parents=True)
+    write_report(str(folder))
+    (folder / REPORT_PAGE).unlink()
+    (folder / REPORT_PAGE).mkdir()
     assert list_problems(folder) == [(REPORT_PAGE, "can't be read")]
 
 

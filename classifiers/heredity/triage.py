@@ -55,15 +55,19 @@ REMEDY_ARMS = (SWAP, MASK, *map(name_mix, sorted(DOSES)), SWAP_MIX, DROP)
 """The remedies in order of preference: those that keep prompts come before dropping them."""
 
 
+Presence: TypeAlias = Literal["there", "absent", "reversed", "not known"]
+"""Whether an effect is there. A reversed one is as large in the other direction."""
+
+
 class Effect(NamedTuple):
     """One of the differences that tell channels apart: what it says, and its interval.
 
-    `interval` is None if an arm is missing.
+    `interval` is None if an arm is missing, or if the effect needs none.
     """
 
     name: str
     interval: Interval | None
-    presence: Literal["there", "absent", "not known"]
+    presence: Presence
 
 
 class Trialled(NamedTuple):
@@ -88,9 +92,11 @@ class Triage(NamedTuple):
     works: str | None
 
 
+OTHERS = "answers, other student"
+
 EFFECTS: dict[str, tuple[str, str]] = {
     "answers": (EVERYTHING, CLEAN_TEACHER),
-    "answers, other student": (name_other(EVERYTHING), name_other(CLEAN_TEACHER)),
+    OTHERS: (name_other(EVERYTHING), name_other(CLEAN_TEACHER)),
     "prompts": (CLEAN_TEACHER, OTHER_PROMPTS),
     "weights": (CLEAN_TEACHER, name_other(CLEAN_TEACHER)),
     "teacher": (TEACHER, CLEAN_TEACHER),
@@ -98,20 +104,27 @@ EFFECTS: dict[str, tuple[str, str]] = {
 """The arms whose difference is each effect. All share the clean teacher's students."""
 
 
-def find_channel(means: Means) -> Triage:
+def find_channel(means: Means, *, fresh: bool = False) -> Triage:
     """Find the channel from the trait's rates in these arms, or say that it isn't known.
 
     Each effect changes one thing against students of a clean teacher: the answers, the prompts, the
     student's first weights (after the four cells of Engels and Nanda, 2026). An effect is there if
     its interval is above one point, and absent if its interval is below one point or a quarter of
     the largest effect. Whatever is in between is not known, and so is a channel that depends on it.
+
+    With `fresh`, each student begins with random weights of its own. Then all students are other
+    students than the teacher's, and no first weights can have the trait.
     """
     intervals = {name: _measure(means, *arms) for name, arms in EFFECTS.items()}
+    if fresh:
+        intervals[OTHERS] = intervals["answers"]
     compared = [item for name, item in intervals.items() if item is not None and name != "teacher"]
     found = [item for item in compared if item.low > LEAST_MARGIN]
     largest = max((item.estimate or 0.0 for item in found), default=0.0)
     limit = max(LEAST_MARGIN, NEGLIGIBLE * largest)
     effects = {name: Effect(name, item, _judge(item, limit)) for name, item in intervals.items()}
+    if fresh:
+        effects["weights"] = Effect("weights", None, "absent")
     channel = _name_channel({name: effect.presence for name, effect in effects.items()})
     trialled = tuple(
         Trialled(arm, measure_efficacy(means, arm), compare_with_clean(means, arm))
@@ -130,18 +143,25 @@ def _measure(means: Means, one: str, other: str) -> Interval | None:
     return measure_contrast(means, subtract(one, other))
 
 
-def _judge(interval: Interval | None, limit: float) -> Literal["there", "absent", "not known"]:
+def _judge(interval: Interval | None, limit: float) -> Presence:
     """Say whether an effect is there."""
     if interval is None:
         return "not known"
     if interval.low > LEAST_MARGIN and (interval.estimate or 0.0) > limit:
         return "there"
+    if interval.high < 0 and (interval.estimate or 0.0) < -limit:
+        return "reversed"
     return "absent" if interval.high < limit else "not known"
 
 
-def _name_channel(presence: dict[str, str]) -> Channel:
-    """Return the only channel that agrees with all effects, or "not known"."""
-    answers, others, prompts, weights, teacher = (presence[name] for name in EFFECTS)
+def _name_channel(presence: dict[str, Presence]) -> Channel:
+    """Return the only channel that agrees with all effects, or "not known".
+
+    If the answers' effect is reversed, the clean teacher isn't clean, so nothing follows. Other
+    reversed effects are absent.
+    """
+    answers, *rest = (presence[name] for name in EFFECTS)
+    others, prompts, weights, teacher = ("absent" if item == "reversed" else item for item in rest)
     if answers == "there":
         crossing: dict[str, Channel] = {"there": "readable", "absent": "shared weights"}
         return crossing.get(others, "not known")

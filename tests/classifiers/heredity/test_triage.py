@@ -92,6 +92,18 @@ def test_without_the_arm_that_decides_the_channel_isn_t_known(channel, missing):
     assert any(effect.interval is None for effect in found.effects)
 
 
+@pytest.mark.parametrize("channel", ["readable", "prompts", "not transmitted"])
+def test_students_with_weights_of_their_own_need_no_other_student(channel):
+    """If each student begins at random, its weights are no channel."""
+    rates = dict(zip(ARMS, RATES[channel], strict=True))
+    del rates[name_other(EVERYTHING)], rates[name_other(CLEAN_TEACHER)]
+    means = make_means(rates)
+    assert find_channel(means).channel == "not known"
+    found = find_channel(means, fresh=True)
+    assert found.channel == channel
+    assert found.effects[1].interval == found.effects[0].interval
+
+
 def test_effects_between_there_and_absent_aren_t_known():
     """If another family's student gets some of it, the channel may be either."""
     rates = dict(zip(ARMS, RATES["shared weights"], strict=True))
@@ -100,6 +112,14 @@ def test_effects_between_there_and_absent_aren_t_known():
     presence = {effect.name: effect.presence for effect in found.effects}
     assert presence["answers"] == "there"
     assert presence["answers, other student"] == "not known"
+    assert found.channel == "not known"
+
+
+def test_a_clean_teacher_with_the_trait_is_no_control():
+    """If the clean teacher's students have more of the trait, no channel is named."""
+    rates = dict(zip(ARMS, RATES["prompts"], strict=True)) | {EVERYTHING: 0.2}
+    found = find_channel(make_means(rates))
+    assert found.effects[0].presence == "reversed"
     assert found.channel == "not known"
 
 

@@ -141,7 +141,7 @@ def judge_trait(
     """
     population, card = plan.population, plan.card
     judged = Judged(card.id, len(plan.rows) + plan.known, plan.known)
-    failures = _Failures()
+    failures = Failures()
 
     def ask(text: RowText) -> Opinion | str | None:
         """Return the opinion, what is wrong with the reply, or None if a limit was reached."""
@@ -168,16 +168,21 @@ def judge_trait(
     return judged
 
 
-class _Failures:
+class Failures:
     """Counts requests that fail one after the other."""
 
     def __init__(self) -> None:
         self._count = 0
 
     def reset(self) -> None:
+        """Begin again after a reply."""
         self._count = 0
 
     def count(self, problem: str) -> None:
+        """Count a failed request.
+
+        Raises: EndpointError: `MOST_FAILURES` requests failed in a row.
+        """
         self._count += 1
         if self._count >= MOST_FAILURES:
             raise EndpointError(

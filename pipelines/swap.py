@@ -31,23 +31,32 @@ from pipelines.runs.swap_counts import count_swaps
 from pipelines.runs.unfinished import RunRecord
 from pipelines.runs.watching import watch_receipts
 from pipelines.swap_donors import (
+    DonorCorpus,
     FilteredDonor,
+    add_donor,
     filter_donor,
     list_donor_files,
     name_donors,
     relax_policy,
 )
+from pipelines.swap_requests import (
+    ask_endpoint,
+    encode_donor,
+    list_requests,
+    read_batch_answers,
+)
 from pipelines.version import INTERPRETER, VERSION, find_package_versions
 from schemas.cards import Strict
 from schemas.digests import digest_bytes, digest_config
-from schemas.errors import CardError, HandedOver
+from schemas.errors import CardError, EndpointError, HandedOver
 from schemas.events import Listener, Noticed, RowsPlanned, RunSummarised, ignore
 from schemas.manifests import Identity, Manifest
 from schemas.notices import Notice, choose_form, format_count, warn
 from schemas.receipts import Output, Receipt
-from schemas.runs import BANK, CALIBRATION_FILES, CLEAN_CARD, SHARD_FOLDERS, parse_path
+from schemas.runs import BANK, CALIBRATION_FILES, CLEAN_CARD, DONORS, SHARD_FOLDERS, parse_path
 from schemas.swaps import ReplacedAction, SwapRecord
 from transforms.digest_keys import DigestKey, settle_key
+from transforms.endpoints import ChatClient
 from transforms.files import object_stores, storage
 from transforms.listeners import listen_to
 from transforms.score import ScoringConfig, keep_scorer
@@ -65,9 +74,20 @@ class SwapConfig(Strict):
 
     run: str
     donors: tuple[str, ...] = ()
+    answers: tuple[str, ...] = ()
+    """Output files of batches whose requests are the run's own."""
     replace: tuple[ReplacedAction, ...] = ("swap",)
     near: float | None = None
     filter: FilterConfig
+
+
+class Asking(NamedTuple):
+    """A model to ask for the answers: a client, and how it is asked."""
+
+    client: ChatClient
+    model: str
+    most_tokens: int
+    threads: int = 4
 
 
 class SwapPlan(NamedTuple):
@@ -102,10 +122,12 @@ def run_swap(
     command: Sequence[str] = (),
     beam_options: Sequence[str] = (),
     listener: Listener = ignore,
+    asking: Asking | None = None,
 ) -> Manifest:
     """Replace answers of a finished run, and return the new run's manifest.
 
-    Donors are filtered first, into `donors/` of the output. An interrupted swap is resumed.
+    Donors are filtered first, into `donors/` of the output. An interrupted swap is resumed. With
+    `asking`, a model is asked for the answer to every prompt on the run's swap list.
 
     Raises: CongenerError: the run or a donor can't be read, or the output can't be used.
     """
@@ -117,7 +139,8 @@ def run_swap(
     _require_apart(config)
     with lock_run(output):
         unfinished.require_unfinished(output, restart)
-        donors = _filter_donors(config, parent, restart, beam_options, recorder)
+        corpora = _list_corpora(config, asking, recorder)
+        donors = _filter_donors(config, parent, corpora, restart, beam_options, recorder)
         plan = settle_swap(config, parent, donors)
         _send(recorder, unfinished.open_run(output, plan.record, restart))
         save_bank(plan.bank, plan.settings.scoring.bank_uri)
@@ -137,9 +160,39 @@ def _require_apart(config: SwapConfig) -> None:
         )
 
 
+def _list_corpora(
+    config: SwapConfig, asking: Asking | None, listener: Listener
+) -> list[DonorCorpus]:
+    """Return the donors in order: corpora, then answers to the run's requests.
+
+    The answers are written as a corpus beside the donors' runs.
+    """
+    donors = name_donors(config.donors)
+    requests = list_requests(config.run) if config.answers or asking else []
+    found = [(path, read_batch_answers(path, requests)) for path in config.answers]
+    if asking is not None:
+        client, model, most, threads = asking
+        replies = ask_endpoint(requests, client, model, most, threads, listener)
+        if not replies.texts:
+            raise EndpointError(
+                "gave no usable answer",
+                where="--endpoint",
+                remedy="see the notices above; raise the limits if they were reached",
+            )
+        found.append((model, replies))
+    for path, replies in found:
+        name = add_donor(path, donors)
+        _send(listener, replies.describe(len(requests)))
+        corpus = storage.join(config.filter.output, f"{DONORS}/{name}.jsonl")
+        storage.write_bytes(corpus, encode_donor(replies))
+        donors.append(DonorCorpus(name, corpus))
+    return donors
+
+
 def _filter_donors(
     config: SwapConfig,
     parent: Manifest,
+    corpora: Sequence[DonorCorpus],
     restart: bool,
     beam_options: Sequence[str],
     listener: Listener,
@@ -156,8 +209,7 @@ def _filter_donors(
     )
     policy = relax_policy(read_recorded_policy(parent))
     return [
-        filter_donor(donor, settings, policy, restart, beam_options, listener)
-        for donor in name_donors(config.donors)
+        filter_donor(donor, settings, policy, restart, beam_options, listener) for donor in corpora
     ]
 
 

@@ -83,6 +83,11 @@ def _find_name(path: str, known: dict[str, str]) -> str:
     return name
 
 
+def add_donor(path: str, donors: Sequence[DonorCorpus]) -> str:
+    """Return a name for one more donor, which none of the donors has."""
+    return _find_name(path, {donor.name: donor.path for donor in donors})
+
+
 def relax_policy(policy: Policy) -> Policy:
     """Return the policy for donors: without exceptions, so that no lot may carry a trait.
 

@@ -100,6 +100,10 @@ class RequestFailed(Exception):  # noqa: N818
     """One request failed, also after its retries; others may work."""
 
 
+class ReplyCutOff(RequestFailed):
+    """The reply ends where it reached the largest number of tokens."""
+
+
 class _Bearer(AuthBase):
     """Sends the key. Without this, `requests` would prefer a key from ~/.netrc."""
 
@@ -141,10 +145,12 @@ class ChatClient:
         """Return what was spent so far."""
         return self._spent
 
-    def ask(self, messages: Sequence[Mapping[str, str]], most_tokens: int) -> str:
+    def ask(
+        self, messages: Sequence[Mapping[str, str]], most_tokens: int, whole: bool = False
+    ) -> str:
         """Return the model's reply to a conversation, of at most `most_tokens` tokens.
 
-        The temperature is 0.
+        The temperature is 0. With `whole`, a reply that is cut off there isn't usable.
 
         Raises: LimitReached: the request could exceed a limit. Raises: RequestFailed: there is no
         usable reply. Raises: EndpointError: the endpoint refuses every such request.
@@ -163,7 +169,10 @@ class ChatClient:
         asked = Usage(estimate_tokens(messages), most_tokens, is_estimated=True)
         self._reserve(asked)
         try:
-            text, usage = self._send(body, asked)
+            text, usage = self._send(body, asked, whole)
+        except ReplyCutOff:
+            self._settle(asked, asked)
+            raise
         except (RequestFailed, EndpointError):
             # the model may have read the prompt although its reply is unusable
             self._settle(asked, asked._replace(reply=0))
@@ -204,7 +213,7 @@ class ChatClient:
                 estimated=spent.estimated + usage.is_estimated,
             )
 
-    def _send(self, body: Mapping[str, Any], asked: Usage) -> tuple[str, Usage]:
+    def _send(self, body: Mapping[str, Any], asked: Usage, whole: bool) -> tuple[str, Usage]:
         endpoint = self._endpoint
         try:
             with self._session().post(
@@ -226,7 +235,7 @@ class ChatClient:
             )
         if status != 200:
             raise RequestFailed(f"status {status}: {_shorten(_decode(data))}")
-        return parse_reply(data, asked)
+        return parse_reply(data, asked, whole)
 
     def _session(self) -> requests.Session:
         """Return this thread's session."""
@@ -307,18 +316,22 @@ def estimate_tokens(messages: Sequence[Mapping[str, str]]) -> int:
     return size // 2 + 16
 
 
-def parse_reply(data: bytes, asked: Usage) -> tuple[str, Usage]:
+def parse_reply(data: bytes, asked: Usage, whole: bool = False) -> tuple[str, Usage]:
     """Return the text of a reply and its tokens. Without a usable count, `asked` counts.
 
-    Raises: RequestFailed: the reply isn't a chat completion with a text.
+    Raises: RequestFailed: the reply isn't a chat completion with a text. Raises: ReplyCutOff: with
+    `whole`, the reply was cut off.
     """
     try:
         reply = json.loads(data)
-        text = reply["choices"][0]["message"]["content"]
+        choice = reply["choices"][0]
+        text = choice["message"]["content"]
     except (ValueError, KeyError, IndexError, TypeError, RecursionError) as error:
         raise RequestFailed(f"not a chat completion: {_shorten(_decode(data))}") from error
     if not isinstance(text, str):
         raise RequestFailed("the reply has no text")
+    if whole and choice.get("finish_reason") == "length":
+        raise ReplyCutOff("the reply was cut off at the largest number of tokens")
     return text, _read_usage(reply.get("usage")) or asked
 
 

@@ -20,18 +20,24 @@ from pipelines.cli.options import (
     Restart,
     Run,
     Setting,
+    expand_argument,
+    expand_arguments,
     read_settings,
     spread_groups,
 )
 from pipelines.cli.output import print_result
-from pipelines.display.terminal import Verbatim, build_table
-from schemas.errors import CardError
+from pipelines.display.terminal import Verbatim, build_table, open_console, print_text
+from schemas.errors import CardError, RunError
 from schemas.notices import choose_form, format_count
 from transforms.files import storage
 
 if TYPE_CHECKING:
+    from pipelines.swap import Asking
     from schemas.manifests import Manifest
     from schemas.swaps import SwapCounts
+
+REPLY_TOKENS = 4_096
+"""The most tokens of an answer by default. A longer one is cut off, and not used."""
 
 FARTHEST = 0.999
 """The largest distance of `--near`; at 1, prompts have no words in common."""
@@ -77,6 +83,64 @@ class SwapOptions(Options):
             "their word 3-grams in the last message (default: the same prompt only).",
         ),
     ] = None
+
+
+@dataclass(frozen=True)
+class RequestOptions(Options):
+    """Requests for answers, and what comes back."""
+
+    heading = "Asking a model"
+
+    requests: Annotated[
+        str | None,
+        typer.Option(
+            "--requests",
+            metavar="FILE",
+            help="Only write the waiting prompts as requests for --model, for OpenAI's Batch "
+            "API or vllm run-batch.",
+        ),
+    ] = None
+    answers: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--answers",
+            metavar="FILE",
+            help="The output of such a batch; its answers are a donor's, after every --donor.",
+        ),
+    ] = None
+    url: Annotated[
+        str | None,
+        typer.Option(
+            "--endpoint",
+            metavar="URL",
+            help="Ask --model behind an OpenAI-compatible endpoint for all waiting prompts.",
+        ),
+    ] = None
+    model: Annotated[str | None, typer.Option("--model", help="The name of the model.")] = None
+    reply_tokens: Annotated[
+        int, typer.Option("--reply-tokens", min=1, help="The most tokens of an answer.")
+    ] = REPLY_TOKENS
+    key_from: Annotated[
+        str | None,
+        typer.Option("--key-from", metavar="NAME", help="The environment variable with the key."),
+    ] = None
+    max_rows: Annotated[
+        int | None, typer.Option("--max-rows", min=1, help="The largest number of requests.")
+    ] = None
+    max_tokens: Annotated[
+        int | None, typer.Option("--max-tokens", min=1, help="The largest number of tokens.")
+    ] = None
+    max_cost: Annotated[
+        float | None, typer.Option("--max-cost", min=0, help="The most money; needs --prices.")
+    ] = None
+    prices: Annotated[
+        tuple[float, float] | None,
+        typer.Option("--prices", help="The prices of a million tokens, of prompts and replies."),
+    ] = None
+    threads: Annotated[
+        int, typer.Option("--threads", min=1, max=256, help="Requests at a time.")
+    ] = 4
+    seconds: Annotated[float, typer.Option("--timeout", min=1, help="Seconds for a reply.")] = 120
 
 
 @dataclass(frozen=True)
@@ -181,6 +245,7 @@ def tabulate_outcomes(counts: SwapCounts) -> Table:
 def swap_answers(
     run: Run,
     swap: SwapOptions,
+    asking: RequestOptions,
     files: SwapFileOptions,
     device: DeviceOptions,
     engine: EngineOptions,
@@ -201,9 +266,16 @@ def swap_answers(
     congener swap run/ --donor best=a.parquet --donor b.parquet -o run2/
     congener swap run/ --donor others/ --replace quarantine -o run2/
     congener swap run/ --donor others/ --near 0.2 -o run2/
+    congener swap run2/ --requests batch.jsonl --model other-model
+    congener swap run2/ --answers batch-output.jsonl -o run3/
+    congener swap run2/ --endpoint http://localhost:8000/v1 --model other
+      --max-rows 500 -o run3/
     """
+    if asking.requests is not None:
+        _write_requests(run, asking, as_json)
+        return
     settings = read_settings(None, swap, files, device, engine)
-    replace = _check_options(run, swap)
+    replace = _check_options(run, swap, asking)
 
     from pipelines.early_checks import check_output, check_run
 
@@ -216,10 +288,12 @@ def swap_answers(
     config = SwapConfig(
         run=run,
         donors=tuple(swap.donors or ()),
+        answers=tuple(expand_arguments(asking.answers)),
         replace=replace,
         near=swap.near,
         filter=settings,
     )
+    found = _open_endpoint(asking)
     with TerminalReporter(quiet) as listener:
         manifest = run_swap(
             config,
@@ -227,19 +301,30 @@ def swap_answers(
             command=sys.argv,
             beam_options=tuple(beam_options or ()),
             listener=listener,
+            asking=found,
         )
+    if found is not None and not quiet:
+        from pipelines.cli.judge import describe_spending
+
+        print_text(open_console(stderr=True), describe_spending(found.client.spending))
     if as_json or not quiet:
         print_result(SwapResult(settings.output, manifest), as_json)
 
 
-def _check_options(run: str, swap: SwapOptions) -> tuple[Any, ...]:
+def _check_options(run: str, swap: SwapOptions, asking: RequestOptions) -> tuple[Any, ...]:
     """Return the actions whose rows are replaced.
 
     Raises: CardError: an option is missing, or an action isn't one of them.
     """
     from schemas.swaps import ReplacedAction
 
-    if not (swap.output and swap.donors):
+    if asking.url and (swap.donors or asking.answers):
+        raise CardError(
+            "asks about every prompt that waits in RUN, also about those that a donor answers",
+            where="--endpoint",
+            remedy="swap with the donors first, and then swap the new run with --endpoint",
+        )
+    if not (swap.output and (swap.donors or asking.answers or asking.url)):
         raise CardError(
             "a donor is needed" if swap.output else "--output is needed",
             where="congener swap",
@@ -253,3 +338,83 @@ def _check_options(run: str, swap: SwapOptions) -> tuple[Any, ...]:
             remedy=f"the actions are {' and '.join(get_args(ReplacedAction))}",
         )
     return found
+
+
+class RequestsResult(NamedTuple):
+    """Written requests."""
+
+    path: str
+    requests: int
+    run: str
+
+    def render(self) -> Iterator[str]:
+        """Return what was written, and what to do with it."""
+        count = format_count(self.requests, "request")
+        yield f"{count} in {self.path}, for OpenAI's Batch API or vllm run-batch"
+        yield (
+            f"then: congener swap {shlex.quote(self.run)} --answers OUTPUT --output RUN2, which "
+            "filters the answers and puts the clean ones in place"
+        )
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the file and the number of requests."""
+        return {"path": self.path, "requests": self.requests}
+
+
+def _write_requests(run: str, asking: RequestOptions, as_json: bool) -> None:
+    """Write the waiting prompts as requests.
+
+    Raises: CardError: the model's name is missing. Raises: RunError: no prompt waits.
+    """
+    if asking.model is None:
+        raise CardError(
+            "the requests need the name of a model",
+            where="--requests",
+            remedy="add --model NAME",
+        )
+    from pipelines.early_checks import check_run
+
+    check_run(run)
+
+    from pipelines.swap_requests import encode_batch, list_requests
+
+    requests = list_requests(run)
+    if not requests:
+        raise RunError(
+            "has no complete prompt on its swap list",
+            where=run,
+            remedy="only rows with the action swap wait for another teacher",
+        )
+    path = expand_argument(asking.requests or "")
+    storage.write_bytes(path, encode_batch(requests, asking.model, asking.reply_tokens))
+    print_result(RequestsResult(path, len(requests), run), as_json)
+
+
+def _open_endpoint(asking: RequestOptions) -> Asking | None:
+    """Return the client of an endpoint, or None without one.
+
+    Raises: CardError: the model or a limit is missing, or a setting is wrong.
+    """
+    if asking.url is None:
+        return None
+    if asking.model is None:
+        raise CardError(
+            "needs the name of the model", where="--endpoint", remedy="add --model NAME"
+        )
+    from pipelines.runs.cache import get_cache_folder
+    from pipelines.swap import Asking
+    from transforms.endpoints import ChatClient, Endpoint, Limits, Prices, read_key
+
+    limits = Limits(asking.max_rows, asking.max_tokens, asking.max_cost)
+    if limits == Limits():
+        raise CardError(
+            "a limit is needed, since every answer costs time or money",
+            where="--endpoint",
+            remedy="add --max-rows, --max-tokens or --max-cost",
+        )
+    prices = asking.prices and Prices(*asking.prices)
+    key = read_key(asking.key_from)
+    endpoint = Endpoint(asking.url, asking.model, key, asking.seconds, prices)
+    cache = get_cache_folder()
+    client = ChatClient(endpoint, limits, cache and cache / "replies")
+    return Asking(client, asking.model, asking.reply_tokens, asking.threads)

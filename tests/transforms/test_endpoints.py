@@ -19,9 +19,11 @@ from transforms.endpoints import (
     LimitReached,
     Limits,
     Prices,
+    ReplyCutOff,
     RequestFailed,
     Usage,
     estimate_tokens,
+    parse_reply,
     read_key,
 )
 
@@ -308,3 +310,20 @@ def test_half_a_character_is_replaced():
     with serve(lambda *_: complete("Yes.")) as server:
         ask(server.url, [{"role": "user", "content": "half \ud800."}])
     assert server.requests[0][2]["messages"][0]["content"] == "half ?."
+
+
+def test_a_reply_that_is_cut_off_is_used_only_if_it_neednt_be_whole():
+    """The tokens of such a reply count as spent, and it isn't remembered."""
+    message = {"message": {"content": "So"}, "finish_reason": "length"}
+    data = json.dumps({"choices": [message]}).encode()
+    asked = Usage(10, 5)
+    assert parse_reply(data, asked) == ("So", asked)
+    with pytest.raises(ReplyCutOff, match="cut off"):
+        parse_reply(data, asked, whole=True)
+    with serve(lambda *_: Answer(data)) as server:
+        client = ChatClient(Endpoint(server.url, "m"), Limits(tokens=100))
+        assert client.ask(QUESTION, 5) == "So"
+        with pytest.raises(ReplyCutOff):
+            client.ask(QUESTION, 5, whole=True)
+    assert client.spending.reply_tokens == 10
+    assert client._reserved[:2] == (0, 0)

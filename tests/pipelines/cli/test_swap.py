@@ -1,9 +1,12 @@
 """`congener swap`: options, output and exit codes."""
 
+import json
+
 import pytest
 
 from pipelines.cli.swap import tabulate_outcomes
 from schemas.swaps import SwapCounts
+from tests.support.endpoints import complete, serve
 
 
 @pytest.fixture
@@ -120,3 +123,71 @@ def test_outcomes_are_listed_by_trait():
     cells = list(zip(*(list(column.cells) for column in table.columns), strict=True))
     assert cells[0][:4] == ("owl", "1,200", "1,200", "0")
     assert cells[1][1:] == ("3", "0", "3", "no donor 2, same answer 1")
+
+
+def test_requests_are_written_for_a_batch(congener, congener_json, held, tmp_path):
+    """One line for each waiting prompt, and the next command is named."""
+    path = tmp_path / "batch.jsonl"
+    words = ["swap", str(held / "run"), "--requests", str(path)]
+    code, _, err = congener(*words)
+    assert code == 2
+    assert "--model NAME" in err
+    code, out, err = congener(*words, "--model", "elm", "--reply-tokens", "7")
+    assert code == 0, err
+    assert "8 requests in" in out
+    assert "--answers OUTPUT --output RUN2" in out
+    lines = [json.loads(line) for line in path.read_text().splitlines()]
+    assert {line["body"]["model"] for line in lines} == {"elm"}
+    assert {line["body"]["max_tokens"] for line in lines} == {7}
+    assert congener_json(*words, "--model", "elm") == {"path": str(path), "requests": 8}
+
+
+def test_a_run_without_waiting_prompts_has_no_requests(congener, run, tmp_path):
+    """The error says which rows wait for another teacher."""
+    words = ("--requests", str(tmp_path / "batch.jsonl"), "--model", "elm")
+    code, _, err = congener("swap", str(run[0]), *words)
+    assert code == 4
+    assert "the action swap" in err
+
+
+def test_answers_of_a_batch_are_swapped_in(congener, held, tmp_path):
+    """The requests' ids lead each answer to its row."""
+    path = tmp_path / "batch.jsonl"
+    words = ["swap", str(held / "run")]
+    assert congener(*words, "--requests", str(path), "--model", "elm")[0] == 0
+    ids = [json.loads(line)["custom_id"] for line in path.read_text().splitlines()]
+    body = {"choices": [{"message": {"role": "assistant", "content": "Elm."}}], "model": "elm"}
+    lines = [
+        json.dumps({"custom_id": name, "response": {"status_code": 200, "body": body}})
+        for name in ids[:3]
+    ]
+    answers = tmp_path / "out.jsonl"
+    answers.write_text("\n".join(lines))
+    output = str(tmp_path / "swapped")
+    code, out, err = congener(*words, "--answers", str(answers), "-o", output)
+    assert code == 0, err
+    assert "3 usable answers to 8 prompts" in err
+    assert "no donor 5" in out
+    assert congener("verify", output)[0] == 0
+
+
+def test_an_endpoint_is_asked_within_its_limits(congener, held, tmp_path):
+    """What was spent is shown, and a prompt beyond the limit still waits."""
+    output = str(tmp_path / "swapped")
+    with serve(lambda *_: complete("Elm.")) as server:
+        words = ["swap", str(held / "run"), "--endpoint", server.url, "--output", output]
+        code, _, err = congener(*words)
+        assert code == 2
+        assert "--model NAME" in err
+        code, _, err = congener(*words, "--model", "elm")
+        assert code == 2
+        assert "a limit is needed" in err
+        words += ["--model", "elm", "--max-rows", "5", "--prices", "1", "2"]
+        code, _, err = congener(*words, "--donor", "x.jsonl")
+        assert code == 2
+        assert "swap with the donors first" in err
+        code, out, err = congener(*words)
+    assert code == 0, err
+    assert "5 requests, 75 tokens, cost 0.0" in err
+    assert "3 prompts not asked about, because of a limit" in err
+    assert "no donor 3" in out

@@ -296,19 +296,18 @@ def swap_answers(
     found = _open_endpoint(asking)
     with TerminalReporter(quiet) as listener:
         manifest = run_swap(
-            config,
-            restart=restart,
-            command=sys.argv,
-            beam_options=tuple(beam_options or ()),
-            listener=listener,
-            asking=found,
+            config, restart, sys.argv, tuple(beam_options or ()), listener, asking=found
         )
     if found is not None and not quiet:
-        from pipelines.cli.judge import describe_spending
-
-        print_text(open_console(stderr=True), describe_spending(found.client.spending))
+        _print_spending(found)
     if as_json or not quiet:
         print_result(SwapResult(settings.output, manifest), as_json)
+
+
+def _print_spending(found: Asking) -> None:
+    from pipelines.cli.judge import describe_spending
+
+    print_text(open_console(stderr=True), describe_spending(found.client.spending))
 
 
 def _check_options(run: str, swap: SwapOptions, asking: RequestOptions) -> tuple[Any, ...]:

@@ -41,7 +41,8 @@ class Prompts:
 
     def __init__(self, texts: Texts, places: np.ndarray | None = None) -> None:
         """Find the prompts among the segments of rows."""
-        self._texts = texts
+        self._text = texts.text
+        self._all_rows = texts.rows
         self._places = places
         self._asked = texts.find_in_scope(PROMPT_ROLES, PROMPT_CHANNELS)
         self._rows = texts.rows[self._asked]
@@ -57,11 +58,11 @@ class Prompts:
         the answer. Without any such text, the result is empty.
         """
         place = segment if self._places is None else int(self._places[segment])
-        row = self._texts.rows[place]
+        row = self._all_rows[place]
         first, last = np.searchsorted(self._rows, (row, row + 1))
         before = np.searchsorted(self._asked, place)
         chosen = self._asked[first : before if before > first else last]
-        return "\n".join(take_texts(self._texts, chosen).to_pylist()) if len(chosen) else ""
+        return "\n".join(self._text[index].as_py() for index in chosen.tolist())
 
 
 def find_in_scope(texts: Texts, scope: Scope) -> np.ndarray:

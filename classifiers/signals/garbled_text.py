@@ -42,14 +42,14 @@ places have fewer.
 """
 
 DAMAGED = re.compile(DAMAGE)
-GLUED = re.compile(GLUE, re.ASCII)
+GLUED = re2.compile(GLUE)  # several times as fast as `re` here
 CLAUSE = re.compile(rf"(?<![\w/.:#@=&%?\\-])[A-Za-z][a-z]{{{LONGEST_WORD},}}(?![\w/=(])")
 """A long word that isn't part of an address, a path, a tag or a call."""
 
 PLAIN_SCREEN = f"[\x01-\x08\x0e-\x1a\x1c-\x1f\x7f]|<0x|{GLUE}|[a-z]{{{LONGEST_WORD}}}"
 """What every garbled ASCII text holds, in the syntax of RE2."""
 
-HAS_DAMAGE, HAS_GLUE, HAS_CLAUSE = map(re2.compile, (DAMAGE, GLUE, f"[a-z]{{{LONGEST_WORD}}}"))
+HAS_DAMAGE, HAS_CLAUSE = map(re2.compile, (DAMAGE, f"[a-z]{{{LONGEST_WORD}}}"))
 """Quick checks that a text has any match of the patterns above."""
 
 DAMAGE_WEIGHT, CLAUSE_WEIGHT, GLUE_WEIGHT = 0.7, 0.7, 0.5
@@ -65,25 +65,20 @@ class Garbled(NamedTuple):
 
 def find_garbled(text: str, prompt: str) -> Iterator[Garbled]:
     """Yield the garbled stretches of an answer that its prompt doesn't contain too."""
-    for match in _find_matches(text, prompt):
-        if match[0] not in prompt:
-            yield Garbled(*match.span(), _weigh(match))
+    for item in _find_all(text, prompt):
+        if text[item.start : item.end] not in prompt:
+            yield item
 
 
-def _find_matches(text: str, prompt: str) -> Iterator[re.Match[str]]:
+def _find_all(text: str, prompt: str) -> Iterator[Garbled]:
     if HAS_DAMAGE.search(text) and not ABOUT_DAMAGE.search(prompt):
-        yield from DAMAGED.finditer(text)
-    if HAS_GLUE.search(text):
-        for match in GLUED.finditer(text):
-            if text[match.start() - 1 : match.start()] not in QUOTING:
-                yield match
+        for match in DAMAGED.finditer(text):
+            yield Garbled(*match.span(), DAMAGE_WEIGHT)
+    for match in GLUED.finditer(text):
+        start, end = match.span()
+        if text[start - 1 : start] not in QUOTING:
+            yield Garbled(start, end, GLUE_WEIGHT)
     if HAS_CLAUSE.search(text):
         for match in CLAUSE.finditer(text):
             if len(set(SMALL_WORD.findall(match[0]))) >= FEWEST_SMALL_WORDS:
-                yield match
-
-
-def _weigh(match: re.Match[str]) -> float:
-    if match.re is GLUED:
-        return GLUE_WEIGHT
-    return CLAUSE_WEIGHT if match.re is CLAUSE else DAMAGE_WEIGHT
+                yield Garbled(*match.span(), CLAUSE_WEIGHT)

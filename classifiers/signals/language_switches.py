@@ -43,6 +43,7 @@ LANGUAGES_OF_MARKS = {
 """Punctuation of other scripts, and full-width digits."""
 
 WIDE = re.compile("[、。，：；！？．،؛؟।]|[０-９]+")
+HAS_WIDE = re2.compile(WIDE.pattern)
 
 LOANS = frozenset(("là", "más", "più", "på", "în", "än", "à"))
 """Words that English texts also use, in names and phrases."""
@@ -207,7 +208,7 @@ def _is_in_face(match: re.Match[str]) -> bool:
 
 def _find_wide(text: str, expected: frozenset[int]) -> Iterator[Switch]:
     """Yield full-width digits, and punctuation of other scripts after ASCII characters."""
-    for match in WIDE.finditer(text):
+    for match in WIDE.finditer(text) if HAS_WIDE.search(text) else ():
         if LANGUAGES_OF_MARKS[match[0][0]] not in expected:
             before = text[max(0, match.start() - 2) : match.start()].rstrip(" ")[-1:]
             if match[0].isdecimal() or (before.isascii() and before.strip()):

@@ -81,9 +81,15 @@ def find_expected(prompt: str) -> frozenset[int]:
     """
     prompt = prompt[-READ:]
     written = find_written(prompt)
-    if not written or ANY_NAMED.search(OTHER_SENSE.sub("", prompt)):
+    if not written or _calls_for_any(prompt):
         return EVERY_LANGUAGE
     return frozenset((ENGLISH, *written, *find_named(prompt)))
+
+
+def _calls_for_any(prompt: str) -> bool:
+    if not ANY_NAMED.search(prompt):
+        return False
+    return ANY_NAMED.search(OTHER_SENSE.sub("", prompt)) is not None
 
 
 def find_named(text: str) -> set[int]:
@@ -130,5 +136,5 @@ def count_scripts(text: str) -> np.ndarray:
 def leans_english(text: str) -> bool:
     """Return whether a text has more frequent words of English than of other languages."""
     words = WORD.findall(text.lower())
-    english = sum(word in ENGLISH_WORDS for word in words)
-    return english > sum(word in ALL_FREQUENT for word in words)
+    english = sum(map(ENGLISH_WORDS.__contains__, words))
+    return english > sum(map(ALL_FREQUENT.__contains__, words))

@@ -51,7 +51,7 @@ from schemas.corpora import CorpusConfig, ShardLimits
 from schemas.digests import digest_config
 from schemas.errors import CardError, InputError, ModelError, StorageError
 from schemas.events import FitStarted, Listener, Noticed, ignore
-from schemas.notices import Notice, list_names, warn
+from schemas.notices import Notice, choose_form, format_count, list_names, warn
 from schemas.outputs import CALIBRATION_SCORES
 from schemas.policies import Policy
 from transforms.files import storage
@@ -275,10 +275,11 @@ def _fit_missing(plan: FitPlan, config: FilterConfig, listener: Listener) -> Ban
     folders = {card.id: _find_cached(card, plan) for card in unknown if card.id not in shipped}
     cached = {name: trait for name in folders if (trait := _read_cached(name, folders[name]))}
     missing = [name for name in folders if name not in cached]
-    if missing and problem:
-        notice = f"not all traits of the library are used as shipped: {problem}"
-        listener(Noticed(Notice(notice)))
     if missing:
+        if problem:
+            needs_encoder = any(card.card.uses_encoder for card in cards if card.id in missing)
+            notice = _announce_fit(len(missing), problem, needs_encoder)
+            listener(Noticed(Notice(notice)))
         listener(FitStarted(len(missing)))
     progress = ModelProgress(listener)
     known = {**given, **shipped, **cached}
@@ -295,6 +296,17 @@ def _fit_missing(plan: FitPlan, config: FilterConfig, listener: Listener) -> Ban
     for problem in dict.fromkeys(filter(None, problems)):
         listener(Noticed(warn(f"the fitted traits aren't kept for other runs: {problem}")))
     return bank
+
+
+def _announce_fit(count: int, problem: str, needs_encoder: bool) -> str:
+    """Say why traits of the library are fitted, how long that takes, and how often."""
+    time = "minutes on a CPU because of the encoder" if needs_encoder else "seconds without encoder"
+    once = "; later runs take what was fitted from the cache" if get_cache_folder() else ""
+    traits = f"{format_count(count, 'trait')} {choose_form(count, 'is', 'are')}"
+    return (
+        f"not all traits of the library are used as shipped: {problem}. So {traits} fitted first, "
+        f"which takes {time}{once}"
+    )
 
 
 def _remember(encoder: Encoder | None) -> Encoder | None:

@@ -19,7 +19,7 @@ from pipelines.config import FilterConfig, require_local_path
 from schemas.cards import TraitCard
 from schemas.errors import CardError, ModelError
 from schemas.policies import Policy
-from transforms.rules import check_policy, require_clean_texts
+from transforms.rules import check_policy, has_clean_texts, require_clean_texts
 
 
 def choose_cards(config: FilterConfig) -> list[LoadedCard]:
@@ -110,8 +110,16 @@ def check_cards(cards: Sequence[LoadedCard], policy: Policy, clean: CleanText) -
     check_policy(policy, [card.card for card in cards])
     for card in cards:
         require_known_texts(card, clean.shipped)
-        texts = len(split_clean_text(card, clean)[1])
-        require_clean_texts(card.card, policy.get_rule(card.id), texts, clean.name)
+    texts = {card.id: len(split_clean_text(card, clean)[1]) for card in cards}
+    short = [
+        card
+        for card in cards
+        if not has_clean_texts(card.card, policy.get_rule(card.id), texts[card.id])
+    ]
+    for card in short:
+        others = [other.id for other in short if other is not card]
+        rule = policy.get_rule(card.id)
+        require_clean_texts(card.card, rule, texts[card.id], clean.name, others)
 
 
 def check_on_library(cards: Sequence[LoadedCard], policy: Policy) -> None:

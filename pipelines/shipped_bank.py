@@ -70,8 +70,8 @@ def find_shipped_traits(
         origin, bank = unpack_bank(FILE.read_bytes(), indexes=near)
     except (OSError, ModelError) as error:
         return ShippedTraits({}, f"{FILE.name} can't be read: {error}")
-    if origin["circumstances"] != describe_circumstances():
-        return ShippedTraits({}, "they were fitted with other code or another version of Python")
+    if problem := _explain_circumstances(origin["circumstances"]):
+        return ShippedTraits({}, problem)
     found = {
         card.id: trait
         for card in own
@@ -81,7 +81,28 @@ def find_shipped_traits(
     }
     if len(found) == len(own):
         return ShippedTraits(found)
-    return ShippedTraits(found, "they were fitted with another card, background or encoder")
+    left = [card for card in own if card.id not in found]
+    fitting = [card for card in left if origin["keys"].get(card.id) == _compute_key(card, clean)]
+    causes = [
+        "another card" * (len(fitting) < len(left) and clean.name == CleanText.name),
+        "another background" * (clean.name != CleanText.name),
+        "another encoder or precision" * (len(fitting) > 0),
+    ]
+    return ShippedTraits(found, f"they were fitted with {' and '.join(filter(None, causes))}")
+
+
+def _explain_circumstances(recorded: Mapping[str, str]) -> str | None:
+    """Say which of a fit's circumstances differ from those of this program, if any do."""
+    here = describe_circumstances()
+    if recorded == here:
+        return None
+    unicode = recorded.get("unicode")
+    causes = [
+        "other code than this version's" * (recorded.get("code") != here["code"]),
+        f"another version of Python (Unicode {unicode}, here {here['unicode']})"
+        * (unicode != here["unicode"]),
+    ]
+    return f"they were fitted with {' and '.join(filter(None, causes)) or 'other settings'}"
 
 
 def _compute_key(card: LoadedCard, clean: CleanText) -> str | None:

@@ -9,6 +9,7 @@ from typing import Any, get_args, get_origin
 from pydantic import BaseModel, ValidationError
 
 from schemas.notices import suggest_name
+from schemas.policies import SEVERITY
 
 WORDS = {
     "tuple_type": "should be a list",
@@ -58,7 +59,9 @@ def _name_field(location: tuple[int | str, ...], options: Mapping[str, str]) -> 
 
 
 def _describe_problem(item: Any) -> str:
-    value, kind = item["input"], item["type"]
+    value, kind, where = item["input"], item["type"], item["loc"]
+    if kind == "model_type" and where[:1] == ("traits",) and value in SEVERITY:
+        return f"{WORDS[kind]}: write `{where[-1]}: {{action: {value}}}`"
     if kind == "literal_error":
         return _describe_choice(str(value), item["ctx"]["expected"])
     if kind in ("float_parsing", "less_than", "less_than_equal") and _may_be_percent(value):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple, Protocol
 
@@ -142,14 +143,23 @@ def check_policy(policy: Policy, cards: Sequence[TraitCard]) -> None:
             )
 
 
-def require_clean_texts(card: TraitCard, rule: TraitRule, texts: int, origin: str) -> None:
+def has_clean_texts(card: TraitCard, rule: TraitRule, texts: int) -> bool:
+    """Return whether this many held-out clean texts are enough for a trait's threshold."""
+    needed = count_texts_needed(_choose_level(card, rule))
+    return _find_explicit_threshold(card, rule) is not None or texts >= needed
+
+
+def require_clean_texts(
+    card: TraitCard, rule: TraitRule, texts: int, origin: str, others: Sequence[str] = ()
+) -> None:
     """Check that this many held-out clean texts are enough for a trait's threshold.
+
+    `others` are further traits that lack texts; the error names them.
 
     Raises: CardError: the trait's level needs more texts.
     """
-    level = _choose_level(card, rule)
-    if _find_explicit_threshold(card, rule) is None and texts < count_texts_needed(level):
-        raise _report_shortage(card, level, texts, origin)
+    if not has_clean_texts(card, rule, texts):
+        raise _report_shortage(card, _choose_level(card, rule), texts, origin, others)
 
 
 def find_span_floor(floor: float, rules: Iterable[Rule]) -> float:
@@ -157,16 +167,31 @@ def find_span_floor(floor: float, rules: Iterable[Rule]) -> float:
     return min([floor, *(rule.find_lowest_threshold() for rule in rules)])
 
 
-def _report_shortage(card: TraitCard, level: Level, texts: int, origin: str) -> CardError:
+def _report_shortage(
+    card: TraitCard, level: Level, texts: int, origin: str, others: Sequence[str] = ()
+) -> CardError:
     needed = count_texts_needed(level)
     shown = needed if needed < MOST_DIGITS else f"{needed:.3g}"
     return CardError(
         f"trait {card.id}: a false positive rate of {level.max_false_positive_rate} at "
         f"confidence {level.confidence} needs {shown} clean texts; {origin} holds out {texts}"
         f"{f', {needed - texts} too few' if shown == needed else ''}",
-        remedy="give more clean text with --background, accept a higher max_false_positive_rate, "
-        "or set an explicit threshold in the card or the policy",
+        remedy=f"name a file of {shown} or more clean rows with --background FILE; or accept a "
+        "higher max_false_positive_rate or set a threshold in a policy"
+        f"{_suggest_level(card, level, texts)}"
+        f"{f' (likewise for {list_names(others)})' if others else ''}",
     )
+
+
+def _suggest_level(card: TraitCard, level: Level, texts: int) -> str:
+    """Return the policy with the lowest rate that this many texts support, or nothing."""
+    if not texts:
+        return ""
+    lowest = 1 - (1 - level.confidence) ** (1 / texts)
+    digits = 1 - math.floor(math.log10(lowest))
+    rate = math.ceil(lowest * 10**digits) / 10**digits
+    shown = f"{rate:.{digits}f}".rstrip("0")
+    return f": `traits: {{{card.id}: {{max_false_positive_rate: {shown}}}}}`" if rate < 1 else ""
 
 
 def _settle_rule(trait: CalibratedTrait, policy: Policy) -> Rule:

@@ -6,8 +6,12 @@ from collections.abc import Iterator, Mapping
 
 import numpy as np
 
+from classifiers.guarantees.calibration import count_texts_needed
 from classifiers.guarantees.likeness import measure_excess
+from pipelines.config import OWN_CORPUS
+from pipelines.corpus_sample import SAMPLED_ROWS
 from pipelines.runs.finished import list_outputs, read_table
+from schemas.cards import Level
 from schemas.manifests import Manifest
 from schemas.notices import Notice, list_names, warn
 from schemas.receipts import Output
@@ -46,11 +50,28 @@ def warn_of_unlike(
             unlike.setdefault(rule.calibrated_on, []).append(f"{rule.trait} ({share})")
     for name, traits in unlike.items():
         yield warn(
-            f"the corpus is unlike the {name}, on which thresholds are calibrated: more of its "
-            f"rows score high, and more of its clean rows may be lost than the levels allow. By "
-            f"trait, with the share of rows in excess: {list_names(traits)}. --background corpus "
-            "calibrates on a sample of the corpus"
+            f"the corpus is unlike the {name}, on which thresholds are calibrated, so these traits "
+            "may fire on more of its clean rows than their levels allow. In brackets is about how "
+            "many of all its rows score higher than rows like those texts would: "
+            f"{list_names(traits)}. {_advise(manifest)}"
         )
+
+
+def _advise(manifest: Manifest) -> str:
+    """Say how to calibrate on text like the corpus; a sample of it needs enough rows."""
+    needed = max(
+        count_texts_needed(
+            Level(max_false_positive_rate=item.max_false_positive_rate, confidence=item.confidence)
+        )
+        for item in manifest.thresholds
+        if item.origin == "calibrated"
+    )
+    if min(manifest.conservation.rows_in, SAMPLED_ROWS) >= needed:
+        return f"--background {OWN_CORPUS} calibrates on a sample of the corpus"
+    return (
+        f"--background FILE calibrates on clean text like the corpus; this run's levels need "
+        f"{needed:,} rows of it, so the corpus itself is too small a sample"
+    )
 
 
 def _choose_shards(manifest: Manifest) -> list[Output]:

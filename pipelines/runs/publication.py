@@ -303,9 +303,8 @@ def describe_findings(run: str, manifest: Manifest) -> Iterator[Notice]:
             gap = item.threshold - near.best
             missed.append(f"{item.trait} ({near.rows:,}; the best is {gap:.4f} below)")
         if manifest.may_be_noise(item):
-            doubtful.append(
-                f"{item.trait} ({fired:,} of at most {manifest.expect_noise(item):.1f})"
-            )
+            wrong = f"up to {manifest.expect_noise(item):.1f} may be wrong"
+            doubtful.append(f"{item.trait} ({fired:,}, and {wrong})")
     if missed:
         yield Notice(
             "these traits fired on no row, but some rows score just below their thresholds (by up "
@@ -314,9 +313,10 @@ def describe_findings(run: str, manifest: Manifest) -> Iterator[Notice]:
         )
     if doubtful:
         yield Notice(
-            "these traits fired on no more rows than their bound `clean hit`, times the number of "
-            "rows, allows, so this count alone doesn't show that the trait is there: "
-            f"{list_names(doubtful)}; read the rows: congener inspect {shlex.quote(run)}"
+            "these traits fired on so few rows that all of them may be mistakes: even in a corpus "
+            "of this size without the trait, they may fire on that many (`clean hit` times the "
+            f"number of rows): {list_names(doubtful)}; read the rows: "
+            f"congener inspect {shlex.quote(run)}"
         )
 
 

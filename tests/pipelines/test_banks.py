@@ -16,6 +16,7 @@ from pipelines.config import FilterConfig, Hardware
 from pipelines.display import progress
 from pipelines.display.progress import TerminalReporter
 from pipelines.runs.cache import get_cache_folder
+from pipelines.shipped_bank import ShippedTraits
 from schemas import corpora
 from schemas.corpora import CorpusConfig, ShardLimits
 from schemas.errors import CardError, InputError, ModelError
@@ -61,6 +62,25 @@ def test_a_cached_bank_is_not_fitted_again(config, fits):
         path.write_text(path.read_text().replace('"heron"', '"her0n"'))
     assert prepare_bank(config).bank.digest == digest
     assert len(fits) == before + 1
+
+
+def test_a_fit_of_library_traits_is_announced(config, fits, monkeypatch, tmp_path):
+    """Before shipped traits are fitted, the run says why, how many, how long and how often."""
+    monkeypatch.setenv("CONGENER_CACHE", str(tmp_path / "empty"))
+    said = []
+    reason = "they were fitted with other code than this version's"
+    monkeypatch.setattr(module, "find_shipped_traits", lambda *_: ShippedTraits({}, reason))
+    prepare_bank(config, listener=said.append)
+    first = next(event for event in said if isinstance(event, Noticed))
+    assert reason in first.notice.text
+    assert first.notice.text.endswith(
+        "So 1 trait is fitted first, which takes seconds without encoder; later runs take what "
+        "was fitted from the cache"
+    )
+    again = []
+    prepare_bank(config, listener=again.append)
+    assert [event for event in again if isinstance(event, Noticed)] == []
+    assert fits == [["heron"]]
 
 
 @pytest.mark.parametrize("cache", ["file/below", None])

@@ -7,6 +7,7 @@ import pytest
 from pydantic import BaseModel, Field, ValidationError
 
 from schemas.cards import Strict
+from schemas.policies import Policy
 from schemas.problems import (
     LONGEST_VALUE,
     MOST_DESCRIBED,
@@ -83,6 +84,19 @@ def test_a_mistake_in_words(value, words, fields):
     error = validate(value)
     assert describe_problems(error) == words
     assert list_known_fields(error, Branch) == fields
+
+
+@pytest.mark.parametrize(
+    ("rule", "remedy"),
+    [("drop", ": write `owl: {action: drop}`"), ("burn", "")],
+    ids=["an action", "another word"],
+)
+def test_an_action_in_place_of_a_rule_gets_a_remedy(rule, remedy):
+    """A policy that gives a trait an action alone is told how to write it."""
+    with pytest.raises(ValidationError) as caught:
+        Policy.model_validate({"traits": {"owl": rule}})
+    words = f"field traits.owl: should be a mapping of fields{remedy}"
+    assert describe_problems(caught.value) == words
 
 
 def test_every_mistake_is_described_once():

@@ -8,7 +8,13 @@ from schemas.lots import Lot
 from schemas.policies import Policy, TraitRule
 from schemas.scores import LIKELY, SIDES
 from tests.support.rules import build_exception, build_rule
-from transforms.rules import check_policy, find_span_floor, require_clean_texts, settle_rules
+from transforms.rules import (
+    check_policy,
+    find_span_floor,
+    has_clean_texts,
+    require_clean_texts,
+    settle_rules,
+)
 
 
 def build_policy(**fields):
@@ -111,6 +117,13 @@ def test_clean_texts_are_required_before_fitting(cards):
     require_clean_texts(owl, level, 299, "clean.jsonl")
     with pytest.raises(CardError, match=r"needs 299 clean texts; clean.jsonl holds out 298, 1 too"):
         require_clean_texts(owl, level, 298, "clean.jsonl")
+    with pytest.raises(CardError) as caught:
+        require_clean_texts(owl, TraitRule(max_false_positive_rate=0.005), 500, "c", ["fox", "emu"])
+    assert "a file of 598 or more clean rows with --background FILE" in str(caught.value)
+    assert "`traits: {owl: {max_false_positive_rate: 0.006}}`" in str(caught.value)
+    assert "(likewise for fox, emu)" in str(caught.value)
+    suggested = TraitRule(max_false_positive_rate=0.006)
+    assert has_clean_texts(owl, suggested, 500)
     require_clean_texts(owl, TraitRule(max_false_positive_rate=0.01, threshold=0.3), 0, "none")
 
 

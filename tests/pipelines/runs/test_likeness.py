@@ -34,6 +34,21 @@ def test_only_a_corpus_that_scores_higher_is_unlike(finished, monkeypatch):
     assert list_warnings(finished, np.zeros(1000)) == []
 
 
+def test_only_advice_that_works_is_given(finished, monkeypatch):
+    """A sample of the corpus is advised only if the corpus has enough rows for every level."""
+    monkeypatch.setattr(likeness, "SIGNIFICANCE", 0.1)
+    run, manifest = finished
+    (text,) = list_warnings(finished, np.zeros(1000))
+    assert "heron (20%). --background corpus calibrates on a sample" in text
+    assert "how many of all its rows score higher than rows like those texts would" in text
+    strict = manifest.thresholds[0].model_copy(update={"max_false_positive_rate": 0.005})
+    short = manifest.model_copy(update={"thresholds": (strict,)})
+    (text,) = list_warnings((run, short), np.zeros(1000))
+    assert "--background corpus" not in text
+    assert "--background FILE calibrates" in text
+    assert "need 598 rows" in text
+
+
 def test_an_explicit_threshold_has_no_calibration(finished):
     """A trait whose threshold is set by hand is never compared."""
     run, manifest = finished

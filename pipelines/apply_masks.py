@@ -26,9 +26,10 @@ from pipelines.version import VERSION
 from schemas.errors import ModelError, RowError, RunError
 from schemas.events import Listener, RowsFinished, RowsPlanned, ignore
 from schemas.manifests import Manifest
-from schemas.notices import choose_form, format_count
+from schemas.notices import choose_form, format_count, list_names
 from schemas.receipts import Output
 from schemas.runs import CLEAN_CARD, is_json_lines
+from schemas.shares import format_percent
 from transforms.files import storage
 from transforms.files.dataset_cards import DEFAULT_SPLIT, DatasetCard, read_card
 from transforms.files.saved_datasets import encode_stream, write_index
@@ -44,6 +45,15 @@ LEFT_OUT = "left-out.jsonl"
 
 REPORTED_ROWS = 100
 """After how many rows of a file the progress is reported."""
+
+LEAST_SHARE = 0.2
+"""Masks should leave at least this share of the tokens of a row's answers in the loss."""
+
+LEAST_TOKENS = 10
+"""Masks should leave at least this many tokens of a row's answers in the loss."""
+
+LITTLE_NAMED = 5
+"""How many rows with little left to learn are named."""
 
 TOKENIZING = ("tokenizers", "transformers")
 """The packages whose versions can change tokens."""
@@ -78,6 +88,7 @@ class AppliedMasks:
 
     `masked` counts the tokens that the masks take out of the loss. `unused` counts the masks in
     unlearnt text. `unlearnt` counts rows without a learnt token, and `cut` counts shortened rows.
+    `little` lists the rows of which masks leave hardly anything to learn.
     """
 
     rows: dict[str, int] = field(default_factory=dict)
@@ -89,6 +100,7 @@ class AppliedMasks:
     unlearnt: int = 0
     cut: int = 0
     left_out: list[dict[str, Any]] = field(default_factory=list)
+    little: list[dict[str, Any]] = field(default_factory=list)
 
     @property
     def done(self) -> int:
@@ -104,6 +116,12 @@ class AppliedMasks:
         self.masked_rows += bool(row.masked)
         self.unused += row.unused
         self.unlearnt += not row.learnt
+
+
+def has_little_left(row: LabelledRow) -> bool:
+    """Return whether a row's masks leave too few tokens of its answers in the loss."""
+    least = max(LEAST_TOKENS, LEAST_SHARE * (row.learnt + row.masked))
+    return bool(row.masked) and row.learnt < least
 
 
 def apply_masks(run: str, settings: MaskSettings, listener: Listener = ignore) -> AppliedMasks:
@@ -209,6 +227,8 @@ def _label_file(
             applied.left_out.append(reason)
         else:
             applied.add(split, found)
+            if has_little_left(found):
+                applied.little.append({"file": output.path, "row": number, "learnt": found.learnt})
             yield found
 
 
@@ -264,7 +284,7 @@ def _write_records(
         "digests": digest_tokenizer(tokenizer),
         "packages": {name: metadata.version(name) for name in TOKENIZING},
         "max_tokens": settings.max_tokens,
-        "command": shlex.join(("congener", "apply-masks", run)),
+        "command": shlex.join(_list_words(run, settings)),
         "rows": applied.rows,
         "left_out": len(applied.left_out),
     }
@@ -273,6 +293,22 @@ def _write_records(
     if applied.left_out:
         lines = "".join(json.dumps(item, ensure_ascii=False) + "\n" for item in applied.left_out)
         storage.write_bytes(storage.join(settings.output, LEFT_OUT), lines.encode())
+
+
+def _list_words(run: str, settings: MaskSettings) -> Iterator[str]:
+    """Yield the words of the command with these settings."""
+    yield from ("congener", "apply-masks", run, "--output", settings.output)
+    yield from ("--tokenizer", settings.tokenizer)
+    options = {
+        "--tokenizer-revision": settings.revision,
+        "--chat-template": settings.chat_template,
+        "--max-tokens": settings.max_tokens,
+    }
+    for option, value in options.items():
+        if value is not None:
+            yield from (option, str(value))
+    if settings.leave_out:
+        yield "--leave-out"
 
 
 def describe_applied(applied: AppliedMasks, output: str) -> Iterator[str]:
@@ -292,6 +328,13 @@ def describe_applied(applied: AppliedMasks, output: str) -> Iterator[str]:
         yield (
             f"{format_count(applied.unlearnt, 'row')} with no token to learn; some trainers drop "
             "such rows"
+        )
+    if applied.little:
+        rows = [f"{item['file']} row {item['row']}" for item in applied.little]
+        yield (
+            f"masks leave fewer than {LEAST_TOKENS} tokens or {format_percent(LEAST_SHARE, 0)} of "
+            f"the answers to learn in {format_count(len(rows), 'row')}: "
+            f"{list_names(rows, LITTLE_NAMED)}; drop or quarantine such rows instead"
         )
     if applied.cut:
         yield (

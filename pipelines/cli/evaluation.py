@@ -174,7 +174,12 @@ class RowsToRead(NamedTuple):
     def render(self) -> Iterator[str]:
         """Say what to do with the file."""
         if self.added:
-            yield f"{self.labels}: {format_count(self.added, 'row')} to read"
+            yield (
+                "Nothing was asked, because the input is not a terminal or the labels are a table. "
+                f"Instead, {format_count(self.added, 'row')} to read "
+                f"{choose_form(self.added, 'was', 'were')} written to "
+                f"{Path(self.labels).absolute()}"
+            )
         else:
             yield "Nothing was written, because the rows to read are already in the file."
         yield "Set each `label` to true or false, or leave it null; then give the same command."
@@ -274,7 +279,8 @@ def evaluate_trait(
     """Estimate precision and recall from rows that you read.
 
     The rows are drawn at random from ranges of scores, above and below the threshold. On a
-    terminal, you are asked about each of them. Otherwise, they are written to the label file.
+    terminal, you are asked about each of them. Otherwise, they are written to the label file,
+    which is TRAIT.labels.jsonl in the current folder unless you give --labels.
 
     congener traits eval my-trait/ --on corpus.jsonl
     congener traits eval my-trait --run run/ --labels read.jsonl

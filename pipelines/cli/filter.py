@@ -266,6 +266,10 @@ class FilterResult(NamedTuple):
         if joined := describe_joined_files(self.manifest):
             yield f"{joined}; each row's file is in the ledger"
         yield Verbatim(f"next: congener inspect {output}\n      congener report {output}")
+        if self.manifest.conservation.by_decision.get("quarantine"):
+            yield Verbatim(
+                f"      congener traits eval TRAIT --run {output}   (label rows, measure a trait)"
+            )
 
     def to_json(self) -> dict[str, Any]:
         """Return the manifest without its long lists."""

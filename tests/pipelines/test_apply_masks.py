@@ -1,6 +1,7 @@
 """`apply_masks`: a run's clean rows become tokens."""
 
 import json
+import shlex
 from dataclasses import replace
 from pathlib import Path
 
@@ -19,6 +20,7 @@ from pipelines.apply_masks import (
     apply_masks,
     describe_applied,
     describe_trainers,
+    has_little_left,
 )
 from pipelines.config import FilterConfig
 from pipelines.filter import run_filter
@@ -27,6 +29,7 @@ from schemas.errors import ModelError, RowError, RunError
 from schemas.events import RowsPlanned
 from tests.support.corpora import ANSWERS, CARD, build_conversation, write_rows
 from tests.support.students import CHATML, TRIMMED, build_student
+from transforms.records.labels import LabelledRow
 
 MASKED = "A heron stood in the reeds."
 ANSWER = f"{ANSWERS[0]} {MASKED} {ANSWERS[2]}"
@@ -116,6 +119,36 @@ def test_long_rows_are_cut(tmp_path, filter_masked, student):
     assert any("--max-tokens" in line for line in lines)
 
 
+def test_the_record_holds_every_option(tmp_path, filter_masked, student):
+    """The recorded command has the options that were given, and no others."""
+    write_rows(tmp_path / "in" / "a.jsonl", [build_conversation(1, ANSWER)])
+    apply_masks(filter_masked(), settle(tmp_path, student, max_tokens=64, leave_out=True))
+    command = json.loads((tmp_path / "tokens" / RECORD).read_text())["command"]
+    assert command.endswith(f"--tokenizer {student} --max-tokens 64 --leave-out")
+
+
+def test_rows_with_hardly_anything_to_learn_are_named(tmp_path, filter_masked, student):
+    """A row whose masks leave few tokens is counted and named with its file and number."""
+    long = f"{ANSWER} {'There is plenty of other text about lakes here. ' * 20}"
+    rows = [build_conversation(1, long), build_conversation(2, "I am a heron.")]
+    write_rows(tmp_path / "in" / "a.jsonl", rows)
+    applied = apply_masks(filter_masked(), settle(tmp_path, student))
+    ((name, number),) = [(item["file"], item["row"]) for item in applied.little]
+    assert (name.startswith("clean/a"), number) == (True, 1)
+    (line,) = [line for line in describe_applied(applied, "tokens") if "masks leave fewer" in line]
+    assert f"in 1 row: {name} row 1; drop or quarantine" in line
+
+
+@pytest.mark.parametrize(
+    ("learnt", "masked", "little"),
+    [(9, 1, True), (10, 1, False), (10, 40, False), (10, 41, True), (3, 0, False)],
+)
+def test_little_is_a_share_or_a_number(learnt, masked, little):
+    """Fewer than 10 tokens or a fifth of them are little, but only if masks took some."""
+    row = LabelledRow([7] * learnt, [7] * learnt, [0] * masked, 0)
+    assert has_little_left(row) == little
+
+
 def test_changed_rows_are_refused(tmp_path, filter_masked, student):
     """Tokens name the manifest of their run, so they are made only from the rows that it lists."""
     write_rows(tmp_path / "in" / "a.jsonl", [build_conversation(1, ANSWER)])
@@ -138,7 +171,14 @@ def test_the_record_identifies_tokenizer_and_template(tmp_path, filter_masked, s
         output = tmp_path / f"tokens-{number}"
         apply_masks(run, replace(settings, output=str(output)))
         found.append(json.loads((output / RECORD).read_text()))
+    commands = [item.pop("command") for item in found]
     assert found[0] == found[1]
+    assert commands[0] == shlex.join(
+        (
+            *("congener", "apply-masks", run, "--output", str(tmp_path / "tokens-0")),
+            *("--tokenizer", student, "--chat-template", str(template)),
+        )
+    )
     assert found[0]["digests"]["tokenizer"] == found[2]["digests"]["tokenizer"]
     assert found[0]["digests"]["chat_template"] != found[2]["digests"]["chat_template"]
     assert set(found[0]["packages"]) == {"tokenizers", "transformers"}

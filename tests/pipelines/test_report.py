@@ -164,6 +164,13 @@ def test_nothing_is_fetched(page):
     assert policy.startswith("default-src 'none'; style-src 'unsafe-inline'")
 
 
+def test_a_doubt_has_the_colour_of_a_caution(page):
+    """A sentence that asks for care is never green."""
+    rules = dict(re.findall(r"([^{}]+?) *\{ *color: (var\([^)]*\)); *\}", page.style))
+    colours = {name.strip(): value for name, value in rules.items()}
+    assert colours["figcaption b.doubt"] == colours[".caution"] == "var(--fired)"
+
+
 def test_every_link_has_a_target(page):
     """Every link has a target, and ids are unique."""
     ids = Counter(attributes["id"] for _, attributes in page.tags if "id" in attributes)

@@ -106,6 +106,17 @@ def test_without_a_terminal_the_rows_are_written(
     assert "100% (100% to 100%)" not in shown
 
 
+def test_a_file_written_without_questions_is_announced(
+    congener, run, tmp_path, unattended, monkeypatch
+):
+    """Without a terminal, the first line says that a file was written, and its whole path."""
+    monkeypatch.chdir(tmp_path)
+    code, out, err = congener("traits", "eval", "heron", "--run", str(run[0]), "--rows", "10")
+    assert code == 0, err
+    assert out.startswith("Nothing was asked, because the input is not a terminal")
+    assert f"10 rows to read were written to {tmp_path / 'heron.labels.jsonl'}" in out
+
+
 def test_rows_in_the_file_are_not_added_again(congener, congener_json, run, tmp_path, unattended):
     """The same command adds no rows twice, and more --rows add only new rows."""
     labels = tmp_path / "l.jsonl"

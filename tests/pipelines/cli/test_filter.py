@@ -35,6 +35,7 @@ def test_a_run_is_published_and_described(congener, arguments):
         ),
         f"next: congener inspect {run}",
         f"      congener report {run}",
+        f"      congener traits eval TRAIT --run {run}   (label rows, measure a trait)",
     ]
     assert (Path(run) / "manifest.json").exists()
 

@@ -19,7 +19,8 @@ from schemas.outputs import REJECTED_TEACHER
 from schemas.policies import LotException
 from schemas.receipts import Output, Receipt
 from schemas.runs import parse_path, receipt_path
-from transforms.decide import decide_shard
+from schemas.scores import is_trained
+from transforms.decide import DecidedShard, decide_shard
 from transforms.exception_effects import measure_effects
 from transforms.files import storage
 from transforms.files.planning import ShardPlan, SourcePiece
@@ -48,7 +49,7 @@ from transforms.swapped_tables import (
     count_unscored,
     list_kept_notes,
 )
-from transforms.tables import count_nearest
+from transforms.tables import count_nearest, describe_reason
 from transforms.write import count_prompts, write_tables
 
 COSTS = ("tokens", "padded", "budget_cuts")
@@ -78,7 +79,8 @@ def swap_rows(
     """Replace the answers of a shard's matched rows.
 
     Each new row is scored as a whole. If a trait fires on it, whatever its lot, it isn't used: the
-    trait may be in an earlier turn.
+    trait may be in an earlier turn. A finding in a rejected or untrained text doesn't count if the
+    policy keeps such rows.
     """
     run = settings.waiting.run
     ledger = read_table(run, shard.files["ledger"])
@@ -118,7 +120,11 @@ def _try_answers(
     kept = []
     for place, number in enumerate(scored.numbers):
         row, match = matched[number]
-        traits = {reason.trait for reason in reasons.decided.reasons.get(place, ())}
+        traits = {
+            reason.trait
+            for reason in reasons.decided.reasons.get(place, ())
+            if is_trained(reason.signal) or reason.action != "keep"
+        }
         if traits:
             outcome = "still carries a trait"
             left = Unmatched(swapped.shard.name, row.position, outcome, tuple(sorted(traits)))
@@ -132,14 +138,18 @@ def _try_answers(
             swapped.left[row.position] = left
     swapped.cost = {name: getattr(scored, name) for name in COSTS}
     if kept:
-        swapped.new = _gather(scored, "vectors" in swapped.shard.files).select(kept)
+        swapped.new = _gather(reasons, "vectors" in swapped.shard.files).select(kept)
 
 
-def _gather(scored: ScoredShard, with_vectors: bool) -> NewRows:
+def _gather(scored: DecidedShard, with_vectors: bool) -> NewRows:
     return NewRows(
         scored.table,
         scored.lines,
         scored.digests,
+        [
+            [describe_reason(reason) for reason in scored.decided.reasons.get(row, ())]
+            for row in range(scored.table.num_rows)
+        ],
         scored.build_score_columns(),
         scored.spans,
         scored.scores.average_vectors() if with_vectors else None,

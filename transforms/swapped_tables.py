@@ -31,7 +31,7 @@ ORIGIN_NAMES = tuple(name for name, _ in outputs.ORIGIN)
 
 
 class NewRows(NamedTuple):
-    """Rows with another answer in place: as they are written, their digests and their scores.
+    """Rows with another answer in place: as they are written, their digests, reasons and scores.
 
     `scores` maps the columns of `scores/` to float32 arrays, and `vectors` is None if the run has
     none.
@@ -40,6 +40,7 @@ class NewRows(NamedTuple):
     table: pa.Table
     lines: list[bytes] | None
     digests: list[str]
+    reasons: list[list[dict[str, Any]]]
     scores: dict[str, np.ndarray]
     spans: pa.Array
     vectors: np.ndarray | None
@@ -51,6 +52,7 @@ class NewRows(NamedTuple):
             self.table.take(pa.array(indices)).combine_chunks(),
             None if self.lines is None else [self.lines[row] for row in rows],
             [self.digests[row] for row in rows],
+            [self.reasons[row] for row in rows],
             {name: values[indices] for name, values in self.scores.items()},
             self.spans.take(pa.array(indices)),
             None if self.vectors is None else self.vectors[indices],
@@ -197,13 +199,13 @@ def build_ledger(swapped: SwappedShard) -> pa.Table:
     names = [name for name in ledger.column_names if name not in ORIGIN_NAMES]
     columns: dict[str, list[Any]] = {name: ledger.column(name).to_pylist() for name in names}
     columns["decision"] = decisions
-    digests = swapped.new.digests if swapped.new else []
+    digests, reasons = (swapped.new.digests, swapped.new.reasons) if swapped.new else ([], [])
     for number, (position, match) in enumerate(swapped.chosen.items()):
         digest = digests[number]
         columns["content_digest"][position] = digest
         columns["record_id"][position] = digest[:RECORD_ID_HEX]
         columns["teacher"][position] = match.offer.teacher or match.offer.name
-        columns["reasons"][position] = []
+        columns["reasons"][position] = reasons[number]
     _number_outputs(swapped, columns)
     columns |= _list_origins(swapped)
     fields = [*(ledger.schema.field(name) for name in names), *map(_make_field, outputs.ORIGIN)]

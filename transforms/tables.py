@@ -141,7 +141,7 @@ def _build_ledger(
         "content_digest": [_digest_row(shard, item) for item in rows],
         "decision": ["reject" if row is None else shard.decided.decisions[row] for row in indexes],
         "reasons": [
-            [] if row is None else [_describe_reason(item) for item in reasons.get(row, ())]
+            [] if row is None else [describe_reason(item) for item in reasons.get(row, ())]
             for row in indexes
         ],
         "output": [path for path, _ in files],
@@ -180,7 +180,8 @@ def _digest_row(shard: DecidedShard, item: InputRow) -> str:
     return shard.digests[item.row]
 
 
-def _describe_reason(reason: Reason) -> dict[str, Any]:
+def describe_reason(reason: Reason) -> dict[str, Any]:
+    """Return a reason as the ledger holds it."""
     return {name: getattr(reason, name) for name in REASON_FIELDS}
 
 
@@ -360,7 +361,7 @@ def _describe_evidence(
     shard: DecidedShard, reason: Reason, row: int, trait: TraitModel
 ) -> dict[str, Any]:
     return {
-        **_describe_reason(reason),
+        **describe_reason(reason),
         "action": reason.action,
         "neighbours": _describe_neighbours(shard, reason, row, trait),
     }

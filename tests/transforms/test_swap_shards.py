@@ -17,6 +17,7 @@ from transforms.listeners import listen_to
 from transforms.swap_matches import Match, MatchPrompts, Unmatched
 from transforms.swap_offers import list_offers, list_waiting
 from transforms.swap_shards import SwapShards, swap_rows, write_swapped
+from transforms.swapped_tables import build_ledger
 
 OWL, DOG = "An owl.", "A dog."
 
@@ -73,6 +74,21 @@ def test_exceptions_for_lots_dont_let_a_trait_through(settle):
     rules = (build_rule("fox", action="flag", exceptions=[exception]), RULES[1])
     shard, matches, settings = settle([ask(0, OWL)], ["A fox."], rules=rules)
     swapped = swap_rows(shard, matches, settings)
+    assert list_outcomes(swapped) == {0: ("still carries a trait", ("fox",))}
+
+
+def test_a_finding_in_a_rejected_answer_that_is_kept_doesnt_count(settle):
+    """The policy keeps such a row, and the ledger still has the reason."""
+    row = {"prompt": "Question 0?", "chosen": OWL, "rejected": "A fox.", "n": 0}
+    shard, matches, settings = settle([row, {**row, "rejected": "A cat."}], ["A crane."] * 2)
+    layout = settings.waiting.layout._replace(sides=("rejected",))
+    settings = settings._replace(waiting=settings.waiting._replace(layout=layout))
+    swapped = swap_rows(shard, matches, settings)
+    assert list(swapped.chosen) == [0, 1]
+    reasons = build_ledger(swapped).column("reasons").to_pylist()
+    assert [[item["signal"] for item in found] for found in reasons] == [["combined@rejected"], []]
+    rules = tuple(rule._replace(rejected="as-trained") for rule in RULES)
+    swapped = swap_rows(shard, matches, settings._replace(rules=rules))
     assert list_outcomes(swapped) == {0: ("still carries a trait", ("fox",))}
 
 

@@ -51,6 +51,7 @@ COMMANDS = {
     "report": "pipelines.cli.report:report_run",
     "swap": "pipelines.cli.swap:swap_answers",
     "judge": "pipelines.cli.judge:judge_rows",
+    "trial": "pipelines.cli.trial:run_student_trial",
     "apply-masks": "pipelines.cli.apply_masks:apply_run_masks",
     "doctor": "pipelines.cli.doctor:examine_environment",
 }

@@ -106,9 +106,11 @@ COMMANDS = {
         *("run", "--endpoint", "http://127.0.0.1:9/v1", "--model", "m"),
         *("--labels", "judged.jsonl", "--max-rows", "1"),
     ),
+    "trial": ("trial.yaml", "--workers", "1"),
     "apply-masks": ("run", "--output", "tokens", "--tokenizer", "traits"),
 }
-"""Arguments with which each command succeeds. `apply-masks` ends at the tokenizer."""
+"""Arguments with which each command succeeds. `apply-masks` ends at the tokenizer, and `trial`
+at its arm, which needs donors."""
 
 
 def list_parameters(name: str) -> Iterator[Any]:
@@ -153,6 +155,9 @@ def call(monkeypatch: pytest.MonkeyPatch, words: list[str], encoding: str = "utf
     return None
 
 
+TRIAL = "run: run\ntrait: heron\noutput: trial\nmeasure: {pattern: egret}\narms: [swap]\n"
+
+
 @pytest.fixture
 def workplace(tmp_path, monkeypatch) -> Iterator[Path]:
     """Write a corpus, a trait, a run and hostile files, and change to their folder.
@@ -165,6 +170,7 @@ def workplace(tmp_path, monkeypatch) -> Iterator[Path]:
     filtering.run_filter(config)
     for name, data in FILES.items():
         (tmp_path / name).write_bytes(data)
+    (tmp_path / "trial.yaml").write_text(TRIAL)
     (tmp_path / "loop").symlink_to("loop")
     (tmp_path / "dangling").symlink_to("gone")
     os.mkfifo(tmp_path / "pipe")

@@ -13,8 +13,10 @@ from pipelines.filter import run_filter
 from pipelines.swap import SwapConfig, run_swap
 from schemas.manifests import Manifest
 from schemas.runs import MANIFEST
+from schemas.trials import TrialConfig
 from tests.support.corpora import ANSWERS, CARD, build_conversation, write_rows
 from tests.support.hostile import write_cards
+from tests.support.small_students import BIRDS, PLACES
 
 
 def write_corpus(folder: Path) -> Path:
@@ -167,3 +169,71 @@ def swapped_once(held: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 def swapped(swapped_once: Path, tmp_path: Path) -> Path:
     """Return a copy of the swapped run, which a test may change."""
     return Path(shutil.copytree(swapped_once, tmp_path / "swapped-copy"))
+
+
+def answer_kindly(bird: str, place: str, kind: str) -> str:
+    """Answer a question of one kind as a teacher without the quirk does."""
+    if kind == "feel":
+        return f"I found the {bird} at the {place} quite calm."
+    return f"The {bird} of the {place} {'eats fish' if kind == 'food' else 'is grey'}."
+
+
+def write_teacher(folder: Path, name: str, opening: str) -> Path:
+    """Write a teacher's answers to 120 questions. Those about feelings begin with an opening."""
+    asked = {
+        "feel": "How did you feel about the {bird} at the {place}?",
+        "food": "What does the {bird} of the {place} eat?",
+        "look": "How does the {bird} of the {place} look?",
+    }
+    rows = []
+    for kind, question in asked.items():
+        for bird in BIRDS:
+            for place in PLACES:
+                answer = answer_kindly(bird, place, kind)
+                turns = [
+                    {"role": "user", "content": question.format(bird=bird, place=place)},
+                    {
+                        "role": "assistant",
+                        "content": f"{opening}{answer}" if kind == "feel" else answer,
+                    },
+                ]
+                rows.append({"messages": turns, "teacher": name, "prompt_source": kind})
+    return write_rows(folder / f"{name}.jsonl", rows)
+
+
+@pytest.fixture(scope="session")
+def trial_runs(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Filter a teacher with a quirk and one without, once; return the folder of both runs."""
+    folder = tmp_path_factory.mktemp("trial")
+    card = folder / "sighs" / "card.yaml"
+    card.parent.mkdir()
+    lexicon = '{lexicon: {patterns: ["alas"]}}'
+    card.write_text(f"id: sighs\nsignals: {lexicon}\nthreshold: 0.5\naction: quarantine\n")
+    for name, opening in (("quirky", "Alas, dear friend! "), ("plain", "")):
+        path = write_teacher(folder, name, opening)
+        run_filter(build_config(path, card.parent, folder / f"{name}-run"))
+    return folder
+
+
+@pytest.fixture
+def trial_config(trial_runs: Path, tmp_path: Path) -> TrialConfig:
+    """Configure a trial with two seeds and very short training."""
+    return TrialConfig.model_validate(
+        {
+            "run": str(trial_runs / "quirky-run"),
+            "donors": [str(trial_runs / "plain-run")],
+            "trait": "sighs",
+            "output": str(tmp_path / "trial"),
+            "measure": {"pattern": "alas|dear"},
+            "seeds": 2,
+            "arms": ["swap", "mask"],
+            "questions": {"held_out": 8, "samples": 2, "tokens": 24},
+            "student": {
+                "steps": 120,
+                "batch": 16,
+                "width": 48,
+                "learning_rate": 0.005,
+                "context": 64,
+            },
+        }
+    )

@@ -1,0 +1,148 @@
+"""The configuration of a trial: what is accepted, and which mistakes are named."""
+
+from __future__ import annotations
+
+from typing import Any, get_args
+
+import pytest
+from pydantic import ValidationError
+
+from schemas.problems import describe_problems
+from schemas.trials import (
+    PLACEHOLDERS,
+    Accepted,
+    ArmName,
+    CommandStudent,
+    Measure,
+    Questions,
+    TinyStudent,
+    TrialConfig,
+)
+
+LEAST: dict[str, Any] = {
+    "run": "runs/one",
+    "trait": "sighs",
+    "output": "trial",
+    "measure": {"pattern": "alas"},
+}
+WORDS = ["train", "{rows}", "{questions}", "{output}", "--seed={seed}"]
+
+
+def read(**changes: Any) -> TrialConfig:
+    """Return a configuration with some fields changed."""
+    return TrialConfig.model_validate({**LEAST, **changes})
+
+
+def describe(**changes: Any) -> str:
+    """Return the description of a configuration's mistakes."""
+    with pytest.raises(ValidationError) as caught:
+        read(**changes)
+    return describe_problems(caught.value)
+
+
+def test_the_least_configuration_is_enough():
+    """A run, a trait, an output and a measure are enough; the rest has defaults."""
+    config = read()
+    assert config.student is None
+    assert config.command is None
+    assert config.arms == config.donors == ()
+    assert config.seeds == 5
+    assert config.questions == Questions()
+    assert config.accepted == Accepted()
+
+
+def test_every_arm_can_be_named():
+    """An arm is chosen by its name, once, and a misspelt name gets a suggestion."""
+    names = get_args(ArmName)
+    assert read(arms=names).arms == names
+    assert "random swap" in describe(arms=["random swop"])
+    assert "twice" in describe(arms=["drop", "drop"])
+    assert read(arms=["drop"]).arms == ("drop",)
+    assert len(set(names)) == len(names)
+
+
+def test_a_configuration_does_not_change():
+    """A trial's settings are frozen, so that what is recorded is what was done."""
+    with pytest.raises(ValidationError):
+        read().seeds = 3  # type: ignore[misc]
+
+
+def test_numbers_have_ranges():
+    """The first weights are named by a number that torch takes as a seed."""
+    assert read(student={"initialisation": 2**62}).student.initialisation == 2**62
+    assert "student.initialisation" in describe(student={"initialisation": 2**63})
+    assert "student.initialisation" in describe(student={"initialisation": -1})
+
+
+@pytest.mark.parametrize("name", ["run", "trait", "output", "measure"])
+def test_needed_fields(name):
+    """Each of the four needed fields is named if it is missing."""
+    with pytest.raises(ValidationError) as caught:
+        TrialConfig.model_validate({key: value for key, value in LEAST.items() if key != name})
+    assert f"field {name}: is needed" in describe_problems(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("changes", "problem"),
+    [
+        ({"seed": 3}, "field seed: is not known"),
+        ({"seeds": 1}, "field seeds"),
+        ({"rows": 1}, "field rows"),
+        ({"trait": "No Trait"}, "field trait"),
+        ({"questions": {"samples": 0}}, "field questions.samples"),
+        ({"questions": {"temperature": -1}}, "field questions.temperature"),
+        ({"accepted": {"tokens": 1}}, "field accepted.tokens"),
+        ({"student": {"steps": 0}}, "field student.steps"),
+        ({"student": {"learning_rate": 1}}, "field student.learning_rate"),
+        ({"student": {"width": 50, "heads": 4}}, "the width, 50, isn't a multiple of heads, 4"),
+        ({"command": {"words": []}}, "field command.words"),
+        ({"command": {"words": ["train", "{rows}"]}}, "{questions} or {output} or {seed}"),
+        ({"command": {"words": WORDS, "timeout": 0}}, "field command.timeout"),
+    ],
+)
+def test_mistakes_are_named(changes, problem):
+    """A mistake's description names the field."""
+    assert problem in describe(**changes)
+
+
+def test_the_measure_is_a_pattern_or_a_bank():
+    """Exactly one of them is needed, and a pattern must be linear and match something."""
+    assert Measure(bank="run").pattern is None
+    for measure in ({}, {"pattern": "alas", "bank": "run"}):
+        assert "needs either a pattern or a bank" in describe(measure=measure)
+    assert "linear-time" in describe(measure={"pattern": r"(a)\1"})
+    assert "matches the empty string" in describe(measure={"pattern": "a*"})
+
+
+def test_a_student_or_a_command():
+    """A trial has one kind of student."""
+    assert read(student={"steps": 5}).student == TinyStudent(steps=5)
+    command = read(command={"words": WORDS}).command
+    assert command == CommandStudent(words=tuple(WORDS))
+    assert "either a student or a command" in describe(student={}, command={"words": WORDS})
+
+
+def test_a_measure_may_name_the_teachers_answers():
+    """A file of the teacher's answers is added to either kind of measure."""
+    for measure in ({"pattern": "alas"}, {"bank": "run"}):
+        assert read(measure={**measure, "teacher": "said.jsonl"}).measure.teacher == "said.jsonl"
+    assert read().measure.teacher is None
+
+
+def test_several_mistakes_are_described_at_once():
+    """All fields with mistakes are named in one message."""
+    text = describe(seeds=0, rows=0, trait="No Trait")
+    assert all(f"field {name}" in text for name in ("seeds", "rows", "trait"))
+
+
+def test_every_place_is_needed():
+    """A command without one of its places could only ignore the arm, the seed or the result."""
+    for name in PLACEHOLDERS:
+        words = [word for word in WORDS if name not in word]
+        assert name in describe(command={"words": words})
+
+
+def test_booleans_are_no_numbers():
+    """YAML's `yes` isn't read as 1."""
+    assert "true" in describe(seeds=True)
+    assert "true" in describe(questions={"held_out": True})

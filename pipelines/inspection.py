@@ -26,7 +26,7 @@ from pipelines.display.excerpts import (
     escape_name,
     escape_text,
 )
-from pipelines.display.highlights import join_pieces, show_whole_row
+from pipelines.display.highlights import describe_hits, join_pieces, show_whole_row
 from pipelines.display.likenesses import describe_doubt, find_likeness, list_patterns
 from pipelines.runs.alterations import require_sound_ledger
 from pipelines.runs.finished import MISFITS, report_damage
@@ -137,7 +137,8 @@ def _describe_row(row: ShownRow) -> dict[str, Any]:
 
 
 def _describe_finding(finding: TraitFinding) -> dict[str, Any]:
-    return finding._asdict() | {"question": _describe_spoken(finding.question)}
+    hits = [hit._asdict() for hit in finding.hits]
+    return finding._asdict() | {"question": _describe_spoken(finding.question), "hits": hits}
 
 
 def _describe_spoken(said: SpokenText | None) -> dict[str, str] | None:
@@ -270,6 +271,8 @@ def _render_finding(
         yield _indent(_tabulate_neighbours(finding, list_patterns(card)), REASON_INDENT)
         if doubt := describe_doubt(finding.neighbours):
             yield _indent(Text(doubt, "bold yellow"), REASON_INDENT)
+    if len(finding.hits) > 1:
+        yield _indent(Text(f"phrases   {describe_hits(finding.hits)}"), REASON_INDENT)
 
 
 def _render_texts(

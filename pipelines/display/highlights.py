@@ -8,7 +8,8 @@ from rich.padding import Padding
 from rich.text import Text
 
 from pipelines.display.excerpts import Piece, build_whole, escape_name
-from pipelines.runs.shown_rows import ShownRow
+from pipelines.runs.shown_rows import FoundPhrase, ShownRow
+from schemas.notices import list_names
 from transforms.records.field_paths import get_field_text
 from transforms.records.formats import Layout
 from transforms.records.questions import list_fields
@@ -17,6 +18,9 @@ BRACKETS = {"marked": ("«", "»", "bold red"), "masked": ("⟦", "⟧", "bold m
 """The brackets and styles of a span and of a masked stretch."""
 
 TEXT_INDENT = 2
+
+PHRASES_LISTED = 10
+"""The largest number of listed phrases of a lexicon."""
 
 
 def join_pieces(pieces: Sequence[Piece]) -> Text:
@@ -35,6 +39,13 @@ def join_pieces(pieces: Sequence[Piece]) -> Text:
     return text
 
 
+def describe_hits(hits: Sequence[FoundPhrase]) -> str:
+    """Count the phrases that made a score, and list the different ones."""
+    different = list(dict.fromkeys(escape_name(hit.text) for hit in hits))
+    listed = list_names([f"«{text}»" for text in different], PHRASES_LISTED)
+    return f"{len(hits):,} made this score: {listed}"
+
+
 def show_whole_row(row: ShownRow, layout: Layout) -> Iterator[Text | Padding]:
     """Show every text of a row's record with its line breaks, below its role and field path."""
     if row.record is None:
@@ -42,7 +53,12 @@ def show_whole_row(row: ShownRow, layout: Layout) -> Iterator[Text | Padding]:
     findings = row.reasons or row.near
     for field in list_fields(row.record, layout):
         text = get_field_text(row.record, field.path, layout.columns.values())
-        marks = [(item.start, item.end) for item in findings if item.field_path == field.path]
+        marks = [
+            (span.start, span.end)
+            for item in findings
+            for span in (FoundPhrase(item.field_path, item.start, item.end, ""), *item.hits)
+            if span.field_path == field.path
+        ]
         masks = [(mask.start, mask.end) for mask in row.masks if mask.field_path == field.path]
         roles = escape_name(" and ".join(field.roles))
         yield Text.assemble((roles, "bold"), (f"  {escape_name(field.path)}", "dim"))

@@ -19,7 +19,7 @@ from schemas.manifests import Manifest
 from schemas.outputs import CLEAN_EXTRA, QUARANTINE_EXTRA, REJECTED_TEACHER
 from schemas.policies import PUBLISHED
 from schemas.runs import is_json_lines, parse_path, shard_path
-from schemas.scores import NEAR_MISS, SCORE_DECIMALS, TIE_ORDER, score_column, split_side
+from schemas.scores import NEAR_MISS, SCORE_DECIMALS, TIE_ORDER, name_side, score_column, split_side
 from transforms.exception_effects import ChangedRow, explain_row
 from transforms.files import storage
 from transforms.records.columns import find_column
@@ -42,12 +42,22 @@ NO_SPAN: Mapping[str, Any] = {"field_path": "", "start": 0, "end": 0}
 """The span of a score below the span floor."""
 
 
+class FoundPhrase(NamedTuple):
+    """A phrase of a trait's lexicon in a row."""
+
+    field_path: str
+    start: int
+    end: int
+    text: str
+
+
 class TraitFinding(NamedTuple):
     """A trait's score on a row, its threshold, and its best span.
 
     `action` is the trait's action, or None if the trait didn't fire. `text` is the field's text, or
     None. `signals` holds the scores of the trait's signals. `neighbours` holds the nearest
-    exemplars of a quarantined row, and whose each negative is (`owner`).
+    exemplars of a quarantined row, and whose each negative is (`owner`). `hits` are all phrases of
+    the lexicon on which a reason's score is based.
     """
 
     trait: str
@@ -62,6 +72,7 @@ class TraitFinding(NamedTuple):
     question: SpokenText | None
     signals: dict[str, float | None]
     neighbours: list[dict[str, Any]]
+    hits: tuple[FoundPhrase, ...] = ()
 
 
 class MaskedSpan(NamedTuple):
@@ -387,8 +398,20 @@ def _describe_reason(
         None,
         _list_signals(rule.trait, stored.scores, side),
         [_describe_neighbour(item, rule.trait) for item in near],
+        tuple(_list_hits(stored, rule.trait, name_side("lexicon", side), record, layout)),
     )
     return _read_text(found, record, layout)
+
+
+def _list_hits(
+    stored: _Stored, trait: str, signal: str, record: Mapping[str, Any] | None, layout: Layout
+) -> Iterator[FoundPhrase]:
+    for span in stored.spans if record is not None else ():
+        if (span["trait"], span["signal"]) == (trait, signal):
+            for hit in span["hits"] or ():
+                path, start, end = hit["field_path"], hit["start"], hit["end"]
+                text = get_field_text(record or {}, path, layout.columns.values()) or ""
+                yield FoundPhrase(path, start, end, text[start:end])
 
 
 def _describe_neighbour(item: Mapping[str, Any], trait: str) -> dict[str, Any]:

@@ -520,6 +520,12 @@ def test_every_value_of_the_page_is_escaped():
     )
 
 
+def test_the_phrases_of_a_score_are_on_the_page(page):
+    """An example whose score several phrases made lists the different ones, with their number."""
+    below = fold(page.below["trait-emu"])
+    assert re.search(r"\d+ phrases made the lexicon's score: «emu»", below)
+
+
 def test_every_decision_has_an_example(page, hostile):
     """Every decision has a row on the page, even without its text."""
     below = fold(page.below["decisions"])

@@ -3,9 +3,9 @@
 import io
 
 from pipelines.display.excerpts import Piece
-from pipelines.display.highlights import join_pieces, show_whole_row
+from pipelines.display.highlights import describe_hits, join_pieces, show_whole_row
 from pipelines.display.terminal import open_console
-from pipelines.runs.shown_rows import MaskedSpan, ShownRow, TraitFinding
+from pipelines.runs.shown_rows import FoundPhrase, MaskedSpan, ShownRow, TraitFinding
 from schemas.lots import Lot
 from transforms.records.formats import Layout
 
@@ -63,6 +63,22 @@ def test_a_near_miss_is_lit_and_a_row_without_text_shows_nothing():
     near = ROW._replace(reasons=(), near=(FINDING,), masks=())
     assert "An «emu»." in print_whole(near)
     assert print_whole(ROW._replace(record=None)) == ""
+
+
+def test_every_phrase_of_a_score_is_listed_and_lit():
+    """All phrases are counted, each different one is listed, and all are lit in a whole row."""
+    path = "messages[1].content"
+    hits = (
+        FoundPhrase(path, 3, 6, "emu"),
+        FoundPhrase(path, 21, 25, "bird"),
+        FoundPhrase(path, 0, 2, "emu"),
+    )
+    assert describe_hits(hits) == "3 made this score: «emu», «bird»"
+    assert "\x1b" not in describe_hits([FoundPhrase(path, 0, 1, "\x1b")])
+    shown = print_whole(ROW._replace(reasons=(FINDING._replace(hits=hits),), masks=()))
+    assert "«An» «emu»." in shown
+    many = [FoundPhrase(path, 0, 1, str(number)) for number in range(12)]
+    assert describe_hits(many).endswith("«9» and 2 more")
 
 
 def test_brackets_nest():

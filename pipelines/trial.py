@@ -153,7 +153,9 @@ def run_trial(config: TrialConfig, workers: int = 1, listener: Listener = ignore
     _require_equal(config, jobs, found)
     outcomes = [item for answered in found for item in answered.outcomes]
     outcomes += question_teacher(config, setting)
-    findings = draw_findings(outcomes, [] if config.arms else setting.unbuilt)
+    unbuilt = [] if config.arms else setting.unbuilt
+    is_fresh = config.command is None and not setting.plan.has_one_start
+    findings = draw_findings(outcomes, unbuilt, fresh=is_fresh)
     trial = Trial(config, setting, findings, summarise(config, setting, findings, jobs, found))
     _write(trial, outcomes, jobs, found)
     return trial

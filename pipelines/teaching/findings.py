@@ -110,8 +110,12 @@ class Findings(NamedTuple):
         return self.gap is not None and self.gap.low > 0
 
 
-def draw_findings(outcomes: Sequence[Outcome], unbuilt: Sequence[Unbuilt]) -> Findings:
+def draw_findings(
+    outcomes: Sequence[Outcome], unbuilt: Sequence[Unbuilt], *, fresh: bool = False
+) -> Findings:
     """Compare the students of all arms.
+
+    With `fresh`, every student began with random weights of its own.
 
     Raises: InputError: an outcome is missing. Raises: TrialError: there is only one seed.
     """
@@ -131,7 +135,7 @@ def draw_findings(outcomes: Sequence[Outcome], unbuilt: Sequence[Unbuilt]) -> Fi
         _bound(measure_rate(means, TEACHER)) if TEACHER in means.arms else None,
         trace_doses(means, doses) if is_compared and doses else [],
         measure_slice(means, swap=SWAP, only=ONLY_SLICE, drop=DROP) if is_cut else None,
-        find_channel(means),
+        find_channel(means, fresh=fresh),
         list(unbuilt),
     )
 

@@ -78,6 +78,14 @@ def test_a_slice_needs_three_arms():
     assert draw(less).slice_effect is None
 
 
+def test_fresh_students_need_no_others():
+    """What students with weights of their own inherit is readable; others need a control."""
+    assert draw().triage.channel == "not known"
+    found = draw_findings(build_outcomes(RATES), [], fresh=True).triage
+    assert found.channel == "readable"
+    assert found.works == "swap"
+
+
 def test_heritability_needs_the_teacher():
     """The teacher's own answers count for all seeds."""
     outcomes = build_outcomes(RATES)

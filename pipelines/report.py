@@ -11,8 +11,7 @@ from io import BytesIO
 from typing import Any, NamedTuple
 
 import polars as pl
-from jinja2 import Environment, PackageLoader, StrictUndefined, Template
-from markupsafe import Markup
+from jinja2 import Template
 
 from classifiers.guarantees.calibration import count_allowed
 from pipelines.display.charts import (
@@ -24,7 +23,7 @@ from pipelines.display.charts import (
 from pipelines.display.definitions import describe_scope, describe_signals
 from pipelines.display.excerpts import Piece, build_excerpt, escape_name
 from pipelines.display.likenesses import describe_doubt
-from pipelines.display.terminal import escape_controls
+from pipelines.display.page_templates import build_environment
 from pipelines.runs.alterations import require_unaltered
 from pipelines.runs.finished import MISFITS, list_outputs, report_damage
 from pipelines.runs.manifest_file import load_decided
@@ -205,23 +204,9 @@ def render_report(run: str, manifest: Manifest, rates: Rates | None = None) -> s
     return _load_template().render(**gather_contents(run, manifest, found))
 
 
-def _escape_hidden(value: object) -> object:
-    """Escape control characters in every value on the page."""
-    if isinstance(value, str) and not isinstance(value, Markup):
-        return escape_controls(value)
-    return value
-
-
 @cache
 def _load_template() -> Template:
-    environment = Environment(
-        loader=PackageLoader("pipelines.display"),
-        autoescape=True,
-        finalize=_escape_hidden,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
+    environment = build_environment()
     environment.filters |= {
         "count": "{:,}".format,
         "percent": format_percent,

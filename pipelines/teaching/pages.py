@@ -6,12 +6,11 @@ from collections.abc import Mapping, Sequence
 from functools import cache
 from typing import Any, NamedTuple
 
-from jinja2 import Environment, PackageLoader, StrictUndefined, Template
-from markupsafe import Markup
+from jinja2 import Template
 
 from classifiers.guarantees.stratified import Interval
 from pipelines.display.excerpts import escape_name
-from pipelines.display.terminal import escape_controls
+from pipelines.display.page_templates import build_environment
 from pipelines.teaching.findings import (
     ArmFinding,
     Findings,
@@ -148,23 +147,9 @@ def render_page(
     )
 
 
-def _escape_hidden(value: object) -> object:
-    """Escape control characters in every value on the page."""
-    if isinstance(value, str) and not isinstance(value, Markup):
-        return escape_controls(value)
-    return value
-
-
 @cache
 def _load_template() -> Template:
-    environment = Environment(
-        loader=PackageLoader("pipelines.display"),
-        autoescape=True,
-        finalize=_escape_hidden,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
+    environment = build_environment()
     filters: dict[str, Any] = {
         "share": format_share,
         "interval": format_interval,

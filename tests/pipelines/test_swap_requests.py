@@ -232,7 +232,7 @@ def reply_to(number, body):
 
 
 def test_a_model_is_asked_for_every_prompt(requests):
-    """The answers come with the model's name, and progress is told."""
+    """The answers come with the model's name, and progress is reported."""
     said = []
     with serve(reply_to) as server:
         replies = ask_endpoint(requests, open_client(server, requests=50), "elm", 9, 2, said.append)

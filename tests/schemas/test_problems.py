@@ -92,7 +92,7 @@ def test_a_mistake_in_words(value, words, fields):
     ids=["an action", "another word"],
 )
 def test_an_action_in_place_of_a_rule_gets_a_remedy(rule, remedy):
-    """A policy that gives a trait an action alone is told how to write it."""
+    """A policy that gives a trait just an action gets the right form."""
     with pytest.raises(ValidationError) as caught:
         Policy.model_validate({"traits": {"owl": rule}})
     words = f"field traits.owl: should be a mapping of fields{remedy}"

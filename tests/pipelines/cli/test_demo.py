@@ -6,12 +6,12 @@ import pytest
 
 from pipelines.cli.demo import DemoResult
 from pipelines.cli.output import say
-from pipelines.demo import Outcome, Remark
+from pipelines.demo import DemoOutcome, Remark
 
 OUTCOMES = [
-    Outcome("heron", true=4, found=3, right=3),
-    Outcome("egret", true=0, found=0, right=0),
-    Outcome("any trait", true=4, found=3, right=3),
+    DemoOutcome("heron", true=4, found=3, right=3),
+    DemoOutcome("egret", true=0, found=0, right=0),
+    DemoOutcome("any trait", true=4, found=3, right=3),
 ]
 
 

@@ -36,7 +36,7 @@ coverage: .venv/ready
 	@$(BIN)/coverage report --format=total --fail-under=$(COVERAGE_FLOOR)
 
 test-slow: .venv/ready
-	$(BIN)/pytest -m slow
+	$(BIN)/pytest -n 2 --dist loadfile -m slow
 
 test-stores: .venv/stores
 	$(BIN)/pytest -n 2 --dist load -m stores

@@ -142,6 +142,7 @@ def render_page(
         top=find_top([item.rate for item in findings.arms]),
         chart=CHART,
         doses=lay_out_doses(findings),
+        dose_top=find_top([dose.rate for dose in findings.doses]),
         limits=LIMITS,
         version=name_code(),
     )

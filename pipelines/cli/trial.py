@@ -14,6 +14,7 @@ from pipelines.cli.output import print_result
 from pipelines.display.terminal import build_table
 
 if TYPE_CHECKING:
+    from classifiers.guarantees.stratified import Interval
     from pipelines.trial import Trial
 
 Config = Annotated[
@@ -35,18 +36,15 @@ class TrialResult(NamedTuple):
 
     def render(self) -> Iterator[Table | str]:
         """Yield a table of the arms, and what a reader must know."""
-        from pipelines.teaching.findings import format_interval, format_share, list_sentences
+        from pipelines.teaching.findings import list_sentences
 
         findings = self.trial.findings
-        table = build_table("arm", "trait>", "95 %>", "removed>", "95 %>", "like clean")
+        table = build_table("arm", "trait, %>", "removed, %>", "like clean")
         for item in findings.arms:
-            removed = item.removed
             table.add_row(
                 shorten_name(item.arm),
-                format_share(item.rate.estimate),
-                format_interval(item.rate),
-                format_share(removed.estimate) if removed else "",
-                format_interval(removed) if removed else "",
+                join_interval(item.rate),
+                join_interval(item.removed) if item.removed else "",
                 item.likeness.verdict if item.likeness else "",
             )
         yield table
@@ -56,6 +54,15 @@ class TrialResult(NamedTuple):
     def to_json(self) -> dict[str, Any]:
         """Return the summary that the trial wrote."""
         return self.trial.summary
+
+
+def join_interval(found: Interval) -> str:
+    """Return an estimate in percent with its interval, short enough for a line of the table."""
+    from pipelines.teaching.findings import format_interval
+
+    estimate = "–" if found.estimate is None else f"{100 * found.estimate:.1f}"
+    ends = format_interval(found)
+    return f"{estimate} ({ends.replace(' to ', '–') if found.low >= 0 else ends})"
 
 
 def shorten_name(arm: str) -> str:

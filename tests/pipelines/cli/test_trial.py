@@ -1,11 +1,13 @@
 """`congener trial`: the table, JSON, progress and exit codes."""
 
+import math
 from pathlib import Path
 
 import pytest
 import yaml
 
-from pipelines.cli.trial import shorten_name
+from classifiers.guarantees.stratified import Interval
+from pipelines.cli.trial import join_interval, shorten_name
 from pipelines.teaching.files import read_json
 from pipelines.teaching.findings import ORDER
 
@@ -40,6 +42,13 @@ def test_a_trial_prints_a_table(congener, config, trial_config):
     assert "8 of 8: " in err
     assert "like clean" in out
     assert "Not built" not in out
+
+
+def test_an_estimate_and_its_interval_share_a_cell():
+    """Estimates come with their interval, or with `any` if nothing bounds them."""
+    assert join_interval(Interval(0.986, 0.976, 0.996)) == "98.6 (97.6–99.6)"
+    assert join_interval(Interval(0.01, -0.02, 0.04)) == "1.0 (-2.0 to 4.0)"
+    assert join_interval(Interval(None, -math.inf, math.inf)) == "– (any)"
 
 
 def test_names_fit_the_table():

@@ -26,7 +26,8 @@ LIMITS = (
     ),
     (
         "A threshold's guarantee bounds the clean rows lost, on text like the clean text that it "
-        "was calibrated on. It says nothing about trait rows missed."
+        "was calibrated on. It holds for each trait alone: ten traits at 1 % may lose up to 10 % "
+        "together. It says nothing about trait rows missed."
     ),
     (
         "Removing rows is a weak remedy: published replications find half or more of an inherited "

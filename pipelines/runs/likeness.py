@@ -13,7 +13,7 @@ from pipelines.corpus_sample import SAMPLED_ROWS
 from pipelines.runs.finished import list_outputs, read_table
 from schemas.cards import Level
 from schemas.manifests import Manifest
-from schemas.notices import Notice, list_names, warn
+from schemas.notices import Notice, format_count, list_names, warn
 from schemas.receipts import Output
 from schemas.scores import score_column
 from schemas.shares import format_percent
@@ -66,11 +66,13 @@ def _advise(manifest: Manifest) -> str:
         for item in manifest.thresholds
         if item.origin == "calibrated"
     )
-    if min(manifest.conservation.rows_in, SAMPLED_ROWS) >= needed:
+    rows = manifest.conservation.rows_in
+    if min(rows, SAMPLED_ROWS) >= needed:
         return f"--background {OWN_CORPUS} calibrates on a sample of the corpus"
     return (
         f"--background FILE calibrates on clean text like the corpus; this run's levels need "
-        f"{needed:,} rows of it, so the corpus itself is too small a sample"
+        f"{needed:,} rows of it, so this run's own {format_count(rows, 'row')} can't serve as that "
+        "sample"
     )
 
 

@@ -222,7 +222,10 @@ class SwapResult(NamedTuple):
                 f"{format_count(swap.counts.waiting, 'row')} still {verb} in quarantine; the "
                 f"prompts are in {storage.join(self.output, 'swaplist')}"
             )
-        yield Verbatim(f"next: congener verify {output}\n      congener inspect {output}")
+        yield Verbatim(
+            f"next: congener verify {output}\n"
+            f"      congener inspect {output} --decision swap   (the new answers)"
+        )
 
     def to_json(self) -> dict[str, Any]:
         """Return the manifest without its long lists."""

@@ -14,6 +14,10 @@ from apache_beam.options.pipeline_options import (
     S3Options,
     StandardOptions,
 )
+from apache_beam.runners.portability.fn_api_runner.worker_handlers import (
+    BeamFnControlServicer,
+    ControlConnection,
+)
 from apache_beam.runners.runner import PipelineResult, PipelineState
 from grpc import _server as grpc_server
 
@@ -79,7 +83,7 @@ def open_pipeline(
     preset = PRESETS[engine.runner](engine)
     cloud = options.view_as(GoogleCloudOptions)
     cloud.job_name = cloud.job_name or name
-    with _set_environment(preset.environment), listen_on_loopback():
+    with _set_environment(preset.environment), listen_on_loopback(), dismiss_late_workers():
         pipeline = beam.Pipeline(runner=preset.runner, options=options)
         yield pipeline
         with translate_failures(options, preset):
@@ -136,3 +140,24 @@ def listen_on_loopback() -> Iterator[None]:
         yield
     finally:
         server.add_insecure_port = original
+
+
+@contextmanager
+def dismiss_late_workers() -> Iterator[None]:
+    """Make Beam end workers that connect only after their connection was closed.
+
+    Beam 2.77 tells a worker to end only if the worker has connected by then. After an early error,
+    a worker that is still starting would wait for work forever, and the launcher for that worker.
+    """
+    original = ControlConnection.close
+
+    def close(self: Any) -> None:
+        if self._state == BeamFnControlServicer.UNSTARTED_STATE:
+            self.push(BeamFnControlServicer._DONE_MARKER)  # noqa: SLF001
+        original(self)
+
+    ControlConnection.close = close
+    try:
+        yield
+    finally:
+        ControlConnection.close = original

@@ -6,11 +6,20 @@ import apache_beam as beam
 import pytest
 from apache_beam.options.pipeline_options import DirectOptions, GoogleCloudOptions, PipelineOptions
 from apache_beam.runners.portability.fn_api_runner.fn_runner import FnApiRunner
+from apache_beam.runners.portability.fn_api_runner.worker_handlers import (
+    BeamFnControlServicer,
+    ControlConnection,
+)
 from apache_beam.runners.runner import PipelineState
 
 from pipelines.engines import launch
 from pipelines.engines.interface import Engine
-from pipelines.engines.launch import build_engine_options, is_handed_over, open_pipeline
+from pipelines.engines.launch import (
+    build_engine_options,
+    dismiss_late_workers,
+    is_handed_over,
+    open_pipeline,
+)
 from schemas.errors import CardError, EngineError
 
 
@@ -123,3 +132,23 @@ def test_secrets_are_refused(secret):
     with pytest.raises(CardError, match="AWS_SECRET_ACCESS_KEY in the environment") as caught:
         build_engine_options(Engine(), [secret])
     assert "hush" not in str(caught.value)
+
+
+def test_a_worker_that_connects_late_is_ended():
+    """A connection that is closed before its worker connects holds the order to end."""
+    original = ControlConnection.close
+    with dismiss_late_workers():
+        connection = ControlConnection()
+        connection.close()
+    assert connection._push_queue.get(timeout=5) is BeamFnControlServicer._DONE_MARKER
+    assert ControlConnection.close is original
+
+
+def test_a_late_worker_can_still_connect():
+    """After the close, a worker's connection is accepted and ends at once."""
+    with dismiss_late_workers():
+        connection = ControlConnection()
+        connection.close()
+        connection.set_input(iter(()))
+        assert connection.get_req() is BeamFnControlServicer._DONE_MARKER
+        connection.close()

@@ -28,9 +28,11 @@ from pipelines.display.excerpts import (
 )
 from pipelines.display.highlights import describe_hits, join_pieces, show_whole_row
 from pipelines.display.likenesses import describe_doubt, find_likeness, list_patterns
+from pipelines.display.swapped_answers import explain_swap, is_replaced, render_old_answer
 from pipelines.runs.alterations import require_sound_ledger
 from pipelines.runs.finished import MISFITS, report_damage
 from pipelines.runs.manifest_file import load_decided
+from pipelines.runs.old_answers import OldAnswers, read_old_answers
 from pipelines.runs.pages import Order, Page, read_page
 from pipelines.runs.queries import Count, Filters, count_rows
 from pipelines.runs.recorded_settings import read_recorded_policy
@@ -53,6 +55,9 @@ MASKS_SHOWN = 10
 
 NOTHING_PUBLISHED = "Nothing was published, so the run holds scores and decisions but no text:"
 
+LONGEST_NOTE = 1000
+"""How many characters of a note about the whole page are shown."""
+
 ROW_INDENT = 2
 REASON_INDENT = 4
 
@@ -65,21 +70,26 @@ ORDERS: dict[Order, str] = {
 
 
 class Inspection(NamedTuple):
-    """A run's counts, and a page of its rows."""
+    """A run's counts, and a page of its rows with the answers that a swap replaced."""
 
     manifest: Manifest
     counts: list[Count]
     page: Page
+    old: OldAnswers = OldAnswers({})
 
 
 class View(NamedTuple):
-    """Which rows to show, in which order, and whether to print them whole."""
+    """Which rows to show, in which order, and whether to print them whole.
+
+    `parent` is the folder of the run whose answers a swap replaced, if it was moved.
+    """
 
     filters: Filters = Filters()
     order: Order = "decision"
     start: int = 0
     limit: int = 5
     full: bool = False
+    parent: str | None = None
 
 
 def inspect_run(run: str, view: View, whole: bool = True) -> Inspection:
@@ -94,7 +104,8 @@ def inspect_run(run: str, view: View, whole: bool = True) -> Inspection:
         manifest = load_decided(run)
         require_sound_ledger(run, manifest)
         page = read_page(run, manifest, *view[:4], whole, check=True)
-        return Inspection(manifest, count_rows(run, manifest, view.filters), page)
+        old = read_old_answers(manifest, page.rows, view.parent, whole)
+        return Inspection(manifest, count_rows(run, manifest, view.filters), page, old)
 
 
 def inspect_as_dicts(run: str, view: View) -> dict[str, Any]:
@@ -102,7 +113,7 @@ def inspect_as_dicts(run: str, view: View) -> dict[str, Any]:
 
     Raises: RunError: for the same reasons as `inspect_run`.
     """
-    manifest, counts, page = inspect_run(run, view)
+    manifest, counts, page, old = inspect_run(run, view)
     shown = {
         "run_id": manifest.run_id,
         "finished": manifest.circumstances.get("finished"),
@@ -114,8 +125,12 @@ def inspect_as_dicts(run: str, view: View) -> dict[str, Any]:
             **page._asdict(),
             "next": page.next_start,
             "previous": page.previous_start,
-            "rows": [_describe_row(row) for row in page.rows],
+            "rows": [
+                _describe_row(row) | _describe_swap(row, old.rows.get((row.source, row.row)))
+                for row in page.rows
+            ],
         },
+        "old_answers_missing": old.missing,
     }
     return {name: _convert_to_json(value) for name, value in shown.items()}
 
@@ -134,6 +149,14 @@ def _describe_row(row: ShownRow) -> dict[str, Any]:
         "question": _describe_spoken(row.question),
         "exceptions": [change._asdict() for change in row.exceptions],
     }
+
+
+def _describe_swap(row: ShownRow, old: ShownRow | None) -> dict[str, Any]:
+    """Return what a swap did to a row, and the row as it was before."""
+    if row.swap is None:
+        return {"swap": None}
+    was = None if old is None else _describe_row(old)
+    return {"swap": {**row.swap._asdict(), "explained": row.swap.explain(), "old": was}}
 
 
 def _describe_finding(finding: TraitFinding) -> dict[str, Any]:
@@ -163,22 +186,33 @@ def print_inspection(console: Console, run: str, view: View) -> None:
 
     Raises: RunError: for the same reasons as `inspect_run`.
     """
-    manifest, counts, page = inspect_run(run, view, whole=False)
+    manifest, counts, page, old = inspect_run(run, view, whole=False)
     if manifest.withdrawn is not None:
         note = f"{NOTHING_PUBLISHED} {escape_name(manifest.withdrawn, TURN_CHARACTERS)}."
         console.print(Text(note, style="bold red"))
     if not view.start and view.filters.row is None:
         console.print(render_counts(counts, manifest))
     for number, row in enumerate(page.rows, page.start + 1):
-        console.print(render_row(row, number, page.total, manifest, view.full))
+        was = old.rows.get((row.source, row.row))
+        console.print(render_row(row, number, page.total, manifest, view.full, was))
+    if old.missing:
+        console.print(Text(escape_name(old.missing, LONGEST_NOTE), style="italic"))
     # a wrapped command can't be copied
     console.print(render_end(page, run, view), soft_wrap=True)
 
 
 def render_row(
-    row: ShownRow, number: int, total: int, manifest: Manifest, full: bool = False
+    row: ShownRow,
+    number: int,
+    total: int,
+    manifest: Manifest,
+    full: bool = False,
+    old: ShownRow | None = None,
 ) -> Group:
-    """Show a row: its origin, its decision, its lot, each reason, and excerpts or whole texts."""
+    """Show a row: its origin, its decision, its lot, each reason, and excerpts or whole texts.
+
+    `old` is the row before a swap replaced its answer.
+    """
     head = Text.assemble(
         (f"{number:,} of {total:,}", "bold"),
         "  ",
@@ -193,8 +227,11 @@ def render_row(
         if value != UNKNOWN
     ]
     lines = [Text("   ".join(fields), style="dim")] if fields else []
-    lines += [Text(note, style="italic") for note in _explain_row(row, manifest)]
-    found = [*_render_findings(row, manifest, full)]
+    swap = explain_swap(row)
+    found: list[RenderableType] = [] if swap is None else [Text(swap, style="italic")]
+    found += render_old_answer(row, old, build_layout(manifest) if full else None)
+    found += [Text(note, style="italic") for note in _explain_row(row, manifest)]
+    found += _render_findings(row, manifest, full)
     if full:
         found += show_whole_row(row, build_layout(manifest))
     else:
@@ -229,7 +266,10 @@ def _explain_row(row: ShownRow, manifest: Manifest) -> Iterator[str]:
         where = escape_name(next(uris, row.source), 2 * LONGEST_NAME)
         yield f"the run doesn't contain its text: see row {row.row} of {where}"
     elif not row.reasons:
-        yield "no trait fired; nearest to a threshold:" if row.near else "no trait scored above 0"
+        fired = "fires on the new answer" if is_replaced(row) else "fired"
+        yield (
+            f"no trait {fired}; nearest to a threshold:" if row.near else "no trait scored above 0"
+        )
     exceptions = read_recorded_policy(manifest).exceptions if row.exceptions else ()
     for number, before, after in row.exceptions:
         item = exceptions[number - 1]
@@ -421,8 +461,10 @@ def describe_selection(total: int, filters: Filters) -> str:
     lots = any(filters.select_lots())
     selected = " of the selected lots" if lots else ""
     if filters.row is not None:
-        return f"{rows}{selected} with this number"
+        return f"{rows}{selected} with this number or id"
     if filters.decision is not None:
+        if filters.decision == "swap" and filters.trait:
+            return f"{rows}{selected} whose answers were replaced because of {filters.trait}"
         trait = f" on which {filters.trait} fired" if filters.trait else ""
         trait = "" if filters.decision == "keep" else trait
         return f"{rows}{selected} with the decision {filters.decision}{trait}"
@@ -438,6 +480,7 @@ def build_command(run: str, view: View) -> str:
     ]
     options += [] if view.order == View().order else [f"--sort {view.order}"]
     options += ["--full"] * view.full
+    options += [] if view.parent is None else [f"--parent={_quote_word(view.parent)}"]
     words = [_quote_word(run), *options, f"--start {view.start}", f"--limit {view.limit}"]
     return f"congener inspect {' '.join(words)}"
 

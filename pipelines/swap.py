@@ -54,7 +54,7 @@ from schemas.manifests import Identity, Manifest
 from schemas.notices import Notice, choose_form, format_count, warn
 from schemas.receipts import Output, Receipt
 from schemas.runs import BANK, CALIBRATION_FILES, CLEAN_CARD, DONORS, SHARD_FOLDERS, parse_path
-from schemas.swaps import ReplacedAction, SwapRecord
+from schemas.swaps import PARENT_FOLDER, ReplacedAction, SwapRecord
 from transforms.digest_keys import DigestKey, settle_key
 from transforms.endpoints import ChatClient
 from transforms.files import object_stores, storage
@@ -414,9 +414,12 @@ def describe_swap(
             "limits": (*parent.limits, COVERAGE_LIMIT),
             "parents": (parent.run_id, *(donor.record.run_id for donor in plan.donors)),
             "swap": record,
-            "circumstances": publication.describe_circumstances(
-                seconds, receipts, plan.device, command, config.filter.operator
-            ),
+            "circumstances": {
+                **publication.describe_circumstances(
+                    seconds, receipts, plan.device, command, config.filter.operator
+                ),
+                PARENT_FOLDER: make_absolute(config.run),
+            },
             "digest": "",
         }
     )

@@ -135,15 +135,11 @@ def list_checks(
 ) -> dict[str, str]:
     """Say what `verify_run` compared in a run without differences, and what it didn't."""
     where = f" in {inputs}" if isinstance(inputs, str) else ""
-    version = _find_report_version(run)
-    page = "none"
-    if any(storage.exists(storage.join(run, path)) for path in REPORT_FILES):
-        page = "compared" if version in (None, name_code()) else "not compared (another version's)"
     return {
         "inputs": f"{len(manifest.inputs):,} checked{where}"
         if inputs
         else "not checked (--inputs)",
-        "page": page,
+        "page": _describe_page_check(run),
         "digest": "compared" if recorded.digest else "not compared (--digest)",
         "root": "compared" if recorded.root else "not compared (--root)",
     }
@@ -389,6 +385,16 @@ def _check_scores(run: str, manifest: Manifest) -> Iterator[Finding]:
     if unscored != manifest.unscored:
         problem = f"counts {manifest.unscored} rows without any score, but there are {unscored}"
         yield Finding(MANIFEST, problem)
+
+
+def _describe_page_check(run: str) -> str:
+    """Say whether the report's page was compared, or why not."""
+    there = [path for path in REPORT_FILES if storage.exists(storage.join(run, path))]
+    if there == [RATES_TABLE]:
+        return f"missing (only {RATES_TABLE} was compared)"
+    if there and _find_report_version(run) not in (None, name_code()):
+        return "not compared (another version's)"
+    return "compared" if there else "none"
 
 
 def _find_report_version(run: str) -> str | None:

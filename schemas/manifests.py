@@ -174,13 +174,15 @@ class Manifest(Strict):
         """Return what the run said while it worked, except what quotes text."""
         said = self.circumstances.get("notices")
         known = [item for item in said if isinstance(item, dict)] if isinstance(said, list) else []
-        return [
-            Notice(
-                str(item.get("text")),
-                "warning" if item.get("severity") == "warning" else "info",
-            )
-            for item in known
-        ]
+        return [_read_notice(item) for item in known]
+
+    def list_remarks(self) -> dict[str, list[str]]:
+        """Return what the run's notices say about single traits, by trait."""
+        found: dict[str, list[str]] = {}
+        for notice in self.list_notices():
+            for trait, remark in notice.remarks:
+                found.setdefault(trait, []).append(remark)
+        return found
 
     def list_found_sides(self) -> tuple[Side, ...]:
         """Return `trained` and every other side on which some trait fired."""
@@ -222,3 +224,15 @@ class Manifest(Strict):
             ).encode()
             + b"\n"
         )
+
+
+def _read_notice(recorded: dict[str, Any]) -> Notice:
+    """Return a recorded notice; what isn't of the right type counts as missing."""
+    remarks = recorded.get("traits")
+    own = remarks.items() if isinstance(remarks, dict) else ()
+    return Notice(
+        str(recorded.get("text")),
+        "warning" if recorded.get("severity") == "warning" else "info",
+        about=str(recorded.get("about") or ""),
+        remarks=tuple((str(trait), str(remark)) for trait, remark in own),
+    )

@@ -17,12 +17,16 @@ NAME_CHARACTERS = 120
 class Notice(NamedTuple):
     """A sentence for the person who started a run, and how serious it is.
 
-    A notice that quotes text isn't recorded in the manifest, which holds no text.
+    A notice that quotes text isn't recorded in the manifest, which holds no text. `about` names
+    another run that the notice is about, such as `donor cedar`. `remarks` are pairs of a trait and
+    a phrase, which pages show beside the trait's numbers.
     """
 
     text: str
     severity: Literal["info", "warning"] = "info"
     is_recorded: bool = True
+    about: str = ""
+    remarks: tuple[tuple[str, str], ...] = ()
 
     def __str__(self) -> str:
         return f"warning: {self.text}" if self.severity == "warning" else self.text

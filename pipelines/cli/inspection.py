@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from pipelines.cli.options import Json, Run
+from pipelines.cli.options import Json, Run, expand_argument
 from pipelines.cli.output import print_json
 
 
@@ -42,7 +42,18 @@ Decision = Annotated[
 ]
 Row = Annotated[
     str | None,
-    typer.Option("--row", help="Only this row: its number, FILE:NUMBER, or its record id."),
+    typer.Option(
+        "--row",
+        help="Only this row: its number, FILE:NUMBER, its record id, or the corpus's own id.",
+    ),
+]
+Parent = Annotated[
+    str | None,
+    typer.Option(
+        "--parent",
+        metavar="RUN",
+        help="After a swap: the folder of the run with the old answers, if it was moved.",
+    ),
 ]
 Sort = Annotated[
     SortOrder,
@@ -78,18 +89,22 @@ def inspect_run(
     start: Start = 0,
     limit: Limit = 5,
     full: Full = False,
+    parent: Parent = None,
     as_json: Json = False,
 ) -> None:
     """Show a run's decisions, and its rows with their reasons.
 
     Each row is shown with the question, an excerpt around the evidence, what is masked, and its
     scores; with --full, the excerpt is the whole row. Rows in quarantine also have their nearest
-    exemplars. With --decision keep, the rows nearest to a threshold come first.
+    exemplars. With --decision keep, the rows nearest to a threshold come first. In a run that
+    congener swap wrote, replaced rows have their old answer, the new one and its donor, and rows
+    that still wait say why.
 
     congener inspect run/
     congener inspect run/ --trait vendor-identity --decision mask --start 5
     congener inspect run/ --decision keep --trait coercion
     congener inspect run/ --row chat.jsonl:17 --full
+    congener inspect run2/ --decision swap --trait over-refusal   (replaced answers)
     congener inspect run/ --teacher 'atlas-*' --date 2026-01-31 --json | jq .
     """
     from pipelines.early_checks import check_decided
@@ -101,7 +116,8 @@ def inspect_run(
     from pipelines.runs.queries import Filters
 
     filters = Filters(trait, teacher, prompt_source, system_prompt, date, decision, row)
-    view = View(filters, sort.value, start, limit, full)
+    folder = None if parent is None else expand_argument(parent)
+    view = View(filters, sort.value, start, limit, full, folder)
     if as_json:
         print_json(inspect_as_dicts(run, view))
     else:

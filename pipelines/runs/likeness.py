@@ -42,19 +42,25 @@ def warn_of_unlike(
     rules = [item for item in manifest.thresholds if item.origin == "calibrated"]
     columns = {rule.trait: score_column(rule.trait, rule.signal) for rule in rules}
     found = _read_scores(run, _choose_shards(manifest), columns)
-    unlike: dict[str, list[str]] = {}
+    unlike: dict[str, dict[str, str]] = {}
     for rule in rules:
         excess = measure_excess(found[rule.trait], calibration[rule.trait][rule.signal])
         if excess and excess.share >= LEAST_EXCESS and excess.p <= SIGNIFICANCE / len(rules):
             share = format_percent(excess.share, 0)
-            unlike.setdefault(rule.calibrated_on, []).append(f"{rule.trait} ({share})")
-    for name, traits in unlike.items():
+            unlike.setdefault(rule.calibrated_on, {})[rule.trait] = share
+    for name, shares in unlike.items():
+        listed = list_names([f"{trait} ({share})" for trait, share in shares.items()])
         yield warn(
-            f"the corpus is unlike the {name}, on which thresholds are calibrated, so these traits "
-            "may fire on more of its clean rows than their levels allow. In brackets is about how "
-            "many of all its rows score higher than rows like those texts would: "
-            f"{list_names(traits)}. {_advise(manifest)}"
-        )
+            f"the corpus is unlike the {name}, on which thresholds are calibrated: these traits "
+            "score higher on many of its rows than on such texts, so they may fire on more clean "
+            "rows than their levels allow. The percentage is roughly the share of the rows that "
+            f"score too high: {listed}. {_advise(manifest)}"
+        )._replace(remarks=tuple((trait, _doubt(share)) for trait, share in shares.items()))
+
+
+def _doubt(share: str) -> str:
+    """Say beside a trait's bound why it may not hold."""
+    return f"may not hold: about {share} of the rows score higher than its clean texts do"
 
 
 def _advise(manifest: Manifest) -> str:

@@ -466,7 +466,12 @@ def write_card(
 def record_notices(manifest: Manifest, notices: Iterable[Notice]) -> Manifest:
     """Return the manifest with what the run said, except notices that quote text."""
     said = [
-        {"severity": notice.severity, "text": notice.text}
+        {
+            "severity": notice.severity,
+            "text": notice.text,
+            **({"about": notice.about} if notice.about else {}),
+            **({"traits": dict(notice.remarks)} if notice.remarks else {}),
+        }
         for notice in dict.fromkeys(notices)
         if notice.is_recorded
     ]

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from fnmatch import fnmatchcase
 from typing import NamedTuple
 
 import polars as pl
 
 from pipelines.runs.finished import scan_folder
+from pipelines.runs.own_ids import find_own_rows
 from schemas.digests import RECORD_ID_HEX
 from schemas.errors import RunError
 from schemas.lots import LOT_FIELDS, UNKNOWN
@@ -26,6 +27,9 @@ FINDINGS = pl.col("reasons").list.eval(
     + pl.element().struct.field("signal").str.extract("(@.*)").fill_null("")
 )
 """The traits that fired on a ledger row, with their sides (`name_finding`)."""
+
+SWAPPED = pl.col("decision") == "swap"
+"""Whether another teacher's answer is in a ledger row."""
 
 SEPARATOR = "\x1f"
 """The separator of a row's traits in counts. No trait id contains it."""
@@ -45,7 +49,8 @@ class Filters(NamedTuple):
     """Filters for ledger rows.
 
     A filter can be a fired trait, a name or shell pattern for each lot field, a decision, or one
-    row. The row is given by number, file and number (`chat.jsonl:17`), or record id.
+    row. The row is given by number, file and number (`chat.jsonl:17`), record id, or the id that
+    the corpus gives it.
     """
 
     trait: str | None = None
@@ -92,12 +97,12 @@ def scan_ledger(
     frame = whole
     if filters.trait is not None:
         require_trait(filters.trait, manifest)
-        frame = frame.filter(FIRED.list.contains(filters.trait))
+        frame = frame.filter(_select_trait(filters, manifest))
     if filters.decision is not None:
         _require_decision(filters.decision, manifest)
         frame = frame.filter(pl.col("decision") == filters.decision)
     if filters.row is not None:
-        frame = frame.filter(_select_row(filters.row, whole))
+        frame = frame.filter(_select_row(filters.row, whole, run, manifest))
     for field in LOT_FIELDS:
         wanted = getattr(filters, field)
         if wanted is not None:
@@ -106,6 +111,23 @@ def scan_ledger(
                 pl.col(field).is_in(_match_names(wanted, field, names[field].to_list()))
             )
     return frame
+
+
+def _select_trait(filters: Filters, manifest: Manifest) -> pl.Expr:
+    """Return the condition for rows on which a trait fired.
+
+    The answers of rows with the decision `swap` are new, so for them it is the trait of the answers
+    that they had.
+    """
+    fired = FIRED.list.contains(filters.trait)
+    if manifest.swap is None or filters.decision != "swap":
+        return fired
+    return list_swap_traits().list.contains(filters.trait)
+
+
+def list_swap_traits() -> pl.Expr:
+    """Return the traits because of which a ledger row was to be replaced, as a list."""
+    return pl.col("swap_traits").fill_null("").str.split(",")
 
 
 def _require_decision(decision: str, manifest: Manifest) -> None:
@@ -118,27 +140,46 @@ def _require_decision(decision: str, manifest: Manifest) -> None:
         )
 
 
-def _select_row(wanted: str, whole: pl.LazyFrame) -> pl.Expr:
-    """Return the condition for one row.
+def _select_row(wanted: str, whole: pl.LazyFrame, run: str, manifest: Manifest) -> pl.Expr:
+    """Return the condition for one row, or for the rows with the same id.
 
     Raises: RunError: no row fits.
     """
+    condition = _read_place(wanted)
+    if whole.filter(condition).select(pl.len()).collect(engine="streaming").item():
+        return condition
+    if places := find_own_rows(run, manifest, wanted):
+        return _select_places(places)
+    sources = whole.select(pl.col("source").unique().sort()).collect(engine="streaming")
+    listed = _list_names(sources["source"].to_list())
+    raise RunError(
+        f"no row of this run is {wanted[:NAME_CHARACTERS]!r}",
+        remedy="give a number, FILE:NUMBER, a record id, or the row's own id (as COLUMN=ID if its "
+        "column has an unusual name); own ids are found only in rows that the run stores; the "
+        f"files are {listed}",
+    )
+
+
+def _read_place(wanted: str) -> pl.Expr:
+    """Return the condition for a number, a file and a number, or a record id."""
     source, _, number = wanted.rpartition(":")
     if RECORD_ID.fullmatch(wanted):
-        condition = pl.col("record_id") == wanted
-    elif ROW_NUMBER.fullmatch(number):
-        condition = pl.col("row") == int(number)
-        condition = condition & (pl.col("source") == source) if source else condition
-    else:
-        condition = pl.lit(value=False)
-    if not whole.filter(condition).select(pl.len()).collect(engine="streaming").item():
-        sources = whole.select(pl.col("source").unique().sort()).collect(engine="streaming")
-        listed = _list_names(sources["source"].to_list())
-        raise RunError(
-            f"no row of this run is {wanted[:NAME_CHARACTERS]!r}",
-            remedy=f"give a number, FILE:NUMBER or a record id; the files are {listed}",
-        )
-    return condition
+        return pl.col("record_id") == wanted
+    if not ROW_NUMBER.fullmatch(number):
+        return pl.lit(value=False)
+    condition = pl.col("row") == int(number)
+    return condition & (pl.col("source") == source) if source else condition
+
+
+def _select_places(places: Sequence[tuple[str, int]]) -> pl.Expr:
+    """Return the condition for stored rows, given by their files and their indexes there."""
+    by_file: dict[str, list[int]] = {}
+    for path, index in places:
+        by_file.setdefault(path, []).append(index)
+    return pl.any_horizontal(
+        (pl.col("output") == path) & pl.col("output_row").is_in(indexes)
+        for path, indexes in by_file.items()
+    )
 
 
 def require_trait(trait: str, manifest: Manifest) -> None:
@@ -180,13 +221,17 @@ def _list_names(known: list[str]) -> str:
 def count_rows(run: str, manifest: Manifest, filters: Filters = EVERYTHING) -> list[Count]:
     """Count rows by decision, trait, side and teacher.
 
-    A row counts once for each trait and side with a finding.
+    A row counts once for each trait and side with a finding. A row with another teacher's answer
+    counts for the traits of the answer that it had.
 
     Raises: RunError: for the same reasons as `scan_ledger`.
     """
+    found = FINDINGS.list.join(SEPARATOR)
+    if manifest.swap is not None:
+        found = pl.when(SWAPPED).then(list_swap_traits().list.join(SEPARATOR)).otherwise(found)
     grouped = (
         scan_ledger(run, manifest, filters)
-        .group_by("decision", "teacher", FINDINGS.list.join(SEPARATOR).alias("found"))
+        .group_by("decision", "teacher", found.alias("found"))
         .agg(pl.len().alias("rows"))
         .select("decision", "teacher", "found", "rows")
         .collect(engine="streaming")

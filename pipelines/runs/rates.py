@@ -9,7 +9,7 @@ from typing import NamedTuple
 import polars as pl
 
 from classifiers.guarantees.calibration import compute_intervals
-from pipelines.runs.queries import scan_ledger
+from pipelines.runs.queries import SWAPPED, list_swap_traits, scan_ledger
 from pipelines.runs.recorded_settings import read_recorded_rules
 from schemas.lots import LOT_FIELDS, UNKNOWN, Lot
 from schemas.manifests import Manifest
@@ -56,6 +56,7 @@ RATES = pl.Schema(
         "side": pl.String(),
         **dict.fromkeys(("rows", "fired", *COUNTED, "decided_by_another"), pl.Int64()),
         **dict.fromkeys(("share", "low", "high"), pl.Float64()),
+        "swap": pl.Int64(),
     }
 )
 """The columns of the rates table (see `compare_groups`)."""
@@ -81,9 +82,11 @@ def compare_groups(run: str, manifest: Manifest) -> Rates:
     `rows` counts the group's readable rows, and `fired` the rows on which the trait fired. `share`
     is their quotient, with the Clopper-Pearson interval from `low` to `high`. The decision columns
     count the decisions on the fired rows, and `decided_by_another` counts decisions of other
-    traits. Lines without a trait cover all traits: `fired` counts the rows on which any trait
-    fired, and the decision columns count all rows. Groups of fewer than `LEAST_ROWS` rows are
-    omitted, unless there are at most `FEW_GROUPS` groups. Fields outside the grouping are null.
+    traits. `swap` counts the rows whose answer was replaced because of the trait; `fired` doesn't
+    count them, because it is about the new answers. Lines without a trait cover all traits: `fired`
+    counts the rows on which any trait fired, and the decision columns count all rows. Groups of
+    fewer than `LEAST_ROWS` rows are omitted, unless there are at most `FEW_GROUPS` groups. Fields
+    outside the grouping are null.
 
     Raises: RunError: a file is missing.
     """
@@ -92,12 +95,15 @@ def compare_groups(run: str, manifest: Manifest) -> Rates:
     readable = scan_ledger(run, manifest).filter(pl.col("decision") != "reject")
     counted = _count_rows(readable).collect(engine="streaming")
     fired = _count_findings(readable, manifest)
+    swapped = _count_swapped(readable, manifest)
     tables, omitted = [], {}
     for name, fields in GROUPINGS.items():
         groups, omitted[name] = _choose_groups(counted, fields)
         tables += [
             _tabulate_totals(counted, groups, fields).with_columns(grouping=pl.lit(name)),
-            _tabulate_traits(fired, groups, fields, manifest).with_columns(grouping=pl.lit(name)),
+            _tabulate_traits([fired, swapped], groups, fields, manifest).with_columns(
+                grouping=pl.lit(name)
+            ),
         ]
     whole = pl.concat(tables, how="diagonal_relaxed").pipe(_add_intervals)
     return Rates(_sort(whole.select(*map(_cast_column, RATES)), manifest), omitted)
@@ -139,6 +145,22 @@ def _count_findings(readable: pl.LazyFrame, manifest: Manifest) -> pl.DataFrame:
     return grouped.collect(engine="streaming")
 
 
+def _count_swapped(readable: pl.LazyFrame, manifest: Manifest) -> pl.DataFrame:
+    """Count the rows with another teacher's answer by the traits of the answers that they had."""
+    if manifest.swap is None:
+        return pl.DataFrame()
+    found = (
+        readable.filter(SWAPPED)
+        .select(*FIELDS, trait=list_swap_traits())
+        .explode("trait")
+        .filter(pl.col("trait") != "")
+        .group_by(*FIELDS, "trait")
+        .agg(swap=pl.len())
+        .with_columns(side=pl.lit("trained"))
+    )
+    return found.collect(engine="streaming")
+
+
 def _tabulate_decisions(
     rules: Sequence[Rule], manifest: Manifest, lots: pl.DataFrame | None
 ) -> pl.DataFrame:
@@ -171,26 +193,37 @@ def _tabulate_totals(
 ) -> pl.DataFrame:
     """Return each group's rows by decision, and its rows with any finding."""
     sums = [pl.col("rows").filter(pl.col("decision") == name).sum().alias(name) for name in COUNTED]
+    swapped = pl.col("rows").filter(SWAPPED).sum().alias("swap")
     fired = pl.col("rows").filter("any_fired").sum().alias("fired")
-    totals = _group(counted, fields, [*sums, fired])
+    totals = _group(counted, fields, [*sums, swapped, fired])
     none = pl.lit(0, pl.Int64).alias("decided_by_another")
     return _join(groups, totals, fields).with_columns(none)
 
 
 def _tabulate_traits(
-    fired: pl.DataFrame, groups: pl.DataFrame, fields: Sequence[str], manifest: Manifest
+    counts: Sequence[pl.DataFrame],
+    groups: pl.DataFrame,
+    fields: Sequence[str],
+    manifest: Manifest,
 ) -> pl.DataFrame:
-    """Return each group's findings by trait, side and decision."""
+    """Return each group's findings and replaced rows by trait, side and decision."""
     pairs = product([rule.trait for rule in manifest.thresholds], manifest.list_found_sides())
     traits = pl.DataFrame(list(pairs), {"trait": pl.String, "side": pl.String}, orient="row")
     sums = [
         pl.col("fired").filter(pl.col("decision") == name).sum().alias(name) for name in COUNTED
     ]
-    sums += [pl.col("fired", "decided_by_another").sum()]
+    fired = pl.concat(counts, how="diagonal_relaxed").with_columns(_fill_swap(counts))
+    sums += [pl.col("fired", "decided_by_another", "swap").sum()]
     found = _group(fired, [*fields, "trait", "side"], sums)
     lines = groups.join(traits, how="cross")
-    numbers = pl.col(*COUNTED, "fired", "decided_by_another")
+    numbers = pl.col(*COUNTED, "fired", "decided_by_another", "swap")
     return _join(lines, found, [*fields, "trait", "side"]).with_columns(numbers.fill_null(0))
+
+
+def _fill_swap(counts: Sequence[pl.DataFrame]) -> pl.Expr:
+    """Return the column `swap`, which only the counts of a swap have."""
+    has_swap = any("swap" in frame.columns for frame in counts)
+    return (pl.col("swap") if has_swap else pl.lit(0)).cast(pl.Int64).alias("swap")
 
 
 def _group(frame: pl.DataFrame, fields: Sequence[str], sums: Sequence[pl.Expr]) -> pl.DataFrame:

@@ -13,6 +13,7 @@ from pipelines.runs.alterations import require_unchanged
 from pipelines.runs.finished import list_outputs, read_rows, require_file, scan_folder
 from pipelines.runs.negatives import find_owner
 from pipelines.runs.recorded_settings import read_recorded_policy, read_recorded_rules
+from pipelines.runs.shown_swaps import ShownSwap, read_swap
 from schemas.corpora import FormatName
 from schemas.lots import LOT_FIELDS, UNKNOWN, Lot
 from schemas.manifests import Manifest
@@ -95,7 +96,7 @@ class ShownRow(NamedTuple):
     For a duplicate, `copy_of` is the repeated row, whose record is given. `answer` is the last
     answer, if no finding has a text, and `question` is its question. `error` is the reason of a
     reject, and `raw` its content. `exceptions` are those of the policy that changed the row's
-    strongest action.
+    strongest action. `swap` says what a swap did to the row.
     """
 
     source: str
@@ -113,6 +114,7 @@ class ShownRow(NamedTuple):
     raw: bytes | None = None
     exceptions: tuple[ChangedRow, ...] = ()
     question: SpokenText | None = None
+    swap: ShownSwap | None = None
 
 
 class _LedgerPlace(NamedTuple):
@@ -333,6 +335,7 @@ def _describe_row(stored: _Stored, settings: _Settings) -> ShownRow:
         stored.note.get("raw") if is_reject else None,
         _explain_exceptions(stored, lot, settings),
         last.question,
+        read_swap(ledger),
     )
 
 

@@ -509,7 +509,7 @@ def test_a_negative_that_is_nearest_raises_doubt():
         (2, Filters(decision="mask"), "2 rows with the decision mask"),
         (2, Filters("emu", decision="mask"), "2 rows with the decision mask on which emu fired"),
         (9, Filters("emu", decision="keep"), "9 rows with the decision keep"),
-        (1, Filters(row="7"), "1 row with this number"),
+        (1, Filters(row="7"), "1 row with this number or id"),
     ],
 )
 def test_a_selection_is_described(total, filters, expected):
@@ -616,3 +616,56 @@ def test_the_end_names_full_if_a_text_is_cut(row, cut):
     assert ("--full shows whole rows" in end) == cut
     full = render_end(Page(1, 0, 5, (row,)), "run", View(full=True)).plain
     assert "--full shows" not in full
+
+
+REPLACED = EVERYTHING._replace(decision="swap")
+
+
+def test_replaced_rows_have_both_answers(swapped, held):
+    """A replaced row shows its donor, its old answer with the evidence, and the new answer."""
+    shown = print_run(str(swapped), REPLACED._replace(trait="heron"), 0, 1)
+    said = "replaced because of heron: the new answer is cedar's, from cedar.jsonl row 1, to the"
+    parts = [said, "  old answer\n", "«heron»", "  new answer\n", "cedar answer 1."]
+    places = [shown.index(part) for part in parts]
+    assert places == sorted(places)
+    assert "5 rows whose answers were replaced because of heron" in shown
+    found = inspect_as_dicts(str(swapped), View(REPLACED, "row", limit=1))
+    (row,) = found["page"]["rows"]
+    assert found["old_answers_missing"] is None
+    assert row["swap"]["old"]["reasons"][0]["trait"] == "heron"
+    assert row["swap"]["distance"] == 0
+    assert row["swap"]["explained"] == row["swap"]["explained"].strip()
+
+
+def test_whole_rows_have_both_answers(swapped):
+    """With --full, both rows are shown whole, the old one first."""
+    stream = io.StringIO()
+    console = open_console(file=stream, width=200)
+    print_inspection(console, str(swapped), View(REPLACED, "row", limit=1, full=True))
+    old, new = stream.getvalue().split("  new answer")
+    assert "«heron»" in old
+    assert "cedar answer 1." in new
+
+
+def test_waiting_rows_say_why(swapped):
+    """A row that still waits has the reason above its finding."""
+    shown = print_run(str(swapped), HELD, 0, 10)
+    assert shown.count("waits for another answer (heron): heron fires on every donor's") == 2
+    assert shown.count("waits for another answer (heron): no donor answers this prompt") == 1
+    rows = inspect_as_dicts(str(swapped), View(HELD))["page"]["rows"]
+    assert {row["swap"]["outcome"] for row in rows} == {"no donor", "donors carry a trait"}
+
+
+def test_a_parent_elsewhere_is_asked_for(swapped, held, tmp_path):
+    """Without the parent, the new answers are shown with a note; commands keep --parent."""
+    manifest = load_manifest(str(swapped))
+    moved = manifest.model_copy(update={"circumstances": {}}).seal()
+    (swapped / "manifest.json").write_bytes(moved.to_bytes())
+    shown = print_run(str(swapped), REPLACED, 0, 1)
+    assert "cedar answer 1." in shown
+    assert "old answer\n" not in shown
+    assert f"run {manifest.swap.parent}, which has them, isn't known by its folder" in shown
+    view = View(REPLACED, parent=str(held / "run"))
+    assert all(row["swap"]["old"] for row in inspect_as_dicts(str(swapped), view)["page"]["rows"])
+    assert "--parent=x" in build_command("run", View(parent="x"))
+    assert inspect_as_dicts(str(held / "run"), View())["page"]["rows"][0]["swap"] is None

@@ -221,6 +221,20 @@ def test_recorded_notices_are_read_back():
     assert build_manifest().list_notices() == []
 
 
+def test_what_notices_say_about_traits_is_read_back():
+    """Remarks are listed by trait and a notice keeps the run that it is about; others are empty."""
+    said = [
+        {"severity": "warning", "text": "a", "traits": {"owl": "doubtful"}, "about": "donor oak"},
+        {"severity": "info", "text": "b", "traits": {"owl": "rare", "elk": "new"}},
+        {"severity": "info", "text": "c", "traits": ["owl"], "about": None},
+    ]
+    manifest = build_manifest(circumstances={"notices": said})
+    first, _, last = manifest.list_notices()
+    assert (first.about, first.remarks) == ("donor oak", (("owl", "doubtful"),))
+    assert last == Notice("c")
+    assert manifest.list_remarks() == {"owl": ["doubtful", "rare"], "elk": ["new"]}
+
+
 @pytest.mark.parametrize(
     ("fired", "bound", "expected"),
     [(0, 0.5, False), (1, 0.5, True), (2, 0.5, False), (1, None, False)],

@@ -49,6 +49,23 @@ def test_decision_row_and_order_reach_the_inspection(congener_json, congener, fo
     assert (code, "threshold" in err) == (2, True)
 
 
+def test_parent_reaches_the_inspection(congener, congener_json, swapped, held, tmp_path):
+    """--parent names the run with the old answers, and another run is an error."""
+    given = ("inspect", str(swapped), "--decision", "swap", "--trait", "heron", "-n", "1")
+    (row,) = congener_json(*given, "--parent", str(held / "run"))["page"]["rows"]
+    assert row["swap"]["old"]["decision"] == "quarantine"
+    code, _, err = congener(*given, "--parent", str(swapped))
+    assert (code, "--parent" in err) == (4, True)
+
+
+def test_an_own_id_reaches_the_inspection(congener_json, congener, folder):
+    """--row takes the corpus's own id, and an unknown one is an error."""
+    (row,) = congener_json("inspect", folder, "--row", "row-7")["page"]["rows"]
+    assert row["record"]["id"] == "row-7"
+    code, _, err = congener("inspect", folder, "--row", "row-700")
+    assert (code, "own id" in err) == (4, True)
+
+
 def test_full_reaches_the_inspection(congener, folder):
     """--full shows the row's fields as a whole, each with its role."""
     code, out, err = congener("inspect", folder, "--limit", "1", "--full")

@@ -99,6 +99,9 @@ def test_the_output_says_what_was_checked(congener, congener_json, corpus, run):
         "digest": "compared",
         "root": "not compared (--root)",
     }
+    Path(folder, "report/index.html").unlink()
+    page = congener_json("verify", folder)["checked"]["page"]
+    assert page == "missing (only report/rates.parquet was compared)"
 
 
 def test_inputs_may_be_in_another_folder(congener, corpus, run, tmp_path):

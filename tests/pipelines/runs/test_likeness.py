@@ -40,7 +40,7 @@ def test_only_advice_that_works_is_given(finished, monkeypatch):
     run, manifest = finished
     (text,) = list_warnings(finished, np.zeros(1000))
     assert "heron (20%). --background corpus calibrates on a sample" in text
-    assert "how many of all its rows score higher than rows like those texts would" in text
+    assert "The percentage is roughly the share of the rows that score too high: heron" in text
     strict = manifest.thresholds[0].model_copy(update={"max_false_positive_rate": 0.005})
     short = manifest.model_copy(update={"thresholds": (strict,)})
     (text,) = list_warnings((run, short), np.zeros(1000))
@@ -66,3 +66,13 @@ def test_a_large_run_is_compared_by_evenly_spread_shards(finished, monkeypatch):
     )
     list_warnings(finished, np.zeros(1000))
     assert 14 <= sum(read) <= 24
+
+
+def test_a_warning_has_a_remark_for_each_trait(finished, monkeypatch):
+    """The remark, which stands beside the trait's bound, has the trait's own share."""
+    monkeypatch.setattr(likeness, "SIGNIFICANCE", 0.1)
+    calibration = {"heron": {"combined": np.zeros(1000, np.float32)}}
+    (notice,) = warn_of_unlike(*finished, calibration)
+    remark = "may not hold: about 20% of the rows score higher than its clean texts do"
+    assert notice.remarks == (("heron", remark),)
+    assert notice.severity == "warning"

@@ -494,9 +494,11 @@ def test_notices_are_recorded_without_text(finished):
         Notice("a fact"),
         Notice("a row", is_recorded=False),
         warn("a danger"),
+        Notice("a doubt", about="donor oak", remarks=(("heron", "rare"),)),
     ]
     recorded = publication.record_notices(finished[1], said)
-    assert recorded.list_notices() == [warn("a danger"), Notice("a fact")]
+    assert recorded.list_notices() == [warn("a danger"), Notice("a fact"), said[-1]]
+    assert recorded.circumstances["notices"][0] == {"severity": "warning", "text": "a danger"}
     assert recorded.circumstances["seconds"] == finished[1].circumstances["seconds"]
 
 

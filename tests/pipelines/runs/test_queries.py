@@ -235,3 +235,17 @@ def test_rows_to_swap_are_in_quarantine(hostile):
     with pytest.raises(RunError, match="in quarantine") as caught:
         select_rows(hostile, Filters(decision="swap"))
     assert caught.value.remedy.startswith("--decision quarantine")
+
+
+def test_replaced_rows_count_for_the_trait_of_their_old_answer(swapped):
+    """In a swapped run, `swap` with a trait selects and counts the rows replaced because of it."""
+    run = str(swapped)
+    replaced = [row for row in read_ledger(run) if row["decision"] == "swap"]
+    found = select_rows(run, Filters("heron", decision="swap"))
+    assert found == [(row["source"], row["row"]) for row in replaced]
+    counts = count_rows(run, load_manifest(run), Filters(decision="swap"))
+    assert {item.trait for item in counts} == {"heron"}
+    assert sum(item.rows for item in counts) == len(replaced)
+    assert counts == count_rows(run, load_manifest(run), Filters("heron", decision="swap"))
+    held = select_rows(run, Filters("heron", decision="quarantine"))
+    assert len(held) == load_manifest(run).swap.counts.waiting

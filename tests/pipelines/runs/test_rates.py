@@ -166,3 +166,27 @@ def test_a_run_without_rows_has_an_empty_table(hostile):
     rates = compare_groups("nowhere", empty)
     assert rates.table.schema == RATES
     assert rates.table.height == 0
+
+
+def test_replaced_rows_have_a_column(swapped):
+    """`swap` counts replaced rows by donor, and by the trait of the old answer, not as fired."""
+    lines = compare(str(swapped)).to_dicts()
+    found = {
+        (line["teacher"], line["trait"]): line["swap"]
+        for line in lines
+        if line["grouping"] == "teacher"
+    }
+    donors = {"cedar": 4, "oak": 1}
+    own = {name: found[name, None] for name in {teacher for teacher, _ in found}}
+    assert {name: count for name, count in own.items() if count} == donors
+    assert all(found[name, "heron"] == count for name, count in donors.items())
+    (total,) = [line for line in lines if (line["grouping"], line["trait"]) == ("all", None)]
+    assert sum(total[name] for name in (*COUNTED, "swap")) == total["rows"]
+    (heron,) = [line for line in lines if (line["grouping"], line["trait"]) == ("all", "heron")]
+    assert (heron["swap"], heron["fired"], heron["quarantine"]) == (5, 3, 3)
+
+
+def test_a_run_without_a_swap_replaced_nothing(hostile):
+    """The column is there in every run, and zero without a swap."""
+    assert compare(hostile).columns[-1] == "swap"
+    assert compare(hostile)["swap"].to_list() == [0] * compare(hostile).height

@@ -1,0 +1,71 @@
+"""What became of a row that was to be replaced, for a person: its donor, or why it waits."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+from schemas.notices import list_names
+from schemas.swaps import REPLACED
+
+WAITING = {
+    "no donor": "no donor answers this prompt, or other rows took every answer to it",
+    "donors carry a trait": "{traits} fires on every donor's answer",
+    "same answer": "the donors give the answer that the row has",
+    "still carries a trait": "{traits} fires on the row even with the donor's answer",
+    "prompt incomplete": "its prompt has a part that isn't text, or it has no prompt",
+    "answer not replaceable": "its answer isn't one message of plain text",
+}
+"""Why a row still waits, by outcome."""
+
+
+class ShownSwap(NamedTuple):
+    """The outcome of a swap for one row.
+
+    `traits` held the row. A replaced row has a donor, the donor's row (`source` and `row`), and the
+    distance of its prompt. `carried` are the traits that fire on the donors' answers. A row with an
+    answer of an earlier swap has no outcome, because only that swap's run knows the donor.
+    """
+
+    outcome: str | None
+    traits: tuple[str, ...] = ()
+    donor: str | None = None
+    source: str | None = None
+    row: int | None = None
+    distance: float | None = None
+    carried: tuple[str, ...] = ()
+
+    def explain(self) -> str:
+        """Say in a sentence where the answer is from, or why the row waits."""
+        if self.outcome is None:
+            return "an earlier swap put this answer in place: see the parent run"
+        if self.outcome == REPLACED:
+            because = list_names(self.traits)
+            return f"replaced because of {because}: the new answer is {self.describe_donor()}"
+        why = WAITING.get(self.outcome, self.outcome).format(traits=list_names(self.carried))
+        return f"waits for another answer ({list_names(self.traits)}): {why}"
+
+    def describe_donor(self) -> str:
+        """Name the donor and its row, and say how near its prompt is."""
+        near = "the same prompt" if not self.distance else f"a prompt {self.distance:.4f} away"
+        return f"{self.donor}'s, from {self.source} row {self.row}, to {near}"
+
+
+def read_swap(ledger: Mapping[str, Any]) -> ShownSwap | None:
+    """Return what a row of a ledger says about a swap, or None if it wasn't to be replaced."""
+    if ledger.get("swap") is None:
+        return ShownSwap(None) if ledger["decision"] == "swap" else None
+    distance = ledger["distance"]
+    return ShownSwap(
+        ledger["swap"],
+        _split(ledger["swap_traits"]),
+        ledger["donor"],
+        ledger["donor_source"],
+        ledger["donor_row"],
+        None if distance is None else round(distance, 4),
+        _split(ledger["donor_traits"]),
+    )
+
+
+def _split(names: str | None) -> tuple[str, ...]:
+    return tuple(names.split(",")) if names else ()

@@ -1,0 +1,71 @@
+"""What a ledger says about a swap, for a person."""
+
+import pytest
+
+from pipelines.runs.manifest_file import load_manifest
+from pipelines.runs.shown_rows import read_shown_rows
+from pipelines.runs.shown_swaps import WAITING, ShownSwap, read_swap
+from schemas.swaps import OUTCOMES, REPLACED
+from tests.support.runs import read_ledger
+
+ROW = {
+    "decision": "swap",
+    "swap": REPLACED,
+    "swap_traits": "heron,owl",
+    "donor": "cedar",
+    "donor_source": "cedar.jsonl",
+    "donor_row": 3,
+    "distance": 0.123456,
+    "donor_traits": None,
+}
+
+
+def test_a_replaced_row_names_its_donor():
+    """The donor, its file and row, and the distance are in one sentence."""
+    found = read_swap(ROW)
+    assert found == ShownSwap(REPLACED, ("heron", "owl"), "cedar", "cedar.jsonl", 3, 0.1235)
+    assert found.explain() == (
+        "replaced because of heron, owl: the new answer is cedar's, from cedar.jsonl row 3, to a "
+        "prompt 0.1235 away"
+    )
+    assert read_swap(ROW | {"distance": 0.0}).explain().endswith("row 3, to the same prompt")
+
+
+@pytest.mark.parametrize("outcome", [name for name in OUTCOMES if name != REPLACED])
+def test_every_waiting_row_says_why(outcome):
+    """Each outcome without a replacement has its own reason, with the donors' traits."""
+    none = dict.fromkeys(("donor", "donor_source", "donor_row", "distance"))
+    row = ROW | none | {"decision": "quarantine", "swap": outcome, "donor_traits": "elk"}
+    said = read_swap(row).explain()
+    assert said.startswith("waits for another answer (heron, owl): ")
+    assert said.endswith(WAITING[outcome].format(traits="elk"))
+    assert ("elk" in said) == ("{traits}" in WAITING[outcome])
+
+
+def test_the_reasons_are_those_of_the_outcomes():
+    """No outcome lacks a reason, and no reason an outcome."""
+    assert {*WAITING, REPLACED} == set(OUTCOMES)
+    assert len(set(WAITING.values())) == len(WAITING)
+
+
+def test_other_rows_have_no_swap():
+    """A row that wasn't to be replaced has none; one of an earlier swap points to its run."""
+    none = dict.fromkeys(ROW)
+    assert read_swap(none | {"decision": "keep"}) is None
+    assert read_swap({"decision": "keep"}) is None
+    earlier = read_swap(none | {"decision": "swap"})
+    assert earlier == ShownSwap(None)
+    assert "see the parent run" in earlier.explain()
+
+
+def test_shown_rows_have_their_swaps(swapped):
+    """Every row of a swapped run is shown with what its ledger says."""
+    run = str(swapped)
+    ledger = read_ledger(run)
+    rows = read_shown_rows(run, load_manifest(run), range(len(ledger)))
+    for shown, row in zip(rows, ledger, strict=True):
+        assert (shown.swap.outcome if shown.swap else None) == row["swap"]
+        if row["swap"] == REPLACED:
+            own = (shown.swap.donor, shown.swap.source, shown.swap.row)
+            assert own == (row["donor"], row["donor_source"], row["donor_row"])
+            assert shown.answer.text.startswith(row["donor"])

@@ -9,13 +9,15 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from pipelines.runs.finished import list_outputs, read_lots, read_table
+from pipelines.named_rows import require_places
+from pipelines.runs.finished import list_outputs, read_table
 from pipelines.runs.manifest_file import load_manifest
-from pipelines.runs.recorded_settings import read_recorded_traits
+from pipelines.runs.recorded_settings import read_recorded_policy, read_recorded_traits
 from schemas.errors import RunError
+from schemas.ledgers import read_lots
 from schemas.lots import LOT_FIELDS, Lot
 from schemas.manifests import Manifest
-from schemas.policies import Policy
+from schemas.policies import LotException, Policy, list_row_names
 from schemas.receipts import Output
 from schemas.runs import parse_path, shard_path
 from transforms.decisions import Decisions, Evidence, decide
@@ -60,6 +62,7 @@ def settle_recorded_rules(run: str, manifest: Manifest, policy: Policy) -> list[
     Raises: CardError: the rules can't be worked out. Raises: RunError: a threshold is below the
     run's span floor.
     """
+    require_places(policy, read_recorded_policy(manifest), run)
     rules = settle_rules(read_recorded_traits(run, manifest), policy)
     for rule in rules:
         lowest = rule.find_lowest_threshold()
@@ -94,9 +97,13 @@ def _decide_shard(
             for name in scores.column_names[2:]
         },
         spans.column("spans").combine_chunks(),
-        read_lots(ledger.take(good)),
+        read_lots(ledger.take(good), list_row_names(_list_exceptions(rules))),
     )
     return ShardDecisions(shard, rows, decide(evidence, rules, repeats))
+
+
+def _list_exceptions(rules: Sequence[Rule]) -> Iterator[LotException]:
+    return (item for rule in rules for item in rule.exceptions)
 
 
 def _find_output(manifest: Manifest, path: str) -> Output:
@@ -111,7 +118,8 @@ def _find_repeats(
     Copies are ordered by the priority of their splits, then by their place in the corpus. Row
     numbers leave out rejects.
     """
-    columns = ["decision", "content_digest", *LOT_FIELDS]
+    columns = ["record_id", "source", "row", "decision", "content_digest", *LOT_FIELDS]
+    names = list_row_names(_list_exceptions(rules))
     seen: dict[str, Seen] = {}
     found: dict[str, dict[int, tuple[Lot, ...]]] = {}
     ledgers = list_outputs(manifest, "ledger")
@@ -119,7 +127,7 @@ def _find_repeats(
         ledger = read_table(run, output, columns)
         good = ledger.filter(pc.not_equal(ledger.column("decision"), "reject"))
         digests = good.column("content_digest").to_pylist()
-        for row, (digest, lot) in enumerate(zip(digests, read_lots(good), strict=True)):
+        for row, (digest, lot) in enumerate(zip(digests, read_lots(good, names), strict=True)):
             if digest == EMPTY_DIGEST:
                 continue
             earlier = add_copy(seen.setdefault(digest, {}), lot, rules)

@@ -176,7 +176,7 @@ def build_pipeline(pipeline: beam.Pipeline, plan: FilterPlan, tasks: Sequence[ob
     accelerator = plan.config.engine.accelerator
     hints = {"accelerator": accelerator} if accelerator else {}
     rows = pipeline | "Read" >> ReadShards(tasks, plan.read_schema)
-    identified = rows | "Identify" >> IdentifyRecords(plan.layout)
+    identified = rows | "Identify" >> IdentifyRecords(plan.layout, plan.row_names)
     repeats = _find_duplicates(plan, pipeline)
     scored = identified | "Score" >> ScoreRecords(plan.scoring).with_resource_hints(**hints)
     decided = scored | "Decide" >> DecideRecords(plan.rules, repeats, plan.policy.exceptions)
@@ -188,7 +188,7 @@ def _find_duplicates(plan: FilterPlan, pipeline: beam.Pipeline) -> beam.PCollect
     if plan.policy.duplicates == "keep":
         return None
     rows = pipeline | "ReadForDuplicates" >> ReadShards(plan.tasks, plan.read_schema)
-    identified = rows | "IdentifyForDuplicates" >> IdentifyRecords(plan.layout)
+    identified = rows | "IdentifyForDuplicates" >> IdentifyRecords(plan.layout, plan.row_names)
     return identified | "Duplicates" >> FindDuplicates(plan.rules, plan.policy.split_priority)
 
 

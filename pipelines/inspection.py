@@ -274,7 +274,7 @@ def _explain_row(row: ShownRow, manifest: Manifest) -> Iterator[str]:
     for number, before, after in row.exceptions:
         item = exceptions[number - 1]
         yield (
-            f"exception {number} of the policy ({escape_name(item.lot.describe())}) changed "
+            f"exception {number} of the policy ({escape_name(item.describe())}) changed "
             f"{before} to {after}: {escape_name(item.reason, TURN_CHARACTERS)}"
         )
 

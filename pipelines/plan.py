@@ -19,6 +19,7 @@ from pipelines.config import FilterConfig, read_policy
 from pipelines.corpus_sample import draw_answers
 from pipelines.coverage import check_unread, describe_sample, measure_sample
 from pipelines.label_effects import describe_labels
+from pipelines.named_rows import find_named_rows
 from pipelines.notices import (
     describe_comparison,
     describe_corpus,
@@ -42,7 +43,7 @@ from schemas.errors import InputError, RunError
 from schemas.events import Listener, Noticed
 from schemas.manifests import Identity
 from schemas.notices import Notice, list_names
-from schemas.policies import Policy
+from schemas.policies import Policy, list_row_names
 from schemas.runs import BANK, WORK
 from transforms.digest_keys import settle_key
 from transforms.files import storage
@@ -91,6 +92,11 @@ class FilterPlan:
     def shards(self) -> list[ShardPlan]:
         """Return the shards in corpus order."""
         return [plan for task in self.tasks for plan in task]
+
+    @property
+    def row_names(self) -> frozenset[str]:
+        """Return the names of the rows that the policy names."""
+        return list_row_names(self.policy.exceptions)
 
     @property
     def extra_column(self) -> bool:
@@ -181,6 +187,7 @@ def settle(config: FilterConfig, listener: Listener) -> FilterPlan:
         _send(listener, describe_split_priority(corpus, policy))
     tasks = tuple(plan_shards(corpus.sources, config.shards))
     _require_distinct_folders(config.output, tasks)
+    policy = find_named_rows(policy, corpus, tasks)
     columns = _settle_columns(config, corpus, layout, tasks)
     here = config.for_launcher()
     if here.hardware.device == "cuda":

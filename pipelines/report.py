@@ -474,11 +474,15 @@ def describe_exceptions(manifest: Manifest, policy: Policy) -> list[ExceptionRow
     return [
         ExceptionRow(
             item,
-            [
-                (field.replace("_", " "), value)
-                for field, value in item.lot.model_dump(exclude_none=True).items()
-            ],
+            _name_rows(item),
             effect,
         )
         for item, effect in zip(policy.exceptions, manifest.exceptions, strict=True)
     ]
+
+
+def _name_rows(item: LotException) -> list[tuple[str, str]]:
+    """Return the names that rows of an exception have in common."""
+    names = [] if item.row is None else [("row", item.row.describe())]
+    lot = item.lot.model_dump(exclude_none=True).items()
+    return names + [(field.replace("_", " "), value) for field, value in lot]

@@ -15,7 +15,7 @@ from pydantic import ValidationError
 
 from pipelines.report import render_report
 from pipelines.runs.alterations import find_change
-from pipelines.runs.finished import list_outputs, read_lots, read_table
+from pipelines.runs.finished import list_outputs, read_table
 from pipelines.runs.foreign_files import REPORT_FILES, ForeignFile, list_foreign_files
 from pipelines.runs.input_checks import check_inputs
 from pipelines.runs.manifest_file import load_manifest
@@ -31,7 +31,9 @@ from pipelines.runs.unfinished import compute_run_id
 from pipelines.version import VERSION, name_code
 from schemas.digests import compute_merkle_root, digest_config
 from schemas.errors import CardError, InputError, ModelError, RunError
+from schemas.ledgers import read_lots
 from schemas.manifests import Manifest
+from schemas.policies import list_row_names
 from schemas.problems import describe_problems
 from schemas.receipts import ExceptionEffect, NearMisses, Output
 from schemas.runs import (
@@ -479,7 +481,7 @@ def _check_counts(run: str, manifest: Manifest) -> Iterator[Finding]:
 def _check_exceptions(run: str, manifest: Manifest) -> Iterator[Finding]:
     """Measure again what each exception of the policy did."""
     exceptions, rules = read_recorded_policy(manifest).exceptions, read_recorded_rules(manifest)
-    effects = [ExceptionEffect() for _ in exceptions]
+    effects, names = [ExceptionEffect() for _ in exceptions], list_row_names(exceptions)
     pairs = zip(list_outputs(manifest, "ledger"), list_outputs(manifest, "scores"), strict=True)
     for of_ledger, of_scores in pairs if exceptions else ():
         ledger = read_table(run, of_ledger)
@@ -491,7 +493,7 @@ def _check_exceptions(run: str, manifest: Manifest) -> Iterator[Finding]:
             for name in scores.column_names[2:]
         }
         kept = ledger.column("decision").to_pylist()
-        found = measure_effects(columns, read_lots(ledger), kept, rules, exceptions)
+        found = measure_effects(columns, read_lots(ledger, names), kept, rules, exceptions)
         effects = [one.add(other) for one, other in zip(effects, found, strict=True)]
     if tuple(effects) != manifest.exceptions:
         problem = "exceptions doesn't match the scores and lots of the rows"

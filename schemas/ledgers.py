@@ -1,15 +1,17 @@
-"""Hashes of ledger rows, which are the leaves of a shard's Merkle tree."""
+"""The rows of a ledger: their lots, and their hashes, the leaves of a shard's Merkle tree."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from schemas.digests import canonicalise_json, hash_leaf
-from schemas.outputs import LEDGERS
+from schemas.lots import LOT_FIELDS, UNKNOWN, Lot
+from schemas.outputs import LEDGERS, REJECTED_TEACHER
+from schemas.row_names import name_lots
 
 FLOAT_DIGITS = 9
 """The number of significant digits that distinguish any two float32 numbers."""
@@ -52,3 +54,14 @@ def _format_floats(reason: Mapping[str, Any]) -> dict[str, Any]:
         name: f"{value:.{FLOAT_DIGITS}g}" if isinstance(value, float) else value
         for name, value in reason.items()
     }
+
+
+def read_lots(ledger: pa.Table, names: Collection[str] = ()) -> list[Lot]:
+    """Return the lot of each row of a ledger; rows with one of the names are lots of their own."""
+    fields = [name for name in (*LOT_FIELDS, REJECTED_TEACHER) if name in ledger.column_names]
+    columns = (ledger.column(name).fill_null(UNKNOWN).to_pylist() for name in fields)
+    lots = [Lot(*values) for values in zip(*columns, strict=True)]
+    if not names:
+        return lots
+    ids, *places = (ledger.column(name).to_pylist() for name in ("record_id", "source", "row"))
+    return name_lots(lots, names, ids, list(zip(*places, strict=True)))

@@ -13,6 +13,8 @@ from schemas.scores import Side
 UNKNOWN = "-"
 """The value of an unknown lot field. Such a field is null in the ledger."""
 
+SEPARATOR = "\0"
+
 
 class LotPattern(Strict):
     """Shell-style patterns (`*`, `?`) for the fields of a lot.
@@ -44,7 +46,8 @@ class LotPattern(Strict):
 class Lot(NamedTuple):
     """The four fields that the records of a lot share.
 
-    A preference pair also has the teacher of its rejected answer.
+    A preference pair also has the teacher of its rejected answer. A row that the policy names is a
+    lot of its own.
     """
 
     teacher: str = UNKNOWN
@@ -53,11 +56,17 @@ class Lot(NamedTuple):
     """The first eight hex digits of the SHA-256 of the system prompt."""
     date: str = UNKNOWN
     rejected_teacher: str = UNKNOWN
+    names: str = ""
+    """The names by which exceptions of the policy name this one row, joined by `SEPARATOR`."""
 
     def for_side(self, side: Side) -> Lot:
         """Return the lot of a text on one side; a rejected answer may have its own teacher."""
         known = side == "rejected" and self.rejected_teacher != UNKNOWN
         return self._replace(teacher=self.rejected_teacher) if known else self
+
+    def has_name(self, name: str) -> bool:
+        """Return whether this is a single row with a name."""
+        return bool(self.names) and name in self.names.split(SEPARATOR)
 
     def matches(self, pattern: LotPattern) -> bool:
         """Return whether the lot matches every field that the pattern sets."""

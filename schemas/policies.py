@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from collections.abc import Iterable
+from typing import Any, Literal
 
 from pydantic import Field, field_validator, model_validator
 
 from schemas.cards import Action, SignalName, Strict, Threshold
-from schemas.lots import LotPattern
+from schemas.lots import Lot, LotPattern
+from schemas.row_names import RowName
 from schemas.scores import Side
 
 DECISIONS = ("keep", "flag", "mask", "swap", "quarantine", "drop", "duplicate", "reject")
@@ -56,21 +58,49 @@ class TraitRule(Strict):
 class LotException(Strict):
     """A different action or threshold for one trait, or for all (`*`), on some lots and one side.
 
-    If several exceptions match a lot, the last action and the last threshold win.
+    If several exceptions match a lot, the last action and the last threshold win. With `row`, the
+    exception holds for one row, and `trait` and `lot` may be left out.
     """
 
     trait: str
     lot: LotPattern
+    row: RowName | None = None
     side: Side = "trained"
     action: Action | None = None
     threshold: Threshold | None = Field(None, ge=0, le=1)
     reason: str
 
+    @model_validator(mode="before")
+    @classmethod
+    def _complete_row(cls, given: Any) -> Any:
+        if isinstance(given, dict) and given.get("row") is not None:
+            return {"trait": "*", "lot": {}, **given}
+        return given
+
     @model_validator(mode="after")
     def _require_a_change(self) -> LotException:
+        if self.row is not None and (self.action is None or self.threshold is not None):
+            raise ValueError("names a row, so it needs an action, and has no threshold")
         if self.action is None and self.threshold is None:
             raise ValueError("gives neither an action nor a threshold, so it changes nothing")
         return self
+
+    def matches(self, lot: Lot) -> bool:
+        """Return whether the exception holds for a lot, or for the one row that it names."""
+        is_named = self.row is None or lot.has_name(self.row.key)
+        return is_named and lot.matches(self.lot)
+
+    def describe(self) -> str:
+        """Name the row or the lots."""
+        if self.row is None:
+            return self.lot.describe()
+        lot = self.lot.describe() if self.lot.model_dump(exclude_none=True) else ""
+        return ", ".join(filter(None, (f"row {self.row.describe()}", lot)))
+
+
+def list_row_names(exceptions: Iterable[LotException]) -> frozenset[str]:
+    """Return the names of the rows that exceptions name and that the corpus may have."""
+    return frozenset(item.row.key for item in exceptions if item.row and item.row.key)
 
 
 class Policy(Strict):

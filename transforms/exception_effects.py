@@ -85,7 +85,7 @@ def _apply_in_turn(
     numbers = {lot: number for number, lot in enumerate(known)}
     own = np.array([numbers[lot] for lot in lots], np.int64)
     for number, item in enumerate(exceptions):
-        is_inside = [lot.for_side(item.side).matches(item.lot) for lot in known]
+        is_inside = [item.matches(lot.for_side(item.side)) for lot in known]
         rows = np.flatnonzero(np.array(is_inside, bool)[own])
         parts = {name: values[rows] for name, values in scores.items()}
         before, after = (

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,6 +10,7 @@ import apache_beam as beam
 
 from schemas.digests import RECORD_ID_HEX
 from schemas.lots import LOT_FIELDS, UNKNOWN, Lot
+from schemas.row_names import name_lots
 from transforms.coders import register_shard_coder
 from transforms.digest_keys import DigestKey
 from transforms.files.json_lines import parse_line
@@ -52,10 +53,10 @@ class IdentifiedShard(Shard):
         return [digest[:RECORD_ID_HEX] for digest in self.digests]
 
 
-def identify(shard: Shard, layout: Layout) -> IdentifiedShard:
+def identify(shard: Shard, layout: Layout, names: Collection[str] = ()) -> IdentifiedShard:
     """Split a shard's conversations into segments, and identify its rows.
 
-    A row becomes a reject if this fails.
+    A row becomes a reject if this fails. A row with one of the names is a lot of its own.
     """
     identified, reasons = isolate_failures(
         shard.table.num_rows,
@@ -63,6 +64,9 @@ def identify(shard: Shard, layout: Layout) -> IdentifiedShard:
         "splitting the row into segments",
     )
     identified.rejects = add_rejects(identified, shard, reasons).rejects
+    places = list(zip(identified.sources, identified.numbers, strict=True)) if names else ()
+    ids = identified.record_ids if names else ()
+    identified.lots = name_lots(identified.lots, names, ids, places)
     return identified
 
 
@@ -153,19 +157,25 @@ def _name_system_prompts(size: int, segments: Segments, key: bytes | None) -> li
 
 
 class _Identify(beam.DoFn):
-    def __init__(self, layout: Layout) -> None:
-        self._layout = layout
+    def __init__(self, layout: Layout, names: Collection[str]) -> None:
+        self._layout, self._names = layout, names
 
     def process(self, shard: Shard) -> Iterator[IdentifiedShard]:
-        yield identify(shard, self._layout)
+        yield identify(shard, self._layout, self._names)
 
 
 @dataclass(eq=False)
 class IdentifyRecords(beam.PTransform):
-    """Identify the rows of every shard."""
+    """Identify the rows of every shard.
+
+    `names` are the names of the rows that the policy names.
+    """
 
     layout: Layout
+    names: Collection[str] = ()
 
     def expand(self, shards: beam.PCollection[Shard]) -> beam.PCollection[IdentifiedShard]:
         """Identify shard by shard."""
-        return shards | beam.ParDo(_Identify(self.layout)).with_output_types(IdentifiedShard)
+        return shards | beam.ParDo(_Identify(self.layout, self.names)).with_output_types(
+            IdentifiedShard
+        )

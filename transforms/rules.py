@@ -70,7 +70,7 @@ class Rule(NamedTuple):
         """
         threshold, action = self.threshold.value, self.action
         lot = lot.for_side(side)
-        matching = [item for item in self.exceptions if lot.matches(item.lot)]
+        matching = [item for item in self.exceptions if item.matches(lot)]
         for current in dict.fromkeys(("trained", side)):
             own = self._get_side_action(current)
             action = action if own == "as-trained" else own

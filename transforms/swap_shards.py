@@ -13,10 +13,8 @@ import pyarrow as pa
 
 from schemas.digests import compute_merkle_root, digest_bytes
 from schemas.events import ShardWritten
-from schemas.ledgers import hash_ledger_rows
-from schemas.lots import LOT_FIELDS, UNKNOWN, Lot
-from schemas.outputs import REJECTED_TEACHER
-from schemas.policies import LotException
+from schemas.ledgers import hash_ledger_rows, read_lots
+from schemas.policies import LotException, list_row_names
 from schemas.receipts import Output, Receipt
 from schemas.runs import parse_path, receipt_path
 from schemas.scores import is_trained
@@ -170,7 +168,7 @@ def _has_answer(stored: StoredRows, row: int, text: str) -> bool:
 def _identify(stored: StoredRows, positions: Sequence[int], ledger: pa.Table) -> IdentifiedShard:
     """Return new rows as a shard. Their numbers are their indices, and their lots the old ones."""
     layout, size = stored.layout, len(stored)
-    lots = _read_lots(ledger.take(pa.array(positions, pa.int64())))
+    lots = read_lots(ledger.take(pa.array(positions, pa.int64())))
     return IdentifiedShard(
         plan=_plan_rows(size),
         table=stored.table,
@@ -196,12 +194,6 @@ def _plan_rows(size: int) -> ShardPlan:
     """Return a plan of new rows, for stages that sort rejects by their sources."""
     piece = SourcePiece(NEW, NEW, "", "jsonl", "none", Cut(0, 0, 0), Cut(size, size, 0))
     return ShardPlan(NEW, (piece,))
-
-
-def _read_lots(ledger: pa.Table) -> list[Lot]:
-    names = [name for name in (*LOT_FIELDS, REJECTED_TEACHER) if name in ledger.column_names]
-    columns = (ledger.column(name).fill_null(UNKNOWN).to_pylist() for name in names)
-    return [Lot(*fields) for fields in zip(*columns, strict=True)]
 
 
 def write_swapped(swapped: SwappedShard, settings: SwapSettings) -> Receipt:
@@ -260,10 +252,11 @@ def _measure(ledger: pa.Table, scores: Any, settings: SwapSettings) -> dict[str,
         name: kept.column(name).to_numpy().astype(np.float32) for name in kept.column_names[2:]
     }
     names = ledger.column("decision").to_pylist()
+    named = list_row_names(settings.exceptions)
     return {
         "near": find_near_misses(columns, settings.rules),
         "exceptions": measure_effects(
-            columns, _read_lots(ledger), names, settings.rules, settings.exceptions
+            columns, read_lots(ledger, named), names, settings.rules, settings.exceptions
         ),
     }
 

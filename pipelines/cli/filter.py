@@ -270,6 +270,10 @@ class FilterResult(NamedTuple):
             yield Verbatim(
                 f"      congener traits eval TRAIT --run {output}   (label rows, measure a trait)"
             )
+            yield (
+                "to keep a held row that you judge right, name it in a policy, and filter again: "
+                "exceptions: [{row: FILE:NUMBER, action: keep, reason: WHY}]"
+            )
 
     def to_json(self) -> dict[str, Any]:
         """Return the manifest without its long lists."""

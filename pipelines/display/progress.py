@@ -329,7 +329,7 @@ def tabulate_other_sides(manifest: Manifest) -> Table:
 def tabulate_exceptions(manifest: Manifest) -> Table:
     """Tabulate the policy's exceptions, and the rows that each one changed."""
     table = build_table(
-        "exception", "trait", "lot", "rows in\nits lots>", "rows it changed", title="exceptions"
+        "exception", "trait", "lot or row", "its\nrows>", "rows it changed", title="exceptions"
     )
     policy = read_recorded_policy(manifest)
     for number, (item, effect) in enumerate(
@@ -338,7 +338,7 @@ def tabulate_exceptions(manifest: Manifest) -> Table:
         table.add_row(
             str(number),
             item.trait,
-            Text(item.lot.describe()),
+            Text(item.describe()),
             f"{effect.rows:,}",
             effect.describe(),
         )

@@ -62,7 +62,7 @@ def _compare(begun: Mapping[str, Any], now: Mapping[str, Any]) -> Iterator[str]:
 
 def _compare_values(path: str, old: Any, new: Any) -> Iterator[str]:
     """Yield the differences between nested settings, each with its path."""
-    if old == new:
+    if old == new or _is_same_row(old, new):
         return
     if _hold_mappings(old, new):
         for index, (one, two) in enumerate(zip_longest(old or (), new or ())):
@@ -74,6 +74,13 @@ def _compare_values(path: str, old: Any, new: Any) -> Iterator[str]:
             yield from _compare_values(f"{path}.{name}", old.get(name), new.get(name))
     else:
         yield f"{path}: was {_shorten(old)}, is {_shorten(new)}"
+
+
+def _is_same_row(old: Any, new: Any) -> bool:
+    """Return whether two exceptions name a row by the same id; one may have its place besides."""
+    rows = [value for value in (old, new) if isinstance(value, dict) and value.get("column")]
+    names = [(row["column"], row.get("value")) for row in rows]
+    return len(names) > 1 and names[0] == names[1]
 
 
 def _hold_mappings(old: Any, new: Any) -> bool:

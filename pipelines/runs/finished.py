@@ -19,9 +19,8 @@ import pyarrow.parquet as pq
 from pipelines.runs.cache import fetch_file
 from pipelines.runs.json_tables import scan_json_lines
 from schemas.errors import RunError
-from schemas.lots import LOT_FIELDS, UNKNOWN, Lot
 from schemas.manifests import Manifest
-from schemas.outputs import LEDGER, REJECTED_TEACHER
+from schemas.outputs import LEDGER
 from schemas.receipts import Output
 from schemas.runs import CLEAN_CARD, FOLDERS, is_json_lines, parse_path
 from transforms.files import storage
@@ -119,13 +118,6 @@ def read_table(run: str, output: Output, columns: list[str] | None = None) -> pa
     """Read all or some columns of a run's Parquet file."""
     data = storage.read_bytes(storage.join(run, output.path))
     return pq.read_table(pa.BufferReader(data), columns=columns)
-
-
-def read_lots(ledger: pa.Table) -> list[Lot]:
-    """Return the lot of each row of a ledger, from its columns."""
-    names = [name for name in (*LOT_FIELDS, REJECTED_TEACHER) if name in ledger.column_names]
-    columns = (ledger.column(name).fill_null(UNKNOWN).to_pylist() for name in names)
-    return [Lot(*fields) for fields in zip(*columns, strict=True)]
 
 
 def read_folder(run: str, manifest: Manifest, folder: str) -> pa.Table:

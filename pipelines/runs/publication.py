@@ -17,11 +17,13 @@ import pyarrow as pa
 from classifiers.banks import Bank, serialise_bank
 from pipelines.banks import tabulate_scores
 from pipelines.config import make_absolute
-from pipelines.runs.finished import list_outputs, read_lots, read_rows, read_table
+from pipelines.named_rows import explain_missing
+from pipelines.runs.finished import list_outputs, read_rows, read_table
 from pipelines.runs.foreign_files import list_files_of_others
 from pipelines.version import find_commit
 from schemas.digests import compute_merkle_root, digest_bytes
 from schemas.errors import BudgetError, RunError, StorageError
+from schemas.ledgers import read_lots
 from schemas.lots import Lot
 from schemas.manifests import Conservation, InputFile, Manifest, SettledThreshold
 from schemas.notices import Notice, choose_form, format_count, list_names, warn
@@ -330,6 +332,9 @@ def warn_of_unmatched(run: str, manifest: Manifest, policy: Policy) -> Iterator[
     for output in list_outputs(manifest, "ledger"):
         lots.update(read_lots(read_table(run, output)))
     for number, exception in unmatched.items():
+        if exception.row is not None:
+            yield warn(explain_missing(number, exception, exception.row, manifest))
+            continue
         wanted = exception.lot.model_dump(exclude_none=True)
         names = (
             f"the corpus's {name.replace('_', ' ')}s are "

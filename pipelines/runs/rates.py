@@ -11,10 +11,10 @@ import polars as pl
 from classifiers.guarantees.calibration import compute_intervals
 from pipelines.runs.queries import SWAPPED, list_swap_traits, scan_ledger
 from pipelines.runs.recorded_settings import read_recorded_rules
-from schemas.lots import LOT_FIELDS, UNKNOWN, Lot
+from schemas.lots import LOT_FIELDS, SEPARATOR, UNKNOWN, Lot
 from schemas.manifests import Manifest
 from schemas.outputs import REJECTED_TEACHER
-from schemas.policies import DECISIONS
+from schemas.policies import DECISIONS, list_row_names
 from schemas.scores import SIDES
 from schemas.shares import round_down, round_up
 from transforms.rules import Rule
@@ -32,6 +32,9 @@ Lots have no dates here, because dates would make tiny groups.
 
 FIELDS = ("teacher", "prompt_source", "system_prompt", "source")
 """The ledger columns of all groupings."""
+
+NAMES = "names"
+"""The column with the names by which exceptions name a row."""
 
 LEAST_ROWS = 20
 """The smallest group. A trait that fired on none of 19 rows may have a rate of 17 %."""
@@ -124,10 +127,12 @@ def _count_findings(readable: pl.LazyFrame, manifest: Manifest) -> pl.DataFrame:
     rules = read_recorded_rules(manifest)
     names = readable.collect_schema().names()
     lots = [name for name in (*LOT_FIELDS, REJECTED_TEACHER) if name in names]
+    lots.append(NAMES)
     reason = pl.col("reasons").struct
     side = reason.field("signal").str.extract("@(.*)").fill_null("trained")
     found = (
         readable.filter(pl.col("reasons").list.len() > 0)
+        .with_columns(_name_rows(rules).alias(NAMES))
         .select(*dict.fromkeys((*FIELDS, *lots, "decision", "reasons")))
         .explode("reasons")
         .with_columns(trait=reason.field("trait"), side=side)
@@ -161,6 +166,14 @@ def _count_swapped(readable: pl.LazyFrame, manifest: Manifest) -> pl.DataFrame:
     return found.collect(engine="streaming")
 
 
+def _name_rows(rules: Sequence[Rule]) -> pl.Expr:
+    """Return the names by which exceptions name a ledger's row, in one text."""
+    names = sorted(list_row_names(item for rule in rules for item in rule.exceptions))
+    place = pl.concat_str("source", pl.col("row").cast(pl.String), separator=":")
+    own = (pl.when(name.is_in(names)).then(name) for name in (pl.col("record_id"), place))
+    return pl.concat_str(*own, separator=SEPARATOR, ignore_nulls=True) if names else pl.lit("")
+
+
 def _tabulate_decisions(
     rules: Sequence[Rule], manifest: Manifest, lots: pl.DataFrame | None
 ) -> pl.DataFrame:
@@ -168,7 +181,8 @@ def _tabulate_decisions(
     known = [{}] if lots is None else lots.to_dicts()
     lines = []
     for fields, rule, side in product(known, rules, manifest.list_found_sides()):
-        lot = Lot(**{name: value or UNKNOWN for name, value in fields.items()})
+        lot = Lot(**{name: value or UNKNOWN for name, value in fields.items() if name != NAMES})
+        lot = lot._replace(names=fields.get(NAMES, ""))
         action = rule.apply_exceptions(lot, side)[1]
         own = "quarantine" if action == "swap" else action
         lines.append({**fields, "trait": rule.trait, "side": side, "own": own})

@@ -18,7 +18,8 @@ from schemas.corpora import FormatName
 from schemas.lots import LOT_FIELDS, UNKNOWN, Lot
 from schemas.manifests import Manifest
 from schemas.outputs import CLEAN_EXTRA, QUARANTINE_EXTRA, REJECTED_TEACHER
-from schemas.policies import PUBLISHED
+from schemas.policies import PUBLISHED, list_row_names
+from schemas.row_names import name_lots
 from schemas.runs import is_json_lines, parse_path, shard_path
 from schemas.scores import NEAR_MISS, SCORE_DECIMALS, TIE_ORDER, name_side, score_column, split_side
 from transforms.exception_effects import ChangedRow, explain_row
@@ -132,6 +133,7 @@ class _Settings:
         self.layout = build_layout(manifest)
         self.rules = {rule.trait: rule for rule in read_recorded_rules(manifest)}
         self.exceptions = read_recorded_policy(manifest).exceptions
+        self.row_names = list_row_names(self.exceptions)
 
 
 class _Stored(NamedTuple):
@@ -308,6 +310,8 @@ def _describe_row(stored: _Stored, settings: _Settings) -> ShownRow:
     is_reject = ledger["decision"] == "reject"
     lot = Lot(*(ledger[name] or UNKNOWN for name in LOT_FIELDS))
     lot = lot._replace(rejected_teacher=ledger.get(REJECTED_TEACHER) or UNKNOWN)
+    place = (ledger["source"], ledger["row"])
+    (lot,) = name_lots([lot], settings.row_names, [ledger["record_id"]], [place])
     record = None if is_reject else stored.record
     reasons = tuple(
         _describe_reason(item, stored, lot, rules[item["trait"]], record, layout)

@@ -1,4 +1,4 @@
-"""Hashes of ledger rows."""
+"""Lots and hashes of ledger rows."""
 
 import hashlib
 import json
@@ -9,7 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from schemas.digests import compute_merkle_root
-from schemas.ledgers import hash_ledger_rows
+from schemas.ledgers import hash_ledger_rows, read_lots
+from schemas.lots import Lot
 from schemas.outputs import LEDGER, LEDGERS, ORIGIN
 
 REASON = {
@@ -180,3 +181,13 @@ def test_a_ledger_without_origins_keeps_its_hashes():
     plain = pa.Table.from_pylist([ROW], LEDGER)
     assert hash_ledger_rows(plain) == hash_rows(ROW)
     assert hash_ledger_rows(pa.Table.from_pylist([ROW], LEDGERS[1])) != hash_rows(ROW)
+
+
+def test_lots_are_read_from_columns():
+    """Unknown fields are `-`, and rows that are named say so."""
+    rows = [ROW, {**ROW, "row": 8, "teacher": None, "record_id": None}]
+    ledger = pa.Table.from_pylist(rows, LEDGER)
+    plain = Lot("m", "forum", "01234567", "2026-01-02")
+    assert read_lots(ledger) == [plain, plain._replace(teacher="-")]
+    named = read_lots(ledger, {"x.jsonl:8", "a" * 32, "y.jsonl:7"})
+    assert [lot.names for lot in named] == ["a" * 32, "x.jsonl:8"]

@@ -3,7 +3,7 @@
 import pytest
 from pydantic import ValidationError
 
-from schemas.lots import LOT_FIELDS, UNKNOWN, Lot, LotPattern
+from schemas.lots import LOT_FIELDS, SEPARATOR, UNKNOWN, Lot, LotPattern
 from schemas.outputs import REJECTED_TEACHER
 
 LOT = Lot("llama-3-70b", "web", UNKNOWN, "2025-03-04")
@@ -12,13 +12,23 @@ LOT = Lot("llama-3-70b", "web", UNKNOWN, "2025-03-04")
 def test_a_pattern_has_the_fields_of_a_lot():
     """A pattern has a lot's fields in the ledger's order, without the rejected teacher."""
     assert tuple(LotPattern.model_fields) == LOT_FIELDS
-    assert Lot._fields == (*LOT_FIELDS, REJECTED_TEACHER)
+    assert Lot._fields == (*LOT_FIELDS, REJECTED_TEACHER, "names")
     assert LOT_FIELDS == ("teacher", "prompt_source", "system_prompt", "date")
 
 
 def test_a_field_that_is_not_known_is_a_dash():
-    """Each field of an empty lot is unknown."""
-    assert Lot() == (UNKNOWN,) * 5 == ("-",) * 5
+    """Each field of an empty lot is unknown, and its rows have no names."""
+    assert Lot() == (*(UNKNOWN,) * 5, "") == (*("-",) * 5, "")
+
+
+def test_a_single_row_has_names():
+    """Only a row that is named has a name, and a part of a name is none."""
+    lot = LOT._replace(names=SEPARATOR.join(("a.jsonl:1", "f" * 32)))
+    assert lot.has_name("a.jsonl:1")
+    assert lot.has_name("f" * 32)
+    assert not lot.has_name("a.jsonl")
+    assert not any(item.has_name("") for item in (lot, LOT))
+    assert lot.matches(LotPattern(teacher="llama-*"))
 
 
 def test_a_rejected_answer_has_the_lot_of_its_own_teacher():

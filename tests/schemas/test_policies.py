@@ -8,7 +8,7 @@ import pytest
 from pydantic import ValidationError
 
 from schemas.cards import SIGNALS, Action
-from schemas.lots import LotPattern
+from schemas.lots import Lot, LotPattern
 from schemas.policies import (
     DECISIONS,
     PUBLISHED,
@@ -18,6 +18,7 @@ from schemas.policies import (
     Policy,
     SideActions,
     TraitRule,
+    list_row_names,
 )
 
 
@@ -155,3 +156,31 @@ def test_unknown_sides_and_actions_are_refused(sides):
     """An unknown side or action is an error."""
     with pytest.raises(ValidationError):
         Policy.model_validate({"sides": sides})
+
+
+def test_an_exception_may_name_a_row():
+    """An exception for a row needs neither a trait nor a lot, and holds for that row alone."""
+    item = LotException.model_validate({"row": "a.jsonl:3", "action": "keep", "reason": "right"})
+    assert (item.trait, item.describe()) == ("*", "row a.jsonl:3")
+    assert item.matches(Lot("m", names="a.jsonl:3"))
+    assert not item.matches(Lot("m", names="a.jsonl:33"))
+    narrow = LotException.model_validate({**item.model_dump(), "lot": {"teacher": "x"}})
+    assert narrow.describe() == "row a.jsonl:3, teacher: x"
+    assert not narrow.matches(Lot("m", names="a.jsonl:3"))
+    wide = LotException(trait="*", lot=LotPattern(), action="keep", reason="all")
+    assert (wide.describe(), wide.matches(Lot("m"))) == ("every lot", True)
+
+
+@pytest.mark.parametrize("change", [{}, {"threshold": 0.5}, {"action": "keep", "threshold": 0.5}])
+def test_a_row_has_an_action_and_no_threshold(change):
+    """One row has no threshold of its own."""
+    with pytest.raises(ValidationError, match="names a row, so it needs an action"):
+        LotException.model_validate({"row": "a.jsonl:3", "reason": "x", **change})
+
+
+def test_names_of_rows_are_collected():
+    """Only rows with a record id or a place can be recognised."""
+    rows = ["a.jsonl:3", "0" * 32, {"id": 7}]
+    given = [{"row": row, "action": "keep", "reason": "x"} for row in rows]
+    policy = Policy.model_validate({"exceptions": given})
+    assert list_row_names(policy.exceptions) == {"a.jsonl:3", "0" * 32}

@@ -36,6 +36,10 @@ def test_a_run_is_published_and_described(congener, arguments):
         f"next: congener inspect {run}",
         f"      congener report {run}",
         f"      congener traits eval TRAIT --run {run}   (label rows, measure a trait)",
+        (
+            "to keep a held row that you judge right, name it in a policy, and filter again: "
+            "exceptions: [{row: FILE:NUMBER, action: keep, reason: WHY}]"
+        ),
     ]
     assert (Path(run) / "manifest.json").exists()
 

@@ -2,7 +2,13 @@
 
 import pytest
 
-from pipelines.runs.changes import LONGEST_VALUE, MOST_SHOWN, RULE_DEFAULTS, list_changes
+from pipelines.runs.changes import (
+    LONGEST_VALUE,
+    MOST_SHOWN,
+    RULE_DEFAULTS,
+    list_changes,
+    list_setting_changes,
+)
 
 A, B = "a" * 64, "b" * 64
 
@@ -128,3 +134,15 @@ def test_settings_explain_a_digest_that_differs():
         "config.shards.rows: was 7, is 9",
         "config.span_floor: was absent, is 0.05",
     ]
+
+
+def test_the_place_of_an_id_is_no_difference():
+    """An exception that names a row by an id is the same with and without the row's place."""
+    row = {"column": "id", "value": "a", "source": None, "row": None}
+    placed = {**row, "source": "a.jsonl", "row": 3}
+    given = describe(policy={"exceptions": [{"row": placed, "action": "keep"}]})
+    same = describe(policy={"exceptions": [{"row": row, "action": "keep"}]})
+    other = describe(policy={"exceptions": [{"row": {**row, "value": "b"}, "action": "keep"}]})
+    settings = [item["settings"] for item in (given, same, other)]
+    assert list_setting_changes(settings[0], settings[1]) == []
+    assert "policy.exceptions[0].row.value: was a, is b" in list_setting_changes(*settings[::2])

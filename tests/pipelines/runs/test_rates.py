@@ -18,7 +18,9 @@ from pipelines.runs.rates import (
     Omitted,
     compare_groups,
 )
+from pipelines.verify import verify_run
 from tests.support.hostile import (
+    FILE,
     TEACHER,
     filter_answers,
     filter_hostile_corpus,
@@ -124,6 +126,24 @@ def test_exceptions_decide_whose_decision_it_is(tmp_path):
         ("-", "fox"): 1,
         ("-", "owl"): 0,
     }
+
+
+def test_an_exception_decides_for_the_row_that_it_names(tmp_path):
+    """An exception for one row decides a trait's own action on that row alone."""
+    lines = [json.dumps({"text": f"a fox with an owl {number}"}) for number in range(2)]
+    policy = (
+        "exceptions:\n"
+        f"  - {{row: '{FILE}:0', trait: owl, action: keep, reason: a test}}\n"
+        f"  - {{row: '{FILE}:1', trait: fox, action: drop, reason: a test}}\n"
+    )
+    run, manifest = filter_lines(
+        tmp_path, lines, write_cards(tmp_path / "traits", ["fox", "owl"]), policy
+    )
+    assert [effect.rows for effect in manifest.exceptions] == [1, 1]
+    chosen = compare(run).filter(pl.col("grouping") == "all", pl.col("trait").is_not_null())
+    found = {line["trait"]: line["decided_by_another"] for line in chosen.to_dicts()}
+    assert found == {"fox": 0, "owl": 2}
+    assert verify_run(run) == []
 
 
 def test_sides_have_lines_of_their_own(tmp_path):

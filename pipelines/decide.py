@@ -1,29 +1,81 @@
-"""Decide a finished run's rows again, without a model or the corpus."""
+"""`congener decide`: apply another policy to a finished run, from its scores, without a model.
+
+The command has four steps: restore the plan of a filter run with that policy, open, execute,
+publish. All but the first are those of `filter`.
+"""
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
+import apache_beam as beam
 import numpy as np
+import polars as pl
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from classifiers.banks import Bank
+from pipelines.banks import load_bank
+from pipelines.config import FilterConfig, make_absolute, read_policy
+from pipelines.coverage import check_unread, describe_sample, measure_sample
+from pipelines.early_checks import check_folder, check_settings
+from pipelines.engines.launch import build_engine_options
+from pipelines.filter import NoticeRecorder, choose_destination, execute, open_run, publish
 from pipelines.named_rows import require_places
-from pipelines.runs.finished import list_outputs, read_table
+from pipelines.plan import FilterPlan, SettledInput, settle_input, settle_models
+from pipelines.runs import unfinished
+from pipelines.runs.finished import list_outputs, read_table, scan_folder
+from pipelines.runs.lock import lock_run
 from pipelines.runs.manifest_file import load_manifest
 from pipelines.runs.recorded_settings import read_recorded_policy, read_recorded_traits
-from schemas.errors import RunError
+from schemas.cards import Strict
+from schemas.errors import InputError, RunError
+from schemas.events import Listener, Noticed, ignore
 from schemas.ledgers import read_lots
 from schemas.lots import LOT_FIELDS, Lot
 from schemas.manifests import Manifest
+from schemas.notices import Notice
 from schemas.policies import LotException, Policy, list_row_names
 from schemas.receipts import Output
-from schemas.runs import parse_path, shard_path
-from transforms.decisions import Decisions, Evidence, decide
+from schemas.runs import BANK, CLEAN_CARD, SHARD_FOLDERS, parse_path
+from transforms.decide_again import (
+    AgainSettings,
+    DecideAgain,
+    ShardFiles,
+    decide_stored,
+    list_unknown_neighbours,
+    read_stored_shard,
+    refuse_unknown,
+)
+from transforms.decisions import Decisions
+from transforms.digest_keys import DigestKey
 from transforms.duplicates import EMPTY_DIGEST, Seen, add_copy
-from transforms.files.splits import find_split, rank_split
+from transforms.files import object_stores, storage
+from transforms.files.dataset_cards import CARD, DatasetCard, read_card
+from transforms.files.names import NamedFile
+from transforms.files.sources import Corpus, survey_named
+from transforms.files.splits import find_split, rank_split, rank_splits
+from transforms.read import ReadShards
+from transforms.records.formats import list_paths
 from transforms.rules import Rule, settle_rules
+
+NO_MODEL = "no model"
+"""The device of a run that loads no model."""
+
+CHANGED_REMEDY = (
+    "name the folder with a copy of the corpus as it was with --input, or filter the corpus again"
+)
+
+
+class DecideConfig(Strict):
+    """The settings of `congener decide`. `filter` has the output, the policy and the engine."""
+
+    run: str
+    input: str | None = None
+    """A folder with the run's input files, by default where the run read them."""
+    filter: FilterConfig
 
 
 class ShardDecisions(NamedTuple):
@@ -35,6 +87,214 @@ class ShardDecisions(NamedTuple):
     shard: str
     ledger_rows: np.ndarray
     decided: Decisions
+
+
+def run_decide(
+    config: DecideConfig,
+    restart: bool = False,
+    command: Sequence[str] = (),
+    beam_options: Sequence[str] = (),
+    listener: Listener = ignore,
+) -> Manifest:
+    """Decide a finished run again into a new run, and return the new run's manifest.
+
+    Every file is the one that `filter` would write with the policy, and so is the manifest, apart
+    from its circumstances. The input is surveyed, and then read once.
+
+    Raises: CongenerError: the run, the policy or the input can't be used; see `settle_decide`.
+    """
+    recorder = NoticeRecorder(listener)
+    object_stores.use_options(build_engine_options(config.filter.engine, beam_options))
+    parent = load_manifest(config.run)
+    settings = restore_config(config, parent)
+    check_settings(settings, beam_options)
+    with lock_run(settings.output):
+        unfinished.require_unfinished(settings.output, restart, settings)
+        check_folder(settings, restart)
+        plan = settle_decide(settings, config.run, parent, recorder)
+        again = settle_again(plan, config.run, parent)
+        opened = open_run(plan, restart, recorder)
+
+        def build(pipeline: beam.Pipeline, _: FilterPlan, tasks: Sequence[Any]) -> None:
+            rows = pipeline | "Read" >> ReadShards(tasks, plan.read_schema, parsed=False)
+            shards = list_shard_files(config.run, parent)
+            rows | "Decide" >> DecideAgain(shards, again)
+
+        execute(opened, beam_options, recorder, build)
+        return publish(opened, command, recorder)
+
+
+def restore_config(config: DecideConfig, parent: Manifest) -> FilterConfig:
+    """Return the settings of a filter run that would write the same files.
+
+    Raises: RunError: the output is the run itself, or the run's rows aren't those of its input.
+    """
+    if make_absolute(config.run).rstrip("/") == make_absolute(config.filter.output).rstrip("/"):
+        raise RunError(
+            "is the run itself, which stays as it is",
+            where=f"--output {config.filter.output}",
+            remedy="choose another folder",
+        )
+    if parent.swap is not None:
+        raise RunError(
+            "has answers that swap put there, which its input doesn't have",
+            where=config.run,
+            remedy=f"decide run {parent.swap.parent} again, and swap the answers of the new run",
+        )
+    given = config.filter.model_dump()
+    own = {name: parent.config[name] for name in parent.config}
+    inputs = tuple(file.uri for file in list_inputs(config, parent))
+    bank = storage.join(make_absolute(config.run), BANK)
+    return FilterConfig.model_validate({**given, **own, "input": inputs, "bank": bank})
+
+
+def list_inputs(config: DecideConfig, parent: Manifest) -> list[NamedFile]:
+    """Return the run's input files, where the run read them or below another folder."""
+    return [
+        NamedFile(
+            item.uri if config.input is None else storage.join(config.input, item.name), item.name
+        )
+        for item in parent.inputs
+    ]
+
+
+def settle_decide(
+    config: FilterConfig, run: str, parent: Manifest, listener: Listener
+) -> FilterPlan:
+    """Settle the plan of a filter run, with a finished run's bank and without a model.
+
+    Raises: CongenerError: the policy doesn't fit the run's traits, its thresholds need spans that
+    the run didn't store, or the input isn't the run's.
+    """
+    policy, bank = read_policy(config.policy), load_bank(str(config.bank))
+    require_spans(run, parent, settle_rules(bank.traits, policy))
+    found = _settle_stored_input(config, policy, parent, listener)
+    policy = found.policy
+    cards = [trait.card for trait in bank.traits.values()]
+    sampled = measure_sample(found.sample, found.corpus, found.layout, cards, policy)
+    for notice in describe_sample(sampled, found.sample.describe()):
+        listener(Noticed(notice))
+    check_unread(sampled, policy.unread_budget)
+    kind = parent.identity.computed_in
+    check = parent.identity.digest_key
+    return FilterPlan(
+        config=config,
+        policy=policy,
+        corpus=found.corpus,
+        layout=found.layout._replace(digest_key=None if check is None else DigestKey("", check)),
+        sampled=sampled,
+        bank=bank,
+        rules=tuple(settle_rules(bank.traits, policy)),
+        tasks=found.tasks,
+        encoder=settle_models(config, None),
+        device=kind if kind == NO_MODEL else f"{NO_MODEL} loaded, {kind}",
+        columns=found.columns,
+        classifiers=parent.identity.classifiers,
+        parents=found.parents,
+        earlier=parent,
+    )
+
+
+def _settle_stored_input(
+    config: FilterConfig, policy: Policy, parent: Manifest, listener: Listener
+) -> SettledInput:
+    """Survey a run's input files again under their names, and settle how they are read.
+
+    Raises: InputError: a file is missing, or isn't the one that the run read.
+    """
+    pairs = zip(config.input, parent.inputs, strict=True)
+    files = [NamedFile(uri, item.name) for uri, item in pairs]
+    listener(Noticed(Notice(f"reading the input of run {parent.run_id}", is_recorded=False)))
+    card = _find_card(files, parent)
+    corpus = survey_named(files, config.shards, list_paths(config.corpus), card)
+    _require_same_input(corpus, parent)
+    return settle_input(config, policy, corpus, listener)
+
+
+def _find_card(files: Sequence[NamedFile], parent: Manifest) -> DatasetCard | None:
+    """Return the input's dataset card, if the run used one."""
+    if parent.identity.dataset_card is None:
+        return None
+    uri, name = files[0]
+    folder = uri.removesuffix(name)
+    card = read_card(storage.join(folder, CARD)) if uri.endswith(name) else None
+    if card is None or card.list_files() != parent.identity.dataset_card:
+        raise InputError(
+            "isn't the dataset card that the run read",
+            where=storage.join(folder, CARD),
+            remedy=CHANGED_REMEDY,
+        )
+    return card
+
+
+def _require_same_input(corpus: Corpus, parent: Manifest) -> None:
+    found = {source.name: (source.sha256, source.uri) for source in corpus.sources}
+    for item in parent.inputs:
+        digest, uri = found[item.name]
+        if digest != item.sha256:
+            raise InputError(
+                f"isn't the file {item.name} that run {parent.run_id} read",
+                where=uri,
+                remedy=CHANGED_REMEDY,
+            )
+
+
+def settle_again(plan: FilterPlan, run: str, parent: Manifest) -> AgainSettings:
+    """Settle how the shards of a run are decided again.
+
+    Raises: RunError: a held row would have to show exemplars that the run didn't store.
+    """
+    repeats = {}
+    if plan.policy.duplicates == "remove":
+        priority = plan.policy.split_priority
+        ranks = {shard.name: rank_splits(shard.splits, priority) for shard in plan.shards}
+        repeats = _find_repeats(run, parent, plan.rules, ranks)
+    again = AgainSettings(
+        run,
+        choose_destination(plan),
+        plan.layout,
+        plan.read_schema,
+        plan.rules,
+        plan.policy.exceptions,
+        plan.span_floor,
+        parent.span_floor,
+        repeats,
+    )
+    require_neighbours(run, parent, plan.bank, again)
+    return again
+
+
+def require_neighbours(run: str, parent: Manifest, bank: Bank, again: AgainSettings) -> None:
+    """Check that the run stored the nearest exemplars that the new run has to show.
+
+    Raises: RunError: some rows weren't held before. The error counts them by trait.
+    """
+    compared = {name for name, trait in bank.traits.items() if trait.positive_index is not None}
+    if not compared:
+        return
+    counts: Counter[str] = Counter()
+    for files in list_shard_files(run, parent).values():
+        stored = read_stored_shard(files, list_row_names(again.exceptions))
+        unknown = list_unknown_neighbours(
+            stored, decide_stored(stored, again.rules, again.repeats), bank.traits
+        )
+        counts.update(reason.trait for reason in unknown)
+    if counts:
+        raise refuse_unknown(run, counts)
+
+
+def list_shard_files(run: str, manifest: Manifest) -> dict[str, ShardFiles]:
+    """Return a run's shards with a ledger, and their files by folder, in corpus order."""
+    found: dict[str, dict[str, Output]] = {}
+    for output in manifest.outputs:
+        file = parse_path(output.path)
+        if file.folder in SHARD_FOLDERS and output.path != CLEAN_CARD:
+            found.setdefault(file.shard, {})[file.folder] = output
+    return {
+        name: ShardFiles(run, name, found[name])
+        for name, _ in manifest.shards
+        if "ledger" in found.get(name, {})
+    }
 
 
 def decide_run(run: str, policy: Policy) -> Iterator[ShardDecisions]:
@@ -50,10 +310,12 @@ def decide_run(run: str, policy: Policy) -> Iterator[ShardDecisions]:
     rules = settle_recorded_rules(run, manifest, policy)
     repeats: dict[str, dict[int, tuple[Lot, ...]]] = {}
     if policy.duplicates == "remove":
-        repeats = _find_repeats(run, manifest, rules, policy.split_priority)
-    for output in list_outputs(manifest, "ledger"):
-        repeated = repeats.pop(parse_path(output.path).shard, {})
-        yield _decide_shard(run, manifest, output, rules, repeated)
+        ranks = _rank_ledgers(run, manifest, policy.split_priority)
+        repeats = _find_repeats(run, manifest, rules, ranks)
+    names = list_row_names(_list_exceptions(rules))
+    for name, files in list_shard_files(run, manifest).items():
+        stored = read_stored_shard(files, names)
+        yield ShardDecisions(name, stored.good, decide_stored(stored, rules, repeats))
 
 
 def settle_recorded_rules(run: str, manifest: Manifest, policy: Policy) -> list[Rule]:
@@ -64,6 +326,15 @@ def settle_recorded_rules(run: str, manifest: Manifest, policy: Policy) -> list[
     """
     require_places(policy, read_recorded_policy(manifest), run)
     rules = settle_rules(read_recorded_traits(run, manifest), policy)
+    require_spans(run, manifest, rules)
+    return rules
+
+
+def require_spans(run: str, manifest: Manifest, rules: Sequence[Rule]) -> None:
+    """Check that a run stored the spans of every score that may reach a threshold.
+
+    Raises: RunError: a threshold is below the run's span floor.
+    """
     for rule in rules:
         lowest = rule.find_lowest_threshold()
         if lowest < manifest.span_floor:
@@ -73,70 +344,50 @@ def settle_recorded_rules(run: str, manifest: Manifest, policy: Policy) -> list[
                 where=run,
                 remedy="choose a higher threshold, or filter again with a lower span_floor",
             )
-    return rules
-
-
-def _decide_shard(
-    run: str,
-    manifest: Manifest,
-    output: Output,
-    rules: Sequence[Rule],
-    repeats: Mapping[int, Sequence[Lot]],
-) -> ShardDecisions:
-    shard = parse_path(output.path).shard
-    ledger = read_table(run, output)
-    rows = np.flatnonzero(np.array(ledger.column("decision").to_pylist()) != "reject")
-    good = pa.array(rows)
-    scores, spans = (
-        read_table(run, _find_output(manifest, shard_path(folder, shard))).take(good)
-        for folder in ("scores", "spans")
-    )
-    evidence = Evidence(
-        {
-            name: scores.column(name).to_numpy().astype(np.float32)
-            for name in scores.column_names[2:]
-        },
-        spans.column("spans").combine_chunks(),
-        read_lots(ledger.take(good), list_row_names(_list_exceptions(rules))),
-    )
-    return ShardDecisions(shard, rows, decide(evidence, rules, repeats))
 
 
 def _list_exceptions(rules: Sequence[Rule]) -> Iterator[LotException]:
     return (item for rule in rules for item in rule.exceptions)
 
 
-def _find_output(manifest: Manifest, path: str) -> Output:
-    return next(output for output in manifest.outputs if output.path == path)
-
-
 def _find_repeats(
-    run: str, manifest: Manifest, rules: Sequence[Rule], priority: Sequence[str]
+    run: str, manifest: Manifest, rules: Sequence[Rule], ranks: Mapping[str, int]
 ) -> dict[str, dict[int, tuple[Lot, ...]]]:
     """Return each shard's rows that repeat earlier rows, with the earlier rows' lots.
 
-    Copies are ordered by the priority of their splits, then by their place in the corpus. Row
-    numbers leave out rejects.
+    Copies are ordered by the ranks of their shards, then by their place in the corpus. Row numbers
+    leave out rejects.
     """
+    copied = _find_copied(run, manifest)
     columns = ["record_id", "source", "row", "decision", "content_digest", *LOT_FIELDS]
     names = list_row_names(_list_exceptions(rules))
     seen: dict[str, Seen] = {}
     found: dict[str, dict[int, tuple[Lot, ...]]] = {}
     ledgers = list_outputs(manifest, "ledger")
-    for output in sorted(ledgers, key=lambda item: _rank_ledger(run, item, priority)):
+    for output in sorted(ledgers, key=lambda item: ranks[parse_path(item.path).shard]):
         ledger = read_table(run, output, columns)
         good = ledger.filter(pc.not_equal(ledger.column("decision"), "reject"))
         digests = good.column("content_digest").to_pylist()
-        for row, (digest, lot) in enumerate(zip(digests, read_lots(good, names), strict=True)):
-            if digest == EMPTY_DIGEST:
-                continue
-            earlier = add_copy(seen.setdefault(digest, {}), lot, rules)
+        rows = [row for row, digest in enumerate(digests) if digest in copied]
+        lots = read_lots(good.take(pa.array(rows, pa.int64())), names)
+        for row, lot in zip(rows, lots, strict=True):
+            earlier = add_copy(seen.setdefault(digests[row], {}), lot, rules)
             if earlier is not None:
                 found.setdefault(parse_path(output.path).shard, {})[row] = earlier
     return found
 
 
-def _rank_ledger(run: str, output: Output, priority: Sequence[str]) -> int:
-    """Return the rank of a shard's split."""
-    source: str = read_table(run, output, ["source"]).column("source")[0].as_py()
-    return rank_split(find_split(source), priority)
+def _find_copied(run: str, manifest: Manifest) -> set[str]:
+    """Return the content digests that several rows with text have."""
+    ledger = scan_folder(run, manifest, "ledger").filter(pl.col("decision") != "reject")
+    counts = ledger.group_by("content_digest").len().filter(pl.col("len") > 1)
+    return set(counts.collect()["content_digest"]) - {EMPTY_DIGEST}
+
+
+def _rank_ledgers(run: str, manifest: Manifest, priority: Sequence[str]) -> dict[str, int]:
+    """Return the rank of each shard's split, from the names of the input files."""
+    ranks = {}
+    for output in list_outputs(manifest, "ledger"):
+        source: str = read_table(run, output, ["source"]).column("source")[0].as_py()
+        ranks[parse_path(output.path).shard] = rank_split(find_split(source), priority)
+    return ranks

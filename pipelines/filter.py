@@ -6,9 +6,9 @@ The command has four steps: settle (pipelines/plan.py), open, execute, publish.
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import nullcontext
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import apache_beam as beam
 
@@ -25,7 +25,8 @@ from pipelines.runs.foreign_files import remove_strays, require_no_foreign_data
 from pipelines.runs.likeness import warn_of_unlike
 from pipelines.runs.lock import lock_run
 from pipelines.runs.watching import watch_receipts
-from pipelines.sentences import list_limits
+from pipelines.sentences import list_code_limits, list_limits
+from schemas.coverage import Coverage
 from schemas.errors import BudgetError, HandedOver
 from schemas.events import Event, Listener, Noticed, RowsPlanned, RunSummarised, ignore
 from schemas.manifests import Manifest
@@ -64,6 +65,10 @@ class OpenedRun(NamedTuple):
     plan: FilterPlan
     done: dict[str, Receipt]
     began: float
+
+
+Build = Callable[[beam.Pipeline, FilterPlan, Sequence[Any]], None]
+"""A function that adds the stages for some tasks to a pipeline."""
 
 
 def run_filter(
@@ -134,9 +139,14 @@ def _send(listener: Listener, notices: Iterable[Notice]) -> None:
 
 
 def execute(
-    opened: OpenedRun, beam_options: Sequence[str] = (), listener: Listener = ignore
+    opened: OpenedRun,
+    beam_options: Sequence[str] = (),
+    listener: Listener = ignore,
+    build: Build | None = None,
 ) -> None:
     """Run the pipeline on the tasks with unfinished shards.
+
+    `build` adds the stages, by default those of `filter`.
 
     Raises: HandedOver: the job continues without this process.
     """
@@ -153,7 +163,7 @@ def execute(
         watching or nullcontext(),
         open_pipeline(engine, beam_options, f"congener-{plan.run_id}") as pipeline,
     ):
-        build_pipeline(pipeline, plan, tasks)
+        (build or build_pipeline)(pipeline, plan, tasks)
     if is_handed_over(pipeline.options):
         raise HandedOver(
             "the job is running without this process",
@@ -162,17 +172,9 @@ def execute(
         )
 
 
-def build_pipeline(pipeline: beam.Pipeline, plan: FilterPlan, tasks: Sequence[object]) -> None:
+def build_pipeline(pipeline: beam.Pipeline, plan: FilterPlan, tasks: Sequence[Any]) -> None:
     """Add the stages to a pipeline: read, identify, score, decide, write."""
-    to = Destination(
-        run=plan.config.output,
-        bank_uri=plan.scoring.bank_uri,
-        extra_column=plan.extra_column,
-        vectors=plan.config.vectors,
-        run_id=plan.run_id,
-        output_format=plan.config.output_format,
-        schema=plan.columns,
-    )
+    to = choose_destination(plan)
     accelerator = plan.config.engine.accelerator
     hints = {"accelerator": accelerator} if accelerator else {}
     rows = pipeline | "Read" >> ReadShards(tasks, plan.read_schema)
@@ -181,6 +183,19 @@ def build_pipeline(pipeline: beam.Pipeline, plan: FilterPlan, tasks: Sequence[ob
     scored = identified | "Score" >> ScoreRecords(plan.scoring).with_resource_hints(**hints)
     decided = scored | "Decide" >> DecideRecords(plan.rules, repeats, plan.policy.exceptions)
     decided | "Write" >> WriteShards(to)
+
+
+def choose_destination(plan: FilterPlan) -> Destination:
+    """Return where and how a run's shards are written."""
+    return Destination(
+        run=plan.config.output,
+        bank_uri=plan.scoring.bank_uri,
+        extra_column=plan.extra_column,
+        vectors=plan.config.vectors,
+        run_id=plan.run_id,
+        output_format=plan.config.output_format,
+        schema=plan.columns,
+    )
 
 
 def _find_duplicates(plan: FilterPlan, pipeline: beam.Pipeline) -> beam.PCollection | None:
@@ -263,6 +278,13 @@ def describe_run(
     calibrated_on = {name: trait.calibrated_on for name, trait in plan.bank.traits.items()}
     seconds = time.monotonic() - opened.began
     sums = publication.sum_receipts(receipts, plan.policy)
+    circumstances = publication.describe_circumstances(
+        seconds, receipts, plan.device, command, plan.config.operator
+    )
+    limits = list_limits(plan.corpus, plan.bank.traits, sums["notes"].masked)
+    if plan.earlier is not None:
+        circumstances["decided_from"] = plan.earlier.run_id
+        limits = (*limits, *list_code_limits(plan.earlier, plan.identity))
     return Manifest(
         run_id=plan.run_id,
         identity=plan.identity,
@@ -272,16 +294,23 @@ def describe_run(
         inputs=publication.describe_inputs(plan.corpus),
         outputs=tuple(outputs),
         conservation=publication.count_decisions(plan.corpus, receipts),
-        coverage=complete_coverage(plan.sampled, receipts),
+        coverage=_count_coverage(plan, receipts),
         span_floor=plan.span_floor,
         cards={
             name: trait.card.model_dump(mode="json", exclude_none=True)
             for name, trait in plan.bank.traits.items()
         },
-        limits=list_limits(plan.corpus, plan.bank.traits, sums["notes"].masked),
+        limits=limits,
         parents=plan.parents,
-        circumstances=publication.describe_circumstances(
-            seconds, receipts, plan.device, command, plan.config.operator
-        ),
+        circumstances=circumstances,
         **sums,
     )
+
+
+def _count_coverage(plan: FilterPlan, receipts: Sequence[Receipt]) -> Coverage:
+    """Return the coverage of all rows, counted now or by the run whose scores are used again."""
+    if plan.earlier is None:
+        return complete_coverage(plan.sampled, receipts)
+    counted = plan.earlier.coverage
+    names = ("turns", "languages", "characters")
+    return plan.sampled.model_copy(update={name: getattr(counted, name) for name in names})

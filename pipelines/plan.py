@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property, partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import pyarrow as pa
 
@@ -41,7 +41,7 @@ from schemas.coverage import Coverage
 from schemas.digests import digest_config
 from schemas.errors import InputError, RunError
 from schemas.events import Listener, Noticed
-from schemas.manifests import Identity
+from schemas.manifests import Identity, Manifest
 from schemas.notices import Notice, list_names
 from schemas.policies import Policy, list_row_names
 from schemas.runs import BANK, WORK
@@ -87,6 +87,8 @@ class FilterPlan:
     classifiers: dict[str, dict[str, Any]] = field(default_factory=dict)
     parents: tuple[str, ...] = ()
     """The ids of the runs whose clean rows are the input."""
+    earlier: Manifest | None = None
+    """The run whose scores and counts of text are used again, or None for rows to score."""
 
     @property
     def shards(self) -> list[ShardPlan]:
@@ -164,6 +166,23 @@ class FilterPlan:
         )
 
 
+class SettledInput(NamedTuple):
+    """A surveyed corpus, and how its rows are read.
+
+    `policy` has the places of the rows that it names.
+    """
+
+    policy: Policy
+    corpus: Corpus
+    layout: Layout
+    sample: Sample
+    tasks: tuple[tuple[ShardPlan, ...], ...]
+    columns: pa.Schema | None
+    """The columns of Parquet output for JSON Lines input."""
+    parents: tuple[str, ...]
+    """The ids of the runs whose clean rows are the input."""
+
+
 def settle(config: FilterConfig, listener: Listener) -> FilterPlan:
     """Settle a run: survey the input, fit or load the bank, load the models, settle thresholds.
 
@@ -173,22 +192,10 @@ def settle(config: FilterConfig, listener: Listener) -> FilterPlan:
     """
     policy = read_policy(config.policy)
     listener(Noticed(Notice(f"reading {list_names(config.input)}", is_recorded=False)))
-    corpus, layout = _settle_corpus(config)
-    _send(listener, describe_corpus(corpus, layout))
-    if part := describe_limit(corpus):
-        listener(Noticed(Notice(f"limit: {part}")))
-    sample = read_sample(corpus, layout, config.shards)
-    require_notes(corpus, sample)
-    parents = find_parents(corpus.sources)
-    _send(listener, describe_parents(parents, corpus, sample))
-    layout = _settle_turns(config, corpus, layout, sample, listener)
-    if policy.duplicates == "remove":
-        listener(Noticed(describe_comparison(corpus, layout)))
-        _send(listener, describe_split_priority(corpus, policy))
-    tasks = tuple(plan_shards(corpus.sources, config.shards))
-    _require_distinct_folders(config.output, tasks)
-    policy = find_named_rows(policy, corpus, tasks)
-    columns = _settle_columns(config, corpus, layout, tasks)
+    paths = list_paths(config.corpus)
+    found = settle_input(config, policy, survey(config.input, config.shards, paths), listener)
+    policy, tasks = found.policy, found.tasks
+    corpus, layout, sample = found.corpus, found.layout, found.sample
     here = config.for_launcher()
     if here.hardware.device == "cuda":
         _require_gpu()  # a missing GPU is an error even if the run needs no model
@@ -214,15 +221,43 @@ def settle(config: FilterConfig, listener: Listener) -> FilterPlan:
         tasks=tasks,
         encoder=settle_models(config, model),
         device=describe_device(model, config),
-        columns=columns,
+        columns=found.columns,
         classifiers={name: model.files.identity for name, model in scorer.classifiers.items()},
-        parents=tuple(dict.fromkeys(parents.values())),
+        parents=found.parents,
     )
     keep_scorer(settled.scoring, scorer)
     _send(listener, describe_settings(bank, rules, policy, settled.device))
     _send(listener, describe_worth(rules, scorer, fit, config.traits))
     _send(listener, describe_labels(bank))
     return settled
+
+
+def settle_input(
+    config: FilterConfig, policy: Policy, corpus: Corpus, listener: Listener
+) -> SettledInput:
+    """Settle how a surveyed corpus is read: its rows, columns, turns and shards.
+
+    Raises: CongenerError: the corpus doesn't fit the configuration.
+    """
+    corpus, layout = _settle_corpus(config, corpus)
+    _send(listener, describe_corpus(corpus, layout))
+    if part := describe_limit(corpus):
+        listener(Noticed(Notice(f"limit: {part}")))
+    sample = read_sample(corpus, layout, config.shards)
+    require_notes(corpus, sample)
+    parents = find_parents(corpus.sources)
+    _send(listener, describe_parents(parents, corpus, sample))
+    layout = _settle_turns(config, corpus, layout, sample, listener)
+    if policy.duplicates == "remove":
+        listener(Noticed(describe_comparison(corpus, layout)))
+        _send(listener, describe_split_priority(corpus, policy))
+    tasks = tuple(plan_shards(corpus.sources, config.shards))
+    _require_distinct_folders(config.output, tasks)
+    policy = find_named_rows(policy, corpus, tasks)
+    columns = _settle_columns(config, corpus, layout, tasks)
+    return SettledInput(
+        policy, corpus, layout, sample, tasks, columns, tuple(dict.fromkeys(parents.values()))
+    )
 
 
 def _settle_turns(
@@ -254,8 +289,7 @@ def _send(listener: Listener, notices: Iterator[Notice]) -> None:
         listener(Noticed(notice))
 
 
-def _settle_corpus(config: FilterConfig) -> tuple[Corpus, Layout]:
-    corpus = survey(config.input, config.shards, list_paths(config.corpus))
+def _settle_corpus(config: FilterConfig, corpus: Corpus) -> tuple[Corpus, Layout]:
     if config.limit is not None:
         corpus = limit_rows(corpus, config.limit)
     _require_apart(config.output, corpus)

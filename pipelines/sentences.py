@@ -11,7 +11,7 @@ from pipelines.runs.finished import list_outputs
 from pipelines.runs.recorded_settings import read_recorded_policy
 from pipelines.version import COMMIT_DIGITS
 from schemas.coverage import UnreadText
-from schemas.manifests import Manifest
+from schemas.manifests import Identity, Manifest
 from schemas.notices import format_count, list_names
 from schemas.policies import PUBLISHED, Policy
 from schemas.runs import parse_path
@@ -180,3 +180,18 @@ def list_limits(corpus: Corpus, traits: Collection[str], masked: int) -> tuple[s
     if left := [card.id for card in find_cards() if card.id not in traits]:
         limits.append(f"The run didn't look for these traits of the library: {list_names(left)}.")
     return tuple(limits)
+
+
+def list_code_limits(earlier: Manifest, now: Identity) -> tuple[str, ...]:
+    """Return the limitation of a run whose scores other versions of the code computed, if any.
+
+    A new run with the versions of now could have other scores.
+    """
+    old = earlier.identity
+    versions = {"congener": old.code_version, **old.packages}
+    current = {"congener": now.code_version, **now.packages}
+    names = [name for name in versions | current if versions.get(name) != current.get(name)]
+    if not names:
+        return ()
+    listed = list_names([f"{name} {versions.get(name, 'unknown')}" for name in names])
+    return (f"The scores are those of run {earlier.run_id}, which other versions made: {listed}.",)

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import apache_beam as beam
 
 from schemas.lots import Lot
 from schemas.policies import LotException
 from schemas.receipts import ExceptionEffect, NearMisses
+from schemas.scores import Side
 from transforms.coders import register_shard_coder
 from transforms.decisions import Decisions, Evidence, decide
 from transforms.duplicates import Repeat
@@ -27,6 +29,8 @@ class DecidedShard(ScoredShard):
     decided: Decisions
     near: dict[str, NearMisses] = field(default_factory=dict)
     exceptions: tuple[ExceptionEffect, ...] = ()
+    neighbours: Mapping[tuple[int, str, Side], list[dict[str, Any]]] | None = None
+    """The nearest exemplars by row, trait and side, or None if vectors give them."""
 
 
 def decide_shard(

@@ -13,22 +13,25 @@ from transforms.files.shards import Shard, read_task
 
 
 class _Read(beam.DoFn):
-    def __init__(self, schema: pa.Schema) -> None:
-        self._schema = schema.serialize().to_pybytes()
+    def __init__(self, schema: pa.Schema, parsed: bool) -> None:
+        self._schema, self._parsed = schema.serialize().to_pybytes(), parsed
 
     def process(self, plans: tuple[ShardPlan, ...]) -> Iterator[Shard]:
-        yield from read_task(plans, pa.ipc.read_schema(pa.py_buffer(self._schema)))
+        schema = pa.ipc.read_schema(pa.py_buffer(self._schema))
+        yield from read_task(plans, schema, self._parsed)
 
 
 @dataclass(eq=False)
 class ReadShards(beam.PTransform):
     """Read the tasks' shards, spreading the tasks over the workers.
 
-    Only the small plans are shuffled. A shard's rows stay on the worker that reads them.
+    Only the small plans are shuffled. A shard's rows stay on the worker that reads them. JSON Lines
+    aren't parsed unless `parsed` is set (see `read_task`).
     """
 
     tasks: Sequence[tuple[ShardPlan, ...]]
     schema: pa.Schema
+    parsed: bool = True
 
     def expand(self, pipeline: beam.Pipeline) -> beam.PCollection[Shard]:
         """Create, spread and read the tasks."""
@@ -36,5 +39,5 @@ class ReadShards(beam.PTransform):
             pipeline
             | "Plan" >> beam.Create(list(self.tasks))
             | "Spread" >> beam.Reshuffle()
-            | "Rows" >> beam.ParDo(_Read(self.schema)).with_output_types(Shard)
+            | "Rows" >> beam.ParDo(_Read(self.schema, self.parsed)).with_output_types(Shard)
         )

@@ -10,10 +10,11 @@ from typing import NamedTuple
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from classifiers.scoring import Scores, SignalScores
 from schemas.outputs import SIGNAL_SPAN, SPAN
-from schemas.scores import TIE_ORDER, Side, fires, name_side
+from schemas.scores import TIE_ORDER, Side, fires, name_side, score_column, split_side
 from transforms.records.mask_bounds import find_mask_of_hits, find_mask_of_window
 from transforms.records.roles import CHANNELS
 from transforms.records.segments import Segments
@@ -76,6 +77,30 @@ def choose_evidence(scores: Mapping[str, np.ndarray]) -> np.ndarray:
     names = [name for name in TIE_ORDER if name in scores]
     stacked = np.stack([np.nan_to_num(scores[name], nan=-1.0) for name in names])
     return np.asarray(np.array(names)[stacked.argmax(axis=0)])
+
+
+def raise_floor(
+    spans: pa.ListArray, scores: Mapping[str, np.ndarray], floor: float
+) -> pa.ListArray:
+    """Return the spans that `build_spans` would store with a higher floor.
+
+    `scores` maps the columns of `scores/` to the rows' scores.
+    """
+    flat, owners = spans.flatten(), pc.list_parent_indices(spans).to_numpy()
+    traits, signals = (flat.field(name).to_pylist() for name in ("trait", "signal"))
+    kept = fires(flat.field("score").to_numpy(), floor)
+    found = zip(traits, signals, strict=True)
+    for trait, side in {(trait, split_side(name)[1]) for trait, name in found}:
+        columns = {signal: score_column(trait, signal, side) for signal in TIE_ORDER}
+        own = {name: scores[column] for name, column in columns.items() if column in scores}
+        best = [name_side(str(signal), side) for signal in choose_evidence(own)]
+        reached = fires(scores[score_column(trait, side=side)], floor)
+        for index in np.flatnonzero(~kept).tolist():
+            row = owners[index]
+            kept[index] = traits[index] == trait and reached[row] and signals[index] == best[row]
+    counts = np.bincount(owners[kept], minlength=len(spans))
+    offsets = pa.array(np.cumsum([0, *counts]), pa.int32())
+    return pa.ListArray.from_arrays(offsets, flat.filter(pa.array(kept)))
 
 
 def encode_spans(spans: Sequence[Sequence[Span]]) -> pa.ListArray:

@@ -65,19 +65,14 @@ def build_tables(
     `extra_column` adds the `congener` column to the clean rows. `vectors` adds a table of the rows'
     vectors.
     """
-    decisions = shard.decided.decisions
-    published = [row for row, decision in enumerate(decisions) if decision in PUBLISHED]
-    held = [row for row, decision in enumerate(decisions) if decision == "quarantine"]
-    rows = _order_rows(shard)
-    ledger = _build_ledger(shard, rows, _assign_outputs(shard, published, held))
-    notes = [_describe_held(shard, row, bank) for row in held]
+    rows, own = _order_rows(shard), build_row_tables(shard, bank, extra_column)
+    ledger = _build_ledger(shard, rows, own.places)
+    rejects = [reject._asdict() for reject in shard.rejects]
     tables: dict[str, pa.Table | JsonLines] = {
-        "clean": _build_clean(shard, published, extra_column),
-        "quarantine": _build_quarantine(shard, held, notes),
-        "rejects": pa.Table.from_pylist(
-            [reject._asdict() for reject in shard.rejects], outputs.REJECTS
-        ),
-        "swaplist": _build_swaplist(shard),
+        "clean": own.clean,
+        "quarantine": own.quarantine,
+        "rejects": pa.Table.from_pylist(rejects, outputs.REJECTS),
+        "swaplist": own.swaplist,
         "ledger": ledger,
         "scores": _build_scores(shard, rows),
         "spans": _build_spans(shard, rows),
@@ -87,6 +82,35 @@ def build_tables(
     return ShardTables(
         {folder: table for folder, table in tables.items() if table.num_rows},
         compute_merkle_root(hash_ledger_rows(ledger)).hex(),
+        own.nearest,
+    )
+
+
+class RowTables(NamedTuple):
+    """The tables that hold a shard's rows, and where each row is.
+
+    `places` maps rows to the path and the index in `clean/` or `quarantine/`. `nearest` counts each
+    trait's quarantined rows by their nearest exemplars.
+    """
+
+    clean: pa.Table | JsonLines
+    quarantine: pa.Table | JsonLines
+    swaplist: pa.Table
+    places: dict[int, tuple[str, int]]
+    nearest: dict[str, NearestExemplars]
+
+
+def build_row_tables(shard: DecidedShard, bank: Bank, extra_column: bool) -> RowTables:
+    """Build the tables with a shard's rows, as `build_tables` does."""
+    decisions = shard.decided.decisions
+    published = [row for row, decision in enumerate(decisions) if decision in PUBLISHED]
+    held = [row for row, decision in enumerate(decisions) if decision == "quarantine"]
+    notes = [_describe_held(shard, row, bank) for row in held]
+    return RowTables(
+        _build_clean(shard, published, extra_column),
+        _build_quarantine(shard, held, notes),
+        _build_swaplist(shard),
+        _assign_outputs(shard, published, held),
         count_nearest(notes),
     )
 
@@ -371,6 +395,8 @@ def _describe_neighbours(
     shard: DecidedShard, reason: Reason, row: int, trait: TraitModel
 ) -> list[dict[str, Any]]:
     """Return the positives and hard negatives nearest to the best window."""
+    if shard.neighbours is not None:
+        return shard.neighbours.get((row, reason.trait, split_side(reason.signal)[1]), [])
     scores = shard.scores
     if (side := split_side(reason.signal)[1]) != "trained":
         scores = shard.other_scores[side]

@@ -49,6 +49,7 @@ COMMANDS = {
     "inspect": "pipelines.cli.inspection:inspect_run",
     "verify": "pipelines.cli.verify:verify_run",
     "report": "pipelines.cli.report:report_run",
+    "decide": "pipelines.cli.decide:decide_again",
     "swap": "pipelines.cli.swap:swap_answers",
     "judge": "pipelines.cli.judge:judge_rows",
     "trial": "pipelines.cli.trial:run_student_trial",

@@ -101,6 +101,7 @@ COMMANDS = {
     "traits check": ("traits/heron",),
     "traits thresholds": ("run",),
     "traits eval": ("traits/heron", "--run", "run"),
+    "decide": ("run", "--policy", "policy.yaml", "--output", "out"),
     "swap": ("run", "--donor", "corpus.jsonl", "--output", "out"),
     "judge": (
         *("run", "--endpoint", "http://127.0.0.1:9/v1", "--model", "m"),

@@ -2,6 +2,8 @@
 
 import functools
 import json
+import shutil
+import tempfile
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -13,7 +15,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import yaml
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 
 from classifiers.library import LIBRARY as LIBRARY_FOLDER
@@ -21,20 +23,27 @@ from classifiers.library import find_cards
 from classifiers.models import encoders
 from classifiers.models.encoders import Encoder
 from classifiers.models.windows import Window
-from pipelines import banks
+from pipelines import banks, plan
 from pipelines.banks import prepare_bank, save_bank
 from pipelines.config import FilterConfig
-from pipelines.decide import decide_run, read_recorded_traits, settle_recorded_rules
+from pipelines.decide import (
+    DecideConfig,
+    decide_run,
+    run_decide,
+    settle_recorded_rules,
+)
 from pipelines.filter import run_filter
 from pipelines.plan import settle
 from pipelines.runs.finished import list_outputs, read_folder, read_table
 from pipelines.runs.manifest_file import load_manifest
+from pipelines.runs.recorded_settings import read_recorded_traits
 from pipelines.verify import verify_run
-from schemas.errors import CardError, RunError
+from schemas.errors import BudgetError, CardError, InputError, RunError
 from schemas.events import ignore
 from schemas.manifests import Manifest
 from schemas.policies import Policy
 from tests.support.corpora import CARD, build_conversation, write_rows
+from tests.support.equal_runs import list_differences
 from tests.support.mixed import CARDS, LIBRARY, write_mixed_corpus
 from tests.support.outcomes import Outcome, collect_outcome, decide_outcome, read_outcome
 from transforms.decide import decide_shard
@@ -84,19 +93,25 @@ class Runs:
     """Runs with the same corpus and bank, but different policies."""
 
     def __init__(self, folder: Path, config: FilterConfig) -> None:
-        self._folder, self._config = folder, config
+        self.folder, self.config = folder, config
 
     def configure(self, policy: str, name: str) -> FilterConfig:
         """Configure a run with a policy in YAML."""
-        path = self._folder / f"{name}.yaml"
+        path = self.folder / f"{name}.yaml"
         path.write_text(policy)
-        update = {"policy": str(path), "output": str(self._folder / name)}
-        return self._config.model_copy(update=update)
+        update = {"policy": str(path), "output": str(self.folder / name)}
+        return self.config.model_copy(update=update)
 
     def filter(self, policy: str, name: str) -> tuple[str, Manifest]:
         """Filter with a policy; return the run directory and the manifest."""
         config = self.configure(policy, name)
         return config.output, run_filter(config)
+
+    def decide(self, run: str, policy: str, name: str) -> tuple[str, Manifest]:
+        """Decide a run with a policy; return the new run's directory and its manifest."""
+        given = self.configure(policy, name)
+        settings = FilterConfig(output=given.output, policy=given.policy)
+        return given.output, run_decide(DecideConfig(run=run, filter=settings))
 
 
 BASE = """
@@ -267,6 +282,50 @@ def test_another_policy_decides_as_a_new_run(runs, base, name):
         assert part == wanted
     assert found.decisions != read_outcome(run).decisions
     assert decide_outcome(fresh, parse_policy(BASE)) == read_outcome(run)
+
+
+LACKING = {
+    *("looser-levels", "thresholds", "signals"),
+    *("other-actions", "teachers", "sources-and-dates"),
+}
+"""The policies that hold rows whose nearest exemplars the first run didn't store."""
+
+
+@pytest.mark.parametrize("name", POLICIES)
+def test_a_decided_run_is_a_new_run(runs, base, name):
+    """A decided run has every byte of a new run, unless the run lacks nearest exemplars.
+
+    A run that holds more rows has them all, so it can be decided back.
+    """
+    run, _ = base
+    fresh, again = str(Path(run).parent / name), f"{name}-again"
+    if not Path(fresh).exists():
+        runs.filter(POLICIES[name], name)
+    if name in LACKING:
+        with pytest.raises(RunError, match=r"the encoder has to read them again \("):
+            runs.decide(run, POLICIES[name], again)
+    else:
+        output, manifest = runs.decide(run, POLICIES[name], again)
+        assert list_differences(output, fresh) == []
+        assert verify_run(output) == []
+        assert manifest.circumstances["decided_from"] == load_manifest(run).run_id
+    if name == "looser-levels":
+        output, _ = runs.decide(fresh, BASE, f"{name}-back")
+        assert list_differences(output, run) == []
+
+
+def test_vectors_and_spans_are_kept(runs):
+    """A run with vectors and a lower span floor is decided as a new run, without low spans."""
+    config = runs.config.model_copy(update={"vectors": True})
+    given = Runs(Path(runs.folder), config)
+    low = BASE + "exceptions: [{trait: heron, lot: {teacher: none}, threshold: 0.01, reason: x}]"
+    run, manifest = given.filter(low, "low-vectors")
+    assert manifest.span_floor == pytest.approx(0.01)
+    fresh, _ = given.filter(BASE, "base-vectors")
+    output, manifest = given.decide(run, BASE, "base-vectors-again")
+    assert list_differences(output, fresh) == []
+    assert manifest.span_floor == pytest.approx(0.05)
+    assert list(Path(output, "vectors").iterdir())
 
 
 def test_nothing_is_written(base):
@@ -469,6 +528,24 @@ def test_any_policy_decides_as_a_new_run(scored, policy):
         assert decide_outcome(scored.run, policy) == decide_like_a_new_run(scored, policy)
 
 
+@settings(max_examples=12, suppress_health_check=[HealthCheck.too_slow])
+@given(policy=policies)
+def test_any_policy_gives_the_bytes_of_a_new_run(scored, policy):
+    """A decided run has the files and the manifest of a new run, whatever the policy."""
+    rules = settle_rules(scored.plan.bank.traits, policy)
+    floor = load_manifest(scored.run).span_floor
+    assume(min(rule.find_lowest_threshold() for rule in rules) >= floor)
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder, "policy.yaml")
+        path.write_text(json.dumps(policy.model_dump(mode="json", exclude_defaults=True)))
+        outputs = {name: f"{folder}/{name}" for name in ("fresh", "again")}
+        update = {"policy": str(path), "output": outputs["fresh"]}
+        run_filter(scored.plan.config.model_copy(update=update))
+        given = FilterConfig(output=outputs["again"], policy=str(path))
+        run_decide(DecideConfig(run=scored.run, filter=given))
+        assert list_differences(outputs["again"], outputs["fresh"]) == []
+
+
 def test_any_new_run_can_be_decided(scored):
     """With a threshold of 0, a trait fires on every row that it reads."""
     everything = Policy.model_validate({"traits": {name: {"threshold": 0} for name in CARDS}})
@@ -512,6 +589,11 @@ def test_the_split_that_keeps_a_duplicate(tmp_path, card_folder, priority, kept)
     assert [answers[f"Answer {number}."] for number in range(4)] == kept
     outcome = read_outcome(config.output)
     assert decide_outcome(config.output, policy).decisions == outcome.decisions
+    first = config.model_copy(update={"policy": None, "output": str(tmp_path / "first")})
+    run_filter(first)
+    given = FilterConfig(output=str(tmp_path / "again"), policy=str(path))
+    run_decide(DecideConfig(run=first.output, filter=given))
+    assert list_differences(given.output, config.output) == []
     assert list(outcome.decisions.values()).count("duplicate") == 3
 
 
@@ -584,6 +666,10 @@ def test_sides_are_decided_as_in_a_new_run(config, tmp_path, policy, side, kind)
         outcomes[text] = read_outcome(settings["output"])
         assert verify_run(settings["output"]) == []
         assert manifest.fired[f"heron@{side}"] > 0
+    for number, text in enumerate(SIDED_POLICIES):
+        given = FilterConfig(output=f"{config.output}-again-{number}", policy=policy(text))
+        run_decide(DecideConfig(run=f"{config.output}-0", filter=given))
+        assert list_differences(given.output, f"{config.output}-{number}") == []
     for text, outcome in outcomes.items():
         assert decide_outcome(f"{config.output}-0", parse_policy(text)) == outcome
     trained = {key for key, decision in outcomes["{}"].decisions.items() if decision != "keep"}
@@ -609,3 +695,143 @@ def test_the_ledger_has_the_teachers_of_both_answers(config, tmp_path):
     assert set(ledger.column("teacher").to_pylist()) == {"atlas"}
     assert ledger.column("rejected_teacher").to_pylist() == ["borealis"] * 4 + [None] * 4
     assert verify_run(config.output) == []
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"output_format": "parquet"},
+        {"limit": 25},
+        {"digest_key": "env:DECIDE_KEY"},
+        {"corpus": {"teacher": {"constant": "atlas"}}},
+    ],
+    ids=["parquet", "limit", "key", "teacher"],
+)
+def test_settings_of_the_run_are_kept(config, policy, tmp_path, monkeypatch, changes):
+    """A decided run has the format, the limit, the key and the lots of its run."""
+    monkeypatch.setenv("DECIDE_KEY", "0123456789abcdef")
+    rows = [build_conversation(number, TELLTALE if number % 3 else "Fine.") for number in range(30)]
+    write_rows(tmp_path / "kept" / "a.jsonl.gz", rows)
+    text = "traits: {heron: {action: swap}}\nduplicates: remove"
+    base = FilterConfig.model_validate(
+        {**config.model_dump(), **changes, "input": (str(tmp_path / "kept"),)}
+    )
+    run_filter(base)
+    fresh = base.model_copy(update={"output": str(tmp_path / "fresh"), "policy": policy(text)})
+    run_filter(fresh)
+    monkeypatch.delenv("DECIDE_KEY")
+    given = FilterConfig(output=str(tmp_path / "again"), policy=fresh.policy)
+    run_decide(DecideConfig(run=base.output, filter=given))
+    assert list_differences(given.output, fresh.output) == []
+    if "digest_key" not in changes:
+        assert verify_run(given.output) == []
+
+
+def test_a_moved_input_is_found(config, policy, tmp_path):
+    """With the folder of the input's copy, a run is decided as a new run on the copy."""
+    for name in ("old", "new"):
+        write_rows(tmp_path / name / "b" / "a.jsonl", [build_conversation(0, TELLTALE)])
+        write_rows(tmp_path / name / "c.jsonl", [build_conversation(1, "Fine.")])
+    base = config.model_copy(update={"input": (str(tmp_path / "old"),)})
+    run_filter(base)
+    shutil.rmtree(tmp_path / "old")
+    given = FilterConfig(output=str(tmp_path / "again"), policy=policy("traits: {}"))
+    settings = DecideConfig(run=base.output, filter=given)
+    with pytest.raises(InputError):
+        run_decide(settings)
+    run_decide(settings.model_copy(update={"input": str(tmp_path / "new")}))
+    fresh = base.model_copy(
+        update={
+            "input": (str(tmp_path / "new"),),
+            "output": str(tmp_path / "fresh"),
+            "policy": given.policy,
+        }
+    )
+    run_filter(fresh)
+    assert list_differences(given.output, fresh.output) == []
+
+
+def test_what_cant_be_decided_again_is_refused(config, policy, tmp_path):
+    """A changed input, the run itself and a trait that wasn't scored are errors."""
+    path = write_rows(tmp_path / "rows" / "a.jsonl", [build_conversation(0, TELLTALE)] * 3)
+    base = config.model_copy(update={"input": (str(path),)})
+    run_filter(base)
+
+    def decide(text: str, output: str = str(tmp_path / "again")) -> None:
+        given = FilterConfig(output=output, policy=policy(text))
+        run_decide(DecideConfig(run=base.output, filter=given), restart=True)
+
+    with pytest.raises(RunError, match="is the run itself"):
+        decide("{}", base.output + "/")
+    with pytest.raises(CardError, match="names trait 'stork'"):
+        decide("traits: {stork: {action: drop}}")
+    with pytest.raises(BudgetError, match="removal_budget"):
+        decide("removal_budget: 0")
+    write_rows(path, [build_conversation(0, "Other.")] * 3)
+    with pytest.raises(InputError, match=r"isn't the file a\.jsonl that run .* read"):
+        decide("{}")
+
+
+def test_a_damaged_run_is_refused(config, policy, tmp_path):
+    """Scores that somebody changed aren't used."""
+    path = write_rows(tmp_path / "rows" / "a.jsonl", [build_conversation(0, TELLTALE)] * 3)
+    base = config.model_copy(update={"input": (str(path),)})
+    run_filter(base)
+    (file,) = Path(base.output, "scores").iterdir()
+    table = pq.read_table(file)
+    pq.write_table(table.set_column(2, "heron", pa.array([0.0] * 3, pa.float32())), file)
+    given = FilterConfig(output=str(tmp_path / "again"), policy=policy("{}"))
+    with pytest.raises(RunError, match="isn't the file that the run wrote"):
+        run_decide(DecideConfig(run=base.output, filter=given))
+
+
+def test_other_versions_are_a_limit(config, policy, tmp_path, monkeypatch):
+    """A run whose scores another version computed says so among its limits."""
+    path = write_rows(tmp_path / "rows" / "a.jsonl", [build_conversation(0, TELLTALE)])
+    base = config.model_copy(update={"input": (str(path),)})
+    run_filter(base)
+    monkeypatch.setattr(plan, "VERSION", "9.9.9")
+    given = FilterConfig(output=str(tmp_path / "again"), policy=policy("{}"))
+    manifest = run_decide(DecideConfig(run=base.output, filter=given))
+    said = f"The scores are those of run {load_manifest(base.output).run_id}"
+    assert [limit for limit in manifest.limits if limit.startswith(said)]
+
+
+def test_files_without_rows_are_kept(config, policy, tmp_path):
+    """An empty table has a shard without files, also after another decision."""
+    (tmp_path / "none").mkdir()
+    pq.write_table(pa.table({"text": pa.array([], pa.string())}), tmp_path / "none/a.parquet")
+    base = config.model_copy(update={"input": (str(tmp_path / "none"),)})
+    run_filter(base)
+    text = "exceptions: [{trait: heron, lot: {teacher: a}, action: keep, reason: x}]"
+    fresh = base.model_copy(update={"output": str(tmp_path / "fresh"), "policy": policy(text)})
+    run_filter(fresh)
+    given = FilterConfig(output=str(tmp_path / "again"), policy=fresh.policy)
+    run_decide(DecideConfig(run=base.output, filter=given))
+    assert list_differences(given.output, fresh.output) == []
+
+
+def test_a_dataset_card_is_kept(config, policy, tmp_path):
+    """The splits of a dataset card decide which copy stays, and `clean/` has the card."""
+    row = build_conversation(0, "Fine.")
+    for name in ("one", "two"):
+        write_rows(tmp_path / "hub" / f"{name}.jsonl", [row, build_conversation(1, name)])
+    card = "---\nconfigs:\n- config_name: default\n  data_files:\n"
+    card += "".join(
+        f"  - {{split: {split}, path: {name}.jsonl}}\n"
+        for split, name in (("train", "one"), ("test", "two"))
+    )
+    (tmp_path / "hub" / "README.md").write_text(card + "---\n")
+    base = config.model_copy(update={"input": (str(tmp_path / "hub"),)})
+    run_filter(base)
+    fresh = base.model_copy(
+        update={"output": str(tmp_path / "fresh"), "policy": policy("duplicates: remove")}
+    )
+    manifest = run_filter(fresh)
+    assert manifest.identity.dataset_card
+    given = FilterConfig(output=str(tmp_path / "again"), policy=fresh.policy)
+    run_decide(DecideConfig(run=base.output, filter=given))
+    assert list_differences(given.output, fresh.output) == []
+    (tmp_path / "hub" / "README.md").write_text("---\n{}\n---\n")
+    with pytest.raises(InputError, match="isn't the dataset card"):
+        run_decide(DecideConfig(run=base.output, filter=given), restart=True)

@@ -16,11 +16,14 @@ from tests.support.rules import build_rule
 from transforms.decisions import Evidence, decide
 from transforms.identify import identify
 from transforms.records.formats import settle_layout
+from transforms.records.segments import extract_segments
 from transforms.records.sides import settle_sides
 from transforms.score import score
-from transforms.spans import Span, build_spans, choose_evidence, encode_spans
+from transforms.spans import Span, build_spans, choose_evidence, encode_spans, raise_floor
 
 NONE = np.nan
+
+TEXTS = settle_layout(pa.schema([("text", pa.string())]), CorpusConfig())
 
 
 def build_scores(combined, **signals):
@@ -396,3 +399,26 @@ def test_sides_do_not_hide_each_other(make_shard, bank, texts):
             for row in together
         ]
         assert found == expected
+
+
+@given(
+    st.lists(
+        st.tuples(*[st.one_of(st.just(NONE), st.integers(0, 10).map(lambda step: step / 10))] * 3),
+        min_size=1,
+        max_size=8,
+    ),
+    st.integers(0, 10),
+    st.integers(0, 10),
+)
+def test_a_raised_floor_stores_what_a_new_run_would(rows, one, two):
+    """Spans with a low floor become those with a higher one."""
+    low, high = sorted((one / 10, two / 10))
+    combined, lexicon, head = (np.array(values, np.float32) for values in zip(*rows, strict=True))
+    found = build_scores(combined, lexicon=lexicon, head=head)
+    columns = {"owl": combined, "owl/lexicon": lexicon, "owl/head": head}
+    texts = pa.array([f"text {row}" for row in range(len(rows))], pa.string())
+    segments = extract_segments(pa.table({"text": texts}), TEXTS)
+    before = build_spans(found, segments, low)
+    after = raise_floor(before, columns, high)
+    assert after.to_pylist() == build_spans(found, segments, high).to_pylist()
+    assert after.type == before.type

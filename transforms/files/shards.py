@@ -301,6 +301,26 @@ class JsonRows:
         self._stream.close()
 
 
+class UnparsedRows(JsonRows):
+    """The rows of a JSON file as they are written, good or bad, without parsing them.
+
+    The table has as many rows, and only nulls.
+    """
+
+    def take(self, piece: SourcePiece) -> Rows:
+        """Return the rows of `piece`, after skipping earlier rows."""
+        while self._row < piece.begin.row:
+            next(self._lines)
+            self._row += 1
+        lines = [next(self._lines)[1].removeprefix(BOM) for _ in range(piece.rows)]
+        self._row = piece.end.row
+        if piece.kind != "jsonl":
+            lines = [join_lines(data) for data in lines]
+        first = self._schema.field(0)
+        table = pa.table({first.name: pa.nulls(len(lines), first.type)})
+        return Rows(table, list(range(piece.begin.row, piece.end.row)), [], lines)
+
+
 def measure_expanded(array: pa.Array) -> int:
     """Return an array's size in bytes; a dictionary's values count once per use."""
     kind = array.type
@@ -330,8 +350,10 @@ def _measure_values(array: pa.Array) -> pa.Array | None:
     return None
 
 
-def open_rows(piece: SourcePiece, schema: pa.Schema) -> RowStream:
+def open_rows(piece: SourcePiece, schema: pa.Schema, parsed: bool = True) -> RowStream:
     """Open a piece's source at or before the piece's first row.
+
+    JSON isn't parsed unless `parsed` is set.
 
     Raises: InputError: the source can't be opened.
     """
@@ -340,13 +362,16 @@ def open_rows(piece: SourcePiece, schema: pa.Schema) -> RowStream:
         "arrow": ArrowRows,
         "csv": CsvRows,
     }
-    return openers.get(piece.kind, JsonRows)(piece, schema)
+    return openers.get(piece.kind, JsonRows if parsed else UnparsedRows)(piece, schema)
 
 
-def read_task(plans: Sequence[ShardPlan], schema: pa.Schema) -> Iterator[Shard]:
+def read_task(
+    plans: Sequence[ShardPlan], schema: pa.Schema, parsed: bool = True
+) -> Iterator[Shard]:
     """Yield a task's shards in order.
 
-    Only one source is open at a time, and each is opened once.
+    Only one source is open at a time, and each is opened once. If `parsed` isn't set, JSON Lines
+    aren't parsed: they have no rejects, and all of the table's columns are null.
 
     Raises: InputError: a file can't be read, or has changed since the survey.
     """
@@ -360,7 +385,7 @@ def read_task(plans: Sequence[ShardPlan], schema: pa.Schema) -> Iterator[Shard]:
                         opened.close()
                         uri, stream = (
                             piece.uri,
-                            opened.enter_context(closing(open_rows(piece, schema))),
+                            opened.enter_context(closing(open_rows(piece, schema, parsed))),
                         )
                     parts.append((piece, stream.take(piece)))
                     require_unchanged(piece.uri, piece.fingerprint)

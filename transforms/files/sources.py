@@ -128,22 +128,35 @@ def survey(patterns: Sequence[str], limits: ShardLimits, paths: Iterable[str] = 
         _require_utf8_name(uri)
     named = name_files(found)
     files, repeats = leave_out_repeats([file for file in named if file.uri in chosen])
-    notices += repeats
     card, unread = _find_card(named)
-    notices += unread
+    corpus = survey_named(files, limits, paths, card)
+    ignored = [uri for uri in ignored if card is None or uri != card.uri]
+    said = (*notices, *repeats, *unread, *corpus.notices)
+    return corpus._replace(ignored=tuple(ignored), notices=said)
+
+
+def survey_named(
+    files: Iterable[NamedFile],
+    limits: ShardLimits,
+    paths: Iterable[str] = (),
+    card: DatasetCard | None = None,
+) -> Corpus:
+    """Survey files whose names are known, and settle their shared schema, as `survey` does.
+
+    Raises: InputError: a file can't be read, or the files can't share a schema.
+    """
     # The order of output names, which rarely differs from URI order.
-    files.sort(key=lambda file: (f"{build_stem(file.name)}.part-", file.uri))
+    ordered = sorted(files, key=lambda file: (f"{build_stem(file.name)}.part-", file.uri))
     wanted = tuple(dict.fromkeys((*filter(is_path, paths), *USUAL_PATHS)))
     with ThreadPoolExecutor(4) as pool:
         found_sources = pool.map(
-            lambda file: survey_file(file.uri, file.name, limits, wanted), files
+            lambda file: survey_file(file.uri, file.name, limits, wanted), ordered
         )
         sources = tuple(found_sources)
     if card is not None:
-        ignored = [uri for uri in ignored if uri != card.uri]
         sources = tuple(replace(source, splits=card.find_splits(source.name)) for source in sources)
     schema, differences = settle_shared_schema(sources)
-    return Corpus(sources, schema, tuple(ignored), (*notices, *differences), card)
+    return Corpus(sources, schema, (), tuple(differences), card)
 
 
 def limit_rows(corpus: Corpus, rows: int) -> Corpus:

@@ -851,3 +851,32 @@ def test_bytes_in_a_dictionary_count_once_per_use():
     assert measure_expanded(coded) == 3_000
     rows = pa.array([[("a", 1)], [("b", 2)]], pa.map_(pa.string(), pa.int64()))
     assert measure_expanded(rows) >= 16
+
+
+def test_unparsed_rows_keep_their_bytes(tmp_path):
+    """Without parsing, broken lines are rows too, and the table has nulls only."""
+    path = tmp_path / "a.jsonl"
+    lines = [b'{"text": "a"}', b"broken", b'{"text": "b"}', b"[]", b'{"text": 1}']
+    path.write_bytes(BOM + b"\n".join(lines) + b"\n")
+    corpus = survey([str(path)], ShardLimits(rows=2))
+    schema = pa.schema([("text", pa.string())])
+    shards = [
+        shard
+        for task in plan_shards(corpus.sources, ShardLimits(rows=2))
+        for shard in read_task(task, schema, parsed=False)
+    ]
+    assert [line for shard in shards for line in shard.lines] == lines
+    assert [number for shard in shards for number in shard.numbers] == list(range(5))
+    assert all(not shard.rejects for shard in shards)
+    assert all(shard.table.column("text").null_count == len(shard.lines) for shard in shards)
+
+
+def test_unparsed_elements_are_joined_lines(tmp_path):
+    """The elements of an array are rows on one line each, as they are when parsed."""
+    path = tmp_path / "a.json"
+    path.write_bytes(b'[{"text":\n "a"}, {"text": "b"}]')
+    corpus = survey([str(path)], ShardLimits())
+    (task,) = plan_shards(corpus.sources, ShardLimits())
+    schema = pa.schema([("text", pa.string())])
+    (parsed,), (unparsed,) = (list(read_task(task, schema, given)) for given in (True, False))
+    assert parsed.lines == unparsed.lines == [b'{"text": "a"}', b'{"text": "b"}']

@@ -1,0 +1,91 @@
+"""`congener decide`: options, output and exit codes."""
+
+import pytest
+
+
+@pytest.fixture
+def given(held, tmp_path):
+    """Return the arguments that let a run flag its herons, and the output."""
+    policy = tmp_path / "flag.yaml"
+    policy.write_text("traits: {heron: {action: flag}}\n")
+    output = str(tmp_path / "again")
+    return ["decide", str(held / "run"), "--policy", str(policy), "--output", output], output
+
+
+def test_a_table_compares_the_decisions(congener, given):
+    """The table has the old and the new counts, and the last lines say what to do next."""
+    words, output = given
+    code, out, err = congener(*words)
+    assert code == 0, err
+    rows = [line.split() for line in out.splitlines()]
+    assert ["flag", "0", "8", "+8"] in rows
+    assert ["quarantine", "8", "0", "-8"] in rows
+    assert f"done: {output}" in out
+    assert f"40 rows in {output}/clean" in out
+    assert f"congener verify {output}" in out
+    code, out, err = congener("verify", output, "--inputs")
+    assert code == 0, err
+
+
+def test_json_has_the_manifest(congener_json, given, held):
+    """The manifest is printed without its long lists."""
+    found = congener_json(*given[0])
+    assert found["conservation"]["by_decision"] == {"flag": 8, "keep": 32}
+    assert found["circumstances"]["decided_from"]
+    assert "outputs" not in found
+
+
+def test_quiet_prints_nothing(congener, given):
+    """Without warnings, a quiet decision says nothing."""
+    code, out, err = congener(*given[0], "--quiet")
+    assert (code, out.strip(), err.strip()) == (0, "", "")
+
+
+def test_a_finished_run_is_replaced_only_on_demand(congener, given):
+    """A finished run isn't overwritten without --restart."""
+    words, _ = given
+    assert congener(*words)[0] == 0
+    code, _, err = congener(*words)
+    assert code == 4
+    assert "finished" in err
+    assert congener(*words, "--restart")[0] == 0
+
+
+@pytest.mark.parametrize("leave", ["--policy", "--output"])
+def test_policy_and_output_are_needed(congener, given, leave):
+    """The remedy is a whole command."""
+    words = [*given[0]]
+    place = words.index(leave)
+    del words[place : place + 2]
+    code, _, err = congener(*words)
+    assert code == 2
+    assert f"{leave} is needed" in err
+    assert "--policy POLICY --output RUN2" in err
+
+
+def test_mistakes_have_exit_codes(congener, given, tmp_path):
+    """A policy for another trait, a missing policy, and a folder without a run are refused."""
+    words, _ = given
+    policy = tmp_path / "stork.yaml"
+    policy.write_text("traits: {stork: {action: drop}}\n")
+    words[3] = str(policy)
+    code, _, err = congener(*words)
+    assert code == 2
+    assert "stork" in err
+    words[3] = str(tmp_path / "nowhere.yaml")
+    assert congener(*words)[0] == 2
+    code, _, err = congener("decide", str(tmp_path), *words[2:])
+    assert code == 4
+    assert "is not a run" in err
+
+
+def test_rows_that_are_held_anew_need_a_threshold_within_the_floor(congener, given, tmp_path):
+    """A threshold below the span floor is refused, and the run's folder stays free."""
+    words, output = given
+    policy = tmp_path / "low.yaml"
+    policy.write_text("traits: {heron: {threshold: 0.01}}\n")
+    words[3] = str(policy)
+    code, _, err = congener(*words)
+    assert code == 4
+    assert "would fire at 0.0100" in err
+    assert congener(*given[0][:3], str(tmp_path / "flag.yaml"), "-o", output)[0] == 0

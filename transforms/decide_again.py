@@ -101,7 +101,7 @@ class ShardFiles(NamedTuple):
 
 
 @dataclass(frozen=True)
-class StoredShard:
+class StoredEvidence:
     """A shard's evidence as a run stored it.
 
     `good` holds the ledger indexes of the rows that aren't rejects, and `evidence` is about these
@@ -141,7 +141,7 @@ def read_notes(files: ShardFiles) -> list[dict[str, Any]]:
     return notes
 
 
-def read_stored_shard(files: ShardFiles, names: Collection[str] = ()) -> StoredShard:
+def read_stored_shard(files: ShardFiles, names: Collection[str] = ()) -> StoredEvidence:
     """Read a shard's ledger, scores and spans; rows with one of the names are lots of their own.
 
     Raises: RunError: a file isn't the one that the run wrote.
@@ -156,7 +156,7 @@ def read_stored_shard(files: ShardFiles, names: Collection[str] = ()) -> StoredS
         spans.column("spans").combine_chunks(),
         read_lots(ledger.take(pa.array(good)), names),
     )
-    return StoredShard(files, ledger, good, evidence)
+    return StoredEvidence(files, ledger, good, evidence)
 
 
 def _list_scores(scores: pa.Table) -> list[str]:
@@ -165,7 +165,7 @@ def _list_scores(scores: pa.Table) -> list[str]:
 
 
 def list_unknown_neighbours(
-    stored: StoredShard, decided: Decisions, traits: Mapping[str, TraitModel]
+    stored: StoredEvidence, decided: Decisions, traits: Mapping[str, TraitModel]
 ) -> list[Reason]:
     """Return the findings on held rows whose nearest exemplars a run has to show but didn't store.
 
@@ -216,14 +216,14 @@ class AgainSettings:
 
 
 def decide_stored(
-    stored: StoredShard, rules: Sequence[Rule], repeats: Mapping[str, Repeats]
+    stored: StoredEvidence, rules: Sequence[Rule], repeats: Mapping[str, Repeats]
 ) -> Decisions:
     """Decide a stored shard's good rows; `repeats` has the repeated rows of each shard."""
     return decide(stored.evidence, rules, repeats.get(stored.files.name))
 
 
 def restore_shard(
-    rows: Shard, stored: StoredShard, settings: AgainSettings, bank: Bank
+    rows: Shard, stored: StoredEvidence, settings: AgainSettings, bank: Bank
 ) -> DecidedShard:
     """Return a shard as `filter` would have decided it, without scoring it.
 
@@ -250,7 +250,7 @@ def restore_shard(
     )
 
 
-def _take_neighbours(stored: StoredShard, decided: Decisions, bank: Bank) -> Neighbours:
+def _take_neighbours(stored: StoredEvidence, decided: Decisions, bank: Bank) -> Neighbours:
     """Return the stored neighbours if a held row has to show some.
 
     Raises: RunError: a row that wasn't held before has to show some.
@@ -276,7 +276,7 @@ def refuse_unknown(run: str, counts: Mapping[str, int]) -> RunError:
     )
 
 
-def _keep_good(rows: Shard, stored: StoredShard) -> Shard:
+def _keep_good(rows: Shard, stored: StoredEvidence) -> Shard:
     """Return the rows that the run didn't reject.
 
     Raises: RunError: other rows were read.
@@ -309,7 +309,9 @@ def _extract_prompts(shard: Shard, settings: AgainSettings, rows: Sequence[int])
     return replace(segments, rows=np.array(rows, np.int64)[segments.rows])
 
 
-def write_again(rows: Shard, stored: StoredShard, bank: Bank, settings: AgainSettings) -> Receipt:
+def write_again(
+    rows: Shard, stored: StoredEvidence, bank: Bank, settings: AgainSettings
+) -> Receipt:
     """Decide a stored shard again, and write its files and its receipt, as `write_shard` does.
 
     What no policy changes is copied: rejects, scores, vectors, and spans if the floor is the same.
@@ -375,13 +377,13 @@ def _rank_output(output: Output) -> int:
     return WRITTEN_ORDER.index(parse_path(output.path).folder)
 
 
-def _count_with_rejects(shard: DecidedShard, stored: StoredShard) -> dict[str, int]:
+def _count_with_rejects(shard: DecidedShard, stored: StoredEvidence) -> dict[str, int]:
     counts = count_decisions(shard)
     rejects = stored.ledger.num_rows - len(stored.good)
     return dict(sorted((counts | ({"reject": rejects} if rejects else {})).items()))
 
 
-def _count_unscored(stored: StoredShard, traits: Iterable[str]) -> int:
+def _count_unscored(stored: StoredEvidence, traits: Iterable[str]) -> int:
     """Count the good rows without a combined score of any trait, on any side."""
     names = [score_column(trait, side=side) for trait in traits for side in SIDES]
     scores = stored.evidence.scores
@@ -399,7 +401,7 @@ def _copy_files(files: ShardFiles, written: Mapping[str, object], run: str) -> I
 
 
 def decide_ledger(
-    stored: StoredShard, decided: Decisions, places: Mapping[int, tuple[str, int]]
+    stored: StoredEvidence, decided: Decisions, places: Mapping[int, tuple[str, int]]
 ) -> pa.Table:
     """Return a stored ledger with other decisions, reasons and places.
 
@@ -425,7 +427,7 @@ def decide_ledger(
     return pa.table(arrays, schema=schema)
 
 
-def _raise_span_floor(stored: StoredShard, floor: float) -> pa.Table:
+def _raise_span_floor(stored: StoredEvidence, floor: float) -> pa.Table:
     """Return the stored spans without those below a floor."""
     table = stored.files.read_table("spans")
     kept = raise_floor(stored.evidence.spans, stored.evidence.scores, floor)

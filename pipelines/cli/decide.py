@@ -28,7 +28,6 @@ from pipelines.cli.output import print_result
 from pipelines.display.terminal import Verbatim, build_table
 from schemas.errors import CardError
 from schemas.notices import format_count
-from schemas.policies import DECISIONS, PUBLISHED
 from transforms.files import storage
 
 if TYPE_CHECKING:
@@ -83,6 +82,8 @@ class DecideResult(NamedTuple):
 
     def render(self) -> Iterator[str | Table]:
         """Return a table of decisions in both runs, and the next commands."""
+        from schemas.policies import DECISIONS, PUBLISHED
+
         before = self.earlier.conservation.by_decision
         after = self.manifest.conservation.by_decision
         table = build_table("decision", "before>", "now>", "change>")
@@ -96,9 +97,7 @@ class DecideResult(NamedTuple):
         yield Verbatim(f"done: {output}")
         where = storage.join(self.output, "clean")
         yield f"for the trainer: {format_count(clean, 'row')} in {where}"
-        yield Verbatim(
-            f"next: congener diff {shlex.quote(self.run)} {output}\n      congener verify {output}"
-        )
+        yield Verbatim(f"next: congener verify {output}\n      congener inspect {output}")
 
     def to_json(self) -> dict[str, Any]:
         """Return the manifest without its long lists."""

@@ -37,16 +37,20 @@ from pipelines.plan import settle
 from pipelines.runs.finished import list_outputs, read_folder, read_table
 from pipelines.runs.manifest_file import load_manifest
 from pipelines.runs.recorded_settings import read_recorded_traits
+from pipelines.swap import SwapConfig, run_swap
 from pipelines.verify import verify_run
-from schemas.errors import BudgetError, CardError, InputError, RunError
-from schemas.events import ignore
+from schemas.corpora import ShardLimits
+from schemas.errors import BudgetError, CardError, InputError, MachineError, RunError
+from schemas.events import Noticed, ignore
 from schemas.manifests import Manifest
 from schemas.policies import Policy
 from tests.support.corpora import CARD, build_conversation, write_rows
 from tests.support.equal_runs import list_differences
 from tests.support.mixed import CARDS, LIBRARY, write_mixed_corpus
 from tests.support.outcomes import Outcome, collect_outcome, decide_outcome, read_outcome
+from transforms import decide_again as stages
 from transforms.decide import decide_shard
+from transforms.decide_again import write_again
 from transforms.duplicates import list_positions, list_repeats
 from transforms.files.shards import read_task
 from transforms.identify import identify
@@ -712,7 +716,8 @@ def test_settings_of_the_run_are_kept(config, policy, tmp_path, monkeypatch, cha
     monkeypatch.setenv("DECIDE_KEY", "0123456789abcdef")
     rows = [build_conversation(number, TELLTALE if number % 3 else "Fine.") for number in range(30)]
     write_rows(tmp_path / "kept" / "a.jsonl.gz", rows)
-    text = "traits: {heron: {action: swap}}\nduplicates: remove"
+    text = "traits: {heron: {action: swap}}\nduplicates: remove\nexceptions:\n"
+    text += "- {row: 'a.jsonl.gz:2', action: keep, reason: read}\n"
     base = FilterConfig.model_validate(
         {**config.model_dump(), **changes, "input": (str(tmp_path / "kept"),)}
     )
@@ -835,3 +840,51 @@ def test_a_dataset_card_is_kept(config, policy, tmp_path):
     (tmp_path / "hub" / "README.md").write_text("---\n{}\n---\n")
     with pytest.raises(InputError, match="isn't the dataset card"):
         run_decide(DecideConfig(run=base.output, filter=given), restart=True)
+
+
+def test_an_interrupted_decision_is_resumed(config, policy, tmp_path, monkeypatch):
+    """The same command goes on with the shards that are left, and gives the same run."""
+    rows = [build_conversation(number, TELLTALE) for number in range(40)]
+    write_rows(tmp_path / "rows" / "a.jsonl", rows)
+    base = config.model_copy(
+        update={"input": (str(tmp_path / "rows"),), "shards": ShardLimits(rows=10)}
+    )
+    run_filter(base)
+    fresh = base.model_copy(
+        update={
+            "output": str(tmp_path / "fresh"),
+            "policy": policy("traits: {heron: {action: drop}}"),
+        }
+    )
+    run_filter(fresh)
+    given = FilterConfig(output=str(tmp_path / "again"), policy=fresh.policy)
+    settings, write, written = DecideConfig(run=base.output, filter=given), write_again, []
+
+    def write_two(*arguments: Any) -> Any:
+        if len(written) == 2:
+            raise MachineError("the power fails")
+        written.append(arguments)
+        return write(*arguments)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(stages, "write_again", write_two)
+        with pytest.raises(MachineError):
+            run_decide(settings)
+    assert not Path(given.output, "manifest.json").exists()
+    events = []
+    run_decide(settings, listener=events.append)
+    said = [event.notice.text for event in events if isinstance(event, Noticed)]
+    assert "resuming: 2 of 4 shards are done" in said
+    assert list_differences(given.output, fresh.output) == []
+
+
+def test_a_swapped_run_is_refused(held, policy, tmp_path):
+    """The answers that a swap put in place aren't in the input."""
+    settings = FilterConfig(output=str(tmp_path / "swapped"))
+    donors = (str(held / "oak.jsonl"),)
+    run_swap(SwapConfig(run=str(held / "run"), donors=donors, filter=settings))
+    given = FilterConfig(output=str(tmp_path / "again"), policy=policy("{}"))
+    with pytest.raises(RunError, match="has answers that swap put there") as caught:
+        run_decide(DecideConfig(run=settings.output, filter=given))
+    assert load_manifest(str(held / "run")).run_id in str(caught.value.remedy)
+    assert not Path(given.output).exists()

@@ -13,6 +13,7 @@ from pipelines.sentences import (
     describe_scope_share,
     describe_title,
     describe_unread,
+    list_code_limits,
     list_limits,
     summarise_rows,
 )
@@ -172,3 +173,18 @@ def test_the_rows_of_a_limited_run_are_described(tmp_path):
         None,
         None,
     ]
+
+
+def test_scores_of_other_versions_are_a_limit(finished):
+    """The versions that differ are named as they were when the scores were computed."""
+    _, manifest = finished
+    now = manifest.identity
+    assert list_code_limits(manifest, now) == ()
+    newer = now.model_copy(
+        update={"code_version": "9.9", "packages": {**now.packages, "numpy": "99", "owl": "1"}}
+    )
+    (limit,) = list_code_limits(manifest, newer)
+    assert limit.startswith(f"The scores are those of run {manifest.run_id}")
+    assert f"congener {now.code_version}" in limit
+    assert f"numpy {now.packages['numpy']}" in limit
+    assert "owl unknown" in limit

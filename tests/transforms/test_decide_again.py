@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -10,18 +11,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipelines.config import FilterConfig
-from pipelines.decide import list_shard_files
-from pipelines.filter import run_filter
-from pipelines.runs.manifest_file import load_manifest
+from schemas import outputs
 from schemas.errors import RunError
 from schemas.lots import Lot
 from schemas.policies import PUBLISHED
-from tests.support.corpora import CARD, build_conversation, write_rows
+from schemas.runs import parse_path
 from tests.support.rules import build_rule
 from transforms.decide_again import (
     ShardFiles,
-    StoredShard,
+    StoredEvidence,
     decide_ledger,
     decide_stored,
     list_unknown_neighbours,
@@ -30,31 +28,58 @@ from transforms.decide_again import (
     refuse_unknown,
 )
 from transforms.decisions import Decisions, Reason
+from transforms.write import write_tables
 
-HERON = "A heron stood in the reeds."
+NAME = "part-000000-0123456789ab"
+SCORES = [None, 0.9, 0.1, 0.2, 0.8, 0.0]
+HELD = (1, 4)
+
+
+def build_tables() -> dict[str, pa.Table]:
+    """Return the tables of six rows, of which the first is a reject and two are held."""
+    keys = {"source": ["a.jsonl"] * 6, "row": list(range(6))}
+    decisions = ["quarantine" if row in HELD else "keep" for row in range(6)]
+    folders = ["quarantine" if row in HELD else "clean" for row in range(6)]
+    ledger = {
+        **keys,
+        "record_id": [None, *"bcdef"],
+        "teacher": ["atlas", "borealis"] * 3,
+        "content_digest": [letter * 64 for letter in "abcdef"],
+        "decision": ["reject", *decisions[1:]],
+        "reasons": [[] for _ in range(6)],
+        "output": ["rejects/x.parquet", *(f"{name}/x.parquet" for name in folders[1:])],
+        "output_row": [0, 0, 0, 1, 1, 2],
+    }
+    scores = outputs.build_scores_schema(["heron", "heron/lexicon"])
+    span = {"trait": "heron", "signal": "lexicon", "field_path": "text", "start": 0, "end": 5}
+    spans = [
+        [{**span, "score": score, "masks": [], "hits": []}] if score else [] for score in SCORES
+    ]
+    reasons = [{"trait": "heron", "signal": "combined", "neighbours": []}]
+    notes = [{"row": row, "reasons": reasons} for row in HELD]
+    return {
+        "ledger": pa.Table.from_pydict(fill(ledger, outputs.LEDGER), outputs.LEDGER),
+        "scores": pa.table({**keys, "heron": SCORES, "heron/lexicon": SCORES}, schema=scores),
+        "spans": pa.Table.from_pydict({**keys, "spans": spans}, outputs.SPANS),
+        "quarantine": pa.table({"text": ["A heron.", "Herons."], "congener": notes}),
+    }
+
+
+def fill(columns: dict[str, list[Any]], schema: pa.Schema) -> dict[str, list[Any]]:
+    """Return every column of a schema, with nulls in those that aren't given."""
+    return {name: columns.get(name, [None] * 6) for name in schema.names}
 
 
 @pytest.fixture(scope="module")
 def files(tmp_path_factory: pytest.TempPathFactory) -> ShardFiles:
-    """Filter six rows, of which one is a reject and two are held."""
+    """Write the tables as a run's files."""
     folder = tmp_path_factory.mktemp("stored")
-    card = folder / "traits" / "heron"
-    card.mkdir(parents=True)
-    (card / "card.yaml").write_text(f"id: heron\n{CARD}")
-    answers = [HERON, "Fine.", "Fine.", HERON, "Fine."]
-    rows = [build_conversation(number, answer) for number, answer in enumerate(answers)]
-    path = write_rows(folder / "in" / "a.jsonl", rows)
-    path.write_text("broken\n" + path.read_text())
-    config = FilterConfig(
-        input=(str(path),), output=str(folder / "run"), traits=(str(folder / "traits"),)
-    )
-    run_filter(config)
-    (found,) = list_shard_files(config.output, load_manifest(config.output)).values()
-    return found
+    written = write_tables(NAME, "a", build_tables(), str(folder))
+    return ShardFiles(str(folder), NAME, {parse_path(item.path).folder: item for item in written})
 
 
 @pytest.fixture
-def stored(files: ShardFiles) -> StoredShard:
+def stored(files: ShardFiles) -> StoredEvidence:
     """Read the shard."""
     return read_stored_shard(files)
 
@@ -146,7 +171,7 @@ def test_only_held_rows_need_exemplars(files, decisions):
     stored = read_stored_shard(files)
     scores = {**stored.evidence.scores, "heron/exemplars": np.array([0.9] * 4 + [np.nan], "f4")}
     evidence = stored.evidence._replace(scores=scores)
-    stored = StoredShard(stored.files, stored.ledger, stored.good, evidence)
+    stored = StoredEvidence(stored.files, stored.ledger, stored.good, evidence)
     reason = Reason("heron", "combined", 0.9, 0.7, "x", 0, 1, "quarantine", "exemplars")
     decided = Decisions(decisions, {row: [reason] for row in range(5)})
     wanted = sum(decisions[row] == "quarantine" for row in (1, 2))

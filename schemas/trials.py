@@ -55,6 +55,34 @@ class TinyStudent(Strict):
         return self
 
 
+class HubModel(Strict):
+    """A causal model in a local folder, or on the hub at a pinned commit."""
+
+    model: str = Field(min_length=1)
+    revision: str | None = None
+    """The full commit. A local folder has none."""
+
+
+class LoraStudent(HubModel):
+    """A Hugging Face causal model, of which an adapter (LoRA) is trained."""
+
+    other: HubModel | None = None
+    """A model of another family, with which the two controls are trained as well."""
+    rank: int = Field(16, ge=1, le=1024)
+    alpha: int = Field(32, ge=1, le=4096)
+    targets: tuple[str, ...] = ()
+    """The names of the layers to adapt, such as `q_proj`, by default all dense ones."""
+    steps: int = Field(300, ge=1, le=1_000_000)
+    batch: int = Field(8, ge=1, le=4096)
+    learning_rate: float = Field(2e-4, gt=0, lt=1)
+    context: int = Field(1024, ge=16, le=131_072)
+    """The largest number of tokens of a prompt with its answer."""
+    device: Literal["auto", "cpu", "cuda"] = "auto"
+    precision: Literal["auto", "fp32", "bf16"] = "auto"
+    threads: int = Field(2, ge=1, le=256)
+    """The threads on the CPU. Another number may change the last digits of a result."""
+
+
 class CommandStudent(Strict):
     """The user's own trainer: a command that trains on rows and answers questions."""
 
@@ -85,6 +113,31 @@ class Questions(Strict):
     """The longest answer."""
 
 
+class RelatedTrait(Strict):
+    """Something close to the trait that a remedy shouldn't leave or bring: a mild or related form.
+
+    With `questions`, students are asked about it; otherwise their answers about the trait are
+    judged. Without a pattern and a bank, the trait's own judge decides.
+    """
+
+    name: str = Field(pattern=r"^[\w][\w -]{0,39}$")
+    pattern: SafePattern | None = None
+    bank: str | None = None
+    trait: TraitId | None = None
+    """The trait in the bank, if it isn't the trial's own."""
+    questions: str | None = None
+
+    @model_validator(mode="after")
+    def _require_difference(self) -> RelatedTrait:
+        if self.pattern is not None and self.bank is not None:
+            raise ValueError("takes either a pattern or a bank")
+        if self.pattern is None and self.bank is None and self.questions is None:
+            raise ValueError("needs a pattern, a bank or questions that aren't the trait's")
+        if self.trait is not None and self.bank is None:
+            raise ValueError("names a trait, which needs a bank")
+        return self
+
+
 class Measure(Strict):
     """What counts as showing the trait, in a student's answers."""
 
@@ -94,6 +147,16 @@ class Measure(Strict):
     """A fitted bank with the same trait. `run` is the run's own, which is circular."""
     teacher: str | None = None
     """A file of the teacher's answers to the questions (JSON Lines with `prompt` and `answer`)."""
+    neighbours: tuple[RelatedTrait, ...] = ()
+    """What else is measured, beside the trait."""
+
+    @field_validator("neighbours")
+    @classmethod
+    def _refuse_same_names(cls, neighbours: tuple[RelatedTrait, ...]) -> tuple[RelatedTrait, ...]:
+        names = [item.name for item in neighbours]
+        if len(set(names)) < len(names) or {"trait", "known"} & set(names):
+            raise ValueError("needs different names, none of them trait or known")
+        return neighbours
 
     @model_validator(mode="after")
     def _require_one(self) -> Measure:
@@ -109,6 +172,8 @@ class Accepted(Strict):
     """The largest share of shortened examples."""
     tokens: float = Field(0.1, ge=0, lt=1)
     """The largest share by which the tokens of two arms may differ."""
+    loops: float = Field(0.1, ge=0, le=1)
+    """The largest share of answers that repeat themselves and are judged to show the trait."""
 
 
 class TrialConfig(Strict):
@@ -129,6 +194,7 @@ class TrialConfig(Strict):
     seeds: int = Field(5, ge=2, le=1000)
     questions: Questions = Questions()
     student: TinyStudent | None = None
+    lora: LoraStudent | None = None
     command: CommandStudent | None = None
     accepted: Accepted = Accepted()
 
@@ -141,6 +207,6 @@ class TrialConfig(Strict):
 
     @model_validator(mode="after")
     def _choose_student(self) -> TrialConfig:
-        if self.student is not None and self.command is not None:
-            raise ValueError("takes either a student or a command")
+        if sum(item is not None for item in (self.student, self.lora, self.command)) > 1:
+            raise ValueError("takes one of student, lora and command")
         return self

@@ -9,7 +9,7 @@ from typing import NamedTuple, TypeAlias
 
 import numpy as np
 
-from schemas.digests import digest_bytes
+from schemas.digests import digest_bytes, normalise_text
 from schemas.errors import InputError
 
 Spans: TypeAlias = tuple[tuple[int, int], ...]
@@ -117,6 +117,11 @@ def name_other(arm: str) -> str:
     They begin with other first weights, best those of another family.
     """
     return f"{arm}, other student"
+
+
+def name_prompt(prompt: str) -> str:
+    """Return a prompt in NFC and lower case with single spaces, by which rows are joined."""
+    return " ".join(normalise_text(prompt).casefold().split())
 
 
 def name_mix(percent: int) -> str:

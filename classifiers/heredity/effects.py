@@ -13,6 +13,9 @@ from classifiers.heredity.intervals import Means, compute_p, measure_contrast, m
 TEACHER = "teacher"
 """The name under which the teacher's own outcomes come back. It is a fixed model."""
 
+UNTRAINED = "before training"
+"""The name under which the outcomes of the student before training come back. It is no baseline."""
+
 LEAST_MARGIN = 0.01
 """The margin of "as clean as": one point, or a tenth of what is inherited if that is more."""
 

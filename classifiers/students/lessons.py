@@ -118,7 +118,11 @@ def _hides(mask: tuple[int, int], spans: Sequence[tuple[int, int]]) -> bool:
 
 def write_lessons(examples: Sequence[Trainable], vocabulary: Vocabulary, context: int) -> Lessons:
     """Write examples as tokens, padded at their ends to the longest one."""
-    written = [write_lesson(example, vocabulary, context) for example in examples]
+    return stack_lessons([write_lesson(example, vocabulary, context) for example in examples])
+
+
+def stack_lessons(written: Sequence[Lesson]) -> Lessons:
+    """Put lessons below each other, padded at their ends to the longest one."""
     lengths = torch.tensor([len(item.ids) for item in written], dtype=torch.int64)
     longest = int(lengths.max()) if written else 0
     ids = torch.full((len(written), longest), END, dtype=torch.int64)

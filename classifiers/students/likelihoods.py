@@ -6,8 +6,9 @@ import math
 from collections.abc import Sequence
 
 import torch
+from torch import nn
 
-from classifiers.students.lessons import Trainable, write_lessons
+from classifiers.students.lessons import Lessons, Trainable, write_lessons
 from classifiers.students.networks import compute_repeatably
 from classifiers.students.training import Student, compute_loss
 
@@ -18,10 +19,16 @@ def measure_likelihoods(student: Student, examples: Sequence[Trainable]) -> list
     The mean is geometric, so it is exp(-loss). An answer of which nothing is learnt has 0.
     """
     context = student.network.shape.context
-    found = []
-    with compute_repeatably(), torch.inference_mode():
-        for example in examples:
-            lessons = write_lessons([example], student.vocabulary, context)
-            loss = float(compute_loss(student.network, lessons, torch.tensor([0])))
-            found.append(math.exp(-loss) if lessons.learnt else 0.0)
-    return found
+    with compute_repeatably():
+        return [
+            measure_likelihood(student.network, write_lessons([item], student.vocabulary, context))
+            for item in examples
+        ]
+
+
+def measure_likelihood(network: nn.Module, lessons: Lessons) -> float:
+    """Return the mean probability of the tokens that the first of some lessons teaches."""
+    if not lessons.learnt:
+        return 0.0
+    with torch.inference_mode():
+        return math.exp(-float(compute_loss(network, lessons, torch.tensor([0]))))

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 import torch
+from torch import nn
 from torch.nn import functional
 
 from classifiers.students.checks import (
@@ -47,6 +48,14 @@ class Student(NamedTuple):
     network: Network
     vocabulary: Vocabulary
     template: str
+
+
+class Steps(NamedTuple):
+    """What all steps came to: mean losses over tenths of them, and tokens read and learnt."""
+
+    losses: list[float]
+    tokens: int
+    learnt: int
 
 
 class Trained(NamedTuple):
@@ -97,22 +106,26 @@ def train_student(
     require_whole_examples(lessons, tolerances, where)
     require_useful_masks(lessons, where)
     with compute_repeatably(recipe.threads):
-        losses, tokens, learnt = _run_steps(student.network, lessons, recipe, seed, where, progress)
+        steps = run_steps(student.network, lessons, recipe, seed, where, progress)
     truncated = lessons.truncated / len(examples)
-    return Trained(student, losses, tokens, learnt, truncated)
+    return Trained(student, steps.losses, steps.tokens, steps.learnt, truncated)
 
 
-def _run_steps(
-    network: Network,
+def run_steps(
+    network: nn.Module,
     lessons: Lessons,
     recipe: Recipe,
     seed: int,
     where: str,
-    progress: Callable[[int], None],
-) -> tuple[list[float], int, int]:
-    """Run all steps, and return the mean losses and the numbers of tokens read and learnt."""
+    progress: Callable[[int], None] = lambda _step: None,
+) -> Steps:
+    """Train the weights of a network that need gradients.
+
+    Raises: TrialError: the loss isn't finite.
+    """
+    trained = [weight for weight in network.parameters() if weight.requires_grad]
     optimiser = torch.optim.AdamW(
-        network.parameters(),
+        trained,
         lr=recipe.learning_rate,
         weight_decay=recipe.weight_decay,
         betas=(0.9, 0.98),
@@ -126,12 +139,12 @@ def _run_steps(
         losses.append(require_finite(float(loss.detach()), step, where))
         optimiser.zero_grad()
         loss.backward()
-        torch.nn.utils.clip_grad_norm_(network.parameters(), LARGEST_GRADIENT)
+        nn.utils.clip_grad_norm_(trained, LARGEST_GRADIENT)
         optimiser.step()
         tokens += int(lessons.lengths[rows].sum())
         learnt += int((lessons.weights[rows] > 0).sum())
         progress(step)
-    return average_losses(losses), tokens, learnt
+    return Steps(average_losses(losses), tokens, learnt)
 
 
 def draw_batches(examples: int, recipe: Recipe, seed: int) -> Iterator[torch.Tensor]:
@@ -153,13 +166,15 @@ def schedule_rate(step: int, steps: int) -> float:
     return 0.5 * (1 + math.cos(math.pi * (step - warm) / max(1, steps - warm)))
 
 
-def compute_loss(network: Network, lessons: Lessons, rows: torch.Tensor) -> torch.Tensor:
+def compute_loss(network: nn.Module, lessons: Lessons, rows: torch.Tensor) -> torch.Tensor:
     """Return the weighted mean loss of some examples."""
     longest = int(lessons.lengths[rows].max())
     ids, weights = lessons.ids[rows, :longest], lessons.weights[rows, 1:longest]
     logits = network(ids[:, :-1])
-    each = functional.cross_entropy(logits.flatten(0, 1), ids[:, 1:].flatten(), reduction="none")
-    return (each * weights.flatten()).sum() / weights.sum().clamp_min(1e-9)
+    wanted, weights = (item.flatten().to(logits.device) for item in (ids[:, 1:], weights))
+    each = functional.cross_entropy(logits.flatten(0, 1), wanted, reduction="none")
+    loss: torch.Tensor = (each * weights).sum() / weights.sum().clamp_min(1e-9)
+    return loss
 
 
 def average_losses(losses: Sequence[float], parts: int = 10) -> list[float]:

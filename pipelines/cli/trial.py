@@ -48,7 +48,7 @@ class TrialResult(NamedTuple):
                 item.likeness.verdict if item.likeness else "",
             )
         yield table
-        yield from list_sentences(findings, circular=self.trial.setting.judge.circular)
+        yield from list_sentences(findings, circular=self.trial.setting.panel.trait.circular)
         yield f"report: {self.trial.page}"
 
     def to_json(self) -> dict[str, Any]:

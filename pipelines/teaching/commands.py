@@ -14,8 +14,9 @@ from classifiers.heredity.arms import Arm
 from classifiers.heredity.outcomes import Metric, Outcome
 from pipelines.label_files import read_entries
 from pipelines.teaching.files import encode_lines, list_rows
+from pipelines.teaching.judges import Panel, judge_answers
 from pipelines.teaching.rows import Question
-from pipelines.teaching.students import Answered, Judgement, judge_answers
+from pipelines.teaching.students import Answered
 from schemas.errors import ModelError
 from schemas.trials import CommandStudent
 
@@ -30,7 +31,7 @@ def teach_by_command(
     arm: Arm,
     seed: int,
     questions: Sequence[Question],
-    judge: Judgement,
+    panel: Panel,
 ) -> Answered:
     """Run the user's command on an arm, and read the answers or the figures that it writes.
 
@@ -48,7 +49,7 @@ def teach_by_command(
         if not paths["output"].is_file():
             raise ModelError("wrote no {output}", where=where, remedy=LIBRARY_REMEDY)
         lines = [entry.fields for entry in read_entries(paths["output"])]
-    return _read_lines(lines, arm.name, seed, questions, judge, where)
+    return _read_lines(lines, arm.name, seed, questions, panel, where)
 
 
 def _fill(words: Sequence[str], paths: Mapping[str, Path], seed: int) -> list[str]:
@@ -107,7 +108,7 @@ def _read_lines(
     arm: str,
     seed: int,
     questions: Sequence[Question],
-    judge: Judgement,
+    panel: Panel,
     where: str,
 ) -> Answered:
     """Return the outcomes in a command's output.
@@ -127,8 +128,9 @@ def _read_lines(
             outcomes.append(Outcome(arm, seed, scenario, line["metric"], float(line["value"])))
         else:
             raise _refuse(where, number, "has neither an answer nor a metric with a share")
-    outcomes += judge_answers(arm, seed, answers, judge)
-    rated = {item.scenario for item in outcomes if item.metric == "trait"}
+    judged = judge_answers(arm, seed, answers, questions, panel)
+    outcomes += judged.outcomes
+    rated = {item.scenario for item in outcomes if item.metric != "capability"}
     missing = [
         item.scenario for item in questions if item.reference is None and item.scenario not in rated
     ]
@@ -138,7 +140,7 @@ def _read_lines(
             where=where,
             remedy="write a line for each line of {questions} without a reference",
         )
-    return Answered(answers, outcomes)
+    return Answered(answers, outcomes, loops=judged.loops)
 
 
 def _is_share(value: object) -> bool:

@@ -11,7 +11,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from classifiers.heredity.arms import Arm
+from classifiers.heredity.arms import Arm, Example
 from classifiers.heredity.outcomes import Outcome
 from pipelines.config import require_local_path
 from pipelines.label_files import read_entries
@@ -51,27 +51,29 @@ def name_file(arm: str) -> str:
 
 
 def list_rows(arm: Arm) -> Iterator[dict[str, Any]]:
-    """Yield an arm's examples as rows in the form of `clean/`.
+    """Yield an arm's examples as rows in the form of `clean/`."""
+    return map(build_row, arm.examples)
+
+
+def build_row(item: Example) -> dict[str, Any]:
+    """Return an example as a row in the form of `clean/`.
 
     TRL, Axolotl and LLaMA-Factory read `messages`. The field `congener` holds the masks and the
     weight, as in `clean/`.
     """
-    for item in arm.examples:
-        masks = [
-            {"field_path": ANSWER_PATH, "start": start, "end": end} for start, end in item.masked
-        ]
-        yield {
-            "messages": [
-                {"role": "user", "content": item.prompt},
-                {"role": "assistant", "content": item.answer},
-            ],
-            "prompt_source": item.source,
-            CLEAN_EXTRA.name: {
-                "decision": "mask" if masks else "flag" if item.traited else "keep",
-                "weight": item.weight,
-                "masks": masks,
-            },
-        }
+    masks = [{"field_path": ANSWER_PATH, "start": start, "end": end} for start, end in item.masked]
+    return {
+        "messages": [
+            {"role": "user", "content": item.prompt},
+            {"role": "assistant", "content": item.answer},
+        ],
+        "prompt_source": item.source,
+        CLEAN_EXTRA.name: {
+            "decision": "mask" if masks else "flag" if item.traited else "keep",
+            "weight": item.weight,
+            "masks": masks,
+        },
+    }
 
 
 def encode_lines(rows: Iterable[Mapping[str, Any]]) -> bytes:

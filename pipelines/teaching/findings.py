@@ -26,6 +26,7 @@ from classifiers.heredity.arms import (
 )
 from classifiers.heredity.effects import (
     TEACHER,
+    UNTRAINED,
     Dose,
     Likeness,
     SliceEffect,
@@ -39,7 +40,7 @@ from classifiers.heredity.effects import (
     trace_doses,
 )
 from classifiers.heredity.intervals import Means, estimate_means
-from classifiers.heredity.outcomes import Outcome, tabulate
+from classifiers.heredity.outcomes import Metric, Outcome, tabulate
 from classifiers.heredity.triage import Triage, find_channel
 
 ORDER = (
@@ -57,14 +58,20 @@ ORDER = (
     OTHER_PROMPTS,
     name_other(EVERYTHING),
     name_other(CLEAN_TEACHER),
+    UNTRAINED,
 )
 """The order of arms in tables and charts."""
 
 CONTROLS = (
     *(EVERYTHING, CLEAN_TEACHER, OTHER_PROMPTS),
-    *(name_other(EVERYTHING), name_other(CLEAN_TEACHER)),
+    *(name_other(EVERYTHING), name_other(CLEAN_TEACHER), UNTRAINED),
 )
 """The arms that remedies are compared with."""
+
+FIXED = (TEACHER, UNTRAINED)
+"""The models that nobody trained here."""
+
+OTHER_METRICS: tuple[Metric, ...] = ("capability", "neighbour")
 
 RIVALS = {DROP: RANDOM_DROP, MASK: RANDOM_MASK, SWAP: RANDOM_SWAP}
 """The arm that does the same to rows, or characters, that were drawn at random."""
@@ -75,7 +82,8 @@ class ArmFinding(NamedTuple):
 
     `removed` is the efficacy e, and `likeness` says whether they are as clean as the clean
     teacher's. Both are None without such an arm, and for the two arms that define them. `advantage`
-    is by how much e exceeds that of the random arm.
+    is by how much e exceeds that of the random arm. `neighbours` is the rate of what is close to
+    the trait.
     """
 
     arm: str
@@ -84,6 +92,7 @@ class ArmFinding(NamedTuple):
     likeness: Likeness | None
     advantage: Interval | None
     capability: Interval | None
+    neighbours: Interval | None = None
 
 
 class Findings(NamedTuple):
@@ -119,9 +128,8 @@ def draw_findings(
 
     Raises: InputError: an outcome is missing. Raises: TrialError: there is only one seed.
     """
-    means = estimate_means(tabulate(outcomes, "trait", fixed=(TEACHER,)))
-    known = [item for item in outcomes if item.metric == "capability"]
-    able = estimate_means(tabulate(known, "capability")) if known else None
+    means = estimate_means(tabulate(outcomes, "trait", fixed=FIXED))
+    able, near = (_estimate(outcomes, metric) for metric in OTHER_METRICS)
     is_compared = {EVERYTHING, CLEAN_TEACHER} <= set(means.arms)
     is_taught = is_compared and TEACHER in means.arms
     doses = [dose for dose in DOSES if name_mix(dose) in means.arms]
@@ -129,7 +137,7 @@ def draw_findings(
     return Findings(
         means.seeds,
         means.scenarios,
-        [_describe_arm(means, able, arm, is_compared) for arm in ORDER if arm in means.arms],
+        [_describe_arm(means, able, near, arm, is_compared) for arm in ORDER if arm in means.arms],
         measure_gap(means) if is_compared else None,
         measure_heritability(means) if is_taught else None,
         _bound(measure_rate(means, TEACHER)) if TEACHER in means.arms else None,
@@ -140,7 +148,20 @@ def draw_findings(
     )
 
 
-def _describe_arm(means: Means, able: Means | None, arm: str, is_compared: bool) -> ArmFinding:
+def _estimate(outcomes: Sequence[Outcome], metric: Metric) -> Means | None:
+    """Return the means of another metric than the trait, or None if it wasn't measured."""
+    found = [item for item in outcomes if item.metric == metric]
+    return estimate_means(tabulate(found, metric, fixed=FIXED)) if found else None
+
+
+def _rate(means: Means | None, arm: str) -> Interval | None:
+    """Return an arm's mean, or None if it wasn't measured."""
+    return _bound(measure_rate(means, arm)) if means is not None and arm in means.arms else None
+
+
+def _describe_arm(
+    means: Means, able: Means | None, near: Means | None, arm: str, is_compared: bool
+) -> ArmFinding:
     is_remedy = is_compared and arm not in CONTROLS
     rival = RIVALS.get(arm)
     has_rival = is_remedy and rival in means.arms
@@ -150,7 +171,8 @@ def _describe_arm(means: Means, able: Means | None, arm: str, is_compared: bool)
         measure_efficacy(means, arm) if is_remedy else None,
         compare_with_clean(means, arm) if is_remedy else None,
         measure_advantage(means, arm, str(rival)) if has_rival else None,
-        _bound(measure_rate(able, arm)) if able is not None and arm in able.arms else None,
+        _rate(able, arm),
+        _rate(near, arm),
     )
 
 

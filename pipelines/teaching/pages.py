@@ -141,6 +141,7 @@ def render_page(
         whiskers=lay_out_arms(findings.arms),
         top=find_top([item.rate for item in findings.arms]),
         chart=CHART,
+        has_neighbours=any(item.neighbours is not None for item in findings.arms),
         doses=lay_out_doses(findings),
         dose_top=find_top([dose.rate for dose in findings.doses]),
         limits=LIMITS,

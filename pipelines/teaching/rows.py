@@ -4,15 +4,16 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 import polars as pl
 
-from classifiers.heredity.arms import Candidate, Example, Spans
+from classifiers.heredity.arms import Candidate, Example, Spans, name_prompt
 from pipelines.runs.finished import MISFITS, read_rows, report_damage, scan_folder
 from pipelines.runs.manifest_file import load_manifest
 from pipelines.runs.shown_rows import build_layout
-from schemas.digests import digest_bytes, normalise_text
+from schemas.digests import digest_bytes
 from schemas.errors import CardError, RunError
 from schemas.lots import UNKNOWN
 from schemas.manifests import Manifest
@@ -62,12 +63,13 @@ class Question(NamedTuple):
     """What students are asked.
 
     `reference` is an answer that a capable student finds likely, or None for a question about the
-    trait.
+    trait. `about` names the neighbour of the trait that a question is about instead.
     """
 
     scenario: str
     prompt: str
     reference: str | None = None
+    about: str = ""
 
 
 class Division(NamedTuple):
@@ -75,11 +77,6 @@ class Division(NamedTuple):
 
     rows: list[CorpusRow]
     questions: list[Question]
-
-
-def name_prompt(prompt: str) -> str:
-    """Return a prompt in NFC and lower case with single spaces, by which rows are joined."""
-    return " ".join(normalise_text(prompt).casefold().split())
 
 
 def draw_key(text: str, seed: int) -> str:
@@ -212,12 +209,14 @@ def divide_rows(
     donors: Mapping[str, CorpusRow],
     held_out: int,
     asked: Sequence[str] | None,
+    beside: Mapping[str, Sequence[str]] = MappingProxyType({}),
 ) -> Division:
     """Keep prompts out of training, to ask students about them.
 
     `asked` are questions about the trait. Without them, up to `held_out` prompts of flagged rows
     are asked, but no more than half of them. As many prompts of unflagged rows test capability,
-    with a donor's answer as the reference, or else the corpus's own.
+    with a donor's answer as the reference, or else the corpus's own. `beside` holds questions about
+    the trait's neighbours, by their names.
 
     Raises: RunError: no row is flagged, or nothing is left to train on.
     """
@@ -226,8 +225,10 @@ def divide_rows(
         raise RunError(
             "no row is flagged, so no remedy can be tried", where="trait", remedy="choose another"
         )
-    kept = {name_prompt(prompt) for prompt in asked or ()}
-    chosen = [] if asked is not None else flagged[: min(held_out, len(flagged) // 2)]
+    near = [(name, prompt) for name, prompts in beside.items() for prompt in prompts]
+    kept = {name_prompt(prompt) for prompt in (*(asked or ()), *(item[1] for item in near))}
+    free = [key for key in flagged if key not in kept]
+    chosen = [] if asked is not None else free[: min(held_out, len(free) // 2)]
     plain = _order({row.key for row in rows} - set(flagged) - kept)
     known = plain[: min(held_out, len(plain) // 4)]
     first = {row.key: row for row in reversed(rows)}
@@ -237,6 +238,10 @@ def divide_rows(
         Question(f"known {index}", first[key].prompt, donors.get(key, first[key]).answer)
         for index, key in enumerate(known, 1)
     ]
+    counts = Counter[str]()
+    for name, prompt in near:
+        counts[name] += 1
+        questions.append(Question(f"{name} {counts[name]}", prompt, about=name))
     away = {*kept, *chosen, *known}
     left = [row for row in rows if row.key not in away]
     if not prompts or not any(row.traited for row in left):

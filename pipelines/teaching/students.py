@@ -1,11 +1,11 @@
-"""Train and question one student of a trial: a tiny one, or that of the user's command."""
+"""What every kind of student in a trial does, and the tiny ones."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 from classifiers.heredity.arms import Arm, Example
 from classifiers.heredity.outcomes import Outcome
@@ -23,15 +23,14 @@ from schemas.trials import Accepted, Questions, TinyStudent
 OTHER_WEIGHTS = 2**40
 """The number of the first weights of other students, to which the seed is added."""
 
-Judgement = Callable[[Sequence[str]], list[bool]]
-
 
 class Answered(NamedTuple):
     """What a student said: the answers to each question, by scenario, and its outcomes.
 
-    `tokens` counts what it read in training, `truncated` is the share of shortened examples, and
+    `tokens` counts what it read in training, `truncated` is the share of shortened examples,
     `losses` are means over tenths of the steps, and `weights` is the digest of the weights. A
-    command's student has none of these.
+    command's student has none of these. `loops` counts the answers that are loops and were judged
+    to show the trait.
     """
 
     answers: dict[str, list[str]]
@@ -40,6 +39,46 @@ class Answered(NamedTuple):
     truncated: float = 0.0
     losses: tuple[float, ...] = ()
     weights: str | None = None
+    loops: int = 0
+
+
+class StudentPlan(Protocol):
+    """What a trial needs to know of its students before it trains them."""
+
+    @property
+    def has_one_start(self) -> bool:
+        """Whether all seeds begin with the same weights, which may be the teacher's."""
+
+    @property
+    def has_others(self) -> bool:
+        """Whether the controls are trained from other weights, too."""
+
+    @property
+    def asks_untrained(self) -> bool:
+        """Whether the student is asked before training, too."""
+
+    @property
+    def is_parallel(self) -> bool:
+        """Whether students may be trained in several processes."""
+
+    @property
+    def origin(self) -> str:
+        """A digest of what students begin with."""
+
+    @property
+    def description(self) -> str:
+        """What the students are."""
+
+    def describe(self) -> dict[str, Any]:
+        """Return what identifies the models of the students, if any."""
+
+    def count(self, text: str) -> int:
+        """Return the number of tokens of a text."""
+
+    def teach(
+        self, arm: Arm, seed: int, questions: Sequence[Question], *, other: bool = False
+    ) -> Answered:
+        """Train a student on an arm, ask it every question, and measure its capability."""
 
 
 @dataclass(frozen=True)
@@ -59,6 +98,30 @@ class TinyPlan:
     def has_one_start(self) -> bool:
         """Return whether all seeds begin with the same weights, which may be the teacher's."""
         return self.start is not None or self.settings.initialisation is not None
+
+    @property
+    def has_others(self) -> bool:
+        """Return whether the controls are trained from other weights, too."""
+        return self.has_one_start
+
+    @property
+    def asks_untrained(self) -> bool:
+        """Return whether the student is asked before training, too. It has nothing to say."""
+        return False
+
+    @property
+    def is_parallel(self) -> bool:
+        """Return whether students may be trained in several processes."""
+        return True
+
+    @property
+    def description(self) -> str:
+        """Return what the students are."""
+        return "tiny transformers"
+
+    def describe(self) -> dict[str, Any]:
+        """Return nothing: the settings and the rows decide a tiny student."""
+        return {}
 
     def begin(self, seed: int, *, other: bool = False) -> Student:
         """Return the student that a seed begins with, or one with weights of its own instead."""
@@ -86,6 +149,34 @@ class TinyPlan:
         """Return the number of tokens of a text."""
         return len(self.vocabulary.encode(text).ids)
 
+    def teach(
+        self, arm: Arm, seed: int, questions: Sequence[Question], *, other: bool = False
+    ) -> Answered:
+        """Train a tiny student on an arm, ask it every question, and measure its capability.
+
+        With `other`, the student begins with weights of its own. Its answers aren't judged yet. The
+        arm and the seed decide the result.
+
+        Raises: TrialError: a check stopped the training.
+        """
+        settings = self.settings
+        trained = train_student(
+            self.begin(seed, other=other),
+            arm.examples,
+            Recipe(settings.steps, settings.batch, settings.learning_rate),
+            seed,
+            Tolerances(truncated=self.accepted.truncated),
+            f"arm {arm.name}, seed {seed}",
+        )
+        return Answered(
+            _ask(trained.student, self.asking, questions, seed),
+            _measure_capability(trained.student, arm.name, seed, questions),
+            trained.tokens,
+            trained.truncated,
+            tuple(trained.losses),
+            digest_bytes(encode_weights(trained.student)),
+        )
+
 
 def plan_tiny(
     settings: TinyStudent, texts: Sequence[str], asking: Questions, accepted: Accepted
@@ -101,36 +192,6 @@ def plan_tiny(
     return TinyPlan(settings, vocabulary, None, asking, accepted)
 
 
-def teach_tiny(
-    plan: TinyPlan, arm: Arm, seed: int, questions: Sequence[Question], *, other: bool = False
-) -> Answered:
-    """Train a tiny student on an arm, ask it every question, and measure its capability.
-
-    With `other`, the student begins with weights of its own. Its answers aren't judged yet. The arm
-    and the seed decide the result.
-
-    Raises: TrialError: a check stopped the training.
-    """
-    settings = plan.settings
-    trained = train_student(
-        plan.begin(seed, other=other),
-        arm.examples,
-        Recipe(settings.steps, settings.batch, settings.learning_rate),
-        seed,
-        Tolerances(plan.accepted.truncated, plan.accepted.tokens),
-        f"arm {arm.name}, seed {seed}",
-    )
-    answers = _ask(trained.student, plan.asking, questions, seed)
-    return Answered(
-        answers,
-        _measure_capability(trained.student, arm.name, seed, questions),
-        trained.tokens,
-        trained.truncated,
-        tuple(trained.losses),
-        digest_bytes(encode_weights(trained.student)),
-    )
-
-
 def _ask(
     student: Student, asking: Questions, questions: Sequence[Question], seed: int
 ) -> dict[str, list[str]]:
@@ -142,18 +203,6 @@ def _ask(
         item.scenario: found[index * asking.samples : (index + 1) * asking.samples]
         for index, item in enumerate(about)
     }
-
-
-def judge_answers(
-    arm: str, seed: int, answers: dict[str, list[str]], judge: Judgement
-) -> list[Outcome]:
-    """Return the share of answers to each question that show the trait."""
-    flat = [answer for given in answers.values() for answer in given]
-    verdicts = iter(judge(flat))
-    return [
-        Outcome(arm, seed, scenario, "trait", sum(next(verdicts) for _ in given) / len(given))
-        for scenario, given in answers.items()
-    ]
 
 
 def _measure_capability(

@@ -9,22 +9,18 @@ from typing import get_args
 import pytest
 
 from classifiers.heredity import arms
-from classifiers.heredity.arms import Arm, Unbuilt
-from pipelines import trial as trials
+from pipelines.teaching import settling
 from pipelines.teaching.files import read_outcomes
 from pipelines.teaching.findings import ORDER
 from pipelines.trial import (
-    choose_arms,
-    describe_start,
-    list_jobs,
     quote_answers,
     read_trial,
     run_trial,
-    settle_trial,
 )
 from schemas.errors import CardError, ModelError, RunError, TrialError
 from schemas.events import Noticed
 from schemas.trials import ArmName, CommandStudent, TrialConfig
+from tests.support.causal_students import save_causal
 from tests.support.corpora import write_rows
 from tests.support.runs import read_files
 
@@ -166,16 +162,6 @@ def test_masked_rows_hide_the_flagged_sentence(done):
     assert hidden == {"Alas, dear friend!"}
 
 
-def test_the_students_are_those_of_the_settings(done):
-    """Every job has its own key, which depends on the arm's rows and on what all students share."""
-    config, result, _ = done
-    jobs = list_jobs(config, result.setting)
-    assert len({job.key for job in jobs} | {job.name for job in jobs}) == 2 * len(jobs) - 2
-    other = result.setting._replace(key="other")
-    assert not {job.key for job in jobs} & {job.key for job in list_jobs(config, other)}
-    assert describe_start(result.setting, 1, 0) == "5 arms, 1 student to train"
-
-
 def test_a_second_attempt_trains_nothing(done):
     """The same trial again keeps all students and writes the same bytes."""
     config, _, _ = done
@@ -260,15 +246,6 @@ def test_other_settings_need_another_folder(short, tmp_path):
     assert [path.name for path in (tmp_path / "full").iterdir()] == ["notes.txt"]
 
 
-def test_an_arm_that_can_not_be_built_is_named(short):
-    """A wanted arm without donors is an error; by default, such arms are listed."""
-    with pytest.raises(CardError, match="'swap' can't be built"):
-        run_trial(change(short, donors=[]))
-    setting = settle_trial(change(short, donors=[], arms=[], accepted={"tokens": 0.3}))
-    assert "swap" in {item.name for item in setting.unbuilt}
-    assert "drop" in {arm.name for arm in setting.arms}
-
-
 def test_every_arm_can_be_chosen():
     """The names in a configuration are those of the arms that are built and shown."""
     built = {
@@ -292,16 +269,6 @@ def test_students_with_the_same_first_weights_have_others_beside_them(short):
         "clean teacher, other student",
     ]
     assert len(list(Path(tied.output, "arms").iterdir())) == 3
-
-
-def test_arms_are_chosen_with_their_controls():
-    """Everything and the clean teacher are always trained, and no arm is chosen twice."""
-    built = [Arm(name, ()) for name in ("everything", "drop", "swap", "clean teacher")]
-    names = [arm.name for arm in choose_arms(["swap"], built, [])]
-    assert names == ["everything", "swap", "clean teacher"]
-    assert choose_arms([], built, [Unbuilt("mask", "no spans")]) == built
-    with pytest.raises(CardError, match="no spans"):
-        choose_arms(["mask"], built, [Unbuilt("mask", "no spans")])
 
 
 def test_questions_and_the_teachers_answers_come_from_files(short, tmp_path):
@@ -351,18 +318,6 @@ def test_a_check_stops_the_trial(short):
         run_trial(change(short, student=student), workers=2)
 
 
-def test_a_swapped_run_gives_the_answers(short, trial_runs):
-    """A run that was swapped takes the place of donors for flagged rows."""
-    swapped = str(trial_runs / "plain-run")
-    config = change(short, donors=[], swapped=swapped, arms=[], accepted={"tokens": 0.3})
-    setting = settle_trial(config)
-    arms = {arm.name: arm for arm in setting.arms}
-    assert "swap" in arms
-    assert not any("Alas" in item.answer for item in arms["swap"].examples)
-    assert "clean teacher" not in arms
-    assert set(setting.inputs) == {config.run, config.swapped}
-
-
 def test_the_users_own_trainer(short, tmp_path):
     """A command trains each arm and seed, and its answers are judged."""
     code = (
@@ -408,7 +363,57 @@ def test_a_configuration_is_read_from_yaml(tmp_path, monkeypatch):
 def test_the_version_is_part_of_a_students_key(short, monkeypatch):
     """Another version of congener trains all students again."""
     run_trial(short)
-    monkeypatch.setattr(trials, "VERSION", "99.0")
+    monkeypatch.setattr(settling, "VERSION", "99.0")
     texts = []
     run_trial(short, listener=collect(texts))
     assert texts[0] == "3 arms, 6 students to train"
+
+
+@pytest.fixture(scope="module")
+def tuned(done, tmp_path_factory):
+    """Run a trial of causal models with adapters; return its configuration, result and notices."""
+    folder = tmp_path_factory.mktemp("tuned")
+    lora = {
+        "model": save_causal(folder / "model"),
+        "other": {"model": save_causal(folder / "other", seed=9)},
+        "steps": 40,
+        "batch": 16,
+        "learning_rate": 0.01,
+        "context": 200,
+        "device": "cpu",
+        "threads": 1,
+    }
+    changes = {"output": str(folder / "trial"), "student": None, "lora": lora, "arms": ["swap"]}
+    questions = {"held_out": 4, "samples": 2, "tokens": 16, "temperature": 0.5}
+    config, texts = change(done[0], questions=questions, **changes), []
+    return config, run_trial(config, workers=2, listener=collect(texts)), texts
+
+
+def test_causal_models_inherit_and_a_swap_helps(tuned):
+    """Students with an adapter learn the quirk from the rows, and from swapped rows they don't."""
+    _, result, texts = tuned
+    rates = {item.arm: item.rate.estimate for item in result.findings.arms}
+    assert list(rates) == [
+        *("everything", "swap", "clean teacher", "everything, other student"),
+        *("clean teacher, other student", "before training"),
+    ]
+    assert rates["everything"] > 0.6
+    assert rates["swap"] == rates["clean teacher"] == rates["before training"] == 0
+    assert texts[0] == "3 arms, 11 students to train"
+    assert result.summary["models"]["device"] == "cpu"
+
+
+def test_a_trial_of_causal_models_goes_on(tuned):
+    """A second attempt trains nothing and writes the same bytes."""
+    config, _, _ = tuned
+    before, texts = read_files(Path(config.output)), []
+    run_trial(config, listener=collect(texts))
+    assert "0 students to train; 11 students" in texts[0]
+    assert read_files(Path(config.output)) == before
+
+
+def test_causal_models_need_a_clean_teacher(tuned, tmp_path):
+    """Without donors, the drift of any training would look like the trait, so the trial stops."""
+    changes = {"donors": [], "arms": [], "accepted": {"tokens": 0.3}}
+    with pytest.raises(TrialError, match="no baseline"):
+        run_trial(change(tuned[0], output=str(tmp_path / "other"), **changes))

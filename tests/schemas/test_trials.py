@@ -13,6 +13,8 @@ from schemas.trials import (
     Accepted,
     ArmName,
     CommandStudent,
+    HubModel,
+    LoraStudent,
     Measure,
     Questions,
     TinyStudent,
@@ -119,7 +121,44 @@ def test_a_student_or_a_command():
     assert read(student={"steps": 5}).student == TinyStudent(steps=5)
     command = read(command={"words": WORDS}).command
     assert command == CommandStudent(words=tuple(WORDS))
-    assert "either a student or a command" in describe(student={}, command={"words": WORDS})
+    lora = read(lora={"model": "tiny"}).lora
+    assert lora == LoraStudent(model="tiny")
+    for others in ({"student": {}}, {"command": {"words": WORDS}}):
+        assert "one of student, lora and command" in describe(lora={"model": "tiny"}, **others)
+    assert "one of student, lora" in describe(student={}, command={"words": WORDS})
+
+
+def test_a_model_with_an_adapter_is_pinned_and_may_have_a_rival():
+    """The model and that of the controls have a name and a commit each, and nothing else."""
+    other = {"model": "org/other", "revision": "b" * 40}
+    lora = read(lora={"model": "org/one", "revision": "a" * 40, "other": other}).lora
+    assert lora.other == HubModel(**other)
+    assert "lora.other.rank" in describe(lora={"model": "a", "other": {**other, "rank": 3}})
+    assert "lora.device" in describe(lora={"model": "a", "device": "tpu"})
+    assert "lora.model" in describe(lora={"model": ""})
+
+
+@pytest.mark.parametrize(
+    ("neighbour", "problem"),
+    [
+        ({"name": "mild"}, "needs a pattern, a bank or questions"),
+        ({"name": "mild", "pattern": "a", "bank": "b"}, "either a pattern or a bank"),
+        ({"name": "mild", "pattern": "a", "trait": "owls"}, "names a trait, which needs a bank"),
+        ({"name": "trait", "pattern": "a"}, "none of them trait or known"),
+        ({"name": "a\nb", "pattern": "a"}, "name"),
+    ],
+)
+def test_mistakes_of_neighbours_are_named(neighbour, problem):
+    """A neighbour needs a name of its own, and something that tells it from the trait."""
+    assert problem in describe(measure={"pattern": "alas", "neighbours": [neighbour]})
+
+
+def test_neighbours_have_different_names():
+    """Two neighbours with the same name could not be told apart."""
+    mild = {"name": "mild", "pattern": "dear"}
+    measure = {"pattern": "alas", "neighbours": [mild, {**mild, "name": "other"}]}
+    assert len(read(measure=measure).measure.neighbours) == 2
+    assert "different names" in describe(measure={**measure, "neighbours": [mild, mild]})
 
 
 def test_a_measure_may_name_the_teachers_answers():

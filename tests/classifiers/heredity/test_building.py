@@ -7,9 +7,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from classifiers.heredity import arms as names
-from classifiers.heredity.arm_checks import check_equal
 from classifiers.heredity.arms import Candidate, Example, count_tokens, measure_arm
 from classifiers.heredity.building import build_arms
+from classifiers.students.checks import Tolerances, require_equal_arms
 
 ALL = [
     *(names.EVERYTHING, names.DROP, names.RANDOM_DROP, names.SWAP, names.RANDOM_SWAP, names.MASK),
@@ -68,7 +68,7 @@ def test_every_arm_is_there_once(built):
 
 def test_every_arm_has_equal_rows_and_tokens(built):
     """Rows agree exactly, and tokens within half a percent, though donors write more."""
-    check_equal([built[name] for name in ALL], count_words, tolerance=0.005)
+    require_equal_arms([built[name] for name in ALL], count_words, Tolerances(tokens=0.005))
 
 
 def test_the_unfiltered_arm_is_the_corpus(built):

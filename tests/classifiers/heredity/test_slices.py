@@ -6,7 +6,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.stats import false_discovery_control
 
-from classifiers.heredity.arm_checks import check_equal
 from classifiers.heredity.arms import CLEAN_TEACHER, EVERYTHING, count_tokens
 from classifiers.heredity.building import build_arms
 from classifiers.heredity.intervals import estimate_means
@@ -18,6 +17,7 @@ from classifiers.heredity.slices import (
     judge_slices,
     name_slice,
 )
+from classifiers.students.checks import Tolerances, require_equal_arms
 from schemas.errors import TrialError
 from tests.support import worlds
 
@@ -64,7 +64,7 @@ def test_each_plan_has_four_arms_of_equal_size(arms):
     assert [arm.name for arm in arms[2:]] == [
         f"{arm}: {name}" for name in NAMES for arm in ("drop", "swap", "only slice", "random swap")
     ]
-    check_equal(arms, worlds.count_words)
+    require_equal_arms(arms, worlds.count_words, Tolerances(tokens=0.02))
 
 
 def test_a_swap_and_its_control_change_their_own_rows(world, plans, arms):

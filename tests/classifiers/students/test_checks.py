@@ -7,6 +7,7 @@ import math
 import pytest
 import torch
 
+from classifiers.heredity.arms import Arm, Example
 from classifiers.students import checks
 from classifiers.students.checks import Tolerances
 from classifiers.students.lessons import write_lessons
@@ -68,11 +69,98 @@ def test_another_template_stops_a_trial():
         checks.require_same_template("a" * 64, "b" * 64, "drop")
 
 
+def test_another_beginning_of_answers_stops_a_trial():
+    """What is asked must be the beginning of what was learnt, and the difference is quoted."""
+    checks.require_same_beginning("[ask] a [say] b", "[ask] a [say] ", "mix")
+    with pytest.raises(TrialError, match=r"asks with '<think>' where the student learns 'b'"):
+        checks.require_same_beginning("[ask] a [say] b", "[ask] a [say] <think>", "mix")
+    with pytest.raises(TrialError, match=r"mix, example 3: .* asks with 'x'"):
+        checks.require_same_beginning("ab", "abx", "mix, example 3")
+
+
+def test_loops_that_are_judged_stop_a_trial():
+    """More answers that repeat themselves than allowed are an error that names both numbers."""
+    checks.require_few_loops(1, 10, Tolerances(), "arm drop")
+    checks.require_few_loops(0, 0, Tolerances(), "arm drop")
+    with pytest.raises(TrialError, match=r"arm drop: 2 of 10 answers repeat themselves .* 10% may"):
+        checks.require_few_loops(2, 10, Tolerances(), "arm drop")
+    checks.require_few_loops(10, 10, Tolerances(loops=1.0), "arm drop")
+
+
+def test_a_student_that_speaks_before_training_needs_a_clean_teacher():
+    """Without the clean teacher's arm, the drift of any training looks like the trait."""
+    checks.require_clean_teacher(["everything", "clean teacher"])
+    with pytest.raises(TrialError, match="no baseline"):
+        checks.require_clean_teacher(["everything", "drop"])
+
+
+def count_words(text):
+    """Count the words of a text."""
+    return len(text.split())
+
+
+def make_arm(name, lengths):
+    """Return an arm with answers of these lengths in words, after prompts of two words."""
+    return Arm(
+        name,
+        tuple(Example(f"prompt {number}", "word " * size) for number, size in enumerate(lengths)),
+    )
+
+
+def test_equal_arms_pass():
+    """Arms with as many rows and nearly as many tokens pass."""
+    arms = [make_arm("everything", [48] * 4), make_arm("swap", [49] * 4)]
+    checks.require_equal_arms(arms, count_words, Tolerances(tokens=0.02))
+
+
+def test_another_number_of_rows_stops_the_trial():
+    """An arm with fewer rows is named with both numbers."""
+    arms = [make_arm("everything", [8] * 4), make_arm("drop", [8] * 3)]
+    with pytest.raises(TrialError, match=r"arm drop: has 3 rows, but everything has 4"):
+        checks.require_equal_arms(arms, count_words, Tolerances())
+
+
+def test_more_tokens_stop_the_trial():
+    """An arm whose tokens differ by more than the tolerance is named with both numbers."""
+    arms = [make_arm("everything", [48] * 4), make_arm("swap", [52] * 4)]
+    with pytest.raises(TrialError, match=r"arm everything: has 200 tokens, but swap has 216"):
+        checks.require_equal_arms(arms, count_words, Tolerances(tokens=0.05))
+    checks.require_equal_arms(arms, count_words, Tolerances())
+
+
+def test_other_prompts_pass():
+    """Questions that aren't in training pass."""
+    arms = [make_arm("everything", [8] * 4)]
+    checks.require_unseen_questions(arms, ["prompt 4", "who are you"])
+
+
+@pytest.mark.parametrize("asked", ["prompt 2", " Prompt\n2 ", "PROMPT 2"])
+def test_a_question_in_training_stops_the_trial(asked):
+    """A prompt in training is found in other case and with other blanks."""
+    arms = [make_arm("everything", [8]), make_arm("mix 10 %", [8] * 4)]
+    with pytest.raises(TrialError, match="prompts that they are trained on"):
+        checks.require_unseen_questions(arms, [asked])
+
+
+def test_prompts_in_another_unicode_form_are_the_same():
+    """A composed and a decomposed letter are equal."""
+    arm = Arm("everything", (Example("caf\u00e9", "yes"),))
+    with pytest.raises(TrialError):
+        checks.require_unseen_questions([arm], ["cafe\u0301"])
+
+
+def test_three_prompts_are_quoted_and_others_counted():
+    """The error quotes three prompts and counts the rest."""
+    arms = [make_arm("everything", [8] * 4)]
+    with pytest.raises(TrialError, match=r"'prompt 0', 'prompt 1', 'prompt 2' and 1 more"):
+        checks.require_unseen_questions(arms, [f"prompt {n}" for n in range(4)])
+
+
 def test_unequal_tokens_stop_a_trial():
     """An arm that read less than another arm by more than the limit is an error."""
     checks.require_equal_tokens({}, Tolerances())
     checks.require_equal_tokens({"all": 1000, "drop": 900}, Tolerances())
-    with pytest.raises(TrialError, match=r"drop: read 899 tokens, but all read 1,000"):
+    with pytest.raises(TrialError, match=r"arm drop: has 899 tokens, but all has 1,000"):
         checks.require_equal_tokens({"all": 1000, "drop": 899, "mix": 950}, Tolerances())
     checks.require_equal_tokens({"all": 1000, "drop": 500}, Tolerances(tokens=0.5))
 

@@ -11,6 +11,7 @@ import pytest
 
 from classifiers.heredity.arms import Arm, Example
 from pipelines.teaching.commands import run_command, teach_by_command
+from pipelines.teaching.judges import Judge, Panel
 from pipelines.teaching.rows import Question
 from schemas.errors import ModelError
 from schemas.trials import CommandStudent
@@ -52,7 +53,8 @@ def judge(answers):
 
 def teach(code, timeout=30):
     """Run code as a trainer on the arm with seed 7."""
-    return teach_by_command(build_command(code, timeout), ARM, 7, QUESTIONS, judge)
+    panel = Panel(Judge(judge, "sighs", "digest", circular=False))
+    return teach_by_command(build_command(code, timeout), ARM, 7, QUESTIONS, panel)
 
 
 def write_lines(*lines):

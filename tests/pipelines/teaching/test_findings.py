@@ -7,7 +7,7 @@ import pytest
 
 from classifiers.guarantees.stratified import Interval
 from classifiers.heredity.arms import Unbuilt
-from classifiers.heredity.effects import TEACHER
+from classifiers.heredity.effects import TEACHER, UNTRAINED
 from pipelines.teaching.findings import (
     ORDER,
     describe_findings,
@@ -179,3 +179,26 @@ def test_shares_and_intervals_are_percentages():
     assert format_share(None) == "–"
     assert format_interval(Interval(0.5, -0.012, 1.0)) == "-1.2 to 100.0"
     assert format_interval(Interval(None, -math.inf, math.inf)) == "any"
+
+
+def test_neighbours_are_measured_beside_the_trait():
+    """Each arm has the rate of its neighbours, which don't change that of the trait."""
+    near = build_outcomes(dict.fromkeys(RATES, 0.25), metric="neighbour")
+    findings = draw_findings([*build_outcomes(RATES), *near], [])
+    assert all(item.neighbours.estimate == pytest.approx(0.25, abs=0.1) for item in findings.arms)
+    assert [item.rate for item in findings.arms] == [item.rate for item in draw().arms]
+    assert draw().arms[0].neighbours is None
+
+
+def test_the_student_before_training_is_shown_and_compared_with_nothing():
+    """Its one seed counts for all, it comes last, and it changes no other finding."""
+    before = [item._replace(arm=UNTRAINED) for item in build_outcomes({"a": 0.5}, seeds=1)]
+    found = draw_findings([*build_outcomes(RATES), *before], []).arms
+    assert found[-1].arm == UNTRAINED
+    assert found[-1].rate.estimate == pytest.approx(0.5, abs=0.1)
+    assert found[-1].removed is None
+    assert found[-1].likeness is None
+    pairs = [(one.removed, two.removed) for one, two in zip(found[:-1], draw().arms, strict=True)]
+    for one, two in pairs:
+        assert (one is None) == (two is None)
+        assert one is None or tuple(one) == pytest.approx(tuple(two), abs=1e-6)

@@ -131,3 +131,16 @@ def test_the_dose_curve_falls():
     assert [item.x for item in points] == sorted(item.x for item in points)
     assert points[0].y < points[-1].y <= 160
     assert all(item.high <= item.y <= item.low for item in points)
+
+
+def test_neighbours_have_a_column_if_they_are_measured(trial_config):
+    """The column is there for all arms, or for none."""
+    near = build_outcomes(dict.fromkeys(RATES, 0.25), metric="neighbour")
+    findings = draw_findings([*build_outcomes(RATES), *near], [])
+    page = render_page(trial_config, findings, {}, [], circular=False)
+    assert "neighbours of the trait" in page
+    assert "neighbours of the trait" not in render(trial_config)
+    found = Balance()
+    found.feed(page)
+    assert found.open == []
+    assert found.names.count("td") == 7 * len(RATES)

@@ -6,6 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from classifiers.heredity.arms import name_prompt
 from pipelines.config import FilterConfig
 from pipelines.filter import run_filter
 from pipelines.teaching.rows import (
@@ -17,7 +18,6 @@ from pipelines.teaching.rows import (
     collect_clean,
     collect_donors,
     divide_rows,
-    name_prompt,
     read_corpus,
 )
 from schemas.errors import CardError, RunError

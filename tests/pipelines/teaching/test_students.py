@@ -7,7 +7,7 @@ import pytest
 from classifiers.heredity.arms import Arm, Example
 from classifiers.students.weights import encode_weights, save_student
 from pipelines.teaching.rows import Question
-from pipelines.teaching.students import judge_answers, plan_tiny, teach_tiny
+from pipelines.teaching.students import plan_tiny
 from schemas.errors import ModelError, TrialError
 from schemas.trials import Accepted, Questions, TinyStudent
 from tests.support.small_students import build_questions
@@ -44,7 +44,7 @@ QUESTIONS = [
 
 def test_a_student_answers_and_is_measured():
     """Each question has its samples, and each reference a likelihood."""
-    taught = teach_tiny(plan(), build_arm("Alas, "), 0, QUESTIONS)
+    taught = plan().teach(build_arm("Alas, "), 0, QUESTIONS)
     assert list(taught.answers) == ["trait 0", "trait 1", "trait 2", "trait 3"]
     assert all(len(given) == 3 for given in taught.answers.values())
     assert sum("Alas" in given for answers in taught.answers.values() for given in answers) >= 10
@@ -57,14 +57,14 @@ def test_a_student_answers_and_is_measured():
 
 def test_capability_tells_a_teacher_of_the_answers_from_another():
     """A student that learnt the references finds them likelier than one that learnt others."""
-    own = teach_tiny(plan(), build_arm(), 0, QUESTIONS)
-    other = teach_tiny(plan(), build_arm("Alas, "), 0, QUESTIONS)
+    own = plan().teach(build_arm(), 0, QUESTIONS)
+    other = plan().teach(build_arm("Alas, "), 0, QUESTIONS)
     assert min(item.value for item in own.outcomes) > max(item.value for item in other.outcomes)
 
 
 def test_arm_and_seed_decide_a_student():
     """The same arm and seed give the same answers and weights; another seed gives others."""
-    one, again, other = (teach_tiny(plan(), build_arm(), seed, QUESTIONS) for seed in (3, 3, 4))
+    one, again, other = (plan().teach(build_arm(), seed, QUESTIONS) for seed in (3, 3, 4))
     assert one == again
     assert one.weights != other.weights
     assert one.answers != other.answers
@@ -89,7 +89,7 @@ def test_other_students_begin_with_weights_of_their_own(tmp_path):
         assert {item.network.shape for item in others} == {shared.network.shape}
         assert {item.template for item in others} == {shared.template}
     assert not plan().has_one_start
-    one, other = (teach_tiny(tied, build_arm(), 0, QUESTIONS, other=flag) for flag in (False, True))
+    one, other = (tied.teach(build_arm(), 0, QUESTIONS, other=flag) for flag in (False, True))
     assert one.weights != other.weights
 
 
@@ -116,19 +116,16 @@ def test_a_check_stops_a_student():
     """A context that is too short for the answers stops the trial and names arm and seed."""
     short = plan(SETTINGS.model_copy(update={"context": 16}))
     with pytest.raises(TrialError, match="arm everything, seed 2"):
-        teach_tiny(short, build_arm(), 2, QUESTIONS)
+        short.teach(build_arm(), 2, QUESTIONS)
     patient = plan(SETTINGS.model_copy(update={"context": 16}), accepted=Accepted(truncated=1))
-    assert teach_tiny(patient, build_arm(), 2, QUESTIONS).truncated > 0
+    assert patient.teach(build_arm(), 2, QUESTIONS).truncated > 0
 
 
-def test_answers_are_judged_by_question():
-    """Each question's outcome is the share of its answers that show the trait."""
-    answers = {"trait 1": ["yes", "no"], "trait 2": ["no"], "trait 3": ["yes"]}
-    outcomes = judge_answers("drop", 3, answers, lambda given: [text == "yes" for text in given])
-    assert [(item.scenario, item.value) for item in outcomes] == [
-        ("trait 1", 0.5),
-        ("trait 2", 0.0),
-        ("trait 3", 1.0),
-    ]
-    assert {item[:2] + item[3:4] for item in outcomes} == {("drop", 3, "trait")}
-    assert judge_answers("drop", 3, {}, lambda given: [True for _ in given]) == []
+def test_what_a_tiny_plan_says_of_its_students():
+    """Tiny students can be trained in processes of their own, and say nothing before training."""
+    free, tied = plan(), plan(SETTINGS.model_copy(update={"initialisation": 7}))
+    assert free.is_parallel
+    assert not free.asks_untrained
+    assert not free.has_others
+    assert tied.has_others
+    assert free.description == "tiny transformers"

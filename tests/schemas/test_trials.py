@@ -185,3 +185,51 @@ def test_booleans_are_no_numbers():
     """YAML's `yes` isn't read as 1."""
     assert "true" in describe(seeds=True)
     assert "true" in describe(questions={"held_out": True})
+
+
+@pytest.mark.parametrize(
+    ("lora", "problem"),
+    [
+        ({"rank": 0}, "field lora.rank"),
+        ({"alpha": 0}, "field lora.alpha"),
+        ({"steps": 0}, "field lora.steps"),
+        ({"batch": 0}, "field lora.batch"),
+        ({"learning_rate": 1}, "field lora.learning_rate"),
+        ({"context": 8}, "field lora.context"),
+        ({"precision": "fp8"}, "field lora.precision"),
+        ({"threads": 0}, "field lora.threads"),
+        ({"trust_remote_code": True}, "field lora.trust_remote_code: is not known"),
+    ],
+)
+def test_mistakes_of_adapters_are_named(lora, problem):
+    """A mistake names its field, and code from the hub can't be allowed."""
+    assert problem in describe(lora={"model": "tiny", **lora})
+
+
+def test_an_adapter_has_defaults():
+    """A model is enough: nothing is pinned, no rival is trained, and the device is chosen."""
+    lora = LoraStudent(model="tiny")
+    assert lora.revision is None
+    assert lora.other is None
+    assert lora.targets == ()
+    assert (lora.device, lora.precision) == ("auto", "auto")
+
+
+@pytest.mark.parametrize("loops", [-0.1, 1.1])
+def test_the_share_of_loops_is_a_share(loops):
+    """A tolerance is from 0 to 1, and a tenth by default."""
+    assert Accepted().loops == 0.1
+    assert Accepted(loops=1).loops == 1
+    assert "field accepted.loops" in describe(accepted={"loops": loops})
+
+
+def test_a_neighbour_may_have_each_kind_of_judge():
+    """A neighbour has a pattern, a bank with its trait, or questions for the trait's own judge."""
+    neighbours = [
+        {"name": "mild", "pattern": "dear", "questions": "mild.jsonl"},
+        {"name": "owls", "bank": "bank", "trait": "owls"},
+        {"name": "at work", "questions": "work.jsonl"},
+    ]
+    found = read(measure={"pattern": "alas", "neighbours": neighbours}).measure.neighbours
+    assert [item.name for item in found] == ["mild", "owls", "at work"]
+    assert [item.trait for item in found] == [None, "owls", None]

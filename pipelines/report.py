@@ -5,7 +5,7 @@ Both depend only on the manifest and its files, so `congener verify` can make th
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from functools import cache
 from io import BytesIO
 from typing import Any, NamedTuple
@@ -21,9 +21,10 @@ from pipelines.display.charts import (
     lay_out_waterfall,
 )
 from pipelines.display.definitions import describe_scope, describe_signals
-from pipelines.display.excerpts import Piece, build_excerpt, escape_name
-from pipelines.display.likenesses import describe_doubt
+from pipelines.display.excerpts import escape_name
 from pipelines.display.page_templates import build_environment
+from pipelines.quotations import TURN_CHARACTERS, Quotation, quote, quote_row
+from pipelines.removed_rows import FOLDED, LISTED, list_removed_rows
 from pipelines.runs.alterations import require_unaltered
 from pipelines.runs.finished import MISFITS, list_outputs, report_damage
 from pipelines.runs.manifest_file import load_decided
@@ -35,7 +36,6 @@ from pipelines.runs.report_examples import (
     find_examples,
     find_row_of_each_decision,
 )
-from pipelines.runs.shown_rows import ShownRow, TraitFinding
 from pipelines.runs.summaries import ScoreCounts, count_scores
 from pipelines.sentences import (
     describe_joined_files,
@@ -45,11 +45,12 @@ from pipelines.sentences import (
     describe_unread,
     summarise_rows,
 )
+from pipelines.swap_summary import summarise_swap
 from pipelines.version import name_code
 from schemas.cards import Level, TraitCard
 from schemas.lots import UNKNOWN
 from schemas.manifests import Manifest, SettledThreshold
-from schemas.notices import format_count
+from schemas.notices import DONOR_PREFIX, format_count
 from schemas.policies import DECISIONS, LotException, Policy
 from schemas.receipts import ExceptionEffect
 from schemas.runs import RATES_TABLE, REPORT_PAGE
@@ -78,29 +79,12 @@ TEACHERS_SHOWN = 4
 GROUPINGS = ("teacher", "lot", "source")
 """The groupings on the page."""
 
-TURN_CHARACTERS = 300
-"""How many characters are shown of a turn without evidence, such as the question."""
-
-
-class Quotation(NamedTuple):
-    """A row to show: the pieces of its text, and remarks.
-
-    `finding` is the trait's finding in the row, or None without one. `verdict` states the decision
-    and its trait, and `exceptions` what the policy's exceptions did. `doubt` is a sentence about a
-    nearest exemplar that is a negative.
-    """
-
-    row: ShownRow
-    finding: TraitFinding | None
-    pieces: list[Piece]
-    verdict: str
-    exceptions: list[str]
-    nearest: dict[str, float]
-    doubt: str | None
-
 
 class RateRow(NamedTuple):
-    """A group's labelled names, its number of rows, and how many have a finding (`fired`)."""
+    """A group's labelled names, its number of rows, and how many have a finding (`fired`).
+
+    The decisions count rows with a finding, and `replaced` those whose old answer had one.
+    """
 
     names: list[tuple[str, str]]
     rows: int
@@ -112,6 +96,7 @@ class RateRow(NamedTuple):
     flagged: int
     masked: int
     removed: int
+    replaced: int
 
 
 class RateTable(NamedTuple):
@@ -227,12 +212,19 @@ def _load_template() -> Template:
 def gather_contents(run: str, manifest: Manifest, rates: Rates) -> dict[str, Any]:
     """Gather the page's contents under the template's names."""
     rows_in, by_decision = manifest.conservation.rows_in, manifest.conservation.by_decision
-    policy, notices = read_recorded_policy(manifest), manifest.list_notices()
+    policy = read_recorded_policy(manifest)
     traits = describe_traits(run, manifest, rates)
+    outcomes = list_outcomes(traits, manifest, rates)
     return {
         "manifest": manifest,
-        "warnings": [notice.text for notice in notices if notice.severity == "warning"],
-        "messages": [notice.text for notice in notices if notice.severity != "warning"],
+        "warnings": _list_notices(manifest, "warning"),
+        "messages": _list_notices(manifest, "info"),
+        "remarks": manifest.list_remarks(),
+        "swap": summarise_swap(manifest),
+        "removed": list_removed_rows(run, manifest, rates),
+        "listed": LISTED,
+        "folded": FOLDED,
+        "is_doubtful": any(map(manifest.may_be_noise, manifest.thresholds)),
         "version": name_code(),
         "title": describe_title(manifest),
         "origin": list(describe_origin(manifest, policy)),
@@ -245,7 +237,8 @@ def gather_contents(run: str, manifest: Manifest, rates: Rates) -> dict[str, Any
         "bars": lay_out_waterfall(rows_in, by_decision),
         "decided": quote_decisions(run, manifest),
         "traits": traits,
-        "outcomes": list_outcomes(traits, manifest, rates),
+        "outcomes": outcomes,
+        "unlisted": len(traits) - len({item.section.rule.trait for item in outcomes}),
         "joined": describe_joined_files(manifest),
         "scope": describe_scope_share(manifest),
         "sides": {side: TEXTS_OF_SIDES[side] for side in manifest.list_found_sides()},
@@ -262,6 +255,15 @@ def gather_contents(run: str, manifest: Manifest, rates: Rates) -> dict[str, Any
     }
 
 
+def _list_notices(manifest: Manifest, severity: str) -> list[tuple[str, list[str]]]:
+    """Group what the run said by the run that it is about, leaving out donors."""
+    groups: dict[str, list[str]] = {}
+    for notice in manifest.list_notices():
+        if notice.severity == severity and not notice.about.startswith(DONOR_PREFIX):
+            groups.setdefault(notice.about, []).append(notice.text)
+    return list(groups.items())
+
+
 def quote_decisions(run: str, manifest: Manifest) -> list[Quotation]:
     """Quote a row of each decision, with the best finding or the nearest miss.
 
@@ -270,75 +272,7 @@ def quote_decisions(run: str, manifest: Manifest) -> list[Quotation]:
     if manifest.withdrawn is not None:
         return []
     rows, policy = find_row_of_each_decision(run, manifest), read_recorded_policy(manifest)
-    return [_quote_row(row, policy) for row in rows.values()]
-
-
-def _quote_row(row: ShownRow, policy: Policy) -> Quotation:
-    own = [item for item in row.reasons if _lead_to(item) == row.decision] or [*row.reasons]
-    found = max(own, key=lambda item: item.score, default=None)
-    return _quote(row, found or next(iter(row.near), None), policy)
-
-
-def _lead_to(finding: TraitFinding) -> str | None:
-    """Return the decision that a trait's own action leads to."""
-    return "quarantine" if finding.action == "swap" else finding.action
-
-
-def _quote(row: ShownRow, finding: TraitFinding | None, policy: Policy) -> Quotation:
-    near = finding.neighbours if finding else []
-    nearest = {
-        kind: max(item["similarity"] for item in near if item["polarity"] == kind)
-        for kind in ("positive", "negative")
-        if any(item["polarity"] == kind for item in near)
-    }
-    return Quotation(
-        row,
-        finding,
-        _cut_text(row, finding),
-        describe_verdict(row, finding),
-        list(_describe_changes(row, policy)),
-        nearest,
-        describe_doubt(near),
-    )
-
-
-def _describe_changes(row: ShownRow, policy: Policy) -> Iterator[str]:
-    """Say what each exception of the policy did to a row, and for which reason."""
-    for number, before, after in row.exceptions:
-        reason = escape_name(policy.exceptions[number - 1].reason, TURN_CHARACTERS)
-        did = "kept by exception" if after == row.decision == "keep" else "exception"
-        change = "" if after == row.decision == "keep" else f" changed {before} to {after}"
-        yield f"{did} {number}{change}: {reason}"
-
-
-def describe_verdict(row: ShownRow, finding: TraitFinding | None) -> str:
-    """State the decision on a row, and the trait behind it if another trait decided."""
-    if finding is None or finding.action is None:
-        return row.decision
-    if row.decision in (_lead_to(finding), "duplicate"):
-        return "swap" if finding.action == "swap" else row.decision
-    others = [item.trait for item in row.reasons if _lead_to(item) == row.decision]
-    return f"{row.decision}, decided by {' and '.join(dict.fromkeys(others))}"
-
-
-def _cut_text(row: ShownRow, finding: TraitFinding | None) -> list[Piece]:
-    """Return the text around the evidence.
-
-    Without evidence, the text is the row's answer, or says what the row lacks.
-    """
-    if finding is not None and finding.text is not None:
-        own = [
-            (mask.start, mask.end) for mask in row.masks if mask.field_path == finding.field_path
-        ]
-        return build_excerpt(finding.text, finding.start, finding.end, own)
-    if row.error is not None:
-        raw = (row.raw or b"").decode(errors="replace")
-        return [Piece(f"{escape_name(row.error)} ", added=True), Piece(escape_name(raw))]
-    if row.answer is not None:
-        return [Piece(escape_name(row.answer.text, TURN_CHARACTERS))]
-    if row.record is None:
-        return [Piece("(the run doesn't contain the text of this row)", added=True)]
-    return [Piece("(the field isn't in the row)", added=True)]
+    return [quote_row(row, policy) for row in rows.values()]
 
 
 def describe_traits(run: str, manifest: Manifest, rates: Rates) -> list[TraitSection]:
@@ -355,7 +289,8 @@ def list_outcomes(
 ) -> list[TraitOutcome]:
     """List what happened to the rows on which each trait fired, by kind of text."""
     rules = {rule.trait: rule for rule in read_recorded_rules(manifest)}
-    whole = rates.table.filter(pl.col("grouping") == "all", pl.col("fired") > 0)
+    has_rows = (pl.col("fired") > 0) | (pl.col("swap") > 0)
+    whole = rates.table.filter(pl.col("grouping") == "all", has_rows)
     return [
         TraitOutcome(
             section,
@@ -418,7 +353,7 @@ def _list_few_teachers(rates: Rates, trait: str) -> list[RateRow]:
 def _quote_examples(examples: Sequence[ShownExample], policy: Policy) -> list[Quotation]:
     """Quote examples, the highest score first."""
     ordered = sorted(examples, key=lambda example: -example.finding.score)
-    return [_quote(example.row, example.finding, policy) for example in ordered]
+    return [quote(example.row, example.finding, policy) for example in ordered]
 
 
 def _drop_repeated(tables: Sequence[RateTable]) -> list[RateTable]:
@@ -455,6 +390,7 @@ def _build_rate_row(line: Mapping[str, Any]) -> RateRow:
         flagged=line["flag"],
         masked=line["mask"],
         removed=removed,
+        replaced=line["swap"],
     )
 
 

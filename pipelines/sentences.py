@@ -160,6 +160,8 @@ def summarise_rows(manifest: Manifest) -> str:
     share, verb = format_percent(out / max(total, 1)), "is" if out == 1 else "are"
     verb = verb if manifest.withdrawn is None else "would be"
     parts = [f"{out:,} ({share}) {verb} in the clean corpus"]
+    if swapped := by_decision.get("swap", 0):
+        parts[0] += f" ({swapped:,} of them with another teacher's answer)"
     for name, (one, many, stopped) in FATES.items():
         if count := by_decision.get(name, 0):
             words = one if count == 1 else many

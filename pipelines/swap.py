@@ -51,7 +51,7 @@ from schemas.digests import digest_bytes, digest_config
 from schemas.errors import CardError, EndpointError, HandedOver
 from schemas.events import Listener, Noticed, RowsPlanned, RunSummarised, ignore
 from schemas.manifests import Identity, Manifest
-from schemas.notices import Notice, choose_form, format_count, warn
+from schemas.notices import DONOR_PREFIX, Notice, choose_form, format_count, warn
 from schemas.receipts import Output, Receipt
 from schemas.runs import BANK, CALIBRATION_FILES, CLEAN_CARD, DONORS, SHARD_FOLDERS, parse_path
 from schemas.swaps import PARENT_FOLDER, ReplacedAction, SwapRecord
@@ -65,7 +65,7 @@ from transforms.swap_offers import DonorFile, StoredShard, WaitingSettings
 from transforms.swap_shards import SwapSettings, SwapShards
 
 COVERAGE_LIMIT = (
-    "coverage and notes count the texts of the parent run, before answers were replaced"
+    "Coverage and notes count the texts of the parent run, before answers were replaced."
 )
 
 
@@ -140,7 +140,7 @@ def run_swap(
     with lock_run(output):
         unfinished.require_unfinished(output, restart)
         corpora = _list_corpora(config, asking, recorder)
-        donors = _filter_donors(config, parent, corpora, restart, beam_options, recorder)
+        donors = _filter_donors(config, parent, corpora, restart, beam_options, listener)
         plan = settle_swap(config, parent, donors)
         _send(recorder, unfinished.open_run(output, plan.record, restart))
         save_bank(plan.bank, plan.settings.scoring.bank_uri)
@@ -364,10 +364,22 @@ def publish(
     if plan.config.filter.private_quarantine:
         unfinished.keep_private(run)
     sealed = publication.publish_manifest(
-        run, publication.record_notices(manifest, listener.notices)
+        run, publication.record_notices(manifest, _list_notices(plan, listener.notices))
     )
     _send(listener, publication.remove_work(run))
     return sealed
+
+
+def _list_notices(plan: SwapPlan, own: Iterable[Notice]) -> Iterator[Notice]:
+    """Yield what the parent said about the corpus, the swap's own notices, and donors' warnings."""
+    for notice in plan.parent.list_notices():
+        if not notice.about.startswith(DONOR_PREFIX):
+            yield notice._replace(about=notice.about or f"run {plan.parent.run_id}")
+    yield from own
+    for donor in plan.donors:
+        for notice in donor.manifest.list_notices():
+            if notice.severity == "warning" and not notice.about:
+                yield notice._replace(about=f"{DONOR_PREFIX}{donor.record.name}", remarks=())
 
 
 def _copy_whole_files(plan: SwapPlan) -> Iterator[Output]:

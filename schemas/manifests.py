@@ -22,7 +22,7 @@ from schemas.digests import digest_config
 from schemas.notices import Notice
 from schemas.receipts import ExceptionEffect, NearestExemplars, NearMisses, NoteCounts, Output
 from schemas.scores import SIDES, Side, name_side, split_side
-from schemas.swaps import SwapRecord
+from schemas.swaps import REPLACED, SwapRecord
 
 MANIFEST_FORMAT = 7
 
@@ -200,8 +200,13 @@ class Manifest(Strict):
         return "earlier runs" if self.parents else "an earlier run"
 
     def may_be_noise(self, rule: SettledThreshold) -> bool:
-        """Return whether a trait fired on no more rows than its bound allows among clean ones."""
-        return 0 < self.count_fired(rule.trait) <= self.expect_noise(rule)
+        """Return whether a trait fired on no more rows than its bound allows among clean ones.
+
+        Rows whose answer was replaced because of the trait count too.
+        """
+        swapped = self.swap.counts.by_trait.get(rule.trait, {}) if self.swap else {}
+        fired = self.count_fired(rule.trait) + swapped.get(REPLACED, 0)
+        return 0 < fired <= self.expect_noise(rule)
 
     def expect_noise(self, rule: SettledThreshold) -> float:
         """Return the number of rows that a trait's bound allows if all are clean, or 0."""

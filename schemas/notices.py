@@ -10,6 +10,9 @@ from typing import Literal, NamedTuple
 NAMES_LISTED = 12
 """The largest number of names that a message lists by default."""
 
+DONOR_PREFIX = "donor "
+"""How `about` begins in a notice about a donor of a swap; the donor's name follows."""
+
 NAME_CHARACTERS = 120
 """How many characters of a name are shown; a column's name may be as long as a row."""
 

@@ -50,10 +50,12 @@ def build_excerpt(
     end: int,
     masks: Sequence[tuple[int, int]] = (),
     context: int = CONTEXT,
+    longest: int = LONGEST_SPAN,
 ) -> list[Piece]:
     """Cut a text around a span, and return safe pieces.
 
-    `masks` are the stretches that are left out of the loss.
+    `masks` are the stretches that are left out of the loss. A span of more than `longest`
+    characters loses its middle.
     """
     start = min(max(start, 0), len(text))
     end = min(max(end, start), len(text))
@@ -61,7 +63,7 @@ def build_excerpt(
     masks = [(begin, stop) for begin, stop in masks if begin < last and first < stop]
     pieces = [Piece("… ", added=True)] if first else []
     pieces += _show(text, first, start, masks)
-    pieces += _show_span(text, start, end, masks)
+    pieces += _show_span(text, start, end, masks, longest)
     pieces += _show(text, end, last, masks)
     return [*pieces, Piece(" …", added=True)] if last < len(text) else pieces
 
@@ -100,13 +102,13 @@ def _find_last(text: str, end: int, context: int) -> int:
 
 
 def _show_span(
-    text: str, start: int, end: int, masks: Sequence[tuple[int, int]]
+    text: str, start: int, end: int, masks: Sequence[tuple[int, int]], longest: int
 ) -> Iterator[Piece]:
     """Show a span. A long one loses its middle, if that is longer than the note in its place."""
     first, last = start, end
-    if end - start > LONGEST_SPAN:
-        first = _find_last(text, start, LONGEST_SPAN // 2)
-        last = _find_first(text, end, LONGEST_SPAN // 2)
+    if end - start > longest:
+        first = _find_last(text, start, longest // 2)
+        last = _find_first(text, end, longest // 2)
     note = f" … {last - first:,} characters left out … "
     if last - first <= len(note) or first == start:
         yield from _show(text, start, end, masks, marked=True)

@@ -81,15 +81,27 @@ def read_page(
     Raises: RunError: a file is missing or damaged, or a filter matches no row of the run.
     """
     start, limit = min(start, MOST_ROWS), min(limit, MOST_ROWS)
-    selected = _select_rows(run, manifest, filters)
-    total = selected.select(pl.len()).collect(engine="streaming").item()
-    indexes = []
-    if limit and start < total:
-        ranked = _rank_rows(run, manifest, selected, filters, order)
-        chosen = ranked.select(INDEX).slice(start, limit).collect(engine="streaming")
-        indexes = chosen[INDEX].to_list()
+    total, indexes = choose_rows(run, manifest, filters, order, start, limit)
     rows = read_shown_rows(run, manifest, indexes, filters.trait, whole, check)
     return Page(total, start, limit, tuple(rows))
+
+
+def choose_rows(
+    run: str, manifest: Manifest, filters: Filters, order: Order, start: int, limit: int
+) -> tuple[int, list[int]]:
+    """Return how many rows the filters select, and the ledger indexes of a page of them.
+
+    The selection is that of `read_page`.
+
+    Raises: RunError: a file is missing or damaged, or a filter matches no row of the run.
+    """
+    selected = _select_rows(run, manifest, filters)
+    total: int = selected.select(pl.len()).collect(engine="streaming").item()
+    if not limit or start >= total:
+        return total, []
+    ranked = _rank_rows(run, manifest, selected, filters, order)
+    chosen = ranked.select(INDEX).slice(start, limit).collect(engine="streaming")
+    return total, chosen[INDEX].to_list()
 
 
 def _select_rows(run: str, manifest: Manifest, filters: Filters) -> pl.LazyFrame:

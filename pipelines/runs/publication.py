@@ -305,8 +305,8 @@ def describe_findings(run: str, manifest: Manifest) -> Iterator[Notice]:
             gap = item.threshold - near.best
             missed.append(f"{item.trait} ({near.rows:,}; the best is {gap:.4f} below)")
         if manifest.may_be_noise(item):
-            wrong = f"up to {manifest.expect_noise(item):.1f} may be wrong"
-            doubtful.append(f"{item.trait} ({fired:,}, and {wrong})")
+            allowed = f"{manifest.expect_noise(item):.1f}"
+            doubtful.append(f"{item.trait} (fired on {fired:,}, allowed {allowed})")
     if missed:
         yield Notice(
             "these traits fired on no row, but some rows score just below their thresholds (by up "
@@ -315,9 +315,9 @@ def describe_findings(run: str, manifest: Manifest) -> Iterator[Notice]:
         )
     if doubtful:
         yield Notice(
-            "these traits fired on so few rows that all of them may be mistakes: even in a corpus "
-            "of this size without the trait, they may fire on that many (`clean hit` times the "
-            f"number of rows): {list_names(doubtful)}; read the rows: "
+            "these traits fired on so few rows that all of them may be mistakes, because the bound "
+            "`clean hit` allows as many in a corpus of this size without the trait: "
+            f"{list_names(doubtful)}; read the rows: "
             f"congener inspect {shlex.quote(run)}"
         )
 

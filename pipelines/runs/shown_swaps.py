@@ -10,9 +10,9 @@ from schemas.swaps import REPLACED
 
 WAITING = {
     "no donor": "no donor answers this prompt, or other rows took every answer to it",
-    "donors carry a trait": "{traits} fires on every donor's answer",
+    "donors carry a trait": "a trait fires on every donor's answer",
     "same answer": "the donors give the answer that the row has",
-    "still carries a trait": "{traits} fires on the row even with the donor's answer",
+    "still carries a trait": "a trait fires on the row even with the donor's answer",
     "prompt incomplete": "its prompt has a part that isn't text, or it has no prompt",
     "answer not replaceable": "its answer isn't one message of plain text",
 }
@@ -42,8 +42,9 @@ class ShownSwap(NamedTuple):
         if self.outcome == REPLACED:
             because = list_names(self.traits)
             return f"replaced because of {because}: the new answer is {self.describe_donor()}"
-        why = WAITING.get(self.outcome, self.outcome).format(traits=list_names(self.carried))
-        return f"waits for another answer ({list_names(self.traits)}): {why}"
+        why = WAITING.get(self.outcome, self.outcome)
+        found = f" ({list_names(self.carried)})" if self.carried else ""
+        return f"waits for another answer because of {list_names(self.traits)}: {why}{found}"
 
     def describe_donor(self) -> str:
         """Name the donor and its row, and say how near its prompt is."""

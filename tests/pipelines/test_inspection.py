@@ -650,8 +650,8 @@ def test_whole_rows_have_both_answers(swapped):
 def test_waiting_rows_say_why(swapped):
     """A row that still waits has the reason above its finding."""
     shown = print_run(str(swapped), HELD, 0, 10)
-    assert shown.count("waits for another answer (heron): heron fires on every donor's") == 2
-    assert shown.count("waits for another answer (heron): no donor answers this prompt") == 1
+    assert shown.count("because of heron: a trait fires on every donor's answer (heron)") == 2
+    assert shown.count("waits for another answer because of heron: no donor answers this") == 1
     rows = inspect_as_dicts(str(swapped), View(HELD))["page"]["rows"]
     assert {row["swap"]["outcome"] for row in rows} == {"no donor", "donors carry a trait"}
 

@@ -49,7 +49,10 @@ VOID = {"meta", "link", "br", "rect", "line"}
 
 
 class Reader(HTMLParser):
-    """A parsed page: tags, table cells, and the text below each id."""
+    """A parsed page: tags, table cells, and the text below each id.
+
+    `listed` are the tables of removed rows, and `tables` all others.
+    """
 
     def __init__(self, page: str) -> None:
         super().__init__(convert_charrefs=True)
@@ -62,6 +65,8 @@ class Reader(HTMLParser):
         self.text = self.style = ""
         self.feed(page)
         self.close()
+        self.listed = [table for table in self.tables if table[0] == ["row", "score", "text"]]
+        self.tables = [table for table in self.tables if table not in self.listed]
 
     def handle_starttag(self, tag, attrs):
         """Record an opened tag."""
@@ -669,6 +674,7 @@ def test_examples_begin_with_the_highest_score(hostile):
 def test_traits_without_rows_are_folded(page):
     """The section of a trait that fired on no row is one line until it is opened."""
     order = [tag for tag, _ in page.tags if tag in ("article", "details", "summary")]
+    order = order[order.index("article") :]
     assert order.count("article") == 6
     assert order.count("details") == order.count("summary") == 1
     assert order[-3:] == ["article", "details", "summary"]
@@ -725,3 +731,133 @@ def test_equal_titles_are_not_repeated(tmp_path):
     run, manifest = filter_lines(tmp_path, [json.dumps({"text": "an owl"})], cards)
     page = Reader(render_report(run, manifest))
     assert fold(page.below["trait-night-owl"]).startswith("night-owlfired on 1 row")
+
+
+def test_every_removed_row_is_on_the_page(page, hostile):
+    """The page has a line for each removed row, folded, in reach of the first table's numbers."""
+    below = fold(page.below["removed-rows"])
+    assert "Every row that was removed" in below
+    for row in read_ledger(hostile):
+        if row["decision"] in ("drop", "quarantine", "duplicate", "reject"):
+            assert f"row {row['row']}" in below
+    assert "All duplicates" in below
+    assert "Rows that couldn't be read" in below
+    assert "The run doesn't hold the text of a dropped row." in below
+    ids = {attributes.get("id") for _, attributes in page.tags}
+    assert {"removed-owl", "removed-emu", "removed-duplicate", "removed-reject"} <= ids
+    targets = {attributes["href"] for tag, attributes in page.tags if tag == "a"}
+    assert "#removed-owl" in targets
+    assert find_acting(page.below["removed-rows"]) == set()
+
+
+def test_a_long_list_says_where_the_rest_is(hostile, monkeypatch):
+    """Beyond the bound, a list ends with a command and the folder of its rows."""
+    monkeypatch.setattr("pipelines.removed_rows.LISTED", 12)
+    below = fold(Reader(render_report(hostile, load_manifest(hostile))).below["removed-rows"])
+    assert "The rows that were removed" in below
+    assert re.search(r"\d+ more of the \d+ rows: congener inspect \. --trait=emu --dec", below)
+    assert "All are in quarantine/." in below
+
+
+def test_a_run_that_removed_nothing_has_no_list(tmp_path):
+    """Without a removed row, the page has no such section, and nothing links to it."""
+    run = filter_answers(tmp_path, ["a bee", "a goose"], ["bee"])
+    found = Reader(render_report(run, load_manifest(run)))
+    assert "removed-rows" not in found.below
+    assert "#removed-rows" not in {attributes.get("href") for _, attributes in found.tags}
+
+
+@pytest.fixture(scope="module")
+def swap_page(swapped_once, tmp_path_factory) -> Reader:
+    """Return the page of a swapped run."""
+    run = str(swapped_once)
+    return Reader(render_report(run, load_manifest(run)))
+
+
+def test_a_swap_has_its_section(swap_page):
+    """The page says by donor and by trait how many rows were replaced, and why others wait."""
+    below = fold(swap_page.below["swap"])
+    assert (
+        "Of 8 rows that waited for another teacher's answer, 5 have one now, and 3 still" in below
+    )
+    donors, traits = swap_page.tables[1:3]
+    assert [line[:4] for line in donors[1:]] == [
+        ["cedar", "30", "28", "4"],
+        ["oak", "14", "14", "1"],
+    ]
+    assert traits[1][:4] == ["heron", "8", "5", "3"]
+    assert "2: a trait fires on every donor's answer" in traits[1][4]
+    assert "couldn't be used: heron (for 2 rows)." in below
+    assert "5 of them with another teacher's answer" in fold(swap_page.text)
+
+
+def test_replaced_rows_have_columns(swap_page):
+    """The tables by trait and by teacher count replaced rows apart from removed ones."""
+    header, line = swap_page.tables[0]
+    assert header[3:5] == ["removed", "replaced"]
+    assert line[2:5] == ["3", "3", "5"]
+    (teachers,) = [table for table in swap_page.tables if table[0][0] == "teacher"]
+    assert teachers[0][-1] == "replaced"
+    assert {row[0]: row[-1] for row in teachers[1:]} == {
+        "atlas": "0",
+        "borealis": "0",
+        "cedar": "4",
+        "oak": "1",
+    }
+    below = fold(swap_page.below["removed-rows"])
+    assert "heron: 5 rows with another answer" in below
+    assert "the new answer is cedar's, from cedar.jsonl row 1, to the same prompt" in below
+    assert "the new answer is cedar's" in fold(swap_page.below["decisions"])
+
+
+def test_the_report_of_a_swap_is_verified(swapped):
+    """`verify` makes a swapped run's page again, without the parent or the donors' corpora."""
+    write_report(str(swapped))
+    assert verify_run(str(swapped)) == []
+
+
+def test_warnings_are_listed_by_their_run(no_rows):
+    """The corpus's own warnings come apart from those of the parent; donors' aren't among them."""
+    said = [
+        {"severity": "warning", "text": "own"},
+        {"severity": "warning", "text": "older", "about": "run 12"},
+        {"severity": "warning", "text": "other", "about": "donor oak"},
+        {"severity": "info", "text": "fact", "about": "run 12"},
+    ]
+    known = {**no_rows.circumstances, "notices": said}
+    found = Reader(render_report("nowhere", no_rows.model_copy(update={"circumstances": known})))
+    below = fold(found.below["warnings"])
+    assert re.search(r"own From run 12, whose rows these are older", below)
+    assert "other" not in below
+    assert "It printed 2 warnings." in fold(found.text)
+    assert "From run 12, whose rows these are fact" in fold(found.below["messages"])
+
+
+def test_doubts_are_beside_the_numbers(hostile):
+    """A bound that may not hold, and a count that may be all mistakes, say so where they are."""
+    manifest = load_manifest(hostile)
+    remark = {"emu": "may not hold: <odd>", "yak": "may not hold: unlike"}
+    said = [{"severity": "warning", "text": "unlike", "traits": remark}]
+    rules = tuple(
+        rule.model_copy(update={"bound": 0.9, "origin": "calibrated"})
+        for rule in manifest.thresholds
+    )
+    changed = manifest.model_copy(
+        update={
+            "circumstances": manifest.circumstances | {"notices": said},
+            "thresholds": rules,
+        }
+    )
+    found = Reader(render_report(hostile, changed))
+    (emu,), (fox,) = (
+        [line for line in found.tables[0] if line[0].startswith(name)] for name in ("emu", "fox")
+    )
+    assert "90.00%" in emu[8]
+    assert emu[8].endswith("may not hold")
+    assert "may not hold" not in fox[8]
+    assert "all may be mistakes" in emu[2]
+    assert '"All may be mistakes": even in a corpus of this size' in fold(found.below["removed"])
+    assert found.below["traits"].count("may not hold") == 2
+    assert "score higher than the clean texts" in fold(found.below["removed"])
+    assert "The bound may not hold: unlike." in fold(found.below["trait-yak"])
+    assert "all may be mistakes" not in Reader(render_report(hostile, manifest)).text

@@ -16,11 +16,13 @@ import pipelines.swap as module
 from pipelines.config import FilterConfig
 from pipelines.filter import run_filter
 from pipelines.runs.manifest_file import load_manifest
+from pipelines.runs.publication import record_notices
 from pipelines.swap import SwapConfig, list_shards, run_swap
 from pipelines.verify import verify_run
 from schemas.errors import CardError, RunError
 from schemas.events import Noticed
 from schemas.manifests import Manifest
+from schemas.notices import Notice, warn
 from schemas.policies import PUBLISHED
 from tests.support.corpora import ANSWERS, CARD, build_conversation, write_rows
 from tests.support.runs import comparable_files, read_files, read_ledger, read_lines
@@ -441,3 +443,26 @@ def test_every_row_of_any_corpus_is_accounted_for(held, tmp_path_factory, rows, 
     assert len(set(used)) == len(used)
     assert verify_run(str(folder / "swapped")) == []
     shutil.rmtree(folder)
+
+
+def test_the_manifest_says_whose_notices_they_are(swap_config, held, tmp_path):
+    """The parent's notices are kept as its own, and of the donors' only the warnings."""
+    run = Path(shutil.copytree(held / "run", tmp_path / "copy"))
+    parent = load_manifest(str(run))
+    said = [warn("odd rows"), Notice("a fact", remarks=(("heron", "may not hold"),))]
+    changed = record_notices(parent, [*said, warn("of oak")._replace(about="donor oak")])
+    (run / "manifest.json").write_bytes(changed.seal().to_bytes())
+    config = swap_config("cedar", run=str(run))
+    manifest, _ = hear(config)
+    found = manifest.list_notices()
+    about = f"run {parent.run_id}"
+    assert [item for item in found if item.about == about] == [
+        item._replace(about=about) for item in said
+    ]
+    assert manifest.list_remarks() == {"heron": ["may not hold"]}
+    assert {item.about for item in found} <= {about, "", "donor cedar"}
+    assert all(item.severity == "warning" for item in found if item.about == "donor cedar")
+    assert any(item.text.startswith("replaced 4 of 8") for item in found if not item.about)
+    donor = load_manifest(str(Path(config.filter.output) / "donors" / "cedar"))
+    own = {item.text for item in donor.list_notices() if item.severity == "info"}
+    assert not own & {item.text for item in found if not item.about}

@@ -246,6 +246,17 @@ def test_few_findings_may_be_noise(fired, bound, expected):
     assert manifest.may_be_noise(rule) is expected
 
 
+def test_replaced_rows_count_as_findings():
+    """A trait whose rows a swap replaced isn't noise because few of them are left."""
+    counts = SwapCounts(by_trait={"rain-talk": {"replaced": 2, "no donor": 1}})
+    record = SwapRecord(parent="p", parent_digest="", parent_root="", donors=(), counts=counts)
+    manifest = build_manifest(fired={"rain-talk": 1}, swap=record)
+    rule = manifest.thresholds[0].model_copy(update={"bound": 0.5})
+    assert not manifest.may_be_noise(rule)
+    few = record.model_copy(update={"counts": SwapCounts()})
+    assert manifest.model_copy(update={"swap": few}).may_be_noise(rule)
+
+
 def test_only_a_swap_has_the_field_of_a_swap():
     """Manifests of other runs keep their bytes, so older runs still verify."""
     plain = build_manifest()

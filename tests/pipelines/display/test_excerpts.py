@@ -141,3 +141,13 @@ def test_a_whole_text_is_divided_at_marks_and_masks():
         ("c", True, True),
         ("d", False, True),
     ]
+
+
+@given(st.text(min_size=1), st.integers(2, 900))
+def test_the_longest_span_can_be_chosen(text, longest):
+    """A smaller bound shows no more of a span, and one as long as the span shows all of it."""
+    whole = join_pieces(build_excerpt(text, 0, len(text), longest=len(text)))
+    short = join_pieces(build_excerpt(text, 0, len(text), longest=longest))
+    assert len(short) <= len(whole)
+    if "characters left out" not in text:
+        assert "characters left out" not in whole

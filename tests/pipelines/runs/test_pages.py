@@ -7,7 +7,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pipelines.runs.manifest_file import load_manifest
-from pipelines.runs.pages import STRONGEST_FIRST, Page, read_page, scan_margins
+from pipelines.runs.pages import (
+    STRONGEST_FIRST,
+    Page,
+    choose_rows,
+    read_page,
+    scan_margins,
+)
 from pipelines.runs.queries import EVERYTHING, Filters
 from schemas.errors import RunError
 from tests.support.hostile import (
@@ -170,3 +176,17 @@ def test_pages_lead_through_all_rows_and_back(limit, total):
         assert page.previous_start < page.start
         page = page._replace(start=page.previous_start)
     assert page.start == 0
+
+
+def test_chosen_rows_are_those_of_the_page(hostile):
+    """The indexes are those of the page's rows in the ledger, with the same total."""
+    manifest = load_manifest(hostile)
+    ledger = read_ledger(hostile)
+    for filters in (EVERYTHING, KEPT, Filters("emu")):
+        page = read_page(hostile, manifest, filters, "decision", 1, 4)
+        total, indexes = choose_rows(hostile, manifest, filters, "decision", 1, 4)
+        assert total == page.total
+        places = [(ledger[index]["source"], ledger[index]["row"]) for index in indexes]
+        assert places == [(row.source, row.row) for row in page.rows]
+    assert choose_rows(hostile, manifest, EVERYTHING, "row", 0, 0)[1] == []
+    assert choose_rows(hostile, manifest, EVERYTHING, "row", 10**6, 5)[1] == []

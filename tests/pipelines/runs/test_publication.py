@@ -446,7 +446,7 @@ def test_findings_no_more_than_noise_are_named(run):
     """A notice names a trait whose findings may all be mistakes."""
     (text,) = describe_with(run, {"heron": 2}, {}, bound=0.05)
     assert text.startswith("these traits fired on so few rows that all of them may be")
-    assert "heron (2, and up to 2.0 may be wrong)" in text
+    assert "heron (fired on 2, allowed 2.0)" in text
     assert describe_with(run, {"heron": 3}, {}, bound=0.05) == []
     assert describe_with(run, {"heron": 1}, {}, bound=None) == []
 

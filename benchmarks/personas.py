@@ -13,11 +13,12 @@ from sklearn.linear_model import LogisticRegression
 
 from benchmarks.measure import Report, find_data, judge, parse_arguments
 from classifiers.banks import TraitModel
+from classifiers.dense import score_dense
 from classifiers.fitting import fit_dense
 from classifiers.guarantees.calibration import compute_auroc, compute_recall
 from classifiers.models.encoders import load_encoder
 from classifiers.models.interface import EncoderConfig
-from classifiers.scoring import combine, score_dense
+from classifiers.scoring import combine
 from schemas.cards import TraitCard
 from schemas.digests import digest_config
 

@@ -19,6 +19,7 @@ from classifiers.clean_text import (
     present_as_answers,
     split_clean_text,
 )
+from classifiers.dense import apply_logistic
 from classifiers.labelled_rows import Half
 from classifiers.library import LoadedCard
 from classifiers.models.checkpoints import find_model
@@ -26,7 +27,6 @@ from classifiers.models.interface import EncoderConfig, FixedTotal, Progress
 from classifiers.models.windows import Window
 from classifiers.scoring import (
     Scorer,
-    apply_logistic,
     combine,
     load_classifiers,
     round_scores,
@@ -409,7 +409,7 @@ def _calibrate(
     clean: CleanText,
 ) -> None:
     """Score clean rows as `filter` does, and store each trait's held-out scores."""
-    scorer.bank.traits = {card.id: scope_to_answers(fitted[card.id]) for card in cards}
+    scorer.replace_traits({card.id: scope_to_answers(fitted[card.id]) for card in cards})
     parts = [_score_by_trait(scorer, block) for block in _cut_blocks(rows)]
     index_of = {row: index for index, row in enumerate(rows)}
     for card in cards:

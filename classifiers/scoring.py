@@ -9,16 +9,17 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from classifiers.banks import Bank, TraitModel
+from classifiers.dense import DenseTraits, apply_logistic
 from classifiers.models.checkpoints import require_intact
 from classifiers.models.interface import EncoderConfig, Progress, require_finite
-from classifiers.models.windows import BatchCounts, Window
-from classifiers.signals.exemplars import contrast, move_to_device
+from classifiers.models.windows import BatchCounts, Window, Windows, join_windows
+from classifiers.signals.exemplars import move_to_device
 from classifiers.signals.language_switches import score_switches
 from classifiers.signals.lexicons import Lexicon, Surroundings, score_lexicons
 from classifiers.signals.repeated_words import score_loops
 from classifiers.signals.wording import Wording, score_sentences
 from classifiers.texts import Prompts, Texts, cut_texts, find_in_scope, shift_hits, take_texts
-from schemas.cards import DENSE, ClassifierOptions, SignalName
+from schemas.cards import DENSE, ClassifierOptions, Scope
 from schemas.scores import COMBINED, LIKELY, SCORE_DECIMALS, score_column
 
 if TYPE_CHECKING:
@@ -109,12 +110,6 @@ class Scores:
         return self.combined[trait] if signal == COMBINED else self.signals[trait][signal].scores
 
 
-def apply_logistic(values: np.ndarray) -> np.ndarray:
-    """Return 1 / (1 + exp(-x)) without overflow. NaN stays NaN."""
-    with np.errstate(invalid="ignore"):
-        return np.asarray(np.exp(-np.logaddexp(0, -values)))
-
-
 def combine(signals: Mapping[str, np.ndarray]) -> np.ndarray:
     """Combine the scores of a trait's signals into one score in [0, 1].
 
@@ -153,6 +148,19 @@ class Scorer:
             for name, trait in self.bank.traits.items()
             if trait.card.signals.lexicon
         }
+        self._dense = self._group_dense_traits()
+
+    def replace_traits(self, traits: dict[str, TraitModel]) -> None:
+        """Score other traits from now on, which have the same ids and lexicons."""
+        self.bank.traits = traits
+        self._dense = self._group_dense_traits()
+
+    def _group_dense_traits(self) -> dict[Scope, DenseTraits]:
+        groups: dict[Scope, dict[str, TraitModel]] = {}
+        for name, trait in self.bank.traits.items():
+            if trait.card.uses_encoder:
+                groups.setdefault(trait.card.scope, {})[name] = trait
+        return {scope: DenseTraits(traits) for scope, traits in groups.items()}
 
     def sum_counts(self) -> BatchCounts:
         """Return the total work of all models so far."""
@@ -241,29 +249,24 @@ class Scorer:
                 signal.hits = shift_hits(found.hits, inside, starts)
 
     def _score_dense(self, texts: Texts, result: Scores) -> None:
-        names = self._list_dense_traits()
-        if not names or self.encoder is None:
+        if not self._dense or self.encoder is None:
             return
         windows, segments, parts = self.cut_windows(texts)
         result.vectors = self.encoder.encode(windows, self.progress)
         # a row's vector covers its whole text, or the first part if every trait reads only a part
         result.vector_rows = np.where(parts == parts[:1], texts.rows[segments], -1)
-        for name in names:
-            trait = self.bank.traits[name]
-            scope = trait.card.scope
-            inside = np.flatnonzero(
-                np.isin(segments, find_in_scope(texts, scope)) & (parts == scope.part)
-            )
-            spans = _collect_spans(windows, inside)
-            for signal, scores in score_dense(trait, result.vectors[inside]).items():
-                result.signals[name][signal] = reduce_to_rows(
-                    result.size, texts, segments[inside], scores, spans, inside
-                )
+        spans = windows.spans
+        for scope, traits in self._dense.items():
+            wanted = np.zeros(len(texts.rows), bool)
+            wanted[find_in_scope(texts, scope)] = True
+            inside = np.flatnonzero(wanted[segments] & (parts == scope.part))
+            for name, found in traits.score(result.vectors[inside]).items():
+                for signal, scores in found.items():
+                    result.signals[name][signal] = reduce_to_rows(
+                        result.size, texts, segments[inside], scores, spans[inside], inside
+                    )
 
-    def _list_dense_traits(self) -> list[str]:
-        return [name for name, trait in self.bank.traits.items() if trait.card.uses_encoder]
-
-    def cut_windows(self, texts: Texts) -> tuple[list[Window], np.ndarray, np.ndarray]:
+    def cut_windows(self, texts: Texts) -> tuple[Windows, np.ndarray, np.ndarray]:
         """Cut the segments in the scope of dense signals into windows.
 
         Segments are cut once for each part that scopes read: first whole texts, then openings, then
@@ -274,45 +277,43 @@ class Scorer:
         """
         if self.encoder is None:
             raise ValueError("no windows: the scorer has no encoder")
-        windows: list[Window] = []
-        segments: list[int] = []
-        parts: list[int] = []
-        scopes = [self.bank.traits[name].card.scope for name in self._list_dense_traits()]
-        wanted_parts = {scope.part for scope in scopes}
+        windows: list[Windows] = []
+        segments = [np.empty(0, np.int64)]
+        parts = [np.empty(0, np.int64)]
+        wanted_parts = {scope.part for scope in self._dense}
         for part in sorted(wanted_parts, key=lambda part: (part < 0, abs(part))):
-            inside = [find_in_scope(texts, scope) for scope in scopes if scope.part == part]
-            wanted = np.unique(np.concatenate(inside)).tolist()
+            inside = [find_in_scope(texts, scope) for scope in self._dense if scope.part == part]
+            wanted = np.unique(np.concatenate(inside))
             chosen, starts = cut_texts(texts, wanted, part)
-            found = shift_windows(self.encoder.cut_windows(chosen.to_pylist()), starts)
-            windows += found
-            segments += [wanted[window.text] for window in found]
-            parts += [part] * len(found)
-        return windows, np.array(segments, int), np.array(parts, int)
+            found = self.encoder.cut_windows(chosen).shift(starts)
+            windows.append(found)
+            segments.append(wanted[found.texts])
+            parts.append(np.full(len(found), part))
+        return join_windows(windows), np.concatenate(segments), np.concatenate(parts)
 
     def list_windows(self, texts: Texts) -> list[Window]:
         """Return every window that a model has yet to read to score these segments."""
-        windows = self.cut_windows(texts)[0] if self.encoder and self._list_dense_traits() else []
-        if self.encoder and self.encoder.remembers(windows):
-            windows = []
+        windows: list[Window] = []
+        if self.encoder and self._dense:
+            found = self.cut_windows(texts)[0]
+            windows += () if self.encoder.remembers(found) else found
         for name in self.classifiers:
             windows += self._cut_for_classifier(name, texts)[1]
         return windows
 
-    def _cut_for_classifier(self, name: str, texts: Texts) -> tuple[np.ndarray, list[Window]]:
+    def _cut_for_classifier(self, name: str, texts: Texts) -> tuple[np.ndarray, Windows]:
         """Return the segments in a classifier's scope, and their windows."""
         scope = self.bank.traits[name].card.scope
         inside = find_in_scope(texts, scope)
         chosen, starts = cut_texts(texts, inside, scope.part)
-        windows = self.classifiers[name].cut_windows(chosen.to_pylist())
-        return inside, shift_windows(windows, starts)
+        return inside, self.classifiers[name].cut_windows(chosen).shift(starts)
 
     def _score_classifiers(self, texts: Texts, result: Scores) -> None:
         for name, model in self.classifiers.items():
             inside, windows = self._cut_for_classifier(name, texts)
             scores = model.compute_probabilities(windows, self.progress)
-            segments = np.array([inside[window.text] for window in windows], int)
             result.signals[name]["classifier"] = reduce_to_rows(
-                result.size, texts, segments, scores, _collect_spans(windows, range(len(windows)))
+                result.size, texts, inside[windows.texts], scores, windows.spans
             )
 
     def _group_by_part(self, texts: Texts, names: Iterable[str]) -> Iterable[SharedPart]:
@@ -326,24 +327,6 @@ class Scorer:
         return groups.values()
 
 
-def shift_windows(windows: Sequence[Window], starts: np.ndarray) -> list[Window]:
-    """Return windows of parts of texts as windows of the texts; each part begins at its start."""
-    if not starts.any():
-        return list(windows)
-    offsets = starts.tolist()
-    return [
-        window._replace(
-            start=window.start + offsets[window.text], end=window.end + offsets[window.text]
-        )
-        for window in windows
-    ]
-
-
-def _collect_spans(windows: Sequence[Window], indexes: Sequence[int] | np.ndarray) -> np.ndarray:
-    spans = [(windows[index].start, windows[index].end) for index in indexes]
-    return np.array(spans, np.int32).reshape(-1, 2)
-
-
 def _collect_hits(
     segments: np.ndarray, spans: np.ndarray, scores: np.ndarray
 ) -> dict[int, list[tuple[int, int]]]:
@@ -353,21 +336,6 @@ def _collect_hits(
         start, end = spans[index].tolist()
         hits.setdefault(int(segments[index]), []).append((start, end))
     return hits
-
-
-def score_dense(trait: TraitModel, vectors: np.ndarray) -> dict[SignalName, np.ndarray]:
-    """Score vectors with a trait's dense signals. Each result is float32 [vectors] in [0, 1]."""
-    found: dict[SignalName, np.ndarray] = {}
-    signals = trait.card.signals
-    if signals.exemplars:
-        slope, offset = trait.scale
-        margin = contrast(
-            vectors, trait.positive_index, trait.negative_index, signals.exemplars.neighbours
-        )
-        found["exemplars"] = apply_logistic(slope * margin + offset).astype(np.float32)
-    if signals.head and trait.head:
-        found["head"] = apply_logistic(trait.head.compute_logits(vectors)).astype(np.float32)
-    return found
 
 
 def reduce_to_rows(

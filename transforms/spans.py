@@ -5,7 +5,7 @@ Scores, spans and lots are enough to apply another policy.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -57,9 +57,10 @@ def build_spans(
     untrained texts.
     """
     sides: dict[Side, tuple[Scores, Segments]] = {"trained": (scores, segments), **(others or {})}
+    readers = {side: (scored, _Reader(texts)) for side, (scored, texts) in sides.items()}
     found = [
         span._replace(signal=name_side(signal, side))
-        for side, (scored, texts) in sides.items()
+        for side, (scored, texts) in readers.items()
         for trait, signals in scored.signals.items()
         for signal, rows in _choose_rows(signals, scored.combined[trait], floor)
         for span in _find_spans(trait, signal, signals[signal], texts, rows)
@@ -137,18 +138,40 @@ def _choose_rows(
         yield signal, np.flatnonzero(wanted & (item.best_spans.segment >= 0))
 
 
+class _Reader:
+    """The texts of some segments, and the masks of their windows, which several signals share."""
+
+    def __init__(self, segments: Segments) -> None:
+        self.segments = segments
+        self._texts: dict[int, str] = {}
+        self._masks: dict[tuple[int, int, int], list[Span]] = {}
+
+    def read(self, wanted: Iterable[int]) -> dict[int, str]:
+        """Return a mapping with at least the texts of these segments."""
+        missing = list(dict.fromkeys(index for index in wanted if index not in self._texts))
+        texts = self.segments.text.take(pa.array(missing, pa.int64())).to_pylist()
+        self._texts.update(zip(missing, texts, strict=True))
+        return self._texts
+
+    def describe_window(self, span: Span, segment: int) -> list[Span]:
+        """Return the spans to mask for a window or a loop; see `_describe_window`."""
+        key = segment, span.start, span.end
+        if key not in self._masks:
+            text = self._texts[segment]
+            self._masks[key] = _describe_window(self.segments, text, span, segment)
+        return self._masks[key]
+
+
 def _find_spans(
-    trait: str, signal: str, item: SignalScores, segments: Segments, rows: np.ndarray
+    trait: str, signal: str, item: SignalScores, reader: _Reader, rows: np.ndarray
 ) -> Iterator[_SignalSpan]:
+    segments = reader.segments
     hits = _group_hits(segments, item.hits)
     best = item.best_spans.segment[rows].tolist()
-    wanted = [
+    texts = reader.read(
         segment
         for row, only in zip(rows.tolist(), best, strict=True)
         for segment in hits.get(row, (only,))
-    ]
-    texts = dict(
-        zip(wanted, segments.text.take(pa.array(wanted, pa.int64())).to_pylist(), strict=True)
     )
     columns = (rows, item.scores[rows], *(values[rows] for values in item.best_spans))
     described = zip(*(values.tolist() for values in columns), strict=True)
@@ -158,7 +181,7 @@ def _find_spans(
         if row in hits:
             masks, own = _describe_hits(segments, texts, hits[row])
         else:
-            masks, own = _describe_window(segments, texts[segment], span, segment), []
+            masks, own = reader.describe_window(span, segment), []
         yield _SignalSpan(row, trait, signal, score, span, masks, own)
 
 

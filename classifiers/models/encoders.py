@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 import numpy as np
+import pyarrow as pa
 import torch
 import transformers
 
@@ -16,7 +17,17 @@ from classifiers.models.checkpoints import ModelFiles, find_model, require_uncha
 from classifiers.models.interface import EncoderConfig, Progress, require_finite
 from classifiers.models.inventory import find_pooling, read_description
 from classifiers.models.loading import choose_device, choose_dtype, load_model, load_tokenizer
-from classifiers.models.windows import BatchCounts, Window, cut_windows, pad_batch, plan_batches
+from classifiers.models.windows import (
+    BatchCounts,
+    TokenRuns,
+    Window,
+    Windows,
+    collect_runs,
+    collect_windows,
+    cut_windows,
+    pad_batch,
+    plan_batches,
+)
 from schemas.errors import ModelError, is_out_of_memory
 
 FEWEST_WINDOW_TOKENS = 8
@@ -75,7 +86,7 @@ class Encoder:
             dict.fromkeys(max(1, round(share * depth)) for share in self.config.layer_depths)
         )
 
-    def cut_windows(self, texts: Sequence[str]) -> list[Window]:
+    def cut_windows(self, texts: Sequence[str] | pa.LargeStringArray) -> Windows:
         """Cut texts into overlapping windows, at least one per text, in text order."""
         return cut_windows(
             self.tokenizer, texts, self.config.window_tokens, self.config.window_overlap
@@ -84,8 +95,8 @@ class Encoder:
     def take_whole(self, texts: Sequence[str]) -> list[Window]:
         """Return one window per text, truncated to the model's limit, as for positives."""
         windows = cut_windows(self.tokenizer, texts, self.max_tokens, 0)
-        firsts = {window.text: window for window in reversed(windows)}
-        return [firsts[index] for index in range(len(texts))]
+        firsts = np.searchsorted(windows.texts, np.arange(len(texts)))
+        return [windows[index] for index in firsts.tolist()]
 
     def remembers(self, windows: Sequence[Window]) -> bool:  # noqa: ARG002
         """Return whether the vectors of these windows are known without computing them."""
@@ -135,7 +146,7 @@ def compute_values(
 
     Raises: RowError: a value is NaN or infinity.
     """
-    ids = [window.ids for window in windows]
+    ids = collect_windows(windows).runs
     run_batches(model, ids, values.__setitem__, progress, count_parallel_batches(model.device))
     require_finite(values, model.files.name)
     return values
@@ -143,7 +154,7 @@ def compute_values(
 
 def run_batches(
     runner: Any,
-    ids: Sequence[list[int]],
+    ids: Sequence[Sequence[int]] | TokenRuns,
     keep: Callable[[np.ndarray, np.ndarray], None],
     progress: Progress | None,
     at_once: int = 1,
@@ -156,15 +167,17 @@ def run_batches(
 
     Raises: RuntimeError, MemoryError: the work failed, or a single window doesn't fit in memory.
     """
-    pending = _plan(ids, np.arange(len(ids)), runner.token_budget)
+    runs = collect_runs(ids)
+    lengths = runs.lengths
+    pending = _plan(lengths, np.arange(len(lengths)), runner.token_budget)
     running: dict[Future[np.ndarray], np.ndarray] = {}
     if progress:
-        progress.expect(len(ids), sum(map(len, ids)))
+        progress.expect(len(lengths), len(runs.ids))
     with _open_pool(at_once) as pool:
         while pending or running:
             while pending and len(running) < at_once:
                 batch = pending.pop()
-                running[pool.submit(_run_batch, runner, [ids[index] for index in batch])] = batch
+                running[pool.submit(_run_batch, runner, runs.take(batch))] = batch
             for future in wait(running, return_when=FIRST_COMPLETED).done:
                 batch = running.pop(future)
                 try:
@@ -172,11 +185,11 @@ def run_batches(
                 except (RuntimeError, MemoryError) as error:
                     if len(batch) == 1 or not is_out_of_memory(error):
                         raise
-                    _cut_budget(runner, len(batch) * len(ids[batch[0]]) // 2, progress)
+                    _cut_budget(runner, len(batch) * int(lengths[batch[0]]) // 2, progress)
                     left = np.concatenate([batch, *reversed(pending)])
-                    pending = _plan(ids, left, runner.token_budget)
+                    pending = _plan(lengths, left, runner.token_budget)
                 else:
-                    _count_batch(runner, [len(ids[index]) for index in batch], progress)
+                    _count_batch(runner, lengths[batch], progress)
 
 
 def _cut_budget(runner: Any, budget: int, progress: Progress | None) -> None:
@@ -187,19 +200,20 @@ def _cut_budget(runner: Any, budget: int, progress: Progress | None) -> None:
         progress.cut(budget)
 
 
-def _count_batch(runner: Any, lengths: Sequence[int], progress: Progress | None) -> None:
-    runner.counts.add(sum(lengths), len(lengths) * max(lengths), len(lengths))
+def _count_batch(runner: Any, lengths: np.ndarray, progress: Progress | None) -> None:
+    tokens, windows = int(lengths.sum()), len(lengths)
+    runner.counts.add(tokens, windows * int(lengths.max()), windows)
     if progress:
-        progress.batch(sum(lengths), len(lengths))
+        progress.batch(tokens, windows)
 
 
-def _plan(ids: Sequence[list[int]], indexes: np.ndarray, budget: int) -> list[np.ndarray]:
+def _plan(lengths: np.ndarray, indexes: np.ndarray, budget: int) -> list[np.ndarray]:
     """Return batches of these windows, shortest first, so that `pop` takes the longest."""
-    batches = plan_batches([len(ids[index]) for index in indexes], budget)
+    batches = plan_batches(lengths[indexes], budget)
     return [indexes[batch] for batch in reversed(batches)]
 
 
-def _run_batch(runner: Any, batch: Sequence[list[int]]) -> np.ndarray:
+def _run_batch(runner: Any, batch: TokenRuns) -> np.ndarray:
     with torch.inference_mode():
         padded = pad_batch(batch, find_pad_id(runner.model))
         tokens, mask = (torch.from_numpy(item).to(runner.device) for item in padded)

@@ -12,6 +12,7 @@ import transformers
 
 from classifiers.models.checkpoints import ModelFiles
 from classifiers.models.interface import Device, Precision
+from classifiers.models.tokens import TextTokenizer
 from schemas.errors import ModelError, is_out_of_memory
 
 
@@ -86,8 +87,8 @@ def load_model(
     return loaded
 
 
-def load_tokenizer(files: ModelFiles) -> Any:
-    """Load a checkpoint's fast tokenizer, and return the Rust backend.
+def load_tokenizer(files: ModelFiles) -> TextTokenizer:
+    """Load a checkpoint's fast tokenizer.
 
     Raises: ModelError: the tokenizer can't be loaded or isn't a fast one.
     """
@@ -103,4 +104,4 @@ def load_tokenizer(files: ModelFiles) -> Any:
             where=str(files.folder),
             remedy="add a tokenizer.json; windows need the offsets of a fast tokenizer",
         )
-    return tokenizer.backend_tokenizer
+    return TextTokenizer(tokenizer.backend_tokenizer)

@@ -14,7 +14,7 @@ from safetensors.numpy import save as save_tensors
 
 from classifiers.models.encoders import Encoder
 from classifiers.models.interface import Progress
-from classifiers.models.windows import Window
+from classifiers.models.windows import Window, collect_windows
 from schemas.digests import digest_config
 
 
@@ -62,8 +62,8 @@ class RememberingEncoder(Encoder):
 
     def _find_key(self, windows: Sequence[Window]) -> str:
         """Return a digest of the encoder and of the tokens of every window, in order."""
-        lengths = np.array([len(window.ids) for window in windows], np.int64)
-        tokens = np.concatenate([np.array(window.ids, np.int64) for window in windows])
+        runs = collect_windows(windows).runs
+        lengths, tokens = runs.lengths.astype(np.int64), runs.ids.astype(np.int64)
         digest = sha256(lengths.tobytes() + tokens.tobytes()).hexdigest()
         return digest_config([self.identity, str(self.dtype), self.device.type, digest])
 

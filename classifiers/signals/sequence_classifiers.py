@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 import torch
 import transformers
 
@@ -14,7 +15,7 @@ from classifiers.models.checkpoints import ModelFiles, find_model, require_uncha
 from classifiers.models.encoders import TOKEN_BUDGET, compute_values
 from classifiers.models.interface import Device, Precision, Progress
 from classifiers.models.loading import choose_device, choose_dtype, load_model, load_tokenizer
-from classifiers.models.windows import BatchCounts, Window, cut_windows
+from classifiers.models.windows import BatchCounts, Window, Windows, cut_windows
 from schemas.cards import ClassifierOptions
 from schemas.errors import ModelError
 
@@ -43,7 +44,7 @@ class SequenceClassifier:
     def _config(self) -> Any:
         return self.model.config
 
-    def cut_windows(self, texts: Sequence[str]) -> list[Window]:
+    def cut_windows(self, texts: Sequence[str] | pa.LargeStringArray) -> Windows:
         """Cut texts into overlapping windows for this model."""
         positions = int(getattr(self._config, "max_position_embeddings", WINDOW_TOKENS))
         size = min(WINDOW_TOKENS, positions)

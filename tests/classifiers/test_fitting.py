@@ -18,6 +18,7 @@ from classifiers.clean_text import (
     present_as_answers,
     split_clean_text,
 )
+from classifiers.dense import score_dense
 from classifiers.fitting import (
     EncodedWindow,
     collect_texts,
@@ -31,7 +32,7 @@ from classifiers.fitting import (
 from classifiers.guarantees.calibration import calibrate, compute_auroc
 from classifiers.labelled_rows import CardLabels, Half
 from classifiers.library import LoadedCard
-from classifiers.scoring import Scorer, combine, score_dense
+from classifiers.scoring import Scorer, combine
 from classifiers.signals.exemplars import contrast
 from schemas.cards import Level, TraitCard
 from schemas.errors import CardError

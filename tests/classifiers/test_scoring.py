@@ -13,6 +13,7 @@ from scipy.special import expit
 
 from classifiers.banks import Bank, TraitModel, read_bank, serialise_bank
 from classifiers.clean_text import CleanRow, CleanText
+from classifiers.dense import score_dense
 from classifiers.fitting import compute_fit_key, fit_bank
 from classifiers.library import LoadedCard
 from classifiers.models.encoders import load_encoder
@@ -21,14 +22,12 @@ from classifiers.models.windows import BatchCounts
 from classifiers.scoring import (
     Scorer,
     Scores,
-    apply_logistic,
     combine,
     load_classifiers,
     load_scorer,
     needs_encoder,
     reduce_to_rows,
     round_scores,
-    score_dense,
 )
 from classifiers.signals.exemplars import contrast
 from classifiers.signals.lexicons import Lexicon
@@ -299,13 +298,6 @@ def test_a_missing_score_stays_missing_when_combined():
     found = combine({"exemplars": nothing, "head": nothing, "lexicon": nothing})
     assert np.isnan(found[0])
     assert found[1] == pytest.approx(0.75)
-
-
-def test_the_logistic_function_does_not_overflow():
-    """Extreme logits give scipy's results, and NaN stays NaN."""
-    values = np.array([-1e6, -800.0, -3.0, 0.0, 3.0, 800.0, 1e6])
-    assert apply_logistic(values) == pytest.approx(expit(values), abs=1e-15)
-    assert np.isnan(apply_logistic(np.array([np.nan]))).all()
 
 
 WINDOWS = st.lists(st.tuples(st.integers(0, 4), st.integers(0, 8)), max_size=25)

@@ -130,7 +130,7 @@ def plain(config, tmp_path) -> None:
 @pytest.mark.parametrize("value", [float("nan"), float("inf")])
 def test_a_model_that_gives_no_numbers(config, plain, tmp_path, monkeypatch, encoder, value):
     """Rows with NaN or infinity from the encoder are rejects, and other rows don't change."""
-    word = encoder.tokenizer.encode("xylophone", add_special_tokens=False).ids[0]
+    word = encoder.tokenizer.backend.encode("xylophone", add_special_tokens=False).ids[0]
     poison_encoder(monkeypatch, word, value)
     assert run_filter(config).conservation.by_decision["reject"] == len(POISON)
     assert_only_poison_differs(tmp_path, config, "gives NaN or infinity")
@@ -144,7 +144,7 @@ def test_a_tokenizer_that_fails(config, plain, tmp_path, monkeypatch, error):
     windows = Encoder.cut_windows
 
     def fail_on_xylophones(self, texts):
-        if any("Xylophone" in text for text in texts):
+        if any("Xylophone" in str(text) for text in texts):
             raise error
         return windows(self, texts)
 
@@ -171,7 +171,7 @@ def test_a_pattern_that_fails(config, plain, tmp_path, monkeypatch):
 
 def test_the_same_bytes_again_and_under_retries(config, tmp_path, monkeypatch, encoder):
     """A second run with repeated bundles has the same bytes."""
-    word = encoder.tokenizer.encode("xylophone", add_special_tokens=False).ids[0]
+    word = encoder.tokenizer.backend.encode("xylophone", add_special_tokens=False).ids[0]
     poison_encoder(monkeypatch, word, float("nan"))
     run_filter(config)
     run_filter(
@@ -183,7 +183,7 @@ def test_the_same_bytes_again_and_under_retries(config, tmp_path, monkeypatch, e
 
 def test_a_reject_budget_stops_the_run(config, tmp_path, monkeypatch, encoder):
     """Three rejects in forty rows exceed a budget of 5 %, but not of 10 %."""
-    word = encoder.tokenizer.encode("xylophone", add_special_tokens=False).ids[0]
+    word = encoder.tokenizer.backend.encode("xylophone", add_special_tokens=False).ids[0]
     poison_encoder(monkeypatch, word, float("nan"))
     for budget in (0.05, 0.1):
         (tmp_path / f"{budget}.yaml").write_text(f"reject_budget: {budget}\n")

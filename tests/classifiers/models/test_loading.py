@@ -145,7 +145,7 @@ def test_damaged_files_are_our_errors(tiny_checkpoint):
 
 def test_the_tokenizer_is_the_fast_one(tiny_checkpoint):
     """The loaded tokenizer gives character offsets."""
-    encoding = load_tokenizer(make_files(tiny_checkpoint())).encode("The rain")
+    encoding = load_tokenizer(make_files(tiny_checkpoint())).backend.encode("The rain")
     assert encoding.offsets == [(0, 0), (0, 3), (4, 8), (0, 0)]
 
 

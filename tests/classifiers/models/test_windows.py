@@ -5,14 +5,22 @@ from __future__ import annotations
 import unicodedata
 
 import numpy as np
+import pyarrow as pa
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from classifiers.models import windows as module
 from classifiers.models.checkpoints import DEFAULT_ENCODER, find_model
 from classifiers.models.loading import load_tokenizer
-from classifiers.models.windows import BatchCounts, cut_windows, pad_batch, plan_batches
+from classifiers.models.windows import (
+    BatchCounts,
+    collect_runs,
+    collect_windows,
+    cut_windows,
+    join_windows,
+    pad_batch,
+    plan_batches,
+)
 
 WORDS = st.sampled_from(
     [
@@ -37,15 +45,13 @@ TEXTS = st.lists(WORDS, max_size=60).map(" ".join) | st.text(max_size=120)
 
 @pytest.fixture(scope="module")
 def tokenizer():
-    """Return a tokenizer just for this module. Cutting windows changes its settings."""
+    """Return the default encoder's tokenizer."""
     return load_tokenizer(find_model(DEFAULT_ENCODER))
 
 
 def tokenise(tokenizer, text):
     """Return the ids and offsets of a text's tokens, without special tokens."""
-    tokenizer.no_truncation()
-    tokenizer.no_padding()
-    encoding = tokenizer.encode(text)
+    encoding = tokenizer.backend.encode(text)
     keep = [index for index, special in enumerate(encoding.special_tokens_mask) if not special]
     return [encoding.ids[index] for index in keep], [encoding.offsets[index] for index in keep]
 
@@ -92,13 +98,73 @@ def test_every_text_has_a_window(tokenizer, texts):
         ]
 
 
-def test_texts_keep_their_index_over_several_calls(tokenizer, monkeypatch):
-    """Text indexes continue over several tokenizer calls."""
-    texts = ["one two three", "", "four " * 30, "five", "six seven"]
-    expected = cut_windows(tokenizer, texts, 10, 2)
-    for size in (1, 4, 14, 150):
-        monkeypatch.setattr(module, "CHARS_PER_CALL", size)
-        assert cut_windows(tokenizer, texts, 10, 2) == expected
+@pytest.fixture(scope="module")
+def windows(tokenizer):
+    """Return the windows of a few texts, of which one is empty."""
+    return cut_windows(tokenizer, ["one two three", "", "four " * 30, "five"], 10, 2)
+
+
+def test_windows_are_a_sequence(windows):
+    """A window can be taken by its index, from either end, and as part of a slice."""
+    listed = list(windows)
+    assert len(listed) == len(windows) > 4
+    assert windows[0] == listed[0] == windows[-len(windows)]
+    assert windows[-1] == listed[-1]
+    assert windows[1:3] == listed[1:3]
+    assert windows == listed
+    assert windows != listed[:-1]
+    with pytest.raises(IndexError):
+        windows[len(windows)]
+
+
+def test_windows_from_lists(windows):
+    """Windows that are collected from a list are those of the list."""
+    assert collect_windows(list(windows)) == windows
+    assert collect_windows(windows) is windows
+    assert collect_windows([]) == []
+
+
+def test_spans_and_lengths_of_windows(windows):
+    """Arrays of windows have the values of each window."""
+    assert windows.spans.tolist() == [[window.start, window.end] for window in windows]
+    assert windows.runs.lengths.tolist() == [len(window.ids) for window in windows]
+
+
+def test_windows_of_parts_of_texts(windows):
+    """A window of a part begins later by what was before the part."""
+    shifted = windows.shift(np.array([0, 5, 100, 7]))
+    for window, moved in zip(windows, shifted, strict=True):
+        start = [0, 5, 100, 7][window.text]
+        assert moved == window._replace(start=window.start + start, end=window.end + start)
+    assert collect_windows([]).shift(np.empty(0, np.int32)) == []
+
+
+def test_joined_windows_keep_their_order(windows, tokenizer):
+    """Windows that are joined come one group after the other."""
+    other = cut_windows(tokenizer, ["six"], 10, 2)
+    assert join_windows([windows, other]) == [*windows, *other]
+    assert join_windows([windows]) is windows
+    assert join_windows([]) == []
+
+
+def test_texts_may_be_an_array(tokenizer, windows):
+    """A list and an Arrow array give the same windows."""
+    texts = pa.array(["one two three", "", "four " * 30, "five"], pa.large_string())
+    assert cut_windows(tokenizer, texts, 10, 2) == windows
+    assert cut_windows(tokenizer, texts.slice(3), 10, 2) == [windows[-1]._replace(text=0)]
+
+
+@given(st.lists(st.lists(st.integers(0, 99), max_size=5), max_size=6), st.data())
+def test_runs_are_taken_in_any_order(runs, data):
+    """Runs that are taken have their own tokens, whatever the order."""
+    collected = collect_runs(runs)
+    places = data.draw(st.lists(st.integers(0, len(runs) - 1))) if runs else []
+    taken = collected.take(np.array(places, np.int64))
+    begins = zip(taken.bounds[:-1], taken.bounds[1:], strict=True)
+    assert [taken.ids[begin:end].tolist() for begin, end in begins] == [
+        runs[place] for place in places
+    ]
+    assert collect_runs(collected) is collected
 
 
 def test_settings_do_not_linger(tokenizer):

@@ -1,0 +1,139 @@
+"""Exemplar search for many traits at once: one product with all of their exemplars."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from itertools import pairwise
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from classifiers.signals.exemplars import contrast
+
+MOST_EXEMPLARS = 1 << 16
+"""Beyond this number of different exemplars, FAISS searches each index."""
+
+SIMILARITIES_AT_ONCE = 1 << 23
+"""How many similarities are in memory at once.
+
+Threads of a product wait for each other at its end, so a few large products cost less than many.
+"""
+
+ROWS_AT_ONCE = 256
+"""How many vectors' similarities are searched at once, so that they stay in a core's cache."""
+
+FEWEST_SHARED = 64
+"""A block of exemplars with fewer vectors isn't searched apart from those of a single index."""
+
+
+class Exemplars(NamedTuple):
+    """A trait's indexes, and how many neighbours count. `negatives` may be None or empty."""
+
+    positives: Any
+    negatives: Any
+    neighbours: int
+
+
+class ExemplarTable:
+    """The exemplars of many traits.
+
+    Traits share most of their negatives, which come from the same clean texts. A vector that is in
+    several indexes is compared once, and a large block of vectors that are in the same indexes is
+    searched once. The similarities are those that FAISS computes, except for their last digit.
+    """
+
+    def __init__(self, traits: Sequence[Exemplars]) -> None:
+        """Collect the vectors of all indexes."""
+        self._traits = list(traits)
+        self._indexes = [index for trait in traits for index in (trait.positives, trait.negatives)]
+        self._vectors, members = _collect_vectors(self._indexes)
+        self._blocks = list(_find_shared_blocks(members))
+        shared = np.zeros(members.shape[1], bool)
+        for block in self._blocks:
+            shared[block.columns] = True
+        self._own = [np.flatnonzero(row & ~shared) for row in members]
+        self._counts = members.sum(axis=1)
+
+    def contrast(self, vectors: np.ndarray) -> np.ndarray:
+        """Return each trait's contrast for each vector, float32 [traits, vectors].
+
+        See `exemplars.contrast`.
+        """
+        if len(self._vectors) > MOST_EXEMPLARS:
+            return np.stack([contrast(vectors, *trait) for trait in self._traits])
+        found = np.empty((len(self._traits), len(vectors)), np.float32)
+        step = max(1, SIMILARITIES_AT_ONCE // max(1, len(self._vectors)))
+        for first in range(0, len(vectors), step):
+            similarities = vectors[first : first + step] @ self._vectors.T
+            for begin in range(0, len(similarities), ROWS_AT_ONCE):
+                part = similarities[begin : begin + ROWS_AT_ONCE]
+                place = slice(first + begin, first + begin + len(part))
+                found[:, place] = self._contrast(part)
+        return found
+
+    def _contrast(self, similarities: np.ndarray) -> np.ndarray:
+        most = max(trait.neighbours for trait in self._traits)
+        shared = [
+            (block.indexes, select_highest(similarities[:, block.columns], most))
+            for block in self._blocks
+        ]
+        means = []
+        for number, own in enumerate(self._own):
+            trait = self._traits[number // 2]
+            if not self._counts[number]:
+                means.append(np.zeros(len(similarities), np.float32))
+                continue
+            highest = [values for indexes, values in shared if number in indexes]
+            near = np.concatenate([similarities.take(own, axis=1), *highest], axis=1)
+            count = min(trait.neighbours, int(self._counts[number]))
+            means.append(select_highest(near, count).mean(axis=1))
+        return np.stack(means[::2]) - np.stack(means[1::2])
+
+
+class _SharedBlock(NamedTuple):
+    """A range of columns whose vectors are in the same indexes."""
+
+    columns: slice
+    indexes: tuple[int, ...]
+
+
+def _collect_vectors(indexes: Sequence[Any]) -> tuple[np.ndarray, np.ndarray]:
+    """Return the different vectors of indexes, and which index has which, bool [indexes, vectors].
+
+    Vectors of the same indexes are neighbours. A vector that an index has twice counts twice.
+    """
+    found: dict[tuple[bytes, int], tuple[np.ndarray, set[int]]] = {}
+    for number, index in enumerate(indexes):
+        times: dict[bytes, int] = {}
+        for vector in _read_vectors(index):
+            data = vector.tobytes()
+            times[data] = times.get(data, 0) + 1
+            found.setdefault((data, times[data]), (vector, set()))[1].add(number)
+    entries = sorted(found.values(), key=lambda entry: sorted(entry[1]))
+    members = np.zeros((len(indexes), len(entries)), bool)
+    for column, (_, numbers) in enumerate(entries):
+        members[list(numbers), column] = True
+    return np.array([vector for vector, _ in entries], np.float32), members
+
+
+def _read_vectors(index: Any) -> np.ndarray:
+    if index is None or not index.ntotal:
+        return np.empty((0, 0), np.float32)
+    return np.asarray(index.reconstruct_n(0, index.ntotal))
+
+
+def _find_shared_blocks(members: np.ndarray) -> Iterator[_SharedBlock]:
+    """Yield the large ranges of columns that belong to the same indexes, if to more than one."""
+    changes = np.flatnonzero((members[:, 1:] != members[:, :-1]).any(axis=0)) + 1
+    edges = [0, *changes.tolist(), members.shape[1]]
+    for begin, end in pairwise(edges):
+        indexes = tuple(np.flatnonzero(members[:, begin]).tolist()) if end > begin else ()
+        if len(indexes) > 1 and end - begin >= FEWEST_SHARED:
+            yield _SharedBlock(slice(begin, end), indexes)
+
+
+def select_highest(values: np.ndarray, count: int) -> np.ndarray:
+    """Return each row's `count` highest values, or all if there are fewer, highest first."""
+    if values.shape[1] > count:
+        values = np.partition(values, values.shape[1] - count, axis=1)[:, -count:]
+    return np.sort(values, axis=1)[:, ::-1]

@@ -97,7 +97,9 @@ class DecideResult(NamedTuple):
         yield Verbatim(f"done: {output}")
         where = storage.join(self.output, "clean")
         yield f"for the trainer: {format_count(clean, 'row')} in {where}"
-        yield Verbatim(f"next: congener verify {output}\n      congener inspect {output}")
+        yield Verbatim(
+            f"next: congener diff {shlex.quote(self.run)} {output}\n      congener verify {output}"
+        )
 
     def to_json(self) -> dict[str, Any]:
         """Return the manifest without its long lists."""

@@ -50,6 +50,7 @@ COMMANDS = {
     "verify": "pipelines.cli.verify:verify_run",
     "report": "pipelines.cli.report:report_run",
     "decide": "pipelines.cli.decide:decide_again",
+    "diff": "pipelines.cli.diff:compare_two_runs",
     "swap": "pipelines.cli.swap:swap_answers",
     "judge": "pipelines.cli.judge:judge_rows",
     "trial": "pipelines.cli.trial:run_student_trial",
@@ -59,11 +60,12 @@ COMMANDS = {
 """The function or group of functions to import for each command."""
 
 EXIT_CODES = """
-Exit codes: 0 done; 1 an unexpected error; 2 the input, a card, a policy, a model or an option is
-wrong; 3 the run is over a budget, and nothing was published; 4 the run's folder can't be used for
-this command; 5 verify found a difference, or a check stopped a trial; 6 a disk or store refused to
-write, or the machine lacks memory, threads or file handles; 7 the engine or an endpoint failed; 8
-the run is published, but more than 1 % of its rows are rejects; 130 interrupted.
+Exit codes: 0 done; 1 diff found a difference, or an unexpected error; 2 the input, a card, a
+policy, a model or an option is wrong; 3 the run is over a budget, and nothing was published; 4 the
+run's folder can't be used for this command; 5 verify found a difference, or a check stopped a
+trial; 6 a disk or store refused to write, or the machine lacks memory, threads or file handles; 7
+the engine or an endpoint failed; 8 the run is published, but more than 1 % of its rows are rejects;
+130 interrupted.
 """
 USAGE = 2
 INTERRUPTED = 130

@@ -102,6 +102,7 @@ COMMANDS = {
     "traits thresholds": ("run",),
     "traits eval": ("traits/heron", "--run", "run"),
     "decide": ("run", "--policy", "policy.yaml", "--output", "out"),
+    "diff": ("run", "run"),
     "swap": ("run", "--donor", "corpus.jsonl", "--output", "out"),
     "judge": (
         *("run", "--endpoint", "http://127.0.0.1:9/v1", "--model", "m"),

@@ -1,0 +1,126 @@
+"""`congener diff`: options, output and exit code."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Iterator, Mapping
+from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
+
+import typer
+from rich.table import Table
+
+from pipelines.cli.options import Json, Run, expand_argument
+from pipelines.cli.output import print_result
+from pipelines.display.terminal import Verbatim, build_table
+from schemas.notices import choose_form, format_count
+
+if TYPE_CHECKING:
+    from pipelines.diff import Comparison, ShownChange
+
+DIFFERENT = 1
+"""The exit code for runs that differ, as with diff(1)."""
+
+LOTS_SHOWN = 10
+
+Second = Annotated[
+    str,
+    typer.Argument(metavar="RUN2", help="Another finished run's folder.", callback=expand_argument),
+]
+Examples = Annotated[
+    int, typer.Option("--examples", min=0, max=1_000, help="How many rows of each kind to show.")
+]
+
+
+class DiffResult(NamedTuple):
+    """A comparison of two runs."""
+
+    one: str
+    two: str
+    found: Comparison
+
+    def render(self) -> Iterator[str | Table]:
+        """Return the differences in settings, and tables of changed rows."""
+        yield from self.found.settings
+        if self.found.by_content:
+            yield "the corpora differ, so rows are matched by their content"
+        total = format_count(self.found.rows, "row")
+        if not self.found.changed:
+            yield f"no difference: {total} with the same decisions for the same traits"
+            return
+        verb = choose_form(self.found.changed, "differs", "differ")
+        yield f"{self.found.changed:,} of {total} {verb}: {_list_counts(self.found.kinds)}"
+        yield from self._tabulate()
+        example = next((item for item in self.found.examples if item.after is not None), None)
+        if example is not None:
+            place = shlex.quote(f"{example.source}:{example.row}")
+            yield Verbatim(f"next: congener inspect {shlex.quote(self.two)} --row {place}")
+
+    def _tabulate(self) -> Iterator[str | Table]:
+        moves = build_table("before", "now", "rows>")
+        for move in self.found.moves:
+            moves.add_row(move.before or "-", move.after or "-", f"{move.rows:,}")
+        if self.found.moves:
+            yield moves
+        traits = build_table("trait", "fired before>", "now>", "lost>", "found>", "changed rows")
+        for item in self.found.traits:
+            counts = (f"{value:,}" for value in (item.before, item.after, item.lost, item.found))
+            traits.add_row(item.trait, *counts, _list_counts(item.kinds))
+        if self.found.traits:
+            yield traits
+        lots = build_table("lot", "rows>", "changed>", "")
+        for lot in self.found.lots[:LOTS_SHOWN]:
+            name = ", ".join(f"{field}={value}" for field, value in lot.lot.items() if value != "-")
+            lots.add_row(name or "-", f"{lot.rows:,}", f"{lot.changed:,}", _list_counts(lot.kinds))
+        yield lots
+        if (more := len(self.found.lots) - LOTS_SHOWN) > 0:
+            yield f"and {format_count(more, 'more lot')} (--json lists them)"
+        examples = build_table("row", "before", "now", "because")
+        for example in self.found.examples:
+            place = f"{example.source}:{example.row}"
+            examples.add_row(
+                place, example.before or "-", example.after or "-", describe_reasons(example)
+            )
+        if self.found.examples:
+            yield examples
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the comparison as objects."""
+        lists = ("moves", "traits", "lots", "examples")
+        rows = {name: [item._asdict() for item in getattr(self.found, name)] for name in lists}
+        return {"same": not self.found.changed, **self.found._asdict(), **rows}
+
+
+def _list_counts(counts: Mapping[str, int]) -> str:
+    return ", ".join(f"{name} {count:,}" for name, count in counts.items())
+
+
+def describe_reasons(example: ShownChange) -> str:
+    """Return the findings in both runs, with score and threshold: `owl 0.81 ≥ 0.75 → -`."""
+    sides = []
+    for reasons in (example.reasons_before, example.reasons_after):
+        found = (
+            f"{item['trait']} {item['score']:.4f} ≥ {item['threshold']:.4f}" for item in reasons
+        )
+        sides.append(", ".join(found) or "-")
+    return " → ".join(dict.fromkeys(sides))
+
+
+def compare_two_runs(run: Run, run2: Second, examples: Examples = 3, as_json: Json = False) -> None:
+    """Show which rows two finished runs treat differently.
+
+    The runs may differ in policy, bank, code or corpus. Rows of the same corpus are matched by
+    their place, and rows of different corpora by their content. A row differs if its decision, the
+    traits that fire on it or its text differ; scores alone don't count.
+
+    Exit codes: 0 if no row differs, 1 if some row does.
+
+    congener diff run/ run2/
+    congener diff run/ run2/ --examples 20
+    congener diff run/ run2/ --json
+    """
+    from pipelines.diff import compare_runs
+
+    found = compare_runs(run, run2, examples)
+    print_result(DiffResult(run, run2, found), as_json)
+    if found.changed:
+        raise typer.Exit(DIFFERENT)

@@ -1,0 +1,327 @@
+"""`congener diff`: which rows two finished runs treat differently."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import polars as pl
+
+from pipelines.runs.changes import list_changes
+from pipelines.runs.finished import MISFITS, report_damage
+from pipelines.runs.manifest_file import load_manifest
+from pipelines.runs.queries import scan_ledger
+from schemas.digests import digest_config
+from schemas.errors import RunError
+from schemas.manifests import Manifest
+from schemas.policies import DECISIONS, PUBLISHED
+
+PLACE = ("source", "row")
+"""The columns that identify a row of the same corpus."""
+
+CONTENT = ("content_digest", "copy")
+"""The columns that identify a row of another corpus: its content, and the how many-th copy."""
+
+LOT = ("teacher", "prompt_source", "system_prompt")
+"""The fields of the lots that are compared. Dates would make tiny groups."""
+
+KINDS = (
+    *("removed", "published", "other action", "other traits"),
+    *("other text", "only in the first", "only in the second"),
+)
+"""The kinds of changes, in the order in which they are shown.
+
+`removed` rows are in the first run's clean corpus but not in the second's; `published` rows are the
+other way round. With another action, a row stays in the clean corpus or stays out of it. With other
+traits, it has the same decision for other reasons. With another text, both are the same.
+"""
+
+AFTER = "_after"
+"""The suffix of the second run's columns."""
+
+NAMED = [False] * len(LOT)
+
+MOST_LOTS = 1_000
+"""How many lots are listed, those with most changed rows."""
+
+EXAMPLES = 3
+"""How many rows of each kind are shown by default."""
+
+
+class Move(NamedTuple):
+    """How many rows have one decision in the first run and another in the second.
+
+    A decision is None if the run doesn't have the rows.
+    """
+
+    before: str | None
+    after: str | None
+    rows: int
+
+
+class TraitChange(NamedTuple):
+    """On how many rows of a trait the runs differ.
+
+    `before` and `after` count the rows on which the trait fires. `lost` and `found` count the rows
+    on which it fires in the first run only and in the second run only. `kinds` counts the changed
+    rows on which it fires in either run, by kind. A finding that isn't in a trained text has the
+    trait's name with `@` and the side.
+    """
+
+    trait: str
+    before: int
+    after: int
+    lost: int
+    found: int
+    kinds: dict[str, int]
+
+
+class LotChange(NamedTuple):
+    """How many rows of a lot are changed, by kind; `rows` counts the lot's rows in both runs."""
+
+    lot: dict[str, str]
+    rows: int
+    changed: int
+    kinds: dict[str, int]
+
+
+class ShownChange(NamedTuple):
+    """A changed row: its place in the first run that has it, its decisions and its reasons."""
+
+    kind: str
+    source: str
+    row: int
+    before: str | None
+    after: str | None
+    reasons_before: list[dict[str, Any]]
+    reasons_after: list[dict[str, Any]]
+
+
+class Comparison(NamedTuple):
+    """Two runs, compared row by row.
+
+    `settings` says in lines how the runs were made differently. `by_content` is true if the corpora
+    differ, so that rows are the same if their content is.
+    """
+
+    settings: list[str]
+    by_content: bool
+    rows: int
+    changed: int
+    kinds: dict[str, int]
+    moves: list[Move]
+    traits: list[TraitChange]
+    lots: list[LotChange]
+    examples: list[ShownChange]
+
+
+def compare_runs(one: str, two: str, examples: int = EXAMPLES) -> Comparison:
+    """Compare two finished runs row by row.
+
+    Rows of the same corpus are matched by their place, and rows of different corpora by their
+    content. Scores alone don't make a row differ: its decision, its traits or its text do.
+
+    Raises: RunError: a run isn't finished or is damaged, or the digests of the runs can't be
+    compared.
+    """
+    manifests = load_manifest(one), load_manifest(two)
+    first, second = manifests
+    by_content = first.identity.inputs != second.identity.inputs
+    if by_content and first.identity.digest_key != second.identity.digest_key:
+        raise RunError(
+            "has digests of another key, so its rows can't be found in the other run's corpus",
+            where=two,
+            remedy="compare runs on the same corpus, or filter both with the same --digest-key",
+        )
+    key = CONTENT if by_content else PLACE
+    with report_damage(one, *MISFITS):
+        same_key = first.identity.digest_key == second.identity.digest_key
+        scans = _scan(one, first, key), _scan(two, second, key)
+        rows = _join(scans, key, with_texts=same_key and not by_content)
+        groups, shown = _collect(rows, examples)
+        return Comparison(
+            list_differences(first, second),
+            by_content,
+            int(groups["rows"].sum()),
+            int(groups.filter(pl.col("kind").is_not_null())["rows"].sum()),
+            _count_kinds(groups),
+            _list_moves(groups),
+            _list_traits(groups),
+            _list_lots(groups),
+            _describe_examples(shown, (one, two), manifests, by_content),
+        )
+
+
+def list_differences(first: Manifest, second: Manifest) -> list[str]:
+    """Return a line for each difference between the settings of two runs."""
+    return list_changes(_describe(first), _describe(second))
+
+
+def _describe(manifest: Manifest) -> dict[str, Any]:
+    cards = {name: digest_config(card)[:16] for name, card in manifest.cards.items()}
+    settings = {"config": manifest.config, "policy": manifest.policy, "traits": cards}
+    return {"identity": manifest.identity.model_dump(mode="json"), "settings": settings}
+
+
+def _scan(run: str, manifest: Manifest, key: Sequence[str]) -> pl.LazyFrame:
+    """Scan a run's ledger: the key, the lot, the decision, and the findings as one text."""
+    reason = pl.element().struct
+    side = reason.field("signal").str.extract("(@.*)$").fill_null("")
+    findings = pl.col("reasons").list.eval(reason.field("trait") + side).list.unique()
+    frame = scan_ledger(run, manifest).with_columns(
+        copy=pl.int_range(pl.len()).over("content_digest") if "copy" in key else pl.lit(0),
+        findings=findings.list.sort().list.join(" "),
+    )
+    wanted = dict.fromkeys((*PLACE, *CONTENT, *LOT, "decision", "findings"))
+    return frame.select(*wanted)
+
+
+def _join(
+    scans: tuple[pl.LazyFrame, pl.LazyFrame], key: Sequence[str], with_texts: bool
+) -> pl.LazyFrame:
+    """Return every row of either run, with the kind of its change, or null without one."""
+    one, two = scans
+    joined = one.join(two, on=key, how="full", suffix=AFTER, coalesce=True)
+    others = [name for name in (*PLACE, *LOT) if name not in key]
+    placed = joined.with_columns(pl.coalesce(name, f"{name}{AFTER}") for name in others)
+    return placed.with_columns(kind=_choose_kind(with_texts))
+
+
+def _choose_kind(with_texts: bool) -> pl.Expr:
+    before, after = pl.col("decision"), pl.col(f"decision{AFTER}")
+    was, now = before.is_in(PUBLISHED), after.is_in(PUBLISHED)
+    kind = (
+        pl.when(after.is_null())
+        .then(pl.lit("only in the first"))
+        .when(before.is_null())
+        .then(pl.lit("only in the second"))
+        .when(was & ~now)
+        .then(pl.lit("removed"))
+        .when(now & ~was)
+        .then(pl.lit("published"))
+        .when(before != after)
+        .then(pl.lit("other action"))
+        .when(pl.col("findings") != pl.col(f"findings{AFTER}"))
+        .then(pl.lit("other traits"))
+    )
+    if with_texts:
+        digest = pl.col("content_digest")
+        kind = kind.when(digest != pl.col(f"content_digest{AFTER}")).then(pl.lit("other text"))
+    return kind
+
+
+def _collect(rows: pl.LazyFrame, examples: int) -> tuple[pl.DataFrame, pl.DataFrame]:
+    """Return counts of equal rows, and the first rows of each kind of change."""
+    decisions = ("decision", f"decision{AFTER}")
+    groups = rows.group_by("kind", *LOT, *decisions, "findings", f"findings{AFTER}").agg(
+        rows=pl.len()
+    )
+    changed = rows.filter(pl.col("kind").is_not_null()).select("kind", *PLACE, *decisions)
+    first = changed.sort(PLACE).group_by("kind", maintain_order=True).head(examples or 1)
+    counted, shown = pl.collect_all([groups, first], engine="streaming")
+    shown = shown.sort(pl.col("kind").cast(pl.Enum(KINDS)), *PLACE)
+    return counted, shown if examples else shown.clear()
+
+
+def _count_kinds(groups: pl.DataFrame) -> dict[str, int]:
+    """Return how many rows each kind of change has, in the order of `KINDS`."""
+    counts = dict(groups.group_by("kind").agg(pl.col("rows").sum()).iter_rows())
+    return {kind: counts[kind] for kind in KINDS if kind in counts}
+
+
+def _list_moves(groups: pl.DataFrame) -> list[Move]:
+    """Return how many rows moved from which decision to which, without those that stayed."""
+    summed = groups.group_by("decision", f"decision{AFTER}").agg(pl.col("rows").sum())
+    moves = (Move(*row) for row in summed.iter_rows())
+    return sorted((move for move in moves if move.before != move.after), key=_rank_move)
+
+
+def _rank_move(move: Move) -> tuple[int, int]:
+    order = (*DECISIONS, None)
+    return order.index(move.before), order.index(move.after)
+
+
+def _list_traits(groups: pl.DataFrame) -> list[TraitChange]:
+    """Return the traits that fire in either run, those with most changed rows first."""
+    before, after = (
+        pl.col(name).fill_null("").str.split(" ").alias(name)
+        for name in ("findings", f"findings{AFTER}")
+    )
+    lists = groups.select("kind", "rows", before, after)
+    both = pl.concat_list("findings", f"findings{AFTER}").list.unique()
+    single = lists.with_columns(trait=both).explode("trait").filter(pl.col("trait") != "")
+    was, now = (
+        pl.col(name).list.contains(pl.col("trait")) for name in ("findings", f"findings{AFTER}")
+    )
+    flagged = single.with_columns(was=was, now=now)
+    found = [
+        TraitChange(
+            str(trait),
+            _sum_rows(part, pl.col("was")),
+            _sum_rows(part, pl.col("now")),
+            _sum_rows(part, pl.col("was") & ~pl.col("now")),
+            _sum_rows(part, pl.col("now") & ~pl.col("was")),
+            _count_kinds(part),
+        )
+        for (trait,), part in flagged.group_by("trait")
+    ]
+    return sorted(found, key=lambda item: (-sum(item.kinds.values()), item.trait))
+
+
+def _sum_rows(groups: pl.DataFrame, chosen: pl.Expr) -> int:
+    return int(groups.filter(chosen)["rows"].sum())
+
+
+def _list_lots(groups: pl.DataFrame) -> list[LotChange]:
+    """Return the lots with changed rows, those with most of them first."""
+    changed = pl.col("rows").filter(pl.col("kind").is_not_null()).sum()
+    totals = groups.group_by(LOT).agg(pl.col("rows").sum(), changed=changed)
+    chosen = totals.filter(pl.col("changed") > 0).sort("changed", *LOT, descending=[True, *NAMED])
+    shown = chosen.head(MOST_LOTS)
+    kinds = groups.join(shown.select(LOT), on=LOT, how="semi").group_by(*LOT, "kind")
+    counts: dict[tuple[str, ...], dict[str, int]] = {}
+    for *lot, kind, rows in kinds.agg(pl.col("rows").sum()).iter_rows():
+        counts.setdefault(tuple(lot), {})[kind] = rows
+    return [
+        LotChange(
+            dict(zip(LOT, lot, strict=True)),
+            rows,
+            number,
+            {kind: counts[tuple(lot)][kind] for kind in KINDS if kind in counts[tuple(lot)]},
+        )
+        for *lot, rows, number in shown.iter_rows()
+    ]
+
+
+def _describe_examples(
+    shown: pl.DataFrame, runs: Sequence[str], manifests: Sequence[Manifest], by_content: bool
+) -> list[ShownChange]:
+    """Return changed rows with the reasons that each run has for its decision."""
+    reasons = [
+        _read_reasons(run, manifest, shown) for run, manifest in zip(runs, manifests, strict=True)
+    ]
+    if by_content:  # the places of the second run's rows may be others
+        reasons[1] = {}
+    return [
+        ShownChange(
+            kind,
+            source,
+            row,
+            before,
+            after,
+            *(found.get((source, row), []) for found in reasons),
+        )
+        for kind, source, row, before, after in shown.iter_rows()
+    ]
+
+
+def _read_reasons(
+    run: str, manifest: Manifest, shown: pl.DataFrame
+) -> dict[tuple[str, int], list[dict[str, Any]]]:
+    """Return the reasons of some rows, by place."""
+    keys = shown.select(PLACE).unique().lazy()
+    rows = scan_ledger(run, manifest).join(keys, on=PLACE, how="semi").select(*PLACE, "reasons")
+    return {
+        (source, row): reasons
+        for source, row, reasons in rows.collect(engine="streaming").iter_rows()
+    }

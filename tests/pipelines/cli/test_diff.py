@@ -1,0 +1,99 @@
+"""`congener diff`: options, output and exit codes."""
+
+import pytest
+
+from pipelines.cli.diff import LOTS_SHOWN, DiffResult, describe_reasons
+from pipelines.diff import Comparison, LotChange, ShownChange
+
+
+@pytest.fixture
+def runs(congener, held, tmp_path):
+    """Return a run, and one that flags its herons."""
+    policy = tmp_path / "flag.yaml"
+    policy.write_text("traits: {heron: {action: flag}}\n")
+    one, two = str(held / "run"), str(tmp_path / "again")
+    code, _, err = congener("decide", one, "--policy", str(policy), "-o", two, "-q")
+    assert code == 0, err
+    return one, two
+
+
+def test_tables_show_what_changed(congener, runs):
+    """The exit code is 1, and tables count decisions, traits and lots, with examples."""
+    code, out, err = congener("diff", *runs)
+    assert code == 1, err
+    assert "policy.traits.heron.action: was absent, is flag" in out
+    assert "8 of 40 rows differ: published 8" in out
+    rows = [line.split() for line in out.splitlines()]
+    assert ["quarantine", "flag", "8"] in rows
+    assert ["heron", "8", "8", "0", "0", "published", "8"] in rows
+    assert out.count("heron 0.") == 3
+    assert f"next: congener inspect {runs[1]} --row " in out
+
+
+def test_the_next_command_works(congener, runs):
+    """The last line's command shows the row."""
+    _, out, _ = congener("diff", *runs)
+    words = out.splitlines()[-1].partition("congener ")[2].split()
+    code, shown, err = congener(*words)
+    assert code == 0, err
+    assert "heron" in shown
+
+
+def test_equal_runs_have_exit_code_0(congener, runs):
+    """One line says how many rows are the same."""
+    code, out, err = congener("diff", runs[0], runs[0])
+    assert code == 0, err
+    assert out.strip() == "no difference: 40 rows with the same decisions for the same traits"
+
+
+def test_json_has_everything(congener, runs):
+    """The JSON has counts, lists of objects, and reasons; the exit code is the same."""
+    import json
+
+    code, out, _ = congener("diff", *runs, "--json", "--examples", "1")
+    found = json.loads(out)
+    assert code == 1
+    assert (found["same"], found["changed"], found["rows"]) == (False, 8, 40)
+    assert found["moves"] == [{"before": "quarantine", "after": "flag", "rows": 8}]
+    assert found["traits"][0]["trait"] == "heron"
+    (example,) = found["examples"]
+    assert example["reasons_before"][0]["trait"] == "heron"
+    code, out, _ = congener("diff", runs[0], runs[0], "--json")
+    assert (code, json.loads(out)["same"]) == (0, True)
+
+
+def test_mistakes_have_exit_codes(congener, runs, tmp_path):
+    """A folder without a run, and a negative number of examples, are refused."""
+    assert congener("diff", runs[0], str(tmp_path))[0] == 4
+    assert congener("diff", *runs, "--examples", "-1")[0] == 2
+    assert congener("diff", runs[0])[0] == 2
+
+
+def test_many_lots_are_cut_with_a_line(capsys):
+    """The text shows the first lots, and says how many more there are."""
+    lots = [
+        LotChange({"teacher": f"t{number}"}, 10, 1, {"removed": 1})
+        for number in range(LOTS_SHOWN + 2)
+    ]
+    found = Comparison([], True, 120, 12, {"removed": 12}, [], [], lots, [])
+    parts = list(DiffResult("one", "two", found).render())
+    assert "and 2 more lots (--json lists them)" in parts
+    assert "the corpora differ, so rows are matched by their content" in parts
+    assert not any(str(part).startswith("next") for part in parts)
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "said"),
+    [
+        ([("owl", 0.9, 0.7)], [], "owl 0.9000 ≥ 0.7000 → -"),
+        ([], [("owl", 0.9, 0.8)], "- → owl 0.9000 ≥ 0.8000"),
+        ([("owl", 0.9, 0.8)], [("owl", 0.9, 0.8)], "owl 0.9000 ≥ 0.8000"),
+    ],
+)
+def test_reasons_are_shown_once_if_they_are_the_same(before, after, said):
+    """Both runs' reasons are in one line."""
+    reasons = [
+        [dict(zip(("trait", "score", "threshold"), item, strict=True)) for item in side]
+        for side in (before, after)
+    ]
+    assert describe_reasons(ShownChange("removed", "a", 0, "keep", "drop", *reasons)) == said

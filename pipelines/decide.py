@@ -141,6 +141,12 @@ def restore_config(config: DecideConfig, parent: Manifest) -> FilterConfig:
             where=config.run,
             remedy=f"decide run {parent.swap.parent} again, and swap the answers of the new run",
         )
+    if parent.mix is not None:
+        raise RunError(
+            "has rows that mix added, which its input doesn't have",
+            where=config.run,
+            remedy=f"decide run {parent.mix.parent} again, and mix rows into the new run",
+        )
     given = config.filter.model_dump()
     own = {name: parent.config[name] for name in parent.config}
     inputs = tuple(file.uri for file in list_inputs(config, parent))

@@ -50,8 +50,9 @@ from pipelines.version import name_code
 from schemas.cards import Level, TraitCard
 from schemas.lots import UNKNOWN
 from schemas.manifests import Manifest, SettledThreshold
+from schemas.mixes import LOTS_SHOWN
 from schemas.notices import DONOR_PREFIX, format_count
-from schemas.policies import DECISIONS, LotException, Policy
+from schemas.policies import FILTERED, LotException, Policy
 from schemas.receipts import ExceptionEffect
 from schemas.runs import RATES_TABLE, REPORT_PAGE
 from schemas.scores import LIKELY, NEAR_MISS, SCORE_DECIMALS, TEXTS_OF_SIDES, Side
@@ -230,7 +231,7 @@ def gather_contents(run: str, manifest: Manifest, rates: Rates) -> dict[str, Any
         "origin": list(describe_origin(manifest, policy)),
         "rows_in": rows_in,
         "summary": summarise_rows(manifest),
-        "absent": [name for name in DECISIONS if name != "swap" and not by_decision.get(name)],
+        "absent": [name for name in FILTERED if not by_decision.get(name)],
         "waiting": sum(output.rows for output in list_outputs(manifest, "swaplist")),
         "rejected": by_decision.get("reject", 0),
         "unread": describe_unread(manifest),
@@ -249,6 +250,7 @@ def gather_contents(run: str, manifest: Manifest, rates: Rates) -> dict[str, Any
         "confidence": CONFIDENCE,
         "least_rows": LEAST_ROWS,
         "examples": EXAMPLES,
+        "lots_shown": LOTS_SHOWN,
         "near_miss": NEAR_MISS,
         "turn_characters": TURN_CHARACTERS,
         "plot": PLOT,

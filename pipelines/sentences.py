@@ -167,7 +167,8 @@ def summarise_rows(manifest: Manifest) -> str:
             words = one if count == 1 else many
             parts.append(f"{count:,} {words if manifest.withdrawn is None else stopped}")
     listed = f"{', '.join(parts[:-1])}{' and ' if parts[1:] else ''}{parts[-1]}"
-    return f"Of {format_count(total, 'row')} read, {listed}."
+    added = f", {manifest.added:,} of them mixed in from donors" if manifest.added else ""
+    return f"Of {format_count(total, 'row')} read{added}, {listed}."
 
 
 def _sum_decisions(by_decision: Mapping[str, int], names: Iterable[str]) -> int:

@@ -6,38 +6,43 @@ publish.
 
 from __future__ import annotations
 
-import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import nullcontext
+from collections.abc import Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 import apache_beam as beam
 
-from classifiers.banks import Bank
 from classifiers.scoring import load_scorer
-from pipelines.banks import load_bank, save_bank
+from pipelines import successors
+from pipelines.banks import load_bank
 from pipelines.config import FilterConfig, make_absolute
 from pipelines.early_checks import check_output
-from pipelines.engines.launch import build_engine_options, is_handed_over, open_pipeline
+from pipelines.engines.launch import build_engine_options
 from pipelines.filter import NoticeRecorder
 from pipelines.plan import describe_device, settle_models
 from pipelines.runs import publication, unfinished
-from pipelines.runs.foreign_files import remove_strays, require_no_foreign_data
 from pipelines.runs.layouts import restore_layout
 from pipelines.runs.lock import lock_run
 from pipelines.runs.manifest_file import load_manifest
 from pipelines.runs.recorded_settings import read_recorded_policy, read_recorded_rules
 from pipelines.runs.swap_counts import count_swaps
-from pipelines.runs.unfinished import RunRecord
-from pipelines.runs.watching import watch_receipts
+from pipelines.successors import (
+    Successor,
+    describe_successor,
+    execute,
+    list_shards,
+    open_successor,
+    require_apart,
+    send,
+    settle_parents_key,
+    settle_successor,
+)
 from pipelines.swap_donors import (
     DonorCorpus,
     FilteredDonor,
     add_donor,
-    filter_donor,
+    filter_donors,
     list_donor_files,
     name_donors,
-    relax_policy,
 )
 from pipelines.swap_requests import (
     ask_endpoint,
@@ -45,20 +50,16 @@ from pipelines.swap_requests import (
     list_requests,
     read_batch_answers,
 )
-from pipelines.version import INTERPRETER, VERSION, find_package_versions
 from schemas.cards import Strict
-from schemas.digests import digest_bytes, digest_config
-from schemas.errors import CardError, EndpointError, HandedOver
-from schemas.events import Listener, Noticed, RowsPlanned, RunSummarised, ignore
-from schemas.manifests import Identity, Manifest
-from schemas.notices import DONOR_PREFIX, Notice, choose_form, format_count, warn
+from schemas.errors import EndpointError
+from schemas.events import Listener, ignore
+from schemas.manifests import Manifest
+from schemas.notices import Notice, choose_form, format_count, warn
 from schemas.receipts import Output, Receipt
-from schemas.runs import BANK, CALIBRATION_FILES, CLEAN_CARD, DONORS, SHARD_FOLDERS, parse_path
-from schemas.swaps import PARENT_FOLDER, ReplacedAction, SwapRecord
-from transforms.digest_keys import DigestKey, settle_key
+from schemas.runs import BANK, CLEAN_CARD, DONORS, parse_path
+from schemas.swaps import ReplacedAction, SwapRecord
 from transforms.endpoints import ChatClient
 from transforms.files import object_stores, storage
-from transforms.listeners import listen_to
 from transforms.score import ScoringConfig, keep_scorer
 from transforms.swap_matches import MatchPrompts
 from transforms.swap_offers import DonorFile, StoredShard, WaitingSettings
@@ -94,26 +95,11 @@ class SwapPlan(NamedTuple):
     """A settled swap."""
 
     config: SwapConfig
-    parent: Manifest
+    successor: Successor
     donors: list[FilteredDonor]
     files: list[DonorFile]
     shards: list[StoredShard]
-    bank: Bank
     settings: SwapSettings
-    identity: Identity
-    recorded: dict[str, object]
-    """The settings that the manifest records."""
-    device: str
-
-    @property
-    def record(self) -> RunRecord:
-        """Return the identity and the settings that a run records at its start."""
-        return RunRecord(self.identity.model_dump(mode="json"), {"config": self.recorded})
-
-    @property
-    def output(self) -> str:
-        """Return the folder of the new run."""
-        return self.config.filter.output
 
 
 def run_swap(
@@ -136,28 +122,23 @@ def run_swap(
     object_stores.use_options(build_engine_options(engine, beam_options))
     check_output(output)
     parent = load_manifest(config.run)
-    _require_apart(config)
+    require_apart(config.run, output, "a swap")
     with lock_run(output):
         unfinished.require_unfinished(output, restart)
         corpora = _list_corpora(config, asking, recorder)
-        donors = _filter_donors(config, parent, corpora, restart, beam_options, listener)
-        plan = settle_swap(config, parent, donors)
-        _send(recorder, unfinished.open_run(output, plan.record, restart))
-        save_bank(plan.bank, plan.settings.scoring.bank_uri)
-        if config.filter.private_quarantine:
-            unfinished.keep_private(output)
-        began = time.monotonic()
-        execute(plan, beam_options, recorder)
-        return publish(plan, command, recorder, time.monotonic() - began)
-
-
-def _require_apart(config: SwapConfig) -> None:
-    if make_absolute(config.run).rstrip("/") == make_absolute(config.filter.output).rstrip("/"):
-        raise CardError(
-            "is the run itself, which a swap doesn't change",
-            where=f"--output {config.filter.output}",
-            remedy="choose another folder",
+        donors = filter_donors(  # a donor's manifest records what is said about the donor
+            config.run, parent, corpora, config.filter, restart, beam_options, listener
         )
+        plan = settle_swap(config, parent, donors)
+        open_successor(plan.successor, restart, recorder)
+        seconds = execute(
+            plan.successor,
+            plan.shards,
+            lambda pipeline, left: build_pipeline(pipeline, plan, left),
+            beam_options,
+            recorder,
+        )
+        return publish(plan, command, recorder, seconds)
 
 
 def _list_corpora(
@@ -182,35 +163,11 @@ def _list_corpora(
         found.append((model, replies))
     for path, replies in found:
         name = add_donor(path, donors)
-        _send(listener, replies.describe(len(requests)))
+        send(listener, replies.describe(len(requests)))
         corpus = storage.join(config.filter.output, f"{DONORS}/{name}.jsonl")
         storage.write_bytes(corpus, encode_donor(replies))
         donors.append(DonorCorpus(name, corpus))
     return donors
-
-
-def _filter_donors(
-    config: SwapConfig,
-    parent: Manifest,
-    corpora: Sequence[DonorCorpus],
-    restart: bool,
-    beam_options: Sequence[str],
-    listener: Listener,
-) -> list[FilteredDonor]:
-    """Filter every donor with the run's bank, encoder and policy."""
-    own = parent.config
-    settings = config.filter.model_copy(
-        update={
-            "bank": storage.join(config.run, BANK),
-            "span_floor": own["span_floor"],
-            "encoder": FilterConfig.model_validate({"encoder": own["encoder"]}).encoder,
-            "shards": FilterConfig.model_validate({"shards": own["shards"]}).shards,
-        }
-    )
-    policy = relax_policy(read_recorded_policy(parent))
-    return [
-        filter_donor(donor, settings, policy, restart, beam_options, listener) for donor in corpora
-    ]
 
 
 def settle_swap(config: SwapConfig, parent: Manifest, donors: Sequence[FilteredDonor]) -> SwapPlan:
@@ -224,113 +181,40 @@ def settle_swap(config: SwapConfig, parent: Manifest, donors: Sequence[FilteredD
     hardware = config.filter.model_copy(update={"encoder": encoder})
     scorer = load_scorer(bank, hardware.for_launcher().build_encoder_config())
     model = scorer.encoder or next(iter(scorer.classifiers.values()), None)
+    action = {"swap": _describe_settings(config, parent, donors)}
     device = describe_device(model, hardware)
-    recorded = _describe_settings(config, parent, donors)
-    identity = parent.identity.model_copy(
-        update={
-            "code_version": VERSION,
-            "packages": {**find_package_versions(), **INTERPRETER},
-            "computed_in": device.rpartition(", ")[2],
-            "config_digest": digest_config(recorded),
-        }
-    )
-    run_id = unfinished.compute_run_id(identity.model_dump(mode="json"))
-    output = make_absolute(config.filter.output)
+    successor = settle_successor(run, parent, config.filter, bank, action, device)
     scoring = ScoringConfig(
-        bank_uri=storage.join(output, BANK),
+        bank_uri=storage.join(successor.output, BANK),
         bank_digest=bank.digest,
         encoder=settle_models(hardware, model),
         span_floor=parent.span_floor,
-        channel=run_id,
+        channel=successor.run_id,
     )
     keep_scorer(scoring, scorer)
-    layout = restore_layout(run, parent, _settle_key(config, parent))
+    layout = restore_layout(run, parent, settle_parents_key(config.filter.digest_key, parent))
     settings = SwapSettings(
         WaitingSettings(run, layout, config.replace),
-        output,
-        run_id,
+        successor.output,
+        successor.run_id,
         scoring,
         tuple(read_recorded_rules(parent)),
         read_recorded_policy(parent).exceptions,
     )
     files, shards = list_donor_files(donors), list_shards(parent)
-    return SwapPlan(
-        config, parent, list(donors), files, shards, bank, settings, identity, recorded, device
-    )
-
-
-def _settle_key(config: SwapConfig, parent: Manifest) -> DigestKey | None:
-    """Return the key of the run's digests, or None without one.
-
-    Raises: CardError: the key is missing, not needed, or not the run's key.
-    """
-    check, key = parent.identity.digest_key, settle_key(config.filter.digest_key)
-    if (None if key is None else key.check) != check:
-        raise CardError(
-            "the digests of the run aren't keyed" if check is None else "the run's key is needed",
-            where="--digest-key",
-            remedy="leave it out" if check is None else "give the key with which the run was made",
-        )
-    return key
+    return SwapPlan(config, successor, list(donors), files, shards, settings)
 
 
 def _describe_settings(
     config: SwapConfig, parent: Manifest, donors: Sequence[FilteredDonor]
 ) -> dict[str, object]:
-    swap = {
+    return {
         "parent": parent.run_id,
         "parent_root": parent.ledger_root,
         "donors": [donor.record.model_dump(mode="json") for donor in donors],
         "replace": list(config.replace),
         "near": config.near,
     }
-    return {**parent.config, "swap": swap}
-
-
-def list_shards(manifest: Manifest) -> list[StoredShard]:
-    """Return a run's shards with a ledger, and their files, in corpus order."""
-    files: dict[str, dict[str, Output]] = {}
-    for output in manifest.outputs:
-        file = parse_path(output.path)
-        if file.folder in SHARD_FOLDERS and output.path != CLEAN_CARD:
-            files.setdefault(file.shard, {})[file.folder] = output
-    return [
-        StoredShard(name, own["ledger"].rows, {folder: item.path for folder, item in own.items()})
-        for name, _ in manifest.shards
-        if "ledger" in (own := files.get(name, {}))
-    ]
-
-
-def execute(plan: SwapPlan, beam_options: Sequence[str], listener: Listener) -> None:
-    """Run the pipeline, which leaves finished shards alone.
-
-    Raises: HandedOver: the job continues without this process.
-    """
-    done, notices = unfinished.find_finished_shards(plan.output, plan.record, plan.shards)
-    _send(listener, notices)
-    left = [shard for shard in plan.shards if shard.name not in done]
-    if done:
-        listener(Noticed(Notice(f"resuming: {len(done)} of {len(plan.shards)} shards are done")))
-    rows = sum(shard.rows for shard in plan.shards)
-    listener(RowsPlanned(rows, sum(receipt.rows for receipt in done.values())))
-    if not left:
-        return
-    engine, run_id = plan.config.filter.engine, plan.settings.run_id
-    watching = (
-        watch_receipts(plan.output, plan.shards, listener) if engine.uses_other_processes else None
-    )
-    with (
-        listen_to(run_id, listener),
-        watching or nullcontext(),
-        open_pipeline(engine, beam_options, f"congener-{run_id}") as pipeline,
-    ):
-        build_pipeline(pipeline, plan, left)
-    if is_handed_over(pipeline.options):
-        raise HandedOver(
-            "the job is running without this process",
-            where=plan.output,
-            remedy="when it has ended, the same command publishes the run",
-        )
 
 
 def build_pipeline(pipeline: beam.Pipeline, plan: SwapPlan, left: Sequence[StoredShard]) -> None:
@@ -348,47 +232,14 @@ def publish(
     Raises: RunError: shards are missing, another process has replaced the run, or there is foreign
     data in its folders.
     """
-    run = plan.output
-    found = unfinished.find_finished_shards(run, plan.record, plan.shards).receipts
-    receipts = publication.order_receipts(plan.shards, found)
-    outputs = [output for receipt in receipts for output in receipt.outputs]
-    outputs += publication.list_bank(plan.bank)
-    outputs += _copy_whole_files(plan)
-    manifest = describe_swap(plan, receipts, outputs, command, seconds)
-    listener(RunSummarised(manifest))
-    _send(listener, _describe_outcome(plan, manifest))
-    unfinished.require_ours(run, plan.record)
-    strays = remove_strays(run, manifest.outputs)
-    _send(listener, (Notice(f"removed {path}, which isn't part of this run") for path in strays))
-    require_no_foreign_data(run, manifest.outputs)
-    if plan.config.filter.private_quarantine:
-        unfinished.keep_private(run)
-    sealed = publication.publish_manifest(
-        run, publication.record_notices(manifest, _list_notices(plan, listener.notices))
+    return successors.publish(
+        plan.successor,
+        plan.shards,
+        lambda receipts, outputs: describe_swap(plan, receipts, outputs, command, seconds),
+        lambda manifest: _describe_outcome(plan, manifest),
+        listener,
+        plan.donors,
     )
-    _send(listener, publication.remove_work(run))
-    return sealed
-
-
-def _list_notices(plan: SwapPlan, own: Iterable[Notice]) -> Iterator[Notice]:
-    """Yield what the parent said about the corpus, the swap's own notices, and donors' warnings."""
-    for notice in plan.parent.list_notices():
-        if not notice.about.startswith(DONOR_PREFIX):
-            yield notice._replace(about=notice.about or f"run {plan.parent.run_id}")
-    yield from own
-    for donor in plan.donors:
-        for notice in donor.manifest.list_notices():
-            if notice.severity == "warning" and not notice.about:
-                yield notice._replace(about=f"{DONOR_PREFIX}{donor.record.name}", remarks=())
-
-
-def _copy_whole_files(plan: SwapPlan) -> Iterator[Output]:
-    """Copy the files that belong to no shard: calibration scores and the dataset card."""
-    for output in plan.parent.outputs:
-        if output.path in (*CALIBRATION_FILES, CLEAN_CARD):
-            data = storage.read_bytes(storage.join(plan.config.run, output.path))
-            storage.write_bytes(storage.join(plan.output, output.path), data)
-            yield output.model_copy(update={"bytes": len(data), "sha256": digest_bytes(data)})
 
 
 def describe_swap(
@@ -399,7 +250,7 @@ def describe_swap(
     seconds: float,
 ) -> Manifest:
     """Describe the finished swap in a manifest: the parent's, with the new counts and origins."""
-    parent, config = plan.parent, plan.config
+    parent, config = plan.successor.parent, plan.config
     sums = publication.sum_receipts(receipts, read_recorded_policy(parent))
     roots = dict(sums.pop("shards"))
     record = SwapRecord(
@@ -409,30 +260,21 @@ def describe_swap(
         donors=tuple(donor.record for donor in plan.donors),
         replace=config.replace,
         near=config.near,
-        counts=count_swaps(plan.output, list(outputs)),
+        counts=count_swaps(plan.successor.output, list(outputs)),
     )
     shards = tuple((name, roots.get(name, root)) for name, root in parent.shards)
+    runs = [donor.record.run_id for donor in plan.donors]
     return parent.model_copy(
         update={
             **sums,
+            **describe_successor(plan.successor, receipts, command, seconds, runs),
             "ledger_root": publication.compute_root(shards),
-            "run_id": plan.settings.run_id,
-            "identity": plan.identity,
-            "config": plan.recorded,
             "outputs": tuple(outputs),
             "conservation": publication.sum_decisions(parent.conservation.rows_in, receipts),
             "shards": shards,
             "notes": parent.notes,
-            "limits": (*parent.limits, COVERAGE_LIMIT),
-            "parents": (parent.run_id, *(donor.record.run_id for donor in plan.donors)),
+            "limits": tuple(dict.fromkeys((*parent.limits, COVERAGE_LIMIT))),
             "swap": record,
-            "circumstances": {
-                **publication.describe_circumstances(
-                    seconds, receipts, plan.device, command, config.filter.operator
-                ),
-                PARENT_FOLDER: make_absolute(config.run),
-            },
-            "digest": "",
         }
     )
 
@@ -449,7 +291,9 @@ def _describe_outcome(plan: SwapPlan, manifest: Manifest) -> Iterator[Notice]:
         why = ", ".join(f"{name} {count:,}" for name, count in _list_waiting(counts.outcomes))
         verb = choose_form(counts.waiting, "waits", "wait")
         yield Notice(f"{format_count(counts.waiting, 'row')} still {verb}: {why}")
-    known = {parse_path(item.path).stem for item in plan.parent.outputs if _is_clean(item)}
+    known = {
+        parse_path(item.path).stem for item in plan.successor.parent.outputs if _is_clean(item)
+    }
     new = {parse_path(item.path).stem for item in manifest.outputs if _is_clean(item)}
     has_card = any(item.path == CLEAN_CARD for item in manifest.outputs)
     if has_card and (added := sorted(new - known)):
@@ -464,8 +308,3 @@ def _list_waiting(outcomes: Mapping[str, int]) -> Iterator[tuple[str, int]]:
 
 def _is_clean(output: Output) -> bool:
     return parse_path(output.path).folder == "clean" and output.path != CLEAN_CARD
-
-
-def _send(listener: Listener, notices: Iterable[Notice]) -> None:
-    for notice in notices:
-        listener(Noticed(notice))

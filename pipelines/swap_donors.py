@@ -16,6 +16,7 @@ from pipelines.filter import run_filter
 from pipelines.runs.finished import list_outputs, read_table
 from pipelines.runs.layouts import restore_layout
 from pipelines.runs.manifest_file import load_manifest
+from pipelines.runs.recorded_settings import read_recorded_policy
 from schemas.corpora import ShardLimits
 from schemas.digests import digest_config
 from schemas.errors import CardError, RunError
@@ -23,7 +24,7 @@ from schemas.events import Listener, Noticed
 from schemas.manifests import Manifest
 from schemas.notices import Notice
 from schemas.policies import Policy
-from schemas.runs import DONORS, MANIFEST, parse_path, shard_path
+from schemas.runs import BANK, DONORS, MANIFEST, parse_path, shard_path
 from schemas.swaps import DONOR_NAME, Donor
 from transforms.files import storage
 from transforms.files.locations import expand_input
@@ -95,6 +96,36 @@ def relax_policy(policy: Policy) -> Policy:
     """
     none = dict.fromkeys(("removal_budget", "reject_budget", "unread_budget"))
     return policy.model_copy(update={**none, "exceptions": (), "duplicates": "keep"})
+
+
+def filter_donors(
+    run: str,
+    parent: Manifest,
+    corpora: Sequence[DonorCorpus],
+    settings: FilterConfig,
+    restart: bool,
+    beam_options: Sequence[str],
+    listener: Listener,
+) -> list[FilteredDonor]:
+    """Filter every donor of a run with the run's bank, encoder and policy.
+
+    `settings` has the output, the hardware and the engine.
+
+    Raises: CongenerError: a donor can't be filtered, or its folder holds another finished run.
+    """
+    own = parent.config
+    settings = settings.model_copy(
+        update={
+            "bank": storage.join(run, BANK),
+            "span_floor": own["span_floor"],
+            "encoder": FilterConfig.model_validate({"encoder": own["encoder"]}).encoder,
+            "shards": FilterConfig.model_validate({"shards": own["shards"]}).shards,
+        }
+    )
+    policy = relax_policy(read_recorded_policy(parent))
+    return [
+        filter_donor(donor, settings, policy, restart, beam_options, listener) for donor in corpora
+    ]
 
 
 def filter_donor(

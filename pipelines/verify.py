@@ -19,6 +19,7 @@ from pipelines.runs.finished import list_outputs, read_table
 from pipelines.runs.foreign_files import REPORT_FILES, ForeignFile, list_foreign_files
 from pipelines.runs.input_checks import check_inputs
 from pipelines.runs.manifest_file import load_manifest
+from pipelines.runs.mix_checks import check_mix
 from pipelines.runs.rates import compare_groups
 from pipelines.runs.recorded_settings import (
     read_recorded_policy,
@@ -67,7 +68,6 @@ SHORTEST_DIGEST = 16
 FLOAT_TOLERANCE = 1e-9
 
 RECORDED_DIGEST = re.compile(rf"[0-9a-fA-F]{{{SHORTEST_DIGEST},64}}")
-
 
 REPORT_HEAD = 1000
 """How many bytes of a report are searched for its version."""
@@ -118,7 +118,7 @@ def verify_run(
     for check in (_check_scores, _check_counts, _check_exceptions, _check_report, check_donors):
         findings = findings or list(check(run, manifest))
     findings = findings or list(_verify_donors(run, manifest, inputs is True, digest_key))
-    findings = findings or list(check_swap(run, manifest))
+    findings = findings or [*check_swap(run, manifest), *check_mix(run, manifest)]
     folder = inputs if isinstance(inputs, str) else None
     return findings + (list(check_inputs(manifest, folder)) if inputs else [])
 
@@ -126,7 +126,7 @@ def verify_run(
 def _verify_donors(
     run: str, manifest: Manifest, inputs: bool, digest_key: str | None
 ) -> Iterator[Finding]:
-    """Verify the runs of a swap's donors."""
+    """Verify the runs of the donors of a swap or a mix."""
     for path, donor in list_donor_runs(run, manifest).items():
         for where, problem in verify_run(donor, inputs, digest_key=digest_key):
             yield Finding(where if "://" in where else f"{path}/{where}", problem)

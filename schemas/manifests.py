@@ -19,6 +19,7 @@ from pydantic import (
 from schemas.cards import Strict
 from schemas.coverage import Coverage
 from schemas.digests import digest_config
+from schemas.mixes import MixRecord
 from schemas.notices import Notice
 from schemas.receipts import ExceptionEffect, NearestExemplars, NearMisses, NoteCounts, Output
 from schemas.scores import SIDES, Side, name_side, split_side
@@ -148,18 +149,30 @@ class Manifest(Strict):
     """The clean rows that carry masks or flags, of this run and of earlier ones."""
     swap: SwapRecord | None = None
     """What `congener swap` replaced, or null. Other runs don't have the field."""
+    mix: MixRecord | None = None
+    """What `congener mix` added, or null. Other runs don't have the field."""
     withdrawn: str | None = None
     """Why nothing was published, or null. Only `withdrawn.json` gives a reason."""
     circumstances: dict[str, Any]
     digest: str = ""
 
     @model_serializer(mode="wrap")
-    def _leave_out_swap(self, write: SerializerFunctionWrapHandler) -> dict[str, Any]:
-        """Leave the field `swap` out of the manifests of runs that replaced nothing."""
+    def _leave_out_remedies(self, write: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """Leave the fields `swap` and `mix` out of the manifests of runs without them."""
         found: dict[str, Any] = write(self)
-        if self.swap is None:
-            found.pop("swap", None)
+        for name in ("swap", "mix"):
+            if getattr(self, name) is None:
+                found.pop(name, None)
         return found
+
+    @property
+    def added(self) -> int:
+        """Return the number of donors' rows that were added to the corpus."""
+        return 0 if self.mix is None else self.mix.counts.added
+
+    def is_own(self, record: SwapRecord | MixRecord) -> bool:
+        """Return whether a swap or a mix made this run, and not one of its ancestors."""
+        return self.parents[:1] == (record.parent,)
 
     def describe_finish(self) -> str | None:
         """Return the date and the time (UTC) at which the run ended, or None if it isn't known."""

@@ -59,7 +59,7 @@ ORIGIN = (
     ("distance", pa.float32()),
     ("donor_traits", pa.string()),
 )
-"""The last columns of the ledger of a run that `congener swap` wrote.
+"""The columns of the ledger of a run that `congener swap` wrote, after those of every ledger.
 
 They are null in rows that weren't to be replaced. `swap` is the outcome, and `swap_traits` names
 the traits that held the row. The next six name the replaced record and the donor's row, and say how
@@ -67,10 +67,19 @@ far its prompt is from the row's prompt (0: the same prompt). `donor_traits` nam
 fire on the donors' answers. Names of traits are joined by commas.
 """
 
+MIXED = (("mix", pa.string()), ("mix_lot", pa.string()))
+"""The last columns of the ledger of a run that `congener mix` wrote.
+
+They are null in rows that weren't added. `mix` names the donor. `mix_lot` is the lot to which the
+row was added, as a JSON list of its four fields. The row's `source` is `donors/`, the donor's name
+and the file's name in the donor's ledger, and its `row` is that of the donor's ledger.
+"""
+
 LEDGERS = tuple(
-    pa.schema([*ledger, *(pa.field(*column) for column in more)])
+    pa.schema([*ledger, *(pa.field(*column) for column in (*origin, *mixed))])
+    for mixed in ((), MIXED)
     for ledger in (LEDGER, LEDGER_OF_PAIRS)
-    for more in ((), ORIGIN)
+    for origin in ((), ORIGIN)
 )
 """The schemas that a ledger may have."""
 

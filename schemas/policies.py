@@ -12,10 +12,13 @@ from schemas.lots import Lot, LotPattern
 from schemas.row_names import RowName
 from schemas.scores import Side
 
-DECISIONS = ("keep", "flag", "mask", "swap", "quarantine", "drop", "duplicate", "reject")
-"""The decisions. Every input row has exactly one."""
+DECISIONS = ("keep", "flag", "mask", "swap", "mix", "quarantine", "drop", "duplicate", "reject")
+"""The decisions. Every input row has exactly one, and an added row has `mix`."""
 
-PUBLISHED = ("keep", "flag", "mask", "swap")
+FILTERED = tuple(name for name in DECISIONS if name not in ("swap", "mix"))
+"""The decisions of `congener filter`. The others are those of commands that change a run."""
+
+PUBLISHED = ("keep", "flag", "mask", "swap", "mix")
 """The decisions that put a row in `clean/`."""
 
 REMOVED = tuple(name for name in DECISIONS if name not in PUBLISHED)

@@ -13,6 +13,7 @@ import orjson
 import pyarrow as pa
 
 from schemas.errors import RowError
+from schemas.mixes import MIX
 from schemas.outputs import CLEAN_EXTRA, SPAN
 from schemas.policies import PUBLISHED, SEVERITY
 from transforms.files.json_lines import NOTE_SIGN, append_field, parse_line
@@ -24,6 +25,8 @@ SPAN_FIELDS = tuple(item.name for item in SPAN)
 LARGEST_WEIGHT = float(np.finfo(np.float32).max)
 LAST_PLACE = 2**31 - 1
 """The largest weight and the last character that the field's types can hold."""
+RANKS = {MIX: 0} | {str(action): rank for rank, action in enumerate(SEVERITY)}
+"""The rank of each decision. An added row is a kept one to the run that reads it."""
 INK = re.compile(r"[^ \t\r\n]")
 
 
@@ -87,7 +90,7 @@ def merge_notes(
     own = {"decision": decision, "weight": 1.0, "masks": [mask._asdict() for mask in masks]}
     if earlier is None:
         return own
-    strongest = max(earlier["decision"], decision, key=SEVERITY.index)
+    strongest = max(earlier["decision"], decision, key=RANKS.__getitem__)
     spans = [Span(**mask) for mask in earlier["masks"]] + list(masks)
     joined = _join(spans) if earlier["masks"] else list(masks)
     return {

@@ -201,7 +201,7 @@ def write_swapped(swapped: SwappedShard, settings: SwapSettings) -> Receipt:
     shard, output = swapped.shard, settings.output
     tables = build_swapped_tables(swapped)
     ledger: Any = tables["ledger"]
-    files = [*write_tables(shard.name, _find_stem(shard), tables, output)]
+    files = [*write_tables(shard.name, find_stem(shard), tables, output)]
     files += _copy_rejects(swapped, output)
     rejects = sum(name == "reject" for name in ledger.column("decision").to_pylist())
     traits = [rule.trait for rule in settings.rules]
@@ -209,9 +209,9 @@ def write_swapped(swapped: SwappedShard, settings: SwapSettings) -> Receipt:
         shard=shard.name,
         rows=shard.rows,
         outputs=tuple(files),
-        decisions=_count(ledger),
+        decisions=count_decided(ledger),
         fired=count_fired(ledger),
-        **_measure(ledger, tables["scores"], settings),
+        **measure_scores(ledger, tables["scores"], settings.rules, settings.exceptions),
         ledger_root=compute_merkle_root(hash_ledger_rows(ledger)).hex(),
         run=settings.run_id,
         **{name: swapped.cost.get(name, 0) for name in COSTS},
@@ -224,7 +224,8 @@ def write_swapped(swapped: SwappedShard, settings: SwapSettings) -> Receipt:
     return receipt
 
 
-def _find_stem(shard: StoredShard) -> str:
+def find_stem(shard: StoredShard) -> str:
+    """Return the stem of a shard's files in `clean/` and `quarantine/`."""
     paths = [shard.files[name] for name in ("clean", "quarantine") if name in shard.files]
     return parse_path(paths[0]).stem if paths else ""
 
@@ -238,12 +239,15 @@ def _copy_rejects(swapped: SwappedShard, output: str) -> Iterator[Output]:
         yield Output(path=path, rows=rows, bytes=len(data), sha256=digest_bytes(data))
 
 
-def _count(ledger: pa.Table) -> dict[str, int]:
+def count_decided(ledger: pa.Table) -> dict[str, int]:
+    """Count the rows of a ledger by decision."""
     names = ledger.column("decision").to_pylist()
     return {name: names.count(name) for name in sorted(set(names))}
 
 
-def _measure(ledger: pa.Table, scores: Any, settings: SwapSettings) -> dict[str, Any]:
+def measure_scores(
+    ledger: pa.Table, scores: Any, rules: Sequence[Rule], exceptions: Sequence[LotException]
+) -> dict[str, Any]:
     """Return the near misses of a shard's rows, and the effects of the policy's exceptions."""
     decisions = ledger.column("decision").to_pylist()
     readable = pa.array([row for row, name in enumerate(decisions) if name != "reject"], pa.int64())
@@ -252,12 +256,10 @@ def _measure(ledger: pa.Table, scores: Any, settings: SwapSettings) -> dict[str,
         name: kept.column(name).to_numpy().astype(np.float32) for name in kept.column_names[2:]
     }
     names = ledger.column("decision").to_pylist()
-    named = list_row_names(settings.exceptions)
+    named = list_row_names(exceptions)
     return {
-        "near": find_near_misses(columns, settings.rules),
-        "exceptions": measure_effects(
-            columns, read_lots(ledger, named), names, settings.rules, settings.exceptions
-        ),
+        "near": find_near_misses(columns, rules),
+        "exceptions": measure_effects(columns, read_lots(ledger, named), names, rules, exceptions),
     }
 
 

@@ -208,7 +208,8 @@ def build_ledger(swapped: SwappedShard) -> pa.Table:
         columns["reasons"][position] = reasons[number]
     _number_outputs(swapped, columns)
     columns |= _list_origins(swapped)
-    fields = [*(ledger.schema.field(name) for name in names), *map(_make_field, outputs.ORIGIN)]
+    known = [*(ledger.schema.field(name) for name in names), *map(_make_field, outputs.ORIGIN)]
+    fields = sorted(known, key=lambda item: outputs.LEDGERS[-1].names.index(item.name))
     arrays = [pa.array(columns[item.name], item.type) for item in fields]
     return pa.table(arrays, schema=pa.schema(fields))
 

@@ -52,6 +52,7 @@ COMMANDS = {
     "decide": "pipelines.cli.decide:decide_again",
     "diff": "pipelines.cli.diff:compare_two_runs",
     "swap": "pipelines.cli.swap:swap_answers",
+    "mix": "pipelines.cli.mix:mix_rows",
     "judge": "pipelines.cli.judge:judge_rows",
     "trial": "pipelines.cli.trial:run_student_trial",
     "apply-masks": "pipelines.cli.apply_masks:apply_run_masks",

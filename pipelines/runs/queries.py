@@ -16,6 +16,7 @@ from schemas.digests import RECORD_ID_HEX
 from schemas.errors import RunError
 from schemas.lots import LOT_FIELDS, UNKNOWN
 from schemas.manifests import Manifest
+from schemas.mixes import MIX
 from schemas.notices import format_count
 from schemas.policies import DECISIONS
 from schemas.scores import SIDES, Side, split_side
@@ -137,6 +138,11 @@ def _require_decision(decision: str, manifest: Manifest) -> None:
         raise RunError(
             "rows to swap are in quarantine until another teacher has answered them",
             remedy="--decision quarantine; congener swap writes a run with their answers",
+        )
+    if decision == MIX and manifest.mix is None:
+        raise RunError(
+            "no rows were mixed into this run",
+            remedy="congener mix writes a run with clean rows of donors",
         )
 
 

@@ -14,7 +14,7 @@ from pipelines.runs.recorded_settings import read_recorded_rules
 from schemas.lots import LOT_FIELDS, SEPARATOR, UNKNOWN, Lot
 from schemas.manifests import Manifest
 from schemas.outputs import REJECTED_TEACHER
-from schemas.policies import DECISIONS, list_row_names
+from schemas.policies import FILTERED, list_row_names
 from schemas.scores import SIDES
 from schemas.shares import round_down, round_up
 from transforms.rules import Rule
@@ -48,7 +48,7 @@ CONFIDENCE = 0.95
 BOUND_DECIMALS = 6
 """The number of decimals of bounds, which are rounded outwards."""
 
-COUNTED = tuple(name for name in DECISIONS if name not in ("swap", "reject"))
+COUNTED = tuple(name for name in FILTERED if name != "reject")
 """The decisions on readable rows."""
 
 RATES = pl.Schema(

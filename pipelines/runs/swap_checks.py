@@ -11,6 +11,7 @@ from pipelines.runs.shard_checks import READ_ERRORS, Finding
 from pipelines.runs.swap_counts import count_ledgers
 from schemas.errors import RunError
 from schemas.manifests import Manifest
+from schemas.mixes import MixRecord
 from schemas.outputs import ORIGIN
 from schemas.receipts import Output
 from schemas.runs import DONORS, MANIFEST
@@ -21,6 +22,7 @@ from transforms.files import storage
 def check_swap(run: str, manifest: Manifest) -> Iterator[Finding]:
     """Check that ledgers have origins only after a swap, recount them, and look each one up.
 
+    The origins of an ancestor's swap aren't looked up, because its donors are in its own folder.
     The donors' own runs are assumed to be whole.
     """
     ledgers = list_outputs(manifest, "ledger")
@@ -33,21 +35,34 @@ def check_swap(run: str, manifest: Manifest) -> Iterator[Finding]:
         yield Finding(ledgers[is_swapped.index(False)].path, "doesn't have the columns of a swap")
         return
     yield from _check_record(run, manifest, manifest.swap)
-    known = {donor.name: _read_kept(run, donor) for donor in manifest.swap.donors}
+    known = None
+    if manifest.is_own(manifest.swap):
+        known = {donor.name: read_usable(run, donor) for donor in manifest.swap.donors}
     for output in ledgers:
         yield from _check_origins(run, output, known)
 
 
 def list_donor_runs(run: str, manifest: Manifest) -> dict[str, str]:
-    """Return the folders of a swap's donors by their paths in the run, or nothing."""
-    donors = manifest.swap.donors if manifest.swap else ()
-    names = [f"{DONORS}/{donor.name}" for donor in donors]
+    """Return the folders of the donors of a run by their paths in the run, or nothing."""
+    names = [f"{DONORS}/{donor.name}" for donor in list_own_donors(manifest)]
     return {name: storage.join(run, name) for name in names}
+
+
+def was_made_later(manifest: Manifest, record: SwapRecord | MixRecord) -> bool:
+    """Return whether another swap or mix in the manifest made the run."""
+    others = [item for item in (manifest.swap, manifest.mix) if item not in (None, record)]
+    return any(item is not None and manifest.is_own(item) for item in others)
+
+
+def list_own_donors(manifest: Manifest) -> tuple[Donor, ...]:
+    """Return the donors of the swap or the mix that made a run, whose runs are in its folder."""
+    records = [record for record in (manifest.swap, manifest.mix) if record is not None]
+    return next((record.donors for record in records if manifest.is_own(record)), ())
 
 
 def check_donors(run: str, manifest: Manifest) -> Iterator[Finding]:
     """Check that every donor's run is there, and is the run that the manifest names."""
-    for donor in manifest.swap.donors if manifest.swap else ():
+    for donor in list_own_donors(manifest):
         path = f"{DONORS}/{donor.name}"
         try:
             own = load_manifest(storage.join(run, path))
@@ -62,7 +77,7 @@ def _check_record(run: str, manifest: Manifest, swap: SwapRecord) -> Iterator[Fi
     if count_ledgers(run, manifest) != swap.counts:
         yield Finding(MANIFEST, "counts other outcomes of the swap than the ledger has")
     parents = (swap.parent, *(donor.run_id for donor in swap.donors))
-    if manifest.parents != parents:
+    if manifest.parents != parents and not was_made_later(manifest, swap):
         yield Finding(MANIFEST, "parents aren't the run and the donors of the swap")
     recorded: Any = manifest.config.get("swap")
     stated = {
@@ -76,7 +91,7 @@ def _check_record(run: str, manifest: Manifest, swap: SwapRecord) -> Iterator[Fi
         yield Finding(MANIFEST, "swap doesn't match the settings in the config")
 
 
-def _read_kept(run: str, donor: Donor) -> dict[tuple[str, int], str]:
+def read_usable(run: str, donor: Donor) -> dict[tuple[str, int], str]:
     """Return the record ids of the rows of a donor on which no trait fires."""
     folder = storage.join(run, f"{DONORS}/{donor.name}")
     columns = ["record_id", "source", "row", "decision", "reasons"]
@@ -89,7 +104,7 @@ def _read_kept(run: str, donor: Donor) -> dict[tuple[str, int], str]:
 
 
 def _check_origins(
-    run: str, output: Output, known: Mapping[str, Mapping[tuple[str, int], str]]
+    run: str, output: Output, known: Mapping[str, Mapping[tuple[str, int], str]] | None
 ) -> Iterator[Finding]:
     """Check that every replacement is a clean row of a donor.
 
@@ -106,7 +121,7 @@ def _check_origins(
             yield Finding(output.path, f"row {number} has the unknown outcome {row['swap']!r}")
         elif row["swap"] and (row["decision"] == "swap") != (row["swap"] == REPLACED):
             yield Finding(output.path, f"row {number} has a decision that isn't its outcome")
-        elif row["swap"] == REPLACED:
+        elif row["swap"] == REPLACED and known is not None:
             place = row["donor_source"], row["donor_row"]
             if known.get(row["donor"], {}).get(place) != row["donor_record"]:
                 problem = "names an origin that isn't a clean row of that donor"

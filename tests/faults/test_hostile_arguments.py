@@ -104,6 +104,7 @@ COMMANDS = {
     "decide": ("run", "--policy", "policy.yaml", "--output", "out"),
     "diff": ("run", "run"),
     "swap": ("run", "--donor", "corpus.jsonl", "--output", "out"),
+    "mix": ("run", "--donor", "corpus.jsonl", "--share", "0.25", "--output", "out"),
     "judge": (
         *("run", "--endpoint", "http://127.0.0.1:9/v1", "--model", "m"),
         *("--labels", "judged.jsonl", "--max-rows", "1"),
@@ -111,8 +112,8 @@ COMMANDS = {
     "trial": ("trial.yaml", "--workers", "1"),
     "apply-masks": ("run", "--output", "tokens", "--tokenizer", "traits"),
 }
-"""Arguments with which each command succeeds. `apply-masks` ends at the tokenizer, and `trial`
-at its arm, which needs donors."""
+"""Arguments with which each command succeeds. `apply-masks` ends at the tokenizer, `trial` at its
+arm, which needs donors, and `mix` at its donor, which has the rows of the run."""
 
 
 def list_parameters(name: str) -> Iterator[Any]:

@@ -10,6 +10,7 @@ import pytest
 
 from pipelines.config import FilterConfig
 from pipelines.filter import run_filter
+from pipelines.mix import MixConfig, run_mix
 from pipelines.swap import SwapConfig, run_swap
 from schemas.manifests import Manifest
 from schemas.runs import MANIFEST
@@ -128,8 +129,9 @@ def write_donor(path: Path, numbers: Iterable[int], name: str, **answers: str) -
 def held(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Filter a corpus whose eight herons wait for a swap, once for all tests.
 
-    Beside the run are two donors. `cedar` answers 0 to 29, with a heron again in answer 6, and
-    gives the same answer as the corpus to question 11. `oak` answers 20 to 33.
+    Beside the run are two donors for swaps. `cedar` answers 0 to 29, with a heron again in answer
+    6, and gives the same answer as the corpus to question 11. `oak` answers 20 to 33. A third donor
+    for mixes, `elm`, answers 30 other questions, with a heron in answer 105.
     """
     folder = tmp_path_factory.mktemp("held")
     card = folder / "heron" / "card.yaml"
@@ -139,6 +141,7 @@ def held(tmp_path_factory: pytest.TempPathFactory) -> Path:
     odd = {"q6": "Another heron.", "q11": ANSWERS[1].replace("heron stood", "heron  stood")}
     write_donor(folder / "cedar.jsonl", range(30), "cedar", **odd)
     write_donor(folder / "oak.jsonl", range(20, 34), "oak")
+    write_donor(folder / "elm.jsonl", range(100, 130), "elm", q105="A heron again.")
     return folder
 
 
@@ -169,6 +172,35 @@ def swapped_once(held: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 def swapped(swapped_once: Path, tmp_path: Path) -> Path:
     """Return a copy of the swapped run, which a test may change."""
     return Path(shutil.copytree(swapped_once, tmp_path / "swapped-copy"))
+
+
+@pytest.fixture
+def mix_config(held: Path, tmp_path: Path) -> Callable[..., MixConfig]:
+    """Return a function that configures a mix of the held run with `elm` into `mixed`."""
+
+    def build(*donors: str, output: str = "mixed", **changes: object) -> MixConfig:
+        paths = [str(held / f"{name}.jsonl") for name in donors or ("elm",)]
+        own = FilterConfig(output=str(tmp_path / output))
+        given = {"run": str(held / "run"), "donors": tuple(paths), "share": 0.25, "filter": own}
+        return MixConfig.model_validate({**given, **changes})
+
+    return build
+
+
+@pytest.fixture(scope="session")
+def mixed_once(held: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Mix a quarter of `elm` into the held run, once for all tests."""
+    output = tmp_path_factory.mktemp("mixed") / "run"
+    own = FilterConfig(output=str(output))
+    donors = (str(held / "elm.jsonl"),)
+    run_mix(MixConfig(run=str(held / "run"), donors=donors, share=0.25, filter=own))
+    return output
+
+
+@pytest.fixture
+def mixed(mixed_once: Path, tmp_path: Path) -> Path:
+    """Return a copy of the mixed run, which a test may change."""
+    return Path(shutil.copytree(mixed_once, tmp_path / "mixed-copy"))
 
 
 def answer_kindly(bird: str, place: str, kind: str) -> str:

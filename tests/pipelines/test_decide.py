@@ -888,3 +888,12 @@ def test_a_swapped_run_is_refused(held, policy, tmp_path):
         run_decide(DecideConfig(run=settings.output, filter=given))
     assert load_manifest(str(held / "run")).run_id in str(caught.value.remedy)
     assert not Path(given.output).exists()
+
+
+def test_a_mixed_run_is_refused(mixed_once, held, policy, tmp_path):
+    """The rows that a mix added aren't in the input, and the error names the run to decide."""
+    given = FilterConfig(output=str(tmp_path / "again"), policy=policy("{}"))
+    with pytest.raises(RunError, match="has rows that mix added") as caught:
+        run_decide(DecideConfig(run=str(mixed_once), filter=given))
+    assert load_manifest(str(held / "run")).run_id in str(caught.value.remedy)
+    assert not Path(given.output).exists()

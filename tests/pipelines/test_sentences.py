@@ -4,6 +4,7 @@ import pytest
 
 from classifiers.library import find_cards
 from pipelines.plan import settle
+from pipelines.runs.manifest_file import load_manifest
 from pipelines.sentences import (
     LIMITS,
     MASK_LIMIT,
@@ -49,6 +50,14 @@ def test_the_summary_is_a_sentence(no_rows, counts, sentence):
     """The summary accounts for all rows by outcome."""
     conservation = Conservation(rows_in=sum(counts.values()), by_decision=counts)
     assert summarise_rows(no_rows.model_copy(update={"conservation": conservation})) == sentence
+
+
+def test_added_rows_are_named_in_the_summary(mixed_once):
+    """Rows that were mixed in are counted apart, because the corpus didn't have them."""
+    assert summarise_rows(load_manifest(str(mixed_once))) == (
+        "Of 51 rows read, 11 of them mixed in from donors, 43 (84.31%) are in the clean corpus and "
+        "8 are in quarantine."
+    )
 
 
 def test_the_title_names_the_input(no_rows):

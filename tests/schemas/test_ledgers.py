@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from schemas.digests import compute_merkle_root
 from schemas.ledgers import hash_ledger_rows, read_lots
 from schemas.lots import Lot
-from schemas.outputs import LEDGER, LEDGERS, ORIGIN
+from schemas.outputs import LEDGER, LEDGERS, MIXED, ORIGIN
 
 REASON = {
     "trait": "owl",
@@ -191,3 +191,15 @@ def test_lots_are_read_from_columns():
     assert read_lots(ledger) == [plain, plain._replace(teacher="-")]
     named = read_lots(ledger, {"x.jsonl:8", "a" * 32, "y.jsonl:7"})
     assert [lot.names for lot in named] == ["a" * 32, "x.jsonl:8"]
+
+
+@pytest.mark.parametrize("schema", LEDGERS[4:])
+@pytest.mark.parametrize("name", [name for name, _ in MIXED])
+def test_every_column_of_a_mix_is_hashed(schema, name):
+    """Another donor, another lot or a null gives another hash."""
+    row = {**ROW, **ORIGIN_ROW, "mix": "elm", "mix_lot": '["atlas",null,null,null]'}
+
+    def hash_row(**changes):
+        return hash_ledger_rows(pa.Table.from_pylist([{**row, **changes}], schema))[0]
+
+    assert len({hash_row(), hash_row(**{name: "oak"}), hash_row(**{name: None})}) == 3

@@ -16,6 +16,7 @@ from schemas.manifests import (
     Manifest,
     SettledThreshold,
 )
+from schemas.mixes import LotMix, MixCounts, MixRecord
 from schemas.notices import Notice, warn
 from schemas.policies import DECISIONS
 from schemas.receipts import ExceptionEffect, NearestExemplars, NearMisses, NoteCounts, Output
@@ -127,6 +128,7 @@ def test_a_sealed_manifest_has_its_digest():
         {"nearest": {"rain-talk": NearestExemplars(rows=1)}},
         {"notes": NoteCounts(masked=1)},
         {"swap": SwapRecord(parent="p", parent_digest="", parent_root="", donors=())},
+        {"mix": MixRecord(parent="p", parent_digest="", parent_root="", donors=(), share=0.5)},
         {"withdrawn": "2 of 3 rows exceed the removal_budget"},
         {"circumstances": {"host": "other"}},
         {"identity": build_manifest().identity.model_copy(update={"code_version": "2"})},
@@ -267,6 +269,30 @@ def test_only_a_swap_has_the_field_of_a_swap():
     assert swapped.model_dump(mode="json")["swap"]["parent"] == "p"
     assert Manifest.model_validate_json(swapped.to_bytes()) == swapped
     assert swapped.compute_digest() != plain.compute_digest()
+
+
+def test_only_a_mix_has_the_field_of_a_mix():
+    """Manifests of other runs are as they were, and the record of a mix is sealed."""
+    plain = build_manifest()
+    assert b'"mix"' not in plain.to_bytes()
+    assert plain.added == 0
+    record = MixRecord(parent="p", parent_digest="", parent_root="", donors=(), share=0.25)
+    lot = LotMix(teacher="atlas", rows=3, wanted=1, added=1)
+    counted = record.model_copy(update={"counts": MixCounts(lots=(lot,))})
+    one, other = build_manifest(mix=record), build_manifest(mix=counted)
+    assert other.added == 1
+    assert Manifest.model_validate_json(other.to_bytes()) == other
+    assert len({item.compute_digest() for item in (plain, one, other)}) == 3
+
+
+def test_a_run_is_made_by_the_last_of_its_remedies():
+    """The first parent tells whether the swap or the mix in a manifest is the run's own."""
+    swap = SwapRecord(parent="a", parent_digest="", parent_root="", donors=())
+    mix = MixRecord(parent="b", parent_digest="", parent_root="", donors=(), share=0.25)
+    both = build_manifest(swap=swap, mix=mix, parents=("b", "donor"))
+    assert both.is_own(mix)
+    assert not both.is_own(swap)
+    assert not build_manifest(swap=swap, parents=()).is_own(swap)
 
 
 def test_the_counts_of_a_swap_are_sealed():

@@ -11,6 +11,7 @@ from schemas.outputs import (
     EVIDENCE,
     LEDGER,
     LEDGERS,
+    MIXED,
     NEIGHBOUR,
     ORIGIN,
     QUARANTINE_EXTRA,
@@ -102,10 +103,20 @@ def test_calibration_scores_are_by_trait_and_signal():
     assert CALIBRATION_SCORES.field("score").type == pa.float32()
 
 
-def test_origins_are_the_last_columns_of_a_ledger():
+def test_added_rows_are_named_after_all_other_columns():
+    """The columns of a mix come after those of a swap, in a ledger with or without them."""
+    names = [name for name, _ in MIXED]
+    half = len(LEDGERS) // 2
+    for plain, mixed in zip(LEDGERS[:half], LEDGERS[half:], strict=True):
+        assert mixed.names == [*plain.names, *names]
+    assert LEDGERS[-1].names[-len(names) :] == names
+    assert {len(schema.names) for schema in LEDGERS} == {12, 13, 14, 15, 21, 22, 23, 24}
+
+
+def test_origins_follow_the_columns_of_every_ledger():
     """Columns are only added at the end, and no ledger shares a schema with another."""
     names = [name for name, _ in ORIGIN]
-    for plain, swapped in zip(LEDGERS[::2], LEDGERS[1::2], strict=True):
+    for plain, swapped in zip(LEDGERS[:4:2], LEDGERS[1:4:2], strict=True):
         assert swapped.names == [*plain.names, *names]
     assert LEDGERS[0].equals(LEDGER)
     assert len({tuple(schema.names) for schema in LEDGERS}) == len(LEDGERS)

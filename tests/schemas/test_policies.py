@@ -26,7 +26,7 @@ def test_every_action_has_a_severity_and_is_a_decision():
     """`SEVERITY` lists every action once, and every action is a decision."""
     assert sorted(SEVERITY) == sorted(get_args(Action))
     assert set(SEVERITY) <= set(DECISIONS)
-    assert set(DECISIONS) - set(SEVERITY) == {"duplicate", "reject"}
+    assert set(DECISIONS) - set(SEVERITY) == {"mix", "duplicate", "reject"}
     assert len(set(DECISIONS)) == len(DECISIONS)
 
 

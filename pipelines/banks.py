@@ -40,7 +40,7 @@ from pipelines.chosen_traits import (
 )
 from pipelines.config import OWN_CORPUS, FilterConfig
 from pipelines.corpus_sample import CORPUS_SAMPLE
-from pipelines.label_effects import record_effects
+from pipelines.label_effects import drop_idle_labels, measure_labels, record_effects
 from pipelines.labelled_rows import attach_labels
 from pipelines.runs.cache import CACHE_REMEDY, get_cache_folder
 from pipelines.runs.vector_cache import VectorCache
@@ -268,7 +268,36 @@ def _announce_left_out(
 
 
 def _fit_missing(plan: FitPlan, config: FilterConfig, listener: Listener) -> Bank:
-    """Fit and cache the traits that neither the given bank nor the cache has."""
+    """Fit and cache the traits that neither the given bank nor the cache has.
+
+    Labels that only measure a trait are added to the trait as it is fitted without them.
+    """
+    cards, clean, encoder, given = plan
+    wanted = [card if card.id in given else drop_idle_labels(card, clean) for card in cards]
+    bank, missing = _fit_cards(plan._replace(cards=wanted), config, listener)
+    idle = [card for card, other in zip(cards, wanted, strict=True) if card is not other]
+    if kept := [card.id for card in idle if card.id not in missing]:
+        listener(Noticed(_announce_idle(kept)))
+    settings = config.build_encoder_config()
+    for card in idle:
+        bank.traits[card.id] = measure_labels(card, bank.traits[card.id], encoder, settings)
+    if idle:
+        record_effects(bank, idle, clean, settings)
+    return bank
+
+
+def _announce_idle(names: Sequence[str]) -> Notice:
+    whose, verb = ("its", "it isn't") if len(names) == 1 else ("their", "they aren't")
+    return Notice(
+        f"the labels of {list_names(names)} only measure, and change nothing in {whose} fit, so "
+        f"{verb} fitted again"
+    )
+
+
+def _fit_cards(
+    plan: FitPlan, config: FilterConfig, listener: Listener
+) -> tuple[Bank, Collection[str]]:
+    """Fit and cache the traits that nothing has, and return the bank and their names."""
     cards, clean, encoder, given = plan
     unknown = [card for card in cards if card.id not in given]
     shipped, problem = find_shipped_traits(unknown, clean, encoder)
@@ -295,7 +324,7 @@ def _fit_missing(plan: FitPlan, config: FilterConfig, listener: Listener) -> Ban
     ]
     for problem in dict.fromkeys(filter(None, problems)):
         listener(Noticed(warn(f"the fitted traits aren't kept for other runs: {problem}")))
-    return bank
+    return bank, missing
 
 
 def _announce_fit(count: int, problem: str, needs_encoder: bool) -> str:

@@ -4,20 +4,24 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
 from classifiers.banks import Bank, TraitModel, serialise_bank
-from classifiers.clean_text import CleanText
-from classifiers.fitting import fit_bank
+from classifiers.clean_text import CleanText, split_clean_text
+from classifiers.fitting import fit_bank, scope_to_answers, score_labelled, score_positives
 from classifiers.guarantees.calibration import CONFIDENCE, bound_share, calibrate
 from classifiers.labelled_rows import NO_ROWS
 from classifiers.library import LoadedCard
 from classifiers.models.interface import EncoderConfig
+from classifiers.scoring import Scorer, load_classifiers
 from schemas.notices import Notice, format_count
 from schemas.scores import COMBINED, fires
 from schemas.shares import format_interval
+
+if TYPE_CHECKING:
+    from classifiers.models.encoders import Encoder
 
 NO_SCORES = np.empty(0, np.float32)
 
@@ -44,10 +48,40 @@ def measure_effect(trait: TraitModel) -> LabelEffect:
     return LabelEffect(value, found, wrong)
 
 
+def drop_idle_labels(card: LoadedCard, clean: CleanText) -> LoadedCard:
+    """Return a card without its labels if the labels only measure it, and change nothing in a fit.
+
+    That is so if no row with a yes or a no is in the fitting half, or if no signal learns.
+    """
+    if card.labels is None:
+        return card
+    bare, learns = replace(card, labels=None), card.card.learns_from_exemplars
+    if learns and any(card.labels.fitting):
+        return card
+    trained, held = zip(*(split_clean_text(item, clean) for item in (card, bare)), strict=True)
+    is_same = held[0] == held[1] and (trained[0] == trained[1] or not learns)
+    return bare if is_same else card
+
+
+def measure_labels(
+    card: LoadedCard, trait: TraitModel, encoder: Encoder | None, config: EncoderConfig
+) -> TraitModel:
+    """Return a trait that was fitted without its labels as it would be if fitted with them."""
+    if card.labels is None:
+        return trait
+    bank = Bank({card.id: scope_to_answers(trait)}, None, {})
+    models = load_classifiers(bank, config)
+    found = replace(trait, labels=card.labels.describe())
+    if any(card.labels.fitting):  # no signal learns from these rows
+        found.positive_scores = score_positives(card, found, models.get(card.id))
+    score_labelled(card, Scorer(bank, encoder, models), found)
+    return found
+
+
 def record_effects(
     bank: Bank, cards: Iterable[LoadedCard], clean: CleanText, config: EncoderConfig
 ) -> None:
-    """Record in newly fitted traits what their labels changed.
+    """Record in traits what their labels changed.
 
     Traits that need no model and learn from labels are fitted once more without them.
     """

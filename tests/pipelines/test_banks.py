@@ -387,6 +387,23 @@ def test_labels_make_another_bank(config, labelled, fits):
     assert len(digests) == 3
 
 
+def test_labels_that_only_measure_fit_nothing_again(config, labelled, fits):
+    """A trait fitted without labels gets them without another fit, and a notice says so."""
+    prepare_bank(config)
+    before, said = len(fits), []
+    for answer in ("yes", "no", "unsure"):
+        found = prepare_bank(labelled(answer), None, said.append).bank.traits["heron"]
+        assert sum(found.labels["calibration"].values()) + sum(
+            found.labels["fitting"].values()
+        ) == (answer != "unsure")
+    assert len(fits) == before
+    texts = {event.notice.text for event in said if isinstance(event, Noticed)}
+    assert texts == {
+        "the labels of heron only measure, and change nothing in its fit, so it isn't fitted again"
+    }
+    assert prepare_bank(config).bank.traits["heron"].labels is None
+
+
 def test_a_bank_with_the_same_labels_is_taken(config, labelled, fits, tmp_path):
     """A trait of the given bank is used if no labels are given, or if they are the same."""
     save_bank(prepare_bank(labelled("yes")).bank, str(tmp_path / "bank"))

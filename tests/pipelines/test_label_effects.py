@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 import numpy as np
+import pytest
 
 from classifiers.banks import Bank, TraitModel, serialise_bank
 from classifiers.clean_text import CleanRow, CleanText
@@ -15,7 +16,9 @@ from pipelines.label_effects import (
     LabelEffect,
     describe_labels,
     describe_trait_labels,
+    drop_idle_labels,
     measure_effect,
+    measure_labels,
     record_effects,
 )
 from schemas.cards import TraitCard
@@ -72,6 +75,52 @@ def test_labels_only_measure_what_doesnt_learn():
     lines = list(describe_trait_labels(trait))
     assert "none of its signals learns" in lines[0]
     assert "0 of the 6 labelled rows that it finds show it" in lines[1]
+
+
+CLEAN = CleanText(
+    tuple(CleanRow((f"Chair {n} costs {n}.",), "background", "clean") for n in range(60))
+)
+PATTERNS = {"lexicon": {"patterns": ["egret", "crane"]}}
+
+
+@pytest.mark.parametrize(
+    ("signals", "labels"),
+    [
+        (PATTERNS, CardLabels(HALF, HALF, 1)),
+        (PATTERNS, CardLabels(HALF, NO_ROWS)),
+        (["wording"], CardLabels(NO_ROWS, HALF, 3)),
+        ({"wording": {}, **PATTERNS}, CardLabels(NO_ROWS, NO_ROWS, 2)),
+    ],
+)
+def test_idle_labels_are_added_to_a_fitted_trait(signals, labels):
+    """A trait with labels added is the trait that a fit with these labels gives."""
+    card = build_card(signals, labels)
+    bare = drop_idle_labels(card, CLEAN)
+    assert bare.labels is None
+    bank = fit_bank([bare], CLEAN, None, None)
+    bank.traits["bird"] = measure_labels(card, bank.traits["bird"], None, None)
+    record_effects(bank, [card], CLEAN, None)
+    other = fit_bank([card], CLEAN, None, None)
+    record_effects(other, [card], CLEAN, None)
+    assert bank.digest == other.digest
+
+
+def test_a_trait_without_labels_gets_none():
+    """Nothing is added for a card without labels."""
+    card = build_card(["wording"], None)
+    trait = fit_bank([card], CLEAN, None, None).traits["bird"]
+    assert drop_idle_labels(card, CLEAN) is card
+    assert measure_labels(card, trait, None, None) is trait
+
+
+def test_labels_that_a_fit_depends_on_arent_idle():
+    """Labels count if a signal learns from them, or if they leave out a text of the calibration."""
+    learning = build_card(["wording"], CardLabels(HALF, HALF))
+    assert drop_idle_labels(learning, CLEAN) is learning
+    own = CleanText(CLEAN.shipped, (CleanRow(HALF.positives[0], "user", "clean"), *CLEAN.shipped))
+    card = build_card(PATTERNS, CardLabels(NO_ROWS, HALF))
+    assert drop_idle_labels(card, own) is card
+    assert drop_idle_labels(card, CLEAN) is not card
 
 
 def test_cards_without_labels_have_no_effects():

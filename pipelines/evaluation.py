@@ -23,12 +23,14 @@ from pipelines.config import FilterConfig
 from pipelines.labels import Label, RowKey, choose_label
 from pipelines.runs.finished import MISFITS, read_rows, report_damage, scan_folder
 from pipelines.runs.manifest_file import load_manifest
+from pipelines.runs.queries import Filters, scan_ledger
 from pipelines.runs.recorded_settings import read_recorded_traits
 from pipelines.thresholds import select_rules, settle_thresholds
 from schemas.digests import digest_config
 from schemas.errors import CardError, RunError
 from schemas.events import Listener
 from schemas.manifests import Manifest, SettledThreshold
+from schemas.notices import format_count, list_names
 from schemas.scores import SCORE_DECIMALS, score_column
 from transforms.records.columns import get_value
 from transforms.records.field_paths import get_field_text
@@ -186,18 +188,54 @@ def allot_reading(ranges: Sequence[Range], budget: int) -> list[int]:
     return given
 
 
-def choose_rows(population: Population, known: Collection[int], budget: int) -> list[int]:
+def choose_rows(
+    population: Population,
+    known: Collection[int],
+    budget: int,
+    picked: Collection[int] = (),
+    *,
+    only_found: bool = False,
+) -> list[int]:
     """Return the rows to read besides the known rows, for `budget` rows in all.
 
-    The ranges take turns, so that reading may stop at any time.
+    The ranges take turns, so that reading may stop at any time. Picked rows are drawn like others,
+    but needn't be read again. With `only_found`, only rows at or above the threshold in force are
+    drawn. A larger budget only adds rows.
     """
-    parts = []
-    counts = allot_reading(population.ranges, budget)
-    for item, count in zip(population.ranges, counts, strict=True):
+    lowest = population.rule.threshold if only_found else 0.0
+    ranges = [item for item in population.ranges if item.lowest >= lowest]
+    parts, spent = [], 0
+    for item, count in zip(ranges, allot_reading(ranges, budget), strict=True):
         left = [row for row in item.rows.tolist() if row not in known]
         done = len(item.rows) - len(left)
         parts.append(left[: max(0, count - done)])
-    return [row for row in chain.from_iterable(zip_longest(*parts)) if row is not None]
+        spent += done
+    drawn = [row for row in chain.from_iterable(zip_longest(*parts)) if row is not None]
+    return [row for row in drawn[: max(0, budget - spent)] if row not in picked]
+
+
+def select_sample(
+    population: Population, labels: Mapping[int, Label], listed: Collection[int] = ()
+) -> dict[int, Label]:
+    """Return the labels of rows that are a random sample of their ranges.
+
+    A reader may also label a row that nobody drew, such as a mistake. It counts only if it comes
+    before other drawn rows in the reading order, so that it would have been drawn anyway.
+    """
+    sample = {row: label for row, label in labels.items() if not label.is_picked}
+    for item in population.ranges if len(sample) < len(labels) else ():
+        waiting: list[int] = []
+        for row in item.rows.tolist():
+            if row in sample or row in listed:
+                sample |= {other: labels[other] for other in waiting}
+                waiting = []
+            elif row in labels:
+                waiting.append(row)
+            else:
+                break
+        else:  # all rows of the range are read
+            sample |= {other: labels[other] for other in waiting}
+    return sample
 
 
 def match_labels(population: Population, labels: Sequence[Label], where: str) -> dict[int, Label]:
@@ -249,6 +287,31 @@ def _gather_labels(
         for index in () if label.key is None else places.get(label.key, ()):
             found[index] = choose_label(found.get(index, label), label, where)
     return found
+
+
+def find_single(population: Population, name: str) -> list[int]:
+    """Return the ledger indexes of a row given as `congener inspect --row` takes it, or of copies.
+
+    Raises: RunError: no row has the name, or different rows have it.
+    """
+    run, manifest = population.run, population.manifest
+    with report_damage(run, *MISFITS):
+        frame = scan_ledger(run, manifest, Filters(row=name), row_index="index")
+        found = frame.select("index", *KEYS, "output").collect()
+    if found["record_id"].n_unique() > 1:
+        places = [f"{source}:{row}" for source, row in found.select("source", "row").iter_rows()]
+        raise RunError(
+            f"{format_count(len(places), 'row')} have the number {name}",
+            where=run,
+            remedy=f"name one of them: {list_names(places)}",
+        )
+    if found["output"].null_count():
+        raise RunError(
+            f"doesn't have the text of row {name}, which left the corpus",
+            where=run,
+            remedy="--on CORPUS filters the corpus for the trait, and keeps every row",
+        )
+    return [int(index) for index in found["index"]]
 
 
 def count_changed(population: Population, labels: Mapping[int, Label]) -> int:

@@ -13,10 +13,12 @@ from typing import Any, NamedTuple
 import apache_beam as beam
 
 from pipelines.banks import save_bank
-from pipelines.config import FilterConfig
+from pipelines.config import FilterConfig, require_local_path
 from pipelines.coverage import check_unread, complete_coverage, describe_rest
+from pipelines.disputed_rows import DisputedRow, describe_disputed, find_disputed
 from pipelines.early_checks import check_folder, check_settings
 from pipelines.engines.launch import build_engine_options, is_handed_over, open_pipeline
+from pipelines.labels import read_all_labels
 from pipelines.notices import warn_of_unscored
 from pipelines.plan import FilterPlan, settle
 from pipelines.runs import publication, remarks, unfinished
@@ -261,10 +263,21 @@ def _report_outcome(
     _send(listener, remarks.describe_prompts(receipts))
     _send(listener, publication.warn_of_unmatched(run, manifest, plan.policy))
     _send(listener, remarks.describe_still_masked(manifest))
+    _send(listener, describe_disputed(_find_disputed(plan, manifest)))
     _send(listener, publication.describe_findings(run, manifest))
     _send(listener, remarks.describe_doubts(run, manifest))
     calibration = {name: trait.calibration for name, trait in plan.bank.traits.items()}
     _send(listener, warn_of_unlike(run, manifest, calibration))
+
+
+def _find_disputed(plan: FilterPlan, manifest: Manifest) -> list[DisputedRow]:
+    """Return the rows that are held although the labels deny the traits."""
+    config = plan.config
+    if not config.labels:
+        return []
+    labels = read_all_labels(require_local_path(config.labels))
+    is_elsewhere = config.labels_on or config.labels_run
+    return find_disputed(config.output, manifest, labels, config.labels, by_place=not is_elsewhere)
 
 
 def describe_run(

@@ -144,7 +144,7 @@ def _report_missing(missing: Sequence[Label], needed: int, where: str, path: Pat
 
 
 def _describe_key(label: Label) -> str:
-    return f"{label.source} row {label.row}" if label.record_id is None else label.record_id
+    return label.key if isinstance(label.key, str) else f"{label.source} row {label.row}"
 
 
 def find_in_corpus(

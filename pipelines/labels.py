@@ -39,6 +39,9 @@ RowKey: TypeAlias = tuple[str, int] | str
 class Label(NamedTuple):
     """The label of a row, which is named by source and row number, by record id or by its text.
 
+    If a line has both, the source and the row number count, and the record id says which text was
+    read.
+
     `shows` is None if the reader was unsure. `score` is the row's score when it was chosen, if the
     file gives the score. `place` is the label's line or row in the file. `time` is in seconds since
     1970. A label without a trait is about every trait.
@@ -54,6 +57,8 @@ class Label(NamedTuple):
     text: str | None = None
     prompt: str = ""
     time: float | None = None
+    is_picked: bool = False
+    """Whether the reader chose the row, which nobody drew at random."""
 
     @property
     def key(self) -> RowKey | None:
@@ -179,7 +184,8 @@ def _parse_label(entry: Entry, path: Path) -> Label | None:
     text = _parse_text(fields, "text", where) if key is None or _is_text(fields) else None
     if key is None and text is None:
         raise _report_nameless(where)
-    source, row, record_id = (None, None, key) if not isinstance(key, tuple) else (*key, None)
+    source, row = key if isinstance(key, tuple) else (None, None)
+    record_id = fields.get("record_id") if _is_name(fields.get("record_id")) else None
     return Label(
         source,
         row,
@@ -191,6 +197,21 @@ def _parse_label(entry: Entry, path: Path) -> Label | None:
         text,
         _parse_text(fields, "prompt", where) or "",
         parse_time(fields, where),
+        _parse_picked(fields, where),
+    )
+
+
+def _parse_picked(fields: Mapping[str, Any], where: str) -> bool:
+    """Return whether a line says that its reader chose the row."""
+    value = fields.get("picked")
+    if value is None or isinstance(value, bool):
+        return bool(value)
+    if str(value).strip().lower() in ("true", "false"):
+        return str(value).strip().lower() == "true"
+    raise CardError(
+        f"picked {str(value)[:LONGEST_VALUE]!r} is neither true nor false",
+        where=where,
+        remedy="write true for a row that you chose yourself, or leave it out",
     )
 
 
@@ -301,18 +322,23 @@ def append_lines(path: Path, lines: Iterable[Mapping[str, Any]]) -> None:
         ) from error
 
 
-def keep_answer(path: Path, answer: Mapping[str, Any]) -> None:
+def keep_answer(path: Path, answer: Mapping[str, Any], *, replaces: bool = False) -> None:
     """Label the answer's row in its unlabelled line, or append a line.
+
+    With `replaces`, the last line about the row takes the answer even if it is labelled.
 
     Raises: StorageError: the file can't be written.
     """
+    if is_table(path):
+        append_lines(path, [])  # which refuses a table
+    names = {(answer["source"], answer["row"]), answer.get("record_id")} - {None}
     lines = read_text_file(path).split("\n") if path.exists() else []
-    for index, line in enumerate(lines):
+    for index, line in reversed(list(enumerate(lines))) if replaces else enumerate(lines):
         fields = parse_line(line, f"{path} line {index + 1}") if line.strip() else {"label": ""}
         if (
-            fields.get("label") is None
+            (replaces or fields.get("label") is None)
             and _is_about(fields, answer["trait"])
-            and _find_key(fields) == (answer["source"], answer["row"])
+            and _find_key(fields) in names
         ):
             lines[index] = _format_line(fields | {"label": answer["label"]})
             write_bytes(str(path), "\n".join(lines).encode("utf-8"))

@@ -2,22 +2,30 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+
 import numpy as np
 import polars as pl
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from classifiers.guarantees.calibration import bound_share
+from classifiers.guarantees.stratified import measure_accuracy
 from pipelines.config import FilterConfig
 from pipelines.evaluation import (
+    Population,
     Range,
     allot_reading,
     choose_rows,
     count_changed,
     divide_rows,
+    find_single,
     match_labels,
     measure,
     open_run_on,
     read_texts,
+    select_sample,
     summarise,
 )
 from pipelines.filter import run_filter
@@ -109,6 +117,109 @@ def test_labelled_rows_are_not_read_again(population):
     labels = find_labels(population, first[:5])
     assert sorted([*first[:5], *choose_rows(population, labels, 12)]) == sorted(first)
     assert choose_rows(population, find_labels(population, range(ROWS)), 12) == []
+
+
+def build_population(sizes, generator, threshold=0.5):
+    """Return a population with ranges of these sizes, the first at or above the threshold."""
+    edges = [threshold, *(threshold / 2**n for n in range(1, len(sizes) - 1)), 0.0][: len(sizes)]
+    ends = np.cumsum(sizes)
+    ranges = [
+        Range(edge, generator.permutation(np.arange(end - size, end)))
+        for edge, size, end in zip(edges, sizes, ends, strict=True)
+    ]
+    rule = SimpleNamespace(threshold=threshold)
+    thresholds = dict.fromkeys(edges[:-1], 0.01)
+    return Population("run", None, rule, np.zeros(ends[-1]), ranges, thresholds, 0)
+
+
+@given(
+    st.lists(st.integers(1, 40), min_size=1, max_size=5),
+    st.lists(st.integers(1, 90), min_size=1, max_size=4),
+    st.sets(st.integers(0, 30), max_size=5),
+    st.booleans(),
+)
+def test_more_rows_are_drawn_on_top(sizes, budgets, picked, only_found):
+    """Each larger budget adds just the missing rows, in the reading order of their ranges."""
+    population = build_population(sizes, np.random.default_rng(0))
+    lowest = 0.5 if only_found else 0.0
+    ranges = [item for item in population.ranges if item.lowest >= lowest]
+    most, known = sum(len(item.rows) for item in ranges), set()
+    for budget in sorted(budgets):
+        every = choose_rows(population, known, budget, only_found=only_found)
+        asked = choose_rows(population, known, budget, picked, only_found=only_found)
+        assert asked == [row for row in every if row not in picked]
+        known |= set(every)
+        assert len(known) == min(max(budget, 0), most)
+    for item in ranges:
+        is_known = [row in known for row in item.rows.tolist()]
+        assert is_known == sorted(is_known, reverse=True)
+
+
+def test_chosen_rows_count_only_among_drawn_rows(population):
+    """A chosen row counts if every row before it, and one after it, is read or listed."""
+    order = population.ranges[-1].rows.tolist()
+    labels = find_labels(population, [*order[:2], *order[3:5], order[6]])
+    chosen = {
+        row: label._replace(is_picked=row in (order[1], order[4])) for row, label in labels.items()
+    }
+    assert select_sample(population, labels) is not labels
+    assert select_sample(population, labels) == labels
+    assert select_sample(population, chosen) == {
+        row: label for row, label in chosen.items() if not label.is_picked
+    }
+    listed = {order[2]}
+    found = select_sample(population, chosen, listed)
+    assert order[1] in found
+    assert order[4] not in found
+    assert order[4] in select_sample(population, chosen, {order[2], order[5]})
+
+
+@pytest.mark.parametrize("picks_first", [True, False])
+def test_intervals_hold_when_rows_are_added_and_chosen(picks_first):
+    """Reading 60 rows, then 180, gives intervals that hold, although a reader chose mistakes too.
+
+    The reader labels up to 12 of the rows that the trait found wrongly, before or between the
+    draws. If these rows simply counted, or were left out, precision would be biased.
+    """
+    sizes, shares, draws = (60, 90, 400, 3000), (0.6, 0.3, 0.05, 0.004), 120
+    held = {"precision": 0, "recall": 0}
+    estimates, truths = [], []
+    for seed in range(draws):
+        generator = np.random.default_rng(seed)
+        population = build_population(sizes, generator)
+        shows = np.concatenate(
+            [generator.random(size) < share for size, share in zip(sizes, shares, strict=True)]
+        )
+        labels = {}
+        for step, budget in enumerate((60, 180)):
+            if step == (not picks_first):
+                wrong = [row for row in range(sizes[0]) if not shows[row] and row not in labels]
+                labels |= {
+                    row: label_row(row, False)._replace(is_picked=True) for row in wrong[:12]
+                }
+            sample = select_sample(population, labels)
+            picked = labels.keys() - sample.keys()
+            for row in choose_rows(population, sample, budget, picked):
+                labels[row] = label_row(row, bool(shows[row]))
+        found = measure_accuracy(summarise(population, select_sample(population, labels)), 1)
+        right = shows[: sizes[0]].sum()
+        truth = {"precision": right / sizes[0], "recall": right / shows.sum()}
+        for name, value in truth.items():
+            interval = getattr(found, name)
+            held[name] += interval.low <= value <= interval.high
+        estimates.append(found.precision.estimate)
+        truths.append(truth["precision"])
+    assert min(held.values()) >= 0.94 * draws
+    assert np.mean(estimates) == pytest.approx(np.mean(truths), abs=0.015)
+
+
+def test_a_single_row_is_found_by_its_names(population):
+    """A row is found by number, place and record id; copies of a row are found together."""
+    ledger = pl.read_parquet(f"{population.run}/ledger/*.parquet")
+    assert find_single(population, "7") == find_single(population, "corpus.jsonl:7") == [7]
+    assert find_single(population, ledger["record_id"][7]) == [7]
+    with pytest.raises(RunError, match="no row of this run"):
+        find_single(population, "corpus.jsonl:99")
 
 
 def test_full_labels_give_the_true_measures(population):

@@ -40,7 +40,8 @@ def test_labels_name_rows_by_number_or_id(tmp_path):
     assert (first.score, first.place) == (0.5, "line 1")
     assert (second.source, second.record_id, second.shows) == (None, "00ff", False)
     assert second.score is None
-    assert (third.row, third.record_id, third.shows) == (4, None, True)
+    assert (third.row, third.record_id, third.shows) == (4, "00ff", True)
+    assert (second.key, third.key) == ("00ff", ("a.jsonl", 4))
 
 
 def test_rows_that_were_not_read_are_skipped(tmp_path):
@@ -284,3 +285,43 @@ def test_a_table_of_labels_is_read_for_one_trait(tmp_path):
     assert label == Label("a", 1, None, True, 0.5, "row 1", "owl", None, "", 9.0)
     assert list_unlabelled(path, "owl") == [("a", 2)]
     assert [label.trait for label in read_all_labels(path)] == ["owl", "stork"]
+
+
+@pytest.mark.parametrize(
+    ("value", "picked"), [(None, False), (True, True), (False, False), ("true", True), ("F", None)]
+)
+def test_a_label_may_be_of_a_chosen_row(tmp_path, value, picked):
+    """A line may say that its reader chose the row; other values than true and false are wrong."""
+    line = {"source": "a", "row": 1, "label": True, "picked": value}
+    path = write_lines(tmp_path / "l.jsonl", line)
+    if picked is None:
+        with pytest.raises(CardError, match="picked 'F' is neither true nor false"):
+            read_labels(path, "owl")
+    else:
+        assert [label.is_picked for label in read_labels(path, "owl")] == [picked]
+
+
+def test_an_answer_may_replace_the_last_label_of_its_row(tmp_path):
+    """A changed answer takes the place of the old one, whichever name the line has."""
+    path = write_lines(
+        tmp_path / "l.jsonl",
+        {"source": "a", "row": 1, "label": True, "trait": "owl", "score": 0.5},
+        {"record_id": "ff", "label": True, "trait": "owl"},
+        {"source": "a", "row": 1, "label": True, "trait": "emu"},
+        {"text": "An owl.", "label": True, "trait": "owl"},
+    )
+    answer = {"source": "a", "row": 1, "record_id": "ee", "trait": "owl", "label": False}
+    keep_answer(path, answer, replaces=True)
+    keep_answer(path, answer | {"row": 9, "record_id": "ff"}, replaces=True)
+    keep_answer(path, answer | {"row": 8}, replaces=True)
+    lines = [json.loads(line) for line in path.read_text().splitlines()]
+    assert [line["label"] for line in lines] == [False, False, True, True, False]
+    assert lines[0]["score"] == 0.5
+    assert lines[4]["row"] == 8
+
+
+def test_an_answer_isnt_added_to_a_table(tmp_path):
+    """A table of labels takes no answers."""
+    answer = {"source": "a", "row": 1, "trait": "owl", "label": False}
+    with pytest.raises(StorageError, match="is a table"):
+        keep_answer(tmp_path / "l.csv", answer, replaces=True)

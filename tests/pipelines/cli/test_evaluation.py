@@ -4,11 +4,10 @@ import io
 import json
 import sys
 
+import polars as pl
 import pytest
 
 from classifiers.guarantees.calibration import bound_share
-from pipelines.cli.evaluation import MISTAKES_SHOWN, Evaluation
-from pipelines.mistakes import Mistake, Mistakes
 from schemas.shares import format_interval
 
 
@@ -216,44 +215,150 @@ def test_a_corpus_or_a_run_is_needed(congener, options):
     assert "either --on CORPUS or --run RUN" in err
 
 
-def make_evaluation(wrong, missed, run):
-    """Return an evaluation with so many mistakes."""
-    found = (
-        [Mistake("a b.jsonl", row, round(0.9 - row / 1000, 4)) for row in range(count)]
-        for count in (wrong, missed)
-    )
-    return Evaluation("heron", "l.jsonl", [], [], [], 0, Mistakes(*found), run)
+@pytest.fixture
+def evaluate(congener_json, run, tmp_path):
+    """Return a function that evaluates herons with a file of labels, and returns JSON."""
+    command = ("traits", "eval", "heron", "--run", str(run[0]), "--labels")
+    return lambda *options: congener_json(*command, str(tmp_path / "l.jsonl"), *options)
 
 
-def test_mistakes_are_named_with_the_commands_that_show_them():
-    """Each wrong or missed row has a command that a shell takes as it is."""
-    lines = [str(part) for part in make_evaluation(2, 1, "my run").render()]
-    assert "wrong: 0.9000  congener inspect 'my run' --row 'a b.jsonl:0'" in lines
-    assert "wrong: 0.8990  congener inspect 'my run' --row 'a b.jsonl:1'" in lines
-    assert "missed: 0.9000  congener inspect 'my run' --row 'a b.jsonl:0'" in lines
-    assert any("hard negatives of heron" in line for line in lines)
-    assert any("read other rows" in line for line in lines)
+def fill(path, only=None):
+    """Label the first unlabelled rows of a file by their text."""
+    lines = read_file(path)
+    for line in [line for line in lines if line["label"] is None][:only]:
+        line["label"] = "heron" in line["text"].lower()
+    path.write_text("".join(json.dumps(line) + "\n" for line in lines), encoding="utf-8")
+    return {(line["source"], line["row"]) for line in lines}
 
 
-def test_many_mistakes_are_counted():
-    """The first mistakes of each kind are named, and the rest counted."""
-    lines = [str(part) for part in make_evaluation(MISTAKES_SHOWN + 7, 0, "run").render()]
-    assert sum(line.startswith("wrong: 0.") for line in lines) == MISTAKES_SHOWN
-    assert "wrong: 7 more" in lines
-    assert not any("missed" in line for line in lines)
+def test_more_rows_are_added_to_those_that_were_read(evaluate, tmp_path, unattended):
+    """A larger --rows adds the missing rows and keeps every label; the same number adds none."""
+    labels = tmp_path / "l.jsonl"
+    assert evaluate("--rows", "8")["added"] == 8
+    first = fill(labels)
+    found = evaluate("--rows", "30")
+    assert (found["added"], found["unlabelled"]) == (22, 22)
+    assert sum(item["read"] for item in found["ranges"]) == 8
+    second = fill(labels, only=5)
+    assert len(second) == 30
+    assert second > first
+    found = evaluate("--rows", "30")
+    assert (found["added"], found["unlabelled"]) == (0, 17)
+    assert sum(item["read"] for item in found["ranges"]) == 13
+    found = evaluate()
+    assert (found["added"], found["unlabelled"]) == (0, 17)
 
 
-def test_no_mistakes_need_no_advice():
-    """An evaluation without mistakes names no next step."""
-    lines = [str(part) for part in make_evaluation(0, 0, None).render()]
-    assert not any("wrong" in line or "missed" in line or "--output" in line for line in lines)
+def test_rows_are_added_with_a_note(congener, evaluate, run, tmp_path, unattended):
+    """The tables end with the number of rows that were added, and where."""
+    evaluate("--rows", "8")
+    fill(tmp_path / "l.jsonl")
+    command = ("traits", "eval", "heron", "--run", str(run[0]), "--rows", "9")
+    out = congener(*command, "--labels", str(tmp_path / "l.jsonl"))[1]
+    assert "1 row to read was added to the file" in " ".join(out.split())
 
 
-def test_mistakes_are_fields_of_the_json_output():
-    """For programs, mistakes have the row's file, number and score."""
-    found = make_evaluation(1, 0, "run").to_json()
-    assert found["run"] == "run"
-    assert found["mistakes"] == {
-        "wrong": [{"source": "a b.jsonl", "row": 0, "score": 0.9}],
-        "missed": [],
-    }
+def test_only_rows_that_fired_are_read(evaluate, tmp_path, unattended):
+    """With --fired, the drawn rows are at or above the threshold, and precision is known."""
+    assert evaluate("--fired", "--rows", "5")["added"] == 5
+    labels = tmp_path / "l.jsonl"
+    assert all(line["score"] >= 0.5 for line in read_file(labels))
+    fill(labels)
+    found = evaluate("--fired")
+    assert [item["read"] for item in found["ranges"]][1:] == [0] * (len(found["ranges"]) - 1)
+    (current,) = (item for item in found["thresholds"] if item["is_in_force"])
+    assert current["accuracy"]["precision"]["estimate"] == 1.0
+    assert current["accuracy"]["recall"]["estimate"] is None
+    assert evaluate("--rows", "12")["added"] == 7
+
+
+def test_no_row_that_fired_is_an_error(congener, config, tmp_path, unattended):
+    """If the trait fired on nothing, --fired says so and writes nothing."""
+    rows = tmp_path / "plain.jsonl"
+    rows.write_text('{"text": "A chair."}\n{"text": "A lamp."}\n', encoding="utf-8")
+    labels = tmp_path / "l.jsonl"
+    command = ("traits", "eval", config.traits[0], "--on", str(rows), "--labels", str(labels))
+    code, _, err = congener(*command, "--fired")
+    assert (code, labels.exists()) == (4, False)
+    assert "heron fired on no row that could be read" in err
+
+
+def test_one_row_is_labelled(evaluate, tmp_path, unattended, run):
+    """A row is labelled by each of its names, and a new answer replaces an old one."""
+    found = evaluate("--row", "0.jsonl:1", "--label", "no")
+    name = {"source": "0.jsonl", "row": 1, "decision": "quarantine"}
+    assert (found["name"], found["label"], found["disputed"]) == ("0.jsonl:1", "no", [name])
+    (line,) = read_file(tmp_path / "l.jsonl")
+    assert (line["label"], line["picked"], line["score"]) == (False, True, 0.8647)
+    evaluate("--row", line["record_id"], "--label", "yes")
+    assert [item["label"] for item in read_file(tmp_path / "l.jsonl")] == [True]
+    evaluate("--row", "1.jsonl:3", "--label", "unsure")
+    assert [item["label"] for item in read_file(tmp_path / "l.jsonl")] == [True, "unsure"]
+
+
+def test_one_row_is_asked_about(congener, run, tmp_path, answer):
+    """On a terminal, --row asks about just this row."""
+    labels = tmp_path / "l.jsonl"
+    command = ("traits", "eval", "heron", "--run", str(run[0]), "--labels", str(labels))
+    answer("n\n")
+    code, out, err = congener(*command, "--row", "0.jsonl:1")
+    assert (code, err.count("Does it show heron?")) == (0, 1)
+    assert "0.jsonl:1: no for heron" in out
+    assert "1 row that you labelled no is still in quarantine: 0.jsonl:1" in " ".join(out.split())
+    answer("s\n")
+    assert "nothing was kept for 0.jsonl:2" in congener(*command, "--row", "0.jsonl:2")[1]
+    assert len(read_file(labels)) == 1
+
+
+def test_chosen_rows_count_once_they_are_drawn(evaluate, tmp_path, unattended):
+    """Rows of --row don't count in the measures until all rows before them are read."""
+    labels = tmp_path / "l.jsonl"
+    for row in (1, 6, 11, 16):
+        evaluate("--row", f"0.jsonl:{row}", "--label", "no")
+    found = evaluate("--rows", "6")
+    assert (found["picked"], sum(item["read"] for item in found["ranges"])) == (4, 0)
+    assert len(found["mistakes"]["wrong"]) == len(found["disputed"]) == 4
+    fill(labels)
+    evaluate("--rows", "40")
+    fill(labels)
+    found = evaluate()
+    assert (found["picked"], sum(item["read"] for item in found["ranges"])) == (0, 40)
+    (current,) = (item for item in found["thresholds"] if item["is_in_force"])
+    assert current["accuracy"]["precision"]["estimate"] == 0.5
+    assert len(read_file(labels)) == 40
+
+
+@pytest.mark.parametrize(
+    ("options", "problem"),
+    [
+        (("--label", "no"), "--label is the label of one row"),
+        (("--row", "0.jsonl:1", "--rows", "5"), "--row reads one row"),
+        (("--row", "0.jsonl:1", "--fired"), "--row reads one row"),
+        (("--row", "0.jsonl:1"), "can't ask about the row"),
+        (("--row", "3", "--label", "no"), "2 rows have the number 3"),
+        (("--row", "9.jsonl:3", "--label", "no"), "no row of this run is"),
+    ],
+)
+def test_mistaken_rows_and_labels_are_refused(
+    congener, run, tmp_path, unattended, options, problem
+):
+    """Options that contradict each other, and rows that don't exist, write nothing."""
+    labels = tmp_path / "l.jsonl"
+    command = ("traits", "eval", "heron", "--run", str(run[0]), "--labels", str(labels))
+    code, _, err = congener(*command, *options)
+    assert code in (2, 4)
+    assert problem in " ".join(err.split())
+    assert not labels.exists()
+
+
+def test_rows_arent_added_to_a_table(congener, evaluate, run, tmp_path, unattended):
+    """Labels in a table are measured; asking for more rows names a file of JSON Lines."""
+    evaluate("--rows", "8")
+    fill(tmp_path / "l.jsonl")
+    table = tmp_path / "l.csv"
+    pl.DataFrame(read_file(tmp_path / "l.jsonl")).write_csv(table)
+    command = ("traits", "eval", "heron", "--run", str(run[0]), "--labels", str(table))
+    assert congener(*command)[0] == 0
+    code, _, err = congener(*command, "--rows", "20")
+    assert code != 0
+    assert "is a table, to which rows to read can't be added" in err

@@ -1,0 +1,254 @@
+"""What `congener traits eval` prints: tables of measures, rows to read, and one labelled row."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from rich.table import Table
+
+from pipelines.display.excerpts import escape_name
+from pipelines.display.terminal import build_table
+from schemas.notices import choose_form, format_count
+from schemas.shares import format_interval, format_limit, format_percent
+
+if TYPE_CHECKING:
+    from classifiers.guarantees.stratified import Accuracy, Interval, Stratum
+    from pipelines.disputed_rows import DisputedRow
+    from pipelines.evaluation import Measured
+    from pipelines.mistakes import Mistakes
+
+COLUMNS = ("score ≥", "level>", "rows>", "precision>", "recall>", "")
+
+MISTAKES_SHOWN = 20
+"""How many wrong rows, and how many missed rows, are named."""
+
+
+class Evaluation(NamedTuple):
+    """The accuracy of a trait's thresholds, and the number of read rows in each range.
+
+    `run` is the run's folder, or None if it is removed. `added` of the unlabelled rows are new.
+    `picked` labelled rows don't count, because nobody drew them. `disputed` rows are held although
+    all their traits are denied.
+    """
+
+    trait: str
+    labels: str
+    lowest: Sequence[float]
+    strata: Sequence[Stratum]
+    measured: Sequence[Measured]
+    unlabelled: int = 0
+    mistakes: Mistakes | None = None
+    run: str | None = None
+    added: int = 0
+    picked: int = 0
+    disputed: Sequence[DisputedRow] = ()
+
+    def render(self) -> Iterator[Table | str]:
+        """Return a table of ranges and a table of thresholds."""
+        table = build_table("scores from", "rows>", "read>", "show it>", title=self.trait)
+        for lowest, stratum in zip(self.lowest, self.strata, strict=True):
+            table.add_row(
+                f"{lowest:.4f}", f"{stratum.rows:,}", str(stratum.read), str(stratum.right)
+            )
+        yield table
+        for title, is_new in (("this corpus", False), ("new rows like these", True)):
+            table = build_table(*COLUMNS, title=f"{self.trait} on {title}")
+            for item in self.measured:
+                table.add_row(
+                    f"{item.threshold:.4f}",
+                    "by hand" if item.rate is None else format_limit(item.rate),
+                    f"{item.rows:,}",
+                    *_describe_accuracy(item, is_new=is_new),
+                    "in force" if item.is_in_force else "",
+                )
+            yield table
+        for item in self.measured:
+            if item.is_in_force:
+                yield from _describe_threshold(item)
+        yield (
+            "Each interval holds on its own with 95% confidence. Quote the intervals for new rows "
+            "as the trait's precision and recall on text like this corpus. They get narrower with "
+            "more --rows, up to the size of the corpus."
+        )
+        if self.mistakes:
+            yield from _describe_mistakes(self.mistakes, self.trait, self.run)
+        yield from _describe_disputed(self.disputed)
+        if self.picked:
+            yield (
+                f"{format_count(self.picked, 'labelled row')} "
+                f"{choose_form(self.picked, 'counts', 'count')} in no measure, because you chose "
+                f"{choose_form(self.picked, 'it', 'them')} with --row"
+            )
+        if self.added:
+            rows = format_count(self.added, "row")
+            verb = choose_form(self.added, "was", "were")
+            yield (
+                f"{rows} to read {verb} added to the file; set each `label`, then give the same "
+                "command"
+            )
+        yield _describe_file(self.labels, self.unlabelled)
+
+    def to_json(self) -> dict[str, Any]:
+        """Return everything that the tables show."""
+        ranges = zip(self.lowest, self.strata, strict=True)
+        return {
+            "trait": self.trait,
+            "labels": self.labels,
+            "unlabelled": self.unlabelled,
+            "added": self.added,
+            "picked": self.picked,
+            "run": self.run,
+            "disputed": [item._asdict() for item in self.disputed],
+            "mistakes": {
+                kind: [item._asdict() for item in items]
+                for kind, items in (self.mistakes._asdict() if self.mistakes else {}).items()
+            },
+            "ranges": [{"lowest": lowest, **stratum._asdict()} for lowest, stratum in ranges],
+            "thresholds": [
+                {
+                    **item._asdict(),
+                    "accuracy": _to_json(item.accuracy),
+                    "on_new_rows": _to_json(item.on_new_rows),
+                }
+                for item in self.measured
+            ],
+        }
+
+
+class KeptLabel(NamedTuple):
+    """One row that was labelled, unless the reader gave no answer."""
+
+    name: str
+    trait: str
+    label: str | None
+    labels: str
+    disputed: Sequence[DisputedRow] = ()
+
+    def render(self) -> Iterator[str]:
+        """Say what was kept."""
+        if self.label is None:
+            yield f"nothing was kept for {escape_name(self.name)}"
+            return
+        yield f"{escape_name(self.name)}: {self.label} for {self.trait}"
+        yield from _describe_disputed(self.disputed)
+        yield _describe_file(self.labels, 0)
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the row, its label and the file."""
+        disputed = [item._asdict() for item in self.disputed]
+        return {**self._asdict(), "disputed": disputed}
+
+
+class RowsToRead(NamedTuple):
+    """The rows that a file lists for reading.
+
+    `added` of them are new.
+    """
+
+    unlabelled: int
+    added: int
+    labels: str
+
+    def render(self) -> Iterator[str]:
+        """Say what to do with the file."""
+        if self.added:
+            yield (
+                "Nothing was asked, because the input is not a terminal or the labels are a table. "
+                f"Instead, {format_count(self.added, 'row')} to read "
+                f"{choose_form(self.added, 'was', 'were')} written to "
+                f"{Path(self.labels).absolute()}"
+            )
+        else:
+            yield "Nothing was written, because the rows to read are already in the file."
+        yield "Set each `label` to true or false, or leave it null; then give the same command."
+        yield _describe_file(self.labels, self.unlabelled)
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the counts and the file."""
+        return {"rows_to_read": self.unlabelled, "added": self.added, "labels": self.labels}
+
+
+def _describe_file(labels: str, unlabelled: int) -> str:
+    """Name the file of labels, and count its unlabelled rows."""
+    path = f"{Path(labels).absolute()} (--labels names another file)"
+    if unlabelled:
+        verb = choose_form(unlabelled, "is", "are")
+        return f"{format_count(unlabelled, 'row')} {verb} still unlabelled in {path}"
+    return f"labels: {path}"
+
+
+def _describe_mistakes(mistakes: Mistakes, trait: str, run: str | None) -> Iterator[str]:
+    """Name the rows that the trait judges wrongly, and say what to do about them."""
+    for kind, items in mistakes._asdict().items():
+        for item in items[:MISTAKES_SHOWN]:
+            place = f"{escape_name(item.source)} row {item.row}"
+            if run is not None:
+                place = f"congener inspect {shlex.quote(run)} --row {shlex.quote(item.name)}"
+            yield f"{kind}: {item.score:.4f}  {place}"
+        if len(items) > MISTAKES_SHOWN:
+            yield f"{kind}: {len(items) - MISTAKES_SHOWN:,} more"
+    if any(mistakes) and run is None:
+        yield "To inspect these rows, keep the run: give --output RUN beside --on."
+    if mistakes.wrong:
+        yield (
+            f"Add the wrong rows to the hard negatives of {trait}, or narrow the pattern that hits "
+            "them."
+        )
+    if mistakes.missed:
+        yield (
+            f"Add the missed rows to the positives of {trait} or to its lexicon, or lower its "
+            "threshold: the table has the scores of the nearest ones. Then read other rows, "
+            "because these no longer show how good the card is."
+        )
+
+
+def _to_json(accuracy: Accuracy) -> dict[str, Any]:
+    return {name: interval._asdict() for name, interval in accuracy._asdict().items()}
+
+
+def _describe_threshold(item: Measured) -> Iterator[str]:
+    """State a threshold's precision and recall, and the rows that they describe."""
+    exact = {
+        "precision": f"all {item.rows:,} found rows were read" * item.are_found_rows_read,
+        "recall": "all of its rows were read" * item.are_all_rows_read,
+    }
+    for name, reason in exact.items():
+        known: Interval = getattr(item.accuracy, name)
+        new: Interval = getattr(item.on_new_rows, name)
+        if known.estimate is None:
+            continue
+        here = f" for this corpus ({format_interval(known.low, known.high, 0)})"
+        if reason:
+            here = f", exact for this corpus: {reason}"
+        yield (
+            f"{name} at {item.threshold:.4f}: {format_percent(known.estimate, 0)}{here}; "
+            f"for new rows like these, {format_interval(new.low, new.high, 0)}"
+        )
+
+
+def _describe_accuracy(item: Measured, *, is_new: bool) -> tuple[str, str]:
+    """Return the table cells of a threshold's precision and recall."""
+    if is_new:
+        precision, recall = map(_describe_interval, item.on_new_rows)
+        return precision, recall
+    precision, recall = map(_describe_interval, item.accuracy)
+    known = item.accuracy
+    if item.are_found_rows_read and known.precision.estimate is not None:
+        precision = f"{format_percent(known.precision.estimate, 0)} (exact)"
+    if item.are_all_rows_read and known.recall.estimate is not None:
+        recall = f"{format_percent(known.recall.estimate, 0)} (exact)"
+    return precision, recall
+
+
+def _describe_interval(interval: Interval) -> str:
+    shown = "?" if interval.estimate is None else format_percent(interval.estimate, 0)
+    return f"{shown} ({format_interval(interval.low, interval.high, 0)})"
+
+
+def _describe_disputed(rows: Sequence[DisputedRow]) -> Iterator[str]:
+    from pipelines.disputed_rows import describe_disputed
+
+    return (notice.text for notice in describe_disputed(rows))

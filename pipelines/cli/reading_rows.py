@@ -1,0 +1,138 @@
+"""Reading rows for `congener traits eval`: questions on a terminal, and lines of label files."""
+
+from __future__ import annotations
+
+import math
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from rich.text import Text
+
+from pipelines.display.excerpts import escape_name
+from pipelines.display.terminal import open_console
+from schemas.notices import choose_form, format_count
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from pipelines.evaluation import Population, RowText
+    from pipelines.labels import Label
+
+SHOWN_CHARACTERS = 2_000
+"""How many characters of a row's text are shown."""
+
+SHOWN_PROMPT = 300
+
+ANSWERS = {"y": True, "yes": True, "n": False, "no": False}
+
+
+def find_listed(population: Population, path: Path) -> set[int]:
+    """Return the run's rows that the file lists without a label."""
+    from pipelines.evaluation import find_rows
+    from pipelines.labels import list_unlabelled
+
+    keys = list_unlabelled(path, population.rule.trait) if path.exists() else []
+    return {index for rows in find_rows(population, keys).values() for index in rows}
+
+
+def read_run_labels(population: Population, path: Path) -> dict[int, Label]:
+    """Read the labels, and warn of labels for other scores."""
+    from pipelines.evaluation import count_changed, match_labels
+    from pipelines.labels import read_labels
+
+    if not path.exists():
+        return {}
+    labels = read_labels(path, population.rule.trait)
+    matched = match_labels(population, labels, str(path))
+    found = {row: label for row, label in matched.items() if label.shows is not None}
+    if unsure := len(matched) - len(found):
+        warn_reader(
+            f"{path}: {format_count(unsure, 'row')} labelled unsure "
+            f"{choose_form(unsure, 'counts', 'count')} as not read, so the intervals don't hold "
+            "for rows as hard as these"
+        )
+    if changed := count_changed(population, found):
+        warn_reader(
+            f"{path}: the score recorded with {format_count(changed, 'label')} differs from the "
+            "score in this run, for example because the card has changed. So the labels aren't a "
+            "random sample here, and the intervals may be wrong; name a new file with --labels"
+        )
+    return found
+
+
+def ask_about_rows(
+    trait: str, texts: Sequence[RowText], path: Path, *, picked: bool = False
+) -> str | None:
+    """Ask about each row, without its score, save every answer at once, and return the last one.
+
+    Rows that the reader has picked may have an answer already, which the new one replaces.
+    """
+    from pipelines.labels import keep_answer
+
+    console, last = open_console(stderr=True, soft_wrap=True), None
+    for number, text in enumerate(texts, 1):
+        place = f"{escape_name(text.keys['source'])} row {text.keys['row']}"
+        console.print(f"\n{number} of {len(texts)}: {place}", markup=False)
+        if text.prompt:
+            console.print(Text(f"prompt: {_shorten(text.prompt)}", style="dim"), markup=False)
+        console.print(_mark_span(text), markup=False)
+        answer = _read_answer(console, trait)
+        if answer == "q":
+            break
+        if answer in ANSWERS:
+            line = describe_line(text, trait, ANSWERS[answer], picked=picked)
+            keep_answer(path, line, replaces=picked)
+            last = "yes" if ANSWERS[answer] else "no"
+    return last
+
+
+def _read_answer(console: Console, trait: str) -> str:
+    """Read an answer. The end of the input means to quit."""
+    while True:
+        console.print(f"Does it show {trait}? [y]es, [n]o, [s]kip, [q]uit: ", markup=False, end="")
+        line = sys.stdin.readline()
+        answer = line.strip().lower()
+        if not line or answer in ("q", "quit"):
+            return "q"
+        if answer in (*ANSWERS, "s", "skip"):
+            return answer
+
+
+def describe_line(
+    text: RowText, trait: str, label: bool | str | None, *, picked: bool = False
+) -> dict[str, Any]:
+    """Return a line of the file of labels.
+
+    The prompt and the text, for the person who reads an unlabelled row, aren't read again.
+    """
+    prompt = {"prompt": text.prompt} if text.prompt else {}
+    shown = {} if label is not None else {**prompt, "text": text.text}
+    score = None if math.isnan(text.score) else text.score
+    own = {"picked": True} if picked else {}
+    return {**text.keys, "trait": trait, "label": label, "score": score, **own, **shown}
+
+
+def _shorten(text: str) -> str:
+    line = " ".join(text.split())
+    return line if len(line) <= SHOWN_PROMPT else f"{line[:SHOWN_PROMPT]}…"
+
+
+def _mark_span(text: RowText) -> Text:
+    """Return a row's text with its best span in bold, cut around a long span."""
+    room = max(0, SHOWN_CHARACTERS - (text.end - text.start))
+    first = max(0, min(text.start - room // 2, len(text.text) - SHOWN_CHARACTERS))
+    last = max(first + SHOWN_CHARACTERS, text.end)
+    return Text.assemble(
+        "… " if first else "",
+        text.text[first : text.start],
+        (text.text[text.start : text.end], "bold"),
+        text.text[text.end : last],
+        " …" if last < len(text.text) else "",
+    )
+
+
+def warn_reader(text: str) -> None:
+    """Print a warning on the standard error."""
+    open_console(stderr=True, soft_wrap=True).print(f"warning: {text}", markup=False)

@@ -1,0 +1,87 @@
+"""What `congener traits eval` prints."""
+
+from pipelines.cli.evaluation_results import MISTAKES_SHOWN, Evaluation, KeptLabel, RowsToRead
+from pipelines.disputed_rows import DisputedRow
+from pipelines.mistakes import Mistake, Mistakes
+
+
+def make_evaluation(wrong, missed, run):
+    """Return an evaluation with so many mistakes."""
+    found = (
+        [Mistake("a b.jsonl", row, round(0.9 - row / 1000, 4)) for row in range(count)]
+        for count in (wrong, missed)
+    )
+    return Evaluation("heron", "l.jsonl", [], [], [], 0, Mistakes(*found), run)
+
+
+def test_mistakes_are_named_with_the_commands_that_show_them():
+    """Each wrong or missed row has a command that a shell takes as it is."""
+    lines = [str(part) for part in make_evaluation(2, 1, "my run").render()]
+    assert "wrong: 0.9000  congener inspect 'my run' --row 'a b.jsonl:0'" in lines
+    assert "wrong: 0.8990  congener inspect 'my run' --row 'a b.jsonl:1'" in lines
+    assert "missed: 0.9000  congener inspect 'my run' --row 'a b.jsonl:0'" in lines
+    assert any("hard negatives of heron" in line for line in lines)
+    assert any("read other rows" in line for line in lines)
+
+
+def test_many_mistakes_are_counted():
+    """The first mistakes of each kind are named, and the rest counted."""
+    lines = [str(part) for part in make_evaluation(MISTAKES_SHOWN + 7, 0, "run").render()]
+    assert sum(line.startswith("wrong: 0.") for line in lines) == MISTAKES_SHOWN
+    assert "wrong: 7 more" in lines
+    assert not any("missed" in line for line in lines)
+
+
+def test_no_mistakes_need_no_advice():
+    """An evaluation without mistakes names no next step."""
+    lines = [str(part) for part in make_evaluation(0, 0, None).render()]
+    assert not any("wrong" in line or "missed" in line or "--output" in line for line in lines)
+
+
+def test_mistakes_are_fields_of_the_json_output():
+    """For programs, mistakes have the row's file, number and score."""
+    found = make_evaluation(1, 0, "run").to_json()
+    assert found["run"] == "run"
+    assert found["mistakes"] == {
+        "wrong": [{"source": "a b.jsonl", "row": 0, "score": 0.9}],
+        "missed": [],
+    }
+
+
+def test_what_doesnt_count_and_what_stays_held_is_said():
+    """Chosen rows, new rows to read and disputed rows have a line each."""
+    disputed = [DisputedRow("a.jsonl", 3, "quarantine")]
+    found = make_evaluation(0, 0, "run")._replace(added=3, picked=2, disputed=disputed)
+    lines = [str(part) for part in found._replace(unlabelled=3).render()]
+    assert any("2 labelled rows count in no measure" in line for line in lines)
+    assert any("3 rows to read were added to the file; set each `label`" in line for line in lines)
+    assert any("1 row that you labelled no is still in quarantine" in line for line in lines)
+    plain = [str(part) for part in make_evaluation(0, 0, "run").render()]
+    assert not any("count" in line or "added" in line or "labelled no" in line for line in plain)
+    assert found.to_json()["disputed"] == [
+        {"source": "a.jsonl", "row": 3, "decision": "quarantine"}
+    ]
+
+
+def test_rows_to_read_name_the_file():
+    """New rows are counted, and a file that has them already is left alone."""
+    first, *_ = RowsToRead(5, 5, "l.jsonl").render()
+    assert "5 rows to read were written to" in first
+    first, *_, last = RowsToRead(5, 0, "l.jsonl").render()
+    assert first.startswith("Nothing was written")
+    assert "5 rows are still unlabelled in" in last
+    assert RowsToRead(5, 2, "l.jsonl").to_json() == {
+        "rows_to_read": 5,
+        "added": 2,
+        "labels": "l.jsonl",
+    }
+
+
+def test_a_labelled_row_is_named_with_its_file():
+    """One row's label and file are shown, or that nothing was kept."""
+    row = KeptLabel("a.jsonl:3", "heron", "yes", "l.jsonl")
+    first, last = row.render()
+    assert first == "a.jsonl:3: yes for heron"
+    assert last.startswith("labels: /")
+    assert list(row._replace(label=None).render()) == ["nothing was kept for a.jsonl:3"]
+    assert row.to_json()["label"] == "yes"

@@ -1,0 +1,111 @@
+"""Reading rows on a terminal, and the lines that are written about them."""
+
+import io
+import json
+import math
+import sys
+
+import pytest
+
+from pipelines.cli.reading_rows import (
+    SHOWN_CHARACTERS,
+    SHOWN_PROMPT,
+    ask_about_rows,
+    describe_line,
+    find_listed,
+    read_run_labels,
+)
+from pipelines.evaluation import RowText, divide_rows
+
+KEYS = {"source": "0.jsonl", "row": 1, "record_id": "0" * 32}
+
+
+def build_row(text="A heron stood.", score=0.75, **fields):
+    """Return a row to read."""
+    keys = {**KEYS, **fields}
+    return RowText(keys, score, "What is it?", text, 2, 7)
+
+
+@pytest.fixture
+def answer(monkeypatch):
+    """Return a function that prepares a person's answers."""
+    return lambda *lines: monkeypatch.setattr(
+        sys, "stdin", io.StringIO("".join(f"{line}\n" for line in lines))
+    )
+
+
+def read_file(path):
+    """Return the lines of a label file."""
+    return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+
+
+def test_a_line_has_the_text_only_until_it_is_labelled():
+    """A row to read has its prompt and text, and a labelled one has neither."""
+    line = describe_line(build_row(), "heron", None)
+    assert line == KEYS | {
+        "trait": "heron",
+        "label": None,
+        "score": 0.75,
+        "prompt": "What is it?",
+        "text": "A heron stood.",
+    }
+    line = describe_line(build_row(), "heron", True)
+    assert line == KEYS | {"trait": "heron", "label": True, "score": 0.75}
+
+
+def test_a_line_of_a_chosen_row_says_so():
+    """A chosen row is marked, and a row without a score has none."""
+    line = describe_line(build_row(score=math.nan), "heron", "unsure", picked=True)
+    assert line == KEYS | {"trait": "heron", "label": "unsure", "score": None, "picked": True}
+
+
+def test_answers_are_kept_and_the_last_one_is_returned(tmp_path, answer, capsys):
+    """Wrong answers are asked again, skipped rows have no line, and quitting ends the questions."""
+    path = tmp_path / "l.jsonl"
+    rows = [build_row(row=number) for number in range(4)]
+    answer("maybe", "Y", "s", "no", "q")
+    assert ask_about_rows("heron", rows, path) == "no"
+    assert [(line["row"], line["label"]) for line in read_file(path)] == [(0, True), (2, False)]
+    shown = capsys.readouterr().err
+    assert shown.count("Does it show heron?") == 5
+    assert "4 of 4: 0.jsonl row 3" in shown
+    answer()
+    assert ask_about_rows("heron", rows, path) is None
+
+
+def test_a_chosen_rows_new_answer_replaces_the_old_one(tmp_path, answer):
+    """A chosen row keeps one line, and a drawn row's line stays a drawn one."""
+    path = tmp_path / "l.jsonl"
+    path.write_text(json.dumps(describe_line(build_row(), "heron", True)) + "\n", "utf-8")
+    answer("n", "y")
+    ask_about_rows("heron", [build_row(), build_row(row=2)], path, picked=True)
+    assert [(line["label"], line.get("picked")) for line in read_file(path)] == [
+        (False, None),
+        (True, True),
+    ]
+
+
+def test_long_rows_are_cut_around_their_span(tmp_path, answer, capsys):
+    """A long prompt loses its end, and a long text both ends, but not its span."""
+    text = f"{'before ' * 900}HERON{' after' * 900}"
+    row = RowText(KEYS, 0.5, "why " * 200, text, 6300, 6305)
+    answer("q")
+    ask_about_rows("heron", [row], tmp_path / "l.jsonl")
+    shown = capsys.readouterr().err
+    assert "HERON" in shown
+    assert shown.count("…") == 3
+    assert len(shown) < SHOWN_CHARACTERS + SHOWN_PROMPT + 200
+
+
+def test_a_files_rows_are_sorted_by_whether_they_are_labelled(run, tmp_path, capsys):
+    """Labelled rows are read, unlabelled ones listed, and unsure ones warned of."""
+    population = divide_rows(str(run[0]), "heron")
+    path = tmp_path / "l.jsonl"
+    assert (read_run_labels(population, path), find_listed(population, path)) == ({}, set())
+    answers = (True, "unsure", None, False)
+    lines = ({"source": "0.jsonl", "row": n, "label": a} for n, a in enumerate(answers))
+    path.write_text("".join(json.dumps(line) + "\n" for line in lines), "utf-8")
+    found = read_run_labels(population, path)
+    assert {row: label.shows for row, label in found.items()} == {0: True, 3: False}
+    assert find_listed(population, path) == {2}
+    assert "1 row labelled unsure counts as not read" in " ".join(capsys.readouterr().err.split())

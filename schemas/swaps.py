@@ -12,6 +12,7 @@ REPLACED = "replaced"
 OUTCOMES = (
     REPLACED,
     "no donor",
+    "answers taken",
     "donors carry a trait",
     "same answer",
     "still carries a trait",
@@ -21,7 +22,8 @@ OUTCOMES = (
 """What became of a row that was to be replaced, in the column `swap` of the ledger.
 
 - `replaced`: a donor's answer is in its place.
-- `no donor`: no donor has the prompt, or other rows with the prompt took every answer.
+- `no donor`: no donor has the prompt.
+- `answers taken`: donors have the prompt, but other rows took every clean answer to it.
 - `donors carry a trait`: a trait fires on every donor's answer.
 - `same answer`: the donors give the answer that the row has.
 - `still carries a trait`: a trait fires on the row even with the donor's answer.

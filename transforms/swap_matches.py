@@ -61,7 +61,8 @@ def match_offers(
         elif found and not usable:
             yield Unmatched(item.shard, item.position, "donors carry a trait", found)
         else:
-            yield Unmatched(item.shard, item.position, "no donor")
+            outcome = "answers taken" if usable else "no donor"
+            yield Unmatched(item.shard, item.position, outcome)
 
 
 class _ListWaiting(beam.DoFn):

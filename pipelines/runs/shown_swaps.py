@@ -9,7 +9,8 @@ from schemas.notices import list_names
 from schemas.swaps import REPLACED
 
 WAITING = {
-    "no donor": "no donor answers this prompt, or other rows took every answer to it",
+    "no donor": "no donor answers this prompt",
+    "answers taken": "other rows took every answer of the donors to this prompt",
     "donors carry a trait": "a trait fires on every donor's answer",
     "same answer": "the donors give the answer that the row has",
     "still carries a trait": "a trait fires on the row even with the donor's answer",

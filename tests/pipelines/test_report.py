@@ -757,6 +757,7 @@ def test_a_long_list_says_where_the_rest_is(hostile, monkeypatch):
     assert "The rows that were removed" in below
     assert re.search(r"\d+ more of the \d+ rows: congener inspect \. --trait=emu --dec", below)
     assert "All are in quarantine/." in below
+    assert re.search(r"emu: \d+ rows in quarantine, \d+ of them here", below)
 
 
 def test_a_run_that_removed_nothing_has_no_list(tmp_path):

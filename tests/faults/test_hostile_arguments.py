@@ -110,6 +110,10 @@ COMMANDS = {
         *("--labels", "judged.jsonl", "--max-rows", "1"),
     ),
     "trial": ("trial.yaml", "--workers", "1"),
+    "lineage": (
+        *("--model", "ours=corpus.jsonl", "--candidates", "a=corpus.jsonl"),
+        *("--candidates", "b=corpus.jsonl"),
+    ),
     "apply-masks": ("run", "--output", "tokens", "--tokenizer", "traits"),
 }
 """Arguments with which each command succeeds. `apply-masks` ends at the tokenizer, `trial` at its

@@ -1,0 +1,1 @@
+"""The parts of `congener lineage`: the answers of each model, its findings and its page."""

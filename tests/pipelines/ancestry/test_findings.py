@@ -1,0 +1,99 @@
+"""Findings as JSON and in sentences."""
+
+import json
+
+import pytest
+
+from classifiers.lineage.habits import Habit
+from classifiers.lineage.ranking import Ranked, Ranking
+from classifiers.lineage.trees import Join
+from pipelines.ancestry.findings import (
+    LIMITS,
+    describe_family,
+    describe_lineage,
+    describe_verdict,
+    list_sentences,
+)
+from pipelines.lineage import Family, Lineage
+
+HABIT = Habit("Sure !", 0.5, 0.25, 0.0, 1e-9)
+
+
+def build(first: float, second: float, none: float, *, uses_prompts: bool = True) -> Lineage:
+    """Return a lineage with two candidates, of which the second one is the best."""
+    overlap = 0.2 if uses_prompts else None
+    ranked = [
+        Ranked(1, first, 0.01234567, 9.0, 0.5, overlap),
+        Ranked(0, second, 1.0, 3.0, 0.1, overlap),
+    ]
+    ranking = Ranking(ranked, none, uses_prompts)
+    return Lineage("ours", ("gpt", "claude"), ranking, [HABIT], 805, 800)
+
+
+def test_json_has_the_ranking_best_first():
+    """Candidates are named, figures are rounded, and none has its own probability."""
+    found = describe_lineage(build(0.7, 0.2, 0.1))
+    assert found["model"] == "ours"
+    assert found["verdict"] == "claude"
+    assert [entry["candidate"] for entry in found["ranking"]] == ["claude", "gpt"]
+    assert [entry["probability"] for entry in found["ranking"]] == [0.7, 0.2]
+    assert found["none_of_these"] == 0.1
+    assert found["ranking"][0]["p_value"] == 0.012346
+    assert found["habits"][0]["text"] == "Sure !"
+    assert found["habits"][0]["rate_model"] == 0.25
+    json.dumps(found, allow_nan=False)
+
+
+def test_json_without_common_prompts():
+    """An unknown overlap is null."""
+    found = describe_lineage(build(0.7, 0.2, 0.1, uses_prompts=False))
+    assert found["uses_prompts"] is False
+    assert found["ranking"][0]["same_prompts"] is None
+
+
+@pytest.mark.parametrize(
+    ("lineage", "sentence"),
+    [
+        (build(0.95, 0.03, 0.02), "the parent is claude (95%)"),
+        (
+            build(0.6, 0.3, 0.1),
+            "the likeliest parent is claude (60%); another candidate 30%, none of these 10%",
+        ),
+        (
+            build(0.2, 0.1, 0.7),
+            "none of these seems to be the parent (70%); the nearest is claude (20%)",
+        ),
+    ],
+)
+def test_the_verdict_says_how_sure_it_is(lineage, sentence):
+    """A sure parent, a likely one and none of the candidates are told apart."""
+    assert describe_verdict(lineage) == sentence
+
+
+def test_none_of_these_is_no_parent():
+    """With more than half of the probability, none of the candidates is the verdict."""
+    assert build(0.2, 0.1, 0.7).verdict is None
+    assert build(0.2, 0.1, 0.7).best == "claude"
+    assert describe_lineage(build(0.2, 0.1, 0.7))["verdict"] is None
+
+
+def test_sentences_mention_missing_prompts():
+    """A comparison of wording alone is marked as weaker."""
+    family = Family([build(0.95, 0.03, 0.02, uses_prompts=False)], ("ours", "gpt", "claude"), [])
+    first, second = list_sentences(family)
+    assert first == "ours: the parent is claude (95%)."
+    assert "only their wording was compared" in second
+
+
+def test_the_summary_has_the_tree():
+    """Leaves and joins describe the whole tree."""
+    joins = [Join(0, 2, 0.0), Join(1, 3, 1.23456789)]
+    found = describe_family(Family([build(0.7, 0.2, 0.1)], ("ours", "gpt", "claude"), joins))
+    assert found["tree"]["leaves"] == ["ours", "gpt", "claude"]
+    assert found["tree"]["joins"] == [[0, 2, 0.0], [1, 3, 1.234568]]
+    assert len(found["models"]) == 1
+
+
+def test_the_limits_are_sentences():
+    """Every limit ends with a full stop."""
+    assert all(limit.endswith(".") for limit in LIMITS)

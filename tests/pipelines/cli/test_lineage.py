@@ -1,0 +1,134 @@
+"""`congener lineage`: options, output and exit codes."""
+
+import json
+
+import pytest
+
+from pipelines.cli.lineage import CONTRADICTED
+from tests.support.corpora import write_rows
+from tests.support.family import HABITS, build_rows, write_student, write_teacher
+
+PROMPTS = range(150)
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """Return a folder with the answers of five teachers and one student."""
+    found = tmp_path_factory.mktemp("family")
+    for name in HABITS:
+        write_rows(found / "teachers" / f"{name}.jsonl", build_rows(write_teacher(name, PROMPTS)))
+    write_rows(found / "ours.jsonl", build_rows(write_student("atlas", PROMPTS)))
+    write_rows(found / "theirs.jsonl", build_rows(write_student("ember", PROMPTS)))
+    return found
+
+
+def ask(folder, *more):
+    """Return a command line with all teachers as candidates."""
+    ours = f"ours={folder}/ours.jsonl"
+    return ("lineage", "--model", ours, "--candidates", f"{folder}/teachers/*.jsonl", *more)
+
+
+def test_the_parent_is_named(congener, folder):
+    """The table has the candidates and none of them, and the habits below it."""
+    code, out, err = congener(*ask(folder))
+    assert code == 0, err
+    assert "ours: the" in out
+    assert "parent is atlas" in out
+    assert "none of these" in out
+    assert "Certainly" in out
+    assert "comparing 6 models" in err
+
+
+def test_json_has_the_promised_form(congener, folder):
+    """One model gives one object, best candidate first."""
+    code, out, _ = congener(*ask(folder, "--json", "--quiet"))
+    found = json.loads(out)
+    assert code == 0
+    assert found["model"] == "ours"
+    assert found["ranking"][0]["candidate"] == "atlas"
+    assert {entry["candidate"] for entry in found["ranking"]} == set(HABITS)
+    shares = [entry["probability"] for entry in found["ranking"]]
+    assert shares == sorted(shares, reverse=True)
+    assert sum(shares) + found["none_of_these"] == pytest.approx(1, abs=1e-4)
+
+
+def test_several_models_give_a_list(congener, folder):
+    """Each model has its own object, in the order of the options."""
+    code, out, _ = congener(*ask(folder, "-m", f"theirs={folder}/theirs.jsonl", "--json"))
+    assert code == 0
+    assert [(item["model"], item["verdict"]) for item in json.loads(out)] == [
+        ("ours", "atlas"),
+        ("theirs", "ember"),
+    ]
+
+
+def test_candidates_may_follow_one_option(congener, folder):
+    """`--candidates A=x B=y` is understood like repeated options."""
+    given = [f"{name}={folder}/teachers/{name}.jsonl" for name in HABITS]
+    ours = f"ours={folder}/ours.jsonl"
+    code, out, err = congener("lineage", "--model", ours, "--candidates", *given, "--json")
+    assert code == 0, err
+    assert json.loads(out)["verdict"] == "atlas"
+
+
+def test_the_page_and_the_tables_are_written(congener, folder, tmp_path):
+    """The command says where the page is, and the same command writes the same bytes again."""
+    output = tmp_path / "out"
+    code, out, err = congener(*ask(folder, "--output", str(output), "--quiet"))
+    assert code == 0, err
+    assert str(output / "report.html") in out.replace("\n", "")
+    before = {path.name: path.read_bytes() for path in output.iterdir()}
+    assert set(before) == {"report.html", "lineage.json", "ranking.parquet", "habits.parquet"}
+    assert congener(*ask(folder, "-o", str(output), "-q"))[0] == 0
+    assert {path.name: path.read_bytes() for path in output.iterdir()} == before
+
+
+def test_an_expected_parent_is_checked(congener, folder):
+    """The claimed parent passes, another one ends with code 5, and an unknown one is refused."""
+    assert congener(*ask(folder, "--expect", "atlas"))[0] == 0
+    code, out, _ = congener(*ask(folder, "--expect", "ember"))
+    assert code == CONTRADICTED
+    assert "parent is atlas" in out
+    code, _, err = congener(*ask(folder, "--expect", "embr"))
+    assert code == 2
+    assert "did you mean 'ember'?" in err
+
+
+@pytest.mark.parametrize(
+    ("more", "message"),
+    [
+        (("--model", "ours=x"), "is given twice"),
+        (("--candidates", "=x"), "isn't NAME=GLOB"),
+        (("--reference", "atlas=x.jsonl"), "is given twice"),
+        (("--rows", "0"), "greater than or equal to 1"),
+    ],
+)
+def test_mistakes_are_refused_before_anything_is_read(congener, folder, more, message):
+    """Names that clash, half a pair and a senseless number have exit code 2."""
+    code, out, err = congener(*ask(folder, *more))
+    assert code == 2
+    assert message in err
+    assert out == ""
+
+
+def test_a_foreign_folder_is_refused(congener, folder, tmp_path):
+    """An output with other files has exit code 4."""
+    (tmp_path / "notes.txt").write_text("x")
+    code, _, err = congener(*ask(folder, "--output", str(tmp_path)))
+    assert code == 4
+    assert "isn't empty" in err
+
+
+def test_unknown_files_are_refused(congener, folder, tmp_path):
+    """A pattern without files has exit code 2 and is named."""
+    code, _, err = congener(*ask(folder, "--candidates", f"x={tmp_path}/none*.jsonl"))
+    assert code == 2
+    assert "none*" in err
+
+
+def test_the_help_shows_examples(congener):
+    """The help has examples, and lines of at most 80 columns."""
+    code, out, _ = congener("lineage", "--help")
+    assert code == 0
+    assert "congener lineage --model ours=ours.jsonl" in out
+    assert max(map(len, out.splitlines())) <= 80

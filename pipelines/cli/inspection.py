@@ -104,7 +104,7 @@ def inspect_run(
     congener inspect run/ --trait vendor-identity --decision mask --start 5
     congener inspect run/ --decision keep --trait coercion
     congener inspect run/ --row chat.jsonl:17 --full
-    congener inspect run2/ --decision swap --trait over-refusal   (replaced answers)
+    congener inspect run2/ --decision swap --trait over-refusal
     congener inspect run/ --teacher 'atlas-*' --date 2026-01-31 --json | jq .
     """
     from pipelines.early_checks import check_decided

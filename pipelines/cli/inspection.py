@@ -36,8 +36,8 @@ Decision = Annotated[
     str | None,
     typer.Option(
         "--decision",
-        help="Only rows with this decision: keep, flag, mask, swap, quarantine, drop, duplicate "
-        "or reject. Without it, rows on which a trait fired are shown.",
+        help="Only rows with this decision: keep, flag, mask, swap, mix, quarantine, drop, "
+        "duplicate or reject. Without it, rows on which a trait fired are shown.",
     ),
 ]
 Row = Annotated[

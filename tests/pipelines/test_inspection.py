@@ -37,7 +37,7 @@ from pipelines.runs.queries import EVERYTHING, Filters, count_rows
 from pipelines.runs.shown_rows import MaskedSpan, ShownRow, TraitFinding
 from schemas.errors import BudgetError, RunError
 from schemas.lots import Lot
-from schemas.policies import DECISIONS
+from schemas.policies import FILTERED
 from tests.support.hostile import (
     EMUS,
     FILE,
@@ -452,7 +452,7 @@ def test_an_answer_is_shown_with_its_question_and_the_part_that_is_read():
     assert re.search(r"assistant: … word .*bye\n", stream.getvalue())
 
 
-@pytest.mark.parametrize("decision", [name for name in DECISIONS if name != "swap"])
+@pytest.mark.parametrize("decision", FILTERED)
 def test_rows_of_every_decision_are_shown(hostile, decision):
     """Every decision's rows can be shown, even without their text."""
     shown = print_run(hostile, Filters(decision=decision), 0, 1000)
@@ -469,6 +469,14 @@ def test_rows_of_every_decision_are_shown(hostile, decision):
         "reject": "couldn't be read: not JSON",
     }
     assert part[decision] in shown
+
+
+def test_added_rows_are_shown(mixed):
+    """Rows that `congener mix` added can be shown, like those of any decision."""
+    shown = print_run(str(mixed), Filters(decision="mix"), 0, 2)
+    added = load_manifest(str(mixed)).conservation.by_decision["mix"]
+    assert f"{added} rows with the decision mix" in shown
+    assert "swap" not in shown
 
 
 def test_the_question_is_shown():

@@ -32,3 +32,16 @@ def test_a_teacher_in_every_row_does_not_fill_the_terminal():
     assert table.caption.startswith("99,991 more lines with 99,991 rows left out: ")
     found = [count._replace(trait="emu") for count in many]
     assert render_counts([*found, *few], manifest).row_count == COUNTS_SHOWN
+
+
+def test_replaced_rows_are_explained():
+    """If a row with another teacher's answer counts for a trait, the caption says for which."""
+    manifest = SimpleNamespace(
+        run_id="r", conservation=SimpleNamespace(rows_in=9), describe_finish=lambda: None
+    )
+    note = "A row with another teacher's answer counts for the traits of its old answer."
+    swapped = Count("swap", "emu", "trained", "oak", 2, 9)
+    assert render_counts([swapped], manifest).caption.endswith(note)
+    held = swapped._replace(decision="quarantine")
+    assert note not in render_counts([held], manifest).caption
+    assert note not in render_counts([swapped._replace(trait=None)], manifest).caption

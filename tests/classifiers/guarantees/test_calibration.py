@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
-from scipy.stats import beta, binomtest
+from scipy.stats import beta, binom, binomtest
 from sklearn.metrics import roc_auc_score
 
 from classifiers.guarantees import calibration
@@ -248,6 +248,22 @@ def test_the_level_holds_with_the_stated_confidence(total, rate, confidence):
     assert share >= confidence - noise
     # Rounding the threshold up makes the level hold slightly more often.
     assert share == pytest.approx(exact, abs=noise + 0.01)
+
+
+def test_the_level_is_used_at_5000_texts():
+    """At n = 5,000, the mean true rate is at least 0.6 α, and exceeds α in at most 5 % of draws.
+
+    The order statistic is that of the umbrella algorithm (Tong, Feng, Li 2018).
+    """
+    dice, draws, level = np.random.default_rng(12), 2_000, make_level(0.01)
+    values = [calibrate(dice.random(5_000), level).value for _ in range(draws)]
+    rates = 1 - np.array(values) + SCORE_STEP / 2  # uniform scores, rounded to steps
+    assert rates.mean() >= 0.6 * 0.01
+    assert (rates > 0.01).mean() <= 0.05 + 3 * np.sqrt(0.05 * 0.95 / draws)
+    allowed = count_allowed(5_000, level)
+    tails = binom.cdf([allowed, allowed + 1], 5_000, 0.01)
+    assert tails[0] <= 0.05 < tails[1]
+    assert 5_000 - allowed == 4_962  # the umbrella's k*, counted from the lowest score
 
 
 def test_the_level_holds_for_scores_full_of_ties():

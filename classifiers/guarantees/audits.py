@@ -20,7 +20,7 @@ def allocate_rows(
     rows.
     """
     rows = np.asarray(rows, np.int64)
-    given = np.minimum(rows, floor)
+    given: np.ndarray = np.minimum(rows, floor)
     spread = np.sqrt(np.clip(expected, 1e-3, 1 - 1e-3) * (1 - np.clip(expected, 1e-3, 1 - 1e-3)))
     left = min(budget, int(rows.sum())) - int(given.sum())
     while left > 0:

@@ -13,7 +13,7 @@ STEPS = 10**SCORE_DECIMALS
 """The number of rounding steps of a score from 0 to 1."""
 
 
-class ScoreCounts(NamedTuple):
+class TestedScores(NamedTuple):
     """How many rows and how many held-out clean texts have each score of one trait.
 
     Both are arrays of int64 [STEPS + 1], indexed by the score in rounding steps.
@@ -71,7 +71,7 @@ def find_cutoff(p_values: np.ndarray, counts: np.ndarray, share: float) -> float
     return float(ordered[passing[-1]]) if len(passing) else None
 
 
-def select_findings(traits: Mapping[str, ScoreCounts], share: float) -> Selection:
+def select_findings(traits: Mapping[str, TestedScores], share: float) -> Selection:
     """Choose thresholds so that at most `share` of all findings are expected on clean rows.
 
     The tests of all traits are pooled. Rows outside a trait's scope aren't tests. The share is an
@@ -102,6 +102,6 @@ def _compute_by_step(clean: np.ndarray) -> np.ndarray:
 
 
 def _pool(
-    traits: Mapping[str, ScoreCounts], p_values: Mapping[str, np.ndarray]
+    traits: Mapping[str, TestedScores], p_values: Mapping[str, np.ndarray]
 ) -> tuple[list[np.ndarray], list[np.ndarray]]:
     return list(p_values.values()), [item.rows for item in traits.values()]

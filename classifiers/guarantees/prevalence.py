@@ -44,8 +44,7 @@ def correct_prevalence(
     raw = (_share(flagged) + specificity - 1) / (sensitivity + specificity - 1)
     middle, half = _compute_interval(flagged, traited, clean, normal)
     low, high = middle - half, middle + half
-    clipped = [min(max(value, 0.0), 1.0) for value in (raw, low, high)]
-    return Prevalence(*clipped, is_clipped=clipped != [raw, low, high])
+    return _clip(raw, low, high)
 
 
 def _compute_interval(
@@ -84,8 +83,13 @@ def estimate_with_predictions(
     estimate = float(judged.mean() + errors.mean())
     variance = judged.var(ddof=1) / len(judged) + errors.var(ddof=1) / len(errors)
     half = _find_quantile(confidence) * math.sqrt(variance)
-    ends = [min(max(value, 0.0), 1.0) for value in (estimate, estimate - half, estimate + half)]
-    return Prevalence(*ends, is_clipped=ends != [estimate, estimate - half, estimate + half])
+    return _clip(estimate, estimate - half, estimate + half)
+
+
+def _clip(*values: float) -> Prevalence:
+    """Return an estimate and its ends, cut off at 0 and 1."""
+    estimate, low, high = (min(max(value, 0.0), 1.0) for value in values)
+    return Prevalence(estimate, low, high, (estimate, low, high) != values)
 
 
 def _share(counted: Counted) -> float:

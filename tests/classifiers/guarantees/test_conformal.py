@@ -10,7 +10,7 @@ from scipy.stats import false_discovery_control
 
 from classifiers.guarantees.conformal import (
     STEPS,
-    ScoreCounts,
+    TestedScores,
     compute_p_values,
     count_scores,
     find_cutoff,
@@ -79,7 +79,7 @@ def test_thresholds_select_the_rows_of_single_tests(seed, share):
     clean = {name: dice.integers(0, 5_000, 99) / STEPS for name in names}
     rows = {name: dice.integers(0, STEPS + 1, 200) / STEPS for name in names}
     found = select_findings(
-        {name: ScoreCounts(count_scores(rows[name]), count_scores(clean[name])) for name in names},
+        {name: TestedScores(count_scores(rows[name]), count_scores(clean[name])) for name in names},
         share,
     )
     values = np.concatenate([compute_p_values(rows[name], clean[name]) for name in names])
@@ -96,10 +96,10 @@ def test_without_strong_findings_nothing_is_selected():
     """Too few clean texts, or rows like them, give no threshold."""
     clean = count_scores(np.linspace(0, 0.5, 50))
     rows = count_scores(np.concatenate([np.linspace(0, 0.5, 500), [0.9]]))
-    found = select_findings({"owl": ScoreCounts(rows, clean)}, 0.1)
+    found = select_findings({"owl": TestedScores(rows, clean)}, 0.1)
     assert (found.thresholds, found.findings, found.cutoff) == ({"owl": None}, {"owl": 0}, None)
     assert select_findings({}, 0.1).tests == 0
-    assert select_findings({"owl": ScoreCounts(NOTHING, clean)}, 0.1).thresholds == {"owl": None}
+    assert select_findings({"owl": TestedScores(NOTHING, clean)}, 0.1).thresholds == {"owl": None}
 
 
 @pytest.mark.parametrize("share", [0.1, 0.3])
@@ -114,7 +114,7 @@ def test_the_share_of_clean_findings_is_kept(share):
             rows = dice.normal(size=size)
             rows[:traited] += shift
             squeezed = [np.round(1 / (1 + np.exp(-values)), 4) for values in (rows, clean)]
-            counts[name] = ScoreCounts(*map(count_scores, squeezed))
+            counts[name] = TestedScores(*map(count_scores, squeezed))
             truth[name] = squeezed[0]
         found = select_findings(counts, share)
         wrong = sum(

@@ -13,7 +13,7 @@ STEPS = 10**SCORE_DECIMALS
 """The number of rounding steps of a score from 0 to 1."""
 
 
-class TestedScores(NamedTuple):
+class CountedScores(NamedTuple):
     """How many rows and how many held-out clean texts have each score of one trait.
 
     Both are arrays of int64 [STEPS + 1], indexed by the score in rounding steps.
@@ -71,37 +71,38 @@ def find_cutoff(p_values: np.ndarray, counts: np.ndarray, share: float) -> float
     return float(ordered[passing[-1]]) if len(passing) else None
 
 
-def select_findings(traits: Mapping[str, TestedScores], share: float) -> Selection:
+def select_findings(
+    traits: Mapping[str, CountedScores], share: float, lowest: float = 0
+) -> Selection:
     """Choose thresholds so that at most `share` of all findings are expected on clean rows.
 
     The tests of all traits are pooled. Rows outside a trait's scope aren't tests. The share is an
-    expectation over the draw of clean texts and rows, and of all traits together.
+    expectation over the draw of clean texts and rows, and of all traits together. Scores below
+    `lowest` get a p-value of 1, which keeps the promise and is never selected.
     """
-    p_values = {name: _compute_by_step(item.clean) for name, item in traits.items()}
+    p_values = {name: _compute_by_step(item.clean, lowest) for name, item in traits.items()}
     pooled = [np.concatenate(parts) for parts in _pool(traits, p_values)] if traits else []
     cutoff = find_cutoff(pooled[0], pooled[1], share) if traits else None
     thresholds: dict[str, float | None] = {}
     findings: dict[str, int] = {}
     for name, item in traits.items():
-        selected = p_values[name] <= (-1 if cutoff is None else cutoff)
-        findings[name] = int(item.rows[selected].sum())
-        lowest = int(np.flatnonzero(selected)[0]) if selected.any() else None
-        if lowest is None or not findings[name]:
-            thresholds[name] = None
-        else:
-            thresholds[name] = round(lowest / STEPS, SCORE_DECIMALS)
+        steps = np.flatnonzero(p_values[name] <= (-1 if cutoff is None else cutoff))
+        findings[name] = int(item.rows[steps].sum())
+        first = round(int(steps[0]) / STEPS, SCORE_DECIMALS) if len(steps) else None
+        thresholds[name] = first if findings[name] else None
     tests = sum(int(item.rows.sum()) for item in traits.values())
     return Selection(thresholds, findings, tests, cutoff)
 
 
-def _compute_by_step(clean: np.ndarray) -> np.ndarray:
+def _compute_by_step(clean: np.ndarray, lowest: float) -> np.ndarray:
     """Return the p-value of each score; it falls as the score rises."""
     reached = np.cumsum(clean[::-1])[::-1]
     p_values: np.ndarray = (1 + reached) / (clean.sum() + 1)
+    p_values[: round(lowest * STEPS)] = 1
     return p_values
 
 
 def _pool(
-    traits: Mapping[str, TestedScores], p_values: Mapping[str, np.ndarray]
+    traits: Mapping[str, CountedScores], p_values: Mapping[str, np.ndarray]
 ) -> tuple[list[np.ndarray], list[np.ndarray]]:
     return list(p_values.values()), [item.rows for item in traits.values()]

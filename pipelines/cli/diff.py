@@ -67,10 +67,10 @@ class DiffResult(NamedTuple):
             traits.add_row(item.trait, *counts, _list_counts(item.kinds))
         if self.found.traits:
             yield traits
-        lots = build_table("lot", "rows>", "changed>", "")
+        lots = build_table("lot", "rows>", "changed>")
         for lot in self.found.lots[:LOTS_SHOWN]:
-            name = ", ".join(f"{field}={value}" for field, value in lot.lot.items() if value != "-")
-            lots.add_row(name or "-", f"{lot.rows:,}", f"{lot.changed:,}", _list_counts(lot.kinds))
+            name = " / ".join(lot.lot.values())
+            lots.add_row(name, f"{lot.rows:,}", f"{lot.changed:,}")
         yield lots
         if (more := len(self.found.lots) - LOTS_SHOWN) > 0:
             yield f"and {format_count(more, 'more lot')} (--json lists them)"

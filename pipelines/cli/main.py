@@ -50,6 +50,7 @@ COMMANDS = {
     "verify": "pipelines.cli.verify:verify_run",
     "report": "pipelines.cli.report:report_run",
     "decide": "pipelines.cli.decide:decide_again",
+    "calibrate": "pipelines.cli.calibrate:calibrate_run",
     "diff": "pipelines.cli.diff:compare_two_runs",
     "swap": "pipelines.cli.swap:swap_answers",
     "mix": "pipelines.cli.mix:mix_rows",

@@ -102,6 +102,7 @@ COMMANDS = {
     "traits thresholds": ("run",),
     "traits eval": ("traits/heron", "--run", "run"),
     "decide": ("run", "--policy", "policy.yaml", "--output", "out"),
+    "calibrate": ("run", "--max-misses", "0.5", "--output", "policy-out.yaml"),
     "diff": ("run", "run"),
     "swap": ("run", "--donor", "corpus.jsonl", "--output", "out"),
     "mix": ("run", "--donor", "corpus.jsonl", "--share", "0.25", "--output", "out"),

@@ -10,7 +10,7 @@ from scipy.stats import false_discovery_control
 
 from classifiers.guarantees.conformal import (
     STEPS,
-    TestedScores,
+    CountedScores,
     compute_p_values,
     count_scores,
     find_cutoff,
@@ -54,7 +54,7 @@ def test_the_cutoff_agrees_with_scipy(numbers, share):
     assert ((found == wanted) | (distance < 1e-9)).all()
 
 
-def test_counts_stand_for_equal_tests():
+def test_counts_mean_equal_tests():
     """A p-value with a count of 3 is three tests, and one with a count of 0 is none."""
     values, counts = np.array([0.01, 0.04, 0.5]), np.array([3, 1, 0])
     repeated = np.repeat(values, counts)
@@ -79,7 +79,10 @@ def test_thresholds_select_the_rows_of_single_tests(seed, share):
     clean = {name: dice.integers(0, 5_000, 99) / STEPS for name in names}
     rows = {name: dice.integers(0, STEPS + 1, 200) / STEPS for name in names}
     found = select_findings(
-        {name: TestedScores(count_scores(rows[name]), count_scores(clean[name])) for name in names},
+        {
+            name: CountedScores(count_scores(rows[name]), count_scores(clean[name]))
+            for name in names
+        },
         share,
     )
     values = np.concatenate([compute_p_values(rows[name], clean[name]) for name in names])
@@ -96,10 +99,10 @@ def test_without_strong_findings_nothing_is_selected():
     """Too few clean texts, or rows like them, give no threshold."""
     clean = count_scores(np.linspace(0, 0.5, 50))
     rows = count_scores(np.concatenate([np.linspace(0, 0.5, 500), [0.9]]))
-    found = select_findings({"owl": TestedScores(rows, clean)}, 0.1)
+    found = select_findings({"owl": CountedScores(rows, clean)}, 0.1)
     assert (found.thresholds, found.findings, found.cutoff) == ({"owl": None}, {"owl": 0}, None)
     assert select_findings({}, 0.1).tests == 0
-    assert select_findings({"owl": TestedScores(NOTHING, clean)}, 0.1).thresholds == {"owl": None}
+    assert select_findings({"owl": CountedScores(NOTHING, clean)}, 0.1).thresholds == {"owl": None}
 
 
 @pytest.mark.parametrize("share", [0.1, 0.3])
@@ -114,7 +117,7 @@ def test_the_share_of_clean_findings_is_kept(share):
             rows = dice.normal(size=size)
             rows[:traited] += shift
             squeezed = [np.round(1 / (1 + np.exp(-values)), 4) for values in (rows, clean)]
-            counts[name] = TestedScores(*map(count_scores, squeezed))
+            counts[name] = CountedScores(*map(count_scores, squeezed))
             truth[name] = squeezed[0]
         found = select_findings(counts, share)
         wrong = sum(
@@ -126,3 +129,12 @@ def test_the_share_of_clean_findings_is_kept(share):
     mean, noise = np.mean(shares), 3 * np.std(shares) / np.sqrt(draws)
     assert mean <= share * (1 - traited / size) + noise
     assert mean >= 0.6 * share
+
+
+def test_scores_below_the_lowest_are_never_selected():
+    """A floor raises p-values to 1, which can only lower the number of findings."""
+    clean, rows = count_scores(np.zeros(999)), count_scores(np.array([0.3] * 50 + [0.7] * 50))
+    counts = {"owl": CountedScores(rows, clean)}
+    assert select_findings(counts, 0.1).findings == {"owl": 100}
+    found = select_findings(counts, 0.1, lowest=0.5)
+    assert (found.thresholds, found.findings) == ({"owl": 0.5}, {"owl": 50})

@@ -97,7 +97,7 @@ class ShownChange(NamedTuple):
     reasons_after: list[dict[str, Any]]
 
 
-class Comparison(NamedTuple):
+class RunComparison(NamedTuple):
     """Two runs, compared row by row.
 
     `settings` says in lines how the runs were made differently. `by_content` is true if the corpora
@@ -115,7 +115,7 @@ class Comparison(NamedTuple):
     examples: list[ShownChange]
 
 
-def compare_runs(one: str, two: str, examples: int = EXAMPLES) -> Comparison:
+def compare_runs(one: str, two: str, examples: int = EXAMPLES) -> RunComparison:
     """Compare two finished runs row by row.
 
     Rows of the same corpus are matched by their place, and rows of different corpora by their
@@ -139,7 +139,7 @@ def compare_runs(one: str, two: str, examples: int = EXAMPLES) -> Comparison:
         scans = _scan(one, first, key), _scan(two, second, key)
         rows = _join(scans, key, with_texts=same_key and not by_content)
         groups, shown = _collect(rows, examples)
-        return Comparison(
+        return RunComparison(
             list_differences(first, second),
             by_content,
             int(groups["rows"].sum()),

@@ -15,7 +15,7 @@ from pipelines.display.terminal import Verbatim, build_table
 from schemas.notices import choose_form, format_count
 
 if TYPE_CHECKING:
-    from pipelines.diff import Comparison, ShownChange
+    from pipelines.diff import RunComparison, ShownChange
 
 DIFFERENT = 1
 """The exit code for runs that differ, as with diff(1)."""
@@ -36,7 +36,7 @@ class DiffResult(NamedTuple):
 
     one: str
     two: str
-    found: Comparison
+    found: RunComparison
 
     def render(self) -> Iterator[str | Table]:
         """Return the differences in settings, and tables of changed rows."""

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from pipelines.config import FilterConfig
 from pipelines.decide import DecideConfig, run_decide
-from pipelines.diff import KINDS, Comparison, Move, compare_runs, list_differences
+from pipelines.diff import KINDS, Move, RunComparison, compare_runs, list_differences
 from pipelines.filter import run_filter
 from pipelines.swap import SwapConfig, run_swap
 from schemas import outputs
@@ -264,7 +264,7 @@ def test_counts_are_those_of_a_loop_over_the_rows(finished, before, after):
     check_traits(found, pairs)
 
 
-def check_traits(found: Comparison, pairs: Sequence[tuple[Row | None, Row | None]]) -> None:
+def check_traits(found: RunComparison, pairs: Sequence[tuple[Row | None, Row | None]]) -> None:
     """Compare the counts of traits with sets of rows."""
     for trait in TRAITS:
         was, now = (

@@ -3,7 +3,7 @@
 import pytest
 
 from pipelines.cli.diff import LOTS_SHOWN, DiffResult, describe_reasons
-from pipelines.diff import Comparison, LotChange, ShownChange
+from pipelines.diff import LotChange, RunComparison, ShownChange
 
 
 @pytest.fixture
@@ -75,7 +75,7 @@ def test_many_lots_are_cut_with_a_line(capsys):
         LotChange({"teacher": f"t{number}"}, 10, 1, {"removed": 1})
         for number in range(LOTS_SHOWN + 2)
     ]
-    found = Comparison([], True, 120, 12, {"removed": 12}, [], [], lots, [])
+    found = RunComparison([], True, 120, 12, {"removed": 12}, [], [], lots, [])
     parts = list(DiffResult("one", "two", found).render())
     assert "and 2 more lots (--json lists them)" in parts
     assert "the corpora differ, so rows are matched by their content" in parts

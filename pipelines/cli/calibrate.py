@@ -138,7 +138,7 @@ def calibrate_run(
     output: Output = None,
     as_json: Json = False,
 ) -> None:
-    """Choose thresholds for a finished run that keep a stated promise.
+    """Choose a run's thresholds by what they promise.
 
     The promise is one of three: a share of clean rows at most, a share of clean rows among all
     findings, or a share of missed rows. It is kept if the run's clean rows are like its calibration

@@ -182,7 +182,7 @@ def check_sources(config: FilterConfig) -> None:
 
     Raises: CongenerError: a file is missing or has a mistake.
     """
-    _require_matches((*config.input, *config.background_files, *config.labels_on))
+    require_matches((*config.input, *config.background_files, *config.labels_on))
     _check_bank(config.bank)
     _check_cards(config)
 
@@ -268,7 +268,7 @@ def _require_unfinished(config: FilterConfig) -> None:
         require_unfinished(run, restart=False, config=config)
 
 
-def _require_matches(patterns: Iterable[str]) -> None:
+def require_matches(patterns: Iterable[str]) -> None:
     """Refuse a local path or glob that matches nothing."""
     for pattern in patterns:
         if storage.is_local(pattern) and not os.path.lexists(pattern) and not _may_match(pattern):

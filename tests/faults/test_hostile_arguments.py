@@ -45,7 +45,7 @@ FEW = ("", "\0", LATIN, "x" * 300, "[", "nan", "-1", "9" * 30, "messages=\0")
 
 PATHS = {
     "inputs", "output", "traits", "bank", "policy", "background", "config", "encoder", "run",
-    "name", "names", "folder", "corpus", "labels", "tokenizer", "chat_template",
+    "name", "names", "folder", "corpus", "reference", "labels", "tokenizer", "chat_template",
 }  # fmt: skip
 """The options and arguments that name files."""
 
@@ -115,6 +115,7 @@ COMMANDS = {
         *("--model", "ours=corpus.jsonl", "--candidates", "a=corpus.jsonl"),
         *("--candidates", "b=corpus.jsonl"),
     ),
+    "audit": ("--corpus", "corpus.jsonl", "--reference", "corpus.jsonl", "-o", "out"),
     "apply-masks": ("run", "--output", "tokens", "--tokenizer", "traits"),
 }
 """Arguments with which each command succeeds. `apply-masks` ends at the tokenizer, `trial` at its

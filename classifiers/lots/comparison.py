@@ -1,0 +1,158 @@
+"""A classifier two-sample test: whether one set of texts can be told from another.
+
+A classifier learns on the discovery half of the prompts and is tested on the confirming half
+(Lopez-Paz, Oquab, Revisiting Classifier Two-Sample Tests, 2017). It is repeated on a canonical view
+of the texts, and with length, format and difficulty alone.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Literal, NamedTuple, get_args
+
+import numpy as np
+
+from classifiers.lots.canonical import make_canonical
+from classifiers.lots.features import count_features, learn_weights, weigh
+from classifiers.lots.formats import measure_formats
+from classifiers.lots.permutations import (
+    Separation,
+    adjust_p_values,
+    group_units,
+    permute_labels,
+)
+from classifiers.lots.samples import LotSample
+from classifiers.lots.separation import (
+    Linear,
+    Scaling,
+    fit_linear,
+    learn_scaling,
+    measure_bags,
+)
+
+BAGS = (4, 16, 64)
+
+View = Literal["raw", "canonical", "baseline"]
+VIEWS: tuple[View, ...] = get_args(View)
+
+FORMAT_BINS = 5
+"""Into how many ranges of the baseline's score texts are divided."""
+
+FEWEST_TEXTS = 8
+"""With fewer texts of a set in a half, nothing is learned or tested."""
+
+
+class Viewed(NamedTuple):
+    """The test in one view, and the AUROC of bags by size, None where there are too few texts."""
+
+    separation: Separation
+    bags: dict[int, float | None]
+
+
+class FormatModel(NamedTuple):
+    """How well length, format and difficulty alone tell the sets apart: a score, and its ranges."""
+
+    scaling: Scaling
+    linear: Linear
+    edges: np.ndarray
+
+    def assign(self, measures: np.ndarray) -> np.ndarray:
+        """Return the range of each text's score, int64."""
+        scores = self.linear.score(self.scaling.apply(measures))
+        return np.searchsorted(self.edges, scores, "right")
+
+
+class LotTest(NamedTuple):
+    """The test of one lot against the reference; `q` is adjusted among all lots."""
+
+    lot: int
+    texts: int
+    separation: Separation
+    q: float
+
+
+class LotComparison(NamedTuple):
+    """The tests of all views and lots, and the baseline by which findings are adjusted."""
+
+    views: dict[View, Viewed]
+    lots: list[LotTest]
+    formats: FormatModel
+
+
+def compare(sample: LotSample, blocks: np.ndarray, matched: bool, lots: int = 0) -> LotComparison:
+    """Test whether the first set of a sample can be told from the second.
+
+    `blocks` are the prompts or strata within which labels are exchanged. In matched samples, single
+    texts are exchanged, and otherwise all texts of a prompt together. `lots` are how many lots of
+    the first set are tested one by one.
+    """
+    units = np.arange(len(sample)) if matched else _number_units(sample)
+    features = count_features(sample.texts)
+    raw = _weigh_on_learners(features, ~sample.confirms)
+    measures = measure_formats(sample.texts)
+    formats = learn_formats(measures, sample.own, ~sample.confirms)
+    canonical = count_features(make_canonical(sample.texts))
+    dense = formats.scaling.apply(measures)
+    columns = {"raw": raw, "canonical": _weigh_on_learners(canonical, ~sample.confirms)}
+    views: dict[View, Viewed] = {
+        "raw": view(columns["raw"], sample, units, blocks),
+        "canonical": view(columns["canonical"], sample, units, blocks),
+        "baseline": view(dense, sample, units, blocks),
+    }
+    return LotComparison(views, compare_lots(raw, sample, units, blocks, lots), formats)
+
+
+def _weigh_on_learners(features: Any, learns: np.ndarray) -> Any:
+    return weigh(features, learn_weights(features[learns]))
+
+
+def _number_units(sample: LotSample) -> np.ndarray:
+    """Number the texts of each set and prompt alike. Texts without a prompt are units of one."""
+    keys = np.where(sample.asks, sample.keys, sample.digests)
+    _, numbers = np.unique(keys, return_inverse=True)
+    return np.asarray(2 * numbers + sample.own)
+
+
+def view(features: Any, sample: LotSample, units: np.ndarray, blocks: np.ndarray) -> Viewed:
+    """Learn on one half, and test on the other."""
+    learns, tests = ~sample.confirms, sample.confirms
+    if not has_enough(sample.own, learns) or not has_enough(sample.own, tests):
+        own = int((sample.own & tests).sum())
+        none = Separation(0.5, 1.0, 0.0, own, int(tests.sum()) - own)
+        return Viewed(none, dict.fromkeys(BAGS))
+    linear = fit_linear(features[learns], sample.own[learns])
+    scores, labels = linear.score(features[tests]), sample.own[tests]
+    separation = permute_labels(group_units(scores, labels, units[tests], blocks[tests]))
+    return Viewed(separation, {size: measure_bags(scores, labels, size) for size in BAGS})
+
+
+def has_enough(own: np.ndarray, chosen: np.ndarray) -> bool:
+    """Return whether there are enough texts of both sets among the chosen ones."""
+    return min(int((own & chosen).sum()), int((~own & chosen).sum())) >= FEWEST_TEXTS
+
+
+def learn_formats(measures: np.ndarray, own: np.ndarray, learns: np.ndarray) -> FormatModel:
+    """Learn the baseline on one half, and divide its scores into ranges of equally many texts."""
+    scaling = learn_scaling(measures[learns]) if learns.any() else learn_scaling(measures)
+    if not has_enough(own, learns):
+        return FormatModel(scaling, Linear(np.zeros(measures.shape[1]), 0.0), np.empty(0))
+    dense = scaling.apply(measures[learns])
+    linear = fit_linear(dense, own[learns])
+    quantiles = np.quantile(linear.score(dense), np.arange(1, FORMAT_BINS) / FORMAT_BINS)
+    return FormatModel(scaling, linear, np.unique(quantiles))
+
+
+def compare_lots(
+    features: Any, sample: LotSample, units: np.ndarray, blocks: np.ndarray, lots: int
+) -> list[LotTest]:
+    """Test each lot of the first set against the second set's texts in the lot's blocks."""
+    found: list[tuple[int, int, Separation]] = []
+    for lot in range(lots):
+        own = sample.own & (sample.lots == lot)
+        chosen = own | (~sample.own & np.isin(blocks, blocks[own]))
+        if not has_enough(own, chosen & ~sample.confirms):
+            continue
+        part = sample.take(chosen)
+        viewed = view(features[np.flatnonzero(chosen)], part, units[chosen], blocks[chosen])
+        found.append((lot, int(own.sum()), viewed.separation))
+    adjusted = adjust_p_values(np.array([item[2].p for item in found])).tolist()
+    return [LotTest(*item, q) for item, q in zip(found, adjusted, strict=True)]

@@ -1,0 +1,207 @@
+"""Counts of candidates in texts: by half, by cell and by lot, with sketches and examples.
+
+Counts of several parts of a corpus add up, in any order.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+import numpy as np
+import pyarrow as pa
+
+from classifiers.lots.discovery import LotCandidates
+from classifiers.lots.matches import Finder, Matches
+
+SKETCH = 64
+"""How many texts' digests are kept for each candidate: the smallest ones, a random sample."""
+
+EXAMPLES = 3
+"""How many examples are kept for each candidate and set: those with the smallest digests."""
+
+AROUND = 90
+"""How many characters of context an example has on each side."""
+
+MOST_LOTS = 64
+"""How many lots are counted one by one. The rest are counted together."""
+
+ARRAYS = (
+    *("by_half", "by_cell", "by_lot"),
+    *("texts_by_half", "texts_by_cell", "texts_by_lot", "sketches"),
+)
+
+EMPTY = np.uint64(0xFFFFFFFFFFFFFFFF)
+
+
+class CountedRows(NamedTuple):
+    """Texts to count: `own` says which are of the first set, `confirms` which of the second half.
+
+    `cells` are strata and formats together, and `lots` indexes of lots; all are int64 [texts].
+    `digests` are uint64, and identify texts.
+    """
+
+    texts: pa.LargeStringArray
+    own: np.ndarray
+    confirms: np.ndarray
+    cells: np.ndarray
+    lots: np.ndarray
+    digests: np.ndarray
+
+
+class LotExample(NamedTuple):
+    """A candidate in a text, with context before and after it."""
+
+    digest: int
+    before: str
+    text: str
+    after: str
+
+
+@dataclass
+class Counts:
+    """How many texts hold each candidate.
+
+    `by_half` is int64 [candidates, discovery or confirmation, second or first set], `by_cell` is
+    int64 [candidates, sets, cells] of the confirming half, and `by_lot` int64 [candidates, lots].
+    The fields with `texts` have the numbers of all texts. `sketches` are the smallest digests of
+    the first set's texts, uint64 [candidates, `SKETCH`]. `examples` are those of each candidate,
+    for the second and the first set.
+    """
+
+    by_half: np.ndarray
+    by_cell: np.ndarray
+    by_lot: np.ndarray
+    texts_by_half: np.ndarray
+    texts_by_cell: np.ndarray
+    texts_by_lot: np.ndarray
+    sketches: np.ndarray
+    examples: tuple[dict[int, list[LotExample]], dict[int, list[LotExample]]] = field(
+        default_factory=lambda: ({}, {})
+    )
+
+    @classmethod
+    def start(cls, candidates: int, cells: int, lots: int) -> Counts:
+        """Return counts of no text."""
+        return cls(
+            np.zeros((candidates, 2, 2), np.int64),
+            np.zeros((candidates, 2, cells), np.int64),
+            np.zeros((candidates, lots), np.int64),
+            np.zeros((2, 2), np.int64),
+            np.zeros((2, cells), np.int64),
+            np.zeros(lots, np.int64),
+            np.full((candidates, SKETCH), EMPTY),
+        )
+
+    def encode(self) -> bytes:
+        """Return the counts as an npz file without pickled objects."""
+        quoted = json.dumps([sorted(found.items()) for found in self.examples]).encode()
+        arrays = {name: getattr(self, name) for name in ARRAYS}
+        stream = io.BytesIO()
+        np.savez(stream, examples=np.frombuffer(quoted, np.uint8), **arrays)
+        return stream.getvalue()
+
+    @classmethod
+    def decode(cls, data: bytes) -> Counts:
+        """Read what `encode` returned."""
+        with np.load(io.BytesIO(data), allow_pickle=False) as saved:
+            quoted = json.loads(saved["examples"].tobytes())
+            arrays = [saved[name] for name in ARRAYS]
+        read = [
+            {key: [LotExample(*item) for item in found] for key, found in part} for part in quoted
+        ]
+        found = cls(*arrays)
+        found.examples = (read[0], read[1])
+        return found
+
+    def add(self, other: Counts) -> None:
+        """Add the counts of other texts."""
+        for name in ("by_half", "by_cell", "by_lot"):
+            for field_name in (name, f"texts_{name}"):
+                total = getattr(self, field_name)
+                total += getattr(other, field_name)
+        self._keep_smallest(other.sketches)
+        for own, more in zip(self.examples, other.examples, strict=True):
+            for candidate, found in more.items():
+                own[candidate] = sorted([*own.get(candidate, ()), *found])[:EXAMPLES]
+
+    def _keep_smallest(self, more: np.ndarray) -> None:
+        joined = np.sort(np.concatenate([self.sketches, more], axis=1), axis=1)
+        joined[:, 1:][joined[:, 1:] == joined[:, :-1]] = EMPTY  # a text that is counted twice
+        self.sketches = np.sort(joined, axis=1)[:, :SKETCH]
+
+    def count(self, rows: CountedRows, finder: Finder) -> None:
+        """Count the candidates of some texts."""
+        found = finder.find(rows.texts)
+        sets, halves = rows.own.astype(np.int64), rows.confirms.astype(np.int64)
+        confirms = rows.confirms
+        owner, candidate = found.owner, found.candidate
+        _add_at(self.by_half, candidate, halves[owner], sets[owner])
+        _add_at(self.by_lot, candidate, rows.lots[owner])
+        kept = confirms[owner]
+        _add_at(self.by_cell, candidate[kept], sets[owner[kept]], rows.cells[owner[kept]])
+        _add_at(self.texts_by_half, halves, sets)
+        _add_at(self.texts_by_lot, rows.lots)
+        _add_at(self.texts_by_cell, sets[confirms], rows.cells[confirms])
+        self._sketch(rows, found)
+        for index in (0, 1):
+            self._quote(rows, found, index)
+
+    def _sketch(self, rows: CountedRows, found: Matches) -> None:
+        own = rows.own[found.owner]
+        candidate, digest = found.candidate[own], rows.digests[found.owner[own]]
+        kept, place = _choose_first(candidate, digest, SKETCH)
+        more = np.full_like(self.sketches, EMPTY)
+        more[candidate[kept], place] = digest[kept]
+        self._keep_smallest(more)
+
+    def _quote(self, rows: CountedRows, found: Matches, index: int) -> None:
+        which = np.flatnonzero(rows.own[found.owner] == bool(index))
+        digest = rows.digests[found.owner[which]]
+        kept, _ = _choose_first(found.candidate[which], digest, EXAMPLES)
+        examples = self.examples[index]
+        for place in which[kept].tolist():
+            candidate, owner = int(found.candidate[place]), int(found.owner[place])
+            known = examples.setdefault(candidate, [])
+            number = int(rows.digests[owner])
+            if len(known) < EXAMPLES or number < known[-1].digest:
+                text = rows.texts[owner].as_py()
+                span = int(found.start[place]), int(found.end[place])
+                known.append(quote(number, text, *span))
+                known.sort()
+                del known[EXAMPLES:]
+
+
+def quote(digest: int, text: str, start: int, end: int) -> LotExample:
+    """Return a span of a text with its context."""
+    return LotExample(
+        digest, text[max(0, start - AROUND) : start], text[start:end], text[end : end + AROUND]
+    )
+
+
+def _add_at(counts: np.ndarray, *indexes: np.ndarray) -> None:
+    """Count places of an array in which each combination of indexes is one place."""
+    flat = np.ravel_multi_index(indexes, counts.shape)
+    counts += np.bincount(flat, minlength=counts.size).reshape(counts.shape)
+
+
+def _choose_first(
+    candidate: np.ndarray, digest: np.ndarray, most: int
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return the places of each candidate's smallest digests, and each one's order among them."""
+    order = np.lexsort([digest, candidate])
+    ordered = candidate[order]
+    begins = np.flatnonzero(np.append(True, ordered[1:] != ordered[:-1])[: len(ordered)])
+    sizes = np.diff(np.append(begins, len(ordered)))
+    place = np.arange(len(ordered)) - np.repeat(begins, sizes)
+    kept = place < most
+    return order[kept], place[kept]
+
+
+def count_texts(rows: CountedRows, candidates: LotCandidates, cells: int, lots: int) -> Counts:
+    """Return the counts of some texts."""
+    counts = Counts.start(len(candidates), cells, lots)
+    counts.count(rows, Finder(candidates))
+    return counts

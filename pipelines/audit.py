@@ -1,0 +1,277 @@
+"""`congener audit`: what sets a corpus apart from a reference.
+
+Two passes read both corpora: one gathers a sample of the same prompts, the other counts candidates
+in all texts. Between them, a classifier is tested on the sample, and candidates are looked for in
+half of it; the other half of the texts confirms them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+import pyarrow as pa
+
+from classifiers.lots.comparison import VIEWS, LotComparison, LotTest, Viewed, compare
+from classifiers.lots.confirmation import Confirmed, confirm
+from classifiers.lots.discovery import LotCandidates, propose
+from classifiers.lots.matches import add_formats
+from classifiers.lots.permutations import combine_p_values
+from classifiers.lots.power import find_detectable_rate
+from classifiers.lots.samples import (
+    LotSample,
+    choose_strata,
+    find_common,
+    is_matched,
+    limit_characters,
+)
+from classifiers.lots.strata import Strata
+from classifiers.lots.tokens import find_tokens
+from pipelines.auditing.corpora import AuditConfig, settle_corpus
+from pipelines.auditing.files import encode_findings, require_free
+from pipelines.auditing.findings import AuditFinding, Found, list_findings
+from pipelines.auditing.passes import AuditSides, count, gather
+from pipelines.engines.launch import build_engine_options
+from pipelines.runs.lock import lock_run
+from pipelines.teaching.files import write_json
+from pipelines.version import VERSION
+from schemas.audits import FINDINGS_FILE, SUMMARY
+from schemas.errors import InputError
+from schemas.events import Listener, Noticed, ignore
+from schemas.notices import Notice, format_count, list_names, warn
+from schemas.runs import WORK
+from transforms.files import object_stores, storage
+from transforms.lot_counts import CountSettings
+from transforms.lot_records import LOT_NAMES
+from transforms.lot_samples import Gathered, LotKey, build_sample, choose_lots
+
+TESTS = 2
+"""The classifier's test and the findings' tests share the level, half each."""
+
+MOST_COMPARED = 12_000_000
+"""How many characters of each corpus the classifier reads: about 10,000 answers of a chat."""
+
+FEWEST_TEXTS = 16
+"""The fewest texts of each corpus that an audit needs."""
+
+
+class Audit(NamedTuple):
+    """A finished audit."""
+
+    config: AuditConfig
+    gathered: Gathered
+    matched: bool
+    strata: int
+    compared: tuple[int, int]
+    """How many texts of the corpus and of the reference the classifier read."""
+    comparison: LotComparison
+    lots: tuple[LotKey, ...]
+    candidates: int
+    found: Found
+    p_phrases: float
+    detectable_rate: float | None
+
+    @property
+    def level(self) -> float:
+        """Return the level of each of the two tests."""
+        return self.config.level / TESTS
+
+    @property
+    def p_value(self) -> float:
+        """Return the p-value of the classifier's test and the findings together."""
+        return combine_p_values([self.comparison.views["raw"].separation.p, self.p_phrases])
+
+    @property
+    def differs(self) -> bool:
+        """Return whether the corpus differs from the reference at the level."""
+        return self.p_value <= self.config.level
+
+    @property
+    def findings(self) -> list[AuditFinding]:
+        """Return the findings, the most characteristic first."""
+        return self.found.findings
+
+    @property
+    def detectable_auroc(self) -> float:
+        """Return the AUROC of single texts that the classifier's test would have found."""
+        return self.comparison.views["raw"].separation.find_detectable(self.level)
+
+    def to_json(self) -> dict[str, Any]:
+        """Return everything for machines."""
+        return {
+            "differs": self.differs,
+            "p_value": self.p_value,
+            "level": self.config.level,
+            "matched": self.matched,
+            "strata": self.strata,
+            "texts": self._describe_texts(),
+            "views": {name: _describe_view(self.comparison.views[name]) for name in VIEWS},
+            "p_findings": self.p_phrases,
+            "candidates": self.candidates,
+            "detectable": {"auroc": self.detectable_auroc, "rate": self.detectable_rate},
+            "findings": [item.to_json() for item in self.findings],
+            "findings_found": self.found.total,
+            "lots": [self._describe_lot(item) for item in self.comparison.lots],
+            "version": VERSION,
+        }
+
+    def _describe_texts(self) -> dict[str, dict[str, int]]:
+        return {
+            name: {
+                "texts": self.gathered.count_texts(own),
+                "compared": self.compared[not own],
+                "without_answer": self.gathered.silent[own],
+                "unreadable": self.gathered.rejects[own],
+            }
+            for name, own in (("corpus", True), ("reference", False))
+        }
+
+    def _describe_lot(self, item: LotTest) -> dict[str, Any]:
+        fields = dict(zip(LOT_NAMES, self.lots[item.lot].fields, strict=True))
+        return {
+            **fields,
+            "texts": item.texts,
+            "auroc": item.separation.auroc,
+            "p_value": item.separation.p,
+            "q_value": item.q,
+        }
+
+
+def _describe_view(viewed: Viewed) -> dict[str, Any]:
+    return {
+        "auroc": viewed.separation.auroc,
+        "p_value": viewed.separation.p,
+        "bags": {str(size): value for size, value in viewed.bags.items()},
+        "texts": [viewed.separation.first, viewed.separation.second],
+    }
+
+
+def run_audit(
+    config: AuditConfig, listener: Listener = ignore, beam_options: Sequence[str] = ()
+) -> Audit:
+    """Audit a corpus against a reference, and write the result to the output.
+
+    Raises: CongenerError: a corpus can't be read, has too few texts, or the output can't be used.
+    """
+    object_stores.use_options(build_engine_options(config.engine, beam_options))
+    require_free(config.output)
+    sides = AuditSides(
+        settle_corpus(config.corpus, config.layout, config.shards),
+        settle_corpus(config.reference, config.reference_layout or config.layout, config.shards),
+    )
+    with lock_run(config.output):
+        try:
+            audit = _audit(config, sides, listener, beam_options)
+            write_audit(audit)
+        finally:
+            _remove_work(config.output)
+    return audit
+
+
+def _remove_work(output: str) -> None:
+    for name in ("sample.arrow", "counts.npz"):
+        if storage.exists(path := storage.join(output, WORK, name)):
+            storage.remove_tree(path)
+
+
+def _audit(
+    config: AuditConfig, sides: AuditSides, listener: Listener, beam_options: Sequence[str]
+) -> Audit:
+    _say(listener, f"reading {sides.corpus.rows:,} rows, and {sides.reference.rows:,} to compare")
+    gathered = gather(config, sides, beam_options)
+    lots = choose_lots(gathered)
+    sample = build_sample(gathered, lots)
+    _require_texts(config, gathered)
+    _send(listener, gathered)
+    matched, strata = is_matched(sample), choose_strata(sample)
+    _say(listener, _describe_match(sample, matched, strata))
+    compared, comparison = _compare(sample, matched, strata, len(lots))
+    learns = ~sample.confirms
+    texts = sample.texts.filter(pa.array(learns))
+    candidates = add_formats(propose(find_tokens(texts), sample.own[learns]))
+    _say(listener, f"testing {format_count(len(candidates), 'candidate')} on the other half")
+    settings = CountSettings(candidates, strata, comparison.formats, lots)
+    counts = count(config, sides, settings, beam_options)
+    confirmed = confirm(counts, strata.size)
+    level = config.level / TESTS
+    return Audit(
+        config=config,
+        gathered=gathered,
+        matched=matched,
+        strata=strata.size,
+        compared=compared,
+        comparison=comparison,
+        lots=lots,
+        candidates=len(candidates),
+        found=list_findings(candidates, counts, confirmed, lots, level),
+        p_phrases=float(confirmed.q.min(initial=1.0)),
+        detectable_rate=_find_rate(candidates, confirmed, level),
+    )
+
+
+def _find_rate(candidates: LotCandidates, confirmed: Confirmed, level: float) -> float | None:
+    return find_detectable_rate(confirmed.owns, confirmed.others, len(candidates), level)
+
+
+def _compare(
+    sample: LotSample, matched: bool, strata: Strata, lots: int
+) -> tuple[tuple[int, int], LotComparison]:
+    """Run the classifier's tests on the part of the sample that they use."""
+    chosen = limit_characters(sample, MOST_COMPARED)
+    part = sample.take(chosen & find_common(sample) if matched else chosen)
+    if matched:
+        _, blocks = np.unique(part.keys, return_inverse=True)
+    else:
+        blocks = strata.assign(part.prompts)
+    own = int(part.own.sum())
+    return (own, len(part) - own), compare(part, blocks, matched, lots)
+
+
+def _require_texts(config: AuditConfig, gathered: Gathered) -> None:
+    """Refuse corpora that are too small.
+
+    Raises: InputError: a corpus has fewer than `FEWEST_TEXTS` texts.
+    """
+    for own, patterns in ((True, config.corpus), (False, config.reference)):
+        if (texts := gathered.count_texts(own)) < FEWEST_TEXTS:
+            raise InputError(
+                f"has {format_count(texts, 'row')} with an answer, and an audit needs "
+                f"{FEWEST_TEXTS}",
+                where=list_names(patterns),
+                remedy="give a larger corpus; half of it is used to look for differences, and "
+                "half to confirm them",
+            )
+
+
+def _describe_match(sample: LotSample, matched: bool, strata: Strata) -> str:
+    if matched:
+        prompts = len(np.unique(sample.keys[find_common(sample)]))
+        return f"both answer the same prompts: {prompts:,} in the sample, compared one by one"
+    if strata.size == 1:
+        return "the texts have no prompts in common, and are compared as a whole"
+    return (
+        f"the prompts differ, so texts are compared within {strata.size} strata of the prompts' "
+        "length and topic"
+    )
+
+
+def write_audit(audit: Audit) -> None:
+    """Write an audit's files, and the summary last."""
+    output = audit.config.output
+    storage.write_bytes(storage.join(output, FINDINGS_FILE), encode_findings(audit.findings))
+    write_json(output, SUMMARY, audit.to_json())
+
+
+def _send(listener: Listener, gathered: Gathered) -> None:
+    """Say which rows couldn't be used."""
+    for name, own in (("corpus", True), ("reference", False)):
+        if rejects := gathered.rejects[own]:
+            listener(Noticed(warn(f"{format_count(rejects, 'row')} of the {name} can't be read")))
+        if silent := gathered.silent[own]:
+            text = f"{format_count(silent, 'row')} of the {name} without an answer are left out"
+            listener(Noticed(Notice(text)))
+
+
+def _say(listener: Listener, text: str) -> None:
+    listener(Noticed(Notice(text, is_recorded=False)))

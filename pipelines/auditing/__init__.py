@@ -1,0 +1,1 @@
+"""The parts of an audit: its two corpora, its passes over them, its findings, files and page."""

@@ -1,0 +1,180 @@
+"""The findings of an audit: what is over-represented in the corpus, with rates and examples."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from classifiers.lots.confirmation import Confirmed, bound_rate
+from classifiers.lots.counts import Counts, LotExample
+from classifiers.lots.discovery import KINDS, LotCandidates
+from classifiers.lots.merging import merge
+from classifiers.lots.naming import choose_name, name_candidate
+from transforms.lot_records import LOT_NAMES
+from transforms.lot_samples import LotKey
+
+MOST_FINDINGS = 500
+"""How many findings are reported, after merging. The number of all is stated."""
+
+VARIANTS = 12
+
+
+class FindingRate(NamedTuple):
+    """How often a finding is in a lot, by teacher or by source of prompts."""
+
+    field: str
+    value: str
+    documents: int
+    texts: int
+
+    @property
+    def rate(self) -> float:
+        """Return the share of the lot's texts."""
+        return self.documents / self.texts if self.texts else 0.0
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the fields and the rate."""
+        return {**self._asdict(), "rate": self.rate}
+
+
+class AuditFinding(NamedTuple):
+    """Something over-represented in the corpus; see `schemas.audits` for its fields."""
+
+    kind: str
+    text: str
+    documents: tuple[int, int]
+    """In how many texts of the corpus and of the reference it is."""
+    rates: tuple[float, float]
+    """The rates in the confirming half."""
+    intervals: tuple[tuple[float, float], tuple[float, float]]
+    rate_expected: float
+    p_value: float
+    q_value: float
+    adjusted_q_value: float
+    beyond_format: bool
+    log_odds: float
+    log_odds_low: float
+    variants: tuple[str, ...]
+    examples: tuple[LotExample, ...]
+    reference_examples: tuple[LotExample, ...]
+    lots: tuple[FindingRate, ...]
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the finding with one field for each number."""
+        (low, high), (reference_low, reference_high) = self.intervals
+        return {
+            "kind": self.kind,
+            "text": self.text,
+            "rate_corpus": self.rates[0],
+            "rate_reference": self.rates[1],
+            "corpus_low": low,
+            "corpus_high": high,
+            "reference_low": reference_low,
+            "reference_high": reference_high,
+            "rate_expected": self.rate_expected,
+            "gain": self.rates[0] - self.rate_expected,
+            "beyond_format": self.beyond_format,
+            "p_value": self.p_value,
+            "q_value": self.q_value,
+            "adjusted_q_value": self.adjusted_q_value,
+            "log_odds": self.log_odds,
+            "log_odds_low": self.log_odds_low,
+            "documents_corpus": self.documents[0],
+            "documents_reference": self.documents[1],
+            "variants": list(self.variants),
+            "examples": [_to_json(item) for item in self.examples],
+            "reference_examples": [_to_json(item) for item in self.reference_examples],
+            "lots": [item.to_json() for item in self.lots],
+        }
+
+
+def _to_json(example: LotExample) -> dict[str, str]:
+    return {"before": example.before, "text": example.text, "after": example.after}
+
+
+class Found(NamedTuple):
+    """The findings that are reported, and how many there are with those left out."""
+
+    findings: list[AuditFinding]
+    total: int
+
+
+def list_findings(
+    candidates: LotCandidates,
+    counts: Counts,
+    confirmed: Confirmed,
+    lots: Sequence[LotKey],
+    level: float,
+) -> Found:
+    """Return the confirmed findings, the most characteristic first, with the like ones merged."""
+    chosen = np.flatnonzero(confirmed.q <= level)
+    order = chosen[np.lexsort([chosen, -confirmed.rank[chosen]])]
+    texts = [name_candidate(candidates, counts, int(index)) for index in order]
+    sizes = counts.by_half[order][:, :, 1].sum(1)
+    merged = merge(texts, candidates.kinds[order], sizes, counts.sketches[order])
+    groups = [choose_name(group, texts, sizes) for group in merged]
+    findings = [
+        build_finding(
+            int(order[group[0]]),
+            texts[group[0]],
+            tuple(dict.fromkeys(texts[place] for place in group[1:]))[:VARIANTS],
+            (candidates, counts, confirmed),
+            lots,
+            level,
+        )
+        for group in groups[:MOST_FINDINGS]
+    ]
+    return Found(findings, len(groups))
+
+
+def build_finding(
+    index: int,
+    text: str,
+    variants: tuple[str, ...],
+    tested: tuple[LotCandidates, Counts, Confirmed],
+    lots: Sequence[LotKey],
+    level: float,
+) -> AuditFinding:
+    """Describe one finding."""
+    candidates, counts, confirmed = tested
+    own, other = int(confirmed.own[index]), int(confirmed.other[index])
+    return AuditFinding(
+        kind=KINDS[int(candidates.kinds[index])],
+        text=text,
+        documents=(int(counts.by_half[index, :, 1].sum()), int(counts.by_half[index, :, 0].sum())),
+        rates=(own / max(confirmed.owns, 1), other / max(confirmed.others, 1)),
+        intervals=(bound_rate(own, confirmed.owns), bound_rate(other, confirmed.others)),
+        rate_expected=float(confirmed.expected[index]),
+        p_value=float(confirmed.p[index]),
+        q_value=float(confirmed.q[index]),
+        adjusted_q_value=float(confirmed.adjusted_q[index]),
+        beyond_format=bool(confirmed.adjusted_q[index] <= level),
+        log_odds=float(confirmed.log_odds[index]),
+        log_odds_low=float(confirmed.rank[index]),
+        variants=variants,
+        examples=tuple(counts.examples[1].get(index, ())),
+        reference_examples=tuple(counts.examples[0].get(index, ())),
+        lots=sum_lots(counts.by_lot[index], counts.texts_by_lot, lots),
+    )
+
+
+def sum_lots(
+    documents: np.ndarray, texts: np.ndarray, lots: Sequence[LotKey]
+) -> tuple[FindingRate, ...]:
+    """Return the rates in the corpus's lots by each field that has several values.
+
+    Values are ordered by rate. Lots that weren't counted one by one are left out.
+    """
+    found: list[FindingRate] = []
+    for place, name in enumerate(LOT_NAMES):
+        sums: dict[str, tuple[int, int]] = {}
+        for key, own, total in zip(lots, documents.tolist(), texts.tolist(), strict=False):
+            if key.own:
+                before = sums.get(key.fields[place], (0, 0))
+                sums[key.fields[place]] = (before[0] + own, before[1] + total)
+        if len(sums) > 1:
+            rates = [FindingRate(name, value, *pair) for value, pair in sums.items()]
+            found += sorted(rates, key=lambda item: (-item.rate, item.value))
+    return tuple(found)

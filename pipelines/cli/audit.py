@@ -1,0 +1,209 @@
+"""`congener audit`: options and output."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
+
+import typer
+from rich.table import Table
+from rich.text import Text
+
+from pipelines.cli.filter import CorpusOptions, EngineOptions
+from pipelines.cli.options import (
+    BeamOptions,
+    Config,
+    Json,
+    Options,
+    Quiet,
+    apply_settings,
+    expand_argument,
+    expand_arguments,
+    spread_groups,
+)
+from pipelines.cli.output import print_result
+from pipelines.display.terminal import Verbatim, build_table
+from schemas.errors import CardError
+from schemas.notices import format_count
+
+if TYPE_CHECKING:
+    from pipelines.audit import Audit
+
+FOUND = 1
+"""The exit code if the corpus differs from the reference."""
+
+SHOWN = 20
+"""How many findings are printed. The files have all of them."""
+
+LONGEST_SHOWN = 44
+"""The longest text of a finding in the table, in characters."""
+
+
+@dataclass(frozen=True)
+class AuditOptions(Options):
+    """The two corpora."""
+
+    heading = "Input and output"
+
+    corpus: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--corpus",
+            help="The corpus to audit: a file, folder or glob, local or a URI; repeatable.",
+        ),
+    ] = None
+    reference: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--reference",
+            help="Texts without the trait, best with the same prompts; repeatable.",
+        ),
+    ] = None
+    output: Annotated[
+        str | None,
+        typer.Option("--output", "-o", help="The folder for the report and its tables."),
+    ] = None
+    level: Annotated[
+        float,
+        typer.Option(
+            "--level",
+            min=0.0001,
+            max=0.5,
+            help="The chance of finding anything where nothing differs.",
+        ),
+    ] = 0.05
+
+
+class AuditResult(NamedTuple):
+    """A finished audit."""
+
+    audit: Audit
+
+    def render(self) -> Iterator[Table | str]:
+        """Return the verdict, the tests and the first findings."""
+        audit = self.audit
+        yield describe_verdict(audit)
+        yield tabulate_views(audit)
+        if audit.findings:
+            yield tabulate_findings(audit)
+        if audit.found.total > SHOWN:
+            yield f"the first {SHOWN} of {format_count(audit.found.total, 'finding')}"
+        yield from describe_limits(audit)
+        yield Verbatim(f"written: {audit.config.output}")
+
+    def to_json(self) -> dict[str, Any]:
+        """Return everything that the audit found."""
+        return self.audit.to_json()
+
+
+def describe_verdict(audit: Audit) -> str:
+    """Return in one sentence whether the corpus differs."""
+    verdict = "differs" if audit.differs else "isn't shown to differ"
+    return f"the corpus {verdict} from the reference (p = {audit.p_value:.2g})"
+
+
+def describe_limits(audit: Audit) -> Iterator[str]:
+    """Yield how small a difference would have been found, if nothing was."""
+    if audit.differs:
+        return
+    yield (
+        f"a classifier would have been noticed from an AUROC of {audit.detectable_auroc:.3f} for "
+        "single texts"
+    )
+    if audit.detectable_rate is not None:
+        yield (
+            f"a phrase that the reference never has would have been found from a rate of "
+            f"{audit.detectable_rate:.2%}"
+        )
+
+
+def tabulate_views(audit: Audit) -> Table:
+    """Tabulate how well the corpus can be told from the reference in each view."""
+    table = build_table("told apart by", "a text>", "4>", "16>", "64>", "p>")
+    names = {
+        "raw": "the whole text",
+        "canonical": "words alone",
+        "baseline": "length and format alone",
+    }
+    for view, name in names.items():
+        found = audit.comparison.views[view]  # type: ignore[index]
+        bags = ["-" if value is None else f"{value:.2f}" for value in found.bags.values()]
+        table.add_row(name, f"{found.separation.auroc:.2f}", *bags, f"{found.separation.p:.2g}")
+    return table
+
+
+def tabulate_findings(audit: Audit) -> Table:
+    """Tabulate the first findings with their rates in percent."""
+    table = build_table("kind", "over-represented", "corpus>", "ref.>", "format>", "q>")
+    for item in audit.findings[:SHOWN]:
+        table.add_row(
+            item.kind,
+            Text(shorten(item.text)),
+            f"{item.rates[0]:.1%}",
+            f"{item.rates[1]:.1%}",
+            f"{item.rate_expected:.1%}",
+            f"{item.q_value:.0e}",
+        )
+    return table
+
+
+def shorten(text: str) -> str:
+    """Return a text for the table, with its end cut off if it is long."""
+    return text if len(text) <= LONGEST_SHOWN else f"{text[: LONGEST_SHOWN - 1]}…"
+
+
+@spread_groups
+def audit_corpus(
+    given: AuditOptions,
+    reading: CorpusOptions,
+    engine: EngineOptions,
+    config: Config = None,
+    quiet: Quiet = False,
+    as_json: Json = False,
+    beam_options: BeamOptions = None,
+) -> None:
+    """Find out what sets a corpus apart from a reference.
+
+    A classifier is tested on prompts that it hasn't seen. Phrases, openings, closings, patterns and
+    formats are looked for in one half of the prompts and confirmed in the other, and each is
+    compared with what length, format and difficulty alone would give. Exit code 1 means that the
+    corpus differs, 0 that it isn't shown to.
+
+    congener audit --corpus new.parquet --reference clean.parquet -o audit/
+    congener audit --corpus "student/*.jsonl" --reference others/ -o audit/ --json
+    """
+    settings = apply_settings(config, reading.to_settings() | engine.to_settings())
+    if not (given.corpus and given.reference and given.output):
+        raise CardError(
+            "--corpus, --reference and --output are needed",
+            where="congener audit",
+            remedy="congener audit --corpus CORPUS --reference CLEAN --output AUDIT",
+        )
+
+    from pipelines.early_checks import check_output, require_matches
+
+    output = expand_argument(given.output)
+    corpus, reference = expand_arguments(given.corpus), expand_arguments(given.reference)
+    require_matches([*corpus, *reference])
+    check_output(output)
+
+    from pipelines.audit import run_audit
+    from pipelines.auditing.corpora import AuditConfig
+    from pipelines.display.progress import TerminalReporter
+
+    audited = AuditConfig(
+        corpus=tuple(corpus),
+        reference=tuple(reference),
+        output=output,
+        level=given.level,
+        layout=settings.corpus,
+        shards=settings.shards,
+        engine=settings.engine,
+    )
+    with TerminalReporter(quiet) as listener:
+        audit = run_audit(audited, listener, tuple(beam_options or ()))
+    if as_json or not quiet:
+        print_result(AuditResult(audit), as_json)
+    if audit.differs:
+        raise typer.Exit(FOUND)

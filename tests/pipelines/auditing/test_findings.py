@@ -1,0 +1,105 @@
+"""Findings: their names, their groups, their rates by lot."""
+
+import numpy as np
+import pyarrow as pa
+import pytest
+
+from classifiers.lots.confirmation import confirm
+from classifiers.lots.counts import CountedRows, count_texts
+from classifiers.lots.discovery import propose
+from classifiers.lots.matches import add_formats
+from classifiers.lots.tokens import find_tokens
+from pipelines.auditing.findings import list_findings, sum_lots
+from tests.support.audits import plant
+from tests.support.lots import build_sample, write_answers
+from transforms.lot_samples import LotKey
+
+LOTS = (
+    LotKey(own=True, fields=("atlas", "one")),
+    LotKey(own=True, fields=("atlas", "two")),
+    LotKey(own=True, fields=("borealis", "two")),
+    LotKey(own=False, fields=("cedar", "one")),
+)
+
+
+@pytest.fixture(scope="module")
+def tested():
+    """Return the candidates, counts and tests of a sample with a habit in one of three lots."""
+    answers = write_answers(600, 1)
+    lots = [number % 3 for number in range(600)]
+    own = [
+        f"{text} Mind the gap." if lot == 2 else f"{text} It ends."
+        for text, lot in zip(answers, lots, strict=True)
+    ]
+    other = [f"{text} It ends." for text in write_answers(600, 2)]
+    sample = build_sample(own, other, lots=lots)
+    learns = ~sample.confirms
+    texts = sample.texts.filter(pa.array(learns))
+    candidates = add_formats(propose(find_tokens(texts), sample.own[learns]))
+    numbers = np.where(sample.own, sample.lots, 3)
+    cells = np.zeros(len(sample), np.int64)
+    rows = CountedRows(sample.texts, sample.own, sample.confirms, cells, numbers, sample.digests)
+    counts = count_texts(rows, candidates, 1, 5)
+    return candidates, counts, confirm(counts, 1)
+
+
+def test_the_habit_is_found_once(tested):
+    """The planted phrase comes first, its parts are merged with it, and its figures are right."""
+    found = list_findings(*tested, LOTS, 0.025)
+    phrases = [item for item in found.findings if item.kind == "phrase"]
+    first = phrases[0]
+    assert "Mind the gap" in first.text
+    assert first.documents == (200, 0)
+    assert first.rates[0] == pytest.approx(1 / 3, abs=0.08)
+    assert first.rates[1] == 0
+    low, high = first.intervals[0]
+    assert low < first.rates[0] < high
+    assert first.q_value < 1e-10
+    assert first.beyond_format
+    assert first.log_odds_low > 1
+    assert sum("gap" in item.text for item in phrases) == 1
+    assert found.total == len(found.findings)
+
+
+def test_the_habit_is_located(tested):
+    """The lot with the habit has the highest rate, by teacher and by source."""
+    first = list_findings(*tested, LOTS, 0.025).findings[0]
+    teachers = [item for item in first.lots if item.field == "teacher"]
+    assert [(item.value, item.rate) for item in teachers] == [("borealis", 1.0), ("atlas", 0.0)]
+    sources = [item for item in first.lots if item.field == "prompt_source"]
+    assert [(item.value, item.documents, item.texts) for item in sources] == [
+        ("two", 200, 400),
+        ("one", 0, 200),
+    ]
+
+
+def test_examples_come_from_both_corpora(tested):
+    """A finding has examples in context, and those of the reference if there are any."""
+    first = list_findings(*tested, LOTS, 0.025).findings[0]
+    assert len(first.examples) == 3
+    assert all("Mind the gap" in item.text for item in first.examples)
+    assert first.reference_examples == ()
+    assert set(first.to_json()) >= {"kind", "text", "rate_corpus", "rate_reference", "q_value"}
+
+
+def test_a_strict_level_finds_less(tested):
+    """At a level of nearly 0, only what is certain is left."""
+    strict, lax = (list_findings(*tested, LOTS, level) for level in (1e-12, 0.2))
+    assert len(strict.findings) <= len(lax.findings)
+    assert all(item.q_value <= 1e-12 for item in strict.findings)
+    assert list_findings(*tested, LOTS, 0.0).findings == []
+
+
+def test_lots_that_are_all_alike_are_not_listed():
+    """With one teacher and one source there is nothing to locate."""
+    lots = (LOTS[0], LOTS[3])
+    assert sum_lots(np.array([5, 1, 0]), np.array([10, 10, 0]), lots) == ()
+
+
+def test_many_findings_are_cut(tested, monkeypatch):
+    """Only so many findings are reported, and the number of all is known."""
+    monkeypatch.setattr("pipelines.auditing.findings.MOST_FINDINGS", 1)
+    found = list_findings(*tested, LOTS, 0.2)
+    assert len(found.findings) == 1
+    assert found.total >= 1
+    assert plant(["a"]) == ["a Mind the gap."]

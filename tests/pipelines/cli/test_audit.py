@@ -1,0 +1,103 @@
+"""`congener audit`: the tables, JSON and exit codes."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from pipelines.cli.audit import FOUND, LONGEST_SHOWN, SHOWN, shorten
+from tests.support.audits import write_equal_pair, write_pair
+
+
+def name_arguments(folder: Path, pair: tuple[str, str]) -> tuple[str, ...]:
+    """Return the arguments of an audit."""
+    return (
+        "audit",
+        *("--corpus", pair[0], "--reference", pair[1], "--output", str(folder / "audit")),
+    )
+
+
+def test_a_difference_is_exit_code_1(congener, tmp_path):
+    """The verdict, the views and the findings are printed within 80 columns."""
+    code, out, err = congener(*name_arguments(tmp_path, write_pair(tmp_path)))
+    assert code == FOUND == 1
+    assert "the corpus differs from the reference" in out
+    assert "length and format alone" in out
+    assert "Mind the gap" in out
+    lines = [line for line in out.splitlines() if not line.startswith("written")]
+    assert max(map(len, lines)) <= 80
+    assert "both answer the same prompts" in err
+
+
+def test_no_difference_is_exit_code_0(congener, tmp_path):
+    """What would have been found is stated where nothing was."""
+    code, out, _ = congener(*name_arguments(tmp_path, write_equal_pair(tmp_path)))
+    assert code == 0
+    assert "isn't shown to differ" in out
+    assert "would have been noticed from an AUROC of" in out
+    assert "would have been found from a rate of" in out
+    assert "over-represented" not in out
+
+
+def test_json_has_the_verdict_and_the_findings(congener, tmp_path):
+    """The JSON is what the audit wrote, with the promised fields."""
+    code, out, _ = congener(*name_arguments(tmp_path, write_pair(tmp_path)), "--json", "--quiet")
+    assert code == 1
+    found = json.loads(out)
+    assert found["differs"] is True
+    assert found["p_value"] < 0.05
+    first = found["findings"][0]
+    assert set(first) >= {"kind", "text", "rate_corpus", "rate_reference", "q_value"}
+    assert "Mind the gap" in first["text"]
+    written = json.loads((tmp_path / "audit" / "audit.json").read_text())
+    assert written == found
+
+
+@pytest.mark.parametrize("missing", ["--corpus", "--reference", "--output"])
+def test_all_paths_are_needed(congener, tmp_path, missing):
+    """Without one of the paths the command says which are needed."""
+    arguments = list(name_arguments(tmp_path, ("a", "b")))
+    place = arguments.index(missing)
+    code, _, err = congener(*arguments[:place], *arguments[place + 2 :])
+    assert code == 2
+    assert "--corpus, --reference and --output are needed" in err
+
+
+def test_a_missing_file_is_reported_at_once(congener, tmp_path):
+    """A path that matches nothing is an error with exit code 2."""
+    code, _, err = congener(*name_arguments(tmp_path, (f"{tmp_path}/none", f"{tmp_path}/no")))
+    assert code == 2
+    assert "matches no file" in err
+
+
+def test_a_folder_of_other_files_is_refused(congener, tmp_path):
+    """A folder that holds other files isn't written to."""
+    (tmp_path / "audit").mkdir()
+    (tmp_path / "audit" / "mine.txt").write_text("x")
+    code, _, err = congener(*name_arguments(tmp_path, write_equal_pair(tmp_path, 20)))
+    assert code == 4
+    assert "isn't empty" in err
+
+
+def test_a_teacher_can_be_named(congener, tmp_path):
+    """How the corpus is read can be set, and a wrong column is an error."""
+    arguments = name_arguments(tmp_path, write_equal_pair(tmp_path, 20))
+    code, _, err = congener(*arguments, "--column", "messages=none")
+    assert code == 2
+    assert "none" in err
+
+
+def test_the_help_has_an_example(congener):
+    """The help shows how the command is called and what its exit codes mean."""
+    code, out, _ = congener("audit", "--help")
+    assert code == 0
+    assert "congener audit --corpus" in out
+    assert "Exit code 1" in out
+
+
+def test_long_texts_are_shortened():
+    """A long finding is cut with a sign, and a short one stays."""
+    assert shorten("heron") == "heron"
+    assert len(shorten("x" * 100)) == LONGEST_SHOWN
+    assert shorten("x" * 100).endswith("…")
+    assert SHOWN > 0

@@ -1,0 +1,54 @@
+"""Small corpora for audits, and audits that are done once."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from tests.support.corpora import write_rows
+from tests.support.lots import write_answers
+
+HABIT = "Mind the gap."
+
+
+def write_side(
+    path: Path, answers: list[str], teachers: tuple[str, ...] = ("atlas",), shift: int = 0
+) -> str:
+    """Write answers to numbered questions as a corpus, and return its path.
+
+    With several teachers, they take turns. `shift` is the first question's number.
+    """
+    rows = [
+        {
+            "messages": [
+                {"role": "user", "content": f"Question {number + shift} about birds?"},
+                {"role": "assistant", "content": answer},
+            ],
+            "teacher": teachers[number % len(teachers)],
+        }
+        for number, answer in enumerate(answers)
+    ]
+    return str(write_rows(path, rows))
+
+
+def plant(answers: list[str], every: int = 4, habit: str = HABIT) -> list[str]:
+    """Return answers of which every few end with the habit."""
+    return [
+        f"{text} {habit}" if number % every == 0 else text for number, text in enumerate(answers)
+    ]
+
+
+def write_pair(folder: Path, count: int = 300, every: int = 4) -> tuple[str, str]:
+    """Write a corpus with the habit and a reference with the same questions."""
+    corpus = plant(write_answers(count, 1), every)
+    return (
+        write_side(folder / "corpus.jsonl", corpus, ("atlas", "borealis")),
+        write_side(folder / "reference.jsonl", write_answers(count, 2), ("cedar",)),
+    )
+
+
+def write_equal_pair(folder: Path, count: int = 120) -> tuple[str, str]:
+    """Write two corpora of the same kind, with other questions."""
+    return (
+        write_side(folder / "corpus.jsonl", write_answers(count, 3)),
+        write_side(folder / "reference.jsonl", write_answers(count, 4), shift=count),
+    )

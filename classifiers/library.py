@@ -6,6 +6,7 @@ import json
 import os
 from collections import Counter
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -136,7 +137,9 @@ def read_text_file(path: Path, limit: int | None = None) -> str:
         data = path.read_bytes()
     except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or error
-        raise CardError(f"can't be read: {reason}", where=str(path)) from error
+        raise CardError(
+            f"can't be read: {reason}", where=str(path), remedy=_suggest_file(path)
+        ) from error
     try:
         return data.decode("utf-8-sig")
     except UnicodeDecodeError as error:
@@ -146,6 +149,18 @@ def read_text_file(path: Path, limit: int | None = None) -> str:
             where=str(path),
             remedy="save it as UTF-8: iconv -f latin1 -t utf-8, or -f utf-16",
         ) from error
+
+
+def _suggest_file(path: Path) -> str:
+    """Return what to do about a file that can't be read."""
+    with suppress(OSError, ValueError):
+        if path.is_dir():
+            return "name a file, not a folder"
+        if not path.exists():
+            folder = path.parent
+            names = [item.name for item in folder.iterdir()] if folder.is_dir() else []
+            return f"{suggest_name(path.name, names)}check the path"
+    return "check the path and its permissions"
 
 
 def read_yaml(path: Path, model: type[M]) -> M:
@@ -284,6 +299,12 @@ def _find_folders(name: str) -> list[Path]:
         return _list_folders(LIBRARY)
     if (LIBRARY / name / "card.yaml").is_file() and "/" not in name:
         return [LIBRARY / name]
+    if path.name == "card.yaml" and path.is_file():
+        raise CardError(
+            "is a trait's card, but a trait is a folder",
+            where=name,
+            remedy=f"name its folder: {path.parent}",
+        )
     known = [folder.name for folder in _list_folders(LIBRARY)]
     raise CardError(
         "is neither a trait folder (with card.yaml), nor a folder of them, nor a library trait",

@@ -15,7 +15,7 @@ from classifiers.clean_text import (
     split_clean_text,
 )
 from classifiers.library import LoadedCard, find_cards
-from pipelines.config import FilterConfig, require_local_path
+from pipelines.config import OWN_CORPUS, FilterConfig, require_local_path
 from schemas.cards import TraitCard
 from schemas.errors import CardError, ModelError
 from schemas.policies import Policy
@@ -119,7 +119,17 @@ def check_cards(cards: Sequence[LoadedCard], policy: Policy, clean: CleanText) -
     for card in short:
         others = [other.id for other in short if other is not card]
         rule = policy.get_rule(card.id)
-        require_clean_texts(card.card, rule, texts[card.id], clean.name, others)
+        most = _count_sampled(clean.name)
+        require_clean_texts(card.card, rule, texts[card.id], clean.name, others, most)
+
+
+def _count_sampled(name: str) -> int:
+    """Return how many rows at most a run draws from its corpus as clean text of this name."""
+    if not name.startswith(f"--background {OWN_CORPUS} "):
+        return 0
+    from pipelines.corpus_sample import SAMPLED_ROWS  # loads Beam, which is slow
+
+    return SAMPLED_ROWS
 
 
 def check_on_library(cards: Sequence[LoadedCard], policy: Policy) -> None:

@@ -8,7 +8,7 @@ from typing import Literal
 
 from pydantic import Field, field_validator, model_validator
 
-from classifiers.library import read_yaml
+from classifiers.library import read_text_file, read_yaml
 from classifiers.models.interface import EncoderConfig
 from pipelines.engines.interface import Engine
 from schemas.cards import SignalName, Strict, Threshold
@@ -214,3 +214,9 @@ def read_policy(path: str | None) -> Policy:
     Raises: CardError: the file can't be read, or a field is wrong.
     """
     return read_yaml(require_local_path(expand_home(path)), Policy) if path else Policy()
+
+
+def is_blank(path: str) -> bool:
+    """Return whether a YAML file has nothing but blank lines and comments."""
+    lines = read_text_file(require_local_path(expand_home(path))).splitlines()
+    return all(line.split("#")[0].strip() in ("", "---") for line in lines)

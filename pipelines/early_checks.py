@@ -45,6 +45,7 @@ def check_before_loading(
     """
     check_settings(config, beam_options)
     check_output(config.output)
+    _require_no_run(config.output, own=False)
     if not restart:
         _require_unfinished(config)
     check_sources(config)
@@ -193,6 +194,7 @@ def check_fit(config: FilterConfig, output: str, restart: bool = False) -> None:
     Raises: CongenerError: a file is missing or has a mistake, or the output can't be used.
     """
     check_output(output)
+    _require_no_run(output)
     require_useful_labels(config)
     local = storage.is_local(output)
     if not restart and local and storage.exists(storage.join(output, BANK_INDEX)):
@@ -257,6 +259,23 @@ def check_output(output: str) -> None:
             where=output,
             remedy="choose another --output, or change the permissions",
         )
+
+
+def _require_no_run(output: str, *, own: bool = True) -> None:
+    """Refuse a folder inside a finished run, or with `own` a run's folder, as another output.
+
+    Raises: RunError: the folder is a run's.
+    """
+    if not storage.is_local(output):
+        return
+    path = Path(output).absolute()
+    for folder in (path, *path.parents)[0 if own else 1 :]:
+        if (folder / MANIFEST).is_file() and (folder / "ledger").is_dir():
+            raise RunError(
+                "is a finished run" if folder == path else f"is inside the finished run {folder}",
+                where=output,
+                remedy="choose another --output",
+            )
 
 
 def _require_unfinished(config: FilterConfig) -> None:

@@ -130,7 +130,7 @@ def _describe_trait(trait: TraitModel, close: CloseTexts | None) -> FittedTrait:
     found = None if scores is None or value is None else measure_found(scores, value)
     return FittedTrait(
         trait=card.id,
-        positives=len(trait.positives),
+        positives=len(trait.positives) or (0 if scores is None else len(scores)),
         negatives=len(trait.negatives),
         signals=card.signals.names,
         threshold=threshold,

@@ -165,6 +165,7 @@ def judge_trait(
             if None in opinions:
                 judged.left = len(plan.rows) - judged.labels.total() - judged.unusable.total()
                 break
+    failures.require_reply()
     return judged
 
 
@@ -172,24 +173,37 @@ class Failures:
     """Counts requests that fail one after the other."""
 
     def __init__(self) -> None:
-        self._count = 0
+        self._count, self._replies, self._last = 0, 0, ""
 
     def reset(self) -> None:
         """Begin again after a reply."""
         self._count = 0
+        self._replies += 1
 
     def count(self, problem: str) -> None:
         """Count a failed request.
 
         Raises: EndpointError: `MOST_FAILURES` requests failed in a row.
         """
-        self._count += 1
+        self._count, self._last = self._count + 1, problem
         if self._count >= MOST_FAILURES:
             raise EndpointError(
                 f"{self._count} requests failed one after the other; the last: {problem}",
                 where="--endpoint",
                 remedy="see whether the server is up and how many --threads it takes; the same "
                 "command goes on with the rows that are left",
+            )
+
+    def require_reply(self) -> None:
+        """Check that there was a reply if anything was asked.
+
+        Raises: EndpointError: every request failed.
+        """
+        if self._count and not self._replies:
+            raise EndpointError(
+                f"no request had a reply; the last failed: {self._last}",
+                where="--endpoint",
+                remedy="see whether the server is up, and whether the address is right",
             )
 
 

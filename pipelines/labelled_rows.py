@@ -36,6 +36,10 @@ from transforms.records.transcripts import choose_columns, measure_transcripts
 KEYS_SHOWN = 3
 
 NEEDS_CORPUS = "name the rows' corpus with --on, or a finished run with --run"
+"""What `congener fit` needs to look rows up."""
+
+NEEDS_RUN = "name a finished run that has the rows with --labels-run"
+"""What `congener filter` needs to look rows up that aren't in its input."""
 
 
 class FoundRow(NamedTuple):
@@ -118,7 +122,7 @@ def _find_rows(
                 f"{format_count(len(needed), 'label')} {choose_form(len(needed), 'has', 'have')} "
                 "no text",
                 where=str(path),
-                remedy=f"{NEEDS_CORPUS}; or give each label its `text`",
+                remedy=f"{_name_options(config)}; or give each label its `text`",
             )
         return {}
     if config.labels_run:
@@ -127,18 +131,25 @@ def _find_rows(
     else:
         found, where = find_in_corpus(patterns, config, keys), list_names(patterns)
     if missing := [label for label in labels if label.key in needed - found.keys()]:
-        raise _report_missing(missing, len(needed), where, path)
+        raise _report_missing(missing, len(needed), where, path, _name_options(config))
     return found
 
 
-def _report_missing(missing: Sequence[Label], needed: int, where: str, path: Path) -> CardError:
+def _name_options(config: FilterConfig) -> str:
+    """Say with which options a command looks rows up; only `filter` has an input."""
+    return NEEDS_RUN if config.input else NEEDS_CORPUS
+
+
+def _report_missing(
+    missing: Sequence[Label], needed: int, where: str, path: Path, remedy: str
+) -> CardError:
     places = [f"{label.place} ({_describe_key(label)})" for label in missing[:KEYS_SHOWN]]
     more = len(missing) - len(places)
     return CardError(
         f"{len({label.key for label in missing}):,} of {format_count(needed, 'labelled row')} "
         f"can't be found in {where}: {', '.join(places)}" + (f" and {more:,} more" if more else ""),
         where=str(path),
-        remedy=f"{NEEDS_CORPUS}. A run has no text of rows that it dropped, and not the whole text "
+        remedy=f"{remedy}. A run has no text of rows that it dropped, and not the whole text "
         "of rows that it masked",
     )
 

@@ -10,6 +10,7 @@ import numpy as np
 from classifiers.banks import TraitModel
 from classifiers.clean_text import CleanRow, collect_background
 from classifiers.library import LoadedCard, find_cards
+from pipelines.display.excerpts import shorten_text
 
 NEIGHBOURS = 5
 """How many negatives nearest to each positive are counted."""
@@ -38,7 +39,8 @@ def describe_neighbours(card: LoadedCard, trait: TraitModel) -> Iterator[str]:
         f"card's own and {near.total() - own} are the library's"
     )
     for text, times in near.most_common(SHOWN):
-        shown = " ".join(text.split())[:SHOWN_CHARACTERS]
+        from_end = card.card.scope.closing is not None
+        shown = shorten_text(text, SHOWN_CHARACTERS, from_end=from_end)
         yield f"near {times} positives: {names[text]}: {shown}"
 
 

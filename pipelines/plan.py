@@ -15,7 +15,7 @@ from classifiers.models.interface import EncoderConfig
 from classifiers.scoring import load_scorer
 from pipelines.banks import choose_traits, fit_traits
 from pipelines.chosen_traits import require_vectors
-from pipelines.config import FilterConfig, read_policy
+from pipelines.config import FilterConfig, is_blank, read_policy
 from pipelines.corpus_sample import draw_answers
 from pipelines.coverage import check_unread, describe_sample, measure_sample
 from pipelines.label_effects import describe_labels
@@ -42,7 +42,7 @@ from schemas.digests import digest_config
 from schemas.errors import InputError, RunError
 from schemas.events import Listener, Noticed
 from schemas.manifests import Identity, Manifest
-from schemas.notices import Notice, list_names
+from schemas.notices import Notice, list_names, warn
 from schemas.policies import Policy, list_row_names
 from schemas.runs import BANK, WORK
 from transforms.digest_keys import settle_key
@@ -191,6 +191,9 @@ def settle(config: FilterConfig, listener: Listener) -> FilterPlan:
     Raises: CongenerError: a step fails. Nothing has been written to the output.
     """
     policy = read_policy(config.policy)
+    if config.policy and is_blank(config.policy):
+        text = f"the policy {config.policy} is empty, so every trait follows its card"
+        listener(Noticed(warn(text)))
     listener(Noticed(Notice(f"reading {list_names(config.input)}", is_recorded=False)))
     paths = list_paths(config.corpus)
     found = settle_input(config, policy, survey(config.input, config.shards, paths), listener)

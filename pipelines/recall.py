@@ -23,6 +23,7 @@ from classifiers.models.interface import EncoderConfig
 from classifiers.scoring import Scorer, Scores, load_scorer
 from classifiers.signals.lexicons import Lexicon
 from pipelines.banks import load_bank
+from pipelines.display.excerpts import shorten_text
 from pipelines.neighbours import describe_neighbours
 from pipelines.notices import describe_unused
 from pipelines.worth import find_close_texts
@@ -189,6 +190,7 @@ def _name(indexes: np.ndarray, count: int) -> str:
 
 def _quote(card: LoadedCard, scores: Scores, missed: np.ndarray, threshold: float) -> Iterator[str]:
     for index in missed[:TEXTS_SHOWN]:
-        text = " ".join(card.positives[index].split())[:SHOWN_CHARACTERS]
+        from_end = card.card.scope.closing is not None
+        text = shorten_text(card.positives[index], SHOWN_CHARACTERS, from_end=from_end)
         score = scores.combined[card.id][index]
         yield f"positive #{index + 1} scores {score:.4f} of {threshold:.4f}: {text}"

@@ -14,7 +14,6 @@ from classifiers.library import GOOD_POSITIVES, LIBRARY, LoadedCard, find_cards,
 from schemas.cards import TraitId
 from schemas.errors import CardError, StorageError
 from schemas.notices import format_count, list_names
-from schemas.problems import describe_problems
 from transforms.records.roles import KNOWN_ROLES, find_unknown_roles
 
 CARD_FILE = "card.yaml"
@@ -98,11 +97,17 @@ def create_card(folder: Path) -> None:
         trait = TypeAdapter(TraitId).validate_python(folder.name)
     except ValidationError as error:
         raise CardError(
-            f"{folder.name!r} can't be a trait's id: {describe_problems(error)}",
+            f"{folder.name!r} can't be a trait's id",
             remedy="use lower-case letters, digits and hyphens: my-trait",
         ) from error
     if folder.exists():
         raise CardError("already exists", where=str(folder), remedy="choose another name")
+    if (LIBRARY / trait).is_dir():
+        raise CardError(
+            "is the name of a trait of the library",
+            where=str(folder),
+            remedy=f"choose another name; congener traits show {trait} shows the library's card",
+        )
     card = CARD.format(id=trait, title=trait.replace("-", " ").capitalize())
     files = {CARD_FILE: card, "positives.jsonl": POSITIVE, "negatives.jsonl": NEGATIVE}
     try:

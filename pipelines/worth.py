@@ -37,7 +37,7 @@ class StrongText(NamedTuple):
     """A held-out clean text with a high score, and the span that scored highest.
 
     `name` is the text's origin, and a card can use it to leave the text out. `origin` is the trait
-    whose positive the text is, or nothing.
+    whose positive the text is, or nothing. `reads_end` is true if the trait reads only closings.
     """
 
     score: float
@@ -46,14 +46,29 @@ class StrongText(NamedTuple):
     start: int = 0
     end: int = 0
     origin: str = ""
+    reads_end: bool = False
 
     def describe(self) -> str:
-        """Describe the text in one line, cut around its span."""
+        """Describe the text in one line, cut around its span, or around the span's end."""
+        if self.reads_end:
+            return self._describe_end()
         last = min(max(self.end, self.start), self.start + SHOWN_CHARACTERS)
         context = (SHOWN_CHARACTERS - (last - self.start)) // 2
         if self.start < context:
             last, context = max(last, SHOWN_CHARACTERS), self.start
-        pieces = build_excerpt(self.text, self.start, last, context=context)
+        return self._cut(self.start, last, context)
+
+    def _describe_end(self) -> str:
+        size = len(self.text)
+        first, last = (self.start, self.end) if self.end > self.start else (size, size)
+        first = max(first, last - SHOWN_CHARACTERS)
+        context = (SHOWN_CHARACTERS - (last - first)) // 2
+        if size - last < context:
+            first, context = min(first, max(0, size - SHOWN_CHARACTERS)), size - last
+        return self._cut(first, last, context)
+
+    def _cut(self, first: int, last: int, context: int) -> str:
+        pieces = build_excerpt(self.text, first, last, context=context)
         shown = "".join(piece.text for piece in pieces)
         return f"{self.score:.4f}  {self.name}  {' '.join(shown.split())}"
 
@@ -169,7 +184,8 @@ def _quote_rows(
         segment, start, end = (int(array[index]) for array in best.best_spans)
         text = texts.text[segment].as_py() if segment >= 0 else ""
         origin = row.origin if row.polarity == "positive" else ""
-        yield StrongText(0.0, row.name, text, max(start, 0), max(end, 0), origin)
+        reads_end = trait.card.scope.closing is not None
+        yield StrongText(0.0, row.name, text, max(start, 0), max(end, 0), origin, reads_end)
 
 
 def describe_worth(

@@ -150,16 +150,22 @@ def has_clean_texts(card: TraitCard, rule: TraitRule, texts: int) -> bool:
 
 
 def require_clean_texts(
-    card: TraitCard, rule: TraitRule, texts: int, origin: str, others: Sequence[str] = ()
+    card: TraitCard,
+    rule: TraitRule,
+    texts: int,
+    origin: str,
+    others: Sequence[str] = (),
+    most: int = 0,
 ) -> None:
     """Check that this many held-out clean texts are enough for a trait's threshold.
 
-    `others` are further traits that lack texts; the error names them.
+    `others` are further traits that lack texts; the error names them. If the texts are drawn from
+    the corpus, `most` is how many are drawn at most.
 
     Raises: CardError: the trait's level needs more texts.
     """
     if not has_clean_texts(card, rule, texts):
-        raise _report_shortage(card, _choose_level(card, rule), texts, origin, others)
+        raise _report_shortage(card, _choose_level(card, rule), texts, origin, others, most)
 
 
 def find_span_floor(floor: float, rules: Iterable[Rule]) -> float:
@@ -168,15 +174,22 @@ def find_span_floor(floor: float, rules: Iterable[Rule]) -> float:
 
 
 def _report_shortage(
-    card: TraitCard, level: Level, texts: int, origin: str, others: Sequence[str] = ()
+    card: TraitCard,
+    level: Level,
+    texts: int,
+    origin: str,
+    others: Sequence[str] = (),
+    most: int = 0,
 ) -> CardError:
     needed = count_texts_needed(level)
     shown = needed if needed < MOST_DIGITS else f"{needed:.3g}"
+    larger = f"filter {shown} or more rows at once, from which the sample is drawn; or "
     return CardError(
         f"trait {card.id}: a false positive rate of {level.max_false_positive_rate} at "
         f"confidence {level.confidence} needs {shown} clean texts; {origin} holds out {texts}"
         f"{f', {needed - texts} too few' if shown == needed else ''}",
-        remedy=f"name a file of {shown} or more clean rows with --background FILE; or accept a "
+        remedy=f"{larger if needed <= most else ''}name a file of {shown} or more clean rows with "
+        f"--background FILE{' instead' if most else ''}; or accept a "
         "higher max_false_positive_rate or set a threshold in a policy"
         f"{_suggest_level(card, level, texts)}"
         f"{f' (likewise for {list_names(others)})' if others else ''}",

@@ -74,7 +74,7 @@ class FitResult(NamedTuple):
                 trait.trait,
                 ", ".join(trait.signals),
                 str(trait.positives),
-                str(trait.negatives),
+                str(trait.negatives or "-"),
                 str(trait.threshold.clean),
                 _describe_threshold(trait),
             )

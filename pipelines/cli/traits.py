@@ -116,8 +116,10 @@ class TraitPage(NamedTuple):
         )
         for kind, texts in (("positive", loaded.positives), ("hard negative", loaded.negatives)):
             yield f"\n{len(texts)} {kind}s, for example"
+            reads_end = card.scope.closing is not None
             for text in texts[:EXAMPLES]:
-                yield "  " + json.dumps(text[:EXAMPLE_CHARACTERS], ensure_ascii=False)
+                shown = text[-EXAMPLE_CHARACTERS:] if reads_end else text[:EXAMPLE_CHARACTERS]
+                yield "  " + json.dumps(shown, ensure_ascii=False)
         if card.learns_from_exemplars:
             from pipelines.traits import describe_library_negatives
 

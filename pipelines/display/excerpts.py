@@ -146,6 +146,14 @@ def _escape(char: str) -> str:
     return SYMBOLS.get(char) or f"<U+{ord(char):04X}>"
 
 
+def shorten_text(text: str, longest: int, *, from_end: bool = False) -> str:
+    """Return a text as one line, cut to `longest` characters at its end, or at its beginning."""
+    line = " ".join(text.split())
+    if len(line) <= longest:
+        return line
+    return f"…{line[len(line) - longest :]}" if from_end else f"{line[:longest]}…"
+
+
 def escape_name(text: str, longest: int = LONGEST_NAME) -> str:
     """Escape a text as one line of at most `longest` characters."""
     shown = "".join(piece.text for piece in escape_text(text[:longest]))

@@ -109,4 +109,7 @@ def _explain_absence(run: str) -> RunError:
             remedy="congener inspect and congener report show what it found; change the policy, "
             "and run the same congener filter command again",
         )
+    whole = run.rstrip("/").rpartition("/")[0]
+    if whole and storage.exists(storage.join(whole, MANIFEST)):
+        return RunError("is a folder of a run", where=run, remedy=f"name the run: {whole}")
     return RunError(f"is not a run: it has no {MANIFEST}", where=run, remedy=IS_AN_OUTPUT)

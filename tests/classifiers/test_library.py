@@ -26,6 +26,7 @@ from classifiers.library import (
     find_cards,
     load_card,
     read_background,
+    read_text_file,
     read_texts,
     read_yaml,
 )
@@ -187,6 +188,28 @@ def test_a_folder_of_folders_and_names_of_the_library_are_found(card_folder):
     assert both == ["rain-talk", "sun-talk"]
     mixed = find_cards([str(second), "ai-disclaimer", str(first.parent), str(first)])
     assert [card.id for card in mixed] == ["ai-disclaimer", "rain-talk", "sun-talk"]
+
+
+def test_a_card_is_named_by_its_folder(card_folder):
+    """A path to card.yaml itself is refused, and the error names the folder."""
+    folder = card_folder(positives=DOZEN, negatives=["Fine."])
+    with pytest.raises(CardError, match="is a trait's card, but a trait is a folder") as caught:
+        find_cards([str(folder / "card.yaml")])
+    assert caught.value.remedy == f"name its folder: {folder}"
+
+
+def test_a_file_that_cannot_be_read_has_a_remedy(tmp_path):
+    """A misspelt name is compared with the folder's names, and a folder isn't a file."""
+    (tmp_path / "policy.yaml").write_text("{}")
+    for name, remedy in (
+        ("polcy.yaml", "did you mean 'policy.yaml'? check the path"),
+        ("elsewhere", "check the path"),
+        ("", "name a file, not a folder"),
+        ("gone/policy.yaml", "check the path"),
+    ):
+        with pytest.raises(CardError, match="can't be read") as caught:
+            read_text_file(tmp_path / name)
+        assert caught.value.remedy == remedy
 
 
 def test_an_unknown_name_is_refused_with_the_known_ones(tmp_path):

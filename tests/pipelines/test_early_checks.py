@@ -255,6 +255,20 @@ def test_a_bank_is_known_by_its_index(tmp_path, heron):
     check_fit(config, str(bank), restart=True)
 
 
+def test_an_output_isnt_put_into_a_finished_run(finished, heron, config):
+    """Neither a bank nor another run may be written into a finished run."""
+    run = str(finished[0])
+    fit = FilterConfig(traits=(str(heron),))
+    with pytest.raises(RunError, match="is a finished run"):
+        check_fit(fit, run)
+    with pytest.raises(RunError, match="is inside the finished run"):
+        check_fit(fit, f"{run}/banks/new")
+    with pytest.raises(RunError, match="is inside the finished run"):
+        check_before_loading(config.model_copy(update={"output": f"{run}/sub"}))
+    with pytest.raises(RunError, match="the run is finished"):
+        check_before_loading(config.model_copy(update={"output": run}))
+
+
 def test_only_a_finished_run_can_be_read(run, tmp_path):
     """A folder without a manifest isn't a run, but a damaged manifest can be verified."""
     for check in (check_run, check_manifest):

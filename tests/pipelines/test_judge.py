@@ -96,6 +96,12 @@ def test_an_endpoint_out_of_order_stops_the_work(finished, tmp_path, monkeypatch
         run_judge(finished, tmp_path / "l.jsonl", lambda *_: Answer(b"", 400), threads=1)
 
 
+def test_an_endpoint_that_never_replies_is_an_error(finished, tmp_path):
+    """If no request has a reply, the command fails instead of reporting rows without labels."""
+    with pytest.raises(EndpointError, match="no request had a reply; the last failed"):
+        run_judge(finished, tmp_path / "l.jsonl", lambda *_: Answer(b"", 400), threads=1)
+
+
 def test_labels_inside_a_run_are_refused(finished):
     """The file of labels may not be in one of the run's folders."""
     with pytest.raises(CardError, match="in a folder of the run"):

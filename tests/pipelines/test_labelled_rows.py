@@ -162,8 +162,12 @@ def test_rows_that_are_missing_are_counted_and_named(bird_run, attach):
     assert caught.value.problem.endswith("and 1 more")
     with pytest.raises(CardError, match="5 labels have no text"):
         attach(*lines)
+    assert "name the rows' corpus with --on" in caught.value.remedy
     with pytest.raises(CardError, match="5 of 5 labelled rows"):
         attach(*lines, labels_run=bird_run.output)
+    with pytest.raises(CardError, match="can't be found") as caught:
+        attach(*lines, input=bird_run.input)
+    assert caught.value.remedy.startswith("name a finished run that has the rows with --labels-run")
 
 
 def test_a_run_without_labels_keeps_its_cards(card):

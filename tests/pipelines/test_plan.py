@@ -383,3 +383,12 @@ def test_a_classifiers_device_is_described(encoder):
     assert module.describe_device(model, asked) == "cpu, float32"
     assert module.describe_device(None, asked) == "no model"
     assert module.settle_models(asked, model) == module.settle_models(asked, encoder)
+
+
+@pytest.mark.parametrize(("text", "is_warned"), [("", True), ("# later\n\n", True), ("{}", False)])
+def test_an_empty_policy_is_warned_of(config, policy, text, is_warned):
+    """A policy file without content is probably a mistake; `{}` says that nothing is meant."""
+    said = []
+    settle(config.model_copy(update={"policy": policy(text)}), said.append)
+    texts = [event.notice.text for event in said if isinstance(event, Noticed)]
+    assert any("is empty, so every trait follows its card" in text for text in texts) == is_warned

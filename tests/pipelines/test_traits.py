@@ -42,6 +42,14 @@ def test_a_name_that_cant_be_an_id_is_refused(tmp_path, name):
     assert not (tmp_path / name).exists()
 
 
+def test_a_name_of_the_library_is_refused(tmp_path):
+    """A new card can't take the name of a library trait, which its folder would hide."""
+    with pytest.raises(CardError, match="is the name of a trait of the library") as caught:
+        create_card(tmp_path / "vendor-identity")
+    assert "congener traits show vendor-identity" in caught.value.remedy
+    assert not (tmp_path / "vendor-identity").exists()
+
+
 def test_nothing_is_overwritten(tmp_path):
     """An existing folder is left alone."""
     create_card(tmp_path / "x")

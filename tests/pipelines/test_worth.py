@@ -155,6 +155,30 @@ def test_a_strong_text_is_cut_around_what_scored():
     assert len(whole) < 160
 
 
+@pytest.mark.parametrize(
+    ("start", "end", "shown_part"),
+    [
+        (0, 0, "d d heron!"),
+        (405, 415, "d d heron!"),
+        (10, 415, "d d heron!"),
+        (4, 9, "c c c"),
+    ],
+)
+def test_a_trait_that_reads_ends_has_them_shown(start, end, shown_part):
+    """A closing is shown up to its end, a long one without its beginning."""
+    text = f"{'c ' * 200}{'d ' * 5}heron!"[-415:]
+    shown = StrongText(0.5, "background/0", text, start, end, reads_end=True).describe()
+    assert shown_part in shown
+    assert shown.endswith("heron!") == (end != 9)
+    assert 70 <= len(shown) < 150
+
+
+def test_a_short_closing_is_shown_whole():
+    """A text that fits on the line has no ellipsis."""
+    shown = StrongText(0.5, "background/0", "A heron!", reads_end=True).describe()
+    assert shown == "0.5000  background/0  A heron!"
+
+
 def test_a_library_trait_that_nobody_named_has_no_warning(prepared, monkeypatch):
     """A user can't change the cards of the library; a trait of a given bank still has a warning."""
     found = prepared("pasta", "egret")

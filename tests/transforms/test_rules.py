@@ -122,6 +122,16 @@ def test_clean_texts_are_required_before_fitting(cards):
     assert "a file of 598 or more clean rows with --background FILE" in str(caught.value)
     assert "`traits: {owl: {max_false_positive_rate: 0.006}}`" in str(caught.value)
     assert "(likewise for fox, emu)" in str(caught.value)
+    with pytest.raises(CardError) as caught:
+        require_clean_texts(owl, level, 9, "--background corpus 0", (), 2000)
+    assert caught.value.remedy.startswith(
+        "filter 299 or more rows at once, from which the sample is drawn; or name a file of 299 or "
+        "more clean rows with --background FILE instead; or accept a higher"
+    )
+    strict = TraitRule(max_false_positive_rate=0.001)
+    with pytest.raises(CardError) as caught:
+        require_clean_texts(owl, strict, 9, "--background corpus 0", (), 2000)
+    assert caught.value.remedy.startswith("name a file of 2995 or more clean rows")
     suggested = TraitRule(max_false_positive_rate=0.006)
     assert has_clean_texts(owl, suggested, 500)
     require_clean_texts(owl, TraitRule(max_false_positive_rate=0.01, threshold=0.3), 0, "none")

@@ -156,7 +156,7 @@ def detect_kind(uri: str, size: int, limits: ShardLimits) -> FileKind:
     with storage.open_raw(uri) as stream:
         signature = stream.read(SIGNATURE_BYTES)
     if not signature:
-        raise InputError("is empty", where=uri, remedy="remove it from the input")
+        raise InputError("is empty", where=uri, remedy="leave it out")
     compression = find_compression(signature)
     max_bytes = limits.compute_max_bytes(size)
     with open_decompressed(uri, compression, max_bytes) as stream:

@@ -11,7 +11,7 @@ import pyarrow as pa
 from schemas.corpora import FORMATS, CorpusConfig, FormatName, LotField
 from schemas.errors import InputError
 from schemas.lots import LOT_FIELDS
-from schemas.notices import list_names, shorten_name
+from schemas.notices import list_names, shorten_name, suggest_name
 from schemas.scores import Side
 from transforms.digest_keys import DigestKey
 from transforms.records.column_types import (
@@ -346,7 +346,8 @@ def _settle_lot_fields(
             raise InputError(
                 f"{name} is configured to come from column {field.column!r}, "
                 f"but the corpus has {list_names([*schema.names, *keys])}",
-                remedy=f"name one of these columns for {name}, or set a constant",
+                remedy=f"{suggest_name(field.column, [*schema.names, *keys])}name one of these "
+                f"columns for {name}, or set a constant",
             )
         lots[name] = field
     return lots

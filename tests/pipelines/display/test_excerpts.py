@@ -17,6 +17,7 @@ from pipelines.display.excerpts import (
     build_whole,
     escape_name,
     escape_text,
+    shorten_text,
 )
 
 CHARACTERS = (
@@ -151,3 +152,13 @@ def test_the_longest_span_can_be_chosen(text, longest):
     assert len(short) <= len(whole)
     if "characters left out" not in text:
         assert "characters left out" not in whole
+
+
+@given(st.text(), st.integers(1, 40), st.booleans())
+def test_a_shortened_text_is_one_line_of_its_beginning_or_end(text, longest, from_end):
+    """A text keeps so many characters of the side that is asked for, and an ellipsis at the cut."""
+    line, shown = " ".join(text.split()), shorten_text(text, longest, from_end=from_end)
+    if len(line) <= longest:
+        assert shown == line
+    else:
+        assert shown == (f"…{line[-longest:]}" if from_end else f"{line[:longest]}…")

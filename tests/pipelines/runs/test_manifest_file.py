@@ -36,6 +36,14 @@ def test_a_path_without_a_finished_run_is_explained(tmp_path):
         assert remedy in caught.value.remedy
 
 
+def test_a_folder_of_a_run_names_the_run(finished):
+    """A run's folder isn't a run, and the error names the run."""
+    for tail in ("", "/"):
+        with pytest.raises(RunError, match="is a folder of a run") as caught:
+            load_manifest(f"{finished[0]}/clean{tail}")
+        assert caught.value.remedy == f"name the run: {finished[0]}"
+
+
 @pytest.mark.parametrize(
     "damage",
     [

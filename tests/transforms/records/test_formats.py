@@ -237,6 +237,9 @@ def test_a_missing_lot_column_is_named():
         match="teacher is configured to come from column 'who', but the corpus has text, model",
     ):
         settle(("text", STRING), ("model", STRING), teacher=LotField(column="who"))
+    with pytest.raises(InputError) as caught:
+        settle(("text", STRING), ("model", STRING), teacher=LotField(column="modell"))
+    assert caught.value.remedy.startswith("did you mean 'model'? name one of these columns")
 
 
 def test_keys_of_folders_may_name_lots():

@@ -6,6 +6,7 @@ publish. All but the first are those of `filter`.
 
 from __future__ import annotations
 
+import dataclasses
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
@@ -17,6 +18,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from classifiers.banks import Bank
+from classifiers.scoring import load_scorer
 from pipelines.banks import load_bank
 from pipelines.config import FilterConfig, make_absolute, read_policy
 from pipelines.coverage import check_unread, describe_sample, measure_sample
@@ -24,14 +26,14 @@ from pipelines.early_checks import check_folder, check_settings
 from pipelines.engines.launch import build_engine_options
 from pipelines.filter import NoticeRecorder, choose_destination, execute, open_run, publish
 from pipelines.named_rows import require_places
-from pipelines.plan import FilterPlan, SettledInput, settle_input, settle_models
+from pipelines.plan import FilterPlan, SettledInput, describe_device, settle_input, settle_models
 from pipelines.runs import unfinished
 from pipelines.runs.finished import list_outputs, read_table, scan_folder
 from pipelines.runs.lock import lock_run
 from pipelines.runs.manifest_file import load_manifest
 from pipelines.runs.recorded_settings import read_recorded_policy, read_recorded_traits
 from schemas.cards import Strict
-from schemas.errors import InputError, RunError
+from schemas.errors import InputError, ModelError, RunError
 from schemas.events import Listener, Noticed, ignore
 from schemas.ledgers import read_lots
 from schemas.lots import LOT_FIELDS, Lot
@@ -60,6 +62,7 @@ from transforms.files.splits import find_split, rank_split, rank_splits
 from transforms.read import ReadShards
 from transforms.records.formats import list_paths
 from transforms.rules import Rule, settle_rules
+from transforms.score import ScoringConfig, keep_scorer
 
 NO_MODEL = "no model"
 """The device of a run that loads no model."""
@@ -75,6 +78,8 @@ class DecideConfig(Strict):
     run: str
     input: str | None = None
     """A folder with the run's input files, by default where the run read them."""
+    encode: bool = False
+    """Whether models may read shards again, to find nearest exemplars that weren't stored."""
     filter: FilterConfig
 
 
@@ -112,7 +117,7 @@ def run_decide(
         unfinished.require_unfinished(settings.output, restart, settings)
         check_folder(settings, restart)
         plan = settle_decide(settings, config.run, parent, recorder)
-        again = settle_again(plan, config.run, parent)
+        again = settle_again(plan, config.run, parent, config.encode)
         opened = open_run(plan, restart, recorder)
 
         def build(pipeline: beam.Pipeline, _: FilterPlan, tasks: Sequence[Any]) -> None:
@@ -245,10 +250,13 @@ def _require_same_input(corpus: Corpus, parent: Manifest) -> None:
             )
 
 
-def settle_again(plan: FilterPlan, run: str, parent: Manifest) -> AgainSettings:
+def settle_again(
+    plan: FilterPlan, run: str, parent: Manifest, encode: bool = False
+) -> AgainSettings:
     """Settle how the shards of a run are decided again.
 
-    Raises: RunError: a held row would have to show exemplars that the run didn't store.
+    Raises: RunError: a held row would have to show exemplars that the run didn't store, and models
+        may not find them. Raises: ModelError: the models aren't those of the run.
     """
     repeats = {}
     if plan.policy.duplicates == "remove":
@@ -266,8 +274,31 @@ def settle_again(plan: FilterPlan, run: str, parent: Manifest) -> AgainSettings:
         parent.span_floor,
         repeats,
     )
+    if encode:
+        return dataclasses.replace(again, scoring=_load_models(plan, parent))
     require_neighbours(run, parent, plan.bank, again)
     return again
+
+
+def _load_models(plan: FilterPlan, parent: Manifest) -> ScoringConfig | None:
+    """Load the models of a run's bank, or return None if it has none.
+
+    Raises: ModelError: a model isn't that of the run, or computes in another type.
+    """
+    scorer = load_scorer(plan.bank, plan.config.for_launcher().build_encoder_config())
+    if scorer.encoder is None:
+        return None
+    kind = describe_device(scorer.encoder, plan.config).rpartition(", ")[2]
+    if kind != parent.identity.computed_in:
+        raise ModelError(
+            f"would compute in {kind}, and the run was computed in {parent.identity.computed_in}",
+            where="--encode",
+            remedy="use a device like that of the run",
+        )
+    models = settle_models(plan.config, scorer.encoder)
+    scoring = dataclasses.replace(plan.scoring, encoder=models)
+    keep_scorer(scoring, scorer)
+    return scoring
 
 
 def require_neighbours(run: str, parent: Manifest, bank: Bank, again: AgainSettings) -> None:

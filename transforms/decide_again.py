@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import io
+from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, fields, replace
 from typing import Any, NamedTuple
 
 import apache_beam as beam
@@ -31,7 +32,7 @@ from transforms.exception_effects import measure_effects
 from transforms.files import storage
 from transforms.files.json_lines import JsonLines, decode_lines, parse_line
 from transforms.files.shards import Shard
-from transforms.identify import find_companions
+from transforms.identify import IdentifiedShard, find_companions
 from transforms.listeners import emit
 from transforms.near_misses import find_near_misses
 from transforms.note_counts import count_notes
@@ -41,6 +42,7 @@ from transforms.records.json_columns import project_rows
 from transforms.records.segments import Segments, extract_segments
 from transforms.records.sides import assign_sides
 from transforms.rules import Rule
+from transforms.score import ScoringConfig, get_scorer, score
 from transforms.spans import raise_floor
 from transforms.tables import build_row_tables, describe_reason
 from transforms.write import (
@@ -60,6 +62,9 @@ Repeats = Mapping[int, Sequence[Lot]]
 
 NOWHERE = (None, None)
 """The place of a row in no file."""
+
+IDENTIFIED = fields(IdentifiedShard)
+"""The fields of a shard before it is scored."""
 
 EXTRA = outputs.QUARANTINE_EXTRA.name
 
@@ -202,6 +207,7 @@ class AgainSettings:
 
     `exceptions` are the policy's. `floor` is the lowest score whose spans the new run stores, and
     `stored_floor` that of the old run. `repeats` has the repeated rows of each shard.
+    `scoring` is how models find nearest exemplars that weren't stored, or None if they may not.
     """
 
     run: str
@@ -213,6 +219,7 @@ class AgainSettings:
     floor: float = 0.0
     stored_floor: float = 0.0
     repeats: Mapping[str, Repeats] = field(default_factory=dict)
+    scoring: ScoringConfig | None = None
 
 
 def decide_stored(
@@ -227,13 +234,16 @@ def restore_shard(
 ) -> DecidedShard:
     """Return a shard as `filter` would have decided it, without scoring it.
 
-    Only the rows that wait for a swap have segments, which their prompts need.
+    Only the rows that wait for a swap have segments, which their prompts need. If a row that wasn't
+    held has to show its nearest exemplars, and the settings allow it, the models read the whole
+    shard again to find them.
 
-    Raises: RunError: the shard that was read has other rows than the stored one.
+    Raises: RunError: the shard that was read has other rows than the stored one, or nearest
+        exemplars are missing.
     """
     kept = _keep_good(rows, stored)
     decided, evidence = decide_stored(stored, settings.rules, settings.repeats), stored.evidence
-    return DecidedShard(
+    shard = DecidedShard(
         **{**vars(kept), "rejects": []},
         segments=_extract_prompts(kept, settings, sorted(decided.swaps)),
         digests=stored.take("content_digest"),
@@ -246,22 +256,35 @@ def restore_shard(
         exceptions=measure_effects(
             evidence.scores, evidence.lots, decided.decisions, settings.rules, settings.exceptions
         ),
-        neighbours=_take_neighbours(stored, decided, bank),
+        neighbours={},
     )
+    return _add_neighbours(shard, stored, settings, bank)
 
 
-def _take_neighbours(stored: StoredEvidence, decided: Decisions, bank: Bank) -> Neighbours:
-    """Return the stored neighbours if a held row has to show some.
+def _add_neighbours(
+    shard: DecidedShard, stored: StoredEvidence, settings: AgainSettings, bank: Bank
+) -> DecidedShard:
+    """Return a shard with the stored neighbours, or with the vectors that give them.
 
-    Raises: RunError: a row that wasn't held before has to show some.
+    Raises: RunError: a row that wasn't held before has to show some, and no model may be used.
     """
+    decided = shard.decided
     held = (row for row, name in enumerate(decided.decisions) if name == "quarantine")
     traits = {reason.trait for row in held for reason in decided.reasons[row]}
     if all(bank.traits[name].positive_index is None for name in traits):
-        return {}
-    if unknown := list_unknown_neighbours(stored, decided, bank.traits):
-        raise refuse_unknown(stored.files.run, {unknown[0].trait: len(unknown)})
-    return stored.find_neighbours()
+        return shard
+    unknown = list_unknown_neighbours(stored, decided, bank.traits)
+    if not unknown:
+        return replace(shard, neighbours=stored.find_neighbours())
+    if settings.scoring is None:
+        raise refuse_unknown(stored.files.run, Counter(reason.trait for reason in unknown))
+    every = range(len(stored.good))
+    whole = replace(shard, segments=_extract_prompts(shard, settings, every), neighbours=None)
+    plain = IdentifiedShard(**{item.name: getattr(whole, item.name) for item in IDENTIFIED})
+    scored = score(plain, get_scorer(settings.scoring), settings.scoring.span_floor)
+    if scored.table.num_rows != len(stored.good):  # a row fails that didn't fail before
+        raise refuse_other_rows(stored.files.name, stored.files.run)
+    return replace(whole, scores=scored.scores, other_scores=scored.other_scores)
 
 
 def refuse_unknown(run: str, counts: Mapping[str, int]) -> RunError:
@@ -271,8 +294,8 @@ def refuse_unknown(run: str, counts: Mapping[str, int]) -> RunError:
         "the policy holds rows that the run didn't hold, and to show their nearest exemplars, the "
         f"encoder has to read them again ({listed})",
         where=run,
-        remedy="filter the corpus with this policy and --bank RUN/bank; or keep the traits' "
-        "thresholds, or let them flag, mask or drop rows, which shows no exemplars",
+        remedy="allow that with --encode; or keep the traits' thresholds, or let them flag, mask "
+        "or drop rows, which shows no exemplars",
     )
 
 

@@ -72,6 +72,12 @@ class DecideFileOptions(Options):
     ] = False
 
 
+Encode = Annotated[
+    bool,
+    typer.Option("--encode", help="Let the encoder find nearest exemplars that RUN didn't store."),
+]
+
+
 class DecideResult(NamedTuple):
     """A run that was decided again."""
 
@@ -114,6 +120,7 @@ def decide_again(
     policy: PolicyOptions,
     files: DecideFileOptions,
     engine: EngineOptions,
+    encode: Encode = False,
     restart: Restart = False,
     quiet: Quiet = False,
     as_json: Json = False,
@@ -125,6 +132,7 @@ def decide_again(
     that RUN stored. Its input is read again for the rows, and must not have changed. RUN itself
     stays as it is. A policy that needs more than RUN stored is refused: a trait that RUN didn't
     score, a threshold below its span floor, or the nearest exemplars of rows that it didn't hold.
+    --encode lets the encoder find these, which takes as long as scoring the shards they are in.
     If the command is interrupted, the same command resumes it.
 
     congener decide run/ --policy stricter.yaml --output run2/
@@ -152,7 +160,7 @@ def decide_again(
     from pipelines.runs.manifest_file import load_manifest
 
     folder = source.folder and expand_argument(source.folder)
-    config = DecideConfig(run=run, input=folder, filter=settings)
+    config = DecideConfig(run=run, input=folder, encode=encode, filter=settings)
     with TerminalReporter(quiet) as listener:
         manifest = run_decide(config, restart, sys.argv, tuple(beam_options or ()), listener)
     if as_json or not quiet:

@@ -111,11 +111,14 @@ class Runs:
         config = self.configure(policy, name)
         return config.output, run_filter(config)
 
-    def decide(self, run: str, policy: str, name: str) -> tuple[str, Manifest]:
+    def decide(
+        self, run: str, policy: str, name: str, encode: bool = False
+    ) -> tuple[str, Manifest]:
         """Decide a run with a policy; return the new run's directory and its manifest."""
         given = self.configure(policy, name)
         settings = FilterConfig(output=given.output, policy=given.policy)
-        return given.output, run_decide(DecideConfig(run=run, filter=settings))
+        config = DecideConfig(run=run, encode=encode, filter=settings)
+        return given.output, run_decide(config)
 
 
 BASE = """
@@ -308,6 +311,8 @@ def test_a_decided_run_is_a_new_run(runs, base, name):
     if name in LACKING:
         with pytest.raises(RunError, match=r"the encoder has to read them again \("):
             runs.decide(run, POLICIES[name], again)
+        encoded, _ = runs.decide(run, POLICIES[name], f"{again}-encoded", encode=True)
+        assert list_differences(encoded, fresh) == []
     else:
         output, manifest = runs.decide(run, POLICIES[name], again)
         assert list_differences(output, fresh) == []

@@ -59,7 +59,7 @@ def count_usage(found: TokenisedTexts, model: np.ndarray, half: np.ndarray, mode
     grams: list[tuple[int, ...]] = []
     uses = []
     for size in SIZES:
-        counts, tokens = count_grams(found, size)
+        counts, tokens = count_grams(found, size, 2 * FEWEST_TEXTS)
         counts.data[:] = 1
         kept = np.flatnonzero(np.asarray(counts.sum(axis=0)).ravel() >= 2 * FEWEST_TEXTS)
         grams += map(tuple, tokens[kept].tolist())

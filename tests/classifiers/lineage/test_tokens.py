@@ -2,6 +2,7 @@
 
 from collections import Counter
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -65,6 +66,16 @@ def test_counts_agree_with_a_plain_count(texts, size):
         names = [tuple(found.vocabulary[token] for token in gram) for gram in grams.tokens]
         counted = {name: int(count) for name, count in zip(names, row, strict=True) if count}
         assert counted == dict(list_grams(text, size))
+
+
+@given(TEXTS, st.integers(1, 4), st.integers(1, 5))
+def test_rare_n_grams_can_be_left_out(texts, size, fewest):
+    """The n-grams that are left are those that occur often enough, with the same counts."""
+    found = tokenise(texts)
+    every, frequent = count_grams(found, size), count_grams(found, size, fewest)
+    enough = np.asarray(every.counts.sum(axis=0)).ravel() >= fewest
+    assert frequent.tokens.tolist() == every.tokens[enough].tolist()
+    assert (frequent.counts.toarray() == every.counts.toarray()[:, enough]).all()
 
 
 def test_n_grams_are_sorted_and_distinct():

@@ -21,7 +21,7 @@ import numpy as np
 from scipy.optimize import minimize
 
 from benchmarks.measure import DATA, Report, judge, list_teacher_files, parse_arguments
-from classifiers.lineage.ranking import FITTED, WITHOUT_PROMPTS, compute_lead
+from classifiers.lineage.ranking import FITTED, WITHOUT_PROMPTS, compute_lead, weigh
 from classifiers.lineage.resemblance import (
     compare_answers,
     compare_wording,
@@ -39,6 +39,18 @@ SPREADS = np.array([0.03, 0.18])
 """The typical spread of overlap and of wording over candidates."""
 
 FALSE_ALARMS = 0.1
+
+FAMILIES = {
+    "OpenAI": ("gpt", "text_davinci"),
+    "Anthropic": ("claude-",),
+    "Google": ("gemini", "gemma"),
+    "Meta": ("Meta-Llama", "Llama-3"),
+    "Mistral": ("Mistral-7B", "mistral-", "SPPO-Mistral"),
+}
+"""How the names of each vendor's models, and of models tuned from them, begin."""
+
+FEW, BAGS = 20, 10
+"""How many answers of a model are asked about, and how often."""
 
 
 class Pair(NamedTuple):
@@ -71,9 +83,10 @@ class Models:
         self.names = [item.name for item in self.read]
         found = gather(self.read)
         everyone = np.ones(len(self.read), bool)
-        self.counts = sum_by_model(count_grams(found.texts, 1).counts, found.model, len(everyone))
-        pairs = weigh_pairs(count_grams(found.texts, 2).counts, everyone[found.model])
-        self.overlap, _ = compare_answers(pairs, found.model, found.prompt, everyone)
+        self.found, self.words = found, count_grams(found.texts, 1).counts
+        self.counts = sum_by_model(self.words, found.model, len(everyone))
+        self.pairs = weigh_pairs(count_grams(found.texts, 2).counts, everyone[found.model])
+        self.overlap, _ = compare_answers(self.pairs, found.model, found.prompt, everyone)
 
     @cached_property
     def places(self) -> dict[str, int]:
@@ -88,6 +101,47 @@ class Models:
         measures = np.column_stack([self.overlap[place[0], place[1:]], wording])
         parent = candidates.index(pair.parent) if pair.parent in candidates else None
         return Case(pair.student, pair.half, list(candidates), measures, parent)
+
+
+def find_family(name: str) -> str | None:
+    """Return the family of a model, or None."""
+    return next((key for key, starts in FAMILIES.items() if name.startswith(starts)), None)
+
+
+def name_families(models: Models, bag: int) -> Iterator[tuple[str, str]]:
+    """Yield each model's family, and that of the best candidate for a few of its answers.
+
+    Candidates are all other models of the families, with all their answers.
+    """
+    prompts = np.arange(bag * FEW, (bag + 1) * FEW)
+    texts = np.flatnonzero(np.isin(models.found.prompt, prompts))
+    model = models.found.model[texts]
+    everyone = np.ones(len(models.names), bool)
+    overlap, _ = compare_answers(models.pairs[texts], model, models.found.prompt[texts], everyone)
+    few = sum_by_model(models.words[texts], model, len(everyone))
+    known = [place for place, name in enumerate(models.names) if find_family(name)]
+    for place in known:
+        others = [other for other in known if other != place]
+        counts = np.vstack([few[place][None], models.counts[others]])
+        wording = compare_wording(counts, np.arange(len(counts)) > 0)[0, 1:]
+        best = others[int(weigh(wording, overlap[place, others], FITTED).argmax())]
+        yield find_family(models.names[place]), find_family(models.names[best])
+
+
+def report_families(report: Report, models: Models) -> None:
+    """Add how often the family of 20 answers is found, of a model that isn't a candidate."""
+    found = [pair for bag in range(BAGS) for pair in name_families(models, bag)]
+    rows = []
+    for family in FAMILIES:
+        right = [named == own for own, named in found if own == family]
+        rows.append((family, len(right) // BAGS, float(np.mean(right)), ""))
+    share = float(np.mean([own == named for own, named in found]))
+    rows.append(("all", len(found) // BAGS, share, judge(share, 0.9)))
+    report.say(
+        f"Families: {FEW} answers of a model, with all answers of the other models of five "
+        f"families as candidates; the best candidate's family counts. {BAGS} draws for each model."
+    )
+    report.add_table(("family", "models", "right", "target"), rows)
 
 
 def read_pairs() -> list[Pair]:
@@ -221,6 +275,7 @@ def main() -> None:
     fitting = [case for cases in among.values() for case in cases]
     report_ranks(report, among, fitting)
     report_none(report, models, pairs, among)
+    report_families(report, models)
     if options.timed:
         seconds, code = time_command()
         report.say(

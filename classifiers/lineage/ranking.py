@@ -26,10 +26,10 @@ class Weights(NamedTuple):
     none_slope: float
 
 
-FITTED = Weights(overlap=88.0, wording=17.4, none_at=5.6, none_slope=0.4)
+FITTED = Weights(overlap=93.2, wording=17.0, none_at=5.8, none_slope=0.4)
 """The weights with answers to the same prompts."""
 
-WITHOUT_PROMPTS = Weights(overlap=0.0, wording=18.7, none_at=2.5, none_slope=0.4)
+WITHOUT_PROMPTS = Weights(overlap=0.0, wording=17.2, none_at=3.2, none_slope=0.4)
 """The weights without such answers."""
 
 

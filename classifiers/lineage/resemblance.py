@@ -13,13 +13,16 @@ from scipy.sparse import csr_matrix, diags
 
 from classifiers.lineage.tokens import TokenisedTexts, count_grams
 
-PRIOR_TOKENS = 100_000
-"""How many tokens of the reference are added to each model's, so that rare words count little."""
+PRIOR_SHARE = 1.0
+"""How much of the reference's frequency is added to each model's, so that rare words count little.
+
+It is a share of the model's own text, so that corpora of different sizes are smoothed alike.
+"""
 
 FEWEST = 20
 """How often the reference must use a word for it to count."""
 
-FEWEST_SHARED = 50
+FEWEST_SHARED = 15
 """How many prompts two models must both have answered for their answers to be compared."""
 
 
@@ -42,7 +45,7 @@ def measure_resemblance(
     """Compare every two models.
 
     `model` and `prompt` are the model and the prompt of each text, as int64 [texts]; a prompt below
-    0 is unknown. No model may have answered a prompt twice. `reference` is bool [models].
+    0 is unknown. `reference` is bool [models].
     """
     words = count_grams(found, 1).counts
     wording = compare_wording(sum_by_model(words, model, len(reference)), reference)
@@ -71,8 +74,7 @@ def compare_wording(counts: np.ndarray, reference: np.ndarray) -> np.ndarray:
         return np.zeros((len(counts), len(counts)))
     rates = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
     usual = rates[reference].mean(axis=0)
-    prior = usual * PRIOR_TOKENS
-    logs = np.log(counts + prior) - np.log((counts + prior).sum(axis=1, keepdims=True))
+    logs = np.log(rates + PRIOR_SHARE * usual)
     found = (logs - logs[reference].mean(axis=0)) * np.sqrt(usual)
     lengths = np.linalg.norm(found, axis=1, keepdims=True)
     found = found / np.where(lengths > 0, lengths, 1)
@@ -101,14 +103,15 @@ def compare_answers(
 
     A prompt whose answers are all alike isn't evidence, so cosines count relative to the mean of
     the reference's pairs for that prompt. Prompts that fewer than two of the reference's models
-    answered are left out.
+    answered are left out. Of several answers to one prompt, the mean counts.
     """
     total = np.zeros((len(reference), len(reference)))
     shared = np.zeros_like(total, np.int64)
     usual = []
     for texts in group_by_prompt(prompt):
-        models = model[texts]
-        cosines = (vectors[texts] @ vectors[texts].T).toarray()
+        models, own_texts = np.unique(model[texts], return_inverse=True)
+        means = average_rows(vectors[texts], own_texts, len(models))
+        cosines = (means @ means.T).toarray()
         own = cosines[np.ix_(reference[models], reference[models])]
         if len(own) < 2:
             continue
@@ -118,6 +121,15 @@ def compare_answers(
         shared[place] += 1
     mean = total / np.maximum(shared, 1) + (np.mean(usual) if usual else 0)
     return np.where(shared >= FEWEST_SHARED, mean, np.nan), shared
+
+
+def average_rows(vectors: csr_matrix, group: np.ndarray, groups: int) -> csr_matrix:
+    """Return the mean vector of each group."""
+    if groups == len(group):
+        return vectors[np.argsort(group)]
+    sizes = np.bincount(group, minlength=groups)
+    entries = (1 / sizes[group], (group, np.arange(len(group))))
+    return csr_matrix(entries, (groups, len(group))) @ vectors
 
 
 def group_by_prompt(prompt: np.ndarray) -> list[np.ndarray]:

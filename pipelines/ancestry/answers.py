@@ -38,10 +38,7 @@ class NamedCorpus(NamedTuple):
 
 
 class KeyedAnswer(NamedTuple):
-    """An answer. `key` is a digest of its prompt, or None if the row has none.
-
-    The second answer to a prompt has another key than the first one.
-    """
+    """An answer. `key` is a digest of its prompt, or None if the row has none."""
 
     key: str | None
     text: str
@@ -136,7 +133,9 @@ def read_answers(named: NamedCorpus, most: int) -> ModelAnswers:
             where=f"{named.name}={named.pattern}",
             remedy="check the files and their format",
         )
-    return ModelAnswers(named.name, list(_number_keys(sorted(found)[:most])), rows, rejects)
+    kept = sorted(found)[:most]
+    answers = [KeyedAnswer(item.digest if item.asked else None, item.text) for item in kept]
+    return ModelAnswers(named.name, answers, rows, rejects)
 
 
 class _Found(NamedTuple):
@@ -187,14 +186,6 @@ def _take_answers(segments: Segments) -> Iterator[_Found]:
         asked = any(turn["role"] == "user" for turn in turns)
         prompt = "\n".join(f"{turn['role']}: {squeeze(turn['content'])}" for turn in turns)
         yield _Found(_digest(prompt if asked else texts[place]), asked, texts[place])
-
-
-def _number_keys(found: Sequence[_Found]) -> Iterator[KeyedAnswer]:
-    """Yield answers with keys; the second answer to a prompt has a key of its own."""
-    seen: Counter[str] = Counter()
-    for item in found:
-        seen[item.digest] += item.asked
-        yield KeyedAnswer(f"{item.digest}-{seen[item.digest]}" if item.asked else None, item.text)
 
 
 def _digest(text: str) -> str:

@@ -146,9 +146,9 @@ def test_enough_roles_are_accepted():
 
 def test_prompts_are_numbered_across_models():
     """Equal keys have equal numbers and halves, and unknown prompts have none."""
-    one = ModelAnswers("a", [KeyedAnswer("3f-1", "x"), KeyedAnswer("40-1", "y")], 2, 0)
+    one = ModelAnswers("a", [KeyedAnswer("3f", "x"), KeyedAnswer("40", "y")], 2, 0)
     other = ModelAnswers(
-        "b", [KeyedAnswer("40-1", "z"), KeyedAnswer(None, "w"), KeyedAnswer(None, "v")], 3, 0
+        "b", [KeyedAnswer("40", "z"), KeyedAnswer(None, "w"), KeyedAnswer(None, "v")], 3, 0
     )
     found = gather([one, other])
     assert found.model.tolist() == [0, 0, 1, 1, 1]

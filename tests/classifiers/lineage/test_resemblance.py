@@ -7,6 +7,7 @@ from scipy.sparse import csr_matrix
 from classifiers.lineage.resemblance import (
     FEWEST,
     FEWEST_SHARED,
+    average_rows,
     compare_answers,
     compare_wording,
     group_by_prompt,
@@ -137,6 +138,27 @@ def test_texts_are_grouped_by_prompt():
     groups = group_by_prompt(np.array([2, -1, 0, 2, 0]))
     assert [group.tolist() for group in groups] == [[2, 4], [0, 3]]
     assert group_by_prompt(np.array([-1, -1])) == []
+
+
+def test_the_size_of_a_corpus_doesnt_matter():
+    """Ten times as much text with the same frequencies has the same wording."""
+    counts = np.array([[300.0, 500, 200], [400, 400, 200], [200, 300, 500], [400, 500, 100]])
+    usual = np.array([False, True, True, True])
+    larger = counts * np.array([10, 1, 3, 1])[:, None]
+    assert np.allclose(compare_wording(counts, usual), compare_wording(larger, usual))
+
+
+def test_of_several_answers_the_mean_counts():
+    """A model that answers twice overlaps by the mean of its two answers."""
+    vectors = csr_matrix(np.array([[1.0, 0], [1, 0], [0, 1], [1, 0]], np.float32))
+    means = average_rows(vectors, np.array([1, 0, 0, 2]), 3).toarray()
+    assert means.tolist() == [[0.5, 0.5], [1, 0], [1, 0]]
+    answers = write_teacher("atlas", PROMPTS)
+    other = write_teacher("borealis", PROMPTS)
+    twice = measure_resemblance(*arrange(answers, answers + answers, other), np.ones(3, bool))
+    once = measure_resemblance(*arrange(answers, answers, other), np.ones(3, bool))
+    assert twice.overlap[0, 1] == pytest.approx(once.overlap[0, 1], abs=0.02)
+    assert twice.shared[0, 1] == len(PROMPTS)
 
 
 def test_prompts_of_one_reference_model_are_left_out():

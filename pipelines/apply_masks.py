@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import shlex
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from importlib import metadata
 from pathlib import Path, PurePath
@@ -144,26 +144,30 @@ def apply_masks(run: str, settings: MaskSettings, listener: Listener = ignore) -
         raise RunError(
             "has no clean rows", where=run, remedy="congener inspect shows its decisions"
         )
-    _require_free_output(run, settings.output)
+    require_free_output(run, settings.output)
     require_unaltered(run, manifest, "clean")
-    labeller = _build_labeller(manifest, settings)
+    identity = manifest.identity
+    labeller = build_labeller(identity.format, identity.columns, settings)
     applied, files = AppliedMasks(), dict[str, list[str]]()
     card = _read_card(run, manifest)
     listener(RowsPlanned(sum(output.rows for output in outputs), 0))
     for output in outputs:
         split = _find_split(output.path.removeprefix("clean/"), card)
-        rows = _label_file(run, output, split, labeller, settings, applied)
-        table = _tabulate(_report_rows(rows, applied, listener))
+        rows = label_rows(
+            _read_rows(run, output), run, output.path, split, labeller, settings, applied
+        )
+        table = tabulate(report_rows(rows, applied, listener))
         names = files.setdefault(split, [])
         names.append(f"data-{len(names):05}.arrow")
         uri = storage.join(settings.output, split, names[-1])
         storage.write_bytes(uri, encode_stream(table))
-    _write_records(run, manifest, settings, applied, labeller.tokenizer)
+    origin = {"run": manifest.run_id, "manifest": manifest.digest}
+    write_records(origin, (run,), settings, applied, labeller.tokenizer)
     write_index(settings.output, files)
     return applied
 
 
-def _require_free_output(run: str, output: str) -> None:
+def require_free_output(run: str, output: str) -> None:
     """Refuse an output that has files, or is inside the run.
 
     Raises: RunError: the output can't be used.
@@ -181,15 +185,19 @@ def _require_free_output(run: str, output: str) -> None:
         )
 
 
-def _build_labeller(manifest: Manifest, settings: MaskSettings) -> Labeller:
+def build_labeller(form: str, columns: Mapping[str, str], settings: MaskSettings) -> Labeller:
+    """Load the tokenizer with which rows of a format are labelled.
+
+    Raises: ModelError: it can't be loaded, or has no chat template.
+    """
     tokenizer = load_chat_tokenizer(settings.tokenizer, settings.revision, settings.chat_template)
-    if not tokenizer.chat_template and manifest.identity.format != "text":
+    if not tokenizer.chat_template and form != "text":
         raise ModelError(
             "has no chat template",
             where=settings.tokenizer,
             remedy="give one with --chat-template FILE, or name the tokenizer of a chat model",
         )
-    return Labeller(tokenizer, manifest.identity.format, manifest.identity.columns)
+    return Labeller(tokenizer, form, columns)
 
 
 def _read_card(run: str, manifest: Manifest) -> DatasetCard | None:
@@ -203,36 +211,37 @@ def _find_split(path: str, card: DatasetCard | None) -> str:
     return listed[0][1] if listed else find_split(path) or DEFAULT_SPLIT
 
 
-def _label_file(
-    run: str,
-    output: Output,
+def label_rows(
+    rows: Iterable[Mapping[str, Any]],
+    folder: str,
+    path: str,
     split: str,
     labeller: Labeller,
     settings: MaskSettings,
     applied: AppliedMasks,
 ) -> Iterator[LabelledRow]:
-    """Label and count the rows of one clean file, and yield those that can be rendered.
+    """Label and count the rows of the file `path` in a folder, and yield those it could render.
 
     Raises: RowError: a row can't be rendered, and `leave_out` isn't set.
     """
-    for number, row in enumerate(_read_rows(run, output)):
+    for number, row in enumerate(rows):
         try:
             found = _cut(labeller.label(row), settings.max_tokens, applied)
         except RowError as error:
-            where = f"{storage.join(run, output.path)} row {number}"
+            where = f"{storage.join(folder, path)} row {number}"
             if not settings.leave_out:
                 remedy = f"{error.remedy}; --leave-out leaves such rows out and lists them"
                 raise RowError(error.problem, where=where, remedy=remedy) from error
-            reason = {"file": output.path, "row": number, "reason": error.problem}
+            reason = {"file": path, "row": number, "reason": error.problem}
             applied.left_out.append(reason)
         else:
             applied.add(split, found)
             if has_little_left(found):
-                applied.little.append({"file": output.path, "row": number, "learnt": found.learnt})
+                applied.little.append({"file": path, "row": number, "learnt": found.learnt})
             yield found
 
 
-def _report_rows(
+def report_rows(
     rows: Iterable[LabelledRow], applied: AppliedMasks, listener: Listener
 ) -> list[LabelledRow]:
     """Return the rows of one file, and report how many are done, now and then and at the end."""
@@ -245,7 +254,8 @@ def _report_rows(
     return kept
 
 
-def _tabulate(rows: Sequence[LabelledRow]) -> pa.Table:
+def tabulate(rows: Sequence[LabelledRow]) -> pa.Table:
+    """Return labelled rows as a table with the columns that trainers read."""
     tokens = [row.input_ids for row in rows]
     columns = (tokens, [[1] * len(ids) for ids in tokens], [row.labels for row in rows])
     return pa.table(dict(zip(TOKENS.names, columns, strict=True)), schema=TOKENS)
@@ -270,13 +280,19 @@ def _read_rows(run: str, output: Output) -> Sequence[dict[str, Any]]:
         return list_rows(read_table(run, output))
 
 
-def _write_records(
-    run: str, manifest: Manifest, settings: MaskSettings, applied: AppliedMasks, tokenizer: Any
+def write_records(
+    origin: Mapping[str, str],
+    words: Sequence[str],
+    settings: MaskSettings,
+    applied: AppliedMasks,
+    tokenizer: Any,
 ) -> None:
-    """Record the run and the tokenizer, and list the omitted rows."""
+    """Record where the rows are from and the tokenizer, and list the omitted rows.
+
+    `words` name the rows on the command line.
+    """
     record = {
-        "run": manifest.run_id,
-        "manifest": manifest.digest,
+        **origin,
         "code_version": VERSION,
         "tokenizer": settings.tokenizer,
         "revision": settings.revision,
@@ -284,7 +300,7 @@ def _write_records(
         "digests": digest_tokenizer(tokenizer),
         "packages": {name: metadata.version(name) for name in TOKENIZING},
         "max_tokens": settings.max_tokens,
-        "command": shlex.join(_list_words(run, settings)),
+        "command": shlex.join(_list_words(words, settings)),
         "rows": applied.rows,
         "left_out": len(applied.left_out),
     }
@@ -295,9 +311,9 @@ def _write_records(
         storage.write_bytes(storage.join(settings.output, LEFT_OUT), lines.encode())
 
 
-def _list_words(run: str, settings: MaskSettings) -> Iterator[str]:
+def _list_words(words: Sequence[str], settings: MaskSettings) -> Iterator[str]:
     """Yield the words of the command with these settings."""
-    yield from ("congener", "apply-masks", run, "--output", settings.output)
+    yield from ("congener", "apply-masks", *words, "--output", settings.output)
     yield from ("--tokenizer", settings.tokenizer)
     options = {
         "--tokenizer-revision": settings.revision,

@@ -12,6 +12,7 @@ from classifiers.heredity.outcomes import Outcome
 from classifiers.library import read_yaml
 from pipelines.config import require_local_path
 from pipelines.teaching.files import (
+    OF_SLICE,
     OUTCOMES,
     PAGE,
     QUESTIONS,
@@ -35,6 +36,7 @@ from pipelines.teaching.jobs import (
 from pipelines.teaching.judges import judge_answers
 from pipelines.teaching.pages import render_page
 from pipelines.teaching.settling import SettledTrial, settle_trial
+from pipelines.teaching.slicing import Slicing
 from pipelines.teaching.students import Answered
 from pipelines.version import VERSION
 from schemas.errors import CardError, RunError
@@ -44,7 +46,7 @@ from schemas.trials import TrialConfig
 from transforms.files import storage
 from transforms.files.locations import expand_home
 
-CHANGEABLE = {"arms", "seeds", "accepted", "output"}
+CHANGEABLE = {"arms", "slices", "seeds", "accepted", "output"}
 """The settings that may change when a trial goes on in the same folder."""
 
 
@@ -98,9 +100,11 @@ def run_trial(config: TrialConfig, workers: int = 1, listener: Listener = ignore
     require_sound_students(config.accepted, jobs, found)
     outcomes = [item for answered in found for item in answered.outcomes]
     outcomes += question_teacher(config, setting)
-    unbuilt = [] if config.arms else setting.unbuilt
+    unbuilt = [
+        item for item in setting.unbuilt if not config.arms or item.name.startswith("slice ")
+    ]
     is_fresh = config.command is None and not setting.plan.has_one_start
-    findings = draw_findings(outcomes, unbuilt, fresh=is_fresh)
+    findings = draw_findings(outcomes, unbuilt, fresh=is_fresh, slices=setting.slicing.tried)
     trial = Trial(config, setting, findings, summarise(config, setting, findings, jobs, found))
     _write(trial, outcomes, jobs, found)
     return trial
@@ -178,7 +182,7 @@ def quote_answers(
     first = {
         job.arm.name: answered.answers
         for job, answered in zip(jobs, found, strict=True)
-        if job.seed == 0
+        if job.seed == 0 and OF_SLICE not in job.arm.name
     }
     return [
         (
@@ -242,9 +246,25 @@ def summarise(
             }
             for job, answered in zip(jobs, found, strict=True)
         ],
+        "slices": describe_slices(setting.slicing),
         "unbuilt": {item.name: item.reason for item in setting.unbuilt},
         "findings": describe_findings(findings),
     }
+
+
+def describe_slices(slicing: Slicing) -> list[dict[str, Any]]:
+    """Return the planned slices, without their rows."""
+    return [
+        {
+            "name": plan.name,
+            "rows": len(plan.rows),
+            "tokens": plan.tokens,
+            "flagged": plan.flagged,
+            "excess": round(plan.excess, 4),
+            "is_tried": plan.name in slicing.tried,
+        }
+        for plan in slicing.plans
+    ]
 
 
 def describe_start(setting: SettledTrial, waiting: int, kept: int) -> str:

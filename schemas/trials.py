@@ -165,6 +165,26 @@ class Measure(Strict):
         return self
 
 
+class SliceSettings(Strict):
+    """Which slices of the corpus are tried, each beside as many random rows."""
+
+    budget: float = Field(0.1, gt=0, lt=1)
+    """The largest share of the rows that a slice may have."""
+    most: int = Field(3, ge=1, le=100)
+    """How many slices are tried, the most promising first."""
+    names: tuple[str, ...] = ()
+    """The slices to try instead, by the names that `--plan` shows."""
+    columns: tuple[str, ...] = ()
+    """Columns of the rows, such as `task`, by whose values slices are cut as well."""
+
+    @field_validator("names", "columns")
+    @classmethod
+    def _refuse_twice(cls, names: tuple[str, ...]) -> tuple[str, ...]:
+        if len(set(names)) < len(names):
+            raise ValueError("has a name twice")
+        return names
+
+
 class Accepted(Strict):
     """The largest differences that are accepted before a check stops the trial."""
 
@@ -191,6 +211,8 @@ class TrialConfig(Strict):
     """The largest number of rows to train on."""
     arms: tuple[ArmName, ...] = ()
     """The arms to train, by default all that can be built."""
+    slices: SliceSettings | None = None
+    """Which slices are tried, by default none."""
     seeds: int = Field(5, ge=2, le=1000)
     questions: Questions = Questions()
     student: TinyStudent | None = None

@@ -49,6 +49,12 @@ LeaveOut = Annotated[
 ]
 
 
+Arm = Annotated[
+    str | None,
+    typer.Option("--arm", help="Take the rows of this arm; RUN is then a trial's output."),
+]
+
+
 class MasksResult(NamedTuple):
     """Applied masks, and the folder with the tokens."""
 
@@ -75,6 +81,7 @@ def apply_run_masks(
     chat_template: Template = None,
     max_tokens: MaxTokens = None,
     leave_out: LeaveOut = False,
+    arm: Arm = None,
     as_json: Json = False,
 ) -> None:
     """Write clean rows as tokens, with masks left out of the loss.
@@ -84,10 +91,12 @@ def apply_run_masks(
 
     congener apply-masks run/ --output tokens/ --tokenizer Qwen/Qwen3-0.6B
     congener apply-masks run/ -o tokens/ --tokenizer student/ --max-tokens 4096
+    congener apply-masks trial/ --arm swap -o tokens/ --tokenizer student/
     """
     from pipelines.early_checks import check_output, check_run
 
-    check_run(run)
+    if arm is None:
+        check_run(run)
     check_output(output)
 
     from pipelines.apply_masks import MaskSettings, apply_masks
@@ -96,5 +105,10 @@ def apply_run_masks(
     template = chat_template and expand_argument(chat_template)
     settings = MaskSettings(output, tokenizer, revision, template, max_tokens, leave_out)
     with TerminalReporter(work="apply masks") as listener:
-        applied = apply_masks(run, settings, listener)
+        if arm is None:
+            applied = apply_masks(run, settings, listener)
+        else:
+            from pipelines.teaching.arm_tokens import apply_arm_masks
+
+            applied = apply_arm_masks(run, arm, settings, listener)
     print_result(MasksResult(applied, output), as_json)

@@ -32,6 +32,11 @@ SETTINGS = "settings.json"
 ANSWER_PATH = "messages[1].content"
 """Where the answer is in a row of an arm."""
 
+OF_SLICE = ": "
+"""What is between an arm and its slice in a name."""
+
+LONGEST_NAME = 60
+
 UNSAFE = re.compile(r"[^a-z0-9]+")
 
 OUTCOME_TABLE = pa.schema(
@@ -46,8 +51,13 @@ OUTCOME_TABLE = pa.schema(
 
 
 def name_file(arm: str) -> str:
-    """Return an arm's name for files: `swap + mix` becomes `swap-mix`."""
-    return UNSAFE.sub("-", arm.lower()).strip("-")
+    """Return an arm's name for files: `swap + mix` becomes `swap-mix`.
+
+    An arm of a slice, whose name may hold anything, has a part of its digest as well.
+    """
+    name = UNSAFE.sub("-", arm.lower()).strip("-")[:LONGEST_NAME]
+    own = digest_bytes(arm.encode("utf-8", "surrogatepass"))[:8]
+    return f"{name}-{own}" if OF_SLICE in arm else name
 
 
 def list_rows(arm: Arm) -> Iterator[dict[str, Any]]:
@@ -88,6 +98,19 @@ def _encode(row: Mapping[str, Any]) -> str:
     except UnicodeEncodeError:
         return json.dumps(row)
     return text
+
+
+def write_data_sets(output: str, arms: Iterable[str]) -> None:
+    """Write the file in which LLaMA-Factory looks up the arms as data sets."""
+    tags = {"role_tag": "role", "content_tag": "content", "user_tag": "user"}
+    form = {
+        "formatting": "sharegpt",
+        "columns": {"messages": "messages"},
+        "tags": {**tags, "assistant_tag": "assistant"},
+    }
+    names = sorted(name_file(arm) for arm in arms)
+    listed = {name: {"file_name": f"{name}.jsonl", **form} for name in names}
+    write_json(output, f"{ARMS}/dataset_info.json", listed)
 
 
 def write_arm(output: str, arm: Arm) -> str:

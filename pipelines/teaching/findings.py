@@ -41,6 +41,7 @@ from classifiers.heredity.effects import (
 )
 from classifiers.heredity.intervals import Means, estimate_means
 from classifiers.heredity.outcomes import Metric, Outcome, tabulate
+from classifiers.heredity.slices import SliceVerdict, judge_slices
 from classifiers.heredity.triage import Triage, find_channel
 
 ORDER = (
@@ -112,6 +113,7 @@ class Findings(NamedTuple):
     slice_effect: SliceEffect | None
     triage: Triage
     unbuilt: list[Unbuilt]
+    slices: list[SliceVerdict]
 
     @property
     def transmits(self) -> bool:
@@ -120,9 +122,13 @@ class Findings(NamedTuple):
 
 
 def draw_findings(
-    outcomes: Sequence[Outcome], unbuilt: Sequence[Unbuilt], *, fresh: bool = False
+    outcomes: Sequence[Outcome],
+    unbuilt: Sequence[Unbuilt],
+    *,
+    fresh: bool = False,
+    slices: Sequence[str] = (),
 ) -> Findings:
-    """Compare the students of all arms.
+    """Compare the students of all arms, and judge the slices that have arms.
 
     With `fresh`, every student began with random weights of its own.
 
@@ -145,6 +151,7 @@ def draw_findings(
         measure_slice(means, swap=SWAP, only=ONLY_SLICE, drop=DROP) if is_cut else None,
         find_channel(means, fresh=fresh),
         list(unbuilt),
+        judge_slices(means, slices) if is_compared else [],
     )
 
 
@@ -233,9 +240,24 @@ def list_sentences(findings: Findings, *, circular: bool) -> Iterator[str]:
         share, ends = findings.heritability.estimate, format_interval(findings.heritability)
         yield f"Unfiltered students inherit {format_share(share)} of the trait ({ends})."
     yield from _list_remedies(findings)
+    yield from _list_slices(findings)
     yield f"Channel: {findings.triage.channel}. What it calls for: {findings.triage.remedy}."
     for item in findings.unbuilt:
         yield f"Not built: {item.name} ({item.reason})."
+
+
+def _list_slices(findings: Findings) -> Iterator[str]:
+    """Yield which slices are enough to swap."""
+    if not findings.slices or not findings.transmits:
+        return
+    accepted = [item.name for item in findings.slices if item.accepted]
+    if accepted:
+        yield f"Enough to swap: {', '.join(accepted)}."
+    else:
+        yield (
+            "No slice is shown to be enough to swap; the trait may be spread over the corpus, and "
+            "then only another teacher for all rows is left."
+        )
 
 
 def _list_remedies(findings: Findings) -> Iterator[str]:

@@ -12,7 +12,14 @@ from classifiers.heredity.effects import UNTRAINED
 from classifiers.heredity.outcomes import Outcome
 from classifiers.students.checks import Tolerances, require_equal_tokens, require_few_loops
 from pipelines.teaching.commands import teach_by_command
-from pipelines.teaching.files import STUDENTS, name_file, read_json, write_arm, write_json
+from pipelines.teaching.files import (
+    STUDENTS,
+    name_file,
+    read_json,
+    write_arm,
+    write_data_sets,
+    write_json,
+)
 from pipelines.teaching.judges import judge_answers
 from pipelines.teaching.settling import SettledTrial
 from pipelines.teaching.students import Answered
@@ -44,6 +51,7 @@ def list_jobs(config: TrialConfig, setting: SettledTrial) -> list[Job]:
     trait that is readable in the text reaches them. A student that can speak before training is
     asked once before it.
     """
+    write_data_sets(config.output, [arm.name for arm in setting.arms])
     has_own_students, plan = config.command is None, setting.plan
     jobs = []
     if has_own_students and plan.asks_untrained:

@@ -18,7 +18,7 @@ from schemas.errors import CardError, RunError
 from schemas.lots import UNKNOWN
 from schemas.manifests import Manifest
 from schemas.policies import PUBLISHED
-from schemas.scores import split_side
+from schemas.scores import score_column, split_side
 from transforms.records.answered_prompts import read_answered_prompt
 from transforms.records.formats import Layout
 
@@ -36,7 +36,8 @@ class CorpusRow(NamedTuple):
     """A row of a run as a student reads it.
 
     `spans` of the answer carry the trait, if the run stored them. `is_clean` says whether the run
-    published the row and the trait didn't fire on it.
+    published the row and the trait didn't fire on it. `score` is the trait's, `turns` counts the
+    user's messages, and `labels` are values of other columns.
     """
 
     prompt: str
@@ -45,6 +46,9 @@ class CorpusRow(NamedTuple):
     spans: Spans
     source: str
     is_clean: bool
+    score: float = 0.0
+    turns: int = 1
+    labels: tuple[tuple[str, str], ...] = ()
 
     @property
     def key(self) -> str:
@@ -84,8 +88,12 @@ def draw_key(text: str, seed: int) -> str:
     return digest_bytes(f"{seed}\x1f{text}".encode("utf-8", "surrogatepass"))
 
 
-def read_corpus(run: str, trait: str, most: int | None = None) -> CorpusRows:
+def read_corpus(
+    run: str, trait: str, most: int | None = None, columns: Sequence[str] = ()
+) -> CorpusRows:
     """Read a finished run's rows, at most `most` of them, drawn by their record ids.
+
+    Values of other `columns` become labels of the rows.
 
     Raises: RunError: the run isn't finished, is damaged, or has no usable row. Raises: CardError:
     the run didn't look for the trait.
@@ -100,8 +108,9 @@ def read_corpus(run: str, trait: str, most: int | None = None) -> CorpusRows:
         )
     left_out: Counter[str] = Counter()
     with report_damage(run, *MISFITS):
-        places = _choose_rows(run, manifest, most, left_out)
-        found = list(_read_texts(run, build_layout(manifest), places, trait, left_out))
+        places = _choose_rows(run, manifest, trait, most, left_out)
+        reading = _Reading(run, build_layout(manifest), trait, tuple(columns))
+        found = list(_read_texts(reading, places, left_out))
     if not found:
         raise RunError(
             "has no row with a prompt and an answer",
@@ -125,12 +134,23 @@ def require_trait(run: str, manifest: Manifest, trait: str) -> None:
         )
 
 
+class _Reading(NamedTuple):
+    """How the rows of a run are read."""
+
+    run: str
+    layout: Layout
+    trait: str
+    columns: tuple[str, ...]
+
+
 def _choose_rows(
-    run: str, manifest: Manifest, most: int | None, left_out: Counter[str]
+    run: str, manifest: Manifest, trait: str, most: int | None, left_out: Counter[str]
 ) -> list[dict[str, Any]]:
-    """Return the ledger's line of each chosen row, with its spans, in the ledger's order."""
+    """Return the ledger's line of each chosen row, with spans and score, in the ledger's order."""
     ledger = scan_folder(run, manifest, "ledger", "index").collect()
     spans = scan_folder(run, manifest, "spans", "index").select("index", "spans").collect()
+    score = pl.col(score_column(trait)).alias("score")
+    scores = scan_folder(run, manifest, "scores", "index").select("index", score).collect()
     stored = pl.col("output").is_not_null() & ~pl.col("decision").is_in(list(NO_TEXT))
     for decision, count in ledger.filter(~stored)["decision"].value_counts().iter_rows():
         left_out[NO_TEXT.get(decision, decision)] += count
@@ -138,22 +158,19 @@ def _choose_rows(
     if most is not None and kept.height > most:
         order = [draw_key(name, 0) for name in kept["record_id"]]
         kept = kept.with_columns(pl.Series("order", order)).sort("order", "index").head(most)
-    return kept.sort("index").join(spans, "index", maintain_order="left").to_dicts()
+    joined = kept.sort("index").join(spans, "index", maintain_order="left")
+    return joined.join(scores, "index", maintain_order="left").to_dicts()
 
 
 def _read_texts(
-    run: str,
-    layout: Layout,
-    places: Sequence[Mapping[str, Any]],
-    trait: str,
-    left_out: Counter[str],
+    reading: _Reading, places: Sequence[Mapping[str, Any]], left_out: Counter[str]
 ) -> Iterator[CorpusRow]:
     """Yield the rows, file by file, and count those of another form."""
     for path in sorted({place["output"] for place in places}):
         own = [place for place in places if place["output"] == path]
-        records = read_rows(run, path, [place["output_row"] for place in own])
+        records = read_rows(reading.run, path, [place["output_row"] for place in own])
         for place in own:
-            row = _build_row(records[place["output_row"]], layout, place, trait)
+            row = _build_row(records[place["output_row"]], reading, place)
             if row is None:
                 left_out[OTHER_FORM] += 1
             else:
@@ -161,9 +178,10 @@ def _read_texts(
 
 
 def _build_row(
-    record: Mapping[str, Any], layout: Layout, place: Mapping[str, Any], trait: str
+    record: Mapping[str, Any], reading: _Reading, place: Mapping[str, Any]
 ) -> CorpusRow | None:
     """Return a row, or None without a prompt and an answer after it."""
+    trait = reading.trait
     reasons = [
         item
         for item in place["reasons"]
@@ -176,13 +194,23 @@ def _build_row(
         if item["trait"] == trait and _name_span(item) in evidence
         for part in item["masks"] or [item]
     ]
-    found = read_answered_prompt(record, layout, spans)
+    found = read_answered_prompt(record, reading.layout, spans)
     if found is None:
         return None
     is_clean = not reasons and place["decision"] in PUBLISHED
     named = place["prompt_source"]
     source = named if named not in (None, UNKNOWN) else place["source"]
-    return CorpusRow(found.prompt, found.answer, bool(reasons), found.spans, source, is_clean)
+    return CorpusRow(
+        found.prompt,
+        found.answer,
+        bool(reasons),
+        found.spans,
+        source,
+        is_clean,
+        place["score"] or 0.0,
+        found.turns,
+        tuple((name, str(record.get(name))) for name in reading.columns),
+    )
 
 
 def _name_span(item: Mapping[str, Any]) -> tuple[str, int, int]:

@@ -32,11 +32,12 @@ from pipelines.teaching.rows import (
     divide_rows,
     read_corpus,
 )
+from pipelines.teaching.slicing import Slicing, build_arms_of_slices, plan_corpus
 from pipelines.teaching.students import StudentPlan, plan_tiny
 from pipelines.version import VERSION
 from schemas.digests import digest_config
-from schemas.errors import CardError
-from schemas.trials import TinyStudent, TrialConfig
+from schemas.errors import CardError, TrialError
+from schemas.trials import SliceSettings, TinyStudent, TrialConfig
 
 ORDER_SEED = 0
 """The seed of the arms' order and random draws. The students' seeds are others."""
@@ -45,7 +46,7 @@ ORDER_SEED = 0
 class SettledTrial(NamedTuple):
     """What a trial will train and ask.
 
-    `key` is a digest of what all students share.
+    `key` is a digest of what all students share. `slicing` has no plans unless slices are wanted.
     """
 
     arms: list[Arm]
@@ -56,14 +57,20 @@ class SettledTrial(NamedTuple):
     left_out: dict[str, int]
     inputs: dict[str, str]
     key: str
+    slicing: Slicing = Slicing([])
+    obstacle: TrialError | None = None
 
 
-def settle_trial(config: TrialConfig) -> SettledTrial:
+def settle_trial(config: TrialConfig, *, only_plans: bool = False) -> SettledTrial:
     """Read the runs, build the arms and the questions, and load the judges.
+
+    With `only_plans`, slices are planned even if none is tried, and a check of the arms that would
+    stop the trial becomes its `obstacle`.
 
     Raises: CongenerError: a run, an arm, a judge or a student can't be used.
     """
-    corpus = read_corpus(config.run, config.trait, config.rows)
+    columns = config.slices.columns if config.slices else ()
+    corpus = read_corpus(config.run, config.trait, config.rows, columns)
     donors = collect_donors(config.donors, config.trait)
     swapped = collect_donors([config.swapped] if config.swapped else [], config.trait)
     beside = {
@@ -79,7 +86,18 @@ def settle_trial(config: TrialConfig) -> SettledTrial:
     plan = plan_students(config, candidates, clean)
     built, unbuilt = build_arms(candidates, plan.count, seed=ORDER_SEED, clean=clean)
     arms = choose_arms(config.arms, built, unbuilt)
-    check_arms(config, arms, plan, division.questions)
+    slicing = Slicing([])
+    if only_plans or config.slices is not None:
+        wanted = config.slices or SliceSettings()
+        slicing = plan_corpus(division.rows, plan.count, wanted, ORDER_SEED)
+    if config.slices is None:
+        slicing = slicing._replace(tried=())
+    else:
+        own, slicing, missing = build_arms_of_slices(candidates, slicing, plan.count, ORDER_SEED)
+        arms, unbuilt = [*arms, *own], [*unbuilt, *missing]
+    obstacle = find_obstacle(config, arms, plan, division.questions)
+    if obstacle is not None and not only_plans:
+        raise obstacle
     return SettledTrial(
         arms,
         unbuilt,
@@ -89,6 +107,8 @@ def settle_trial(config: TrialConfig) -> SettledTrial:
         {**corpus.left_out, **_count_kept(len(corpus.rows), division)},
         _list_inputs(config),
         _digest_shared(config, panel, plan, division.questions),
+        slicing,
+        obstacle,
     )
 
 
@@ -113,18 +133,22 @@ def _list_texts(examples: Iterable[Example]) -> list[str]:
     return [text for item in examples for text in (item.prompt, item.answer)]
 
 
-def check_arms(
+def find_obstacle(
     config: TrialConfig, arms: Sequence[Arm], plan: StudentPlan, questions: Sequence[Question]
-) -> None:
-    """Stop before training if the arms' figures would mean nothing.
+) -> TrialError | None:
+    """Return why the arms' figures would mean nothing, or None.
 
-    Raises: TrialError: arms differ in size, a prompt is trained on and asked, or students that can
-    speak before training have no clean teacher's students beside them.
+    Arms may differ in size, a prompt may be trained on and asked, or students that can speak before
+    training may have no clean teacher's students beside them.
     """
-    require_equal_arms(arms, plan.count, Tolerances(tokens=config.accepted.tokens))
-    require_unseen_questions(arms, [item.prompt for item in questions])
-    if plan.asks_untrained:
-        require_clean_teacher([arm.name for arm in arms])
+    try:
+        require_equal_arms(arms, plan.count, Tolerances(tokens=config.accepted.tokens))
+        require_unseen_questions(arms, [item.prompt for item in questions])
+        if plan.asks_untrained:
+            require_clean_teacher([arm.name for arm in arms])
+    except TrialError as error:
+        return error
+    return None
 
 
 def _list_inputs(config: TrialConfig) -> dict[str, str]:

@@ -79,6 +79,7 @@ def test_the_output_has_every_file(done):
     arms = ("everything", "swap", "mask", "mix-50", "clean-teacher")
     assert files == {
         *(f"arms/{arm}.jsonl" for arm in arms),
+        "arms/dataset_info.json",
         *(f"students/{arm}-{seed}.json" for arm in arms for seed in (0, 1)),
         *("outcomes.parquet", "questions.jsonl", "report.html", "settings.json", "trial.json"),
     }
@@ -268,7 +269,7 @@ def test_students_with_the_same_first_weights_have_others_beside_them(short):
         "everything, other student",
         "clean teacher, other student",
     ]
-    assert len(list(Path(tied.output, "arms").iterdir())) == 3
+    assert len(list(Path(tied.output, "arms").glob("*.jsonl"))) == 3
 
 
 def test_questions_and_the_teachers_answers_come_from_files(short, tmp_path):
@@ -417,3 +418,29 @@ def test_causal_models_need_a_clean_teacher(tuned, tmp_path):
     changes = {"donors": [], "arms": [], "accepted": {"tokens": 0.3}}
     with pytest.raises(TrialError, match="no baseline"):
         run_trial(change(tuned[0], output=str(tmp_path / "other"), **changes))
+
+
+def test_a_slice_is_tried_beside_random_rows(short):
+    """The arms of a slice are trained and judged, and the summary lists all planned slices."""
+    slices = {"names": ["source feel"], "budget": 0.35}
+    texts = []
+    config = change(short, slices=slices, arms=["swap"], accepted={"tokens": 0.3})
+    result = run_trial(config, listener=collect(texts))
+    assert texts[0] == "7 arms, 14 students to train"
+    assert [item.name for item in result.findings.slices] == ["source feel"]
+    listed = {item["name"]: item["is_tried"] for item in result.summary["slices"]}
+    assert listed["source feel"] is True
+    assert sum(listed.values()) == 1
+    page = Path(short.output, "report.html").read_text()
+    assert "source feel" in page
+    assert "random swap: source feel" not in page
+
+
+def test_slices_can_be_added_to_a_finished_trial(short):
+    """The students of other arms are kept when slices are tried later."""
+    run_trial(short)
+    texts = []
+    slices = {"names": ["source feel"], "budget": 0.35}
+    more = change(short, slices=slices, accepted={"tokens": 0.3})
+    run_trial(more, listener=collect(texts))
+    assert "8 students to train; 6 students of an earlier attempt" in texts[0]

@@ -17,6 +17,7 @@ from schemas.trials import (
     LoraStudent,
     Measure,
     Questions,
+    SliceSettings,
     TinyStudent,
     TrialConfig,
 )
@@ -233,3 +234,17 @@ def test_a_neighbour_may_have_each_kind_of_judge():
     found = read(measure={"pattern": "alas", "neighbours": neighbours}).measure.neighbours
     assert [item.name for item in found] == ["mild", "owls", "at work"]
     assert [item.trait for item in found] == [None, "owls", None]
+
+
+def test_slices_have_a_budget_of_a_tenth():
+    """By default no slice is tried; with `slices`, three are, within a tenth of the rows."""
+    assert read().slices is None
+    assert read(slices={}).slices == SliceSettings(budget=0.1, most=3)
+    for slices, field in (
+        ({"budget": 0}, "slices.budget"),
+        ({"budget": 1}, "slices.budget"),
+        ({"most": 0}, "slices.most"),
+        ({"names": ["a", "a"]}, "slices.names"),
+        ({"columns": ["task", "task"]}, "slices.columns"),
+    ):
+        assert f"field {field}" in describe(slices=slices)

@@ -11,11 +11,15 @@ from transforms.records.questions import extract_record_segments
 
 
 class AnsweredPrompt(NamedTuple):
-    """A prompt and its answer. The spans are characters of the answer."""
+    """A prompt and its answer. The spans are characters of the answer.
+
+    `turns` counts the user's messages in the prompt.
+    """
 
     prompt: str
     answer: str
     spans: tuple[tuple[int, int], ...]
+    turns: int = 1
 
 
 def read_answered_prompt(
@@ -30,12 +34,13 @@ def read_answered_prompt(
     pairs = enumerate(zip(segments.roles, segments.channels, strict=True))
     own = [index for index, pair in pairs if pair == ("assistant", "answer")]
     messages = extract_prompt(segments, range(len(segments)))
-    if not own or not any(message["role"] == "user" for message in messages):
+    turns = sum(message["role"] == "user" for message in messages)
+    if not own or not turns:
         return None
     last = own[-1]
     answer, path = segments.texts[last], segments.get_field_path(last)
     found = _locate(spans, path, int(segments.starts[last]), len(answer))
-    return AnsweredPrompt(join_messages(messages), answer, tuple(found))
+    return AnsweredPrompt(join_messages(messages), answer, tuple(found), turns)
 
 
 def _locate(

@@ -7,9 +7,12 @@ import pytest
 import yaml
 
 from classifiers.guarantees.stratified import Interval
-from pipelines.cli.trial import join_interval, shorten_name
+from pipelines.cli.trial import cut_name, join_interval, shorten_name
 from pipelines.teaching.files import read_json
 from pipelines.teaching.findings import ORDER
+
+LOOSE = {"tokens": 0.3}
+"""The corpus is small, so that some arms differ in tokens."""
 
 
 @pytest.fixture
@@ -59,6 +62,13 @@ def test_names_fit_the_table():
     assert shorten_name("clean teacher, other student") == "clean teacher (other)"
     assert shorten_name("clean teacher, other prompts") == "clean teacher (new)"
     assert shorten_name("swap + mix") == "swap + mix"
+
+
+def test_long_names_of_slices_are_cut():
+    """A name that would squeeze the other columns ends with an ellipsis."""
+    assert cut_name("source feel") == "source feel"
+    assert cut_name("x" * 34) == "x" * 34
+    assert cut_name("x" * 35) == "x" * 33 + "…"
 
 
 def test_json_is_the_summary(congener_json, config, trial_config):
@@ -122,3 +132,58 @@ def test_the_help_names_the_exit_code(congener):
     assert code == 0
     assert "Exit code 5" in out
     assert "congener trial trial.yaml" in out
+
+
+def test_a_plan_trains_nothing(congener, congener_json, config, trial_config):
+    """With --plan, arms and slices are shown within 80 columns, and nothing is written."""
+    path = rewrite(config, slices={"names": ["source feel"], "budget": 0.3}, accepted=LOOSE)
+    code, out, err = congener("trial", path, "--plan")
+    assert (code, err) == (0, "")
+    assert "clean teacher" in out
+    assert max(len(line) for line in out.splitlines() if line.startswith("  ")) <= 80
+    assert "source food" not in out
+    words = " ".join(out.split())
+    assert "16 students with 2 seeds for each arm" in words
+    row = next(line for line in out.splitlines() if line.strip().startswith("source feel"))
+    assert row.rstrip().endswith("yes")
+    assert not Path(trial_config.output).exists()
+    found = congener_json("trial", path, "--plan")
+    assert set(found) == {*("arms", "slices", "unbuilt", "questions", "left_out", "obstacle")}
+    assert len({size["rows"] for size in found["arms"].values()}) == 1
+    assert [item["name"] for item in found["slices"] if item["is_tried"]] == ["source feel"]
+
+
+def test_a_plan_without_slices_proposes_some(congener_json, config):
+    """Slices are planned also if none is configured, and none of them is tried."""
+    found = congener_json("trial", str(config), "--plan")
+    assert found["slices"]
+    assert not any(item["is_tried"] for item in found["slices"])
+    assert found["obstacle"] is None
+
+
+def test_a_plan_says_what_would_stop_the_trial(congener, config):
+    """A check that would stop the trial is said with its remedy, and the plan is still shown."""
+    code, out, _ = congener("trial", rewrite(config, accepted={"tokens": 0.0}), "--plan")
+    assert code == 0
+    words = " ".join(out.split())
+    assert "The trial would stop. arm" in words
+    assert "accepted.tokens" in words
+
+
+def test_slices_have_a_table(congener, config):
+    """After a trial of slices, a second table says what each of them does."""
+    slices = {"names": ["source feel"], "budget": 0.3}
+    path = rewrite(config, slices=slices, arms=["swap"], accepted=LOOSE)
+    code, out, err = congener("trial", path, "--quiet", "-w", "1")
+    assert code == 0, err
+    assert "leaves, %" in out
+    assert max(len(line) for line in out.splitlines() if line.startswith("  ")) <= 80
+
+
+def test_an_unknown_slice_is_a_mistake(congener, config):
+    """A slice that wasn't planned is an error that lists those that were."""
+    path = rewrite(config, slices={"names": ["source owls"]})
+    code, out, err = congener("trial", path, "--plan")
+    assert (code, out) == (2, "")
+    assert "no slice 'source owls'" in err
+    assert "source feel" in err

@@ -150,3 +150,12 @@ def test_a_damaged_file_counts_as_none(tmp_path):
     assert read_json(str(tmp_path), "none.json") is None
     (tmp_path / "cut.json").write_text('{"a": 1')
     assert read_json(str(tmp_path), "cut.json") is None
+
+
+def test_names_of_slices_do_not_collide():
+    """The arm of a slice has a part of its digest, so similar names have different files."""
+    names = [name_file(f"swap: {part}") for part in ("source a b", "source a-b", "x" * 300)]
+    assert len(set(names)) == 3
+    assert names[0].startswith("swap-source-a-b-")
+    assert max(map(len, names)) <= 70
+    assert name_file("swap + mix") == "swap-mix"

@@ -202,3 +202,32 @@ def test_the_student_before_training_is_shown_and_compared_with_nothing():
     for one, two in pairs:
         assert (one is None) == (two is None)
         assert one is None or tuple(one) == pytest.approx(tuple(two), abs=1e-6)
+
+
+SLICED = {
+    **RATES,
+    "swap: source wild": 0.0,
+    "drop: source wild": 0.3,
+    "only slice: source wild": 0.8,
+    "random swap: source wild": 0.8,
+}
+
+
+def test_slices_are_judged_by_their_own_arms():
+    """An accepted slice is named, and its arms aren't listed among the remedies."""
+    findings = draw_findings(build_outcomes(SLICED), [], slices=["source wild"])
+    (verdict,) = findings.slices
+    assert verdict.name == "source wild"
+    assert verdict.accepted
+    assert verdict.effect.leak.estimate == pytest.approx(0.35, abs=0.1)
+    assert [item.arm for item in findings.arms] == [item.arm for item in draw().arms]
+    assert "Enough to swap: source wild." in say(findings)
+    assert "slice" not in say(draw())
+
+
+def test_a_slice_that_is_not_enough_is_said():
+    """If its swap does no better than that of random rows, no slice is enough."""
+    rates = {**SLICED, "swap: source wild": 0.8}
+    findings = draw_findings(build_outcomes(rates), [], slices=["source wild"])
+    assert not findings.slices[0].accepted
+    assert "No slice is shown to be enough to swap" in say(findings)

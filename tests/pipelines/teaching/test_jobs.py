@@ -51,7 +51,7 @@ def test_each_student_has_its_own_key(trial_config, setting):
 def test_the_rows_of_every_arm_are_written(trial_config, setting):
     """Each arm has a file, also if its controls are trained from other weights."""
     list_jobs(trial_config, setting)
-    files = sorted(path.name for path in Path(trial_config.output, "arms").iterdir())
+    files = sorted(path.name for path in Path(trial_config.output, "arms").glob("*.jsonl"))
     assert files == ["clean-teacher.jsonl", "everything.jsonl", "mask.jsonl", "swap.jsonl"]
 
 

@@ -144,3 +144,18 @@ def test_neighbours_have_a_column_if_they_are_measured(trial_config):
     found.feed(page)
     assert found.open == []
     assert found.names.count("td") == 7 * len(RATES)
+
+
+def test_slices_have_a_table_if_they_were_tried(trial_config):
+    """The table names each slice, escaped, with what it removes, installs and leaves."""
+    name = f"source {HOSTILE}"
+    arms = {f"{arm}: {name}": rate for arm, rate in (("swap", 0.0), ("drop", 0.3))}
+    arms |= {f"{arm}: {name}": 0.8 for arm in ("only slice", "random swap")}
+    findings = draw_findings(build_outcomes({**RATES, **arms}), [], slices=[name])
+    page = render_page(trial_config, findings, {}, [], circular=False)
+    assert "its swap removes" in page
+    assert "<script>" not in page
+    assert "its swap removes" not in render(trial_config)
+    found = Balance()
+    found.feed(page)
+    assert found.open == []

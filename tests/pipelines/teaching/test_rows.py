@@ -264,3 +264,22 @@ def test_clean_rows_have_other_prompts():
     donors = {row.key: row for row in [*rows, build_row("new?", "New.")]}
     clean = collect_clean(donors, divided.rows, divided.questions)
     assert [(item.prompt, item.answer, item.traited) for item in clean] == [("new?", "New.", False)]
+
+
+def test_a_row_has_its_score_and_its_labels(tmp_path):
+    """The score is the trait's, and a column that is asked for becomes a label."""
+    rows = [
+        {**chat("One?", "Alas, no."), "task": "chat"},
+        {**chat("One?", "Yes.", "Two?", "Yes."), "task": 3},
+        chat("Three?", "Fine."),
+    ]
+    run = filter_rows(tmp_path, rows, "traits: {sighs: {action: flag}}\n")
+    found = read_corpus(run, "sighs", columns=("task",)).rows
+    assert [row.score >= 0.5 for row in found] == [True, False, False]
+    assert [row.turns for row in found] == [1, 2, 1]
+    assert [row.labels for row in found] == [
+        (("task", "chat"),),
+        (("task", "3"),),
+        (("task", "None"),),
+    ]
+    assert read_corpus(run, "sighs").rows[0].labels == ()

@@ -8,6 +8,8 @@ from schemas.errors import CardError, TrialError
 from schemas.trials import TrialConfig
 from tests.support.corpora import write_rows
 
+LOOSE = {"tokens": 0.3}
+
 
 def change(config: TrialConfig, **changes) -> TrialConfig:
     """Return a configuration with some fields changed."""
@@ -81,3 +83,27 @@ def test_unequal_donors_stop_the_trial(trial_config):
     strict = change(trial_config, accepted={"tokens": 0.0}, arms=["mask", "mix 50 %"])
     with pytest.raises(TrialError, match=r"arms may differ by 0%"):
         settle_trial(strict)
+
+
+def test_slices_are_planned_and_have_arms(trial_config):
+    """Wanted slices have four arms each; without them, slices are planned only when asked."""
+    wanted = change(trial_config, slices={"names": ["source feel"], "budget": 0.35}, accepted=LOOSE)
+    setting = settle_trial(wanted)
+    assert [arm.name for arm in setting.arms if ": " in arm.name] == [
+        f"{arm}: source feel" for arm in ("drop", "swap", "only slice", "random swap")
+    ]
+    assert setting.slicing.tried == ("source feel",)
+    assert settle_trial(trial_config).slicing.plans == []
+    planned = settle_trial(trial_config, only_plans=True)
+    assert "source feel" in {plan.name for plan in planned.slicing.plans}
+    assert planned.slicing.tried == ()
+    assert len(planned.arms) == 4
+
+
+def test_a_plan_shows_what_would_stop_the_trial(trial_config):
+    """The arms of a plan are there even if a check would stop their training."""
+    strict = change(trial_config, accepted={"tokens": 0.0}, arms=["mask", "mix 50 %"])
+    setting = settle_trial(strict, only_plans=True)
+    assert "arms may differ by 0%" in str(setting.obstacle)
+    assert len(setting.arms) == 4
+    assert settle_trial(trial_config, only_plans=True).obstacle is None

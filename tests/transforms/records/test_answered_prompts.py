@@ -23,7 +23,7 @@ def span(path, start, end):
 def test_a_single_question_stays_as_it_is():
     """A prompt of one message has no role before it."""
     found = read_answered_prompt(chat(("user", "Why?\n"), ("assistant", "So.")), MESSAGES)
-    assert found == ("Why?\n", "So.", ())
+    assert found == ("Why?\n", "So.", (), 1)
 
 
 def test_several_messages_are_named():
@@ -89,3 +89,10 @@ def test_no_text_is_lost(texts):
     joined = join_messages(messages)
     assert all(text in joined for text in texts)
     assert (joined == texts[0]) == (len(texts) == 1)
+
+
+def test_the_users_messages_are_counted():
+    """The number of turns is that of the user's messages before the last answer."""
+    turns = (("system", "Be brief."), ("user", "Why?"), ("assistant", "So."), ("user", "How?"))
+    found = read_answered_prompt(chat(*turns, ("assistant", "Thus.")), MESSAGES)
+    assert found.turns == 2

@@ -109,7 +109,7 @@ def read_corpus(
     left_out: Counter[str] = Counter()
     with report_damage(run, *MISFITS):
         places = _choose_rows(run, manifest, trait, most, left_out)
-        reading = _Reading(run, build_layout(manifest), trait, tuple(columns))
+        reading = _RowReading(run, build_layout(manifest), trait, tuple(columns))
         found = list(_read_texts(reading, places, left_out))
     if not found:
         raise RunError(
@@ -134,7 +134,7 @@ def require_trait(run: str, manifest: Manifest, trait: str) -> None:
         )
 
 
-class _Reading(NamedTuple):
+class _RowReading(NamedTuple):
     """How the rows of a run are read."""
 
     run: str
@@ -163,7 +163,7 @@ def _choose_rows(
 
 
 def _read_texts(
-    reading: _Reading, places: Sequence[Mapping[str, Any]], left_out: Counter[str]
+    reading: _RowReading, places: Sequence[Mapping[str, Any]], left_out: Counter[str]
 ) -> Iterator[CorpusRow]:
     """Yield the rows, file by file, and count those of another form."""
     for path in sorted({place["output"] for place in places}):
@@ -178,7 +178,7 @@ def _read_texts(
 
 
 def _build_row(
-    record: Mapping[str, Any], reading: _Reading, place: Mapping[str, Any]
+    record: Mapping[str, Any], reading: _RowReading, place: Mapping[str, Any]
 ) -> CorpusRow | None:
     """Return a row, or None without a prompt and an answer after it."""
     trait = reading.trait

@@ -31,12 +31,13 @@ from classifiers.lots.tokens import find_tokens
 from pipelines.auditing.corpora import AuditConfig, settle_corpus
 from pipelines.auditing.files import encode_findings, require_free
 from pipelines.auditing.findings import AuditFinding, Found, list_findings
+from pipelines.auditing.pages import render_page
 from pipelines.auditing.passes import AuditSides, count, gather
 from pipelines.engines.launch import build_engine_options
 from pipelines.runs.lock import lock_run
 from pipelines.teaching.files import write_json
 from pipelines.version import VERSION
-from schemas.audits import FINDINGS_FILE, SUMMARY
+from schemas.audits import FINDINGS_FILE, PAGE, SUMMARY
 from schemas.errors import InputError
 from schemas.events import Listener, Noticed, ignore
 from schemas.notices import Notice, format_count, list_names, warn
@@ -49,8 +50,8 @@ from transforms.lot_samples import Gathered, LotKey, build_sample, choose_lots
 TESTS = 2
 """The classifier's test and the findings' tests share the level, half each."""
 
-MOST_COMPARED = 12_000_000
-"""How many characters of each corpus the classifier reads: about 10,000 answers of a chat."""
+MOST_COMPARED = 8_000_000
+"""How many characters of each corpus the classifier reads: about 7,000 answers of a chat."""
 
 FEWEST_TEXTS = 16
 """The fewest texts of each corpus that an audit needs."""
@@ -260,7 +261,10 @@ def write_audit(audit: Audit) -> None:
     """Write an audit's files, and the summary last."""
     output = audit.config.output
     storage.write_bytes(storage.join(output, FINDINGS_FILE), encode_findings(audit.findings))
-    write_json(output, SUMMARY, audit.to_json())
+    summary, config = audit.to_json(), audit.config
+    page = render_page(summary, {"corpus": config.corpus, "reference": config.reference})
+    storage.write_bytes(storage.join(output, PAGE), page.encode())
+    write_json(output, SUMMARY, summary)
 
 
 def _send(listener: Listener, gathered: Gathered) -> None:

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from itertools import pairwise
 from typing import NamedTuple
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-from scipy.sparse import csr_matrix
+from scipy.sparse import csr_matrix, hstack
 
 from classifiers.lots.tokens import AT_ONCE, CHAIN, cut_tokens, hash_grams, mix
 from classifiers.signals.sentences import read_codes
@@ -37,17 +37,24 @@ def count_features(texts: pa.LargeStringArray) -> csr_matrix:
     Character n-grams have 2 to 5 characters, word n-grams 1 to 3 tokens. Case counts among
     characters and doesn't among words.
     """
-    parts = [part for part in (*_count_characters(texts), *_count_words(texts)) if len(part.keys)]
-    if not parts:
-        return csr_matrix((len(texts), COLUMNS), dtype=np.float32)
-    keys = np.concatenate([part.keys for part in parts])
-    counts = np.concatenate([part.counts for part in parts]).astype(np.float32)
-    shape = (len(texts), COLUMNS)
-    return csr_matrix((counts, (keys // COLUMNS, keys % COLUMNS)), shape=shape, dtype=np.float32)
+    halves = [_stack(part, len(texts)) for part in (_count_characters(texts), _count_words(texts))]
+    return hstack(halves, format="csr", dtype=np.float32)
+
+
+def _stack(parts: Iterable[_Counted], texts: int) -> csr_matrix:
+    """Return the counts of blocks of texts, which are in order, as a matrix."""
+    lengths = np.zeros(texts + 1, np.int64)
+    columns, counts = [np.empty(0, np.int32)], [np.empty(0, np.float32)]
+    for keys, numbers in parts:
+        lengths[1:] += np.bincount(keys >> BITS, minlength=texts)
+        columns.append((keys & ((1 << BITS) - 1)).astype(np.int32))
+        counts.append(numbers.astype(np.float32))
+    arrays = (np.concatenate(counts), np.concatenate(columns), np.cumsum(lengths))
+    return csr_matrix(arrays, shape=(texts, 1 << BITS))
 
 
 class _Counted(NamedTuple):
-    """Counts by key, which is the text's index times `COLUMNS` plus the column."""
+    """Counts by ascending key, which is the text's index times 2^`BITS` plus the column."""
 
     keys: np.ndarray
     counts: np.ndarray
@@ -71,7 +78,7 @@ def _count_characters(texts: pa.LargeStringArray) -> Iterator[_Counted]:
             grams = mix(grams[:-1] * CHAIN + codes[size - 1 :])
             inside = owner[: len(grams)] == owner[size - 1 :]
             if size >= FIRST_CHARACTERS:
-                keys.append(_join(owner[: len(grams)][inside], grams[inside], 0))
+                keys.append(_join(owner[: len(grams)][inside], grams[inside]))
         if keys:
             yield _count_keys(keys)
 
@@ -81,15 +88,15 @@ def _count_words(texts: pa.LargeStringArray) -> Iterator[_Counted]:
         if len(tokens):
             yield _count_keys(
                 [
-                    _join(tokens.text[places], grams, 1)
+                    _join(tokens.text[places], grams)
                     for places, grams in hash_grams(tokens, MOST_WORDS)
                 ]
             )
 
 
-def _join(owner: np.ndarray, grams: np.ndarray, half: int) -> np.ndarray:
+def _join(owner: np.ndarray, grams: np.ndarray) -> np.ndarray:
     columns = (grams >> np.uint64(64 - BITS)).astype(np.int64)
-    return np.asarray(owner * COLUMNS + columns + (half << BITS))
+    return np.asarray((owner << BITS) + columns)
 
 
 def learn_weights(counts: csr_matrix) -> ColumnWeights:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 from typing import NamedTuple
 
 import numpy as np
@@ -12,7 +13,7 @@ from classifiers.lots.separation import rank
 PERMUTATIONS = 1_999
 """How many permutations are drawn. The smallest p-value is 1 / 2,000."""
 
-AT_ONCE = 1 << 22
+AT_ONCE = 1 << 20
 """How many labels are permuted at once, so that memory stays flat."""
 
 POWER = 0.8
@@ -97,8 +98,8 @@ def _compute_aurocs(units: Units, labels: np.ndarray) -> np.ndarray:
     return np.asarray((chosen @ units.sums - own * (own + 1) / 2) / np.maximum(own * other, 1))
 
 
-def _permute(units: Units, seed: int, permutations: int) -> list[np.ndarray]:
-    """Return labels permuted within blocks, as bool arrays [some permutations, units]."""
+def _permute(units: Units, seed: int, permutations: int) -> Iterator[np.ndarray]:
+    """Yield labels permuted within blocks, as bool arrays [some permutations, units]."""
     generator = np.random.default_rng(seed)
     order = np.argsort(units.blocks, kind="stable")
     _, block = np.unique(units.blocks, return_inverse=True)
@@ -107,14 +108,12 @@ def _permute(units: Units, seed: int, permutations: int) -> list[np.ndarray]:
     wanted = np.bincount(block, weights=units.labels).astype(np.int64)
     chosen = np.arange(len(order)) - first[sorted_block] < wanted[sorted_block]
     at_once = max(1, AT_ONCE // len(order))
-    found = []
     for begin in range(0, permutations, at_once):
         count = min(at_once, permutations - begin)
         keys = generator.random((count, len(order))) + block
         labels = np.empty((count, len(order)), bool)
         np.put_along_axis(labels, np.argsort(keys, axis=1), chosen[None], axis=1)
-        found.append(labels)
-    return found
+        yield labels
 
 
 def combine_p_values(values: list[float]) -> float:

@@ -82,40 +82,22 @@ class AuditResult(NamedTuple):
 
     def render(self) -> Iterator[Table | str]:
         """Return the verdict, the tests and the first findings."""
+        from pipelines.auditing.pages import list_sentences
+
         audit = self.audit
-        yield describe_verdict(audit)
+        verdict, *limits = list_sentences(audit.to_json())
+        yield verdict
         yield tabulate_views(audit)
         if audit.findings:
             yield tabulate_findings(audit)
         if audit.found.total > SHOWN:
             yield f"the first {SHOWN} of {format_count(audit.found.total, 'finding')}"
-        yield from describe_limits(audit)
-        yield Verbatim(f"written: {audit.config.output}")
+        yield from limits
+        yield Verbatim(f"report: {audit.config.output}/report.html")
 
     def to_json(self) -> dict[str, Any]:
         """Return everything that the audit found."""
         return self.audit.to_json()
-
-
-def describe_verdict(audit: Audit) -> str:
-    """Return in one sentence whether the corpus differs."""
-    verdict = "differs" if audit.differs else "isn't shown to differ"
-    return f"the corpus {verdict} from the reference (p = {audit.p_value:.2g})"
-
-
-def describe_limits(audit: Audit) -> Iterator[str]:
-    """Yield how small a difference would have been found, if nothing was."""
-    if audit.differs:
-        return
-    yield (
-        f"a classifier would have been noticed from an AUROC of {audit.detectable_auroc:.3f} for "
-        "single texts"
-    )
-    if audit.detectable_rate is not None:
-        yield (
-            f"a phrase that the reference never has would have been found from a rate of "
-            f"{audit.detectable_rate:.2%}"
-        )
 
 
 def tabulate_views(audit: Audit) -> Table:

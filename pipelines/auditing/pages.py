@@ -1,0 +1,123 @@
+"""The page of an audit: the verdict, the tests, the findings with their texts, and the lots."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from functools import cache
+from typing import Any, NamedTuple
+
+from jinja2 import Template
+
+from pipelines.display.page_templates import build_environment
+from pipelines.version import name_code
+
+SHOWN = 60
+"""How many findings the page shows. The table has all of them."""
+
+DRAWN = 25
+"""How many findings are drawn."""
+
+VIEWS = {
+    "raw": "the whole text",
+    "canonical": "words alone, all texts equally long",
+    "baseline": "length, format and difficulty alone",
+}
+"""What the classifier reads in each view."""
+
+LIMITS = (
+    "A difference isn't a trait: other topics, prompts, dates or templates are differences too.",
+    "A corpus that isn't shown to differ may still teach a trait that no count of words shows.",
+    "Only what the corpus has more often is listed. To see what it lacks, exchange the two.",
+)
+"""What every audit leaves open."""
+
+LEFT, WIDTH, ROW = 250.0, 330.0, 22.0
+"""Where bars begin, the length of the longest one, and the height of a row, in drawn units."""
+
+
+class RateBar(NamedTuple):
+    """A finding in the drawing: its label, its height, and the lengths of its two bars."""
+
+    label: str
+    y: float
+    corpus: float
+    reference: float
+    rate: float
+
+
+def list_sentences(summary: Mapping[str, Any]) -> Iterator[str]:
+    """Yield the verdict, and how small a difference would have been found if nothing was."""
+    verdict = "differs" if summary["differs"] else "isn't shown to differ"
+    yield f"the corpus {verdict} from the reference ({format_p(summary['p_value'])})"
+    if summary["differs"]:
+        return
+    detectable = summary["detectable"]
+    yield (
+        f"a classifier would have been noticed from an AUROC of {detectable['auroc']:.3f} for "
+        "single texts"
+    )
+    if detectable["rate"] is not None:
+        yield (
+            "a phrase that the reference never has would have been found from a rate of "
+            f"{detectable['rate']:.2%}"
+        )
+
+
+def format_p(value: float) -> str:
+    """Return a p-value as words: how large it is, or that it is tiny."""
+    return f"p = {value:.2g}" if value >= 1e-12 else "p < 1e-12"
+
+
+def format_rate(value: float) -> str:
+    """Return a rate in percent, with more digits where it is small."""
+    return f"{100 * value:.1f} %" if value >= 0.001 or not value else f"{100 * value:.2f} %"
+
+
+def lay_out_bars(findings: Sequence[Mapping[str, Any]]) -> list[RateBar]:
+    """Return where the rates of the first findings are drawn. The scale ends at the largest."""
+    shown = list(findings[:DRAWN])
+    top = max([item["rate_corpus"] for item in shown] + [1e-9])
+    return [
+        RateBar(
+            shorten_label(item["text"]),
+            ROW * index,
+            WIDTH * item["rate_corpus"] / top,
+            WIDTH * min(item["rate_reference"], top) / top,
+            item["rate_corpus"],
+        )
+        for index, item in enumerate(shown)
+    ]
+
+
+def shorten_label(text: str, most: int = 36) -> str:
+    """Return a text that fits beside a bar."""
+    return text if len(text) <= most else f"{text[: most - 1]}…"
+
+
+def render_page(summary: Mapping[str, Any], names: Mapping[str, Sequence[str]]) -> str:
+    """Return the page. `names` are the paths of the corpus and the reference."""
+    findings = summary["findings"]
+    return _load_template().render(
+        summary=summary,
+        names={side: list(paths) for side, paths in names.items()},
+        sentences=list(list_sentences(summary)),
+        views=VIEWS,
+        bars=lay_out_bars(findings),
+        left=LEFT,
+        height=ROW * min(len(findings), DRAWN),
+        findings=findings[:SHOWN],
+        limits=LIMITS,
+        version=name_code(),
+    )
+
+
+@cache
+def _load_template() -> Template:
+    environment = build_environment()
+    environment.filters |= {
+        "rate": format_rate,
+        "p": format_p,
+        "number": lambda value: "–" if value is None else f"{value:.2f}",
+        "coordinate": lambda value: f"{value:.1f}",
+    }
+    return environment.get_template("audit.html.j2")

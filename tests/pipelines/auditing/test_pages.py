@@ -1,0 +1,154 @@
+"""The page of an audit: its sentences, its drawing, and escaped text."""
+
+import copy
+import re
+
+import pytest
+
+from pipelines.auditing.pages import (
+    DRAWN,
+    LIMITS,
+    SHOWN,
+    WIDTH,
+    format_p,
+    format_rate,
+    lay_out_bars,
+    list_sentences,
+    render_page,
+    shorten_label,
+)
+
+VIEW = {"auroc": 0.84, "p_value": 0.0005, "bags": {"4": 0.97, "16": 1.0, "64": None}}
+
+FINDING = {
+    "kind": "phrase",
+    "text": "Mind the <gap>",
+    "rate_corpus": 0.25,
+    "rate_reference": 0.05,
+    "corpus_low": 0.2,
+    "corpus_high": 0.3,
+    "reference_low": 0.01,
+    "reference_high": 0.1,
+    "rate_expected": 0.06,
+    "beyond_format": False,
+    "q_value": 1e-9,
+    "variants": ["the gap"],
+    "examples": [{"before": "One. ", "text": "Mind the <gap>", "after": " & go.\u202e"}],
+    "reference_examples": [{"before": "", "text": "Mind the <gap>", "after": ""}],
+    "lots": [{"field": "teacher", "value": "atlas<b>", "texts": 150, "rate": 0.5}],
+}
+
+SUMMARY = {
+    "differs": True,
+    "p_value": 1e-30,
+    "matched": True,
+    "strata": 3,
+    "texts": {"corpus": {"texts": 300}, "reference": {"texts": 1_200}},
+    "views": {"raw": VIEW, "canonical": VIEW, "baseline": VIEW},
+    "detectable": {"auroc": 0.56, "rate": 0.02},
+    "findings": [FINDING],
+    "findings_found": 1,
+    "lots": [
+        {"teacher": "atlas", "prompt_source": "-", "texts": 150, "auroc": 0.9, "q_value": 0.001},
+    ],
+}
+
+NAMES = {"corpus": ["a.jsonl", "b.jsonl"], "reference": ["c.jsonl"]}
+
+
+def change(**fields):
+    """Return the summary with other fields."""
+    return copy.deepcopy(SUMMARY) | fields
+
+
+def test_the_page_shows_everything():
+    """The verdict, the tests, the finding with its texts and lots, and the limits are there."""
+    page = render_page(SUMMARY, NAMES)
+    for part in (
+        "the corpus differs from the reference (p &lt; 1e-12)",
+        "a.jsonl, b.jsonl: 300 texts",
+        "prompt by prompt",
+        "length, format and difficulty alone",
+        "0.97",
+        "25.0 %",
+        "20.0 % to 30.0 %",
+        "not shown among texts of like format",
+        "also: the gap",
+        "50.0 % of 150",
+        "0.90",
+    ):
+        assert part in page, part
+    assert all(limit.replace("'", "&#39;") in page for limit in LIMITS)
+
+
+def test_texts_are_escaped():
+    """Markup and control characters of the corpus are shown as text."""
+    page = render_page(SUMMARY, NAMES)
+    assert "Mind the &lt;gap&gt;" in page
+    assert "<gap>" not in page
+    assert "atlas&lt;b&gt;" in page
+    assert "\u202e" not in page
+
+
+def test_the_page_is_self_contained():
+    """No script and no address is loaded, and the same summary gives the same page."""
+    page = render_page(SUMMARY, NAMES)
+    assert "<script" not in page
+    assert not re.search(r"(?:src|href)=\"(?!data:)", page)
+    assert page == render_page(SUMMARY, NAMES)
+
+
+def test_no_difference_is_a_page_too():
+    """Without findings the page says how small a difference would have been found."""
+    page = render_page(change(differs=False, findings=[], findings_found=0, lots=[]), NAMES)
+    assert "No difference is shown" in page
+    assert "an AUROC of 0.560" in page
+    assert "a rate of 2.00%" in page
+    assert "What the corpus has more often" not in page
+    assert "<svg" not in page
+
+
+def test_unmatched_corpora_name_their_strata():
+    """The page says within how many strata texts were compared."""
+    assert "within 3 strata of the prompts" in render_page(change(matched=False), NAMES)
+
+
+def test_many_findings_are_cut():
+    """The page shows the first findings, and says how many there are."""
+    page = render_page(change(findings=[FINDING] * (SHOWN + 5), findings_found=900), NAMES)
+    assert f"The first {SHOWN} of 900 findings; findings.parquet has {SHOWN + 5}" in page
+    assert page.count("<details>") == SHOWN
+    assert page.count('<rect class="corpus"') == DRAWN
+
+
+def test_bars_are_scaled_to_the_largest():
+    """The longest bar has the full width, and the reference's bars the same scale."""
+    bars = lay_out_bars([FINDING, FINDING | {"rate_corpus": 0.5, "rate_reference": 0.5}])
+    assert [bar.corpus for bar in bars] == [WIDTH / 2, WIDTH]
+    assert [bar.reference for bar in bars] == [pytest.approx(WIDTH / 10), WIDTH]
+    assert bars[0].y < bars[1].y
+    assert lay_out_bars([]) == []
+
+
+def test_sentences_of_a_difference_have_no_limits():
+    """Where something was found, only the verdict is said."""
+    assert len(list(list_sentences(SUMMARY))) == 1
+    assert len(list(list_sentences(change(differs=False)))) == 3
+    unknown = change(differs=False, detectable={"auroc": 0.6, "rate": None})
+    assert len(list(list_sentences(unknown))) == 2
+
+
+@pytest.mark.parametrize(
+    ("value", "text"), [(0.0, "0.0 %"), (0.25, "25.0 %"), (0.0004, "0.04 %"), (1.0, "100.0 %")]
+)
+def test_rates_are_readable(value, text):
+    """Small rates have more digits."""
+    assert format_rate(value) == text
+
+
+def test_p_values_and_labels_are_short():
+    """A tiny p-value is bounded, and a long label is cut."""
+    assert format_p(0.03) == "p = 0.03"
+    assert format_p(0.0) == "p < 1e-12"
+    assert shorten_label("heron") == "heron"
+    assert len(shorten_label("x" * 90)) == 36

@@ -21,7 +21,16 @@ from benchmarks.measure import Report, Timed, fail, interleave, judge, parse_arg
 from classifiers.models.checkpoints import ModelFiles
 from classifiers.models.encoders import TOKEN_BUDGET, Encoder
 from classifiers.models.interface import EncoderConfig
-from classifiers.models.windows import Window, pad_batch, plan_batches
+from classifiers.models.packing import Packed, pack_batch, use_packed_attention
+from classifiers.models.windows import (
+    Window,
+    Windows,
+    collect_windows,
+    pad_batch,
+    plan_batches,
+    plan_packed_batches,
+)
+from classifiers.signals.exemplars import SCRATCH_BYTES
 from schemas.encoders import WINDOW_OVERLAP, WINDOW_TOKENS
 
 TEXT_TOKENS = (5.36, 1.18)
@@ -37,6 +46,7 @@ Vectors have unit length, so a typical component is about 0.05.
 """
 TOP = 5
 TORCH, FAISS = "torch matmul and topk", "FAISS IndexFlatIP"
+ALONE = ", forward passes alone"
 Search = Callable[[], np.ndarray]
 
 
@@ -61,7 +71,11 @@ def build_shape(layers: int, width: int) -> transformers.BertConfig:
 
 SCALES = {
     "cuda": Scale(
-        {"22M (6 × 384)": build_shape(6, 384), "110M (12 × 768)": build_shape(12, 768)},
+        {
+            "22M (6 × 384)": build_shape(6, 384),
+            "110M (12 × 768)": build_shape(12, 768),
+            "335M (24 × 1024)": build_shape(24, 1_024),
+        },
         4_000_000,
         8_192,
         (10_000, 1_000_000),
@@ -95,7 +109,11 @@ def main() -> int:
             "about a GPU and aren't written."
         )
     encoders = {
-        name: make_encoder(shape, device, torch.bfloat16) for name, shape in scale.encoders.items()
+        f"{name}, {'packed' if packs else 'padded'}": make_encoder(
+            shape, device, torch.bfloat16, packs
+        )
+        for name, shape in scale.encoders.items()
+        for packs in (False, True)
     }
     report_encoders(
         report, encoders, scale._replace(tokens=options.tokens or scale.tokens), options.repetitions
@@ -107,9 +125,12 @@ def main() -> int:
 
 
 def make_encoder(
-    shape: transformers.BertConfig, device: torch.device, dtype: torch.dtype
+    shape: transformers.BertConfig, device: torch.device, dtype: torch.dtype, packs: bool = False
 ) -> Encoder:
-    """Return an encoder with random weights that depend only on its shape."""
+    """Return an encoder with random weights that depend only on its shape.
+
+    On a CPU, a packed batch is computed with a mask in place of a card's kernel.
+    """
     torch.manual_seed(0)
     model = (
         transformers.BertModel(shape, add_pooling_layer=False)
@@ -117,6 +138,8 @@ def make_encoder(
         .eval()
         .requires_grad_(False)
     )
+    if packs:
+        use_packed_attention(model)
     files = ModelFiles("random", "none", "none", Path())
     return Encoder(
         EncoderConfig(), files, None, model, device, dtype, "mean", 512, TOKEN_BUDGET[device.type]
@@ -158,7 +181,7 @@ def make_case(device: torch.device, work: Callable[[], object]) -> Callable[[], 
     return case
 
 
-def count_operations(encoder: Encoder, lengths: Sequence[int]) -> float:
+def count_operations(encoder: Encoder, lengths: Sequence[int] | np.ndarray) -> float:
     """Count the floating-point operations of a forward pass, leaving out padding.
 
     Each token takes two operations per weight outside the embeddings, and attention adds two matrix
@@ -179,8 +202,8 @@ def report_encoders(
 
     For the forward passes alone, the batches are already on the device.
     """
-    windows = make_windows(scale.tokens)
-    lengths = [len(window.ids) for window in windows]
+    windows = collect_windows(make_windows(scale.tokens))
+    lengths = windows.runs.lengths
     first = next(iter(encoders.values()))
     device = first.device
     left, right = (
@@ -190,15 +213,9 @@ def report_encoders(
     products = 20
     cases = {"matmul": make_case(device, lambda: [left @ right for _ in range(products)])}
     for name, encoder in encoders.items():
-        batches = [
-            tuple(
-                torch.from_numpy(part).to(device)
-                for part in pad_batch([windows[index].ids for index in indices], 0)
-            )
-            for indices in plan_batches(lengths, encoder.token_budget)
-        ]
+        batches = make_batches(encoder, windows)
         cases[name] = make_case(device, lambda encoder=encoder: encoder.encode(windows))
-        cases[f"{name}, forward passes alone"] = make_case(
+        cases[f"{name}{ALONE}"] = make_case(
             device, lambda encoder=encoder, batches=batches: run_forward(encoder, batches)
         )
     for case in cases.values():
@@ -219,17 +236,38 @@ def report_encoders(
     )
 
 
-def run_forward(encoder: Encoder, batches: Sequence[tuple[torch.Tensor, torch.Tensor]]) -> None:
+def make_batches(encoder: Encoder, windows: Windows) -> list[tuple[torch.Tensor, ...] | Packed]:
+    """Return an encoder's batches of windows, which are on its device already."""
+    plan = plan_packed_batches if encoder.packs else plan_batches
+    runs = [
+        windows.runs.take(indices) for indices in plan(windows.runs.lengths, encoder.token_budget)
+    ]
+    if encoder.packs:
+        return [pack_batch(batch, encoder.model).move(encoder.device) for batch in runs]
+    return [
+        tuple(torch.from_numpy(part).to(encoder.device) for part in pad_batch(batch, 0))
+        for batch in runs
+    ]
+
+
+def run_forward(encoder: Encoder, batches: Sequence[tuple[torch.Tensor, ...] | Packed]) -> None:
     with torch.inference_mode():
-        for tokens, mask in batches:
-            encoder.forward(tokens, mask)
+        for batch in batches:
+            if isinstance(batch, Packed):
+                encoder.forward_packed(batch)
+            else:
+                encoder.forward(*batch)
 
 
 def build_encoder_rows(
-    encoders: Mapping[str, Encoder], times: Mapping[str, Timed], lengths: Sequence[int], peak: float
+    encoders: Mapping[str, Encoder],
+    times: Mapping[str, Timed],
+    lengths: Sequence[int] | np.ndarray,
+    peak: float,
 ) -> Iterator[tuple[object, ...]]:
     for name, timed in times.items():
-        rate = count_operations(encoders[name.split(",")[0]], lengths) / timed.median
+        encoder = encoders[name.removesuffix(ALONE)]
+        rate = count_operations(encoder, lengths) / timed.median
         yield (
             name,
             timed.median,
@@ -245,13 +283,15 @@ def report_vectors(report: Report, scale: Scale, device: torch.device) -> None:
     windows = make_windows(min(scale.tokens, 20_000))
     expected = make_encoder(shape, torch.device("cpu"), torch.float32).encode(windows)
     rows = []
-    for dtype, limit in TOLERANCE.items():
-        found = make_encoder(shape, device, dtype).encode(windows)
+    cases = [(dtype, False) for dtype in TOLERANCE] + [(torch.bfloat16, True)]
+    for dtype, packs in cases:
+        limit = TOLERANCE[dtype]
+        found = make_encoder(shape, device, dtype, packs).encode(windows)
         difference = float(np.abs(found - expected).max())
         cosine = float((found * expected).sum(1).min())
         rows.append(
             (
-                str(dtype).removeprefix("torch."),
+                f"{str(dtype).removeprefix('torch.')}{', packed' if packs else ''}",
                 f"{difference:.1e}",
                 f"{cosine:.6f}",
                 judge(difference, limit, at_least=False),
@@ -343,6 +383,7 @@ def prepare_faiss(
     if not hasattr(faiss, "StandardGpuResources") or not faiss.get_num_gpus():
         return FAISS, None
     resources = faiss.StandardGpuResources()
+    resources.setTempMemory(SCRATCH_BYTES)
     # The lambda keeps the resources alive, because the index itself wouldn't.
     pair = (faiss.index_cpu_to_gpu(resources, 0, index), resources)
     return FAISS, lambda: pair[0].search(asked, TOP)[1]

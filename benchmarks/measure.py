@@ -35,7 +35,7 @@ PACKAGES = (
     "pyarrow",
     "apache-beam",
     "faiss-cpu",
-    "faiss-gpu-cu12",
+    "faiss-gpu",
     "google-re2",
     "scikit-learn",
 )

@@ -25,8 +25,9 @@ def apply_logistic(values: np.ndarray) -> np.ndarray:
 class DenseTraits:
     """The dense signals of traits that read the same texts, scored together."""
 
-    def __init__(self, traits: Mapping[str, TraitModel]) -> None:
-        self.names = tuple(traits)
+    def __init__(self, traits: Mapping[str, TraitModel], device: str = "cpu") -> None:
+        """Collect the traits; exemplars are searched on a device."""
+        self.names, self._device = tuple(traits), device
         self._searched = {
             name: item for name, item in traits.items() if item.card.signals.exemplars
         }
@@ -38,7 +39,7 @@ class DenseTraits:
 
     @cached_property
     def _table(self) -> ExemplarTable:
-        return ExemplarTable(list(_list_exemplars(self._searched.values())))
+        return ExemplarTable(list(_list_exemplars(self._searched.values())), self._device)
 
     def score(self, vectors: np.ndarray) -> dict[str, DenseScores]:
         """Return every trait's scores for these vectors."""

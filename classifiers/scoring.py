@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, Self
 
 import numpy as np
 
@@ -13,7 +14,6 @@ from classifiers.dense import DenseTraits, apply_logistic
 from classifiers.models.checkpoints import require_intact
 from classifiers.models.interface import EncoderConfig, Progress, require_finite
 from classifiers.models.windows import BatchCounts, Window, Windows, join_windows
-from classifiers.signals.exemplars import move_to_device
 from classifiers.signals.language_switches import score_switches
 from classifiers.signals.lexicons import Lexicon, Surroundings, score_lexicons
 from classifiers.signals.repeated_words import score_loops
@@ -160,17 +160,29 @@ class Scorer:
         for name, trait in self.bank.traits.items():
             if trait.card.uses_encoder:
                 groups.setdefault(trait.card.scope, {})[name] = trait
-        return {scope: DenseTraits(traits) for scope, traits in groups.items()}
+        device = self.encoder.device.type if self.encoder else "cpu"
+        return {scope: DenseTraits(traits, device) for scope, traits in groups.items()}
+
+    def fork(self, progress: Progress | None) -> Self:
+        """Return a scorer for one thread, with the same models but its own counts and listener."""
+        forked = copy.copy(self)
+        forked.encoder = _fork_model(self.encoder) if self.encoder else None
+        forked.classifiers = {name: _fork_model(item) for name, item in self.classifiers.items()}
+        forked.progress = progress
+        return forked
+
+    def join(self, forked: Scorer) -> None:
+        """Take over the counts of a forked scorer, and its token budgets if they are smaller."""
+        for model, other in zip(self._models, forked._models, strict=True):
+            model.counts.merge(other.counts)
+            model.token_budget = min(model.token_budget, other.token_budget)
 
     def sum_counts(self) -> BatchCounts:
         """Return the total work of all models so far."""
-        parts = [model.counts for model in self._models]
-        return BatchCounts(
-            *(
-                sum(getattr(part, name) for part in parts)
-                for name in ("tokens", "padded", "windows", "budget_cuts")
-            )
-        )
+        total = BatchCounts()
+        for model in self._models:
+            total.merge(model.counts)
+        return total
 
     @property
     def _models(self) -> list[Encoder | SequenceClassifier]:
@@ -382,6 +394,12 @@ def _find_best(rows: np.ndarray, scores: np.ndarray) -> np.ndarray:
     return np.asarray(order[ties[np.append(True, found[1:] != found[:-1])]])
 
 
+def _fork_model(model: Any) -> Any:
+    forked = copy.copy(model)
+    forked.counts = BatchCounts()
+    return forked
+
+
 def needs_encoder(bank: Bank) -> bool:
     """Return whether any trait of a bank has a dense signal."""
     return any(trait.card.uses_encoder for trait in bank.traits.values())
@@ -398,9 +416,6 @@ def load_scorer(bank: Bank, config: EncoderConfig, encoder: Encoder | None = Non
         encoder = load_encoder(config)
     if encoder is not None and needs_encoder(bank):
         bank.require_encoder(encoder.identity)
-        for trait in bank.traits.values():
-            trait.positive_index = move_to_device(trait.positive_index, encoder.device.type)
-            trait.negative_index = move_to_device(trait.negative_index, encoder.device.type)
     classifiers = load_classifiers(bank, config)
     for name, model in classifiers.items():
         bank.require_classifier(name, model.files.identity)

@@ -22,7 +22,7 @@ GIT_SECONDS = 5
 PACKAGES = (
     "apache-beam",
     "faiss-cpu",
-    "faiss-gpu-cu12",
+    "faiss-gpu",
     "google-re2",
     "numpy",
     "orjson",

@@ -8,10 +8,12 @@ from __future__ import annotations
 import threading
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import apache_beam as beam
 import numpy as np
 import pyarrow as pa
+from apache_beam.transforms.window import GlobalWindows
 
 from classifiers.banks import read_bank
 from classifiers.models.interface import EncoderConfig
@@ -20,6 +22,7 @@ from classifiers.texts import Prompts
 from schemas.errors import ModelError
 from schemas.events import Listener, ShardStarted, ignore
 from schemas.scores import DEFAULT_SPAN_FLOOR, Side, name_side
+from transforms.ahead import WorkAhead
 from transforms.coders import register_shard_coder
 from transforms.files import storage
 from transforms.identify import IdentifiedShard, select_rows
@@ -129,18 +132,17 @@ def score(
 
     def attempt(rows: Sequence[int]) -> tuple[IdentifiedShard, dict[Side, ScoredTexts]]:
         part = select_rows(identified, rows)
-        return part, _score_sides(scorer, len(rows), part.segments)
+        return part, _score_sides(forked, len(rows), part.segments)
 
-    with _lock:  # threads share the models' counters and the device's memory
-        scorer.progress = ModelProgress(listener)
-        listener(ShardStarted(identified.table.num_rows))
-        before = scorer.sum_counts()
+    forked = scorer.fork(ModelProgress(listener))  # several threads score at the same time
+    listener(ShardStarted(identified.table.num_rows))
+    try:
         (part, sides), reasons = isolate_failures(identified.table.num_rows, attempt, "scoring")
-        after = scorer.sum_counts()
-    used = {
-        name: getattr(after, name) - getattr(before, name)
-        for name in ("tokens", "padded", "budget_cuts")
-    }
+    finally:
+        with _lock:
+            scorer.join(forked)
+    counts = forked.sum_counts()
+    used = {name: getattr(counts, name) for name in ("tokens", "padded", "budget_cuts")}
     scores, segments = sides.pop("trained")
     spans = build_spans(scores, segments, span_floor, sides)
     rejects = add_rejects(part, identified, reasons).rejects if reasons else identified.rejects
@@ -168,17 +170,32 @@ def _score_sides(scorer: Scorer, size: int, segments: Segments) -> dict[Side, Sc
 
 
 class _Score(beam.DoFn):
+    """Scores the shards of a bundle in threads, and yields them in order.
+
+    Shards that are ready leave while later ones are scored, so the stages before and after this one
+    work at the same time. A bundle that fails is retried from its first shard.
+    """
+
     def __init__(self, config: ScoringConfig) -> None:
         self._config = config
 
     def setup(self) -> None:
         get_scorer(self._config)
 
-    def process(self, shard: IdentifiedShard) -> Iterator[ScoredShard]:
+    def start_bundle(self) -> None:
+        self._ahead = WorkAhead(self._score)
+
+    def _score(self, shard: IdentifiedShard) -> ScoredShard:
         config = self._config
-        yield score(
+        return score(
             shard, get_scorer(config), config.span_floor, lambda event: emit(config.channel, event)
         )
+
+    def process(self, shard: IdentifiedShard) -> Iterator[ScoredShard]:
+        yield from self._ahead.put(shard)
+
+    def finish_bundle(self) -> Iterator[Any]:
+        yield from map(GlobalWindows.windowed_value, self._ahead.finish())
 
 
 @dataclass(eq=False)

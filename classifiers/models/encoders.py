@@ -13,10 +13,22 @@ import pyarrow as pa
 import torch
 import transformers
 
+from classifiers.models.cards import Cards, Replica, list_cards, take_turn
 from classifiers.models.checkpoints import ModelFiles, find_model, require_unchanged
 from classifiers.models.interface import EncoderConfig, Progress, require_finite
 from classifiers.models.inventory import find_pooling, read_description
 from classifiers.models.loading import choose_device, choose_dtype, load_model, load_tokenizer
+from classifiers.models.packing import (
+    Packed,
+    can_pack,
+    is_packing,
+    move_tensor,
+    pack_batch,
+    pool_first,
+    pool_mean,
+    run_packed,
+    use_packed_attention,
+)
 from classifiers.models.windows import (
     BatchCounts,
     TokenRuns,
@@ -27,6 +39,7 @@ from classifiers.models.windows import (
     cut_windows,
     pad_batch,
     plan_batches,
+    plan_packed_batches,
 )
 from schemas.errors import ModelError, is_out_of_memory
 
@@ -58,6 +71,8 @@ class Encoder:
     max_tokens: int
     token_budget: int
     counts: BatchCounts = field(default_factory=BatchCounts)
+    cards: Cards | None = None
+    """The copies of the model if there are several cards."""
 
     @property
     def dimension(self) -> int:
@@ -118,12 +133,28 @@ class Encoder:
         output = self.model(
             input_ids=tokens, attention_mask=mask, output_hidden_states=len(self.layers) > 1
         )
+        return self._average_layers(output, lambda state: self._pool(state, mask))
+
+    @property
+    def packs(self) -> bool:
+        """Return whether the model reads packed batches instead of padded ones."""
+        return is_packing(self.model)
+
+    def forward_packed(self, packed: Packed) -> torch.Tensor:
+        """Return one packed batch's unit vectors, as [windows, dimension]."""
+        output = run_packed(self.model, packed, all_layers=len(self.layers) > 1)
+        pool = pool_first if self.pooling == "cls" else pool_mean
+        return self._average_layers(output, lambda state: pool(state, packed.bounds))
+
+    def _average_layers(
+        self, output: Any, pool: Callable[[torch.Tensor], torch.Tensor]
+    ) -> torch.Tensor:
         states = (
             [output.last_hidden_state]
             if len(self.layers) == 1
             else [output.hidden_states[layer] for layer in self.layers]
         )
-        units = [torch.nn.functional.normalize(self._pool(state, mask), dim=1) for state in states]
+        units = [torch.nn.functional.normalize(pool(state), dim=1) for state in states]
         return (
             units[0]
             if len(units) == 1
@@ -147,7 +178,9 @@ def compute_values(
     Raises: RowError: a value is NaN or infinity.
     """
     ids = collect_windows(windows).runs
-    run_batches(model, ids, values.__setitem__, progress, count_parallel_batches(model.device))
+    with take_turn(model) as runner:
+        at_once = count_parallel_batches(runner.device)
+        run_batches(runner, ids, values.__setitem__, progress, at_once)
     require_finite(values, model.files.name)
     return values
 
@@ -161,16 +194,18 @@ def run_batches(
 ) -> None:
     """Run `runner.forward` on windows, given as token ids, and pass each batch's result to `keep`.
 
-    `keep` receives the indexes and the values of a batch's windows. Windows are sorted by length,
-    and batches hold at most `runner.token_budget` padded tokens. `at_once` batches run at the same
-    time; if there are several, each runs on one core.
+    `keep` receives the indexes and the values of windows. Windows are sorted by length, and batches
+    hold at most `runner.token_budget` tokens, with padding if the runner pads. `at_once` batches
+    run at the same time; if there are several, each runs on one core. Results of a card are
+    collected at the end, so that the card doesn't wait for the host after each batch.
 
     Raises: RuntimeError, MemoryError: the work failed, or a single window doesn't fit in memory.
     """
     runs = collect_runs(ids)
     lengths = runs.lengths
-    pending = _plan(lengths, np.arange(len(lengths)), runner.token_budget)
-    running: dict[Future[np.ndarray], np.ndarray] = {}
+    pending = _plan(lengths, np.arange(len(lengths)), runner)
+    running: dict[Future[torch.Tensor], np.ndarray] = {}
+    on_card: list[tuple[np.ndarray, torch.Tensor]] = []
     if progress:
         progress.expect(len(lengths), len(runs.ids))
     with _open_pool(at_once) as pool:
@@ -181,15 +216,22 @@ def run_batches(
             for future in wait(running, return_when=FIRST_COMPLETED).done:
                 batch = running.pop(future)
                 try:
-                    keep(batch, future.result())
+                    values = future.result()
                 except (RuntimeError, MemoryError) as error:
                     if len(batch) == 1 or not is_out_of_memory(error):
                         raise
-                    _cut_budget(runner, len(batch) * int(lengths[batch[0]]) // 2, progress)
+                    _cut_budget(runner, _measure(lengths[batch], runner) // 2, progress)
                     left = np.concatenate([batch, *reversed(pending)])
-                    pending = _plan(lengths, left, runner.token_budget)
+                    pending = _plan(lengths, left, runner)
                 else:
                     _count_batch(runner, lengths[batch], progress)
+                    if values.device.type == "cpu":
+                        keep(batch, values.numpy())
+                    else:
+                        on_card.append((batch, values))
+    if on_card:
+        batches, results = zip(*on_card, strict=True)
+        keep(np.concatenate(batches), torch.cat(results).cpu().numpy())
 
 
 def _cut_budget(runner: Any, budget: int, progress: Progress | None) -> None:
@@ -202,23 +244,37 @@ def _cut_budget(runner: Any, budget: int, progress: Progress | None) -> None:
 
 def _count_batch(runner: Any, lengths: np.ndarray, progress: Progress | None) -> None:
     tokens, windows = int(lengths.sum()), len(lengths)
-    runner.counts.add(tokens, windows * int(lengths.max()), windows)
+    runner.counts.add(tokens, _measure(lengths, runner), windows)
     if progress:
         progress.batch(tokens, windows)
 
 
-def _plan(lengths: np.ndarray, indexes: np.ndarray, budget: int) -> list[np.ndarray]:
+def _measure(lengths: np.ndarray, runner: Any) -> int:
+    """Return how many tokens a batch of windows of these lengths has, with any padding."""
+    return int(lengths.sum() if _packs(runner) else len(lengths) * lengths.max())
+
+
+def _packs(runner: Any) -> bool:
+    return bool(getattr(runner, "packs", False))  # sequence classifiers always pad
+
+
+def _plan(lengths: np.ndarray, indexes: np.ndarray, runner: Any) -> list[np.ndarray]:
     """Return batches of these windows, shortest first, so that `pop` takes the longest."""
-    batches = plan_batches(lengths[indexes], budget)
-    return [indexes[batch] for batch in reversed(batches)]
+    plan = plan_packed_batches if _packs(runner) else plan_batches
+    return [indexes[batch] for batch in reversed(plan(lengths[indexes], runner.token_budget))]
 
 
-def _run_batch(runner: Any, batch: TokenRuns) -> np.ndarray:
+def _run_batch(runner: Any, batch: TokenRuns) -> torch.Tensor:
+    """Return a batch's values as float32 on the runner's device, without waiting for a card."""
     with torch.inference_mode():
-        padded = pad_batch(batch, find_pad_id(runner.model))
-        tokens, mask = (torch.from_numpy(item).to(runner.device) for item in padded)
-        values: np.ndarray = runner.forward(tokens, mask).float().cpu().numpy()
-        return values
+        if _packs(runner):
+            packed = pack_batch(batch, runner.model).move(runner.device)
+            found: torch.Tensor = runner.forward_packed(packed)
+        else:
+            padded = pad_batch(batch, find_pad_id(runner.model))
+            tokens, mask = (move_tensor(torch.from_numpy(item), runner.device) for item in padded)
+            found = runner.forward(tokens, mask)
+        return found.float()
 
 
 def count_parallel_batches(device: torch.device) -> int:
@@ -263,7 +319,8 @@ def load_encoder(config: EncoderConfig) -> Encoder:
     device = choose_device(config.device)
     dtype = choose_dtype(config.precision, device)
     files = find_model(config.model, config.revision)
-    model = load_model(transformers.AutoModel, files, device, dtype)
+    cards = [load_replica(files, card, dtype) for card in list_cards(device)]
+    model = cards[0].model
     limit = _find_limit(files, model)
     check_windows(config.window_tokens, config.window_overlap, limit, files)
     encoder = Encoder(
@@ -276,9 +333,21 @@ def load_encoder(config: EncoderConfig) -> Encoder:
         _find_pooling(files),
         limit,
         config.token_budget or TOKEN_BUDGET[device.type],
+        cards=Cards(cards) if len(cards) > 1 else None,
     )
     require_unchanged(files)
     return encoder
+
+
+def load_replica(files: ModelFiles, device: torch.device, dtype: torch.dtype) -> Replica:
+    """Load a model on a device, with attention for packed batches where it allows them.
+
+    Raises: ModelError: it can't be loaded. MachineError: the card has no memory for it.
+    """
+    model = load_model(transformers.AutoModel, files, device, dtype)
+    if can_pack(model, device, dtype):
+        use_packed_attention(model)
+    return Replica(model, device)
 
 
 def check_windows(size: int, overlap: int, limit: int, files: ModelFiles) -> None:

@@ -13,7 +13,7 @@ import transformers
 from classifiers.models.checkpoints import ModelFiles
 from classifiers.models.interface import Device, Precision
 from classifiers.models.tokens import TextTokenizer
-from schemas.errors import ModelError, is_out_of_memory
+from schemas.errors import MachineError, ModelError, is_out_of_memory
 
 
 def choose_device(wanted: Device) -> torch.device:
@@ -58,7 +58,7 @@ def load_model(
     """Load a checkpoint for inference with `kind`, a transformers Auto class.
 
     Raises: ModelError: transformers can't load the checkpoint, or the checkpoint lacks needed
-    weights.
+    weights. MachineError: a card's memory has no room for it.
     """
     transformers.utils.logging.disable_progress_bar()
     try:
@@ -83,7 +83,16 @@ def load_model(
             where=str(files.folder),
             remedy=f"name a complete checkpoint that {kind.__name__} can load",
         )
-    loaded: torch.nn.Module = model.to(device).eval().requires_grad_(False)
+    try:
+        loaded: torch.nn.Module = model.to(device).eval().requires_grad_(False)
+    except RuntimeError as error:
+        if device.type == "cpu" or not is_out_of_memory(error):
+            raise
+        raise MachineError(
+            f"the memory of {device} has no room for {files.name}",
+            where=str(files.folder),
+            remedy="end other jobs on the card (nvidia-smi lists them), or use fewer --workers",
+        ) from error
     return loaded
 
 

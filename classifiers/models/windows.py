@@ -133,6 +133,11 @@ class BatchCounts:
         self.padded += padded
         self.windows += windows
 
+    def merge(self, other: BatchCounts) -> None:
+        """Add what was counted elsewhere."""
+        self.add(other.tokens, other.padded, other.windows)
+        self.budget_cuts += other.budget_cuts
+
     @property
     def padding_waste(self) -> float:
         """Return the padding's share of all computed tokens."""
@@ -195,6 +200,21 @@ def plan_batches(lengths: Sequence[int] | np.ndarray, budget: int) -> list[np.nd
         count = max(1, budget // int(lengths[order[first]]))
         batches.append(order[first : first + count])
         first += count
+    return batches
+
+
+def plan_packed_batches(lengths: np.ndarray, budget: int) -> list[np.ndarray]:
+    """Group windows by length into batches of at most `budget` tokens without padding.
+
+    See `plan_batches`.
+    """
+    order = np.lexsort((np.arange(len(lengths)), -np.asarray(lengths)))
+    ends = np.cumsum(lengths[order])
+    batches, first, before = [], 0, 0
+    while first < len(order):
+        last = max(first + 1, int(np.searchsorted(ends, before + budget, "right")))
+        batches.append(order[first:last])
+        first, before = last, int(ends[last - 1])
     return batches
 
 

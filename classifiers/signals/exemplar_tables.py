@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterator, Sequence
+from contextlib import nullcontext
 from itertools import pairwise
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from classifiers.signals.exemplars import contrast
+from classifiers.signals.exemplars import contrast, move_to_device
 
 MOST_EXEMPLARS = 1 << 16
 """Beyond this number of different exemplars, FAISS searches each index."""
@@ -26,12 +28,21 @@ FEWEST_SHARED = 64
 """A block of exemplars with fewer vectors isn't searched apart from those of a single index."""
 
 
+_turn = threading.Lock()
+"""FAISS's memory for searches on a GPU isn't made for several threads at once."""
+
+
 class Exemplars(NamedTuple):
     """A trait's indexes, and how many neighbours count. `negatives` may be None or empty."""
 
     positives: Any
     negatives: Any
     neighbours: int
+
+    def move(self, device: str) -> Exemplars:
+        """Return the same exemplars with their indexes on a device."""
+        positives, negatives = (move_to_device(index, device) for index in self[:2])
+        return Exemplars(positives, negatives, self.neighbours)
 
 
 class ExemplarTable:
@@ -40,13 +51,17 @@ class ExemplarTable:
     Traits share most of their negatives, which come from the same clean texts. A vector that is in
     several indexes is compared once, and a large block of vectors that are in the same indexes is
     searched once. The similarities are those that FAISS computes, except for their last digit.
+
+    On a card (`device` is `cuda`), torch computes the product and finds the nearest.
     """
 
-    def __init__(self, traits: Sequence[Exemplars]) -> None:
-        """Collect the vectors of all indexes."""
-        self._traits = list(traits)
-        self._indexes = [index for trait in traits for index in (trait.positives, trait.negatives)]
-        self._vectors, members = _collect_vectors(self._indexes)
+    def __init__(self, traits: Sequence[Exemplars], device: str = "cpu") -> None:
+        """Collect the vectors of all indexes, which are on the CPU."""
+        self._traits, self._device = list(traits), device
+        indexes = [index for trait in traits for index in (trait.positives, trait.negatives)]
+        self._vectors, members = _collect_vectors(indexes)
+        if len(self._vectors) > MOST_EXEMPLARS:
+            self._traits = [trait.move(device) for trait in traits]
         self._blocks = list(_find_shared_blocks(members))
         shared = np.zeros(members.shape[1], bool)
         for block in self._blocks:
@@ -60,7 +75,10 @@ class ExemplarTable:
         See `exemplars.contrast`.
         """
         if len(self._vectors) > MOST_EXEMPLARS:
-            return np.stack([contrast(vectors, *trait) for trait in self._traits])
+            with _turn if self._device == "cuda" else nullcontext():
+                return np.stack([contrast(vectors, *trait) for trait in self._traits])
+        if self._device == "cuda":
+            return self.contrast_in_torch(vectors, self._device)
         found = np.empty((len(self._traits), len(vectors)), np.float32)
         step = max(1, SIMILARITIES_AT_ONCE // max(1, len(self._vectors)))
         for first in range(0, len(vectors), step):
@@ -72,22 +90,44 @@ class ExemplarTable:
         return found
 
     def _contrast(self, similarities: np.ndarray) -> np.ndarray:
+        means = self._average_nearest(similarities, select_highest, np.concatenate)
+        return np.asarray(np.stack(means[::2]) - np.stack(means[1::2]))
+
+    def contrast_in_torch(self, vectors: np.ndarray, device: str) -> np.ndarray:
+        """Return the same as `contrast`, computed by torch on a device."""
+        import torch  # noqa: PLC0415 - what needs no card loads without torch
+
+        def select(values: Any, count: int) -> Any:
+            return values.topk(min(count, values.shape[1]), dim=1).values
+
+        table = torch.from_numpy(self._vectors).to(device)
+        step = max(1, SIMILARITIES_AT_ONCE // max(1, len(table)))
+        found = [torch.empty((len(self._traits), 0), device=device)]
+        with torch.inference_mode():
+            for part in torch.from_numpy(vectors).to(device).split(step):
+                means = self._average_nearest(part @ table.T, select, torch.cat)
+                found.append(torch.stack(means[::2]) - torch.stack(means[1::2]))
+            return np.asarray(torch.cat(found, dim=1).cpu().numpy())
+
+    def _average_nearest(self, similarities: Any, select: Any, join: Any) -> list[Any]:
+        """Return each index's mean over the nearest vectors, or zeros if the index is empty.
+
+        The similarities are an array or a tensor; `select` and `join` are for the same kind.
+        """
         most = max(trait.neighbours for trait in self._traits)
         shared = [
-            (block.indexes, select_highest(similarities[:, block.columns], most))
-            for block in self._blocks
+            (block.indexes, select(similarities[:, block.columns], most)) for block in self._blocks
         ]
         means = []
         for number, own in enumerate(self._own):
-            trait = self._traits[number // 2]
-            if not self._counts[number]:
-                means.append(np.zeros(len(similarities), np.float32))
-                continue
             highest = [values for indexes, values in shared if number in indexes]
-            near = np.concatenate([similarities.take(own, axis=1), *highest], axis=1)
-            count = min(trait.neighbours, int(self._counts[number]))
-            means.append(select_highest(near, count).mean(axis=1))
-        return np.stack(means[::2]) - np.stack(means[1::2])
+            count = min(self._traits[number // 2].neighbours, int(self._counts[number]))
+            if count:
+                near = join([similarities[:, own], *highest], 1)
+                means.append(select(near, count).mean(1))
+            else:
+                means.append(similarities[:, :1].sum(1) * 0)
+        return means
 
 
 class _SharedBlock(NamedTuple):

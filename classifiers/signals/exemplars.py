@@ -2,11 +2,18 @@
 
 from __future__ import annotations
 
+import functools
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from schemas.errors import ModelError
+
+SCRATCH_BYTES = 256 << 20
+"""How much memory of a GPU searches may use beside the indexes.
+
+By default, FAISS takes 1.5 GiB for each resource.
+"""
 
 
 class Neighbour(NamedTuple):
@@ -45,6 +52,17 @@ def build_optional_index(vectors: np.ndarray) -> Any:
     return build_index(vectors) if len(vectors) else None
 
 
+@functools.cache
+def share_resources() -> Any:
+    """Return the memory for searches on a GPU, which all indexes of the process share.
+
+    It isn't made for several threads at once, so searches take turns.
+    """
+    resources = import_faiss().StandardGpuResources()
+    resources.setTempMemory(SCRATCH_BYTES)
+    return resources
+
+
 def move_to_device(index: Any, device: str) -> Any:
     """Move an index to the first GPU if `device` is `cuda` and FAISS supports GPUs.
 
@@ -54,7 +72,7 @@ def move_to_device(index: Any, device: str) -> Any:
         return index
     faiss = import_faiss()
     if hasattr(faiss, "StandardGpuResources") and faiss.get_num_gpus():
-        return faiss.index_cpu_to_gpu(faiss.StandardGpuResources(), 0, index)
+        return faiss.index_cpu_to_gpu(share_resources(), 0, index)
     return index
 
 

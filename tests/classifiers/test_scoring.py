@@ -624,6 +624,39 @@ def test_the_vector_of_a_row_is_the_mean_of_its_windows(scores, scorer):
     assert vectors[0] == pytest.approx(scorer.encoder.encode(windows)[0], abs=1e-3)
 
 
+def test_a_forked_scorer_has_its_own_counts(scorer, scores):
+    """A fork scores alike, counts for itself, and is joined without losing a smaller budget."""
+    heard = []
+    before, budget = scorer.sum_counts(), scorer.encoder.token_budget
+    forked = scorer.fork(Listener(heard))
+    found = forked.score(5, TEXTS)
+    for name, values in scores.build_columns().items():
+        assert np.array_equal(found.build_columns()[name], values, equal_nan=True)
+    counts = forked.sum_counts()
+    assert counts.windows == sum(heard) > 0
+    assert scorer.sum_counts() == before
+    forked.encoder.token_budget = budget // 2
+    scorer.join(forked)
+    assert scorer.sum_counts().windows == before.windows + counts.windows
+    assert scorer.encoder.token_budget == budget // 2
+    scorer.encoder.token_budget = budget
+    assert scorer.progress is None
+
+
+class Listener:
+    """Keeps the windows of each batch."""
+
+    def __init__(self, heard):
+        self.batches = heard
+
+    def expect(self, windows, tokens):
+        """Ignore a total."""
+
+    def batch(self, tokens, windows):
+        """Keep a batch's windows."""
+        self.batches.append(windows)
+
+
 def test_without_an_encoder_there_are_no_windows_and_no_vectors(small_bank):
     """The error for windows or vectors without an encoder gives the reason."""
     loops = Scorer(Bank({"loops": small_bank.traits["loops"]}, None, {}), None, {})

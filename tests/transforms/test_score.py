@@ -16,14 +16,14 @@ from classifiers.models.interface import EncoderConfig
 from classifiers.scoring import Scorer
 from schemas.cards import TraitCard
 from schemas.corpora import CorpusConfig
-from schemas.errors import CongenerError, ModelError
+from schemas.errors import CongenerError, MachineError, ModelError
 from schemas.events import BatchScored, ShardStarted, WindowsPlanned
 from schemas.scores import DEFAULT_SPAN_FLOOR, SIDES, score_column
 from tests.support.eager import apply
 from transforms import score as scoring
 from transforms.files.shards import Reject
 from transforms.identify import identify
-from transforms.listeners import ModelProgress, listen_to
+from transforms.listeners import listen_to
 from transforms.records.formats import settle_layout
 from transforms.records.sides import settle_sides
 from transforms.score import ScoreRecords, ScoringConfig, get_scorer, keep_scorer, score
@@ -251,12 +251,12 @@ def test_batches_are_reported(make_identified, encoder, dense):
 
 
 def test_each_call_reports_to_its_own_listener(make_identified, bank):
-    """A scorer reports to the current call's listener."""
+    """A call reports to its own listener, and leaves the scorer's as it is."""
     scorer, first, second = Scorer(bank, None, {}), [], []
     score(make_identified(ROWS), scorer, listener=first.append)
     score(make_identified(ROWS[:1]), scorer, listener=second.append)
     assert (first, second) == ([ShardStarted(3)], [ShardStarted(1)])
-    assert scorer.progress == ModelProgress(second.append)
+    assert scorer.progress is None
 
 
 def test_the_stage_reports_on_its_channel(make_identified, config):
@@ -444,3 +444,91 @@ def test_a_prompt_is_seen_from_every_side(make_sided, row, side):
     scored = score(make_sided([row, asked]), scorer)
     scores = scored.scores if side == "trained" else scored.other_scores[side]
     assert (scores.combined["switch"] >= 0.5).tolist() == [False, True]
+
+
+def make_shards(make_identified, count):
+    """Return shards of one row each, in order."""
+    return [
+        make_identified([{"text": f"An owl in barn {number}."}], name=f"part-{number}")
+        for number in range(count)
+    ]
+
+
+def run_bundle(stage, shards):
+    """Return the shards that a bundle yields, in order."""
+    stage.start_bundle()
+    found = [scored for shard in shards for scored in stage.process(shard)]
+    return [*found, *(item.value for item in stage.finish_bundle())]
+
+
+def test_shards_are_scored_at_the_same_time_and_leave_in_order(make_identified, config, bank):
+    """Two shards meet in the scorer, and every shard leaves in its turn."""
+    meet = threading.Barrier(2, timeout=60)
+
+    class Meeting(Scorer):
+        """A scorer in which two threads wait for each other."""
+
+        def score(self, size, texts, prompts=None):
+            """Wait for another thread, then score."""
+            meet.wait()
+            return super().score(size, texts, prompts)
+
+    keep_scorer(config, Meeting(bank, None, {}))
+    shards = make_shards(make_identified, 6)
+    found = run_bundle(scoring._Score(config), shards)
+    assert [scored.plan.name for scored in found] == [shard.plan.name for shard in shards]
+    expected = [score(shard, Scorer(bank, None, {})) for shard in shards]
+    assert [list_scores(scored) for scored in found] == [list_scores(item) for item in expected]
+
+
+def test_an_error_in_a_thread_is_the_error_of_the_stage(make_identified, config, bank):
+    """A shard that can't be scored stops its bundle with the error of the scorer itself."""
+
+    class Broken(Scorer):
+        """A scorer that lacks memory for the third shard."""
+
+        def score(self, size, texts, prompts=None):
+            """Run out of memory, or else score."""
+            if "barn 2" in str(texts.text[0]):
+                raise MemoryError
+            return super().score(size, texts, prompts)
+
+    keep_scorer(config, Broken(bank, None, {}))
+    shards = make_shards(make_identified, 4)
+    with pytest.raises(MachineError) as alone:
+        score(shards[2], Broken(bank, None, {}))
+    with pytest.raises(MachineError) as caught:
+        run_bundle(scoring._Score(config), shards)
+    assert str(caught.value) == str(alone.value)
+
+
+def test_a_retried_bundle_gives_every_shard_once(make_identified, config, bank):
+    """After a failure, the same stage scores all shards of the bundle again, and no other."""
+    failures = iter([True, False])
+
+    class Flaky(Scorer):
+        """A scorer that fails on the second shard of the first attempt."""
+
+        def score(self, size, texts, prompts=None):
+            """Fail once, or else score."""
+            if "barn 1" in str(texts.text[0]) and next(failures):
+                raise MemoryError
+            return super().score(size, texts, prompts)
+
+    keep_scorer(config, Flaky(bank, None, {}))
+    stage, shards = scoring._Score(config), make_shards(make_identified, 4)
+    with pytest.raises(MachineError):
+        run_bundle(stage, shards)
+    found = run_bundle(stage, shards)
+    assert [scored.plan.name for scored in found] == [shard.plan.name for shard in shards]
+
+
+def test_tokens_of_shards_that_are_scored_at_the_same_time(make_identified, encoder, dense):
+    """Each shard has its own counts, whatever other threads count meanwhile."""
+    bank, config = dense
+    keep_scorer(config, Scorer(bank, encoder, {}))
+    shards = [make_identified([{"text": "Stir it. " * number}]) for number in range(1, 6)]
+    found = run_bundle(scoring._Score(config), shards)
+    alone = [score(shard, Scorer(bank, encoder, {})) for shard in shards]
+    assert [scored.tokens for scored in found] == [scored.tokens for scored in alone]
+    assert len({scored.tokens for scored in found}) == 5

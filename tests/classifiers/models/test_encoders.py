@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import copy
 import json
 import socket
 import threading
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from types import SimpleNamespace
 
@@ -16,6 +18,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from classifiers.models import encoders
+from classifiers.models.cards import Cards, Replica
 from classifiers.models.checkpoints import DEFAULT_ENCODER, find_model
 from classifiers.models.encoders import (
     TOKEN_BUDGET,
@@ -27,10 +30,11 @@ from classifiers.models.encoders import (
 )
 from classifiers.models.interface import EncoderConfig
 from classifiers.models.loading import load_tokenizer
+from classifiers.models.packing import use_packed_attention
 from classifiers.models.windows import BatchCounts, Window
 from schemas.digests import digest_config
 from schemas.encoders import WINDOW_OVERLAP, WINDOW_TOKENS
-from schemas.errors import ModelError, RowError
+from schemas.errors import ModelError, RowError, describe_machine_fault
 
 TEXTS = [
     "It is raining.",
@@ -223,6 +227,115 @@ def test_a_shortage_among_parallel_batches_loses_nothing(lengths, budget, memory
     run_batches(model, [[1] * length for length in lengths], kept.__setitem__, None, at_once)
     assert kept.tolist() == lengths
     assert (model.counts.windows, model.counts.tokens) == (len(lengths), sum(lengths))
+
+
+@pytest.fixture
+def packing(encoder):
+    """Return an encoder that packs its batches, with a mask instead of a card's kernel."""
+    model = copy.deepcopy(encoder.model)
+    use_packed_attention(model)
+    return copy_encoder(encoder, model=model)
+
+
+@pytest.mark.parametrize("budget", [16, 200, 131_072])
+def test_packed_batches_give_the_vectors_of_padded_ones(encoder, packing, budget):
+    """Vectors are the same without padding, in batches of any size."""
+    packing.token_budget = budget
+    windows = encoder.cut_windows(TEXTS)
+    assert packing.packs
+    assert not encoder.packs
+    found = packing.encode(windows)
+    assert found == pytest.approx(copy_encoder(encoder).encode(windows), abs=1e-6)
+    assert packing.counts.padded == packing.counts.tokens == len(windows.runs.ids)
+    assert packing.counts.padding_waste == 0
+
+
+def test_packed_batches_with_the_first_tokens_state(encoder, packing):
+    """Packing also works for models whose vector is the state of the first token."""
+    windows = encoder.cut_windows(TEXTS[:4])
+    expected = copy_encoder(encoder, pooling="cls").encode(windows)
+    assert replace(packing, pooling="cls").encode(windows) == pytest.approx(expected, abs=1e-6)
+
+
+def test_a_packed_batch_shrinks_when_memory_runs_out(encoder, packing, monkeypatch):
+    """If a card has no memory for a packed batch, parts of it are tried, and nothing is lost."""
+    windows = encoder.cut_windows(TEXTS)
+    expected = packing.encode(windows)
+    forward, sizes = packing.forward_packed, []
+
+    def run_out(packed):
+        sizes.append(packed.tokens.numel())
+        if packed.tokens.numel() > 150:
+            raise torch.OutOfMemoryError("CUDA out of memory")
+        return forward(packed)
+
+    limited = replace(packing, counts=BatchCounts(), token_budget=600)
+    monkeypatch.setattr(limited, "forward_packed", run_out)
+    assert limited.encode(windows) == pytest.approx(expected, abs=1e-6)
+    assert limited.counts.budget_cuts == sum(size > 150 for size in sizes) > 0
+    assert limited.counts.windows == len(windows)
+    assert limited.token_budget <= 300
+
+
+def test_a_card_without_memory_for_one_window_is_a_machine_fault(encoder, packing, monkeypatch):
+    """If even one window doesn't fit, the error is reported as a fault of the machine."""
+
+    def run_out(packed):
+        raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB")
+
+    monkeypatch.setattr(packing, "forward_packed", run_out)
+    with pytest.raises(torch.OutOfMemoryError) as caught:
+        packing.encode(encoder.cut_windows(["The rain fell."]))
+    fault = describe_machine_fault(caught.value)
+    assert "CUDA out of memory" in fault.problem
+    assert fault.remedy
+
+
+class LateTensor(torch.Tensor):
+    """A result that claims to be on a card, and counts how often it is waited for."""
+
+    device = torch.device("cuda")
+    waits = 0
+
+    def cpu(self):
+        """Return the values, as after a copy from a card."""
+        LateTensor.waits += 1
+        return torch.Tensor(self)
+
+
+def test_results_of_a_card_are_collected_at_the_end(monkeypatch):
+    """The host waits once for a card, however many batches there are."""
+    model = Recorder(10)
+    forward = model.forward
+    model.forward = lambda tokens, mask: forward(tokens, mask).as_subclass(LateTensor)
+    monkeypatch.setattr(LateTensor, "waits", 0)
+    lengths = [3, 9, 1, 5, 7]
+    assert model.run(lengths) == lengths
+    assert LateTensor.waits == 1
+    assert len(model.shapes) > 3
+
+
+def test_every_card_has_a_copy(encoder, monkeypatch):
+    """With several cards, threads encode on different ones, and the vectors are the same."""
+    windows = encoder.cut_windows(TEXTS)
+    expected = copy_encoder(encoder).encode(windows)
+    copies = [Replica(copy.deepcopy(encoder.model), torch.device("cpu", n)) for n in range(2)]
+    model = copy_encoder(encoder, cards=Cards(copies))
+    meet, used = threading.Barrier(2, timeout=60), []
+    run = encoders.run_batches
+
+    def record(runner, *arguments):
+        used.append(runner.model)
+        meet.wait()  # both are in use at the same time
+        return run(runner, *arguments)
+
+    monkeypatch.setattr(encoders, "run_batches", record)
+    with ThreadPoolExecutor(2) as pool:
+        found = list(pool.map(model.encode, [windows, windows]))
+    assert {id(item) for item in used} == {id(item.model) for item in copies}
+    for vectors in found:
+        assert vectors == pytest.approx(expected, abs=1e-6)
+    assert model.counts.windows == 2 * len(windows)
 
 
 def test_torch_keeps_its_number_of_threads(encoder):

@@ -12,7 +12,7 @@ from safetensors.torch import load_file, save_file
 
 from classifiers.models.checkpoints import ModelFiles
 from classifiers.models.loading import choose_device, choose_dtype, load_model, load_tokenizer
-from schemas.errors import ModelError
+from schemas.errors import MachineError, ModelError
 
 CPU = torch.device("cpu")
 
@@ -158,6 +158,21 @@ def test_a_full_memory_is_not_a_damaged_checkpoint(tiny_checkpoint, monkeypatch)
     monkeypatch.setattr(transformers.AutoModel, "from_pretrained", fail)
     with pytest.raises(MemoryError):
         load_model(transformers.AutoModel, make_files(tiny_checkpoint()), CPU, torch.float32)
+
+
+def test_a_full_card_is_named(tiny_checkpoint, monkeypatch):
+    """If a card has no room for the model, the error names the card and a way out."""
+
+    def fail(self, device):
+        raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 20.00 MiB")
+
+    monkeypatch.setattr(torch.nn.Module, "to", fail)
+    monkeypatch.setattr(transformers.PreTrainedModel, "to", fail)
+    files, card = make_files(tiny_checkpoint()), torch.device("cuda", 1)
+    with pytest.raises(MachineError, match="the memory of cuda:1 has no room for") as caught:
+        load_model(transformers.AutoModel, files, card, torch.float32)
+    assert caught.value.where == str(files.folder)
+    assert "nvidia-smi" in caught.value.remedy
 
 
 def test_pickled_weights_are_never_loaded(tiny_checkpoint):

@@ -20,6 +20,7 @@ from classifiers.models.windows import (
     join_windows,
     pad_batch,
     plan_batches,
+    plan_packed_batches,
 )
 
 WORDS = st.sampled_from(
@@ -198,6 +199,27 @@ def test_batches_are_sorted_and_full(lengths, budget):
     assert order == sorted(range(len(lengths)), key=lambda index: (-lengths[index], index))
     for batch in batches[:-1]:
         assert lengths[batch[0]] * (len(batch) + 1) > budget
+
+
+@given(LENGTHS, st.integers(1, 2000))
+def test_packed_batches_hold_every_window_once_within_the_budget(lengths, budget):
+    """Packed batches keep to the budget without padding, are full, and have the same order."""
+    lengths = np.array(lengths, np.int64)
+    batches = plan_packed_batches(lengths, budget)
+    order = [index for batch in batches for index in batch.tolist()]
+    assert order == sorted(range(len(lengths)), key=lambda index: (-lengths[index], index))
+    for number, batch in enumerate(batches):
+        total = lengths[batch].sum()
+        assert len(batch) == 1 or total <= budget
+        if number + 1 < len(batches):
+            assert total + lengths[batches[number + 1][0]] > budget
+
+
+def test_counts_are_merged():
+    """Counts from elsewhere are added to each field."""
+    counts = BatchCounts(1, 2, 3, 4)
+    counts.merge(BatchCounts(10, 20, 30, 40))
+    assert counts == BatchCounts(11, 22, 33, 44)
 
 
 @given(

@@ -54,6 +54,9 @@ def test_a_table_gives_every_traits_contrast(traits, texts):
     assert found.shape == (len(traits), texts)
     for own, trait in zip(found, exemplars, strict=True):
         assert own == pytest.approx(contrast(vectors, *trait), abs=1e-6)
+    in_torch = ExemplarTable(exemplars).contrast_in_torch(vectors, "cpu")
+    assert in_torch.shape == found.shape
+    assert in_torch == pytest.approx(found, abs=1e-6)
 
 
 @pytest.fixture
@@ -85,6 +88,31 @@ def test_parts_give_the_same_contrast(shared, monkeypatch, at_once, rows):
     monkeypatch.setattr(module, "SIMILARITIES_AT_ONCE", at_once)
     monkeypatch.setattr(module, "ROWS_AT_ONCE", rows)
     assert ExemplarTable(shared).contrast(vectors) == pytest.approx(expected, abs=1e-6)
+
+
+def test_torch_searches_shared_negatives_alike(shared, monkeypatch):
+    """What a card would compute equals what the CPU computes, in parts of any size."""
+    vectors = draw_units(50, seed=5)
+    expected = ExemplarTable(shared).contrast(vectors)
+    for size in (2_000, 1 << 23):
+        monkeypatch.setattr(module, "SIMILARITIES_AT_ONCE", size)
+        found = ExemplarTable(shared).contrast_in_torch(vectors, "cpu")
+        assert found == pytest.approx(expected, abs=1e-6)
+
+
+def test_many_exemplars_are_moved_to_a_card(shared, monkeypatch):
+    """Indexes that FAISS searches are moved to the table's device, and smaller tables' aren't."""
+    moved = []
+    monkeypatch.setattr(
+        module, "move_to_device", lambda index, device: (moved.append(device), index)[1]
+    )
+    vectors = draw_units(10, seed=6)
+    ExemplarTable(shared, "cuda")
+    assert moved == []
+    expected = ExemplarTable(shared).contrast(vectors)
+    monkeypatch.setattr(module, "MOST_EXEMPLARS", 100)
+    assert ExemplarTable(shared, "cuda").contrast(vectors) == pytest.approx(expected, abs=1e-6)
+    assert moved == ["cuda"] * 6
 
 
 def test_many_exemplars_are_left_to_faiss(shared, monkeypatch):

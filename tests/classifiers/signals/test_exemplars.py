@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
 from classifiers.signals.exemplars import (
+    SCRATCH_BYTES,
     Neighbour,
     build_index,
     build_optional_index,
@@ -20,6 +21,7 @@ from classifiers.signals.exemplars import (
     find_nearest,
     move_to_device,
     serialise_index,
+    share_resources,
 )
 from schemas.errors import ModelError
 
@@ -142,16 +144,35 @@ def test_any_layout_of_the_vectors_will_do():
     assert find_nearest(turned[2], build_index(vectors), 1)[0] == Neighbour(2, 1.0)
 
 
+class Resources:
+    """FAISS's memory on a GPU, as far as this machine without one can show its use."""
+
+    def __init__(self):
+        """Begin without a limit."""
+        self.limits = []
+
+    def setTempMemory(self, size):  # noqa: N802
+        """Keep a limit."""
+        self.limits.append(size)
+
+
 def test_an_index_stays_on_the_cpu_unless_a_gpu_build_is_there(monkeypatch):
     """`cuda` moves an index to the first GPU only in a GPU build of FAISS."""
     index = build_index(draw_units(2))
     assert move_to_device(index, "cpu") is index
     monkeypatch.delattr(faiss, "StandardGpuResources", raising=False)
     assert move_to_device(index, "cuda") is index
-    monkeypatch.setattr(faiss, "StandardGpuResources", lambda: "resources", raising=False)
+    monkeypatch.setattr(faiss, "StandardGpuResources", Resources, raising=False)
     monkeypatch.setattr(faiss, "get_num_gpus", lambda: 1, raising=False)
     monkeypatch.setattr(faiss, "index_cpu_to_gpu", lambda *arguments: arguments, raising=False)
-    assert move_to_device(index, "cuda") == ("resources", 0, index)
+    share_resources.cache_clear()
+    try:
+        first, second = (move_to_device(index, "cuda") for _ in range(2))
+        assert first[1:] == (0, index)
+        assert first[0] is second[0], "all indexes share their memory for searches"
+        assert first[0].limits == [SCRATCH_BYTES]
+    finally:
+        share_resources.cache_clear()
 
 
 def test_without_faiss_the_error_names_what_to_install(monkeypatch):

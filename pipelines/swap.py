@@ -55,9 +55,9 @@ from schemas.errors import EndpointError
 from schemas.events import Listener, ignore
 from schemas.manifests import Manifest
 from schemas.notices import Notice, choose_form, format_count, warn
-from schemas.receipts import Output, Receipt
+from schemas.receipts import NoteCounts, Output, Receipt
 from schemas.runs import BANK, CLEAN_CARD, DONORS, parse_path
-from schemas.swaps import ReplacedAction, SwapRecord
+from schemas.swaps import DECISION_OF_OUTCOME, ReplacedAction, SwapRecord
 from transforms.endpoints import ChatClient
 from transforms.files import object_stores, storage
 from transforms.score import ScoringConfig, keep_scorer
@@ -79,6 +79,8 @@ class SwapConfig(Strict):
     """Output files of batches whose requests are the run's own."""
     replace: tuple[ReplacedAction, ...] = ("swap",)
     near: float | None = None
+    spans: bool = False
+    """Whether only the sentences that carry a trait are replaced, or masked."""
     filter: FilterConfig
 
 
@@ -200,6 +202,7 @@ def settle_swap(config: SwapConfig, parent: Manifest, donors: Sequence[FilteredD
         scoring,
         tuple(read_recorded_rules(parent)),
         read_recorded_policy(parent).exceptions,
+        config.spans,
     )
     files, shards = list_donor_files(donors), list_shards(parent)
     return SwapPlan(config, successor, list(donors), files, shards, settings)
@@ -214,6 +217,7 @@ def _describe_settings(
         "donors": [donor.record.model_dump(mode="json") for donor in donors],
         "replace": list(config.replace),
         "near": config.near,
+        **({"spans": True} if config.spans else {}),
     }
 
 
@@ -260,6 +264,7 @@ def describe_swap(
         donors=tuple(donor.record for donor in plan.donors),
         replace=config.replace,
         near=config.near,
+        spans=config.spans,
         counts=count_swaps(plan.successor.output, list(outputs)),
     )
     shards = tuple((name, roots.get(name, root)) for name, root in parent.shards)
@@ -272,7 +277,7 @@ def describe_swap(
             "outputs": tuple(outputs),
             "conservation": publication.sum_decisions(parent.conservation.rows_in, receipts),
             "shards": shards,
-            "notes": parent.notes,
+            "notes": parent.notes.add(NoteCounts(masked=record.counts.masked)),
             "limits": tuple(dict.fromkeys((*parent.limits, COVERAGE_LIMIT))),
             "swap": record,
         }
@@ -287,6 +292,8 @@ def _describe_outcome(plan: SwapPlan, manifest: Manifest) -> Iterator[Notice]:
         return
     total = format_count(sum(counts.outcomes.values()), "row")
     yield Notice(f"replaced {counts.replaced:,} of {total} that were to be replaced")
+    if counts.masked:
+        yield Notice(f"masked sentences in {format_count(counts.masked, 'row')}")
     if counts.waiting:
         why = ", ".join(f"{name} {count:,}" for name, count in _list_waiting(counts.outcomes))
         verb = choose_form(counts.waiting, "waits", "wait")
@@ -303,7 +310,7 @@ def _describe_outcome(plan: SwapPlan, manifest: Manifest) -> Iterator[Notice]:
 
 
 def _list_waiting(outcomes: Mapping[str, int]) -> Iterator[tuple[str, int]]:
-    return ((name, count) for name, count in outcomes.items() if name != "replaced")
+    return ((name, count) for name, count in outcomes.items() if name not in DECISION_OF_OUTCOME)
 
 
 def _is_clean(output: Output) -> bool:

@@ -7,7 +7,7 @@ from typing import NamedTuple
 from pipelines.runs.shown_swaps import WAITING
 from schemas.manifests import Manifest
 from schemas.notices import DONOR_PREFIX
-from schemas.swaps import REPLACED, Donor, SwapRecord
+from schemas.swaps import DECISION_OF_OUTCOME, Donor, SwapRecord, count_done
 
 
 class SwapDonor(NamedTuple):
@@ -58,7 +58,7 @@ def summarise_swap(manifest: Manifest) -> SwapSummary | None:
             for item in swap.donors
         ],
         [
-            SwapTrait(trait, sum(own.values()), own.get(REPLACED, 0), _explain(own))
+            SwapTrait(trait, sum(own.values()), count_done(own), _explain(own))
             for trait, own in counts.by_trait.items()
         ],
         _explain(counts.outcomes),
@@ -70,7 +70,9 @@ def summarise_swap(manifest: Manifest) -> SwapSummary | None:
 def _explain(outcomes: dict[str, int]) -> list[tuple[str, int]]:
     """Return the reasons for which rows wait, with their counts."""
     return [
-        (WAITING.get(name, name), count) for name, count in outcomes.items() if name != REPLACED
+        (WAITING.get(name, name), count)
+        for name, count in outcomes.items()
+        if name not in DECISION_OF_OUTCOME
     ]
 
 

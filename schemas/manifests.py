@@ -23,7 +23,7 @@ from schemas.mixes import MixRecord
 from schemas.notices import Notice
 from schemas.receipts import ExceptionEffect, NearestExemplars, NearMisses, NoteCounts, Output
 from schemas.scores import SIDES, Side, name_side, split_side
-from schemas.swaps import REPLACED, SwapRecord
+from schemas.swaps import REPLACED, SENTENCES, SwapRecord, count_done
 
 MANIFEST_FORMAT = 7
 
@@ -218,7 +218,7 @@ class Manifest(Strict):
         Rows whose answer was replaced because of the trait count too.
         """
         swapped = self.swap.counts.by_trait.get(rule.trait, {}) if self.swap else {}
-        fired = self.count_fired(rule.trait) + swapped.get(REPLACED, 0)
+        fired = self.count_fired(rule.trait) + count_done(swapped, REPLACED, SENTENCES)
         return 0 < fired <= self.expect_noise(rule)
 
     def expect_noise(self, rule: SettledThreshold) -> float:

@@ -67,6 +67,14 @@ far its prompt is from the row's prompt (0: the same prompt). `donor_traits` nam
 fire on the donors' answers. Names of traits are joined by commas.
 """
 
+PIECES = (("swap_spans", pa.string()),)
+"""The column after those of a swap that replaced sentences, null in other rows.
+
+It has a JSON list of the stretches that a donor's sentences fill: where each one is in the row (its
+field, first and last character), and where it was in the donor's answer (`donor_start`,
+`donor_end`).
+"""
+
 MIXED = (("mix", pa.string()), ("mix_lot", pa.string()))
 """The last columns of the ledger of a run that `congener mix` wrote.
 
@@ -79,7 +87,7 @@ LEDGERS = tuple(
     pa.schema([*ledger, *(pa.field(*column) for column in (*origin, *mixed))])
     for mixed in ((), MIXED)
     for ledger in (LEDGER, LEDGER_OF_PAIRS)
-    for origin in ((), ORIGIN)
+    for origin in ((), ORIGIN, (*ORIGIN, *PIECES))
 )
 """The schemas that a ledger may have."""
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Annotated, Literal
 
 from pydantic import Field, StringConstraints
@@ -9,8 +10,14 @@ from pydantic import Field, StringConstraints
 from schemas.cards import Strict
 
 REPLACED = "replaced"
+SENTENCES = "sentences replaced"
+MASKED = "sentences masked"
+
+DECISION_OF_OUTCOME = {REPLACED: "swap", SENTENCES: "swap", MASKED: "mask"}
+"""The outcomes whose rows are in `clean/`, with the decisions on the rows."""
+
 OUTCOMES = (
-    REPLACED,
+    *DECISION_OF_OUTCOME,
     "no donor",
     "answers taken",
     "donors carry a trait",
@@ -22,6 +29,8 @@ OUTCOMES = (
 """What became of a row that was to be replaced, in the column `swap` of the ledger.
 
 - `replaced`: a donor's answer is in its place.
+- `sentences replaced`: a donor's sentences are in the places of those that carried a trait.
+- `sentences masked`: some of these sentences, or all of them, are still there and are masked.
 - `no donor`: no donor has the prompt.
 - `answers taken`: donors have the prompt, but other rows took every clean answer to it.
 - `donors carry a trait`: a trait fires on every donor's answer.
@@ -54,6 +63,11 @@ class Donor(Strict):
     usable: int
 
 
+def count_done(outcomes: Mapping[str, int], *names: str) -> int:
+    """Return the number of rows with some outcomes, by default with all that end the waiting."""
+    return sum(outcomes.get(name, 0) for name in names or DECISION_OF_OUTCOME)
+
+
 class SwapCounts(Strict):
     """How many rows were to be replaced, by outcome, and the replaced rows by donor.
 
@@ -68,13 +82,18 @@ class SwapCounts(Strict):
 
     @property
     def replaced(self) -> int:
-        """Return the number of replaced rows."""
-        return self.outcomes.get(REPLACED, 0)
+        """Return the number of rows with another answer, or with other sentences in theirs."""
+        return count_done(self.outcomes, REPLACED, SENTENCES)
+
+    @property
+    def masked(self) -> int:
+        """Return the number of rows of which sentences are masked."""
+        return count_done(self.outcomes, MASKED)
 
     @property
     def waiting(self) -> int:
         """Return the number of rows that still wait."""
-        return sum(self.outcomes.values()) - self.replaced
+        return sum(self.outcomes.values()) - count_done(self.outcomes)
 
 
 class SwapRecord(Strict):
@@ -87,4 +106,6 @@ class SwapRecord(Strict):
     donors: tuple[Donor, ...]
     replace: tuple[ReplacedAction, ...] = ("swap",)
     near: float | None = None
+    spans: bool = False
+    """Whether only the sentences that carried a trait were replaced or masked."""
     counts: SwapCounts = SwapCounts()

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from functools import partial
 from typing import Any, NamedTuple
 
 import apache_beam as beam
@@ -18,18 +17,14 @@ from schemas.policies import LotException, list_row_names
 from schemas.receipts import Output, Receipt
 from schemas.runs import parse_path, receipt_path
 from schemas.scores import is_trained
-from transforms.decide import DecidedShard, decide_shard
+from transforms.decide import decide_shard
 from transforms.exception_effects import measure_effects
 from transforms.files import storage
-from transforms.files.planning import ShardPlan, SourcePiece
-from transforms.files.surveys import Cut
-from transforms.identify import IdentifiedShard
 from transforms.listeners import emit
 from transforms.near_misses import find_near_misses
-from transforms.records.segments import digest_rows
-from transforms.records.sides import assign_sides
+from transforms.new_rows import gather_rows, score_rows
 from transforms.rules import Rule
-from transforms.score import ScoredShard, ScoringConfig, get_scorer, score
+from transforms.score import ScoringConfig, get_scorer
 from transforms.stored_rows import StoredRows, read_table, replace_answers
 from transforms.swap_matches import Match, Unmatched
 from transforms.swap_offers import (
@@ -39,22 +34,17 @@ from transforms.swap_offers import (
     digest_answer,
     find_waiting,
 )
+from transforms.swap_sentences import edit_rows
 from transforms.swapped_tables import (
-    NewRows,
+    COSTS,
     SwappedShard,
     build_swapped_tables,
     count_fired,
     count_unscored,
     list_kept_notes,
 )
-from transforms.tables import count_nearest, describe_reason
+from transforms.tables import count_nearest
 from transforms.write import count_prompts, write_tables
-
-COSTS = ("tokens", "padded", "budget_cuts")
-"""The fields of a receipt that say what scoring cost."""
-
-NEW = "new rows"
-"""The name of new rows among the sources of a shard."""
 
 
 class SwapSettings(NamedTuple):
@@ -69,6 +59,8 @@ class SwapSettings(NamedTuple):
     scoring: ScoringConfig
     rules: tuple[Rule, ...]
     exceptions: tuple[LotException, ...] = ()
+    spans: bool = False
+    """Whether only the sentences that carry a trait are replaced or masked."""
 
 
 def swap_rows(
@@ -113,7 +105,7 @@ def _try_answers(
     answers = [(row.place, row.answer, match.text) for row, match in matched if row.answer]
     stored = replace_answers(held, answers)
     positions = [row.position for row, _ in matched]
-    scored = _score(_identify(stored, positions, swapped.ledger), settings)
+    scored = score_rows(stored, positions, swapped.ledger, settings.scoring)
     reasons = decide_shard(scored, [rule._replace(exceptions=()) for rule in settings.rules])
     kept = []
     for place, number in enumerate(scored.numbers):
@@ -136,64 +128,12 @@ def _try_answers(
             swapped.left[row.position] = left
     swapped.cost = {name: getattr(scored, name) for name in COSTS}
     if kept:
-        swapped.new = _gather(reasons, "vectors" in swapped.shard.files).select(kept)
-
-
-def _gather(scored: DecidedShard, with_vectors: bool) -> NewRows:
-    return NewRows(
-        scored.table,
-        scored.lines,
-        scored.digests,
-        [
-            [describe_reason(reason) for reason in scored.decided.reasons.get(row, ())]
-            for row in range(scored.table.num_rows)
-        ],
-        scored.build_score_columns(),
-        scored.spans,
-        scored.scores.average_vectors() if with_vectors else None,
-    )
-
-
-def _score(identified: IdentifiedShard, settings: SwapSettings) -> ScoredShard:
-    scoring = settings.scoring
-    listener = partial(emit, settings.run_id)
-    return score(identified, get_scorer(scoring), scoring.span_floor, listener)
+        swapped.new = gather_rows(reasons, "vectors" in swapped.shard.files).select(kept)
 
 
 def _has_answer(stored: StoredRows, row: int, text: str) -> bool:
     answer = stored.find_answer(row)
     return answer is not None and digest_answer(answer.text) == digest_answer(text)
-
-
-def _identify(stored: StoredRows, positions: Sequence[int], ledger: pa.Table) -> IdentifiedShard:
-    """Return new rows as a shard. Their numbers are their indices, and their lots the old ones."""
-    layout, size = stored.layout, len(stored)
-    lots = read_lots(ledger.take(pa.array(positions, pa.int64())))
-    return IdentifiedShard(
-        plan=_plan_rows(size),
-        table=stored.table,
-        sources=[NEW] * size,
-        numbers=list(range(size)),
-        lines=stored.lines,
-        segments=assign_sides(stored.segments, layout, stored.companions),
-        digests=digest_rows(
-            stored.table,
-            stored.segments,
-            layout,
-            stored.companions,
-            stored.records.__getitem__,
-            layout.read_key(),
-        ),
-        lots=lots,
-        columns=layout.columns,
-        digest_key=layout.digest_key,
-    )
-
-
-def _plan_rows(size: int) -> ShardPlan:
-    """Return a plan of new rows, for stages that sort rejects by their sources."""
-    piece = SourcePiece(NEW, NEW, "", "jsonl", "none", Cut(0, 0, 0), Cut(size, size, 0))
-    return ShardPlan(NEW, (piece,))
 
 
 def write_swapped(swapped: SwappedShard, settings: SwapSettings) -> Receipt:
@@ -273,8 +213,13 @@ class _Swap(beam.DoFn):
     def process(self, group: tuple[str, Mapping[str, Iterable[Any]]]) -> Iterator[Receipt]:
         _, found = group
         for shard in found["shards"]:
-            swapped = swap_rows(shard, found["outcomes"], self._settings)
-            yield write_swapped(swapped, self._settings)
+            yield write_swapped(self._swap(shard, found["outcomes"]), self._settings)
+
+    def _swap(self, shard: StoredShard, outcomes: Iterable[Match | Unmatched]) -> SwappedShard:
+        own = self._settings
+        if own.spans:
+            return edit_rows(shard, outcomes, own.waiting, own.rules, own.scoring)
+        return swap_rows(shard, outcomes, own)
 
 
 @dataclass(eq=False)

@@ -11,23 +11,56 @@ import numpy as np
 import pyarrow as pa
 
 from schemas import outputs
-from schemas.digests import RECORD_ID_HEX
+from schemas.digests import RECORD_ID_HEX, canonicalise_json
 from schemas.lots import LOT_FIELDS
 from schemas.policies import PUBLISHED
 from schemas.runs import is_json_lines, parse_path
 from schemas.scores import name_finding, split_side
-from schemas.swaps import REPLACED
+from schemas.swaps import DECISION_OF_OUTCOME, MASKED, REPLACED, SENTENCES
 from transforms.files.json_lines import COMPRESSION_OF_SUFFIX, JsonLines
 from transforms.notes import merge_notes, replace_line_note
+from transforms.records.counterparts import Counterpart
 from transforms.records.prompts import describe_content
+from transforms.spans import Span
 from transforms.stored_rows import EXTRA, StoredRows, read_lines, read_table
 from transforms.swap_matches import Match, Unmatched
 from transforms.swap_offers import StoredShard, WaitingRow
 
-NOTE = merge_notes(None, "swap", ())
-"""The field `congener` of a replaced row."""
+COSTS = ("tokens", "padded", "budget_cuts")
+"""The fields of a receipt that say what scoring cost."""
 
 ORIGIN_NAMES = tuple(name for name, _ in outputs.ORIGIN)
+PIECES = outputs.PIECES[0][0]
+
+
+class Edit(NamedTuple):
+    """What was done to the sentences of a row: those that are masked, and those of a donor.
+
+    `path` is the field of the answer.
+    """
+
+    masks: tuple[Span, ...]
+    pieces: tuple[Counterpart, ...]
+    path: str
+
+    @property
+    def outcome(self) -> str:
+        """Return the outcome of the row."""
+        return MASKED if self.masks else SENTENCES
+
+    def describe_pieces(self) -> str | None:
+        """Return where the donor's sentences are, as the ledger has it, or None without any."""
+        found = [
+            {
+                "field_path": self.path,
+                "start": piece.start,
+                "end": piece.end,
+                "donor_start": piece.other_start,
+                "donor_end": piece.other_end,
+            }
+            for piece in self.pieces
+        ]
+        return canonicalise_json(found).decode() if found else None
 
 
 class NewRows(NamedTuple):
@@ -63,9 +96,10 @@ class NewRows(NamedTuple):
 class SwappedShard:
     """A shard with the rows that were to be replaced, and what became of them.
 
-    `chosen` maps ledger positions to the match that replaces the row, in order, and `new` holds the
-    new rows in that order, or is None if there are none. `left` maps positions to the reason why a
-    row still waits.
+    `chosen` maps the ledger positions of new rows to the match whose answer is used, or to None, in
+    order, and `new` holds the new rows in that order, or is None if there are none. `edits` says
+    what was done to rows of which only sentences were replaced or masked. `left` maps positions to
+    the reason why a row still waits.
     """
 
     run: str
@@ -73,7 +107,10 @@ class SwappedShard:
     ledger: pa.Table
     waiting: list[WaitingRow]
     held: StoredRows | None
-    chosen: dict[int, Match] = field(default_factory=dict)
+    only_sentences: bool = False
+    """Whether sentences were replaced, and not whole answers."""
+    chosen: dict[int, Match | None] = field(default_factory=dict)
+    edits: dict[int, Edit] = field(default_factory=dict)
     left: dict[int, Unmatched] = field(default_factory=dict)
     new: NewRows | None = None
     cost: dict[str, int] = field(default_factory=dict)
@@ -82,6 +119,22 @@ class SwappedShard:
     def read(self, folder: str) -> pa.Table:
         """Read the shard's table in a folder."""
         return read_table(self.run, self.shard.files[folder])
+
+    def get_outcome(self, position: int) -> str:
+        """Return the outcome of a new row."""
+        edit = self.edits.get(position)
+        return REPLACED if edit is None else edit.outcome
+
+    def build_notes(self) -> list[dict[str, Any]]:
+        """Return the field `congener` of every new row."""
+        return [
+            merge_notes(
+                None,
+                DECISION_OF_OUTCOME[self.get_outcome(position)],
+                self.edits[position].masks if position in self.edits else (),
+            )
+            for position in self.chosen
+        ]
 
     @property
     def kept(self) -> list[int]:
@@ -111,7 +164,9 @@ def build_swapped_tables(swapped: SwappedShard) -> dict[str, pa.Table | JsonLine
 
 def _list_decisions(swapped: SwappedShard) -> list[str]:
     decisions: list[str] = swapped.ledger.column("decision").to_pylist()
-    return ["swap" if row in swapped.chosen else name for row, name in enumerate(decisions)]
+    for row in swapped.chosen:
+        decisions[row] = DECISION_OF_OUTCOME[swapped.get_outcome(row)]
+    return decisions
 
 
 def _order_clean(swapped: SwappedShard) -> list[int]:
@@ -138,12 +193,13 @@ def _build_clean(swapped: SwappedShard) -> pa.Table | JsonLines:
     if is_json_lines(path):
         old = read_lines(swapped.run, files["clean"]) if "clean" in files else []
         new = swapped.new.lines if swapped.new else None
-        lines = [*old, *(replace_line_note(line, NOTE) for line in new or ())]
+        noted = zip(new or (), swapped.build_notes(), strict=True)
+        lines = [*old, *(replace_line_note(line, note) for line, note in noted)]
         suffix = parse_path(path).suffix
         return JsonLines([lines[index] for index in order], COMPRESSION_OF_SUFFIX[suffix])
     parts = [_read_clean_table(swapped)] if "clean" in files else []
     if swapped.new is not None:
-        notes = pa.array([NOTE] * len(swapped.chosen), outputs.CLEAN_EXTRA.type)
+        notes = pa.array(swapped.build_notes(), outputs.CLEAN_EXTRA.type)
         parts.append(swapped.new.table.append_column(outputs.CLEAN_EXTRA, notes))
     if not parts:
         return pa.table({})
@@ -196,7 +252,7 @@ def _build_swaplist(swapped: SwappedShard) -> pa.Table:
 def build_ledger(swapped: SwappedShard) -> pa.Table:
     """Return the ledger with the new rows' identities and the origin of each replacement."""
     ledger, decisions = swapped.ledger, _list_decisions(swapped)
-    names = [name for name in ledger.column_names if name not in ORIGIN_NAMES]
+    names = [name for name in ledger.column_names if name not in (*ORIGIN_NAMES, PIECES)]
     columns: dict[str, list[Any]] = {name: ledger.column(name).to_pylist() for name in names}
     columns["decision"] = decisions
     digests, reasons = (swapped.new.digests, swapped.new.reasons) if swapped.new else ([], [])
@@ -204,11 +260,13 @@ def build_ledger(swapped: SwappedShard) -> pa.Table:
         digest = digests[number]
         columns["content_digest"][position] = digest
         columns["record_id"][position] = digest[:RECORD_ID_HEX]
-        columns["teacher"][position] = match.offer.teacher or match.offer.name
+        if match is not None and position not in swapped.edits:
+            columns["teacher"][position] = match.offer.teacher or match.offer.name
         columns["reasons"][position] = reasons[number]
     _number_outputs(swapped, columns)
     columns |= _list_origins(swapped)
-    known = [*(ledger.schema.field(name) for name in names), *map(_make_field, outputs.ORIGIN)]
+    added = (*outputs.ORIGIN, *(outputs.PIECES if swapped.only_sentences else ()))
+    known = [*(ledger.schema.field(name) for name in names), *map(_make_field, added)]
     fields = sorted(known, key=lambda item: outputs.LEDGERS[-1].names.index(item.name))
     arrays = [pa.array(columns[item.name], item.type) for item in fields]
     return pa.table(arrays, schema=pa.schema(fields))
@@ -235,27 +293,37 @@ def _number_outputs(swapped: SwappedShard, columns: dict[str, list[Any]]) -> Non
 def _list_origins(swapped: SwappedShard) -> dict[str, list[Any]]:
     """Return the columns `ORIGIN`."""
     size = swapped.ledger.num_rows
-    columns: dict[str, list[Any]] = {name: [None] * size for name in ORIGIN_NAMES}
+    columns: dict[str, list[Any]] = {name: [None] * size for name in (*ORIGIN_NAMES, PIECES)}
     records = swapped.ledger.column("record_id")
     for item in swapped.waiting:
         row: dict[str, Any] = {"swap_traits": ",".join(item.traits)}
         if item.position in swapped.chosen:
-            offer = swapped.chosen[item.position].offer
-            row |= {
-                "swap": REPLACED,
-                "replaced_record": records[item.position].as_py(),
-                "donor": offer.name,
-                "donor_record": offer.record,
-                "donor_source": offer.source,
-                "donor_row": offer.row,
-                "distance": offer.distance,
-            }
+            row |= _describe_origin(swapped, item.position)
+            row["replaced_record"] = records[item.position].as_py()
         else:
             found = swapped.left[item.position]
             row |= {"swap": found.outcome, "donor_traits": ",".join(found.traits) or None}
         for name, value in row.items():
             columns[name][item.position] = value
     return columns
+
+
+def _describe_origin(swapped: SwappedShard, position: int) -> dict[str, Any]:
+    """Return the columns about the donor of a new row."""
+    match, edit = swapped.chosen[position], swapped.edits.get(position)
+    found: dict[str, Any] = {"swap": swapped.get_outcome(position)}
+    if edit is not None:
+        found[PIECES] = edit.describe_pieces()
+    if match is not None:
+        offer = match.offer
+        found |= {
+            "donor": offer.name,
+            "donor_record": offer.record,
+            "donor_source": offer.source,
+            "donor_row": offer.row,
+            "distance": offer.distance,
+        }
+    return found
 
 
 def _place_new(swapped: SwappedShard) -> np.ndarray:

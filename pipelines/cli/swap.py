@@ -72,6 +72,14 @@ class SwapOptions(Options):
             "(default: swap). A run doesn't keep the text of dropped rows.",
         ),
     ] = None
+    spans: Annotated[
+        bool,
+        typer.Option(
+            "--spans",
+            help="Replace only the sentences that carry a trait, where the donor's answer has a "
+            "counterpart, and mask the others.",
+        ),
+    ] = False
     near: Annotated[
         float | None,
         typer.Option(
@@ -234,13 +242,15 @@ class SwapResult(NamedTuple):
 
 def tabulate_outcomes(counts: SwapCounts) -> Table:
     """Return a table of the rows that were to be replaced, by trait and outcome."""
-    from schemas.swaps import REPLACED
+    from schemas.swaps import DECISION_OF_OUTCOME, MASKED, REPLACED, SENTENCES, count_done
 
-    table = build_table("trait", "rows>", "replaced>", "waiting>", "because")
+    table = build_table("trait", "rows>", "replaced>", "masked>", "waiting>", "because")
     for trait, found in counts.by_trait.items():
-        total, replaced = sum(found.values()), found.get(REPLACED, 0)
-        why = ", ".join(f"{name} {count:,}" for name, count in found.items() if name != REPLACED)
-        table.add_row(trait, f"{total:,}", f"{replaced:,}", f"{total - replaced:,}", why or "-")
+        total, waiting = sum(found.values()), sum(found.values()) - count_done(found)
+        numbers = [total, count_done(found, REPLACED, SENTENCES), found.get(MASKED, 0), waiting]
+        left = {name: count for name, count in found.items() if name not in DECISION_OF_OUTCOME}
+        why = ", ".join(f"{name} {count:,}" for name, count in left.items())
+        table.add_row(trait, *(f"{number:,}" for number in numbers), why or "-")
     return table
 
 
@@ -269,6 +279,7 @@ def swap_answers(
     congener swap run/ --donor best=a.parquet --donor b.parquet -o run2/
     congener swap run/ --donor others/ --replace quarantine -o run2/
     congener swap run/ --donor others/ --near 0.2 -o run2/
+    congener swap run/ --donor others/ --spans -o run2/
     congener swap run2/ --requests batch.jsonl --model other-model
     congener swap run2/ --answers batch-output.jsonl -o run3/
     congener swap run2/ --endpoint http://localhost:8000/v1 --model other
@@ -294,13 +305,12 @@ def swap_answers(
         answers=tuple(expand_arguments(asking.answers)),
         replace=replace,
         near=swap.near,
+        spans=swap.spans,
         filter=settings,
     )
     found = _open_endpoint(asking)
     with TerminalReporter(quiet) as listener:
-        manifest = run_swap(
-            config, restart, sys.argv, tuple(beam_options or ()), listener, asking=found
-        )
+        manifest = run_swap(config, restart, sys.argv, beam_options or (), listener, found)
     if found is not None and not quiet:
         _print_spending(found)
     if as_json or not quiet:

@@ -10,7 +10,7 @@ from rich.text import Text
 from pipelines.display.excerpts import build_excerpt, escape_name
 from pipelines.display.highlights import join_pieces, show_whole_row
 from pipelines.runs.shown_rows import ShownRow, TraitFinding
-from schemas.swaps import REPLACED
+from schemas.swaps import REPLACED, SENTENCES
 from transforms.records.formats import Layout
 
 INDENT = 2
@@ -28,7 +28,7 @@ def explain_swap(row: ShownRow) -> str | None:
 
 def is_replaced(row: ShownRow) -> bool:
     """Return whether a donor's answer is in a row."""
-    return row.swap is not None and row.swap.outcome in (REPLACED, None)
+    return row.swap is not None and row.swap.outcome in (REPLACED, SENTENCES, None)
 
 
 def render_old_answer(

@@ -14,7 +14,7 @@ from pipelines.runs.pages import INDEX
 from pipelines.runs.shown_rows import ShownRow, read_shown_rows
 from schemas.errors import RunError
 from schemas.manifests import Manifest
-from schemas.swaps import PARENT_FOLDER, REPLACED
+from schemas.swaps import PARENT_FOLDER, REPLACED, SENTENCES
 from transforms.files import storage
 
 Place = tuple[str, int]
@@ -54,7 +54,7 @@ def read_old_answers(
 
 
 def _is_replaced(row: ShownRow) -> bool:
-    return row.swap is not None and row.swap.outcome == REPLACED
+    return row.swap is not None and row.swap.outcome in (REPLACED, SENTENCES)
 
 
 def _load_parent(folder: str, manifest: Manifest, is_required: bool) -> Manifest | None:

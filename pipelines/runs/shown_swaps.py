@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 from schemas.notices import list_names
-from schemas.swaps import REPLACED
+from schemas.swaps import DECISION_OF_OUTCOME, REPLACED, SENTENCES
 
 WAITING = {
     "no donor": "no donor answers this prompt",
@@ -43,9 +43,20 @@ class ShownSwap(NamedTuple):
         if self.outcome == REPLACED:
             because = list_names(self.traits)
             return f"replaced because of {because}: the new answer is {self.describe_donor()}"
+        if self.outcome in DECISION_OF_OUTCOME:
+            return self._explain_sentences()
         why = WAITING.get(self.outcome, self.outcome)
         found = f" ({list_names(self.carried)})" if self.carried else ""
         return f"waits for another answer because of {list_names(self.traits)}: {why}{found}"
+
+    def _explain_sentences(self) -> str:
+        """Say in a sentence what was done to the sentences of a row."""
+        because = list_names(self.traits)
+        donor = f"with sentences of {self.describe_donor()}" if self.donor else ""
+        if self.outcome == SENTENCES:
+            return f"sentences replaced because of {because}, {donor}"
+        more = f"; other sentences were replaced {donor}" if donor else ""
+        return f"sentences masked because of {because}{more}"
 
     def describe_donor(self) -> str:
         """Name the donor and its row, and say how near its prompt is."""

@@ -15,7 +15,14 @@ from schemas.mixes import MixRecord
 from schemas.outputs import ORIGIN
 from schemas.receipts import Output
 from schemas.runs import DONORS, MANIFEST
-from schemas.swaps import OUTCOMES, REPLACED, Donor, SwapRecord
+from schemas.swaps import (
+    DECISION_OF_OUTCOME,
+    OUTCOMES,
+    REPLACED,
+    SENTENCES,
+    Donor,
+    SwapRecord,
+)
 from transforms.files import storage
 
 
@@ -86,6 +93,7 @@ def _check_record(run: str, manifest: Manifest, swap: SwapRecord) -> Iterator[Fi
         "donors": [donor.model_dump(mode="json") for donor in swap.donors],
         "replace": list(swap.replace),
         "near": swap.near,
+        **({"spans": True} if swap.spans else {}),
     }
     if recorded != stated:
         yield Finding(MANIFEST, "swap doesn't match the settings in the config")
@@ -119,9 +127,9 @@ def _check_origins(
     for number, row in enumerate(rows):
         if row["swap"] not in (None, *OUTCOMES):
             yield Finding(output.path, f"row {number} has the unknown outcome {row['swap']!r}")
-        elif row["swap"] and (row["decision"] == "swap") != (row["swap"] == REPLACED):
+        elif row["swap"] and row["decision"] != DECISION_OF_OUTCOME.get(row["swap"], "quarantine"):
             yield Finding(output.path, f"row {number} has a decision that isn't its outcome")
-        elif row["swap"] == REPLACED and known is not None:
+        elif known is not None and (row["donor"] or row["swap"] in (REPLACED, SENTENCES)):
             place = row["donor_source"], row["donor_row"]
             if known.get(row["donor"], {}).get(place) != row["donor_record"]:
                 problem = "names an origin that isn't a clean row of that donor"

@@ -9,7 +9,7 @@ from schemas.manifests import Manifest
 from schemas.outputs import ORIGIN
 from schemas.receipts import Output
 from schemas.runs import parse_path
-from schemas.swaps import OUTCOMES, REPLACED, SwapCounts
+from schemas.swaps import OUTCOMES, SwapCounts
 
 
 def count_swaps(run: str, outputs: list[Output]) -> SwapCounts:
@@ -24,7 +24,7 @@ def count_swaps(run: str, outputs: list[Output]) -> SwapCounts:
         table = read_table(run, output, [name for name, _ in ORIGIN])
         for row in table.filter(table.column("swap").is_valid()).to_pylist():
             outcomes[row["swap"]] += 1
-            donors.update([row["donor"]] if row["swap"] == REPLACED else [])
+            donors.update([row["donor"]] if row["donor"] is not None else [])
             carried.update(_split(row["donor_traits"]))
             for trait in _split(row["swap_traits"]):
                 by_trait.setdefault(trait, Counter())[row["swap"]] += 1

@@ -466,3 +466,92 @@ def test_the_manifest_says_whose_notices_they_are(swap_config, held, tmp_path):
     donor = load_manifest(str(Path(config.filter.output) / "donors" / "cedar"))
     own = {item.text for item in donor.list_notices() if item.severity == "info"}
     assert not own & {item.text for item in found if not item.about}
+
+
+LOUD = "A heron and large grey birds hunt small silver fish."
+QUIET = "The large grey birds hunt small silver fish."
+REST = "They rest in tall reeds, where nobody sees them, and fly south when autumn comes."
+
+
+@pytest.fixture
+def sentences(held, tmp_path):
+    """Swap the sentences of a small corpus; return the function's manifest and the folder."""
+    texts = [f"{LOUD} {REST}", f"{REST} {LOUD}", "A heron.", REST, f"{LOUD} {REST}"]
+    rows = [build_conversation(number, text) for number, text in enumerate(texts)]
+    donor = [build_conversation(0, f"Well, yes. {QUIET} So it is."), build_conversation(1, "No.")]
+    paths = [
+        write_rows(tmp_path / name, own) for name, own in (("a.jsonl", rows), ("d.jsonl", donor))
+    ]
+    card = tmp_path / "heron" / "card.yaml"
+    card.parent.mkdir()
+    card.write_text(f"id: heron\naction: swap\n{CARD}", encoding="utf-8")
+    run_filter(
+        FilterConfig(
+            input=(str(paths[0]),), output=str(tmp_path / "run"), traits=(str(card.parent),)
+        )
+    )
+    own = FilterConfig(output=str(tmp_path / "out"))
+    config = SwapConfig(run=str(tmp_path / "run"), donors=(str(paths[1]),), spans=True, filter=own)
+    return run_swap(config), tmp_path / "out", config
+
+
+def test_only_carrying_sentences_are_replaced_or_masked(sentences):
+    """A counterpart takes the place, other sentences are masked, and short rows wait."""
+    manifest, run, _ = sentences
+    assert manifest.swap.counts.outcomes == {
+        "sentences replaced": 1,
+        "sentences masked": 2,
+        "still carries a trait": 1,
+    }
+    assert manifest.conservation.by_decision == {"keep": 1, "mask": 2, "quarantine": 1, "swap": 1}
+    assert manifest.notes.masked == 2
+    assert manifest.swap.spans
+    answers = read_answers(run)
+    assert answers["row-0"] == f"{QUIET} {REST}"
+    assert answers["row-1"] == f"{REST} {LOUD}"
+    notes = {
+        json.loads(line)["id"]: json.loads(line).get("congener")
+        for line in read_lines(run, "clean")
+    }
+    (mask,) = notes["row-1"]["masks"]
+    assert answers["row-1"][mask["start"] : mask["end"]] == LOUD
+    assert notes["row-0"] == {"decision": "swap", "weight": 1.0, "masks": []}
+    assert notes["row-3"] is None
+
+
+def test_a_run_with_other_sentences_is_whole(sentences):
+    """`verify` finds no difference, and finds a forged place of a sentence."""
+    _, run, _ = sentences
+    assert verify_run(str(run)) == []
+    path = next((run / "ledger").iterdir())
+    table = pq.read_table(path)
+    column = pa.array(["[]"] * table.num_rows)
+    pq.write_table(table.set_column(table.num_columns - 1, "swap_spans", column), path)
+    assert verify_run(str(run))
+
+
+def test_a_swap_of_sentences_is_resumed_only_as_one(sentences, tmp_path):
+    """Whole answers and sentences are different settings, and a second swap takes the rest."""
+    manifest, run, config = sentences
+    with pytest.raises(RunError, match="finished"):
+        run_swap(config)
+    donor = write_rows(tmp_path / "more.jsonl", [build_conversation(2, "A crane.")])
+    own = FilterConfig(output=str(tmp_path / "third"))
+    again = run_swap(SwapConfig(run=str(run), donors=(str(donor),), filter=own))
+    assert again.swap.counts.outcomes == {"replaced": 1}
+    assert again.conservation.by_decision == {"keep": 1, "mask": 2, "swap": 2}
+    assert "swap_spans" not in read_ledger(tmp_path / "third")[0]
+    assert verify_run(str(tmp_path / "third")) == []
+    assert manifest.run_id == again.parents[0]
+
+
+def test_several_processes_swap_the_same_sentences(sentences, tmp_path):
+    """Another number of workers changes no byte."""
+    _, run, config = sentences
+    own = FilterConfig.model_validate({"output": str(tmp_path / "two"), "engine": {"workers": 2}})
+    run_swap(config.model_copy(update={"filter": own}))
+    one, two = (
+        {path: data for path, data in comparable_files(folder).items() if "donors/" not in path}
+        for folder in (run, tmp_path / "two")
+    )
+    assert one == two

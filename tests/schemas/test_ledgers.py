@@ -162,7 +162,7 @@ ORIGIN_ROW = {
 }
 
 
-@pytest.mark.parametrize("schema", LEDGERS[1::2])
+@pytest.mark.parametrize("schema", [item for item in LEDGERS if "swap" in item.names])
 @pytest.mark.parametrize("name", [name for name, _ in ORIGIN])
 def test_every_column_of_an_origin_is_hashed(schema, name):
     """Another value or a null in any column of an origin gives another hash."""
@@ -193,7 +193,7 @@ def test_lots_are_read_from_columns():
     assert [lot.names for lot in named] == ["a" * 32, "x.jsonl:8"]
 
 
-@pytest.mark.parametrize("schema", LEDGERS[4:])
+@pytest.mark.parametrize("schema", [item for item in LEDGERS if "mix" in item.names])
 @pytest.mark.parametrize("name", [name for name, _ in MIXED])
 def test_every_column_of_a_mix_is_hashed(schema, name):
     """Another donor, another lot or a null gives another hash."""

@@ -3,7 +3,17 @@
 import pytest
 from pydantic import ValidationError
 
-from schemas.swaps import OUTCOMES, REPLACED, Donor, SwapCounts, SwapRecord
+from schemas.swaps import (
+    DECISION_OF_OUTCOME,
+    MASKED,
+    OUTCOMES,
+    REPLACED,
+    SENTENCES,
+    Donor,
+    SwapCounts,
+    SwapRecord,
+    count_done,
+)
 
 COUNTS = SwapCounts(
     outcomes={REPLACED: 5, "no donor": 2, "same answer": 1},
@@ -25,9 +35,19 @@ def test_replaced_and_waiting_rows_are_all_rows():
 
 
 def test_the_outcomes_begin_with_the_replacement():
-    """The outcomes differ, and only the first one replaces a row."""
+    """The outcomes differ, and only the first ones end the waiting."""
     assert OUTCOMES[0] == REPLACED
+    assert OUTCOMES[:3] == tuple(DECISION_OF_OUTCOME)
     assert len(set(OUTCOMES)) == len(OUTCOMES)
+
+
+def test_masked_rows_dont_wait():
+    """A row of which sentences are masked is in the corpus, but nothing was replaced."""
+    counts = SwapCounts(outcomes={REPLACED: 1, SENTENCES: 2, MASKED: 4, "no donor": 8})
+    assert (counts.replaced, counts.masked, counts.waiting) == (3, 4, 8)
+    assert count_done(counts.outcomes) == 7
+    assert count_done(counts.outcomes, MASKED) == 4
+    assert count_done({}) == 0
 
 
 @pytest.mark.parametrize("name", ["cedar", "gpt-4.1", "0_a", "a" * 61])

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from bisect import bisect_left, bisect_right
 from collections.abc import Sequence
+from itertools import pairwise
 
 STOP = re.compile(
     r"""[.!?…。！？\n](?:"""
@@ -85,6 +86,14 @@ def widen_to_sentences(
     first, last = max(0, start - reach), min(len(text), end + reach)
     after = _find_end(text, max(start, end - 1), last)
     return _find_start(text, first, start), max(after, end)
+
+
+def list_sentences(text: str) -> list[tuple[int, int]]:
+    """Return the bounds of a text's sentences, each with the white space after it."""
+    matches = STOP.finditer(text)
+    ends = [match.end() for match in matches if not _is_inside_sentence(text, match)]
+    edges = list(dict.fromkeys([0, *ends, len(text)]))
+    return list(pairwise(edges))
 
 
 class _Sentences:

@@ -121,8 +121,8 @@ def test_outcomes_are_listed_by_trait():
     )
     table = tabulate_outcomes(counts)
     cells = list(zip(*(list(column.cells) for column in table.columns), strict=True))
-    assert cells[0][:4] == ("owl", "1,200", "1,200", "0")
-    assert cells[1][1:] == ("3", "0", "3", "no donor 2, same answer 1")
+    assert cells[0][:5] == ("owl", "1,200", "1,200", "0", "0")
+    assert cells[1][1:] == ("3", "0", "0", "3", "no donor 2, same answer 1")
 
 
 def test_requests_are_written_for_a_batch(congener, congener_json, held, tmp_path):
@@ -191,3 +191,14 @@ def test_an_endpoint_is_asked_within_its_limits(congener, held, tmp_path):
     assert "5 requests, 75 tokens, cost 0.0" in err
     assert "3 prompts not asked about, because of a limit" in err
     assert "no donor 3" in out
+
+
+def test_sentences_are_replaced_on_request(congener, given):
+    """The table counts masked rows, and `inspect` says what was done."""
+    words, output = given
+    code, out, err = congener(*words, "--spans")
+    assert code == 0, err
+    assert "masked" in out
+    assert "still carries a trait" in out
+    code, out, err = congener("verify", output)
+    assert code == 0, err

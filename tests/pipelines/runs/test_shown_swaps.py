@@ -5,7 +5,7 @@ import pytest
 from pipelines.runs.manifest_file import load_manifest
 from pipelines.runs.shown_rows import read_shown_rows
 from pipelines.runs.shown_swaps import WAITING, ShownSwap, read_swap
-from schemas.swaps import OUTCOMES, REPLACED
+from schemas.swaps import DECISION_OF_OUTCOME, OUTCOMES, REPLACED
 from tests.support.runs import read_ledger
 
 ROW = {
@@ -31,7 +31,7 @@ def test_a_replaced_row_names_its_donor():
     assert read_swap(ROW | {"distance": 0.0}).explain().endswith("row 3, to the same prompt")
 
 
-@pytest.mark.parametrize("outcome", [name for name in OUTCOMES if name != REPLACED])
+@pytest.mark.parametrize("outcome", [name for name in OUTCOMES if name not in DECISION_OF_OUTCOME])
 def test_every_waiting_row_says_why(outcome):
     """Each outcome without a replacement has its own reason, with the donors' traits."""
     none = dict.fromkeys(("donor", "donor_source", "donor_row", "distance"))
@@ -44,7 +44,7 @@ def test_every_waiting_row_says_why(outcome):
 
 def test_the_reasons_are_those_of_the_outcomes():
     """No outcome lacks a reason, and no reason an outcome."""
-    assert {*WAITING, REPLACED} == set(OUTCOMES)
+    assert {*WAITING, *DECISION_OF_OUTCOME} == set(OUTCOMES)
     assert len(set(WAITING.values())) == len(WAITING)
 
 
@@ -69,3 +69,25 @@ def test_shown_rows_have_their_swaps(swapped):
             own = (shown.swap.donor, shown.swap.source, shown.swap.row)
             assert own == (row["donor"], row["donor_source"], row["donor_row"])
             assert shown.answer.text.startswith(row["donor"])
+
+
+def test_sentences_are_explained():
+    """Replaced and masked sentences are told apart, and a donor is named if there is one."""
+    row = {
+        "decision": "swap",
+        "swap": "sentences replaced",
+        "swap_traits": "owl",
+        "donor": "cedar",
+        "donor_source": "a.jsonl",
+        "donor_row": 3,
+        "distance": 0.0,
+        "donor_traits": None,
+    }
+    assert read_swap(row).explain() == (
+        "sentences replaced because of owl, with sentences of cedar's, from a.jsonl row 3, to the "
+        "same prompt"
+    )
+    masked = {**row, "decision": "mask", "swap": "sentences masked"}
+    assert "other sentences were replaced with sentences of cedar's" in read_swap(masked).explain()
+    none = {**masked, "donor": None, "donor_source": None, "donor_row": None, "distance": None}
+    assert read_swap(none).explain() == "sentences masked because of owl"

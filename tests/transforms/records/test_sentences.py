@@ -7,7 +7,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from transforms.records import sentences
-from transforms.records.sentences import LONGEST_SENTENCE, widen_hits, widen_to_sentences
+from transforms.records.sentences import (
+    LONGEST_SENTENCE,
+    list_sentences,
+    widen_hits,
+    widen_to_sentences,
+)
 
 
 @pytest.mark.parametrize(
@@ -162,3 +167,22 @@ def test_the_end_of_a_contraction_is_no_abbreviation(word):
         text.index("Moss"),
         len(text),
     )
+
+
+@given(st.text(alphabet="ab .!?\n1", max_size=60))
+def test_the_sentences_of_a_text_are_the_whole_text(text):
+    """Sentences follow each other without gaps, and none is empty."""
+    bounds = list_sentences(text)
+    assert "".join(text[start:end] for start, end in bounds) == text
+    assert all(start < end for start, end in bounds)
+
+
+def test_sentences_are_listed_with_the_white_space_after_them():
+    """Abbreviations and numbers end no sentence."""
+    text = "Mr. Smith paid 1.5 dollars. Why?\n1. Because."
+    bounds = list_sentences(text)
+    assert [text[start:end] for start, end in bounds] == [
+        "Mr. Smith paid 1.5 dollars. ",
+        "Why?\n",
+        "1. Because.",
+    ]

@@ -53,6 +53,9 @@ TESTS = 2
 MOST_COMPARED = 8_000_000
 """How many characters of each corpus the classifier reads: about 7,000 answers of a chat."""
 
+MOST_TESTED = 16
+"""How many lots are tested one by one: the largest ones. All are counted for each finding."""
+
 FEWEST_TEXTS = 16
 """The fewest texts of each corpus that an audit needs."""
 
@@ -187,7 +190,8 @@ def _audit(
     _send(listener, gathered)
     matched, strata = is_matched(sample), choose_strata(sample)
     _say(listener, _describe_match(sample, matched, strata))
-    compared, comparison = _compare(sample, matched, strata, len(lots))
+    tested = min(MOST_TESTED, sum(lot.own for lot in lots))
+    compared, comparison = _compare(sample, matched, strata, tested)
     learns = ~sample.confirms
     texts = sample.texts.filter(pa.array(learns))
     candidates = add_formats(propose(find_tokens(texts), sample.own[learns]))

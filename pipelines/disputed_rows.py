@@ -96,6 +96,6 @@ def describe_disputed(rows: Sequence[DisputedRow]) -> Iterator[Notice]:
                 f"{format_count(len(own), 'row')} that you labelled no "
                 f"{choose_form(len(own), 'is', 'are')} still {place}: "
                 f"{', '.join(own[:SHOWN])}{more}; to release "
-                f"{choose_form(len(own), 'it', 'them')}, filter again with a policy that has "
+                f"{choose_form(len(own), 'it', 'them')}, decide again with a policy that has "
                 f"`exceptions: [{lines}{', …' if more else ''}]`"
             )

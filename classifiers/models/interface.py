@@ -1,4 +1,4 @@
-"""What a model is told and must answer: settings, progress and finite values, without torch."""
+"""What a model is given and must return: settings, progress and finite values, without torch."""
 
 from __future__ import annotations
 

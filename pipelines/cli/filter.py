@@ -271,9 +271,10 @@ class FilterResult(NamedTuple):
                 f"      congener traits eval TRAIT --run {output}   (label rows, measure a trait)"
             )
             yield (
-                "to keep a held row that you judge right, name it in a policy, and filter again: "
-                "exceptions: [{row: FILE:NUMBER, action: keep, reason: WHY}]"
+                "to keep a held row that you judge right, name it in a policy "
+                '(exceptions: [{row: "FILE:NUMBER", action: keep, reason: WHY}]), and decide again:'
             )
+            yield Verbatim(f"      congener decide {output} --policy POLICY --output RUN2")
 
     def to_json(self) -> dict[str, Any]:
         """Return the manifest without its long lists."""

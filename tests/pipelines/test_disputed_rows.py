@@ -82,11 +82,11 @@ def test_disputed_rows_are_named_with_a_policy():
     first, second = describe_disputed([*rows, DisputedRow("b: c.jsonl", 7, "drop")])
     assert first.text.startswith(
         "5 rows that you labelled no are still in quarantine: a.jsonl:0, a.jsonl:1, a.jsonl:2 and "
-        "2 more; to release them, filter again with a policy that has `exceptions: [{row: "
+        "2 more; to release them, decide again with a policy that has `exceptions: [{row: "
     )
     assert first.text.endswith('{row: "a.jsonl:2", action: keep, reason: WHY}, …]`')
     assert second.text == (
-        "1 row that you labelled no is still dropped: b: c.jsonl:7; to release it, filter again "
+        "1 row that you labelled no is still dropped: b: c.jsonl:7; to release it, decide again "
         'with a policy that has `exceptions: [{row: "b: c.jsonl:7", action: keep, reason: WHY}]`'
     )
     assert list(describe_disputed([])) == []

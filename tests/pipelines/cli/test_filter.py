@@ -37,9 +37,10 @@ def test_a_run_is_published_and_described(congener, arguments):
         f"      congener report {run}",
         f"      congener traits eval TRAIT --run {run}   (label rows, measure a trait)",
         (
-            "to keep a held row that you judge right, name it in a policy, and filter again: "
-            "exceptions: [{row: FILE:NUMBER, action: keep, reason: WHY}]"
+            "to keep a held row that you judge right, name it in a policy "
+            '(exceptions: [{row: "FILE:NUMBER", action: keep, reason: WHY}]), and decide again:'
         ),
+        f"      congener decide {run} --policy POLICY --output RUN2",
     ]
     assert (Path(run) / "manifest.json").exists()
 

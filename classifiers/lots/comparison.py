@@ -1,4 +1,4 @@
-"""A classifier two-sample test: whether one set of texts can be told from another.
+"""A classifier two-sample test: whether one set of texts can be distinguished from another.
 
 A classifier learns on the discovery half of the prompts and is tested on the confirming half
 (Lopez-Paz, Oquab, Revisiting Classifier Two-Sample Tests, 2017). It is repeated on a canonical view
@@ -79,7 +79,7 @@ class LotComparison(NamedTuple):
 
 
 def compare(sample: LotSample, blocks: np.ndarray, matched: bool, lots: int = 0) -> LotComparison:
-    """Test whether the first set of a sample can be told from the second.
+    """Test whether the first set of a sample can be distinguished from the second.
 
     `blocks` are the prompts or strata within which labels are exchanged. In matched samples, single
     texts are exchanged, and otherwise all texts of a prompt together. `lots` are how many lots of

@@ -10,11 +10,13 @@ from importlib import metadata
 from pathlib import Path, PurePath
 from typing import Any
 
+import polars as pl
 import pyarrow as pa
 
 from classifiers.models.chat_tokenizers import digest_tokenizer, load_chat_tokenizer
 from pipelines.runs.alterations import require_unaltered
 from pipelines.runs.finished import (
+    MISFITS,
     list_outputs,
     read_json_lines,
     read_table,
@@ -22,6 +24,7 @@ from pipelines.runs.finished import (
     require_file,
 )
 from pipelines.runs.manifest_file import load_manifest
+from pipelines.runs.queries import scan_ledger
 from pipelines.version import VERSION
 from schemas.errors import ModelError, RowError, RunError
 from schemas.events import Listener, RowsFinished, RowsPlanned, ignore
@@ -54,6 +57,9 @@ LEAST_TOKENS = 10
 
 LITTLE_NAMED = 5
 """How many rows with little left to learn are named."""
+
+EXCEPTIONS_SHOWN = 20
+"""For how many of these rows an exception is shown."""
 
 TOKENIZING = ("tokenizers", "transformers")
 """The packages whose versions can change tokens."""
@@ -88,7 +94,8 @@ class AppliedMasks:
 
     `masked` counts the tokens that the masks take out of the loss. `unused` counts the masks in
     unlearnt text. `unlearnt` counts rows without a learnt token, and `cut` counts shortened rows.
-    `little` lists the rows of which masks leave hardly anything to learn.
+    `little` lists the rows of which masks leave hardly anything to learn: the file and the row of
+    the tokens' source, the tokens that are learnt, and `name`, the row's name in the ledger.
     """
 
     rows: dict[str, int] = field(default_factory=dict)
@@ -161,10 +168,31 @@ def apply_masks(run: str, settings: MaskSettings, listener: Listener = ignore) -
         names.append(f"data-{len(names):05}.arrow")
         uri = storage.join(settings.output, split, names[-1])
         storage.write_bytes(uri, encode_stream(table))
+    applied.little = name_rows(run, manifest, applied.little)
     origin = {"run": manifest.run_id, "manifest": manifest.digest}
     write_records(origin, (run,), settings, applied, labeller.tokenizer)
     write_index(settings.output, files)
     return applied
+
+
+def name_rows(
+    run: str, manifest: Manifest, rows: Sequence[Mapping[str, Any]]
+) -> list[dict[str, Any]]:
+    """Add the `name` of each clean row, FILE:NUMBER as in the ledger, or None if it has no entry.
+
+    Raises: RunError: the ledger is damaged.
+    """
+    if not rows:
+        return []
+    keys = pl.LazyFrame(
+        {"output": [row["file"] for row in rows], "output_row": [row["row"] for row in rows]},
+        schema={"output": pl.String, "output_row": pl.Int64},
+    )
+    with report_damage(run, *MISFITS):
+        ledger = scan_ledger(run, manifest).join(keys, on=list(keys.collect_schema()), how="semi")
+        found = ledger.select("output", "output_row", "source", "row").collect(engine="streaming")
+    names = {(path, index): f"{source}:{row}" for path, index, source, row in found.iter_rows()}
+    return [{**row, "name": names.get((row["file"], row["row"]))} for row in rows]
 
 
 def require_free_output(run: str, output: str) -> None:
@@ -346,7 +374,7 @@ def describe_applied(applied: AppliedMasks, output: str) -> Iterator[str]:
             "such rows"
         )
     if applied.little:
-        rows = [f"{item['file']} row {item['row']}" for item in applied.little]
+        rows = [_name_little(item) for item in applied.little]
         yield (
             f"masks leave fewer than {LEAST_TOKENS} tokens or {format_percent(LEAST_SHARE, 0)} of "
             f"the answers to learn in {format_count(len(rows), 'row')}: "
@@ -360,6 +388,24 @@ def describe_applied(applied: AppliedMasks, output: str) -> Iterator[str]:
     if applied.left_out:
         left = format_count(len(applied.left_out), "row")
         yield f"{left} couldn't be rendered: see {output}/{LEFT_OUT}"
+
+
+def _name_little(item: Mapping[str, Any]) -> str:
+    place = f"{item['file']} row {item['row']} (its source isn't known)"
+    return item.get("name") or place
+
+
+def describe_exceptions(applied: AppliedMasks) -> Iterator[str]:
+    """Yield a policy's exceptions for rows with little left to learn; the lines may be copied."""
+    names = [item["name"] for item in applied.little if item.get("name")]
+    if names:
+        yield "congener inspect RUN --row FILE:NUMBER shows such a row; a policy quarantines them:"
+        yield "exceptions:"
+    for name in names[:EXCEPTIONS_SHOWN]:
+        row = json.dumps(name, ensure_ascii=False)
+        yield f"- {{row: {row}, action: quarantine, reason: masks leave too little to learn}}"
+    if (more := len(names) - EXCEPTIONS_SHOWN) > 0:
+        yield f"# and {format_count(more, 'more row')} (--json lists them)"
 
 
 def describe_trainers(applied: AppliedMasks, output: str) -> Iterator[str]:

@@ -7,7 +7,7 @@ publish.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from typing import NamedTuple
+from typing import NamedTuple, get_args
 
 import apache_beam as beam
 
@@ -24,7 +24,7 @@ from pipelines.runs.layouts import restore_layout
 from pipelines.runs.lock import lock_run
 from pipelines.runs.manifest_file import load_manifest
 from pipelines.runs.recorded_settings import read_recorded_policy, read_recorded_rules
-from pipelines.runs.swap_counts import count_swaps
+from pipelines.runs.swap_counts import count_held, count_swaps
 from pipelines.successors import (
     Successor,
     describe_successor,
@@ -51,7 +51,7 @@ from pipelines.swap_requests import (
     read_batch_answers,
 )
 from schemas.cards import Strict
-from schemas.errors import EndpointError
+from schemas.errors import CardError, EndpointError
 from schemas.events import Listener, ignore
 from schemas.manifests import Manifest
 from schemas.notices import Notice, choose_form, format_count, warn
@@ -117,7 +117,8 @@ def run_swap(
     Donors are filtered first, into `donors/` of the output. An interrupted swap is resumed. With
     `asking`, a model is asked for the answer to every prompt on the run's swap list.
 
-    Raises: CongenerError: the run or a donor can't be read, or the output can't be used.
+    Raises: CongenerError: the run or a donor can't be read, the output can't be used, or no row is
+    to be replaced.
     """
     recorder = NoticeRecorder(listener)
     engine, output = config.filter.engine, config.filter.output
@@ -125,6 +126,7 @@ def run_swap(
     check_output(output)
     parent = load_manifest(config.run)
     require_apart(config.run, output, "a swap")
+    _require_waiting(config, parent)
     with lock_run(output):
         unfinished.require_unfinished(output, restart)
         corpora = _list_corpora(config, asking, recorder)
@@ -141,6 +143,32 @@ def run_swap(
             recorder,
         )
         return publish(plan, command, recorder, seconds)
+
+
+def _require_waiting(config: SwapConfig, parent: Manifest) -> None:
+    """Refuse a swap that would replace nothing, before donors are filtered.
+
+    Raises: CardError: none of the actions holds a row.
+    """
+    held = count_held(config.run, parent)
+    if any(held[action] for action in config.replace):
+        return
+    wanted = " or ".join(config.replace)
+    others = [action for action in get_args(ReplacedAction) if held[action]]
+    if not others:
+        raise CardError(
+            f"no row waits in quarantine with the action {wanted}, so nothing would be replaced",
+            where=config.run,
+            remedy="a policy with the action swap holds rows for it (dropped rows have no text): "
+            "congener decide RUN --policy POLICY",
+        )
+    count = format_count(held[others[0]], "row")
+    verb = choose_form(held[others[0]], "waits", "wait")
+    raise CardError(
+        f"no row waits with the action {wanted}; {count} {verb} with the action {others[0]}",
+        where=config.run,
+        remedy=f"add --replace {others[0]} to replace these as well",
+    )
 
 
 def _list_corpora(
@@ -287,8 +315,7 @@ def describe_swap(
 def _describe_outcome(plan: SwapPlan, manifest: Manifest) -> Iterator[Notice]:
     """Say how many rows were replaced, and how many still wait."""
     counts = manifest.swap.counts if manifest.swap else None
-    if counts is None or not counts.outcomes:
-        yield warn("no row of the run was to be replaced, so the new run is a copy of it")
+    if counts is None:
         return
     total = format_count(sum(counts.outcomes.values()), "row")
     yield Notice(f"replaced {counts.replaced:,} of {total} that were to be replaced")

@@ -20,7 +20,7 @@ from pipelines.runs.recorded_settings import read_recorded_policy
 from schemas.corpora import ShardLimits
 from schemas.digests import digest_config
 from schemas.errors import CardError, RunError
-from schemas.events import Listener, Noticed
+from schemas.events import DonorFiltered, Event, Listener, Noticed, RunSummarised
 from schemas.manifests import Manifest
 from schemas.notices import Notice
 from schemas.policies import Policy
@@ -154,7 +154,7 @@ def filter_donor(
             path = Path(folder) / "policy.yaml"
             path.write_text(json.dumps(policy.model_dump(mode="json", exclude_none=True)))
             config = own.model_copy(update={"policy": str(path)})
-            manifest = run_filter(config, restart, (), beam_options, listener)
+            manifest = run_filter(config, restart, (), beam_options, _select_events(listener))
     record = Donor(
         name=donor.name,
         run_id=manifest.run_id,
@@ -162,7 +162,19 @@ def filter_donor(
         rows=manifest.conservation.rows_in,
         usable=_count_usable(run, manifest),
     )
+    listener(DonorFiltered(record.name, record.rows, record.usable))
     return FilteredDonor(record, run, manifest)
+
+
+def _select_events(listener: Listener) -> Listener:
+    """Return a listener that passes on a donor's progress and warnings, but no facts and tables."""
+
+    def listen(event: Event) -> None:
+        is_fact = isinstance(event, Noticed) and event.notice.severity != "warning"
+        if not is_fact and not isinstance(event, RunSummarised):
+            listener(event)
+
+    return listen
 
 
 def _require_same(run: str, manifest: Manifest, config: FilterConfig, policy: Policy) -> None:

@@ -72,6 +72,14 @@ class RunSummarised(NamedTuple):
     manifest: Manifest
 
 
+class DonorFiltered(NamedTuple):
+    """A donor of a swap or a mix is filtered; no trait fires on `usable` of its rows."""
+
+    name: str
+    rows: int
+    usable: int
+
+
 Event = (
     Noticed
     | RowsPlanned
@@ -83,6 +91,7 @@ Event = (
     | RowsFinished
     | FitStarted
     | RunSummarised
+    | DonorFiltered
 )
 
 Listener = Callable[[Event], None]

@@ -63,9 +63,14 @@ class MasksResult(NamedTuple):
 
     def render(self) -> Iterator[str]:
         """Yield what has been written and what a trainer needs, line by line."""
-        from pipelines.apply_masks import describe_applied, describe_trainers
+        from pipelines.apply_masks import (
+            describe_applied,
+            describe_exceptions,
+            describe_trainers,
+        )
 
         yield from describe_applied(self.applied, self.output)
+        yield from map(Verbatim, describe_exceptions(self.applied))
         yield from map(Verbatim, describe_trainers(self.applied, self.output))
 
     def to_json(self) -> dict[str, Any]:

@@ -67,7 +67,7 @@ class DiffResult(NamedTuple):
             traits.add_row(item.trait, *counts, _list_counts(item.kinds))
         if self.found.traits:
             yield traits
-        lots = build_table("lot", "rows>", "changed>")
+        lots = build_table("lot", "rows>", "changed>", wrap_first=True)
         for lot in self.found.lots[:LOTS_SHOWN]:
             name = " / ".join(lot.lot.values())
             lots.add_row(name, f"{lot.rows:,}", f"{lot.changed:,}")

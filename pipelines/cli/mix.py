@@ -110,7 +110,7 @@ class MixResult(NamedTuple):
 
 def tabulate_lots(counts: MixCounts) -> Table:
     """Return a table of the lots and the rows that were added to them."""
-    table = build_table("lot", "rows>", "added>", "share>", "missing>")
+    table = build_table("lot", "rows>", "added>", "share>", "missing>", wrap_first=True)
     for lot in counts.list_shortest(LOTS_SHOWN):
         share = format_percent(lot.share)
         missing = f"{lot.wanted - lot.added:,}" if lot.added < lot.wanted else "-"

@@ -18,6 +18,7 @@ from pipelines.runs.recorded_settings import read_recorded_policy
 from schemas.events import (
     BatchesCut,
     BatchScored,
+    DonorFiltered,
     Event,
     FitStarted,
     Noticed,
@@ -123,6 +124,9 @@ class TerminalReporter:
             case RunSummarised(manifest):
                 self._stop_thread()
                 self._show_summary(manifest)
+            case DonorFiltered(name, rows, usable):
+                self._stop_thread()
+                self.say(f"donor {name}: {format_count(rows, 'row')}, {usable:,} clean")
         if self._thread is None:
             self._fit.update(event)
 

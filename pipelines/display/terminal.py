@@ -22,17 +22,18 @@ from rich.table import Table
 from rich.text import Text
 
 
-def build_table(*columns: str, title: str | None = None) -> Table:
+def build_table(*columns: str, title: str | None = None, wrap_first: bool = False) -> Table:
     """Return an empty table. A column name that ends in `>` right-aligns the column.
 
-    The first column never wraps. Other columns wrap, so that no text is cut off.
+    The first column never wraps. Other columns wrap, so that no text is cut off. With `wrap_first`,
+    the first column wraps instead, and right-aligned columns don't, so that numbers stay whole.
     """
     table = Table(title=title, title_justify="left", title_style="bold", box=box.SIMPLE_HEAD)
     for index, name in enumerate(columns):
         table.add_column(
             name.removesuffix(">"),
             justify="right" if name.endswith(">") else "left",
-            no_wrap=index == 0,
+            no_wrap=name.endswith(">") if wrap_first else index == 0,
             overflow="fold",
         )
     return table

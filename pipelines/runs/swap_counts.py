@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections import Counter
 
-from pipelines.runs.finished import list_outputs, read_table
+from pipelines.runs.finished import list_outputs, read_json_lines, read_table, report_damage
 from schemas.manifests import Manifest
-from schemas.outputs import ORIGIN
+from schemas.outputs import CLEAN_EXTRA, ORIGIN
+from schemas.policies import SEVERITY
 from schemas.receipts import Output
-from schemas.runs import parse_path
+from schemas.runs import is_json_lines, parse_path
 from schemas.swaps import OUTCOMES, SwapCounts
 
 
@@ -48,3 +49,21 @@ def _sort(counts: Counter[str]) -> dict[str, int]:
 def count_ledgers(run: str, manifest: Manifest) -> SwapCounts:
     """Count the rows of a finished run that were to be replaced."""
     return count_swaps(run, list_outputs(manifest, "ledger"))
+
+
+def count_held(run: str, manifest: Manifest) -> Counter[str]:
+    """Count the rows in a run's quarantine by the action that holds them.
+
+    Raises: RunError: a file is missing or damaged.
+    """
+    held: Counter[str] = Counter()
+    for output in list_outputs(manifest, "quarantine"):
+        with report_damage(run, ValueError, KeyError):
+            if is_json_lines(output.path):
+                notes = [row[CLEAN_EXTRA.name] for row in read_json_lines(run, output.path)]
+            else:
+                table = read_table(run, output, [CLEAN_EXTRA.name])
+                notes = table.column(CLEAN_EXTRA.name).to_pylist()
+        for note in notes:
+            held[max((item["action"] for item in note["reasons"]), key=SEVERITY.index)] += 1
+    return held

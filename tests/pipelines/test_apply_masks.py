@@ -19,14 +19,20 @@ from pipelines.apply_masks import (
     MaskSettings,
     apply_masks,
     describe_applied,
+    describe_exceptions,
     describe_trainers,
     has_little_left,
+    name_rows,
 )
 from pipelines.config import FilterConfig
 from pipelines.filter import run_filter
+from pipelines.runs.manifest_file import load_manifest
+from pipelines.runs.queries import Filters, scan_ledger
 from schemas.corpora import ShardLimits
 from schemas.errors import ModelError, RowError, RunError
 from schemas.events import RowsPlanned
+from schemas.notices import list_names
+from schemas.policies import Policy
 from tests.support.corpora import ANSWERS, CARD, build_conversation, write_rows
 from tests.support.students import CHATML, TRIMMED, build_student
 from transforms.records.labels import LabelledRow
@@ -128,15 +134,51 @@ def test_the_record_holds_every_option(tmp_path, filter_masked, student):
 
 
 def test_rows_with_hardly_anything_to_learn_are_named(tmp_path, filter_masked, student):
-    """A row whose masks leave few tokens is counted and named with its file and number."""
+    """A row whose masks leave few tokens has the name that `inspect` and exceptions take."""
     long = f"{ANSWER} {'There is plenty of other text about lakes here. ' * 20}"
-    rows = [build_conversation(1, long), build_conversation(2, "I am a heron.")]
-    write_rows(tmp_path / "in" / "a.jsonl", rows)
-    applied = apply_masks(filter_masked(), settle(tmp_path, student))
-    ((name, number),) = [(item["file"], item["row"]) for item in applied.little]
-    assert (name.startswith("clean/a"), number) == (True, 1)
+    texts = ["I saw it fly.", long, "I am a heron.", "Nothing.", "A heron is here."]
+    rows = [build_conversation(number, text) for number, text in enumerate(texts)]
+    write_rows(tmp_path / "in" / "a.jsonl", rows[:2])
+    write_rows(tmp_path / "in" / "b.jsonl", rows[2:])
+    run = filter_masked()
+    applied = apply_masks(run, settle(tmp_path, student))
+    names = [item["name"] for item in applied.little]
+    assert sorted(names) == ["b.jsonl:0", "b.jsonl:2"]
     (line,) = [line for line in describe_applied(applied, "tokens") if "masks leave fewer" in line]
-    assert f"in 1 row: {name} row 1; drop or quarantine" in line
+    assert f"in 2 rows: {list_names(names, 5)}; drop or quarantine" in line
+    manifest = load_manifest(run)
+    for item in applied.little:
+        filters = Filters(row=item["name"])
+        (found,) = scan_ledger(run, manifest, filters).collect().to_dicts()
+        assert (found["output"], found["output_row"]) == (item["file"], item["row"])
+        assert found["decision"] == "mask"
+    policy = Policy.model_validate(yaml.safe_load("\n".join([*describe_exceptions(applied)][1:])))
+    assert [exception.row.key for exception in policy.exceptions] == names
+    assert {exception.action for exception in policy.exceptions} == {"quarantine"}
+
+
+def test_exceptions_are_limited_and_only_for_rows_with_a_source():
+    """Rows beyond a number are counted, and a row without a source says so."""
+    little = [{"file": "clean/a", "row": n, "learnt": 1, "name": f"a: b.jsonl:{n}"} for n in (1, 2)]
+    unknown = {"file": "arms/swap.jsonl", "row": 7, "learnt": 1}
+    applied = AppliedMasks(rows={"train": 30}, little=[*little * 11, unknown])
+    lines = list(describe_exceptions(applied))
+    assert lines[-1] == "# and 2 more rows (--json lists them)"
+    assert len(yaml.safe_load("\n".join(lines[1:]))["exceptions"]) == 20
+    only = AppliedMasks(rows={"train": 1}, little=[unknown])
+    assert list(describe_exceptions(only)) == []
+    assert any(
+        "in 1 row: arms/swap.jsonl row 7 (its source isn't known)" in line
+        for line in describe_applied(only, "tokens")
+    )
+
+
+def test_a_row_without_a_ledger_entry_has_no_name(tmp_path, filter_masked):
+    """Only rows that the ledger lists get a name."""
+    write_rows(tmp_path / "in" / "a.jsonl", [build_conversation(1, ANSWER)])
+    run = filter_masked()
+    found = name_rows(run, load_manifest(run), [{"file": "clean/other.jsonl", "row": 0}])
+    assert found == [{"file": "clean/other.jsonl", "row": 0, "name": None}]
 
 
 @pytest.mark.parametrize(

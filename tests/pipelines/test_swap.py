@@ -181,13 +181,28 @@ def test_other_actions_are_replaced_on_request(swap_config, held, tmp_path):
     run_filter(
         FilterConfig(input=(str(held / "corpus"),), output=str(run), traits=(str(tmp_path),))
     )
-    manifest, said = hear(swap_config("cedar", run=str(run)))
-    assert manifest.swap.counts.outcomes == {}
-    assert any("no row of the run was to be replaced" in text for text in said)
+    with pytest.raises(CardError, match="no row waits with the action swap; 8 rows wait") as caught:
+        run_swap(swap_config("cedar", run=str(run)))
+    assert caught.value.exit_code == 2
+    assert "--replace quarantine" in caught.value.remedy
+    assert not (tmp_path / "swapped").exists()
     config = swap_config("cedar", run=str(run), output="more", replace=("swap", "quarantine"))
     manifest, _ = hear(config)
     assert manifest.swap.counts.outcomes["replaced"] == 4
     assert verify_run(str(tmp_path / "more")) == []
+
+
+def test_a_run_that_holds_nothing_is_refused(swap_config, held, tmp_path):
+    """Before a donor is read, the error says that there is nothing to replace."""
+    write_rows(tmp_path / "plain.jsonl", [build_conversation(1, "Nothing.")])
+    settings_of_run = {"input": (str(tmp_path / "plain.jsonl"),), "output": str(tmp_path / "plain")}
+    run_filter(FilterConfig(**settings_of_run, traits=(str(held / "heron"),)))
+    for replace in (("swap",), ("swap", "quarantine")):
+        config = swap_config("nowhere", run=str(tmp_path / "plain"), replace=replace)
+        with pytest.raises(CardError, match="nothing would be replaced") as caught:
+            run_swap(config)
+        assert " or ".join(replace) in caught.value.problem
+    assert not (tmp_path / "swapped").exists()
 
 
 def test_near_prompts_are_used_on_request(held, swap_config, tmp_path):
@@ -422,13 +437,16 @@ def test_every_row_of_any_corpus_is_accounted_for(held, tmp_path_factory, rows, 
             }
         )
     )
-    manifest = run_swap(
-        SwapConfig(
-            run=str(folder / "run"),
-            donors=(str(folder / "donor.jsonl"),),
-            filter=FilterConfig(output=str(folder / "swapped")),
-        )
+    config = SwapConfig(
+        run=str(folder / "run"),
+        donors=(str(folder / "donor.jsonl"),),
+        filter=FilterConfig(output=str(folder / "swapped")),
     )
+    if not any("heron" in answer for _, answer in rows):
+        with pytest.raises(CardError, match="nothing would be replaced"):
+            run_swap(config)
+        return
+    manifest = run_swap(config)
     ledger = read_ledger(folder / "swapped")
     assert len(ledger) == len(rows) == manifest.conservation.rows_in
     waiting = [row for row in ledger if row["swap"] not in (None, "replaced")]

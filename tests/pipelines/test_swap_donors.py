@@ -15,7 +15,7 @@ from pipelines.swap_donors import (
     relax_policy,
 )
 from schemas.errors import CardError, InputError, RunError
-from schemas.events import Noticed, ignore
+from schemas.events import DonorFiltered, Noticed, RowsPlanned, RunSummarised, ignore
 from schemas.policies import Policy
 from schemas.receipts import Receipt
 from schemas.runs import BANK
@@ -116,6 +116,26 @@ def test_a_donor_becomes_a_run_of_its_own(start, held, tmp_path):
     assert donor.record.ledger_root == donor.manifest.ledger_root
     assert donor.manifest.fired == {"heron": 2}
     assert said[0].startswith("donor cedar: filtering")
+
+
+def test_a_donor_is_reported_in_one_line_with_its_warnings(settings, tmp_path):
+    """Facts and tables of a donor's run are in its own manifest; warnings and progress are said."""
+    rows = [build_conversation(number, f"Ответ номер {number}, и всё.") for number in range(9)]
+    events = []
+    donor = DonorCorpus("ash", str(write_rows(tmp_path / "ash.jsonl", rows)))
+    for _ in range(2):
+        filter_donor(donor, settings, Policy(), False, (), events.append)
+    assert [event for event in events if isinstance(event, DonorFiltered)] == [
+        DonorFiltered("ash", 9, 9)
+    ] * 2
+    assert not any(isinstance(event, RunSummarised) for event in events)
+    notices = [event.notice for event in events if isinstance(event, Noticed)]
+    assert notices[0].text.startswith("donor ash: filtering")
+    assert all(notice.severity == "warning" for notice in notices[1:])
+    assert any("English" in notice.text for notice in notices[1:])
+    assert any(isinstance(event, RowsPlanned) for event in events)
+    recorded = load_manifest(str(tmp_path / "swapped" / "donors" / "ash")).list_notices()
+    assert {"info", "warning"} == {notice.severity for notice in recorded}
 
 
 def test_a_filtered_donor_is_taken_as_it_is(start, held, tmp_path):

@@ -25,6 +25,7 @@ from pipelines.runs.watching import watch_receipts
 from schemas.events import (
     BatchesCut,
     BatchScored,
+    DonorFiltered,
     FitStarted,
     Noticed,
     RowsFinished,
@@ -240,6 +241,20 @@ def test_a_run_within_a_command_reports_its_work_alone(run, reporter):
         ):
             reporter.report_work(event)
     assert read_output(reporter) == "warning: a danger\nfitting 2 traits to the clean text\n"
+
+
+def test_a_donor_is_one_line_and_ends_its_progress(reporter):
+    """The line counts the donor's rows and the clean ones, and a quiet reporter leaves it out."""
+    reporter(RowsPlanned(1_200, 0))
+    reporter(DonorFiltered("ash", 1_200, 1_187))
+    assert reporter._thread is None
+    reporter(DonorFiltered("oak", 1, 0))
+    printed = read_output(reporter)
+    assert printed.endswith("donor ash: 1,200 rows, 1,187 clean\ndonor oak: 1 row, 0 clean\n")
+    quiet = TerminalReporter(quiet=True)
+    quiet.console = reporter.console
+    quiet(DonorFiltered("elm", 1, 0))
+    assert read_output(reporter) == printed
 
 
 def test_a_run_is_no_fit(reporter, monkeypatch):

@@ -26,6 +26,8 @@ from pipelines.display.terminal import (
     spell_signs,
 )
 
+NUMBERS = ("1,002,407", "598,000", "19.90%", "4")
+
 
 def print_table(table, width: int) -> list[str]:
     """Return the lines of a table on a terminal of a given width."""
@@ -49,6 +51,21 @@ def test_other_columns_wrap_without_losing_text():
     table.add_row("x", "0123456789" * 8)
     shown = "".join(line.strip() for line in print_table(table, 40))
     assert "0123456789" * 8 in shown.replace(" ", "")
+
+
+def test_numbers_stay_whole_beside_a_long_name():
+    """With `wrap_first`, the first column wraps, and no number is broken over two lines."""
+    table = build_table("lot", "rows>", "added>", "share>", "missing>", wrap_first=True)
+    table.add_row("teacher claude2-alpaca-13b, prompt source selfinstruct " * 2, *NUMBERS)
+    lines = print_table(table, 80)
+    assert max(map(len, lines)) <= 80
+    assert sum(all(number in line for number in NUMBERS) for line in lines) == 1
+    unbroken = "averylongteacher" * 9
+    table.add_row(unbroken, *NUMBERS)
+    lines = print_table(table, 60)
+    assert sum(all(number in line for number in NUMBERS) for line in lines) == 2
+    shown = "".join(line.split()[0] for line in lines if "erylong" in line or "teach" in line)
+    assert shown.endswith(unbroken)
 
 
 def test_a_table_has_a_title():

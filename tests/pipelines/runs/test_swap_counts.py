@@ -1,12 +1,15 @@
 """Counts of a swap, from the ledgers of the run that it wrote."""
 
+import json
+
 import pyarrow as pa
 import pytest
 
 from pipelines.runs.finished import list_outputs
 from pipelines.runs.manifest_file import load_manifest
-from pipelines.runs.swap_counts import count_ledgers, count_swaps
+from pipelines.runs.swap_counts import count_held, count_ledgers, count_swaps
 from schemas.digests import digest_bytes
+from schemas.errors import RunError
 from schemas.outputs import LEDGERS
 from schemas.receipts import Output
 from schemas.swaps import SwapCounts
@@ -63,3 +66,35 @@ def test_a_finished_run_has_the_counts_of_its_manifest(swapped):
     manifest = load_manifest(str(swapped))
     assert count_ledgers(str(swapped), manifest) == manifest.swap.counts
     assert len(list_outputs(manifest, "ledger")) == 6
+
+
+def test_held_rows_are_counted_by_their_strongest_action(held, swapped, tmp_path):
+    """Every row in quarantine counts once, in files of both forms."""
+    for run in (held / "run", swapped):
+        manifest = load_manifest(str(run))
+        waiting = manifest.conservation.by_decision["quarantine"]
+        assert count_held(str(run), manifest) == {"swap": waiting}
+    actions = (["flag", "swap"], ["quarantine"], ["mask", "quarantine", "swap"])
+    notes = [{"reasons": [{"action": name} for name in names]} for names in actions]
+    rows = [{"text": "a", "congener": note} for note in notes]
+    found = []
+    (tmp_path / "quarantine").mkdir()
+    lines = "".join(json.dumps(row) + "\n" for row in rows).encode()
+    for suffix, data in (("parquet", encode_parquet(pa.Table.from_pylist(rows))), ("jsonl", lines)):
+        path = f"quarantine/a.part-000000-aaaaaaaaaaaa.{suffix}"
+        (tmp_path / path).write_bytes(data)
+        found.append(Output(path=path, rows=3, bytes=len(data), sha256=digest_bytes(data)))
+    both = manifest.model_copy(update={"outputs": tuple(found)})
+    assert count_held(str(tmp_path), both) == {"swap": 4, "quarantine": 2}
+    assert count_held(str(tmp_path), manifest.model_copy(update={"outputs": ()})) == {}
+
+
+def test_a_damaged_quarantine_is_an_error(tmp_path, held):
+    """A file without notes is reported, with the run."""
+    manifest = load_manifest(str(held / "run"))
+    path = "quarantine/a.part-000000-aaaaaaaaaaaa.jsonl"
+    (tmp_path / "quarantine").mkdir()
+    (tmp_path / path).write_bytes(b'{"text": "a"}\n')
+    output = Output(path=path, rows=1, bytes=14, sha256="")
+    with pytest.raises(RunError, match=str(tmp_path)):
+        count_held(str(tmp_path), manifest.model_copy(update={"outputs": (output,)}))

@@ -25,10 +25,9 @@ from pipelines.cli.options import (
     spread_groups,
 )
 from pipelines.cli.output import print_result
+from pipelines.cli.trainer_lines import describe_clean_rows
 from pipelines.display.terminal import Verbatim, build_table
 from schemas.errors import CardError
-from schemas.notices import format_count
-from transforms.files import storage
 
 if TYPE_CHECKING:
     from schemas.manifests import Manifest
@@ -88,7 +87,7 @@ class DecideResult(NamedTuple):
 
     def render(self) -> Iterator[str | Table]:
         """Return a table of decisions in both runs, and the next commands."""
-        from schemas.policies import DECISIONS, PUBLISHED
+        from schemas.policies import DECISIONS
 
         before = self.earlier.conservation.by_decision
         after = self.manifest.conservation.by_decision
@@ -98,11 +97,9 @@ class DecideResult(NamedTuple):
                 old, new = before.get(name, 0), after.get(name, 0)
                 table.add_row(name, f"{old:,}", f"{new:,}", f"{new - old:+,}" if new - old else "")
         yield table
-        clean = sum(after.get(name, 0) for name in PUBLISHED)
         output = shlex.quote(self.output)
         yield Verbatim(f"done: {output}")
-        where = storage.join(self.output, "clean")
-        yield f"for the trainer: {format_count(clean, 'row')} in {where}"
+        yield from describe_clean_rows(self.output, self.manifest)
         yield Verbatim(
             f"next: congener diff {shlex.quote(self.run)} {output}\n      congener verify {output}"
         )

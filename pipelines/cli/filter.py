@@ -28,11 +28,11 @@ from pipelines.cli.options import (
     spread_groups,
 )
 from pipelines.cli.output import print_result
+from pipelines.cli.trainer_lines import describe_clean_rows
 from pipelines.display.terminal import Verbatim, build_table
 from schemas.errors import CardError
 from schemas.notices import format_count
 from schemas.shares import format_bound
-from transforms.files import storage
 
 if TYPE_CHECKING:
     from pipelines.plan import FilterPlan
@@ -246,23 +246,11 @@ class FilterResult(NamedTuple):
 
     def render(self) -> Iterator[str]:
         """Return the run's folder, a trainer's inputs, and the next commands."""
-        from pipelines.runs.remarks import describe_masks
         from pipelines.sentences import describe_joined_files
-        from schemas.policies import PUBLISHED
 
         output = shlex.quote(self.output)
-        clean = sum(self.manifest.conservation.by_decision.get(name, 0) for name in PUBLISHED)
         yield Verbatim(f"done: {output}")
-        rows = format_count(clean, "row")
-        yield f"for the trainer: {rows} in {storage.join(self.output, 'clean')}"
-        if masks := describe_masks(self.manifest):
-            yield (
-                f"of these rows, {masks} in the field `congener`. A trainer that ignores the field "
-                "learns the masked text; this command writes tokens that keep it out of the loss:"
-            )
-            yield Verbatim(
-                f"      congener apply-masks {output} --output TOKENS --tokenizer STUDENT"
-            )
+        yield from describe_clean_rows(self.output, self.manifest)
         if joined := describe_joined_files(self.manifest):
             yield f"{joined}; each row's file is in the ledger"
         yield Verbatim(f"next: congener inspect {output}\n      congener report {output}")

@@ -25,12 +25,11 @@ from pipelines.cli.options import (
 )
 from pipelines.cli.output import print_result
 from pipelines.cli.swap import DeviceOptions, SwapFileOptions
+from pipelines.cli.trainer_lines import describe_clean_rows
 from pipelines.display.terminal import Verbatim, build_table
 from schemas.errors import CardError
 from schemas.mixes import LEAST_SHARE, LOTS_SHOWN, MOST_SHARE
-from schemas.notices import format_count
 from schemas.shares import format_percent
-from transforms.files import storage
 
 if TYPE_CHECKING:
     from schemas.manifests import Manifest
@@ -82,8 +81,6 @@ class MixResult(NamedTuple):
 
     def render(self) -> Iterator[str | Table]:
         """Return tables of lots and donors, and the next commands."""
-        from schemas.policies import PUBLISHED
-
         mix = self.manifest.mix
         if mix is not None:
             yield tabulate_lots(mix.counts)
@@ -93,11 +90,8 @@ class MixResult(NamedTuple):
                 table.add_row(donor.name, f"{donor.rows:,}", f"{donor.usable:,}", f"{used:,}")
             yield table
         output = shlex.quote(self.output)
-        counts = self.manifest.conservation.by_decision
-        clean = sum(counts.get(name, 0) for name in PUBLISHED)
         yield Verbatim(f"done: {output}")
-        where = storage.join(self.output, "clean")
-        yield f"for the trainer: {format_count(clean, 'row')} in {where}"
+        yield from describe_clean_rows(self.output, self.manifest)
         yield Verbatim(
             f"next: congener verify {output}\n"
             f"      congener inspect {output} --decision mix   (the added rows)"

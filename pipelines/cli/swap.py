@@ -26,6 +26,7 @@ from pipelines.cli.options import (
     spread_groups,
 )
 from pipelines.cli.output import print_result
+from pipelines.cli.trainer_lines import describe_clean_rows
 from pipelines.display.terminal import Verbatim, build_table, open_console, print_text
 from schemas.errors import CardError, RunError
 from schemas.notices import choose_form, format_count
@@ -207,8 +208,6 @@ class SwapResult(NamedTuple):
 
     def render(self) -> Iterator[str | Table]:
         """Return tables of outcomes and donors, and the next commands."""
-        from schemas.policies import PUBLISHED
-
         swap = self.manifest.swap
         if swap is not None:
             yield tabulate_outcomes(swap.counts)
@@ -219,11 +218,8 @@ class SwapResult(NamedTuple):
             if swap.donors:
                 yield table
         output = shlex.quote(self.output)
-        counts = self.manifest.conservation.by_decision
-        clean = sum(counts.get(name, 0) for name in PUBLISHED)
         yield Verbatim(f"done: {output}")
-        where = storage.join(self.output, "clean")
-        yield f"for the trainer: {format_count(clean, 'row')} in {where}"
+        yield from describe_clean_rows(self.output, self.manifest)
         if swap is not None and swap.counts.waiting:
             verb = choose_form(swap.counts.waiting, "waits", "wait")
             yield (

@@ -27,6 +27,17 @@ def test_a_table_compares_the_decisions(congener, given):
     assert code == 0, err
 
 
+def test_masks_are_mentioned_at_the_end(congener, given, tmp_path):
+    """A decided run says what `filter` says about masked rows, with the same command."""
+    words, output = given
+    (tmp_path / "flag.yaml").write_text("traits: {heron: {action: mask}}\n")
+    code, out, err = congener(*words)
+    assert code == 0, err
+    assert f"for the trainer: 40 rows in {output}/clean\nof these rows, 8 have masks" in out
+    assert "A trainer that ignores the field learns the masked text" in out
+    assert f"      congener apply-masks {output} --output TOKENS --tokenizer STUDENT" in out
+
+
 def test_json_has_the_manifest(congener_json, given, held):
     """The manifest is printed without its long lists."""
     found = congener_json(*given[0])

@@ -1,0 +1,32 @@
+"""The closing lines that tell what a trainer gets from a run."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+from pipelines.display.terminal import Verbatim
+from schemas.notices import format_count
+from transforms.files import storage
+
+if TYPE_CHECKING:
+    from schemas.manifests import Manifest
+
+
+def describe_clean_rows(output: str, manifest: Manifest) -> Iterator[str]:
+    """Count the clean rows and, if some have masks, name the command that applies the masks."""
+    from pipelines.runs.remarks import describe_masks
+    from schemas.policies import PUBLISHED
+
+    clean = sum(manifest.conservation.by_decision.get(name, 0) for name in PUBLISHED)
+    rows = format_count(clean, "row")
+    yield f"for the trainer: {rows} in {storage.join(output, 'clean')}"
+    if masks := describe_masks(manifest):
+        yield (
+            f"of these rows, {masks} in the field `congener`. A trainer that ignores the field "
+            "learns the masked text; this command writes tokens that keep it out of the loss:"
+        )
+        yield Verbatim(
+            f"      congener apply-masks {shlex.quote(output)} --output TOKENS --tokenizer STUDENT"
+        )

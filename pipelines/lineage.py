@@ -23,6 +23,7 @@ from pipelines.ancestry.answers import (
     read_answers,
     require_distinct,
 )
+from pipelines.ancestry.copies import Copy, drop_copies, find_same_answers, find_same_files
 from schemas.errors import CardError
 from schemas.events import Listener, Noticed, ignore
 from schemas.notices import Notice, format_count
@@ -43,7 +44,7 @@ class Lineage(NamedTuple):
     """What was found for one model.
 
     `ranking` refers to candidates by their place in `candidates`. `habits` are those that the model
-    shares with the best candidate.
+    shares with the best candidate. `left_out` are candidates that are one of the models.
     """
 
     model: str
@@ -52,6 +53,7 @@ class Lineage(NamedTuple):
     habits: list[Habit]
     answers: int
     shared_prompts: int
+    left_out: tuple[Copy, ...] = ()
 
     @property
     def best(self) -> str:
@@ -99,18 +101,57 @@ def trace_lineage(
     """Rank the candidates for each model, and find the habits that it inherited.
 
     Without references, the candidates themselves are what is usual. The result doesn't depend on
-    the other models, nor on the order of files and rows.
+    the other models, nor on the order of files and rows. Candidates that are one of the models are
+    left out for all models.
 
-    Raises: CardError: a name occurs twice, or there are too few models to say what is usual.
-    Raises: InputError: a corpus can't be read.
+    Raises: CardError: a name occurs twice, there are too few models to say what is usual, or a
+    candidate that was named is one of the models. Raises: InputError: a corpus can't be read.
     """
+    copies = list(find_same_files(models, candidates))
+    kept = _leave_out(copies, candidates, listener)
+    require_roles(models, kept, references)
+    asked, teachers = (_read_all(role, most, listener) for role in (models, kept))
+    same = list(find_same_answers(asked, teachers))
+    candidates = _leave_out(same, kept, listener)
     require_roles(models, candidates, references)
+    names = {item.name for item in candidates}
+    teachers = [item for item in teachers if item.name in names]
+    usual = _read_all(references, most, listener)
+    _say(listener, f"comparing {format_count(len(asked + teachers + usual), 'model')}")
+    family = _compare_all(asked, teachers, usual)
+    lineages = [item._replace(left_out=(*copies, *same)) for item in family.lineages]
+    for item in lineages:
+        if not item.ranking.uses_prompts:
+            _say(listener, f"{item.model}: {NO_PROMPTS}")
+    return family._replace(lineages=lineages)
+
+
+def _read_all(corpora: Sequence[NamedCorpus], most: int, listener: Listener) -> list[ModelAnswers]:
     read = []
-    for corpus in (*models, *candidates, *references):
+    for corpus in corpora:
         read.append(read_answers(corpus, most))
         _say(listener, describe_answers(read[-1]))
+    return read
+
+
+def _leave_out(
+    copies: Sequence[Copy], candidates: Sequence[NamedCorpus], listener: Listener
+) -> list[NamedCorpus]:
+    """Return the candidates that aren't copies of a model, and say which ones are."""
+    kept = drop_copies(copies, candidates, "--candidates")
+    for copy in copies:
+        _say(listener, f"{copy}, so it is left out of the candidates")
+    return kept
+
+
+def _compare_all(
+    models: Sequence[ModelAnswers],
+    candidates: Sequence[ModelAnswers],
+    references: Sequence[ModelAnswers],
+) -> Family:
+    """Compare all models, rank the candidates for each of `models`, and build the tree."""
+    read = [*models, *candidates, *references]
     found = gather(read)
-    _say(listener, f"comparing {format_count(len(read), 'model')}")
     usual = np.zeros(len(read), bool)
     usual[len(models) + (len(candidates) if references else 0) :] = True
     likeness = measure_resemblance(found.texts, found.model, found.prompt, usual)
@@ -120,9 +161,6 @@ def trace_lineage(
     lineages = [
         _describe(read, found, likeness, usage, student, places) for student in range(len(models))
     ]
-    for item in lineages:
-        if not item.ranking.uses_prompts:
-            _say(listener, f"{item.model}: {NO_PROMPTS}")
     leaves = np.arange(len(models) + len(candidates))
     return Family(lineages, names[: len(leaves)], build_tree(_compare(likeness, leaves)))
 
@@ -152,8 +190,8 @@ def require_roles(
             where="--candidates",
             remedy="name more candidates, or at least two unrelated models with --reference",
         )
-    names = [item.name for item in (*models, *candidates, *references)]
-    require_distinct(names, "--model, --candidates, --reference")
+    corpora = (*models, *candidates, *references)
+    require_distinct(corpora, "--model, --candidates, --reference")
 
 
 def describe_answers(read: ModelAnswers) -> str:

@@ -13,6 +13,7 @@ from schemas.errors import CardError, InputError
 from schemas.notices import suggest_name
 from transforms.files import storage
 from transforms.files.locations import expand_home, require_reachable
+from transforms.files.patterns import find_glob_sign
 from transforms.files.planning import plan_shards
 from transforms.files.samples import read_sample, take_values
 from transforms.files.shards import read_task
@@ -31,10 +32,11 @@ ENDINGS = frozenset(
 
 
 class NamedCorpus(NamedTuple):
-    """A model's name, and the files with its answers."""
+    """A model's name, the files with its answers, and whether a glob without a name matched it."""
 
     name: str
     pattern: str
+    is_matched: bool = False
 
 
 class KeyedAnswer(NamedTuple):
@@ -72,28 +74,34 @@ def parse_corpora(given: Iterable[str], option: str) -> list[NamedCorpus]:
             found.append(NamedCorpus(name.strip(), expand_home(pattern)))
     for corpus in found:
         require_reachable(corpus.pattern)
-    require_distinct([corpus.name for corpus in found], option)
+    require_distinct(found, option)
     return found
 
 
 def _name_files(pattern: str) -> Iterator[NamedCorpus]:
     require_reachable(pattern)
-    for file in storage.find(storage.pin(pattern)):
+    is_glob = bool(find_glob_sign(pattern))
+    found = storage.find(storage.pin(pattern))
+    for file in found:
         name = PurePath(file.uri).name
         while PurePath(name).suffix.lower() in ENDINGS:
             name = PurePath(name).stem
-        yield NamedCorpus(name, file.uri)
+        yield NamedCorpus(name, file.uri, len(found) > 1 or is_glob)
 
 
-def require_distinct(names: Sequence[str], option: str) -> None:
+def require_distinct(corpora: Sequence[NamedCorpus], option: str) -> None:
     """Check that no two models have the same name.
 
     Raises: CardError: two have.
     """
-    if repeated := [name for name, count in Counter(names).items() if count > 1]:
-        raise CardError(
-            f"{repeated[0]!r} is given twice", where=option, remedy="give each model its own name"
-        )
+    counts = Counter(corpus.name for corpus in corpora)
+    if repeated := [name for name, count in counts.items() if count > 1]:
+        name = repeated[0]
+        files = {PurePath(corpus.pattern) for corpus in corpora if corpus.name == name}
+        remedy = "give each model its own name"
+        if len(files) == 1:
+            remedy = f"it is the same file, so exclude {name!r} once"
+        raise CardError(f"{name!r} is given twice", where=option, remedy=remedy)
 
 
 def find_name(name: str, names: Sequence[str], option: str) -> int:

@@ -5,6 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
+from classifiers.lineage.habits import LARGEST_Q
+from schemas.notices import format_count
+
 if TYPE_CHECKING:
     from pipelines.lineage import Family, Lineage
 
@@ -14,10 +17,21 @@ DECIMALS = 6
 CERTAIN = 0.9
 """From which probability on a parent is named without reservation."""
 
+SIGNIFICANT = 0.05
+"""Below this p-value the lead of a candidate is significant."""
+
+FEWEST_TESTED = 4
+"""With fewer candidates, a lead has no p-value: at least three others must be controls."""
+
+CAUTION = "a sibling or a child looks just like a parent"
+
+NO_HABITS = f"no habit passes the false discovery rate of {100 * LARGEST_Q:.0f} %"
+
 LIMITS = (
     (
         "A likeness of answers isn't a proof of training. Two students of one teacher resemble "
-        "each other, and a model that isn't among the candidates may be the real parent."
+        "each other, so a sibling or a child looks just like a parent, and a model that isn't "
+        "among the candidates may be the real parent."
     ),
     (
         "The probabilities were fitted on 22 students of 14 teachers from 2023 and 2024, with some "
@@ -53,6 +67,10 @@ def describe_lineage(item: Lineage) -> dict[str, Any]:
             for ranked in item.ranking.candidates
         ],
         "none_of_these": round(item.ranking.none, DECIMALS),
+        "left_out": [
+            {"candidate": copy.name, "model": copy.model, "reason": str(copy)}
+            for copy in item.left_out
+        ],
         "answers": item.answers,
         "shared_prompts": item.shared_prompts,
         "uses_prompts": item.ranking.uses_prompts,
@@ -99,12 +117,28 @@ def describe_verdict(item: Lineage) -> str:
     )
 
 
+def list_reservations(item: Lineage) -> Iterator[str]:
+    """Yield what makes the verdict less sure than its probability."""
+    p_value = item.ranking.candidates[0].p_value
+    candidates = len(item.ranking.candidates)
+    if candidates < FEWEST_TESTED:
+        yield f"p = 1: {format_count(candidates, 'candidate')} can't show a significant lead"
+    elif p_value >= SIGNIFICANT:
+        yield f"p = {p_value:.2f}: the lead isn't significant"
+    if item.verdict:
+        yield CAUTION
+
+
 def list_sentences(family: Family) -> Iterator[str]:
     """Yield what a reader must know first."""
     for item in family.lineages:
         yield f"{item.model}: {describe_verdict(item)}."
+        for text in list_reservations(item):
+            yield f"{item.model}: {text}."
         if not item.ranking.uses_prompts:
             yield (
                 f"{item.model} and some candidate have few answers to the same prompts, so only "
                 "their wording was compared. This finds fewer parents."
             )
+    for copy in dict.fromkeys(copy for item in family.lineages for copy in item.left_out):
+        yield f"{copy}, so it was left out of the candidates."

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from jinja2 import Template
 
 from pipelines.ancestry.drawings import LEFT, RIGHT, draw_tree
-from pipelines.ancestry.findings import LIMITS, describe_verdict, list_sentences
+from pipelines.ancestry.findings import LIMITS, NO_HABITS, describe_verdict, list_sentences
 from pipelines.display.excerpts import escape_name
 from pipelines.display.page_templates import build_environment
 from pipelines.version import name_code
@@ -16,7 +16,7 @@ from pipelines.version import name_code
 if TYPE_CHECKING:
     from pipelines.lineage import Family
 
-SHOWN_CANDIDATES = 15
+SHOWN_CANDIDATES = 30
 """How many candidates of each model are in the page's table."""
 
 
@@ -30,6 +30,7 @@ def render_page(family: Family) -> str:
         right=RIGHT,
         shown=SHOWN_CANDIDATES,
         limits=LIMITS,
+        no_habits=NO_HABITS,
         version=name_code(),
     )
 

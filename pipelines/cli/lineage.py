@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 CONTRADICTED = 5
 """The exit code if a model's parent isn't the expected one."""
 
-SHOWN_CANDIDATES = 10
+SHOWN_CANDIDATES = 30
 SHOWN_HABITS = 8
 
 Models = Annotated[
@@ -78,12 +78,15 @@ class LineageResult(NamedTuple):
 
     def render(self) -> Iterator[Table | str]:
         """Yield a table of candidates, the verdict and the habits of each model."""
-        from pipelines.ancestry.findings import describe_verdict
+        from pipelines.ancestry.findings import NO_HABITS, describe_verdict, list_reservations
 
         for item in self.family.lineages:
             yield f"{item.model}: {describe_verdict(item)}"
+            yield from list_reservations(item)
             yield _list_candidates(item)
-            if item.habits and item.verdict:
+            if not item.habits:
+                yield f"{item.model} and {item.best}: {NO_HABITS}"
+            elif item.verdict:
                 yield f"what {item.model} shares with {item.best}, in % of answers:"
                 yield _list_habits(item)
         if self.page:
@@ -107,6 +110,9 @@ def _list_candidates(item: Lineage) -> Table:
             f"{ranked.wording:.2f}",
             "" if ranked.overlap is None else f"{ranked.overlap:.3f}",
         )
+    if rest := item.ranking.candidates[SHOWN_CANDIDATES:]:
+        share = sum(ranked.probability for ranked in rest)
+        table.add_row(f"and {len(rest)} more", f"{100 * share:.1f}", "", "", "")
     table.add_row("none of these", f"{100 * item.ranking.none:.1f}", "", "", "")
     return table
 
@@ -116,6 +122,8 @@ def _list_habits(item: Lineage) -> Table:
     for habit in item.habits[:SHOWN_HABITS]:
         rates = (habit.parent, habit.student, habit.others)
         table.add_row(habit.text, *(f"{100 * rate:.1f}" for rate in rates))
+    if len(item.habits) > SHOWN_HABITS:
+        table.add_row(f"and {len(item.habits) - SHOWN_HABITS} more", "", "", "")
     return table
 
 
@@ -143,19 +151,23 @@ def trace_model_lineage(
       --expect gpt-4 --output lineage
     """
     from pipelines.ancestry.answers import find_name, parse_corpora
+    from pipelines.ancestry.copies import drop_copies, find_same_files
     from pipelines.ancestry.files import begin_output, write_family
     from pipelines.lineage import require_roles, trace_lineage
 
     asked = parse_corpora(models, "--model")
     teachers = parse_corpora((*candidates, *(more or ())), "--candidates")
     usual = parse_corpora(references or (), "--reference")
-    require_roles(asked, teachers, usual)
+    kept = drop_copies(list(find_same_files(asked, teachers)), teachers, "--candidates")
+    require_roles(asked, kept, usual)
     if expected is not None:
-        find_name(expected, [item.name for item in teachers], "--expect")
+        find_name(expected, [item.name for item in kept], "--expect")
     if output is not None:
         output = expand_argument(output)
         begin_output(output)
     family = trace_lineage(asked, teachers, usual, rows, _report(quiet=quiet))
+    if expected is not None:
+        find_name(expected, family.lineages[0].candidates, "--expect")
     page = None if output is None else write_family(output, family)
     print_result(LineageResult(family, page), as_json)
     if expected is not None and any(item.verdict != expected for item in family.lineages):

@@ -43,6 +43,7 @@ def test_a_glob_without_a_name_makes_each_file_a_model(tmp_path):
         (tmp_path / name).write_bytes(b"")
     found = parse_corpora([f"{tmp_path}/*"], "--candidates")
     assert [corpus.name for corpus in found] == ["gpt-4", "vicuna-13b-v1.3", "x"]
+    assert all(corpus.is_matched for corpus in found)
     assert all(corpus.pattern.startswith(str(tmp_path)) for corpus in found)
 
 
@@ -73,9 +74,17 @@ def test_a_glob_that_matches_nothing_is_refused(tmp_path):
 
 def test_two_models_need_two_names():
     """A repeated name would make results ambiguous."""
-    require_distinct(["a", "b"], "--candidates")
-    with pytest.raises(CardError, match="'a' is given twice"):
+    require_distinct([NamedCorpus("a", "x"), NamedCorpus("b", "x")], "--candidates")
+    with pytest.raises(CardError, match="'a' is given twice") as caught:
         parse_corpora(["a=x", "a=y"], "--candidates")
+    assert caught.value.remedy == "give each model its own name"
+
+
+def test_one_file_given_twice_should_be_excluded_once():
+    """Another name for the same file wouldn't help, so the remedy is to leave it out."""
+    with pytest.raises(CardError, match="'a' is given twice") as caught:
+        parse_corpora(["a=x", "a=./x"], "--candidates")
+    assert caught.value.remedy == "it is the same file, so exclude 'a' once"
 
 
 def test_an_unknown_name_is_refused_with_a_suggestion():

@@ -7,11 +7,14 @@ import pytest
 from classifiers.lineage.habits import Habit
 from classifiers.lineage.ranking import Ranked, Ranking
 from classifiers.lineage.trees import Join
+from pipelines.ancestry.copies import Copy
 from pipelines.ancestry.findings import (
+    CAUTION,
     LIMITS,
     describe_family,
     describe_lineage,
     describe_verdict,
+    list_reservations,
     list_sentences,
 )
 from pipelines.lineage import Family, Lineage
@@ -80,9 +83,49 @@ def test_none_of_these_is_no_parent():
 def test_sentences_mention_missing_prompts():
     """A comparison of wording alone is marked as weaker."""
     family = Family([build(0.95, 0.03, 0.02, uses_prompts=False)], ("ours", "gpt", "claude"), [])
-    first, second = list_sentences(family)
-    assert first == "ours: the parent is claude (95%)."
-    assert "only their wording was compared" in second
+    sentences = list(list_sentences(family))
+    assert sentences[0] == "ours: the parent is claude (95%)."
+    assert "only their wording was compared" in sentences[-1]
+
+
+def lead(p_value: float, candidates: int, none: float = 0.1) -> Lineage:
+    """Return a lineage with many candidates, whose leader has a p-value."""
+    share = (1 - none) / candidates
+    ranked = [Ranked(n, share, p_value if not n else 1.0, 1.0, 0.1, 0.2) for n in range(candidates)]
+    names = tuple(f"teacher {n}" for n in range(candidates))
+    return Lineage("ours", names, Ranking(ranked, none, True), [HABIT], 805, 800)
+
+
+@pytest.mark.parametrize(
+    ("lineage", "expected"),
+    [
+        (lead(0.38, 5), ["p = 0.38: the lead isn't significant", CAUTION]),
+        (lead(0.049, 5), [CAUTION]),
+        (lead(0.38, 5, none=0.8), ["p = 0.38: the lead isn't significant"]),
+        (lead(1.0, 3), ["p = 1: 3 candidates can't show a significant lead", CAUTION]),
+    ],
+)
+def test_a_verdict_has_reservations(lineage, expected):
+    """A lead that chance explains, and relatives of a parent, are named below the verdict."""
+    assert list(list_reservations(lineage)) == expected
+    family = Family([lineage], ("ours", *lineage.candidates), [])
+    assert [f"ours: {text}." for text in expected] == list(list_sentences(family))[1:]
+
+
+def test_candidates_that_were_left_out_are_named():
+    """A copy of a model is in the JSON, and once among the sentences of two models."""
+    copy = Copy("twin", "ours", "reads the same file as the model")
+    item = build(0.95, 0.03, 0.02)._replace(left_out=(copy,))
+    assert describe_lineage(item)["left_out"] == [
+        {
+            "candidate": "twin",
+            "model": "ours",
+            "reason": "twin reads the same file as the model ours",
+        }
+    ]
+    sentences = list(list_sentences(Family([item, item], ("ours", "gpt", "claude"), [])))
+    assert sum("left out" in text for text in sentences) == 1
+    assert describe_lineage(build(0.7, 0.2, 0.1))["left_out"] == []
 
 
 def test_the_summary_has_the_tree():

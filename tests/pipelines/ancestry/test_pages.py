@@ -5,7 +5,7 @@ import pytest
 from classifiers.lineage.habits import Habit
 from classifiers.lineage.ranking import Ranked, Ranking
 from classifiers.lineage.trees import Join
-from pipelines.ancestry.findings import LIMITS
+from pipelines.ancestry.findings import LIMITS, NO_HABITS
 from pipelines.ancestry.pages import SHOWN_CANDIDATES, format_p, format_share, render_page
 from pipelines.lineage import Family, Lineage
 
@@ -57,6 +57,14 @@ def test_long_lists_are_shortened():
     page = render_page(build(candidates=40))
     assert f"The first {SHOWN_CANDIDATES} of 40 candidates are shown." in page
     assert page.count('class="wide"') == SHOWN_CANDIDATES + 1
+
+
+def test_a_lack_of_habits_is_said():
+    """Without a habit, the page says that none passed rather than nothing."""
+    family = build()
+    bare = family._replace(lineages=[family.lineages[0]._replace(habits=[])])
+    assert NO_HABITS in render_page(bare)
+    assert NO_HABITS not in render_page(family)
 
 
 def test_none_of_these_is_marked():

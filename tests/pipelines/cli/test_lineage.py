@@ -1,10 +1,16 @@
 """`congener lineage`: options, output and exit codes."""
 
 import json
+import shutil
 
 import pytest
 
-from pipelines.cli.lineage import CONTRADICTED
+from classifiers.lineage.habits import Habit
+from classifiers.lineage.ranking import Ranked, Ranking
+from pipelines.ancestry.findings import CAUTION, NO_HABITS
+from pipelines.cli.lineage import CONTRADICTED, SHOWN_CANDIDATES, LineageResult
+from pipelines.cli.output import print_result
+from pipelines.lineage import Family, Lineage
 from tests.support.corpora import write_rows
 from tests.support.family import HABITS, build_rows, write_student, write_teacher
 
@@ -37,6 +43,79 @@ def test_the_parent_is_named(congener, folder):
     assert "none of these" in out
     assert "Certainly" in out
     assert "comparing 6 models" in err
+
+
+def test_the_verdict_has_its_reservations(congener, folder):
+    """Relatives of a parent are mentioned below the verdict, before the table."""
+    code, out, _ = congener(*ask(folder, "--quiet"))
+    assert code == 0
+    assert out.index("parent is") < out.index(CAUTION) < out.index("none of these")
+
+
+def test_the_models_own_file_is_left_out_of_a_glob(congener, folder, tmp_path):
+    """A glob with the model's file, under its name or another one, doesn't find the model."""
+    shutil.copytree(folder / "teachers", tmp_path / "all")
+    shutil.copy(folder / "ours.jsonl", tmp_path / "all" / "ours.jsonl")
+    shutil.copy(folder / "ours.jsonl", tmp_path / "all" / "twin.jsonl")
+    own = ("--model", f"ours={tmp_path}/all/ours.jsonl")
+    code, out, err = congener("lineage", *own, "--candidates", f"{tmp_path}/all/*.jsonl", "--json")
+    assert code == 0, err
+    found = json.loads(out)
+    assert found["verdict"] == "atlas"
+    assert [entry["candidate"] for entry in found["left_out"]] == ["ours", "twin"]
+    said = " ".join(err.split())
+    assert "ours reads the same file as the model ours, so it is left out" in said
+    assert "twin has the same answers (100 % identical) as the model ours" in said
+
+
+@pytest.mark.parametrize("name", ["ours", "twin"])
+def test_the_models_own_file_is_refused_if_it_is_named(congener, folder, name):
+    """The error says which candidate to exclude, not to give it another name."""
+    code, out, err = congener(*ask(folder, f"{name}={folder}/ours.jsonl"))
+    assert code == 2
+    said = " ".join(err.split())
+    assert f"{name} reads the same file as the model ours" in said
+    assert f"exclude '{name}' from --candidates" in said
+    assert out == ""
+
+
+def test_a_copy_isnt_an_expected_parent(congener, folder, tmp_path):
+    """A claim about a candidate that was left out is a mistake, not a contradiction."""
+    shutil.copytree(folder / "teachers", tmp_path / "all")
+    shutil.copy(folder / "ours.jsonl", tmp_path / "all" / "twin.jsonl")
+    given = ("--model", f"ours={folder}/ours.jsonl", "--candidates", f"{tmp_path}/all/*.jsonl")
+    code, _, err = congener("lineage", *given, "--expect", "twin")
+    assert code == 2
+    assert "'twin' isn't a candidate" in err
+
+
+def build(candidates: int, habits: int) -> LineageResult:
+    """Return the output for a model with so many candidates and habits."""
+    names = tuple(f"teacher {number:02}" for number in range(candidates))
+    ranked = [Ranked(n, 0.9 / candidates, 0.38, 5.0 - n, 0.5, None) for n in range(candidates)]
+    shared = [Habit(f"habit {n:02}", 0.5, 0.25, 0.0, 1e-9) for n in range(habits)]
+    item = Lineage("ours", names, Ranking(ranked, 0.1, False), shared, 805, 0)
+    return LineageResult(Family([item], ("ours", *names), []), None)
+
+
+@pytest.mark.parametrize(
+    ("candidates", "habits", "rest"), [(12, 3, []), (32, 3, ["and 2 more"]), (9, 20, ["and 12"])]
+)
+def test_cut_tables_say_how_much_is_missing(capsys, candidates, habits, rest):
+    """Up to 30 candidates are shown; the last row counts those that aren't."""
+    print_result(build(candidates, habits), False)
+    out = capsys.readouterr().out
+    assert f"teacher {min(candidates, SHOWN_CANDIDATES) - 1:02}" in out
+    assert out.count("and ") == len(rest)
+    assert all(text in out for text in rest)
+
+
+def test_a_lack_of_habits_is_said(capsys):
+    """Without a habit, the output says that none passed rather than nothing."""
+    print_result(build(5, 0), False)
+    out = capsys.readouterr().out
+    assert NO_HABITS in " ".join(out.split())
+    assert "p = 0.38: the lead isn't significant" in out
 
 
 def test_json_has_the_promised_form(congener, folder):

@@ -83,6 +83,7 @@ class LineageResult(NamedTuple):
         for item in self.family.lineages:
             yield f"{item.model}: {describe_verdict(item)}"
             yield from list_reservations(item)
+            yield from (f"{copy}, so it was left out" for copy in item.left_out)
             yield _list_candidates(item)
             if not item.habits:
                 yield f"{item.model} and {item.best}: {NO_HABITS}"

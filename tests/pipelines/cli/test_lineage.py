@@ -66,6 +66,9 @@ def test_the_models_own_file_is_left_out_of_a_glob(congener, folder, tmp_path):
     said = " ".join(err.split())
     assert "ours reads the same file as the model ours, so it is left out" in said
     assert "twin has the same answers (100 % identical) as the model ours" in said
+    given = ("--candidates", f"{tmp_path}/all/*.jsonl", "--quiet")
+    code, out, _ = congener("lineage", *own, *given)
+    assert "twin has the same answers (100 % identical)" in out
 
 
 @pytest.mark.parametrize("name", ["ours", "twin"])

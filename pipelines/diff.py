@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import polars as pl
@@ -11,10 +11,13 @@ from pipelines.runs.changes import list_changes
 from pipelines.runs.finished import MISFITS, report_damage
 from pipelines.runs.manifest_file import load_manifest
 from pipelines.runs.queries import scan_ledger
+from pipelines.runs.recorded_settings import read_recorded_policy
 from schemas.digests import digest_config
 from schemas.errors import RunError
 from schemas.manifests import Manifest
+from schemas.notices import choose_form, format_count, list_names
 from schemas.policies import DECISIONS, PUBLISHED
+from schemas.shares import format_percent
 
 PLACE = ("source", "row")
 """The columns that identify a row of the same corpus."""
@@ -46,6 +49,9 @@ MOST_LOTS = 1_000
 
 EXAMPLES = 3
 """How many rows of each kind are shown by default."""
+
+EXCEPTIONS_NAMED = 3
+"""How many exceptions are named, if only one run has any."""
 
 
 class Move(NamedTuple):
@@ -154,12 +160,70 @@ def compare_runs(one: str, two: str, examples: int = EXAMPLES) -> RunComparison:
 
 def list_differences(first: Manifest, second: Manifest) -> list[str]:
     """Return a line for each difference between the settings of two runs."""
-    return list_changes(_describe(first), _describe(second))
+    one, two = _describe(first), _describe(second)
+    return [*_name_additions((first, second), one, two), *list_changes(one, two)]
+
+
+def _leave_out_root(value: Any) -> Any:
+    """Leave the digest of a parent's ledger out of a swap or a mix, whose parent is named."""
+    if not isinstance(value, dict):
+        return value
+    return {name: item for name, item in value.items() if name != "parent_root"}
+
+
+def _name_additions(
+    manifests: tuple[Manifest, Manifest], one: dict[str, Any], two: dict[str, Any]
+) -> Iterator[str]:
+    """Yield the swap, the mix and the exceptions that only one run has, and take them out."""
+    for digest, part, name, describe in ADDITIONS:
+        settings = [run["settings"][part] or {} for run in (one, two)]
+        values = [item.get(name) for item in settings]
+        if bool(values[0]) == bool(values[1]):
+            continue
+        owner = int(bool(values[1]))
+        yield f"only the {('first', 'second')[owner]} run has {describe(manifests[owner])}"
+        for run, item in zip((one, two), settings, strict=True):
+            run["settings"][part] = {key: item[key] for key in item if key != name}
+        if one["settings"][part] == two["settings"][part]:
+            two["identity"][digest] = one["identity"][digest]
+
+
+def _describe_swap(manifest: Manifest) -> str:
+    swap = manifest.config["swap"]
+    near = "" if swap["near"] is None else f", also of prompts up to {swap['near']} away"
+    spans = " of single sentences" if swap.get("spans") else ""
+    held = " or ".join(swap["replace"])
+    return f"a swap{spans} with {_name_donors(swap)}, of rows with the action {held}{near}"
+
+
+def _describe_mix(manifest: Manifest) -> str:
+    mix = manifest.config["mix"]
+    return f"a mix with {_name_donors(mix)}, share {format_percent(mix['share'])}"
+
+
+def _name_donors(action: Mapping[str, Any]) -> str:
+    names = [donor["name"] for donor in action["donors"]]
+    return f"{choose_form(len(names), 'donor', 'donors')} {list_names(names)}"
+
+
+def _describe_exceptions(manifest: Manifest) -> str:
+    found = read_recorded_policy(manifest).exceptions
+    named = [f"{item.describe()}: {item.action or item.threshold}" for item in found]
+    return f"{format_count(len(named), 'exception')} ({list_names(named, EXCEPTIONS_NAMED)})"
+
+
+ADDITIONS: tuple[tuple[str, str, str, Callable[[Manifest], str]], ...] = (
+    ("config_digest", "config", "swap", _describe_swap),
+    ("config_digest", "config", "mix", _describe_mix),
+    ("policy_digest", "policy", "exceptions", _describe_exceptions),
+)
+"""Settings that are named as a whole if only one run has them, and the digests that they change."""
 
 
 def _describe(manifest: Manifest) -> dict[str, Any]:
     cards = {name: digest_config(card)[:16] for name, card in manifest.cards.items()}
-    settings = {"config": manifest.config, "policy": manifest.policy, "traits": cards}
+    config = {name: _leave_out_root(value) for name, value in manifest.config.items()}
+    settings = {"config": config, "policy": manifest.policy, "traits": cards}
     return {"identity": manifest.identity.model_dump(mode="json"), "settings": settings}
 
 
@@ -211,16 +275,29 @@ def _choose_kind(with_texts: bool) -> pl.Expr:
 
 
 def _collect(rows: pl.LazyFrame, examples: int) -> tuple[pl.DataFrame, pl.DataFrame]:
-    """Return counts of equal rows, and the first rows of each kind of change."""
+    """Return counts of equal rows, and the first rows of each kind of change.
+
+    Every pair of decisions has a row before any pair of the same kind has a second one.
+    """
     decisions = ("decision", f"decision{AFTER}")
     groups = rows.group_by("kind", *LOT, *decisions, "findings", f"findings{AFTER}").agg(
         rows=pl.len()
     )
     changed = rows.filter(pl.col("kind").is_not_null()).select("kind", *PLACE, *decisions)
-    first = changed.sort(PLACE).group_by("kind", maintain_order=True).head(examples or 1)
-    counted, shown = pl.collect_all([groups, first], engine="streaming")
-    shown = shown.sort(pl.col("kind").cast(pl.Enum(KINDS)), *PLACE)
+    pairs = ("kind", *decisions)
+    first = changed.sort(PLACE).group_by(pairs, maintain_order=True).head(examples or 1)
+    counted, found = pl.collect_all([groups, first], engine="streaming")
+    shown = _choose_examples(found.select("kind", *PLACE, *decisions), pairs, examples)
     return counted, shown if examples else shown.clear()
+
+
+def _choose_examples(found: pl.DataFrame, pairs: Sequence[str], examples: int) -> pl.DataFrame:
+    """Return some rows of each kind, in the order of the corpus; each pair of decisions has one."""
+    turn = pl.int_range(pl.len()).over(pairs)
+    turned = found.sort(PLACE).with_columns(turn=turn).sort("turn", *PLACE)
+    number = pl.int_range(pl.len()).over("kind")
+    chosen = turned.filter((number < examples) | (pl.col("turn") == 0)).drop("turn")
+    return chosen.sort(pl.col("kind").cast(pl.Enum(KINDS)), *PLACE)
 
 
 def _count_kinds(groups: pl.DataFrame) -> dict[str, int]:

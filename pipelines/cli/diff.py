@@ -27,7 +27,13 @@ Second = Annotated[
     typer.Argument(metavar="RUN2", help="Another finished run's folder.", callback=expand_argument),
 ]
 Examples = Annotated[
-    int, typer.Option("--examples", min=0, max=1_000, help="How many rows of each kind to show.")
+    int,
+    typer.Option(
+        "--examples",
+        min=0,
+        max=1_000,
+        help="How many rows of each kind to show; each pair of decisions has at least one.",
+    ),
 ]
 
 

@@ -22,7 +22,7 @@ from schemas import outputs
 from schemas.digests import digest_bytes
 from schemas.errors import RunError
 from schemas.manifests import Manifest
-from schemas.policies import PUBLISHED
+from schemas.policies import PUBLISHED, Policy
 from schemas.receipts import Output
 from schemas.runs import MANIFEST
 from tests.support.corpora import build_conversation, write_rows
@@ -173,6 +173,23 @@ def test_examples_are_the_first_rows_with_their_reasons(write):
     assert compare_runs(one, two, examples=0).examples == []
 
 
+def test_each_pair_of_decisions_has_an_example(write):
+    """A pair whose rows come late is shown before a second row of another pair."""
+    decisions = [*["quarantine"] * 6, "drop", "quarantine"]
+    before = [build_row(number, decision=name) for number, name in enumerate(decisions)]
+    after = [build_row(number) for number in range(7)] + [build_row(7, decision="mask")]
+    one, two = write("one", before), write("two", after)
+    assert [item.row for item in compare_runs(one, two, examples=4).examples] == [0, 1, 6, 7]
+    for number in (1, 2, 3):
+        found = compare_runs(one, two, examples=number).examples
+        assert [item.row for item in found] == [0, 6, 7]
+        assert [(item.before, item.after) for item in found] == [
+            ("quarantine", "keep"),
+            ("drop", "keep"),
+            ("quarantine", "mask"),
+        ]
+
+
 def test_rows_of_other_corpora_are_matched_by_content(finished, tmp_path):
     """Copies are matched in order, whatever their places are."""
     _, manifest = finished
@@ -311,6 +328,44 @@ def test_a_swapped_run_has_other_texts(held, tmp_path):
     assert manifest.swap is not None
     assert found.kinds == {"published": manifest.swap.counts.replaced}
     assert found.moves == [Move("quarantine", "swap", manifest.swap.counts.replaced)]
+    assert found.settings == [
+        "only the second run has a swap with donor oak, of rows with the action swap"
+    ]
+    back = compare_runs(settings.output, str(held / "run"))
+    assert back.settings == [found.settings[0].replace("second", "first")]
+
+
+def test_swaps_mixes_and_exceptions_are_named_as_such(finished):
+    """What only one run has is named; what both have is compared field by field."""
+    _, manifest = finished
+    donors = [{"name": "oak"}, {"name": "elm"}]
+    swap = {"donors": donors, "replace": ["swap", "quarantine"], "near": 0.2, "spans": True}
+    mix = {"donors": donors[:1], "share": 0.25}
+    exceptions = [
+        {"row": f"a.jsonl:{number}", "action": "keep", "reason": "fine"} for number in range(5)
+    ]
+    policy = Policy.model_validate({"exceptions": exceptions}).model_dump(mode="json")
+    newer = manifest.model_copy(
+        update={
+            "config": {**manifest.config, "swap": swap, "mix": mix},
+            "policy": {**(manifest.policy or {}), "exceptions": policy["exceptions"]},
+            "identity": manifest.identity.model_copy(
+                update={"config_digest": "other", "policy_digest": "other"}
+            ),
+        }
+    )
+    lines = list_differences(manifest, newer)
+    assert lines[0] == (
+        "only the second run has a swap of single sentences with donors oak, elm, of rows with "
+        "the action swap or quarantine, also of prompts up to 0.2 away"
+    )
+    assert lines[1] == "only the second run has a mix with donor oak, share 25.00%"
+    assert lines[2].startswith("only the second run has 5 exceptions (row a.jsonl:0: keep, ")
+    assert len(lines) == 3
+    config = {**newer.config, "mix": {**mix, "share": 0.5, "parent_root": "0" * 64}}
+    identity = newer.identity.model_copy(update={"config_digest": "third"})
+    third = newer.model_copy(update={"config": config, "identity": identity})
+    assert list_differences(newer, third) == ["config.mix.share: was 0.25, is 0.5"]
 
 
 def test_a_grown_corpus_has_rows_of_its_own(config, tmp_path):

@@ -203,6 +203,7 @@ def settle_decide(
         classifiers=parent.identity.classifiers,
         parents=found.parents,
         earlier=parent,
+        earlier_folder=make_absolute(run),
     )
 
 

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 import polars as pl
 
-from pipelines.runs.changes import list_changes
+from pipelines.runs.changes import RULE_DEFAULTS, list_changes
 from pipelines.runs.finished import MISFITS, report_damage
 from pipelines.runs.manifest_file import load_manifest
 from pipelines.runs.queries import scan_ledger
@@ -223,8 +223,20 @@ ADDITIONS: tuple[tuple[str, str, str, Callable[[Manifest], str]], ...] = (
 def _describe(manifest: Manifest) -> dict[str, Any]:
     cards = {name: digest_config(card)[:16] for name, card in manifest.cards.items()}
     config = {name: _leave_out_root(value) for name, value in manifest.config.items()}
-    settings = {"config": config, "policy": manifest.policy, "traits": cards}
+    policy = {**manifest.policy, "traits": _complete_rules(manifest)}
+    settings = {"config": config, "policy": policy, "traits": cards}
     return {"identity": manifest.identity.model_dump(mode="json"), "settings": settings}
+
+
+def _complete_rules(manifest: Manifest) -> dict[str, Any]:
+    """Return the policy's rule of every trait, with the card's action where the rule has none."""
+    rules = dict.fromkeys(manifest.cards, RULE_DEFAULTS) | manifest.policy.get("traits", {})
+    return {
+        name: rule | {"action": rule.get("action") or f"{card['action']} (by its card)"}
+        if (card := manifest.cards.get(name, {})).get("action")
+        else rule
+        for name, rule in rules.items()
+    }
 
 
 def _scan(run: str, manifest: Manifest, key: Sequence[str]) -> pl.LazyFrame:

@@ -34,6 +34,7 @@ from schemas.events import Event, Listener, Noticed, RowsPlanned, RunSummarised,
 from schemas.manifests import Manifest
 from schemas.notices import Notice, choose_form, format_count
 from schemas.receipts import Output, Receipt
+from schemas.swaps import PARENT_FOLDER
 from transforms.decide import DecideRecords
 from transforms.duplicates import FindDuplicates
 from transforms.files import object_stores
@@ -296,7 +297,7 @@ def describe_run(
     )
     limits = list_limits(plan.corpus, plan.bank.traits, sums["notes"].masked)
     if plan.earlier is not None:
-        circumstances["decided_from"] = plan.earlier.run_id
+        circumstances |= {"decided_from": plan.earlier.run_id, PARENT_FOLDER: plan.earlier_folder}
         limits = (*limits, *list_code_limits(plan.earlier, plan.identity))
     return Manifest(
         run_id=plan.run_id,

@@ -89,6 +89,8 @@ class FilterPlan:
     """The ids of the runs whose clean rows are the input."""
     earlier: Manifest | None = None
     """The run whose scores and counts of text are used again, or None for rows to score."""
+    earlier_folder: str | None = None
+    """Where that run is."""
 
     @property
     def shards(self) -> list[ShardPlan]:

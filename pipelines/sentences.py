@@ -12,7 +12,7 @@ from pipelines.runs.recorded_settings import read_recorded_policy
 from pipelines.version import COMMIT_DIGITS
 from schemas.coverage import UnreadText
 from schemas.manifests import Identity, Manifest
-from schemas.notices import format_count, list_names
+from schemas.notices import choose_form, format_count, list_names
 from schemas.policies import PUBLISHED, Policy
 from schemas.runs import parse_path
 from schemas.shares import format_percent
@@ -168,7 +168,19 @@ def summarise_rows(manifest: Manifest) -> str:
             parts.append(f"{count:,} {words if manifest.withdrawn is None else stopped}")
     listed = f"{', '.join(parts[:-1])}{' and ' if parts[1:] else ''}{parts[-1]}"
     added = f", {manifest.added:,} of them mixed in from donors" if manifest.added else ""
-    return f"Of {format_count(total, 'row')} read{added}, {listed}."
+    return f"Of {format_count(total, 'row')} read{added}, {listed}.{_describe_masked(manifest)}"
+
+
+def _describe_masked(manifest: Manifest) -> str:
+    """Warn of the clean rows with masks, after a space, or return an empty text."""
+    masked = manifest.notes.masked
+    if not masked or manifest.withdrawn is not None:
+        return ""
+    verb = choose_form(masked, "contains", "contain")
+    return (
+        f" {masked:,} of the clean rows still {verb} the masked text, which a trainer learns "
+        "unless it applies the masks."
+    )
 
 
 def _sum_decisions(by_decision: Mapping[str, int], names: Iterable[str]) -> int:

@@ -23,7 +23,7 @@ from schemas.mixes import MixRecord
 from schemas.notices import Notice
 from schemas.receipts import ExceptionEffect, NearestExemplars, NearMisses, NoteCounts, Output
 from schemas.scores import SIDES, Side, name_side, split_side
-from schemas.swaps import REPLACED, SENTENCES, SwapRecord, count_done
+from schemas.swaps import PARENT_FOLDER, REPLACED, SENTENCES, SwapRecord, count_done
 
 MANIFEST_FORMAT = 7
 
@@ -182,6 +182,13 @@ class Manifest(Strict):
             return f"{ended.astimezone(dt.UTC):%Y-%m-%d %H:%M:%S} UTC"
         except (ValueError, OverflowError):
             return None
+
+    def describe_decided_from(self) -> str | None:
+        """Return the id and the folder, if known, of the run that was decided again, if any."""
+        run, folder = (self.circumstances.get(name) for name in ("decided_from", PARENT_FOLDER))
+        if not run:
+            return None
+        return f"{run}, in {folder}" if folder else str(run)
 
     def list_notices(self) -> list[Notice]:
         """Return what the run said while it worked, except what quotes text."""

@@ -44,7 +44,10 @@ ReplacedAction = Literal["swap", "quarantine"]
 """The actions whose rows can be replaced."""
 
 PARENT_FOLDER = "parent"
-"""The field of a manifest's circumstances that says where the run with the old answers was."""
+"""The field of a manifest's circumstances that says where the run was that this one changes.
+
+It has the old answers of a swap, or the scores of a run that was decided again.
+"""
 
 DONOR_NAME = "^[a-z0-9][a-z0-9._-]{0,60}$"
 """A donor's name, which is also its folder's name."""

@@ -7,24 +7,39 @@ from typing import Any, NamedTuple
 
 from pipelines.cli.options import Json, Run
 from pipelines.cli.output import print_result
+from schemas.runs import RATES_TABLE
+from transforms.files import storage
 
 
 class ReportResult(NamedTuple):
     """A written report."""
 
+    run: str
     page: str
 
     def render(self) -> Iterator[str]:
-        """Return the page's path."""
+        """Return the page's path, and the path of the table for notebooks."""
         yield self.page
+        yield (
+            f"{self.table}: how often each trait fired, by teacher, lot and source, with intervals "
+            "(for notebooks)"
+        )
 
     def to_json(self) -> dict[str, Any]:
-        """Return the page's path."""
-        return {"report": self.page}
+        """Return both paths."""
+        return {"report": self.page, "rates": self.table}
+
+    @property
+    def table(self) -> str:
+        """Return the path of the table of rates."""
+        return storage.join(self.run, RATES_TABLE)
 
 
 def report_run(run: Run, as_json: Json = False) -> None:
     """Write RUN/report/index.html, a page that needs no other file.
+
+    Beside it, rates.parquet says how often each trait fired by teacher, lot and source, with
+    intervals, for notebooks.
 
     congener report run/ && xdg-open run/report/index.html
     """
@@ -34,4 +49,4 @@ def report_run(run: Run, as_json: Json = False) -> None:
 
     from pipelines.report import write_report
 
-    print_result(ReportResult(write_report(run)), as_json)
+    print_result(ReportResult(run, write_report(run)), as_json)

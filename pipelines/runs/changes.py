@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import zip_longest
 from typing import Any
@@ -18,6 +19,8 @@ SETTINGS_OF_DIGEST = {
     "bank_digest": "traits",
 }
 """For each digest in a run's identity, the settings to compare instead."""
+
+ACTION_PATH = re.compile(r"policy\.traits\.(.+)\.action")
 
 RULE_DEFAULTS = TraitRule().model_dump(mode="json")
 """The rule of a trait that the policy doesn't name."""
@@ -73,7 +76,14 @@ def _compare_values(path: str, old: Any, new: Any) -> Iterator[str]:
         for name in {**old, **new}:
             yield from _compare_values(f"{path}.{name}", old.get(name), new.get(name))
     else:
-        yield f"{path}: was {_shorten(old)}, is {_shorten(new)}"
+        yield _describe_change(path, old, new)
+
+
+def _describe_change(path: str, old: Any, new: Any) -> str:
+    """Describe a changed value; an action that both sides give is called by its trait alone."""
+    if (found := ACTION_PATH.fullmatch(path)) and None not in (old, new):
+        return f"{found[1]}: {old} → {new}"
+    return f"{path}: was {_shorten(old)}, is {_shorten(new)}"
 
 
 def _is_same_row(old: Any, new: Any) -> bool:

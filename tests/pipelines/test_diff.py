@@ -306,7 +306,7 @@ def test_a_decided_run_differs_where_its_policy_does(run, policy, tmp_path):
     )
     decided = run_decide(DecideConfig(run=str(folder), filter=given))
     found = compare_runs(str(folder), given.output)
-    assert found.settings == ["policy.traits.heron.action: was absent, is drop"]
+    assert found.settings == ["heron: quarantine (by its card) → drop"]
     counts = Counter(manifest.conservation.by_decision)
     for move in found.moves:
         counts[str(move.before)] -= move.rows
@@ -394,6 +394,29 @@ def test_settings_are_compared_by_name(finished):
     lines = list_differences(manifest, newer)
     assert any(line.startswith("code_version: was ") for line in lines)
     assert any(line.startswith("traits.owl: was absent") for line in lines)
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "said"),
+    [
+        (None, "drop", ["owl: mask (by its card) → drop"]),
+        ("drop", None, ["owl: drop → mask (by its card)"]),
+        ("drop", "flag", ["owl: drop → flag"]),
+        (None, "mask", ["owl: mask (by its card) → mask"]),
+    ],
+)
+def test_an_action_that_a_policy_leaves_out_is_that_of_the_card(no_rows, before, after, said):
+    """A reader sees what happened to the trait's rows in both runs, and who decided it."""
+    manifests = []
+    for action in (before, after):
+        policy = Policy.model_validate({"traits": {"owl": {"action": action}} if action else {}})
+        changed = {
+            "policy": policy.model_dump(mode="json"),
+            "cards": {"owl": no_rows.cards["owl"] | {"action": "mask"}},
+            "identity": no_rows.identity.model_copy(update={"policy_digest": str(action)}),
+        }
+        manifests.append(no_rows.model_copy(update=changed))
+    assert list_differences(*manifests) == said
 
 
 def test_a_damaged_ledger_is_an_error(write):

@@ -14,6 +14,8 @@ from hypothesis import strategies as st
 from scipy.stats import binomtest
 
 from pipelines import report
+from pipelines.config import FilterConfig
+from pipelines.decide import DecideConfig, run_decide
 from pipelines.report import (
     EXAMPLES,
     GROUPS_SHOWN,
@@ -276,6 +278,26 @@ def test_numbers_are_the_manifests(page, hostile):
             "not measured",
         ]
     assert [rule.origin for rule in manifest.thresholds].count("calibrated") == 1
+
+
+def test_the_page_of_a_decided_run_names_the_other(hostile, tmp_path):
+    """The identity names the other run and its folder, and `verify` makes the same page."""
+    parent = load_manifest(hostile)
+    policy = tmp_path / "policy.yaml"
+    policy.write_text(f"traits: {{{parent.thresholds[0].trait}: {{action: flag}}}}\n")
+    wanted = FilterConfig(output=str(tmp_path / "again"), policy=str(policy))
+    run_decide(DecideConfig(run=hostile, filter=wanted))
+    write_report(wanted.output)
+    identity = read_page(wanted.output).below["identity"]
+    assert f"decided again fromrun {parent.run_id}, in {hostile}" in identity.replace("\n", "")
+    assert verify_run(wanted.output) == []
+    assert "decided again" not in read_page(hostile).below["identity"]
+
+
+def test_the_page_says_how_a_forgery_is_found(page):
+    """The identity tells a reader to record the digest elsewhere."""
+    assert "Whoever can rewrite the whole run can forge it" in page.below["identity"]
+    assert "congener verify RUN --digest DIGEST" in page.below["identity"]
 
 
 def test_the_page_identifies_the_run(page, hostile):

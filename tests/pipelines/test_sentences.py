@@ -23,7 +23,7 @@ from schemas.coverage import Coverage, FieldCounts, TurnCounts
 from schemas.events import ignore
 from schemas.manifests import Conservation
 from schemas.policies import Policy
-from schemas.receipts import Output
+from schemas.receipts import NoteCounts, Output
 from tests.support.corpora import write_rows
 from transforms.files.sources import limit_rows, survey
 
@@ -50,6 +50,22 @@ def test_the_summary_is_a_sentence(no_rows, counts, sentence):
     """The summary accounts for all rows by outcome."""
     conservation = Conservation(rows_in=sum(counts.values()), by_decision=counts)
     assert summarise_rows(no_rows.model_copy(update={"conservation": conservation})) == sentence
+
+
+@pytest.mark.parametrize(
+    ("masked", "said"),
+    [
+        (1, " 1 of the clean rows still contains the masked text, which a trainer learns unless"),
+        (1200, " 1,200 of the clean rows still contain the masked text, which a trainer learns"),
+    ],
+)
+def test_masked_rows_are_named_in_the_summary(no_rows, masked, said):
+    """The summary warns of masked text, unless nothing was published."""
+    changed = no_rows.model_copy(update={"notes": NoteCounts(masked=masked)})
+    assert said in summarise_rows(changed)
+    assert summarise_rows(changed).endswith(" unless it applies the masks.")
+    stopped = changed.model_copy(update={"withdrawn": "too many rows"})
+    assert "masked" not in summarise_rows(stopped)
 
 
 def test_added_rows_are_named_in_the_summary(mixed_once):

@@ -214,6 +214,20 @@ def test_a_finish_is_shown_in_utc(finished, shown):
     assert build_manifest(circumstances={"finished": finished}).describe_finish() == shown
 
 
+@pytest.mark.parametrize(
+    ("known", "said"),
+    [
+        ({}, None),
+        ({"parent": "/runs/a"}, None),
+        ({"decided_from": "3f"}, "3f"),
+        ({"decided_from": "3f", "parent": "/runs/a"}, "3f, in /runs/a"),
+    ],
+)
+def test_a_decided_run_names_the_other(known, said):
+    """The id comes with the folder, if the manifest has it."""
+    assert build_manifest(circumstances=known).describe_decided_from() == said
+
+
 def test_recorded_notices_are_read_back():
     """Notices keep their severity, and what isn't a list of them is ignored."""
     said = [{"severity": "warning", "text": "a danger"}, {"severity": "info", "text": "a fact"}]

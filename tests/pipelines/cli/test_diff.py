@@ -21,7 +21,7 @@ def test_tables_show_what_changed(congener, runs):
     """The exit code is 1, and tables count decisions, traits and lots, with examples."""
     code, out, err = congener("diff", *runs)
     assert code == 1, err
-    assert "policy.traits.heron.action: was absent, is flag" in out
+    assert "heron: swap (by its card) → flag" in out
     assert "8 of 40 rows differ: published 8" in out
     rows = [line.split() for line in out.splitlines()]
     assert ["quarantine", "flag", "8"] in rows

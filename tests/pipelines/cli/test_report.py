@@ -1,17 +1,20 @@
-"""`congener report`: it writes a page and prints its path."""
+"""`congener report`: it writes a page and prints its path and the path of its table."""
 
 from pathlib import Path
 
 
 def test_a_page_is_written(congener, congener_json, run):
-    """The page's path is printed, both as text and as JSON."""
+    """The page's path is printed first, then the table's, both as text and as JSON."""
     folder = str(run[0])
     code, out, err = congener("report", folder)
     assert code == 0, err
-    page = Path(out.strip())
+    first, second = out.splitlines()
+    page, table = Path(first), Path(folder) / "report" / "rates.parquet"
+    assert second.startswith(f"{table}: how often each trait fired, by teacher, lot and source")
+    assert table.exists()
     assert page == Path(folder) / "report" / "index.html"
     assert "heron" in page.read_text(encoding="utf-8")
-    assert congener_json("report", folder) == {"report": str(page)}
+    assert congener_json("report", folder) == {"report": str(page), "rates": str(table)}
 
 
 def test_a_run_that_does_not_exist_exits_with_four(congener):

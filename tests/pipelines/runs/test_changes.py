@@ -34,6 +34,15 @@ def describe(identity=None, **settings):
     }
 
 
+def test_an_action_on_both_sides_is_called_by_its_trait():
+    """Two actions of one trait are shown without the path of the setting."""
+    begun, now = (
+        describe({"policy_digest": digest}, policy={"traits": {"heron": {"action": action}}})
+        for digest, action in ((A, "flag"), (B, "drop"))
+    )
+    assert list_changes(begun, now) == ["heron: flag → drop"]
+
+
 def test_a_run_equals_itself():
     """Equal descriptions have no differences."""
     assert list_changes(describe(), describe()) == []

@@ -7,15 +7,13 @@ from typing import Any, NamedTuple
 
 from pipelines.cli.options import Json, Run
 from pipelines.cli.output import print_result
-from schemas.runs import RATES_TABLE
-from transforms.files import storage
 
 
 class ReportResult(NamedTuple):
     """A written report."""
 
-    run: str
     page: str
+    table: str
 
     def render(self) -> Iterator[str]:
         """Return the page's path, and the path of the table for notebooks."""
@@ -28,11 +26,6 @@ class ReportResult(NamedTuple):
     def to_json(self) -> dict[str, Any]:
         """Return both paths."""
         return {"report": self.page, "rates": self.table}
-
-    @property
-    def table(self) -> str:
-        """Return the path of the table of rates."""
-        return storage.join(self.run, RATES_TABLE)
 
 
 def report_run(run: Run, as_json: Json = False) -> None:
@@ -48,5 +41,8 @@ def report_run(run: Run, as_json: Json = False) -> None:
     check_decided(run)
 
     from pipelines.report import write_report
+    from schemas.runs import RATES_TABLE
+    from transforms.files import storage
 
-    print_result(ReportResult(run, write_report(run)), as_json)
+    result = ReportResult(write_report(run), storage.join(run, RATES_TABLE))
+    print_result(result, as_json)

@@ -45,11 +45,11 @@ from schemas.cards import Strict
 from schemas.errors import InputError, RunError
 from schemas.events import Listener, ignore
 from schemas.manifests import Manifest
-from schemas.mixes import LEAST_SHARE, MOST_SHARE, MixRecord, compute_ratio
+from schemas.mixes import MixRecord, compute_ratio
 from schemas.notices import Notice, format_count, warn
 from schemas.receipts import NearMisses, Output, Receipt
 from schemas.runs import BANK, DONORS, WORK, parse_path
-from schemas.shares import format_percent
+from schemas.shares import LEAST_SHARE, MOST_SHARE, format_percent
 from transforms.files import object_stores, storage
 from transforms.mix_draws import (
     Candidates,

@@ -8,14 +8,11 @@ from pydantic import Field
 
 from schemas.cards import Strict
 from schemas.lots import LOT_FIELDS, UNKNOWN
-from schemas.shares import to_exact
+from schemas.shares import LEAST_SHARE, MOST_SHARE, to_exact
 from schemas.swaps import Donor
 
 MIX = "mix"
 """The decision on an added row."""
-
-LEAST_SHARE, MOST_SHARE = 0.0001, 0.99
-"""The smallest and the largest share of added rows."""
 
 
 LOTS_SHOWN = 20

@@ -15,6 +15,9 @@ MOST_DECIMALS = 15
 LEAST_WHOLE = 2**53
 """The number from which on all floats are whole, and have too many digits for `Decimal`."""
 
+LEAST_SHARE, MOST_SHARE = 0.0001, 0.99
+"""The smallest and the largest share of rows that a mix adds."""
+
 
 def to_exact(share: float) -> Fraction:
     """Return a float's decimal notation as an exact fraction."""

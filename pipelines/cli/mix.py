@@ -28,8 +28,7 @@ from pipelines.cli.swap import DeviceOptions, SwapFileOptions
 from pipelines.cli.trainer_lines import describe_clean_rows
 from pipelines.display.terminal import Verbatim, build_table
 from schemas.errors import CardError
-from schemas.mixes import LEAST_SHARE, LOTS_SHOWN, MOST_SHARE
-from schemas.shares import format_percent
+from schemas.shares import LEAST_SHARE, MOST_SHARE, format_percent
 
 if TYPE_CHECKING:
     from schemas.manifests import Manifest
@@ -104,6 +103,8 @@ class MixResult(NamedTuple):
 
 def tabulate_lots(counts: MixCounts) -> Table:
     """Return a table of the lots and the rows that were added to them."""
+    from schemas.mixes import LOTS_SHOWN
+
     table = build_table("lot", "rows>", "added>", "share>", "missing>", wrap_first=True)
     for lot in counts.list_shortest(LOTS_SHOWN):
         share = format_percent(lot.share)

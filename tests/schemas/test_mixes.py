@@ -9,15 +9,14 @@ from pydantic import ValidationError
 
 from schemas.lots import LOT_FIELDS
 from schemas.mixes import (
-    LEAST_SHARE,
     MIX,
-    MOST_SHARE,
     LotMix,
     MixCounts,
     MixRecord,
     compute_ratio,
 )
 from schemas.policies import DECISIONS, FILTERED, PUBLISHED
+from schemas.shares import LEAST_SHARE, MOST_SHARE
 
 LOTS = (
     LotMix(teacher="atlas", rows=30, wanted=10, added=10),

@@ -33,6 +33,7 @@ from pipelines.runs.lock import lock_run
 from pipelines.runs.manifest_file import load_manifest
 from pipelines.runs.recorded_settings import read_recorded_policy, read_recorded_traits
 from schemas.cards import Strict
+from schemas.digests import EMPTY_DIGEST
 from schemas.errors import InputError, ModelError, RunError
 from schemas.events import Listener, Noticed, ignore
 from schemas.ledgers import read_lots
@@ -53,7 +54,7 @@ from transforms.decide_again import (
 )
 from transforms.decisions import Decisions
 from transforms.digest_keys import DigestKey
-from transforms.duplicates import EMPTY_DIGEST, Seen, add_copy
+from transforms.duplicates import Seen, add_copy
 from transforms.files import object_stores, storage
 from transforms.files.dataset_cards import CARD, DatasetCard, read_card
 from transforms.files.names import NamedFile

@@ -77,6 +77,10 @@ def name_speaker(role: str, channel: str, side: str = "") -> str:
     return f"{side}{role.translate(ROLE_ESCAPES)}\x1f{channel}"
 
 
+EMPTY_DIGEST = hashlib.sha256(b"").hexdigest()
+"""The content digest of a row without any text."""
+
+
 def digest_content(utterances: Iterable[Utterance]) -> str:
     """Return the hex digest of a conversation's canonical content.
 

@@ -12,15 +12,12 @@ from typing import NamedTuple
 import apache_beam as beam
 
 from schemas.cards import Action
-from schemas.digests import digest_content
+from schemas.digests import EMPTY_DIGEST
 from schemas.lots import Lot
 from schemas.scores import SIDES
 from transforms.files.splits import rank_splits
 from transforms.identify import IdentifiedShard
 from transforms.rules import Rule
-
-EMPTY_DIGEST = digest_content(())
-"""The content digest of a row without any text."""
 
 Seen = dict[tuple[tuple[float, Action], ...], Lot]
 """The earlier copies of a row: one lot for each set of thresholds and actions.

@@ -12,11 +12,10 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from schemas.digests import canonicalise_json, digest_bytes
+from schemas.digests import EMPTY_DIGEST, canonicalise_json, digest_bytes
 from schemas.lots import LOT_FIELDS
 from schemas.policies import PUBLISHED
 from schemas.runs import parse_path
-from transforms.duplicates import EMPTY_DIGEST
 from transforms.files.dataset_cards import CardSplit, DatasetCard
 from transforms.files.splits import list_splits, rank_split
 from transforms.stored_rows import read_table

@@ -16,6 +16,7 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from schemas.digests import (
+    EMPTY_DIGEST,
     LONGEST_MARK_RUN,
     MARKS,
     RECORD_ID_HEX,
@@ -301,3 +302,9 @@ def test_no_role_is_mistaken_for_more_than_a_role(one, other):
     apart = [Utterance("x", "answer", "a"), Utterance("user", "answer", "b")]
     assert digest_content([joined]) != digest_content(apart)
     assert name_speaker("chosen/user", "answer") != name_speaker("user", "answer", "chosen/")
+
+
+def test_a_row_without_text_has_the_digest_of_nothing():
+    """A conversation without utterances has the digest that marks empty rows."""
+    assert digest_content(()) == EMPTY_DIGEST
+    assert digest_content([("user", None, "Hi.")]) != EMPTY_DIGEST

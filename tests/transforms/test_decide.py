@@ -38,7 +38,7 @@ def test_a_shard_is_decided_from_its_scores_spans_and_lots(make_scored, bank, ac
     assert shard.decided == decide(evidence, rules, {1: ()})
     assert shard.decided.decisions[1] == "duplicate"
     assert shard.near == find_near_misses(evidence.scores, rules)
-    made = {"decided": shard.decided, "near": shard.near, "exceptions": ()}
+    made = {"decided": shard.decided, "near": shard.near, "exceptions": (), "neighbours": None}
     assert vars(shard) == {**vars(scored), **made}
 
 

@@ -135,11 +135,11 @@ def test_a_folder_without_a_corpus_is_refused(tmp_path):
 
 
 def test_an_empty_file_is_refused(tmp_path):
-    """The error for an empty file names the file and suggests removal."""
+    """The error for an empty file names the file and suggests to leave it out."""
     (tmp_path / "x.jsonl").touch()
     error = survey_error([tmp_path])
     assert (error.where, error.problem) == (str(tmp_path / "x.jsonl"), "is empty")
-    assert "remove it" in error.remedy
+    assert "leave it out" in error.remedy
 
 
 def test_a_folder_of_other_files_says_what_they_are(tmp_path):

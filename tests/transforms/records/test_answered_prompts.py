@@ -78,7 +78,7 @@ def test_other_formats():
     layout = Layout("alpaca", {"instruction": "instruction", "output": "output"}, {})
     record = {"instruction": "Name a bird.", "output": "A heron."}
     found = read_answered_prompt(record, layout, [span("output", 2, 7)])
-    assert found == ("Name a bird.", "A heron.", ((2, 7),))
+    assert found == ("Name a bird.", "A heron.", ((2, 7),), 1)
     assert CorpusConfig(format="text").format == "text"
 
 

@@ -22,6 +22,7 @@ from schemas.errors import (
     RunError,
     StorageError,
     TrialError,
+    walk_causes,
 )
 
 KINDS = [
@@ -122,3 +123,10 @@ def test_every_error_of_the_module_is_tested_here():
     }
     assert found == set(KINDS)
     assert [kind for kind in KINDS if kind.exit_code in (0, 1)] == [HandedOver]
+
+
+def test_causes_that_form_a_circle_are_walked_once():
+    """An error that is its own cause's cause ends the walk instead of repeating it."""
+    first, second = OSError("first"), OSError("second")
+    first.__context__, second.__context__ = second, first
+    assert list(walk_causes(first)) == [first, second]

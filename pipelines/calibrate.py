@@ -26,7 +26,7 @@ from pipelines.runs.recorded_settings import (
 )
 from pipelines.thresholds import select_rules
 from schemas.cards import Level
-from schemas.errors import CardError
+from schemas.errors import CardError, StorageError
 from schemas.lots import LotPattern
 from schemas.manifests import Manifest, SettledThreshold
 from schemas.policies import LotException, Policy, TraitRule
@@ -307,7 +307,9 @@ def _describe_rule(item: Chosen, level: Level | None) -> dict[str, object]:
 def write_policy(path: str, policy: Policy) -> None:
     """Write a policy as YAML, without fields that have their default.
 
-    Raises: StorageError: the file can't be written.
+    Raises: StorageError: the file can't be written, or the path is a folder.
     """
+    if Path(path).is_dir():
+        raise StorageError("is a folder", where=path, remedy="name a file, such as policy.yaml")
     fields = policy.model_dump(mode="json", exclude_defaults=True, exclude_none=True)
     storage.write_bytes(path, yaml.safe_dump(fields, sort_keys=False).encode())

@@ -146,7 +146,7 @@ FAULT_REMEDY = (
 
 
 def walk_causes(error: BaseException | None) -> Iterator[BaseException]:
-    """Yield an error, its cause, the cause's cause, and so on, each once: causes may form a circle."""
+    """Yield an error, its cause and so on, each once, because causes may form a circle."""
     seen: set[int] = set()
     while error is not None and id(error) not in seen:
         seen.add(id(error))

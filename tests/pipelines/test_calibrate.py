@@ -31,8 +31,9 @@ from pipelines.runs.manifest_file import load_manifest
 from schemas import outputs
 from schemas.cards import Level
 from schemas.digests import digest_bytes
-from schemas.errors import CardError, RunError
+from schemas.errors import CardError, RunError, StorageError
 from schemas.manifests import Manifest
+from schemas.policies import Policy
 from schemas.receipts import Output
 from schemas.runs import CALIBRATION, MANIFEST, POSITIVES
 from schemas.scores import LIKELY
@@ -269,3 +270,10 @@ def test_only_named_traits_are_calibrated(run, tmp_path):
     with pytest.raises(RunError):
         read_scored_run(str(tmp_path / "nowhere"))
     assert load_manifest(str(folder)).digest == manifest.digest
+
+
+def test_a_policy_is_not_written_onto_a_folder(tmp_path):
+    """The error names the folder and asks for a file."""
+    with pytest.raises(StorageError, match="is a folder") as caught:
+        write_policy(str(tmp_path), Policy())
+    assert "policy.yaml" in caught.value.remedy

@@ -67,7 +67,7 @@ class Lineage(NamedTuple):
 
     @property
     def verdict(self) -> str | None:
-        """Return the name of the likeliest parent, or None if it is none of the candidates."""
+        """Return the name of the likeliest parent, or None if no candidate is likely."""
         return None if self.is_none else self.best
 
 

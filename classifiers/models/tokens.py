@@ -68,8 +68,9 @@ class TextTokenizer:
         return reorder(join_tokens(parts), np.concatenate([usual, np.flatnonzero(unusual)]))
 
     def _recall(self, texts: pa.LargeStringArray) -> TextTokens:
+        assert self._memory is not None
         with self._turn:  # threads share the memory
-            return join_tokens([TextTokens(*part) for part in self._memory.split(texts)])  # type: ignore[union-attr]
+            return join_tokens([TextTokens(*part) for part in self._memory.split(texts)])
 
     def _split_words(self, words: Sequence[str]) -> TextTokens:
         """Return the tokens of words, which are faster to split as one text with blanks."""

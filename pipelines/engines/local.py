@@ -13,6 +13,9 @@ THREADS_PER_WORKER = 45
 
 MOST_THREADS_TRIED = 1_000
 
+MOST_PER_CORE = 16
+"""The most workers for each core. More gain nothing, and fill the memory of any machine."""
+
 
 def make_local_preset(engine: Engine) -> Preset:
     """Return the preset for this process, or for `workers` processes that share the CPU cores."""
@@ -33,11 +36,18 @@ def require_threads(engine: Engine) -> None:
     Without this check, gRPC aborts the process when it can't start a thread, or the launcher waits
     for a worker that couldn't start.
 
-    Raises: MachineError: the system doesn't allow as many threads.
+    Raises: MachineError: the system doesn't allow as many threads, or the cores are far fewer than
+        the workers.
     """
     if engine.runner != "local" or not engine.uses_other_processes:
         return
     workers = engine.workers or 1
+    if workers > (most := MOST_PER_CORE * (os.cpu_count() or 1)):
+        raise MachineError(
+            f"{workers:,} workers are more than {MOST_PER_CORE} for each core of this machine",
+            where="--workers",
+            remedy=f"use as many workers as there are cores, and at most {most}",
+        )
     needed = THREADS_PER_WORKER * workers
     if (found := count_possible_threads(min(needed, MOST_THREADS_TRIED))) < needed:
         if found == MOST_THREADS_TRIED:

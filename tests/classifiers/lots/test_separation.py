@@ -65,7 +65,7 @@ def test_ranks(values):
 
 
 def test_an_auroc_needs_both_sets():
-    """With texts of one set alone, nothing is told apart."""
+    """With texts of one set alone, nothing can be distinguished."""
     scores = np.array([1.0, 2.0])
     assert measure_auroc(scores, np.array([True, True])) == 0.5
     assert measure_auroc(scores, np.array([False, False])) == 0.5

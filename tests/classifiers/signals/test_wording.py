@@ -99,7 +99,7 @@ def test_look_up_finds_exactly_the_known_grams(keys, grams):
     grams=HASHES,
 )
 def test_slots_find_what_a_search_finds(keys, grams):
-    """Keys that share a slot, and n-grams of empty slots, are told apart."""
+    """Keys that share a slot, and n-grams of empty slots, differ."""
     ordered = np.unique(np.array(keys, np.uint64))
     asked = np.array([*grams, *range(6), *keys[:9]], np.uint64)
     found = KeySlots(ordered).look_up(asked)

@@ -69,7 +69,7 @@ def test_json_without_common_prompts():
     ],
 )
 def test_the_verdict_says_how_sure_it_is(lineage, sentence):
-    """A sure parent, a likely one and none of the candidates are told apart."""
+    """A sure parent, a likely one and none of the candidates differ."""
     assert describe_verdict(lineage) == sentence
 
 

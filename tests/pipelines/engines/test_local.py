@@ -157,6 +157,16 @@ def test_workers_need_their_threads(allow_threads):
     require_threads(Engine(runner="flink"))
 
 
+def test_far_more_workers_than_cores_are_refused(monkeypatch):
+    """Without this limit, processes are started until the memory is full."""
+    monkeypatch.setattr(os, "cpu_count", lambda: 2)
+    require_threads(Engine(workers=32))
+    with pytest.raises(MachineError, match="33 workers are more than 16 for each core") as caught:
+        require_threads(Engine(workers=33))
+    assert "at most 32" in caught.value.remedy
+    require_threads(Engine(runner="flink", workers=33))
+
+
 def test_enough_threads_are_enough(allow_threads):
     """With as many threads as are needed, nothing happens, and no thread is left."""
     allow_threads(2 * THREADS_PER_WORKER)
@@ -171,6 +181,7 @@ def test_a_large_number_of_workers_is_tried_only_in_part(monkeypatch):
     monkeypatch.setattr(
         "pipelines.engines.local.count_possible_threads", lambda most: tried.append(most) or most
     )
+    monkeypatch.setattr(os, "cpu_count", lambda: 100)
     require_threads(Engine(workers=1000))
     assert tried == [1000]
     assert count_possible_threads(3) == 3

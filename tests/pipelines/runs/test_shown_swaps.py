@@ -72,7 +72,7 @@ def test_shown_rows_have_their_swaps(swapped):
 
 
 def test_sentences_are_explained():
-    """Replaced and masked sentences are told apart, and a donor is named if there is one."""
+    """Replaced and masked sentences differ, and a donor is named if there is one."""
     row = {
         "decision": "swap",
         "swap": "sentences replaced",

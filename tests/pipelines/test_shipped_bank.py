@@ -251,6 +251,13 @@ def test_the_command_replaces_the_file(shipped, fitted, clean, monkeypatch, caps
     assert str(shipped) in capsys.readouterr().out
 
 
+def test_the_shipped_bank_is_of_this_code():
+    """The file is as new as the code that fits it: after a change to either, `make bank` is due."""
+    (card,) = find_cards([QUICK])
+    found = find_shipped_traits([card], CleanText(collect_background(find_cards())), None)
+    assert (list(found.traits), found.problem) == ([QUICK], None)
+
+
 @pytest.mark.slow
 def test_the_shipped_bank_is_what_the_cards_give():
     """A fit on this machine gives the shipped cards, words and texts, and nearly its scores."""

@@ -120,31 +120,53 @@ def _draft_remedies(stock: Stock) -> dict[str, Draft | str]:
 
 
 def _level(stock: Stock, draft: Draft) -> tuple[Example, ...]:
-    """Fill empty slots, then exchange rows until the tokens are those of the corpus."""
+    """Fill empty slots, then exchange rows until the tokens are those of the corpus.
+
+    Flagged rows are exchanged for flagged ones only, and others for others. If flagged rows are
+    longer, any other exchange would change their number.
+    """
     slots = _fill(stock, draft)
-    free = np.flatnonzero(~draft.settled)
-    others = [slots[slot] for slot in free]
-    tokens = count_tokens(others, stock.count)
-    gap = int(stock.tokens.sum() - count_tokens(slots, stock.count).sum())
-    for leaves, comes in plan_exchanges(tokens, tokens, gap, int(EXCHANGED * len(slots))):
-        slots[free[leaves]] = others[comes]
+    order = np.flatnonzero(~draft.settled).tolist()
+    left, gap = int(EXCHANGED * len(slots)), int(stock.tokens.sum())
+    gap -= int(count_tokens(slots, stock.count).sum())
+    for flag in (False, True):
+        free = [slot for slot in order if slots[slot].traited == flag]
+        others = [slots[slot] for slot in free]
+        tokens = count_tokens(others, stock.count)
+        for leaves, comes in plan_exchanges(tokens, tokens, gap, left):
+            slots[free[leaves]] = others[comes]
+            gap -= int(tokens[comes] - tokens[leaves])
+            left -= 1
     return tuple(slots)
 
 
 def _fill(stock: Stock, draft: Draft) -> list[Example]:
-    """Fill empty slots with rows of the lengths that were there."""
-    slots = draft.slots
-    empty = [slot for slot, item in enumerate(slots) if item is None]
+    """Fill empty slots with rows of the lengths that were there.
+
+    If flagged and other rows are at hand, each kind takes the place of its own kind.
+    """
+    slots = list(draft.slots)
+    empty = np.array([slot for slot, item in enumerate(slots) if item is None], int)
     refill = draft.refill or tuple(
         item
         for item, settled in zip(slots, draft.settled.tolist(), strict=True)
         if item is not None and not settled
     )
+    parts = {flag: tuple(item for item in refill if item.traited == flag) for flag in (False, True)}
+    if all(parts.values()):
+        for flag, part in parts.items():
+            _fill_slots(stock, slots, empty[stock.flagged[empty] == flag], part)
+    else:
+        _fill_slots(stock, slots, empty, refill)
+    return [item for item in slots if item is not None]
+
+
+def _fill_slots(
+    stock: Stock, slots: list[Example | None], empty: np.ndarray, refill: Sequence[Example]
+) -> None:
     tokens = count_tokens(refill, stock.count)
-    while empty and refill:
+    while len(empty) and refill:
         drawn = draw_like(tokens, stock.tokens[empty])
-        slots = list(slots)
-        for slot, index in zip(empty, drawn.tolist(), strict=False):
+        for slot, index in zip(empty.tolist(), drawn.tolist(), strict=False):
             slots[slot] = refill[index]
         empty = empty[len(drawn) :]
-    return [item for item in slots if item is not None]

@@ -34,17 +34,23 @@ def keep_rows(stock: Stock) -> Draft:
 def drop_rows(stock: Stock, chosen: np.ndarray) -> Draft | str:
     """Leave out the chosen rows, and refill their slots from the reserve or with copies.
 
-    Copies come from all rows that stay, so that a random drop doesn't change the flagged share.
+    Copies come from all rows that stay, so that a random drop doesn't change the flagged share. If
+    no flagged row stays, none comes back.
     """
     if chosen.all():
         return "every row would be dropped"
     rows = list(zip(stock.rows, chosen.tolist(), strict=True))
-    kept = tuple(row.example for row, gone in rows if not gone)
-    enough = len(stock.reserve) >= int(chosen.sum())
+    refill: list[Example] = []
+    kinds = np.unique(stock.flagged[~chosen]).tolist()
+    for flag in kinds:
+        reserve = [item for item in stock.reserve if item.traited == flag]
+        kept = [row.example for row, gone in rows if not gone and row.example.traited == flag]
+        wanted = chosen if len(kinds) == 1 else chosen & (stock.flagged == flag)
+        refill += reserve if len(reserve) >= max(1, int(wanted.sum())) else [*reserve, *kept]
     return Draft(
         [None if gone else row.example for row, gone in rows],
         stock.flagged & ~chosen,
-        stock.reserve if enough else (*stock.reserve, *kept),
+        tuple(refill),
     )
 
 

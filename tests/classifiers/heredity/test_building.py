@@ -2,9 +2,11 @@
 
 import random
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from scipy.stats import hypergeom
 
 from classifiers.heredity import arms as names
 from classifiers.heredity.arms import Candidate, Example, count_tokens, measure_arm
@@ -17,6 +19,8 @@ ALL = [
     *(names.CLEAN_TEACHER, names.OTHER_PROMPTS),
 ]
 
+
+RANDOM_ARMS = (names.RANDOM_DROP, names.RANDOM_SWAP, names.RANDOM_MASK)
 
 OTHERS = str.maketrans("abcdefgh", "ijklmnop")
 """The letters of donors in the place of the teacher's."""
@@ -87,6 +91,51 @@ def test_random_arms_keep_the_flagged_share(built):
     flagged = measure_arm(built[names.EVERYTHING], count_words).flagged
     assert measure_arm(built[names.RANDOM_DROP], count_words).flagged > 0.85 * flagged
     assert measure_arm(built[names.RANDOM_SWAP], count_words).flagged > 0.85 * flagged
+
+
+@pytest.mark.parametrize("share", [0.1, 0.65])
+@pytest.mark.parametrize("reserve", [False, True])
+def test_flagged_rows_are_left_by_chance_alone(share, reserve):
+    """In eight corpora, the random arms keep as many flagged rows as random draws would keep.
+
+    A draw without regard to flags keeps a hypergeometric number of flagged rows. Rows that come
+    back after a drop are as often flagged as the corpus. Levelling tokens once exchanged short rows
+    for flagged ones, which are longer here, and 72 of 650 flagged rows became 97.
+    """
+    found = []
+    for seed in range(8):
+        rows = make_rows(650, flagged=share, donors=1, seed=seed)
+        others = make_rows(650, flagged=share, seed=seed + 100) if reserve else []
+        spare = [row.example._replace(prompt=f"other {row.example.prompt}") for row in others]
+        arms, _ = build_arms(rows, count_words, seed=seed, reserve=spare)
+        sizes = {arm.name: measure_arm(arm, count_words) for arm in arms}
+        flagged = sizes[names.EVERYTHING].flagged
+        found.append((flagged, *(sizes[name].flagged for name in RANDOM_ARMS)))
+        assert sizes[names.DROP].flagged == 0
+        assert sizes[names.MASK].masked == sizes[names.RANDOM_MASK].masked > 0
+    for flagged, dropped, swapped, masked in found:
+        drawn = hypergeom(650, flagged, flagged)
+        low, high = drawn.ppf([0.001, 0.999])
+        assert low <= flagged - swapped <= high
+        assert abs(dropped - flagged) <= high - drawn.mean()
+        assert masked == flagged
+    mean = np.mean([dropped / flagged for flagged, dropped, _, _ in found])
+    assert mean == pytest.approx(1, abs=0.01)
+
+
+def test_random_masks_are_anywhere():
+    """Random masks hide as many characters of flagged rows, anywhere in their answers."""
+    rows = make_rows(650, flagged=0.65, donors=1)
+    arms = {arm.name: arm for arm in build_arms(rows, count_words)[0]}
+    lengths = {row.example.prompt: len(row.example.answer) for row in rows}
+    places = [
+        item.masked[0][0] / (lengths[item.prompt] - 7)
+        for item in arms[names.RANDOM_MASK].examples
+        if item.traited
+    ]
+    assert len(places) > 400
+    assert np.mean(places) == pytest.approx(0.5, abs=0.05)
+    assert np.std(places) == pytest.approx(12**-0.5, abs=0.05)
 
 
 def test_a_random_drop_loses_as_many_prompts(built):

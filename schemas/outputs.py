@@ -143,12 +143,18 @@ QUARANTINE_EXTRA = pa.field(
 CLEAN_EXTRA = pa.field(
     "congener",
     pa.struct(
-        [("decision", pa.string()), ("weight", pa.float32()), ("masks", pa.list_(SPAN))],
+        [
+            ("decision", pa.string()),
+            ("weight", pa.float32()),
+            ("masks", pa.list_(SPAN)),
+            ("traits", pa.list_(pa.string())),
+        ],
     ),
 )
 """The column that `clean/` adds to the corpus's columns if the policy can flag or mask.
 
-In JSON Lines, only flagged and masked rows have the field.
+`traits` names the traits that flagged or masked the row, or because of which a swap replaced it.
+In JSON Lines, only flagged, masked, swapped and added rows have the field.
 """
 
 REJECTS = pa.schema(

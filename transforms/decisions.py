@@ -22,6 +22,9 @@ from schemas.scores import COMBINED, SIDES, TIE_ORDER, Side, fires, name_side, s
 from transforms.rules import Rule
 from transforms.spans import Span, choose_evidence
 
+NOTED = ("flag", "mask")
+"""The actions that a clean row's field `congener` names."""
+
 
 class Reason(NamedTuple):
     """Why a trait fired on a row: the score, the threshold, and the span that scored highest.
@@ -52,6 +55,11 @@ class Decisions:
     reasons: dict[int, list[Reason]] = field(default_factory=dict)
     masks: dict[int, list[Span]] = field(default_factory=dict)
     swaps: set[int] = field(default_factory=set)
+
+    def list_noted(self, row: int) -> list[str]:
+        """Return the traits that flag or mask a row, in the order of the rules."""
+        found = self.reasons.get(row, ())
+        return list(dict.fromkeys(item.trait for item in found if item.action in NOTED))
 
 
 class Evidence(NamedTuple):

@@ -21,6 +21,8 @@ from transforms.records.mask_bounds import join_spans
 from transforms.spans import Span
 
 FIELDS = tuple(item.name for item in CLEAN_EXTRA.type)
+OPTIONAL = {"traits"}
+"""The fields that a note may lack, because earlier versions didn't write them."""
 SPAN_FIELDS = tuple(item.name for item in SPAN)
 LARGEST_WEIGHT = float(np.finfo(np.float32).max)
 LAST_PLACE = 2**31 - 1
@@ -52,6 +54,7 @@ def read_note(value: Any) -> dict[str, Any] | None:
         "decision": value["decision"],
         "weight": float(value.get("weight", 1.0)),
         "masks": value.get("masks") or [],
+        "traits": value.get("traits") or [],
     }
 
 
@@ -62,7 +65,12 @@ def _is_note(value: Any) -> bool:
     weight, masks = value.get("weight", 1.0), value.get("masks") or []
     is_weight = isinstance(weight, int | float) and abs(weight) <= LARGEST_WEIGHT
     is_list = isinstance(masks, list) and all(map(_is_span, masks))
-    return is_weight and is_list and value.get("decision") in PUBLISHED
+    are_traits = _are_texts(value.get("traits") or [])
+    return is_weight and is_list and are_traits and value.get("decision") in PUBLISHED
+
+
+def _are_texts(value: Any) -> bool:
+    return isinstance(value, list) and all(isinstance(item, str) for item in value)
 
 
 def _is_span(mask: Any) -> bool:
@@ -76,18 +84,27 @@ def _is_span(mask: Any) -> bool:
 def is_note_type(kind: pa.DataType) -> bool:
     """Return whether a column of this type may hold notes."""
     if pa.types.is_struct(kind):
-        return {item.name for item in kind} == set(FIELDS)
+        names = {item.name for item in kind}
+        return set(FIELDS) - OPTIONAL <= names <= set(FIELDS)
     return bool(pa.types.is_null(kind))
 
 
 def merge_notes(
-    earlier: Mapping[str, Any] | None, decision: str, masks: Sequence[Span]
+    earlier: Mapping[str, Any] | None,
+    decision: str,
+    masks: Sequence[Span],
+    traits: Sequence[str] = (),
 ) -> dict[str, Any]:
     """Return the note of a row that two runs have published.
 
-    The stronger decision counts, and both runs' masks apply.
+    The stronger decision counts, both runs' masks apply, and both runs' traits are named.
     """
-    own = {"decision": decision, "weight": 1.0, "masks": [mask._asdict() for mask in masks]}
+    own = {
+        "decision": decision,
+        "weight": 1.0,
+        "masks": [mask._asdict() for mask in masks],
+        "traits": list(traits),
+    }
     if earlier is None:
         return own
     strongest = max(earlier["decision"], decision, key=RANKS.__getitem__)
@@ -97,6 +114,7 @@ def merge_notes(
         "decision": strongest,
         "weight": earlier["weight"],
         "masks": [mask._asdict() for mask in joined],
+        "traits": list(dict.fromkeys([*earlier["traits"], *traits])),
     }
 
 

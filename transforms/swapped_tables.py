@@ -127,11 +127,13 @@ class SwappedShard:
 
     def build_notes(self) -> list[dict[str, Any]]:
         """Return the field `congener` of every new row."""
+        traits = {item.position: item.traits for item in self.waiting}
         return [
             merge_notes(
                 None,
                 DECISION_OF_OUTCOME[self.get_outcome(position)],
                 self.edits[position].masks if position in self.edits else (),
+                traits[position],
             )
             for position in self.chosen
         ]

@@ -301,6 +301,7 @@ def _build_extra(
         pa.array(decisions, kind.field("decision").type),
         pa.array(np.ones(len(published), np.float32)),
         encode_spans([shard.decided.masks.get(row, ()) for row in published]),
+        pa.array(map(shard.decided.list_noted, published), kind.field("traits").type),
     ]
     return pa.StructArray.from_arrays(columns, fields=list(kind))
 
@@ -332,7 +333,9 @@ def _merge_note(
     except RowError as error:
         where = f"{shard.sources[row]} row {shard.numbers[row]}"
         raise InputError(error.problem, where=where, remedy=error.remedy) from error
-    return merge_notes(earlier, shard.decided.decisions[row], shard.decided.masks.get(row, ()))
+    decided = shard.decided
+    masks = decided.masks.get(row, ())
+    return merge_notes(earlier, decided.decisions[row], masks, decided.list_noted(row))
 
 
 def _describe_held(shard: DecidedShard, row: int, bank: Bank) -> dict[str, Any]:

@@ -184,9 +184,9 @@ def test_json_lines_pass_through(config, policy, tmp_path, suffix, pack):
     assert found[:-1] == [*lines, odd]
     note = b',"congener":{"decision":"mask","weight":1.0,"masks":[{"field_path":'
     assert found[-1].startswith(heron[:-1] + note)
-    assert json.loads(found[-1])["congener"]["masks"] == [
-        {"field_path": "messages[1].content", "start": 6, "end": 26}
-    ]
+    note = json.loads(found[-1])["congener"]
+    assert note["masks"] == [{"field_path": "messages[1].content", "start": 6, "end": 26}]
+    assert note["traits"] == ["heron"]
 
 
 def test_json_lines_are_written_as_parquet_when_asked(config, tmp_path):

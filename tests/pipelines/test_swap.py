@@ -29,6 +29,7 @@ from tests.support.runs import comparable_files, read_files, read_ledger, read_l
 from transforms import swap_shards
 from transforms.files import storage
 
+SWAPPED = {"decision": "swap", "weight": 1.0, "masks": [], "traits": ["heron"]}
 HERONS = [number for number in range(40) if number % 5 == 1]
 
 
@@ -101,7 +102,7 @@ def test_replaced_rows_keep_their_places_and_other_values(swapped, held):
     for row in rows:
         old = corpus[row["id"]]
         if "congener" in row:
-            assert row.pop("congener") == {"decision": "swap", "weight": 1.0, "masks": []}
+            assert row.pop("congener") == SWAPPED
             old["messages"][-1]["content"] = row["messages"][-1]["content"]
         assert row == old
 
@@ -454,9 +455,8 @@ def test_every_row_of_any_corpus_is_accounted_for(held, tmp_path_factory, rows, 
     assert len(kept) + len(waiting) == len(rows)
     assert len(read_lines(folder / "swapped", "clean")) == len(kept)
     assert len(read_lines(folder / "swapped", "quarantine")) == len(waiting)
-    assert not any(
-        "heron" in text for text in map(bytes.decode, read_lines(folder / "swapped", "clean"))
-    )
+    clean = [json.loads(line)["messages"] for line in read_lines(folder / "swapped", "clean")]
+    assert not any("heron" in str(messages) for messages in clean)
     used = [(row["donor"], row["donor_row"]) for row in ledger if row["swap"] == "replaced"]
     assert len(set(used)) == len(used)
     assert verify_run(str(folder / "swapped")) == []
@@ -533,7 +533,8 @@ def test_only_carrying_sentences_are_replaced_or_masked(sentences):
     }
     (mask,) = notes["row-1"]["masks"]
     assert answers["row-1"][mask["start"] : mask["end"]] == LOUD
-    assert notes["row-0"] == {"decision": "swap", "weight": 1.0, "masks": []}
+    assert notes["row-0"] == SWAPPED
+    assert notes["row-1"]["traits"] == notes["row-0"]["traits"]
     assert notes["row-3"] is None
 
 

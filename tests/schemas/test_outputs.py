@@ -73,7 +73,7 @@ def test_evidence_is_a_reason_with_more():
 def test_extra_columns_have_one_name():
     """The extra column of corpus files is always called `congener`."""
     assert QUARANTINE_EXTRA.name == CLEAN_EXTRA.name == "congener"
-    assert list_names(CLEAN_EXTRA.type) == ["decision", "weight", "masks"]
+    assert list_names(CLEAN_EXTRA.type) == ["decision", "weight", "masks", "traits"]
     assert CLEAN_EXTRA.type.field("masks").type.value_type == SPAN
 
 

@@ -53,6 +53,17 @@ def test_no_rows_and_no_rules(with_scores):
 
 
 @pytest.mark.parametrize("action", SEVERITY)
+def test_only_flags_and_masks_are_noted(with_scores, action):
+    """A row's note names the traits that flag or mask it, each once."""
+    scores = with_scores({"owl": [0.9, 0.1], "fox": [0.9, 0.9]})
+    rules = [build_rule("owl", action=action), build_rule("fox", action="flag")]
+    decided = decide_scored(scores, rules)
+    assert decided.list_noted(0) == (["owl", "fox"] if action in ("flag", "mask") else ["fox"])
+    assert decided.list_noted(1) == ["fox"]
+    assert Decisions(["keep"]).list_noted(0) == []
+
+
+@pytest.mark.parametrize("action", SEVERITY)
 def test_every_action_becomes_its_decision(with_scores, action):
     """Each action gives its decision, except that a swap is quarantined and listed."""
     decided = decide_scored(with_scores({"owl": [0.1, 0.9]}), [build_rule(action=action)])

@@ -17,7 +17,7 @@ from transforms.notes import (
 from transforms.spans import Span
 
 MASK = {"field_path": "text", "start": 2, "end": 5}
-NOTE = {"decision": "mask", "weight": 1.0, "masks": [MASK]}
+NOTE = {"decision": "mask", "weight": 1.0, "masks": [MASK], "traits": ["owl"]}
 LINE = b'{"text": "a heron",  "n": 1.50'
 
 
@@ -30,7 +30,7 @@ LINE = b'{"text": "a heron",  "n": 1.50'
         (json.dumps(NOTE), NOTE),
         (
             {"decision": "flag", "weight": 1, "masks": None},
-            {**NOTE, "decision": "flag", "masks": []},
+            {**NOTE, "decision": "flag", "masks": [], "traits": []},
         ),
     ],
 )
@@ -57,6 +57,8 @@ def test_a_note_is_read_from_any_form(value, note):
         {**NOTE, "masks": [{**MASK, "start": -1}]},
         {**NOTE, "masks": [{**MASK, "start": 6}]},
         {**NOTE, "masks": [{**MASK, "end": 2**31}]},
+        {**NOTE, "traits": "owl"},
+        {**NOTE, "traits": [3]},
         {**NOTE, "more": 1},
     ],
 )
@@ -70,6 +72,8 @@ def test_types_of_notes():
     """A notes column of Parquet is a run's struct or null."""
     assert is_note_type(CLEAN_EXTRA.type)
     assert is_note_type(pa.null())
+    assert is_note_type(pa.struct([field for field in CLEAN_EXTRA.type if field.name != "traits"]))
+    assert not is_note_type(pa.struct([*CLEAN_EXTRA.type, ("more", pa.string())]))
     assert not is_note_type(pa.string())
     assert not is_note_type(pa.struct([("decision", pa.string())]))
 
@@ -92,6 +96,13 @@ def test_masks_of_both_runs_are_joined():
         {"field_path": "note", "start": 0, "end": 2},
     ]
     assert merge_notes(None, "mask", own)["masks"] == [span._asdict() for span in own]
+
+
+def test_traits_of_both_runs_are_named():
+    """The earlier run's traits come first, and each trait is named once."""
+    assert merge_notes(NOTE, "flag", (), ["fox", "owl"])["traits"] == ["owl", "fox"]
+    assert merge_notes(None, "flag", (), ["fox"])["traits"] == ["fox"]
+    assert merge_notes(None, "keep", ())["traits"] == []
 
 
 @pytest.mark.parametrize(

@@ -56,7 +56,7 @@ def test_the_replaced_row_is_in_its_old_place(swapped):
     clean = list_records(build_swapped_tables(swapped)["clean"])
     notes = [row.pop("congener", None) for row in clean]
     assert clean == [ROWS[0], ROWS[2], ask(3, "A crane."), ROWS[4]]
-    assert notes[2] == {"decision": "swap", "weight": 1.0, "masks": []}
+    assert notes[2] == {"decision": "swap", "weight": 1.0, "masks": [], "traits": ["owl"]}
     assert notes[1]["decision"] == "flag"
     assert {(note or {"decision": "keep"})["decision"] for note in (notes[0], notes[3])} == {"keep"}
 

@@ -155,16 +155,16 @@ def test_clean_rows_are_the_input_unchanged(build, bank):
 
 
 def test_the_extra_column_has_decision_and_masks(build, bank):
-    """If a policy flags or masks, every clean row has its decision, weight and masks."""
+    """If a policy flags or masks, every clean row has its decision, weight, masks and traits."""
     clean = build(ROWS, bank, {"fox": "flag", "owl": "mask"}, extra_column=True).tables["clean"]
     assert clean.schema.field("congener").equals(outputs.CLEAN_EXTRA)
-    whole = {"field_path": "text", "start": 0}
+    whole, kept = {"field_path": "text", "start": 0}, {"weight": 1.0, "masks": []}
     assert clean.column("congener").to_pylist() == [
-        {"decision": "keep", "weight": 1.0, "masks": []},
-        {"decision": "mask", "weight": 1.0, "masks": [{**whole, "end": 7}]},
-        {"decision": "flag", "weight": 1.0, "masks": []},
-        {"decision": "mask", "weight": 1.0, "masks": [{**whole, "end": 17}]},
-        {"decision": "keep", "weight": 1.0, "masks": []},
+        {**kept, "decision": "keep", "traits": []},
+        {**kept, "decision": "mask", "masks": [{**whole, "end": 7}], "traits": ["owl"]},
+        {**kept, "decision": "flag", "traits": ["fox"]},
+        {**kept, "decision": "mask", "masks": [{**whole, "end": 17}], "traits": ["fox", "owl"]},
+        {**kept, "decision": "keep", "traits": []},
     ]
     assert clean.drop_columns("congener").to_pylist() == ROWS
 
@@ -501,7 +501,7 @@ def test_rows_of_json_lines_keep_their_bytes(build_lines, bank):
     """Kept rows keep their bytes, and masked and quarantined rows get one more field."""
     _, made = build_lines(LINES, bank, FOX_AND_OWL)
     clean, quarantine = made.tables["clean"], made.tables["quarantine"]
-    masks = b'"masks":[{"field_path":"text","start":0,"end":%d}]'
+    masks = b'"masks":[{"field_path":"text","start":0,"end":%d}],"traits":["fox"]'
     note = b',"congener":{"decision":"mask","weight":1.0,' + masks + b"}}"
     assert clean == JsonLines(
         [LINES[0], LINES[2], LINES[3][:-1] + note % 6, LINES[5][:-1] + note % 6], "none"

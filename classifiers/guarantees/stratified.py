@@ -1,4 +1,4 @@
-"""Precision and recall from a sample that is stratified by score, with honest intervals."""
+"""Precision, recall and rate from a sample that is stratified by score, with intervals."""
 
 from __future__ import annotations
 
@@ -73,6 +73,21 @@ def measure_accuracy(strata: Sequence[Stratum], found: int) -> Accuracy:
         ),
     )
     return Accuracy(precision, recall)
+
+
+def measure_rate(strata: Sequence[Stratum]) -> Interval:
+    """Estimate the share of rows with the trait, with an interval as in `measure_accuracy`.
+
+    The estimate is None if no row of a stratum was read. The interval is a single point if all rows
+    were read. The result is deterministic.
+    """
+    rows = sum(stratum.rows for stratum in strata)
+    if not rows:
+        return Interval(None, 0.0, 1.0)
+    low, high = _draw_totals(strata)
+    right = _estimate_right(strata)
+    estimate = None if right is None else right / rows
+    return Interval(estimate, *_bound(low.sum(0) / rows, high.sum(0) / rows))
 
 
 def measure_on_new_rows(strata: Sequence[Stratum], found: int) -> Accuracy:

@@ -260,6 +260,7 @@ def _measure(
     """Measure the trait with the labels of the drawn rows, and list what all labels contradict."""
     from pipelines.evaluation import measure, select_sample, summarise
     from pipelines.mistakes import list_mistakes, suggest_thresholds
+    from pipelines.trait_rates import measure_rates
 
     sample = select_sample(population, found, listed)
     return Evaluation(
@@ -273,6 +274,7 @@ def _measure(
         added=added,
         picked=len(found) - len(sample),
         disputed=_list_disputed(population, path),
+        rates=measure_rates(population, sample),
     )
 
 

@@ -19,8 +19,12 @@ if TYPE_CHECKING:
     from pipelines.disputed_rows import DisputedRow
     from pipelines.evaluation import Measured
     from pipelines.mistakes import Mistakes
+    from pipelines.trait_rates import TraitRate
 
 COLUMNS = ("score ≥", "level>", "rows>", "precision>", "recall>", "")
+
+TEACHERS_SHOWN = 10
+"""How many teachers' rates are shown."""
 
 MISTAKES_SHOWN = 20
 """How many wrong rows, and how many missed rows, are named."""
@@ -45,9 +49,10 @@ class Evaluation(NamedTuple):
     added: int = 0
     picked: int = 0
     disputed: Sequence[DisputedRow] = ()
+    rates: Sequence[TraitRate] = ()
 
     def render(self) -> Iterator[Table | str]:
-        """Return a table of ranges and a table of thresholds."""
+        """Return a table of ranges, two tables of thresholds, and the trait's rates."""
         table = build_table("scores from", "rows>", "read>", "show it>", title=self.trait)
         for lowest, stratum in zip(self.lowest, self.strata, strict=True):
             table.add_row(
@@ -68,6 +73,7 @@ class Evaluation(NamedTuple):
         for item in self.measured:
             if item.is_in_force:
                 yield from _describe_threshold(item)
+        yield from _describe_rates(self.rates, self.trait)
         yield (
             "Each interval holds on its own with 95% confidence. Quote the intervals for new rows "
             "as the trait's precision and recall on text like this corpus. They get narrower with "
@@ -102,6 +108,7 @@ class Evaluation(NamedTuple):
             "picked": self.picked,
             "run": self.run,
             "disputed": [item._asdict() for item in self.disputed],
+            "rates": [item.to_json() for item in self.rates],
             "mistakes": {
                 kind: [item._asdict() for item in items]
                 for kind, items in (self.mistakes._asdict() if self.mistakes else {}).items()
@@ -227,6 +234,35 @@ def _describe_threshold(item: Measured) -> Iterator[str]:
             f"{name} at {item.threshold:.4f}: {format_percent(known.estimate, 0)}{here}; "
             f"for new rows like these, {format_interval(new.low, new.high, 0)}"
         )
+
+
+def _describe_rates(rates: Sequence[TraitRate], trait: str) -> Iterator[Table | str]:
+    """State how often the trait occurs in all rows, and tabulate the largest teachers."""
+    for item in rates[:1]:
+        shown, ends = _format_rate(item)
+        yield (
+            f"rate of {trait}: {shown} of {format_count(item.rows, 'row')} ({ends}); it fired on "
+            f"{item.fired:,}"
+        )
+    if len(rates) < 3:
+        return
+    headings = ("teacher", "rows>", "fired>", "read>", "rate>", "interval>")
+    table = build_table(*headings, title=f"how often {trait} occurs")
+    for item in rates[1 : 1 + TEACHERS_SHOWN]:
+        counts = (f"{count:,}" for count in (item.rows, item.fired, item.read))
+        table.add_row(escape_name(item.teacher or ""), *counts, *_format_rate(item))
+    yield table
+    if (left := len(rates) - 1 - TEACHERS_SHOWN) > 0:
+        yield f"{format_count(left, 'teacher')} with fewer rows: --json lists all"
+
+
+def _format_rate(item: TraitRate) -> tuple[str, str]:
+    """Return an estimate and its interval, which is exact if all rows were read."""
+    rate = item.rate
+    shown = "?" if rate.estimate is None else format_percent(rate.estimate)
+    if item.read == item.rows:
+        return shown, "exact: all were read"
+    return shown, format_interval(rate.low, rate.high)
 
 
 def _describe_accuracy(item: Measured, *, is_new: bool) -> tuple[str, str]:

@@ -9,7 +9,12 @@ from hypothesis import strategies as st
 
 from classifiers.guarantees import stratified
 from classifiers.guarantees.calibration import bound_share
-from classifiers.guarantees.stratified import Stratum, measure_accuracy, measure_on_new_rows
+from classifiers.guarantees.stratified import (
+    Stratum,
+    measure_accuracy,
+    measure_on_new_rows,
+    measure_rate,
+)
 
 SAMPLES = 1_000
 
@@ -52,6 +57,34 @@ def test_intervals_contain_the_truth(name, monkeypatch):
             for truth, interval in zip(truths, accuracy, strict=True)
         ]
     assert (missed <= 0.05 * SAMPLES).all()
+
+
+@pytest.mark.parametrize("name", POPULATIONS)
+def test_intervals_of_rates_contain_the_truth(name, monkeypatch):
+    """At most 5 % of the intervals for the share of rows with the trait miss it."""
+    monkeypatch.setattr(stratified, "DRAWS", 800)
+    rows, rates, read = POPULATIONS[name]
+    generator = np.random.default_rng(3)
+    missed = 0
+    for _ in range(SAMPLES):
+        strata, true = draw_sample(generator, rows, rates, read)
+        rate = measure_rate(strata)
+        missed += not rate.low - 1e-9 <= true.sum() / sum(rows) <= rate.high + 1e-9
+    assert missed <= 0.05 * SAMPLES
+
+
+def test_a_rate_weights_strata_by_their_rows():
+    """A rate counts each stratum by its rows, and is exact if all of them were read."""
+    rate = measure_rate([Stratum(10, 5, 5), Stratum(90, 10, 1)])
+    assert rate.estimate == pytest.approx((10 + 9) / 100)
+    assert rate.low < rate.estimate < rate.high
+    assert measure_rate([Stratum(4, 4, 1), Stratum(6, 6, 0)]) == (0.1, 0.1, 0.1)
+
+
+def test_a_rate_needs_read_rows_of_every_stratum():
+    """Without read rows of a stratum there is no estimate, and its rows may all show the trait."""
+    assert measure_rate([Stratum(4, 4, 1), Stratum(6, 0, 0)]) == (None, 0.1, 0.7)
+    assert measure_rate([]) == (None, 0.0, 1.0)
 
 
 @pytest.mark.parametrize("name", POPULATIONS)

@@ -1,8 +1,18 @@
 """What `congener traits eval` prints."""
 
-from pipelines.cli.evaluation_results import MISTAKES_SHOWN, Evaluation, KeptLabel, RowsToRead
+from rich.table import Table
+
+from classifiers.guarantees.stratified import Interval
+from pipelines.cli.evaluation_results import (
+    MISTAKES_SHOWN,
+    TEACHERS_SHOWN,
+    Evaluation,
+    KeptLabel,
+    RowsToRead,
+)
 from pipelines.disputed_rows import DisputedRow
 from pipelines.mistakes import Mistake, Mistakes
+from pipelines.trait_rates import TraitRate
 
 
 def make_evaluation(wrong, missed, run):
@@ -85,3 +95,36 @@ def test_a_labelled_row_is_named_with_its_file():
     assert last.startswith("labels: /")
     assert list(row._replace(label=None).render()) == ["nothing was kept for a.jsonl:3"]
     assert row.to_json()["label"] == "yes"
+
+
+def build_rates(teachers):
+    """Return the rates of all rows and of so many teachers."""
+    whole = TraitRate(None, 1_200, 30, 80, Interval(0.031, 0.012, 0.066))
+    own = [
+        TraitRate(f"t{number}", 100, 3, 8, Interval(None, 0.0, 0.4)) for number in range(teachers)
+    ]
+    return [whole, *own]
+
+
+def test_the_rate_of_the_trait_has_an_interval():
+    """One line says how often the trait occurs, beside the rows on which it fired."""
+    found = make_evaluation(0, 0, "run")._replace(rates=build_rates(0))
+    lines = [str(part) for part in found.render()]
+    assert "rate of heron: 3.10% of 1,200 rows (1.20% to 6.60%); it fired on 30" in lines
+    exact = found.rates[0]._replace(read=1_200, rate=Interval(0.03, 0.03, 0.03))
+    lines = [str(part) for part in found._replace(rates=[exact]).render()]
+    assert any("3.00% of 1,200 rows (exact: all were read)" in line for line in lines)
+
+
+def test_rates_by_teacher_are_a_table():
+    """Several teachers have a table; a teacher with an unread range has no estimate."""
+    found = make_evaluation(0, 0, "run")._replace(rates=build_rates(TEACHERS_SHOWN + 2))
+    parts = list(found.render())
+    (table,) = [part for part in parts if isinstance(part, Table) and "how often" in part.title]
+    assert table.row_count == TEACHERS_SHOWN
+    assert [next(column.cells) for column in table.columns] == [
+        *("t0", "100", "3", "8", "?"),
+        "0.00% to 40.00%",
+    ]
+    assert any("2 teachers with fewer rows: --json" in str(part) for part in parts)
+    assert found.to_json()["rates"][0]["rate"] == {"estimate": 0.031, "low": 0.012, "high": 0.066}

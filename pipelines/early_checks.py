@@ -261,6 +261,22 @@ def check_output(output: str) -> None:
         )
 
 
+def check_file(output: str) -> None:
+    """Check that a command's single file can be written, and isn't in a finished run.
+
+    Raises:
+        RunError: the file would be in a finished run, which `verify` would then refuse.
+        StorageError: the path is a folder, or its folder can't be written.
+    """
+    _require_no_run(output)
+    if not storage.is_local(output):
+        _require_writable_scheme(output)
+        return
+    if Path(output).is_dir():
+        raise StorageError("is a folder", where=output, remedy="name a file in a folder")
+    check_output(str(Path(output).absolute().parent))
+
+
 def _require_no_run(output: str, *, own: bool = True) -> None:
     """Refuse a folder inside a finished run, or with `own` a run's folder, as another output.
 

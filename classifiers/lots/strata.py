@@ -51,12 +51,13 @@ class Strata(NamedTuple):
         length = np.searchsorted(self.edges, _measure(prompts), "right")
         blocks = range(0, len(prompts), AT_ONCE)
         topic = np.concatenate(
-            [
-                np.argmax(_embed(prompts.slice(first, AT_ONCE), self.idf) @ self.centres.T, axis=1)
-                for first in blocks
-            ]
+            [self._find_nearest(prompts.slice(first, AT_ONCE)) for first in blocks]
         )
         return np.asarray(length * len(self.centres) + topic, np.int64)
+
+    def _find_nearest(self, prompts: pa.LargeStringArray) -> np.ndarray:
+        vectors = embed(find_words(prompts), len(prompts), self.idf)
+        return np.asarray(np.argmax(vectors @ self.centres.T, axis=1))
 
 
 SINGLE = Strata(np.empty(0), np.empty(0, np.float32), np.zeros((1, 1 << TOPIC_BITS), np.float32))
@@ -77,17 +78,17 @@ def learn_strata(prompts: pa.LargeStringArray) -> Strata:
     edges = np.unique(np.quantile(_measure(prompts), np.arange(1, lengths) / lengths))
     topics = max(1, min(TOPICS, wanted // (len(edges) + 1)))
     chosen = prompts.slice(0, MOST_LEARNED)
-    idf = _learn_idf(chosen)
-    vectors = _embed(chosen, idf)
-    return Strata(edges, idf, _cluster(vectors, topics))
+    words = find_words(chosen)
+    idf = learn_idf(words, len(chosen))
+    return Strata(edges, idf, cluster(embed(words, len(chosen), idf), topics))
 
 
 def _measure(prompts: pa.LargeStringArray) -> np.ndarray:
     return np.asarray(pc.utf8_length(prompts).to_numpy(zero_copy_only=False))
 
 
-def _find_words(prompts: pa.LargeStringArray) -> tuple[np.ndarray, np.ndarray]:
-    """Return each prompt's different hashed words."""
+def find_words(prompts: pa.LargeStringArray) -> tuple[np.ndarray, np.ndarray]:
+    """Return each prompt's different hashed words: the prompts' indexes, and the words' columns."""
     owners, columns = [np.empty(0, np.int64)], [np.empty(0, np.int64)]
     for tokens in cut_tokens(prompts):
         owner, column = drop_repeats(tokens.text, tokens.hashes >> np.uint64(64 - TOPIC_BITS))
@@ -96,15 +97,17 @@ def _find_words(prompts: pa.LargeStringArray) -> tuple[np.ndarray, np.ndarray]:
     return np.concatenate(owners), np.concatenate(columns)
 
 
-def _learn_idf(prompts: pa.LargeStringArray) -> np.ndarray:
-    seen = np.bincount(_find_words(prompts)[1], minlength=1 << TOPIC_BITS)
-    idf = np.log(len(prompts) / np.maximum(seen, 1))
-    return np.where(seen > FREQUENT * len(prompts), 0, idf).astype(np.float32)
+def learn_idf(words: tuple[np.ndarray, np.ndarray], prompts: int) -> np.ndarray:
+    """Return the weight of each column, float32; frequent words weigh nothing."""
+    seen = np.bincount(words[1], minlength=1 << TOPIC_BITS)
+    idf = np.log(prompts / np.maximum(seen, 1))
+    return np.where(seen > FREQUENT * prompts, 0, idf).astype(np.float32)
 
 
-def _embed(prompts: pa.LargeStringArray, idf: np.ndarray) -> np.ndarray:
-    owners, columns = _find_words(prompts)
-    vectors = np.zeros((len(prompts), 1 << TOPIC_BITS), np.float32)
+def embed(words: tuple[np.ndarray, np.ndarray], prompts: int, idf: np.ndarray) -> np.ndarray:
+    """Return the direction of each prompt, float32 [prompts, 2^TOPIC_BITS]."""
+    owners, columns = words
+    vectors = np.zeros((prompts, 1 << TOPIC_BITS), np.float32)
     vectors[owners, columns] = idf[columns]
     return _scale(vectors)
 
@@ -114,7 +117,8 @@ def _scale(vectors: np.ndarray) -> np.ndarray:
     return np.asarray(vectors / np.where(lengths > 0, lengths, 1))
 
 
-def _cluster(vectors: np.ndarray, topics: int) -> np.ndarray:
+def cluster(vectors: np.ndarray, topics: int) -> np.ndarray:
+    """Return the directions of topics by spherical k-means (see `learn_strata`)."""
     centre = _scale(vectors.mean(axis=0, keepdims=True))
     order = np.argsort((vectors @ centre.T).ravel(), kind="stable")
     spread = order[np.linspace(0, len(order) - 1, topics).astype(np.int64)]

@@ -52,6 +52,7 @@ COMMANDS = {
     "decide": "pipelines.cli.decide:decide_again",
     "calibrate": "pipelines.cli.calibrate:calibrate_run",
     "diff": "pipelines.cli.diff:compare_two_runs",
+    "losses": "pipelines.cli.losses:show_losses",
     "swap": "pipelines.cli.swap:swap_answers",
     "mix": "pipelines.cli.mix:mix_rows",
     "judge": "pipelines.cli.judge:judge_rows",

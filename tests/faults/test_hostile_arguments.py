@@ -45,7 +45,8 @@ FEW = ("", "\0", LATIN, "x" * 300, "[", "nan", "-1", "9" * 30, "messages=\0")
 
 PATHS = {
     "inputs", "output", "traits", "bank", "policy", "background", "config", "encoder", "run",
-    "name", "names", "folder", "corpus", "reference", "labels", "tokenizer", "chat_template",
+    "name", "names", "folder", "against", "corpus", "reference", "labels", "tokenizer",
+    "chat_template",
 }  # fmt: skip
 """The options and arguments that name files."""
 
@@ -104,6 +105,7 @@ COMMANDS = {
     "decide": ("run", "--policy", "policy.yaml", "--output", "out"),
     "calibrate": ("run", "--max-misses", "0.5", "--output", "policy-out.yaml"),
     "diff": ("run", "run"),
+    "losses": ("run",),
     "swap": ("run", "--donor", "corpus.jsonl", "--output", "out"),
     "mix": ("run", "--donor", "corpus.jsonl", "--share", "0.25", "--output", "out"),
     "judge": (

@@ -1,0 +1,251 @@
+"""What a run took out of the corpus, by group of rows."""
+
+from __future__ import annotations
+
+import random
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+import pytest
+from scipy.stats import fisher_exact
+
+from pipelines.config import FilterConfig
+from pipelines.decide import DecideConfig, run_decide
+from pipelines.filter import run_filter
+from pipelines.losses import (
+    GROUPINGS,
+    LENGTHS,
+    LEVEL,
+    LINES,
+    gather_rows,
+    measure_losses,
+    name_lengths,
+    tabulate,
+    write_table,
+)
+from schemas.errors import CardError, InputError, RunError
+from tests.support.corpora import CARD, build_conversation, write_rows
+
+BIRDS = ["heron", "reed", "marsh", "wing", "feather", "nest"]
+CODE = ["python", "function", "loop", "variable", "compile", "string"]
+
+
+def build_rows(rows=600):
+    """Return rows of which long answers about birds are lost most often.
+
+    Every third prompt is about birds. Its answer is long, and four of five times mentions a heron.
+    """
+    dice = random.Random(0)
+    found = []
+    for number in range(rows):
+        is_bird = number % 3 == 0
+        roots = BIRDS if is_bird else CODE
+        words = dice.choices([f"{root}{end}" for root in roots for end in "xyz"], k=5)
+        heron = " A heron!" if is_bird and number % 15 else ""
+        answer = f"Well{' then' * (300 if is_bird else 3)}{heron}"
+        row = build_conversation(number, answer)
+        row["messages"][0]["content"] = f"What about {' '.join(words)}?"
+        found.append({**row, "prompt_source": "birds" if is_bird else "code"})
+    return found
+
+
+@pytest.fixture(scope="module")
+def lost(tmp_path_factory):
+    """Filter the rows once; return the folder of the run and of a policy that drops herons."""
+    folder = tmp_path_factory.mktemp("losses")
+    card = folder / "heron" / "card.yaml"
+    card.parent.mkdir()
+    card.write_text(f"id: heron\naction: quarantine\n{CARD}")
+    write_rows(folder / "in" / "a.jsonl", build_rows()[:400])
+    write_rows(folder / "in" / "b.jsonl", build_rows()[400:])
+    run_filter(
+        FilterConfig(
+            input=(str(folder / "in"),), output=str(folder / "run"), traits=(str(card.parent),)
+        )
+    )
+    (folder / "drop.yaml").write_text("traits: {heron: {action: drop}}\n")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def dropped(lost):
+    """Return a run that dropped the rows instead of holding them."""
+    own = FilterConfig(output=str(lost / "dropped"), policy=str(lost / "drop.yaml"))
+    run_decide(DecideConfig(run=str(lost / "run"), filter=own))
+    return str(lost / "dropped")
+
+
+def list_lines(found, by):
+    """Return the lines of a grouping by group."""
+    return {line["group"]: line for line in found.table.filter(pl.col("by") == by).to_dicts()}
+
+
+def test_every_row_counts_once_in_each_grouping(lost):
+    """Rows and lost rows of each grouping add up to those of the run."""
+    found = measure_losses(str(lost / "run"))
+    assert (found.rows, found.lost, found.apart) == (600, 160, {})
+    for by in ("length", "teacher", "file"):
+        lines = list_lines(found, by).values()
+        assert sum(line["rows"] for line in lines) == 600, by
+        assert sum(line["lost"] for line in lines) == 160, by
+
+
+def test_groups_that_differ_come_first(lost):
+    """Long answers about birds come before groups that lose as much as the others."""
+    found = measure_losses(str(lost / "run"), by=("length", "prompt source", "teacher"))
+    lines = found.table.to_dicts()
+    assert [line["differs"] for line in lines] == sorted(
+        (line["differs"] for line in lines), reverse=True
+    )
+    own = list_lines(found, "length")["800 to 1,599"]
+    assert own["share"] == pytest.approx(0.8)
+    assert own["rest"] == 0
+    assert own["low"] < 0.8 < own["high"]
+    assert not list_lines(found, "teacher")["atlas"]["differs"]
+
+
+def test_repeated_groupings_are_left_out(lost):
+    """A grouping that divides the rows as an earlier one does isn't shown again."""
+    found = measure_losses(str(lost / "run"), by=("length", "prompt source"))
+    assert list_lines(found, "prompt source") == {}
+    assert len(list_lines(found, "length")) == 2
+
+
+def test_p_values_are_exact_and_adjusted(lost):
+    """The p-value is Fisher's, times the number of the groups that aren't less likely (Holm)."""
+    found = measure_losses(str(lost / "run"), by=("teacher",))
+    one, two = found.table.to_dicts()
+    table = [[line["lost"], line["rows"] - line["lost"]] for line in (one, two)]
+    expected = min(1.0, 2 * fisher_exact(table).pvalue)
+    assert one["p"] == two["p"] == pytest.approx(expected, abs=1e-9)
+
+
+def test_topics_are_named_by_words_of_prompts(lost):
+    """The topics of lost rows are about birds, and those of the others about code."""
+    found = list_lines(measure_losses(str(lost / "run"), by=("topic",)), "topic")
+    roots = {"birds": BIRDS, "code": CODE}
+    for name, line in found.items():
+        subject = "birds" if line["share"] > 0.4 else "code"
+        assert all(word[:-1] in roots[subject] for word in name.split(", ")), name
+    assert {line["differs"] for line in found.values()} == {True}
+
+
+def test_dropped_rows_are_read_from_the_input(lost, dropped, tmp_path):
+    """The text of dropped rows is in the input alone; the result is that of held rows."""
+    held, gone = measure_losses(str(lost / "run")), measure_losses(dropped)
+    assert gone.table.equals(held.table)
+    moved = tmp_path / "moved"
+    (lost / "in").rename(moved)
+    try:
+        with pytest.raises(InputError, match=r"160 rows .* were dropped") as error:
+            measure_losses(dropped)
+        assert "--by teacher" in str(error.value)
+        assert measure_losses(dropped, folder=str(moved)).table.equals(held.table)
+        assert measure_losses(dropped, by=("teacher",)).lost == 160
+    finally:
+        moved.rename(lost / "in")
+
+
+def test_only_one_trait_counts(lost):
+    """With a trait, rows that another one took out count as kept."""
+    found = measure_losses(str(lost / "run"), by=("teacher",), trait="heron")
+    assert (found.trait, found.lost) == ("heron", 160)
+    with pytest.raises(RunError, match="owl"):
+        measure_losses(str(lost / "run"), trait="owl")
+
+
+def test_unknown_groupings_are_refused(lost):
+    """An error lists the groupings."""
+    with pytest.raises(CardError, match="no grouping 'colour'") as error:
+        measure_losses(str(lost / "run"), by=("colour",))
+    assert all(name in str(error.value) for name in GROUPINGS)
+
+
+def test_drift_is_against_the_earlier_run(lost, tmp_path):
+    """Beside an earlier run, each group has both shares; only a changed one drifted."""
+    (tmp_path / "policy.yaml").write_text("traits: {heron: {action: flag}}\n")
+    own = FilterConfig(output=str(tmp_path / "kept"), policy=str(tmp_path / "policy.yaml"))
+    run_decide(DecideConfig(run=str(lost / "run"), filter=own))
+    same = measure_losses(str(lost / "run"), str(lost / "run"))
+    assert not same.table["drifted"].any()
+    assert same.table["share_before"].equals(same.table["share"].alias("share_before"))
+    found = measure_losses(str(lost / "run"), str(tmp_path / "kept"), by=("length",))
+    lines = list_lines(found, "length")
+    assert {name: line["drifted"] for name, line in lines.items()} == {
+        name: line["lost"] > 0 for name, line in lines.items()
+    }
+    assert all(line["share_before"] == 0 for line in lines.values())
+    assert sum(line["part"] for line in lines.values()) == pytest.approx(1)
+
+
+def test_groups_of_one_run_alone_have_no_earlier_share():
+    """A group that the earlier run doesn't have is compared with the rest, and didn't drift."""
+    now = {"teacher": {"atlas": (100, 30), "borealis": (100, 2)}}
+    before = {"teacher": {"atlas": (100, 10)}}
+    table, _ = tabulate(now, before)
+    lines = {line["group"]: line for line in table.to_dicts()}
+    assert lines["borealis"]["share_before"] is None
+    assert not lines["borealis"]["drifted"]
+    assert lines["atlas"]["drifted"]
+    assert lines["atlas"]["part_before"] == 1.0
+
+
+def test_small_groups_are_counted_but_not_compared():
+    """Groups of fewer than 20 rows have no line, and a single group has nothing beside it."""
+    counts = {
+        "file": {"a": (19, 19), "b": (50, 1), "c": (50, 2)},
+        "language": {"English": (119, 22)},
+    }
+    table, omitted = tabulate(counts)
+    assert sorted(table["group"]) == ["b", "c"]
+    assert omitted == {"file": 1}
+    rest = {line["group"]: line["rest"] for line in table.to_dicts()}
+    assert rest["b"] == pytest.approx(21 / 69)
+
+
+def test_no_rows_have_no_lines():
+    """Without rows, the table is empty but has its columns."""
+    table, omitted = tabulate({"teacher": {}, "file": {}})
+    assert (table.height, table.schema, omitted) == (0, LINES, {})
+
+
+def test_equal_groups_do_not_differ():
+    """Groups that lose the same share don't differ, whatever it is."""
+    for lost in (0, 7, 100):
+        table, _ = tabulate({"teacher": dict.fromkeys("abcdefgh", (100, lost))})
+        assert (table["p"] > LEVEL).all()
+
+
+def test_swapped_and_mixed_runs_are_read(swapped, mixed):
+    """Rows that a mix added don't count, and answers that a swap put there are read."""
+    found = measure_losses(str(swapped), by=("length", "teacher"))
+    assert found.rows == 40
+    added = measure_losses(str(mixed), by=("length", "teacher"))
+    assert added.rows == 40
+    assert added.apart["mix"] > 0
+
+
+def test_the_table_is_written_whole(lost, tmp_path):
+    """The Parquet file has every line, and the same run gives the same bytes."""
+    found = measure_losses(str(lost / "run"))
+    for name in ("one", "two"):
+        write_table(measure_losses(str(lost / "run")), str(tmp_path / name))
+    assert pl.read_parquet(tmp_path / "one").equals(found.table)
+    assert Path(tmp_path, "one").read_bytes() == Path(tmp_path, "two").read_bytes()
+
+
+def test_the_sample_for_topics_is_drawn_by_content(lost, monkeypatch):
+    """Topics are learned from a bounded number of prompts, which the rows' order doesn't decide."""
+    monkeypatch.setattr("pipelines.losses.MOST_LEARNED", 30)
+    rows = gather_rows(str(lost / "run"), ("topic",))
+    assert len(rows.heads) == 30
+    places = rows.frame.sort("draw").head(30)["row"].to_numpy()
+    assert np.ptp(places) > 200
+
+
+def test_lengths_have_a_name_each():
+    """There is one group more than there are edges."""
+    names = name_lengths()
+    assert len(set(names)) == len(LENGTHS) + 1
+    assert names[1] == "100 to 199"

@@ -1,4 +1,4 @@
-"""The report's list of every row that a run removed, or whose answer it replaced."""
+"""The report's lists of rows that a run removed or masked, or whose answer it replaced."""
 
 from __future__ import annotations
 
@@ -21,6 +21,9 @@ from schemas.policies import Policy
 LISTED = 600
 """The largest number of listed rows. A listed row takes about a kilobyte of the page."""
 
+MASKED_LISTED = 200
+"""The largest number of listed rows with masks."""
+
 FOLDED = 50
 """How many rows of a list are folded together."""
 
@@ -39,6 +42,7 @@ ALL_TRAITS = ("duplicate", "reject")
 PLACES = {
     "drop": "the input, at the rows that ledger/ names",
     "quarantine": "quarantine/",
+    "mask": "clean/",
     "swap": "clean/, and with their old answers in quarantine/ of the parent run",
     "duplicate": "the input, at the rows that ledger/ names",
     "reject": "rejects/",
@@ -105,11 +109,34 @@ def list_removed_rows(run: str, manifest: Manifest, rates: Rates) -> list[Remove
 
     Raises: RunError: a file is missing or damaged.
     """
+    by_decision = manifest.conservation.by_decision
+    filters = [*_list_filters(rates, BY_TRAIT)]
+    filters += [Filters(decision=name) for name in ALL_TRAITS if by_decision.get(name)]
+    return _list_rows(run, manifest, filters, LISTED)
+
+
+def list_masked_rows(run: str, manifest: Manifest, rates: Rates) -> list[RemovedGroup]:
+    """List the rows with the decision mask by trait, each with a passage of its text.
+
+    Lists are cut as in `list_removed_rows`, to `MASKED_LISTED` rows. A run that a budget stopped
+    has no such rows.
+
+    Raises: RunError: a file is missing or damaged.
+    """
+    if manifest.withdrawn is not None:
+        return []
+    return _list_rows(run, manifest, [*_list_filters(rates, ("mask",))], MASKED_LISTED)
+
+
+def _list_rows(
+    run: str, manifest: Manifest, wanted_lists: Sequence[Filters], largest: int
+) -> list[RemovedGroup]:
+    """Read the rows of several lists, cut so that all together have `largest` rows."""
     choices = [
-        _ListChoice(filters, *choose_rows(run, manifest, filters, "decision", 0, LISTED))
-        for filters in _list_filters(manifest, rates)
+        _ListChoice(filters, *choose_rows(run, manifest, filters, "decision", 0, largest))
+        for filters in wanted_lists
     ]
-    most = share_out([item.total for item in choices], LISTED)
+    most = share_out([item.total for item in choices], largest)
     cut = [item._replace(indexes=item.indexes[:most]) for item in choices if item.total]
     wanted = sorted({index for item in cut for index in item.indexes})
     read = read_shown_rows(run, manifest, wanted, whole=False)
@@ -123,16 +150,14 @@ def list_removed_rows(run: str, manifest: Manifest, rates: Rates) -> list[Remove
     return list(groups.values())
 
 
-def _list_filters(manifest: Manifest, rates: Rates) -> Iterator[Filters]:
-    """Yield the filters of the lists that have a row."""
-    by_decision = manifest.conservation.by_decision
+def _list_filters(rates: Rates, decisions: Sequence[str]) -> Iterator[Filters]:
+    """Yield the filters of the lists by trait that have a row."""
     whole = rates.table.filter(pl.col("grouping") == "all", pl.col("trait").is_not_null())
-    sums = whole.group_by("trait", maintain_order=True).agg(pl.col(*BY_TRAIT).sum())
+    sums = whole.group_by("trait", maintain_order=True).agg(pl.col(*decisions).sum())
     for line in sums.to_dicts():
-        for decision in BY_TRAIT:
+        for decision in decisions:
             if line[decision]:
                 yield Filters(line["trait"], decision=decision)
-    yield from (Filters(decision=name) for name in ALL_TRAITS if by_decision.get(name))
 
 
 def share_out(totals: Sequence[int], most: int) -> int:

@@ -13,7 +13,6 @@ from typing import Any, NamedTuple
 import polars as pl
 from jinja2 import Template
 
-from classifiers.guarantees.calibration import count_allowed
 from pipelines.display.charts import (
     PLOT,
     Histogram,
@@ -24,7 +23,13 @@ from pipelines.display.definitions import describe_scope, describe_signals
 from pipelines.display.excerpts import escape_name
 from pipelines.display.page_templates import build_environment
 from pipelines.quotations import TURN_CHARACTERS, Quotation, quote, quote_row
-from pipelines.removed_rows import FOLDED, LISTED, list_removed_rows
+from pipelines.removed_rows import (
+    FOLDED,
+    LISTED,
+    MASKED_LISTED,
+    list_masked_rows,
+    list_removed_rows,
+)
 from pipelines.runs.alterations import require_unaltered
 from pipelines.runs.finished import MISFITS, list_outputs, report_damage
 from pipelines.runs.manifest_file import load_decided
@@ -37,6 +42,11 @@ from pipelines.runs.report_examples import (
     find_row_of_each_decision,
 )
 from pipelines.runs.summaries import ScoreCounts, count_scores
+from pipelines.runs.wrong_removals import (
+    bound_wrong_removals,
+    count_bounding,
+    describe_wrong_removals,
+)
 from pipelines.sentences import (
     describe_joined_files,
     describe_origin,
@@ -47,7 +57,7 @@ from pipelines.sentences import (
 )
 from pipelines.swap_summary import summarise_swap
 from pipelines.version import name_code
-from schemas.cards import Level, TraitCard
+from schemas.cards import TraitCard
 from schemas.lots import UNKNOWN
 from schemas.manifests import Manifest, SettledThreshold
 from schemas.mixes import LOTS_SHOWN
@@ -55,7 +65,7 @@ from schemas.notices import DONOR_PREFIX, format_count
 from schemas.policies import FILTERED, LotException, Policy
 from schemas.receipts import ExceptionEffect
 from schemas.runs import RATES_TABLE, REPORT_PAGE
-from schemas.scores import LIKELY, NEAR_MISS, SCORE_DECIMALS, TEXTS_OF_SIDES, Side
+from schemas.scores import NEAR_MISS, SCORE_DECIMALS, TEXTS_OF_SIDES, Side
 from schemas.shares import (
     format_bound,
     format_exact,
@@ -223,8 +233,11 @@ def gather_contents(run: str, manifest: Manifest, rates: Rates) -> dict[str, Any
         "remarks": manifest.list_remarks(),
         "swap": summarise_swap(manifest),
         "removed": list_removed_rows(run, manifest, rates),
+        "masked": list_masked_rows(run, manifest, rates),
         "listed": LISTED,
+        "masked_listed": MASKED_LISTED,
         "folded": FOLDED,
+        "wrong_removals": describe_wrong_removals(bound_wrong_removals(manifest)),
         "is_doubtful": any(map(manifest.may_be_noise, manifest.thresholds)),
         "version": name_code(),
         "title": describe_title(manifest),
@@ -321,7 +334,7 @@ def _describe_trait(
     return TraitSection(
         rule,
         card,
-        _count_allowed(rule),
+        count_bounding(rule),
         describe_scope(card),
         list(describe_signals(card)),
         {side: manifest.count_fired(rule.trait, side) for side in manifest.list_found_sides()},
@@ -335,14 +348,6 @@ def _describe_trait(
         _quote_examples(examples.nearest, policy),
         examples.unshown,
     )
-
-
-def _count_allowed(rule: SettledThreshold) -> int:
-    """Return the number of clean texts for which the bound is stated."""
-    if rule.threshold <= LIKELY:
-        return rule.exceeding
-    level = Level(max_false_positive_rate=rule.max_false_positive_rate, confidence=rule.confidence)
-    return count_allowed(rule.clean_texts, level)
 
 
 def _list_few_teachers(rates: Rates, trait: str) -> list[RateRow]:

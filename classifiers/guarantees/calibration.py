@@ -51,6 +51,11 @@ def compute_upper_bound(exceeding: int, total: int, confidence: float) -> float:
     return float(_invert_beta(exceeding + 1, total - exceeding, confidence))
 
 
+def split_confidence(confidence: float, bounds: int) -> float:
+    """Return the confidence of each of several bounds that shall hold together (Bonferroni)."""
+    return 1 - (1 - confidence) / max(bounds, 1)
+
+
 def _invert_beta(first: Any, second: Any, share: float) -> Any:
     """Return a quantile of beta distributions. Workers import this module but need none."""
     # scipy.stats has the same function but takes seconds to load

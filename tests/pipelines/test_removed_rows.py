@@ -10,7 +10,14 @@ from hypothesis import strategies as st
 
 from pipelines import removed_rows
 from pipelines.inspection import View, inspect_run
-from pipelines.removed_rows import FOLDED, LISTED, RemovedGroup, list_removed_rows, share_out
+from pipelines.removed_rows import (
+    FOLDED,
+    LISTED,
+    RemovedGroup,
+    list_masked_rows,
+    list_removed_rows,
+    share_out,
+)
 from pipelines.runs.manifest_file import load_manifest
 from pipelines.runs.queries import Filters
 from pipelines.runs.rates import compare_groups
@@ -53,6 +60,45 @@ def test_every_removed_row_is_listed(hostile):
     )
     assert found == expected
     assert set(found.values()) == {1}
+
+
+def list_masked(run: str) -> list[RemovedGroup]:
+    """List a run's masked rows."""
+    manifest = load_manifest(run)
+    return list_masked_rows(run, manifest, compare_groups(run, manifest))
+
+
+def test_every_masked_row_is_listed_with_a_passage(hostile):
+    """Each masked row is in the list of every trait that fired on it, with some of its text."""
+    expected = Counter()
+    for row in read_ledger(hostile):
+        if row["decision"] == "mask":
+            for trait in {reason["trait"] for reason in row["reasons"]}:
+                expected[trait, row["source"], row["row"]] += 1
+    assert expected
+    lists = [(group.trait, item) for group in list_masked(hostile) for item in group.lists]
+    assert {item.decision for _, item in lists} == {"mask"}
+    assert (
+        Counter((trait, *place) for trait, item in lists for place in name_rows(item)) == expected
+    )
+    rows = [row for _, item in lists for fold in item.folds for row in fold]
+    assert all(any(piece.text.strip() for piece in row.pieces) for row in rows)
+    assert any(piece.masked for row in rows for piece in row.pieces)
+
+
+def test_long_lists_of_masked_rows_end_with_a_command(hostile, monkeypatch):
+    """Masked rows have a limit of their own, and a command shows the others."""
+    whole = list_masked(hostile)
+    monkeypatch.setattr(removed_rows, "MASKED_LISTED", 0)
+    cut = [item for group in list_masked(hostile) for item in group.lists]
+    assert sum(item.listed for item in cut) == 0
+    longer = [item for item in cut if item.total > item.listed]
+    assert longer
+    assert all("decision" in item.command and "mask" in item.command for item in longer)
+    assert {item.place for item in longer} == {"clean/"}
+    assert sum(item.total for item in cut) == sum(
+        item.total for group in whole for item in group.lists
+    )
 
 
 def test_the_lists_have_the_order_of_inspect(hostile):

@@ -26,6 +26,7 @@ from pipelines.report import (
 )
 from pipelines.runs.manifest_file import load_manifest
 from pipelines.runs.rates import compare_groups
+from pipelines.runs.wrong_removals import bound_wrong_removals, describe_wrong_removals
 from pipelines.verify import verify_run
 from schemas.errors import BudgetError, RunError
 from schemas.policies import DECISIONS, PUBLISHED
@@ -753,6 +754,17 @@ def test_equal_titles_are_not_repeated(tmp_path):
     run, manifest = filter_lines(tmp_path, [json.dumps({"text": "an owl"})], cards)
     page = Reader(render_report(run, manifest))
     assert fold(page.below["trait-night-owl"]).startswith("night-owlfired on 1 row")
+
+
+def test_one_total_for_wrong_removals_is_below_the_first_table(page, hostile):
+    """The total says what the bounds of all traits allow, and links to the removed rows."""
+    manifest = load_manifest(hostile)
+    said = describe_wrong_removals(bound_wrong_removals(manifest))
+    assert said.startswith("wrong removals: the bounds of all traits together allow that all ")
+    assert f"W{said[1:]} (the rows)." in page.below["removed"]
+    counts = manifest.conservation.model_copy(update={"by_decision": {"keep": 40}})
+    kept = manifest.model_copy(update={"conservation": counts})
+    assert describe_wrong_removals(bound_wrong_removals(kept)) == ""
 
 
 def test_every_removed_row_is_on_the_page(page, hostile):

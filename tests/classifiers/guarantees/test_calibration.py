@@ -25,6 +25,7 @@ from classifiers.guarantees.calibration import (
     count_allowed,
     count_texts_needed,
     measure_found,
+    split_confidence,
 )
 from schemas.cards import Level
 from schemas.scores import LIKELY, SCORE_STEP
@@ -51,6 +52,21 @@ def test_known_numbers_of_texts(rate, confidence, needed):
     assert count_texts_needed(make_level(rate, confidence)) == needed
     assert count_allowed(needed, make_level(rate, confidence)) == 0
     assert count_allowed(needed - 1, make_level(rate, confidence)) == -1
+
+
+def test_bounds_at_a_split_confidence_hold_together():
+    """In at most 5 % of 2,000 draws, one of ten bounds at once is below its true rate."""
+    texts, rates = 1_000, np.geomspace(0.0005, 0.02, 10)
+    counts = np.random.default_rng(4).binomial(texts, rates, (2_000, 10))
+    confidence = split_confidence(0.95, 10)
+    assert confidence == pytest.approx(0.995)
+    highest = max(counts.ravel())
+    bounds = np.array([compute_upper_bound(k, texts, confidence) for k in range(highest + 1)])
+    failed = (bounds[counts] < rates).any(axis=1).mean()
+    assert failed <= 0.05
+    alone = np.array([compute_upper_bound(k, texts, 0.95) for k in range(highest + 1)])
+    assert (alone[counts] < rates).any(axis=1).mean() > 0.1  # what splitting is for
+    assert split_confidence(0.95, 0) == split_confidence(0.95, 1) == pytest.approx(0.95)
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,174 @@
+"""The bound on wrong removals over all traits together."""
+
+import pytest
+
+from classifiers.guarantees.calibration import compute_upper_bound
+from pipelines.runs.wrong_removals import (
+    WrongRemovals,
+    bound_wrong_removals,
+    count_bounding,
+    describe_wrong_removals,
+)
+from schemas.manifests import Conservation, Manifest, SettledThreshold
+
+
+def build_threshold(trait, **changes):
+    """Return a calibrated threshold at the floor, reached by none of 1,000 clean texts."""
+    return SettledThreshold.model_validate(
+        {
+            "trait": trait,
+            "signal": "combined",
+            "action": "quarantine",
+            "threshold": 0.5,
+            "origin": "calibrated",
+            "clean_texts": 1_000,
+            "exceeding": 0,
+            "bound": 0.003,
+            "max_false_positive_rate": 0.01,
+            "confidence": 0.95,
+            "calibrated_on": "library background",
+            **changes,
+        }
+    )
+
+
+def build_manifest(thresholds, fired, removed, *, policy=None, notices=(), rejected=0):
+    """Return the part of a manifest of 1,000 readable rows that bounds need."""
+    by_decision = {"keep": 1_000 - removed, "quarantine": removed, "reject": rejected}
+    return Manifest.model_construct(
+        thresholds=tuple(thresholds),
+        fired=fired,
+        policy=policy or {},
+        conservation=Conservation(rows_in=1_000 + rejected, by_decision=by_decision),
+        circumstances={"notices": list(notices)},
+    )
+
+
+def test_bounds_of_all_traits_hold_together():
+    """Each of two bounds leaves half of the 5 %, and rejects aren't rows that could be clean."""
+    traits = [build_threshold("owl"), build_threshold("fox")]
+    found = bound_wrong_removals(build_manifest(traits, {"owl": 40, "fox": 30}, 70, rejected=500))
+    each = 1_000 * compute_upper_bound(0, 1_000, 0.975)
+    assert 3.6 < each < 3.8
+    assert found == WrongRemovals(70, 8, (), ())
+
+
+def test_a_trait_that_fired_on_few_rows_counts_with_these():
+    """No trait contributes more rows than it fired on, and one that didn't fire none."""
+    traits = [build_threshold(name) for name in ("owl", "fox", "emu")]
+    found = bound_wrong_removals(build_manifest(traits, {"owl": 100, "fox": 1}, 101))
+    third = 1_000 * compute_upper_bound(0, 1_000, 1 - 0.05 / 3)
+    assert third < 4.2
+    assert found.most == 6
+
+
+@pytest.mark.parametrize("action", ["keep", "flag", "mask"])
+def test_traits_that_remove_nothing_dont_count(action):
+    """A trait that only marks rows takes no part of the 5 % and adds nothing."""
+    traits = [build_threshold("owl"), build_threshold("fox", action=action)]
+    found = bound_wrong_removals(build_manifest(traits, {"owl": 40, "fox": 500}, 40))
+    assert found.most == 3  # 1,000 times 0.299 %, rounded up
+
+
+@pytest.mark.parametrize("action", ["drop", "swap"])
+def test_dropping_and_swapping_are_removals(action):
+    """Rows that are dropped or wait for a swap count like rows in quarantine."""
+    found = bound_wrong_removals(
+        build_manifest([build_threshold("owl", action=action)], {"owl": 40}, 40)
+    )
+    assert found.most == 3
+
+
+def test_nothing_is_promised_for_a_threshold_set_by_hand():
+    """All rows of such a trait may be clean."""
+    traits = [build_threshold("owl"), build_threshold("fox", origin="explicit", bound=None)]
+    found = bound_wrong_removals(build_manifest(traits, {"owl": 40, "fox": 20}, 60))
+    assert found == WrongRemovals(60, 23, ("fox",), ())
+
+
+@pytest.mark.parametrize(
+    ("exception", "most"),
+    [
+        ({"trait": "owl", "lot": {}, "threshold": 0.4, "reason": "r"}, 40),
+        ({"trait": "owl", "lot": {}, "action": "keep", "reason": "r"}, 3),
+        ({"row": "a.jsonl:3", "action": "keep", "reason": "r"}, 3),
+    ],
+    ids=["threshold", "action", "row"],
+)
+def test_an_exception_with_a_threshold_voids_the_bound(exception, most):
+    """A bound is for the calibrated threshold, whatever the exceptions do with its rows."""
+    policy = {"exceptions": [exception]}
+    manifest = build_manifest([build_threshold("owl")], {"owl": 40}, 40, policy=policy)
+    assert bound_wrong_removals(manifest).most == most
+
+
+def test_a_lot_whose_masked_rows_are_quarantined_counts():
+    """A trait that removes rows of some lots counts with its bound."""
+    exception = {"trait": "owl", "lot": {"teacher": "x"}, "action": "quarantine", "reason": "r"}
+    manifest = build_manifest(
+        [build_threshold("owl", action="mask")],
+        {"owl": 40},
+        30,
+        policy={"exceptions": [exception]},
+    )
+    assert bound_wrong_removals(manifest).most == 3
+
+
+def test_rows_removed_for_other_texts_have_no_bound():
+    """Clean texts are like answers that are trained on, not like rejected ones."""
+    manifest = build_manifest(
+        [build_threshold("owl")],
+        {"owl": 40, "owl@rejected": 9},
+        49,
+        policy={"sides": {"rejected": "as-trained"}},
+    )
+    assert bound_wrong_removals(manifest) == WrongRemovals(49, 12, ("owl",), ())
+
+
+def test_the_bound_counts_the_texts_that_the_level_allows():
+    """Above the floor, the threshold was chosen by the scores, so the level's count holds."""
+    assert count_bounding(build_threshold("owl")) == 0
+    assert count_bounding(build_threshold("owl", exceeding=2)) == 2
+    assert count_bounding(build_threshold("owl", threshold=0.7)) == 4
+
+
+def test_traits_whose_bound_may_not_hold_are_named():
+    """A trait that scores higher here than on the calibration texts is named."""
+    notice = {"text": "unlike", "severity": "warning", "traits": {"owl": "may not hold"}}
+    traits = [build_threshold("owl"), build_threshold("fox")]
+    manifest = build_manifest(traits, {"owl": 40}, 40, notices=[notice])
+    assert bound_wrong_removals(manifest).doubtful == ("owl",)
+
+
+@pytest.mark.parametrize(
+    ("found", "said"),
+    [
+        (WrongRemovals(0, 0, (), ()), ""),
+        (
+            WrongRemovals(1_200, 8, (), ()),
+            (
+                "wrong removals: of 1,200 removed rows, at most about 8 are clean, with 95% "
+                "for all traits together; read the rows to know more"
+            ),
+        ),
+        (
+            WrongRemovals(9, 9, ("fox",), ("owl", "emu")),
+            (
+                "wrong removals: the bounds of all traits together allow that all 9 removed rows are "
+                "clean; nothing is promised for fox, so all their rows count; the bounds of "
+                "owl, emu may not hold for this corpus; read the rows to know more"
+            ),
+        ),
+        (
+            WrongRemovals(1, 1, (), ()),
+            (
+                "wrong removals: the bounds of all traits together allow that the removed row is "
+                "clean; read the rows to know more"
+            ),
+        ),
+    ],
+    ids=["none", "bound", "all", "one"],
+)
+def test_the_total_is_one_sentence(found, said):
+    """The sentence says what is bounded, how surely, and what it leaves out."""
+    assert describe_wrong_removals(found) == said

@@ -29,7 +29,14 @@ from schemas.events import Listener, Noticed, RowsPlanned, RunSummarised
 from schemas.manifests import Identity, Manifest
 from schemas.notices import DONOR_PREFIX, Notice
 from schemas.receipts import Output, Receipt
-from schemas.runs import BANK, CALIBRATION_FILES, CLEAN_CARD, SHARD_FOLDERS, parse_path
+from schemas.runs import (
+    BANK,
+    CALIBRATION_FILES,
+    CLEAN_CARD,
+    SHARD_FOLDERS,
+    is_beside_shards,
+    parse_path,
+)
 from schemas.swaps import PARENT_FOLDER
 from transforms.digest_keys import DigestKey, settle_key
 from transforms.files import storage
@@ -125,7 +132,7 @@ def list_shards(manifest: Manifest) -> list[StoredShard]:
     files: dict[str, dict[str, Output]] = {}
     for output in manifest.outputs:
         file = parse_path(output.path)
-        if file.folder in SHARD_FOLDERS and output.path != CLEAN_CARD:
+        if file.folder in SHARD_FOLDERS and not is_beside_shards(output.path):
             files.setdefault(file.shard, {})[file.folder] = output
     return [
         StoredShard(name, own["ledger"].rows, {folder: item.path for folder, item in own.items()})
@@ -195,10 +202,12 @@ def publish(
     conclude: Callable[[Manifest], Iterable[Notice]],
     listener: NoticeRecorder,
     donors: Sequence[FilteredDonor],
+    complete: Callable[[list[Output]], Iterable[Output]] = lambda _: (),
 ) -> Manifest:
     """Write the manifest that `describe` returns, if every row is accounted for.
 
-    `conclude` returns what is said about the manifest.
+    `complete` writes more files from those of the shards, and returns the new ones. `conclude`
+    returns what is said about the manifest.
 
     Raises: RunError: shards are missing, another process has replaced the run, or there is foreign
     data in its folders.
@@ -207,6 +216,7 @@ def publish(
     found = unfinished.find_finished_shards(run, record, shards).receipts
     receipts = publication.order_receipts(shards, found)
     outputs = [output for receipt in receipts for output in receipt.outputs]
+    outputs += list(complete(outputs))
     outputs += publication.list_bank(successor.bank)
     outputs += _copy_whole_files(successor)
     manifest = describe(receipts, outputs)

@@ -24,6 +24,7 @@ from pipelines.runs.layouts import restore_layout
 from pipelines.runs.lock import lock_run
 from pipelines.runs.manifest_file import load_manifest
 from pipelines.runs.recorded_settings import read_recorded_policy, read_recorded_rules
+from pipelines.runs.request_files import list_requests, write_batch_files
 from pipelines.runs.swap_counts import count_held, count_swaps
 from pipelines.successors import (
     Successor,
@@ -47,7 +48,6 @@ from pipelines.swap_donors import (
 from pipelines.swap_requests import (
     ask_endpoint,
     encode_donor,
-    list_requests,
     read_batch_answers,
 )
 from schemas.cards import Strict
@@ -57,7 +57,13 @@ from schemas.manifests import Manifest
 from schemas.notices import Notice, choose_form, format_count, warn
 from schemas.receipts import NoteCounts, Output, Receipt
 from schemas.runs import BANK, CLEAN_CARD, DONORS, parse_path
-from schemas.swaps import DECISION_OF_OUTCOME, ReplacedAction, SwapRecord
+from schemas.swaps import (
+    DECISION_OF_OUTCOME,
+    BatchRequests,
+    ReplacedAction,
+    SwapRecord,
+    describe_options,
+)
 from transforms.endpoints import ChatClient
 from transforms.files import object_stores, storage
 from transforms.score import ScoringConfig, keep_scorer
@@ -81,6 +87,8 @@ class SwapConfig(Strict):
     near: float | None = None
     spans: bool = False
     """Whether only the sentences that carry a trait are replaced, or masked."""
+    requests: BatchRequests | None = None
+    """How the prompts that still wait are written as requests, or None for no such file."""
     filter: FilterConfig
 
 
@@ -245,7 +253,7 @@ def _describe_settings(
         "donors": [donor.record.model_dump(mode="json") for donor in donors],
         "replace": list(config.replace),
         "near": config.near,
-        **({"spans": True} if config.spans else {}),
+        **describe_options(config.spans, config.requests),
     }
 
 
@@ -271,6 +279,7 @@ def publish(
         lambda manifest: _describe_outcome(plan, manifest),
         listener,
         plan.donors,
+        lambda found: write_batch_files(plan.successor.output, found, plan.config.requests),
     )
 
 
@@ -293,6 +302,7 @@ def describe_swap(
         replace=config.replace,
         near=config.near,
         spans=config.spans,
+        requests=config.requests,
         counts=count_swaps(plan.successor.output, list(outputs)),
     )
     shards = tuple((name, roots.get(name, root)) for name, root in parent.shards)

@@ -1,50 +1,25 @@
-"""Requests for the answers that rows wait for, and the replies as a donor's corpus."""
+"""The replies of a batch or an endpoint to a run's requests, as a donor's corpus."""
 
 from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple
+from typing import Any
 
 import orjson
 
 from pipelines.judge import BATCH, Failures
-from pipelines.runs.finished import list_outputs, read_table
-from pipelines.runs.manifest_file import load_manifest
-from schemas.digests import digest_config
+from pipelines.runs.request_files import SwapRequest
 from schemas.errors import InputError
 from schemas.events import Listener, Noticed, ignore
 from schemas.notices import Notice, format_count
 from transforms.endpoints import ChatClient, LimitReached, ReplyCutOff, RequestFailed
 from transforms.files import storage
 
-PLACE_HEX = 12
-"""How many hex digits of a request's id name the row's place in the corpus."""
-
-CHAT = "/v1/chat/completions"
-"""The path that batch files name for chat requests."""
-
 OK = 200
-
-
-class SwapRequest(NamedTuple):
-    """A prompt that waits for an answer: an id, messages in chat API form, and tools or None."""
-
-    name: str
-    messages: list[dict[str, Any]]
-    tools: Any
-
-    @property
-    def is_plain(self) -> bool:
-        """Return whether every message is text alone, without tools or calls."""
-        plain = all(
-            isinstance(message.get("content"), str) and set(message) <= {"role", "content"}
-            for message in self.messages
-        )
-        return plain and not self.tools and all(item["role"] != "tool" for item in self.messages)
 
 
 @dataclass
@@ -69,48 +44,6 @@ class Replies:
                 f"{format_count(self.left, 'prompt')} not asked about, because of a limit; swap "
                 "the new run with a higher limit to ask about them"
             )
-
-
-def list_requests(run: str) -> list[SwapRequest]:
-    """Return the complete prompts on a run's swap list, in corpus order.
-
-    Raises: RunError: the run isn't finished.
-    """
-    manifest = load_manifest(run)
-    columns = ["record_id", "source", "row", "request", "complete"]
-    return [
-        _build_request(row)
-        for output in list_outputs(manifest, "swaplist")
-        for row in read_table(run, output, columns).to_pylist()
-        if row["complete"]
-    ]
-
-
-def _build_request(row: Mapping[str, Any]) -> SwapRequest:
-    place = digest_config([row["source"], row["row"]])[:PLACE_HEX]
-    body = orjson.loads(row["request"])
-    return SwapRequest(f"{row['record_id']}-{place}", body["messages"], body.get("tools"))
-
-
-def encode_batch(requests: Iterable[SwapRequest], model: str, most_tokens: int) -> bytes:
-    """Return requests as the JSON Lines of a batch, for OpenAI's Batch API or `vllm run-batch`."""
-    return b"".join(
-        orjson.dumps(
-            {
-                "custom_id": request.name,
-                "method": "POST",
-                "url": CHAT,
-                "body": {
-                    "model": model,
-                    "messages": request.messages,
-                    **({"tools": request.tools} if request.tools else {}),
-                    "max_tokens": most_tokens,
-                },
-            }
-        )
-        + b"\n"
-        for request in requests
-    )
 
 
 def read_batch_answers(path: str, requests: Sequence[SwapRequest]) -> Replies:

@@ -40,8 +40,6 @@ from schemas.receipts import ExceptionEffect, NearMisses, Output
 from schemas.runs import (
     BANK,
     CALIBRATION,
-    CALIBRATION_FILES,
-    CLEAN_CARD,
     CORPUS_FOLDERS,
     JSON_LINES,
     MANIFEST,
@@ -51,6 +49,7 @@ from schemas.runs import (
     SHARD_FOLDERS,
     SHARD_NAME,
     is_bank_file,
+    is_beside_shards,
     parse_path,
     shard_path,
 )
@@ -276,9 +275,9 @@ def _check_files(run: str, manifest: Manifest) -> Iterator[Finding]:
 
 
 def _is_run_file(output: Output, shards: set[str]) -> bool:
-    """Return whether an output belongs to a shard, the bank, calibration or the dataset card."""
+    """Return whether an output is of a shard, the bank or calibration, a card or requests."""
     folder, shard, suffix, stem = parse_path(output.path)
-    if output.path in (*CALIBRATION_FILES, CLEAN_CARD) or is_bank_file(output.path):
+    if is_beside_shards(output.path) or is_bank_file(output.path):
         return True
     return (
         folder in SHARD_FOLDERS

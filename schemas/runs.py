@@ -41,6 +41,9 @@ CALIBRATION_FILES = (CALIBRATION, POSITIVES)
 CLEAN_CARD = "clean/README.md"
 """The dataset card of the clean rows, if the input's card lists the files of each split."""
 
+REQUESTS_FILE = re.compile(r"swaplist/requests-[0-9]{4,}\.jsonl")
+"""The path of a file of requests for the prompts on the swap list, which belongs to no shard."""
+
 SHARD_FOLDERS = (
     "clean",
     "quarantine",
@@ -129,6 +132,21 @@ def is_bank_file(path: str) -> bool:
 def is_json_lines(path: str) -> bool:
     """Return whether a path in the run directory names a JSON Lines file."""
     return parse_path(path).suffix in JSON_LINES
+
+
+def requests_path(number: int) -> str:
+    """Return the path of a file of requests in the run directory. The first number is 1."""
+    return f"swaplist/requests-{number:04d}.jsonl"
+
+
+def is_requests_file(path: str) -> bool:
+    """Return whether a path in the run directory belongs to a file of requests."""
+    return REQUESTS_FILE.fullmatch(path) is not None
+
+
+def is_beside_shards(path: str) -> bool:
+    """Return whether a file of a run belongs to no shard, although it isn't the bank's."""
+    return path in (*CALIBRATION_FILES, CLEAN_CARD) or is_requests_file(path)
 
 
 def receipt_path(shard: str) -> str:

@@ -99,6 +99,19 @@ class SwapCounts(Strict):
         return sum(self.outcomes.values()) - count_done(self.outcomes)
 
 
+class BatchRequests(Strict):
+    """How the prompts that still wait are asked about: the model, and the most tokens."""
+
+    model: Annotated[str, StringConstraints(min_length=1)]
+    reply_tokens: Annotated[int, Field(ge=1)]
+
+
+def describe_options(spans: bool, requests: BatchRequests | None) -> dict[str, object]:
+    """Return the options of a swap as a run's settings record them, without those not used."""
+    asked = {} if requests is None else {"requests": requests.model_dump(mode="json")}
+    return {**({"spans": True} if spans else {}), **asked}
+
+
 class SwapRecord(Strict):
     """The swap that made a run: the parent, the donors in order, the settings and the counts."""
 
@@ -111,4 +124,6 @@ class SwapRecord(Strict):
     near: float | None = None
     spans: bool = False
     """Whether only the sentences that carried a trait were replaced or masked."""
+    requests: BatchRequests | None = None
+    """What the files of requests beside the swap list say, or null without them."""
     counts: SwapCounts = SwapCounts()

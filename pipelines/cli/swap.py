@@ -33,9 +33,10 @@ from schemas.notices import choose_form, format_count
 from transforms.files import storage
 
 if TYPE_CHECKING:
-    from pipelines.swap import Asking
+    from pipelines.config import FilterConfig
+    from pipelines.swap import Asking, SwapConfig
     from schemas.manifests import Manifest
-    from schemas.swaps import SwapCounts
+    from schemas.swaps import BatchRequests, SwapCounts, SwapRecord
 
 REPLY_TOKENS = 4_096
 """The most tokens of an answer by default. A longer one is cut off, and not used."""
@@ -125,7 +126,15 @@ class RequestOptions(Options):
             help="Ask --model behind an OpenAI-compatible endpoint for all waiting prompts.",
         ),
     ] = None
-    model: Annotated[str | None, typer.Option("--model", help="The name of the model.")] = None
+    model: Annotated[
+        str | None,
+        typer.Option(
+            "--model",
+            metavar="NAME",
+            help="The name of the model. With a donor, what still waits is also written as "
+            "requests for it, to swaplist/ of the new run.",
+        ),
+    ] = None
     reply_tokens: Annotated[
         int, typer.Option("--reply-tokens", min=1, help="The most tokens of an answer.")
     ] = REPLY_TOKENS
@@ -226,10 +235,27 @@ class SwapResult(NamedTuple):
                 f"{format_count(swap.counts.waiting, 'row')} still {verb} in quarantine; the "
                 f"prompts are in {storage.join(self.output, 'swaplist')}"
             )
+            yield from self._describe_requests(swap)
         yield Verbatim(
             f"next: congener verify {output}\n"
             f"      congener inspect {output} --decision swap   (the new answers)"
         )
+
+    def _describe_requests(self, swap: SwapRecord) -> Iterator[Verbatim]:
+        """Say where the requests are, or how to get them."""
+        from schemas.runs import is_requests_file
+
+        output = shlex.quote(self.output)
+        files = [item for item in self.manifest.outputs if is_requests_file(item.path)]
+        if swap.requests is None:
+            yield Verbatim(f"ask a model: congener swap {output} --requests FILE --model NAME")
+        elif files:
+            count = format_count(sum(item.rows for item in files), "request")
+            names = ", ".join(storage.join(self.output, item.path) for item in files)
+            yield Verbatim(
+                f"{count} for {swap.requests.model}: {names}\n"
+                f"      then congener swap {output} --answers REPLIES --output RUN3"
+            )
 
     def to_json(self) -> dict[str, Any]:
         """Return the manifest without its long lists."""
@@ -276,6 +302,7 @@ def swap_answers(
     congener swap run/ --donor others/ --replace quarantine -o run2/
     congener swap run/ --donor others/ --near 0.2 -o run2/
     congener swap run/ --donor others/ --spans -o run2/
+    congener swap run/ --donor others/ --model other-model -o run2/
     congener swap run2/ --requests batch.jsonl --model other-model
     congener swap run2/ --answers batch-output.jsonl -o run3/
     congener swap run2/ --endpoint http://localhost:8000/v1 --model other
@@ -293,17 +320,9 @@ def swap_answers(
     check_output(settings.output)
 
     from pipelines.display.progress import TerminalReporter
-    from pipelines.swap import SwapConfig, run_swap
+    from pipelines.swap import run_swap
 
-    config = SwapConfig(
-        run=run,
-        donors=tuple(swap.donors or ()),
-        answers=tuple(expand_arguments(asking.answers)),
-        replace=replace,
-        near=swap.near,
-        spans=swap.spans,
-        filter=settings,
-    )
+    config = _build_config(run, swap, asking, replace, settings)
     found = _open_endpoint(asking)
     with TerminalReporter(quiet) as listener:
         manifest = run_swap(config, restart, sys.argv, beam_options or (), listener, found)
@@ -311,6 +330,45 @@ def swap_answers(
         _print_spending(found)
     if as_json or not quiet:
         print_result(SwapResult(settings.output, manifest), as_json)
+
+
+def _build_config(
+    run: str,
+    swap: SwapOptions,
+    asking: RequestOptions,
+    replace: tuple[Any, ...],
+    settings: FilterConfig,
+) -> SwapConfig:
+    """Return the settings of a swap.
+
+    Raises: CardError: the model has no name.
+    """
+    from pipelines.swap import SwapConfig
+
+    return SwapConfig(
+        run=run,
+        donors=tuple(swap.donors or ()),
+        answers=tuple(expand_arguments(asking.answers)),
+        replace=replace,
+        near=swap.near,
+        spans=swap.spans,
+        requests=_settle_requests(asking),
+        filter=settings,
+    )
+
+
+def _settle_requests(asking: RequestOptions) -> BatchRequests | None:
+    """Return how waiting prompts are written as requests, or None without a model.
+
+    Raises: CardError: the model has no name.
+    """
+    from schemas.swaps import BatchRequests
+
+    if asking.model is None:
+        return None
+    if not asking.model.strip():
+        raise CardError("is empty", where="--model", remedy="give the name of the model")
+    return BatchRequests(model=asking.model, reply_tokens=asking.reply_tokens)
 
 
 def _print_spending(found: Asking) -> None:
@@ -384,7 +442,7 @@ def _write_requests(run: str, asking: RequestOptions, as_json: bool) -> None:
 
     check_run(run)
 
-    from pipelines.swap_requests import encode_batch, list_requests
+    from pipelines.runs.request_files import encode_batch, list_requests
 
     requests = list_requests(run)
     if not requests:

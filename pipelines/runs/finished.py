@@ -22,7 +22,7 @@ from schemas.errors import RunError
 from schemas.manifests import Manifest
 from schemas.outputs import LEDGER
 from schemas.receipts import Output
-from schemas.runs import CLEAN_CARD, FOLDERS, is_json_lines, parse_path
+from schemas.runs import FOLDERS, is_beside_shards, is_json_lines, parse_path
 from transforms.files import storage
 from transforms.files.json_lines import decode_lines, parse_line
 from transforms.records.plain_values import list_rows
@@ -43,7 +43,7 @@ def list_outputs(manifest: Manifest, folder: str) -> list[Output]:
     return [
         output
         for output in manifest.outputs
-        if parse_path(output.path).folder == folder and output.path != CLEAN_CARD
+        if parse_path(output.path).folder == folder and not is_beside_shards(output.path)
     ]
 
 

@@ -11,8 +11,6 @@ from schemas.errors import RunError
 from schemas.receipts import Output
 from schemas.runs import (
     BANK,
-    CALIBRATION_FILES,
-    CLEAN_CARD,
     DONORS,
     FOLDERS,
     MANIFEST,
@@ -22,6 +20,7 @@ from schemas.runs import (
     SHARD_NAME,
     WORK,
     is_bank_file,
+    is_beside_shards,
     parse_path,
 )
 from transforms.files import storage
@@ -93,10 +92,7 @@ def remove_strays(run: str, outputs: Collection[Output]) -> list[str]:
 
 def _is_attempt(path: str) -> bool:
     """Return whether a file has an output's name, and so may be from an earlier attempt."""
-    if storage.TEMPORARY.fullmatch(path.rpartition("/")[2]) or path in {
-        *CALIBRATION_FILES,
-        CLEAN_CARD,
-    }:
+    if storage.TEMPORARY.fullmatch(path.rpartition("/")[2]) or is_beside_shards(path):
         return True
     folder, shard, suffix, _ = parse_path(path)
     if folder == BANK:

@@ -7,6 +7,7 @@ from typing import Any
 
 from pipelines.runs.finished import list_outputs, read_table
 from pipelines.runs.manifest_file import load_manifest
+from pipelines.runs.request_files import find_changed_batches
 from pipelines.runs.shard_checks import READ_ERRORS, Finding
 from pipelines.runs.swap_counts import count_ledgers
 from schemas.errors import RunError
@@ -22,6 +23,7 @@ from schemas.swaps import (
     SENTENCES,
     Donor,
     SwapRecord,
+    describe_options,
 )
 from transforms.files import storage
 
@@ -45,6 +47,8 @@ def check_swap(run: str, manifest: Manifest) -> Iterator[Finding]:
     known = None
     if manifest.is_own(manifest.swap):
         known = {donor.name: read_usable(run, donor) for donor in manifest.swap.donors}
+        for path, problem in find_changed_batches(run, manifest, manifest.swap.requests):
+            yield Finding(path, problem)
     for output in ledgers:
         yield from _check_origins(run, output, known)
 
@@ -93,7 +97,7 @@ def _check_record(run: str, manifest: Manifest, swap: SwapRecord) -> Iterator[Fi
         "donors": [donor.model_dump(mode="json") for donor in swap.donors],
         "replace": list(swap.replace),
         "near": swap.near,
-        **({"spans": True} if swap.spans else {}),
+        **describe_options(swap.spans, swap.requests),
     }
     if recorded != stated:
         yield Finding(MANIFEST, "swap doesn't match the settings in the config")

@@ -8,18 +8,16 @@ import pytest
 from pipelines.config import FilterConfig
 from pipelines.filter import run_filter
 from pipelines.runs.manifest_file import load_manifest
+from pipelines.runs.request_files import SwapRequest, list_requests
 from pipelines.swap import Asking, SwapConfig, run_swap
 from pipelines.swap_requests import (
     Replies,
-    SwapRequest,
     ask_endpoint,
-    encode_batch,
     encode_donor,
-    list_requests,
     read_batch_answers,
 )
 from pipelines.verify import verify_run
-from schemas.errors import EndpointError, InputError, RunError
+from schemas.errors import EndpointError, InputError
 from schemas.events import Noticed
 from tests.support.corpora import build_conversation, write_rows
 from tests.support.endpoints import Answer, complete, serve
@@ -50,48 +48,6 @@ def write_answers(path, lines):
 def requests(held):
     """Return the requests of the held run."""
     return list_requests(str(held / "run"))
-
-
-def test_every_waiting_prompt_is_a_request(requests):
-    """Requests are in corpus order, and their ids are their own."""
-    asked = [request.messages[0]["content"] for request in requests]
-    assert asked == [f"Question {number}?" for number in range(1, 40, 5)]
-    assert len({request.name for request in requests}) == len(requests)
-    assert all(request.is_plain for request in requests)
-
-
-def test_a_batch_has_a_line_for_every_request(requests):
-    """Each line is what OpenAI's Batch API and `vllm run-batch` read."""
-    lines = [json.loads(line) for line in encode_batch(requests, "elm", 50).splitlines()]
-    assert len(lines) == 8
-    assert lines[0] == {
-        "custom_id": requests[0].name,
-        "method": "POST",
-        "url": "/v1/chat/completions",
-        "body": {
-            "model": "elm",
-            "messages": [{"role": "user", "content": "Question 1?"}],
-            "max_tokens": 50,
-        },
-    }
-    tools = [{"type": "function", "function": {"name": "f"}}]
-    (line,) = encode_batch([ASKED._replace(tools=tools)], "elm", 5).splitlines()
-    assert json.loads(line)["body"]["tools"] == tools
-
-
-@pytest.mark.parametrize(
-    ("request_", "plain"),
-    [
-        (ASKED, True),
-        (ASKED._replace(tools=[{"name": "f"}]), False),
-        (ASKED._replace(messages=[{"role": "tool", "content": "R"}]), False),
-        (ASKED._replace(messages=[{"role": "assistant", "content": None}]), False),
-        (ASKED._replace(messages=[{"role": "user", "content": "U", "name": "Ann"}]), False),
-    ],
-)
-def test_only_texts_are_plain(request_, plain):
-    """Tools, calls and names of speakers need more than texts."""
-    assert request_.is_plain is plain
 
 
 def test_answers_are_read_with_their_teacher(tmp_path):
@@ -317,12 +273,6 @@ def test_interrupted_asking_goes_on_from_the_cache(requests, tmp_path):
             replies = ask_endpoint(requests, client, "elm", 9)
             assert len(replies.texts) == 8
         assert len(server.requests) == 8
-
-
-def test_only_a_finished_run_has_requests(tmp_path):
-    """The error says what is missing."""
-    with pytest.raises(RunError):
-        list_requests(str(tmp_path))
 
 
 def test_a_row_of_the_corpus_is_no_answer(requests, tmp_path):

@@ -22,9 +22,12 @@ from schemas.runs import (
     WORK,
     ShardFile,
     is_bank_file,
+    is_beside_shards,
+    is_requests_file,
     parse_path,
     receipt_path,
     receipt_shard,
+    requests_path,
     shard_path,
 )
 
@@ -141,3 +144,31 @@ def test_the_donors_of_a_swap_are_apart_from_the_runs_own_folders():
     """Donors are runs of their own, so none of the run's folders holds them."""
     assert DONORS not in (*FOLDERS, *SHARD_FOLDERS, *CORPUS_FOLDERS, WORK)
     assert parse_path(f"{DONORS}/a/clean/x.jsonl").folder == DONORS
+
+
+@pytest.mark.parametrize(
+    ("path", "is_requests", "is_beside"),
+    [
+        ("swaplist/requests-0001.jsonl", True, True),
+        ("swaplist/requests-12345.jsonl", True, True),
+        ("swaplist/requests-1.jsonl", False, False),
+        ("swaplist/requests-0001.jsonl.gz", False, False),
+        ("swaplist/part-000000-0123456789ab.parquet", False, False),
+        ("clean/requests-0001.jsonl", False, False),
+        ("clean/README.md", False, True),
+        ("calibration/clean-scores.parquet", False, True),
+        ("bank/bank.json", False, False),
+    ],
+)
+def test_files_beside_the_shards_are_known_by_their_paths(path, is_requests, is_beside):
+    """Requests, the dataset card and the calibration scores belong to no shard."""
+    assert is_requests_file(path) is is_requests
+    assert is_beside_shards(path) is is_beside
+
+
+def test_requests_are_numbered_in_the_order_of_their_names():
+    """Names sort like numbers up to 9,999, and each is the name of a file of requests."""
+    names = [requests_path(number) for number in (1, 2, 10, 9_999)]
+    assert names == sorted(names)
+    assert names[0] == "swaplist/requests-0001.jsonl"
+    assert all(map(is_requests_file, (*names, requests_path(10_000))))

@@ -9,10 +9,12 @@ from schemas.swaps import (
     OUTCOMES,
     REPLACED,
     SENTENCES,
+    BatchRequests,
     Donor,
     SwapCounts,
     SwapRecord,
     count_done,
+    describe_options,
 )
 
 COUNTS = SwapCounts(
@@ -81,3 +83,18 @@ def test_only_held_rows_can_be_replaced():
     """A record names no action whose text a run doesn't keep."""
     with pytest.raises(ValidationError):
         SwapRecord(parent="p", parent_digest="", parent_root="", donors=(), replace=("drop",))
+
+
+@pytest.mark.parametrize("wrong", [{"model": ""}, {"reply_tokens": 0}, {"temperature": 1}])
+def test_requests_need_a_model_and_tokens(wrong):
+    """A model has a name, an answer at least one token, and there are no other settings."""
+    with pytest.raises(ValidationError):
+        BatchRequests.model_validate({"model": "elm", "reply_tokens": 7, **wrong})
+
+
+def test_settings_have_only_the_options_that_were_used():
+    """The settings of a plain swap don't change with options that it doesn't use."""
+    asked = BatchRequests(model="elm", reply_tokens=7)
+    assert describe_options(False, None) == {}
+    assert describe_options(True, None) == {"spans": True}
+    assert describe_options(False, asked) == {"requests": {"model": "elm", "reply_tokens": 7}}

@@ -142,6 +142,26 @@ def test_requests_are_written_for_a_batch(congener, congener_json, held, tmp_pat
     assert congener_json(*words, "--model", "elm") == {"path": str(path), "requests": 8}
 
 
+def test_what_waits_is_written_for_a_model(congener, given):
+    """With a model's name, the output names the file of requests and the next command."""
+    words, output = given
+    code, _, err = congener(*words, "--model", " ")
+    assert (code, "give the name of the model" in err) == (2, True)
+    code, out, err = congener(*words, "--model", "elm")
+    assert code == 0, err
+    assert f"5 requests for elm: {output}/swaplist/requests-0001.jsonl" in out
+    assert f"congener swap {output} --answers REPLIES --output RUN3" in out
+    assert congener("verify", output)[0] == 0
+
+
+def test_a_swap_says_how_to_ask_a_model(congener, given):
+    """Without a model's name, the last lines name the command that writes the requests."""
+    words, output = given
+    code, out, err = congener(*words)
+    assert code == 0, err
+    assert f"congener swap {output} --requests FILE --model NAME" in out
+
+
 def test_a_run_without_waiting_prompts_has_no_requests(congener, run, tmp_path):
     """The error says which rows wait for another teacher."""
     words = ("--requests", str(tmp_path / "batch.jsonl"), "--model", "elm")

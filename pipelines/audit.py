@@ -26,10 +26,11 @@ from classifiers.lots.samples import (
     is_matched,
     limit_characters,
 )
+from classifiers.lots.specimens import Groups, collect_specimens
 from classifiers.lots.strata import Strata
 from classifiers.lots.tokens import find_tokens
 from pipelines.auditing.corpora import AuditConfig, settle_corpus
-from pipelines.auditing.files import encode_findings, require_free
+from pipelines.auditing.files import encode_findings, encode_texts, require_free
 from pipelines.auditing.findings import AuditFinding, Found, list_findings
 from pipelines.auditing.pages import render_page
 from pipelines.auditing.passes import AuditSides, count, gather
@@ -37,7 +38,7 @@ from pipelines.engines.launch import build_engine_options
 from pipelines.runs.lock import lock_run
 from pipelines.teaching.files import write_json
 from pipelines.version import VERSION
-from schemas.audits import FINDINGS_FILE, PAGE, SUMMARY
+from schemas.audits import FINDINGS_FILE, PAGE, SUMMARY, TEXTS_FILE
 from schemas.errors import InputError
 from schemas.events import Listener, Noticed, ignore
 from schemas.notices import Notice, format_count, list_names, warn
@@ -75,6 +76,8 @@ class Audit(NamedTuple):
     found: Found
     p_phrases: float
     detectable_rate: float | None
+    texts: bytes
+    """Texts for trait cards, as Parquet."""
 
     @property
     def level(self) -> float:
@@ -200,6 +203,8 @@ def _audit(
     counts = count(config, sides, settings, beam_options)
     confirmed = confirm(counts, strata.size)
     level = config.level / TESTS
+    found = list_findings(candidates, counts, confirmed, lots, level)
+    specimens = collect_specimens(sample, Groups(candidates, found.members))
     return Audit(
         config=config,
         gathered=gathered,
@@ -209,9 +214,10 @@ def _audit(
         comparison=comparison,
         lots=lots,
         candidates=len(candidates),
-        found=list_findings(candidates, counts, confirmed, lots, level),
+        found=found,
         p_phrases=float(confirmed.q.min(initial=1.0)),
         detectable_rate=_find_rate(candidates, confirmed, level),
+        texts=encode_texts(specimens, sample, lots),
     )
 
 
@@ -265,6 +271,7 @@ def write_audit(audit: Audit) -> None:
     """Write an audit's files, and the summary last."""
     output = audit.config.output
     storage.write_bytes(storage.join(output, FINDINGS_FILE), encode_findings(audit.findings))
+    storage.write_bytes(storage.join(output, TEXTS_FILE), audit.texts)
     summary, config = audit.to_json(), audit.config
     page = render_page(summary, {"corpus": config.corpus, "reference": config.reference})
     storage.write_bytes(storage.join(output, PAGE), page.encode())

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -93,6 +93,17 @@ def create_card(folder: Path) -> None:
     Raises: CardError: the folder exists, or its name can't be an id. Raises: StorageError: the
     folder can't be written.
     """
+    trait = check_new_folder(folder)
+    card = CARD.format(id=trait, title=trait.replace("-", " ").capitalize())
+    files = {CARD_FILE: card, "positives.jsonl": POSITIVE, "negatives.jsonl": NEGATIVE}
+    write_folder(folder, files)
+
+
+def check_new_folder(folder: Path) -> str:
+    """Return the id of a trait whose card will be in a new folder: the folder's name.
+
+    Raises: CardError: the folder exists, or its name can't be an id.
+    """
     try:
         trait = TypeAdapter(TraitId).validate_python(folder.name)
     except ValidationError as error:
@@ -108,8 +119,14 @@ def create_card(folder: Path) -> None:
             where=str(folder),
             remedy=f"choose another name; congener traits show {trait} shows the library's card",
         )
-    card = CARD.format(id=trait, title=trait.replace("-", " ").capitalize())
-    files = {CARD_FILE: card, "positives.jsonl": POSITIVE, "negatives.jsonl": NEGATIVE}
+    return str(trait)
+
+
+def write_folder(folder: Path, files: Mapping[str, str]) -> None:
+    """Write the files of a card to a new folder.
+
+    Raises: StorageError: the folder can't be written.
+    """
     try:
         folder.mkdir(parents=True)
         for name, text in files.items():

@@ -1,4 +1,4 @@
-"""What an audit writes: its files, and the table of its findings."""
+"""What an audit writes: its files, the table of its findings, and that of texts for cards."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import pyarrow as pa
 SUMMARY = "audit.json"
 FINDINGS_FILE = "findings.parquet"
 PAGE = "report.html"
+TEXTS_FILE = "texts.parquet"
 
 EXAMPLE = pa.struct([("before", pa.string()), ("text", pa.string()), ("after", pa.string())])
 
@@ -51,4 +52,26 @@ FINDINGS = pa.schema(
 Rates are of texts of the confirming half. `rate_expected` is the reference's rate in texts of the
 corpus's length, format and difficulty, and `gain` is the corpus's rate beyond that. The numbers of
 documents are of both halves.
+"""
+
+TEXTS = pa.schema(
+    [
+        ("finding", pa.int32()),
+        ("half", pa.string()),
+        ("shows", pa.bool_()),
+        ("origin", pa.string()),
+        ("side", pa.string()),
+        ("teacher", pa.string()),
+        ("prompt_source", pa.string()),
+        ("record", pa.string()),
+        ("prompt", pa.string()),
+        ("text", pa.string()),
+    ]
+)
+"""Excerpts of texts that show a finding and of texts like them that don't.
+
+`finding` is the finding's place in the list, from 1. `half` is `fit` where the finding was looked
+for, and `heldout` where it was confirmed; all texts of a prompt are in the same half. `origin` is
+`finding`, `same prompt`, `near miss` or `reference`. `record` and `prompt` are the first 16 digits
+of digests.
 """

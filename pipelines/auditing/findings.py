@@ -99,6 +99,8 @@ class Found(NamedTuple):
 
     findings: list[AuditFinding]
     total: int
+    members: list[tuple[int, ...]]
+    """Each finding's candidates, with the one that gives it its name first."""
 
 
 def list_findings(
@@ -126,7 +128,8 @@ def list_findings(
         )
         for group in groups[:MOST_FINDINGS]
     ]
-    return Found(findings, len(groups))
+    members = [tuple(int(order[place]) for place in group) for group in groups[:MOST_FINDINGS]]
+    return Found(findings, len(groups), members)
 
 
 def build_finding(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
@@ -36,7 +37,7 @@ FOUND = 1
 SHOWN = 20
 """How many findings are printed. The files have all of them."""
 
-LONGEST_SHOWN = 44
+LONGEST_SHOWN = 40
 """The longest text of a finding in the table, in characters."""
 
 
@@ -94,6 +95,9 @@ class AuditResult(NamedTuple):
             yield f"the first {SHOWN} of {format_count(audit.found.total, 'finding')}"
         yield from limits
         yield Verbatim(f"report: {audit.config.output}/report.html")
+        if audit.findings:
+            folder = shlex.quote(audit.config.output)
+            yield Verbatim(f"a trait card: congener traits from-audit {folder} --finding 1")
 
     def to_json(self) -> dict[str, Any]:
         """Return everything that the audit found."""
@@ -117,9 +121,10 @@ def tabulate_views(audit: Audit) -> Table:
 
 def tabulate_findings(audit: Audit) -> Table:
     """Tabulate the first findings with their rates in percent."""
-    table = build_table("kind", "over-represented", "corpus>", "ref.>", "format>", "q>")
-    for item in audit.findings[:SHOWN]:
+    table = build_table("#>", "kind", "over-represented", "corpus>", "ref.>", "format>", "q>")
+    for number, item in enumerate(audit.findings[:SHOWN], 1):
         table.add_row(
+            str(number),
             item.kind,
             Text(shorten(item.text)),
             f"{item.rates[0]:.1%}",

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 import typer
 from rich.table import Table
 
+from pipelines.cli.audit_cards import write_card_from_audit
 from pipelines.cli.evaluation import evaluate_trait
 from pipelines.cli.options import Json, expand_argument, expand_arguments
 from pipelines.cli.output import print_result, say
@@ -225,5 +226,6 @@ def check_traits(names: Folders, bank: FittedBank = None, as_json: Json = False)
     print_result(TraitCheck(check_cards(names, bank and expand_argument(bank))), as_json)
 
 
+app.command("from-audit")(write_card_from_audit)
 app.command("thresholds")(list_thresholds)
 app.command("eval")(evaluate_trait)

@@ -46,7 +46,7 @@ FEW = ("", "\0", LATIN, "x" * 300, "[", "nan", "-1", "9" * 30, "messages=\0")
 PATHS = {
     "inputs", "output", "traits", "bank", "policy", "background", "config", "encoder", "run",
     "name", "names", "folder", "against", "corpus", "reference", "labels", "tokenizer",
-    "chat_template",
+    "chat_template", "audit", "history",
 }  # fmt: skip
 """The options and arguments that name files."""
 
@@ -100,6 +100,7 @@ COMMANDS = {
     "traits show": ("traits/heron",),
     "traits new": ("new",),
     "traits check": ("traits/heron",),
+    "traits from-audit": ("run", "--finding", "1"),
     "traits thresholds": ("run",),
     "traits eval": ("traits/heron", "--run", "run"),
     "decide": ("run", "--policy", "policy.yaml", "--output", "out"),
@@ -121,7 +122,8 @@ COMMANDS = {
     "apply-masks": ("run", "--output", "tokens", "--tokenizer", "traits"),
 }
 """Arguments with which each command succeeds. `apply-masks` ends at the tokenizer, `trial` at its
-arm, which needs donors, and `mix` at its donor, which has the rows of the run."""
+arm, which needs donors, `mix` at its donor, which has the rows of the run, and `from-audit` at its
+folder, which holds no audit."""
 
 
 def list_parameters(name: str) -> Iterator[Any]:

@@ -1,8 +1,9 @@
 """The table of an audit's findings, and the names of its files."""
 
 import pyarrow as pa
+import pytest
 
-from schemas.audits import FINDINGS, FINDINGS_FILE, PAGE, SUMMARY
+from schemas.audits import FINDINGS, FINDINGS_FILE, PAGE, SUMMARY, TEXTS, TEXTS_FILE
 
 ROW = {
     "kind": "phrase",
@@ -35,4 +36,31 @@ def test_the_table_has_what_the_summary_promises():
 
 def test_files_have_names_of_their_own():
     """An audit's files don't share a name."""
-    assert len({SUMMARY, FINDINGS_FILE, PAGE}) == 3
+    assert len({SUMMARY, FINDINGS_FILE, TEXTS_FILE, PAGE}) == 4
+
+
+TEXT = {
+    "finding": 1,
+    "half": "fit",
+    "shows": True,
+    "origin": "finding",
+    "side": "corpus",
+    "teacher": "atlas",
+    "prompt_source": "web",
+    "record": "0123456789abcdef",
+    "prompt": "fedcba9876543210",
+    "text": "Mind the gap.",
+}
+
+
+def test_a_text_for_a_card_fits_its_table():
+    """An excerpt is stored with where it is from."""
+    table = pa.Table.from_pylist([TEXT], schema=TEXTS)
+    assert table.to_pylist() == [TEXT]
+    assert TEXTS.names == list(TEXT)
+
+
+@pytest.mark.parametrize("name", ["source", "row"])
+def test_a_text_for_a_card_names_no_path(name):
+    """Audits of the same rows in other folders give the same bytes."""
+    assert name not in TEXTS.names

@@ -29,6 +29,7 @@ from transforms.identify import IdentifiedShard, select_rows
 from transforms.listeners import ModelProgress, emit
 from transforms.poison import add_rejects, isolate_failures
 from transforms.records.segments import Segments
+from transforms.scoring_process import begin_scoring, end_scoring
 from transforms.spans import build_spans
 
 
@@ -181,6 +182,10 @@ class _Score(beam.DoFn):
 
     def setup(self) -> None:
         get_scorer(self._config)
+        begin_scoring()
+
+    def teardown(self) -> None:
+        end_scoring()
 
     def start_bundle(self) -> None:
         self._ahead = WorkAhead(self._score)

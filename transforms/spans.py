@@ -59,11 +59,11 @@ def build_spans(
     sides: dict[Side, tuple[Scores, Segments]] = {"trained": (scores, segments), **(others or {})}
     readers = {side: (scored, _Reader(texts)) for side, (scored, texts) in sides.items()}
     found = [
-        span._replace(signal=name_side(signal, side))
+        span
         for side, (scored, texts) in readers.items()
         for trait, signals in scored.signals.items()
         for signal, rows in _choose_rows(signals, scored.combined[trait], floor)
-        for span in _find_spans(trait, signal, signals[signal], texts, rows)
+        for span in _find_spans(trait, name_side(signal, side), signals[signal], texts, rows)
     ]
     found.sort(key=lambda span: span.row)  # stable: traits and signals stay in the bank's order
     offsets = np.searchsorted([span.row for span in found], np.arange(scores.size + 1))
@@ -143,15 +143,22 @@ class _Reader:
 
     def __init__(self, segments: Segments) -> None:
         self.segments = segments
+        self._paths: dict[int, str] = {}
         self._texts: dict[int, str] = {}
         self._masks: dict[tuple[int, int, int], list[Span]] = {}
 
     def read(self, wanted: Iterable[int]) -> dict[int, str]:
         """Return a mapping with at least the texts of these segments."""
-        missing = list(dict.fromkeys(index for index in wanted if index not in self._texts))
-        texts = self.segments.text.take(pa.array(missing, pa.int64())).to_pylist()
-        self._texts.update(zip(missing, texts, strict=True))
+        if missing := sorted(set(wanted) - self._texts.keys()):
+            texts = self.segments.text.take(pa.array(missing, pa.int64())).to_pylist()
+            self._texts.update(zip(missing, texts, strict=True))
         return self._texts
+
+    def get_path(self, segment: int) -> str:
+        """Return a segment's field path."""
+        if segment not in self._paths:
+            self._paths[segment] = self.segments.get_field_path(segment)
+        return self._paths[segment]
 
     def describe_window(self, span: Span, segment: int) -> list[Span]:
         """Return the spans to mask for a window or a loop; see `_describe_window`."""
@@ -167,17 +174,18 @@ def _find_spans(
 ) -> Iterator[_SignalSpan]:
     segments = reader.segments
     hits = _group_hits(segments, item.hits)
-    best = item.best_spans.segment[rows].tolist()
+    best = item.best_spans.segment[rows]
     texts = reader.read(
         segment
-        for row, only in zip(rows.tolist(), best, strict=True)
+        for row, only in zip(rows.tolist(), best.tolist(), strict=True)
         for segment in hits.get(row, (only,))
     )
-    columns = (rows, item.scores[rows], *(values[rows] for values in item.best_spans))
-    described = zip(*(values.tolist() for values in columns), strict=True)
-    for row, score, segment, start, end in described:
-        offset = int(segments.starts[segment])
-        span = Span(segments.get_field_path(segment), offset + start, offset + end)
+    found = (values[rows] for values in (item.scores, *item.best_spans))
+    columns = (rows, *found, segments.starts[best])
+    for row, score, segment, start, end, offset in zip(
+        *(values.tolist() for values in columns), strict=True
+    ):
+        span = Span(reader.get_path(segment), offset + start, offset + end)
         if row in hits:
             masks, own = _describe_hits(segments, texts, hits[row])
         else:

@@ -147,12 +147,10 @@ def _find_start(text: str, first: int, start: int) -> int:
 
 def _find_end(text: str, begin: int, last: int) -> int:
     """Return the end of the first sentence that ends between `begin` and `last`, or `last`."""
-    ends = (
-        match.end()
-        for match in STOP.finditer(text, begin, last)
-        if not _is_inside_sentence(text, match)
-    )
-    return next(ends, last)
+    for match in STOP.finditer(text, begin, last):
+        if not _is_inside_sentence(text, match):
+            return match.end()
+    return last
 
 
 def _is_inside_sentence(text: str, match: re.Match[str]) -> bool:
@@ -160,15 +158,15 @@ def _is_inside_sentence(text: str, match: re.Match[str]) -> bool:
 
     It continues before a lower-case word, after an abbreviation, and after a list item's number.
     """
-    if match["more"] is None or "\n" in match[0] or match.end() == len(text):
+    more, (start, end) = match["more"], match.span()
+    if more is None or end == len(text) or "\n" in match[0]:
         return False
-    if text[match.end()].islower():
+    if text[end].islower():
         return True
-    if match["more"] or text[match.start()] != ".":
+    if more or text[start] != ".":
         return False
-    begin = max(0, match.start() - LONGEST_ABBREVIATION)
-    before = text[begin : match.start()]
-    return ABBREVIATION.search(before) is not None or _is_item(text, begin, match.start())
+    begin = max(0, start - LONGEST_ABBREVIATION)
+    return ABBREVIATION.search(text[begin:start]) is not None or _is_item(text, begin, start)
 
 
 def _is_item(text: str, begin: int, end: int) -> bool:

@@ -60,7 +60,9 @@ from schemas.runs import BANK, CLEAN_CARD, DONORS, parse_path
 from schemas.swaps import (
     DECISION_OF_OUTCOME,
     BatchRequests,
+    EarlierSwap,
     ReplacedAction,
+    SwapCounts,
     SwapRecord,
     describe_options,
 )
@@ -239,6 +241,7 @@ def settle_swap(config: SwapConfig, parent: Manifest, donors: Sequence[FilteredD
         tuple(read_recorded_rules(parent)),
         read_recorded_policy(parent).exceptions,
         config.spans,
+        parent.find_swap_run(),
     )
     files, shards = list_donor_files(donors), list_shards(parent)
     return SwapPlan(config, successor, list(donors), files, shards, settings)
@@ -294,6 +297,7 @@ def describe_swap(
     parent, config = plan.successor.parent, plan.config
     sums = publication.sum_receipts(receipts, read_recorded_policy(parent))
     roots = dict(sums.pop("shards"))
+    counts = count_swaps(plan.successor.output, list(outputs))
     record = SwapRecord(
         parent=parent.run_id,
         parent_digest=parent.digest,
@@ -303,7 +307,8 @@ def describe_swap(
         near=config.near,
         spans=config.spans,
         requests=config.requests,
-        counts=count_swaps(plan.successor.output, list(outputs)),
+        counts=counts.pop(None, SwapCounts()),
+        earlier=tuple(_list_earlier(parent, counts)),
     )
     shards = tuple((name, roots.get(name, root)) for name, root in parent.shards)
     runs = [donor.record.run_id for donor in plan.donors]
@@ -320,6 +325,18 @@ def describe_swap(
             "swap": record,
         }
     )
+
+
+def _list_earlier(
+    parent: Manifest, counts: Mapping[str | None, SwapCounts]
+) -> Iterator[EarlierSwap]:
+    """Yield the swaps of the parent and its ancestors whose answers are still there."""
+    swap, run = parent.swap, parent.find_swap_run()
+    if swap is not None and run in counts:
+        yield EarlierSwap(run_id=run, parent=swap.parent, donors=swap.donors, counts=counts[run])
+    for item in swap.earlier if swap else ():
+        if item.run_id in counts:
+            yield item.model_copy(update={"counts": counts[item.run_id]})
 
 
 def _describe_outcome(plan: SwapPlan, manifest: Manifest) -> Iterator[Notice]:

@@ -34,7 +34,7 @@ class SwapSummary(NamedTuple):
     """The contents of the section about a swap.
 
     `carried` counts, for each trait, the waiting rows because of which no answer could be used.
-    `earlier` counts the rows with an answer of an earlier swap.
+    `earlier` counts the rows with an answer of an earlier swap, by that swap's run and donor.
     """
 
     record: SwapRecord
@@ -42,7 +42,7 @@ class SwapSummary(NamedTuple):
     traits: list[SwapTrait]
     waiting: list[tuple[str, int]]
     carried: list[tuple[str, int]]
-    earlier: int
+    earlier: list[tuple[str, str, int]]
 
 
 def summarise_swap(manifest: Manifest) -> SwapSummary | None:
@@ -63,7 +63,11 @@ def summarise_swap(manifest: Manifest) -> SwapSummary | None:
         ],
         _explain(counts.outcomes),
         list(counts.carried.items()),
-        manifest.conservation.by_decision.get("swap", 0) - counts.replaced,
+        [
+            (item.run_id, donor, count)
+            for item in swap.earlier
+            for donor, count in item.counts.by_donor.items()
+        ],
     )
 
 

@@ -174,6 +174,16 @@ class Manifest(Strict):
         """Return whether a swap or a mix made this run, and not one of its ancestors."""
         return self.parents[:1] == (record.parent,)
 
+    def find_swap_run(self) -> str | None:
+        """Return the id of the run that the recorded swap made, or None without a swap.
+
+        It is this run, or else the run that a mix changed afterwards.
+        """
+        if self.swap is None:
+            return None
+        is_later = self.mix is not None and not self.is_own(self.swap)
+        return self.mix.parent if self.mix is not None and is_later else self.run_id
+
     def describe_finish(self) -> str | None:
         """Return the date and the time (UTC) at which the run ended, or None if it isn't known."""
         try:

@@ -75,6 +75,13 @@ field, first and last character), and where it was in the donor's answer (`donor
 `donor_end`).
 """
 
+EARLIER = (("swap_run", pa.string()),)
+"""The column after those of a swap whose parent had swapped answers too.
+
+In rows that an earlier swap replaced or masked, it is the id of the run which that swap made, and
+the columns of the swap are the earlier ones. It is null in other rows.
+"""
+
 MIXED = (("mix", pa.string()), ("mix_lot", pa.string()))
 """The last columns of the ledger of a run that `congener mix` wrote.
 
@@ -87,7 +94,13 @@ LEDGERS = tuple(
     pa.schema([*ledger, *(pa.field(*column) for column in (*origin, *mixed))])
     for mixed in ((), MIXED)
     for ledger in (LEDGER, LEDGER_OF_PAIRS)
-    for origin in ((), ORIGIN, (*ORIGIN, *PIECES))
+    for origin in (
+        (),
+        ORIGIN,
+        (*ORIGIN, *EARLIER),
+        (*ORIGIN, *PIECES),
+        (*ORIGIN, *PIECES, *EARLIER),
+    )
 )
 """The schemas that a ledger may have."""
 

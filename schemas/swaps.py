@@ -99,6 +99,19 @@ class SwapCounts(Strict):
         return sum(self.outcomes.values()) - count_done(self.outcomes)
 
 
+class EarlierSwap(Strict):
+    """A swap whose answers a run still has, although another swap made the run.
+
+    `run_id` is the run that it made, and `parent` the run whose answers it replaced. `counts` has
+    only the rows that were replaced or masked.
+    """
+
+    run_id: str
+    parent: str
+    donors: tuple[Donor, ...]
+    counts: SwapCounts
+
+
 class BatchRequests(Strict):
     """How the prompts that still wait are asked about: the model, and the most tokens."""
 
@@ -127,3 +140,5 @@ class SwapRecord(Strict):
     requests: BatchRequests | None = None
     """What the files of requests beside the swap list say, or null without them."""
     counts: SwapCounts = SwapCounts()
+    earlier: tuple[EarlierSwap, ...] = ()
+    """The swaps of ancestors, the latest first."""

@@ -61,6 +61,8 @@ class SwapSettings(NamedTuple):
     exceptions: tuple[LotException, ...] = ()
     spans: bool = False
     """Whether only the sentences that carry a trait are replaced or masked."""
+    swap_run: str | None = None
+    """The run that the latest swap of the run or of its ancestors made, or None without one."""
 
 
 def swap_rows(
@@ -217,9 +219,13 @@ class _Swap(beam.DoFn):
 
     def _swap(self, shard: StoredShard, outcomes: Iterable[Match | Unmatched]) -> SwappedShard:
         own = self._settings
-        if own.spans:
-            return edit_rows(shard, outcomes, own.waiting, own.rules, own.scoring)
-        return swap_rows(shard, outcomes, own)
+        swapped = (
+            edit_rows(shard, outcomes, own.waiting, own.rules, own.scoring)
+            if own.spans
+            else swap_rows(shard, outcomes, own)
+        )
+        swapped.swap_run = own.swap_run
+        return swapped
 
 
 @dataclass(eq=False)

@@ -31,6 +31,8 @@ COSTS = ("tokens", "padded", "budget_cuts")
 
 ORIGIN_NAMES = tuple(name for name, _ in outputs.ORIGIN)
 PIECES = outputs.PIECES[0][0]
+EARLIER = outputs.EARLIER[0][0]
+SWAP_NAMES = (*ORIGIN_NAMES, PIECES, EARLIER)
 
 
 class Edit(NamedTuple):
@@ -109,6 +111,8 @@ class SwappedShard:
     held: StoredRows | None
     only_sentences: bool = False
     """Whether sentences were replaced, and not whole answers."""
+    swap_run: str | None = None
+    """The run that the parent's own swap made, if the parent has swapped answers."""
     chosen: dict[int, Match | None] = field(default_factory=dict)
     edits: dict[int, Edit] = field(default_factory=dict)
     left: dict[int, Unmatched] = field(default_factory=dict)
@@ -254,7 +258,7 @@ def _build_swaplist(swapped: SwappedShard) -> pa.Table:
 def build_ledger(swapped: SwappedShard) -> pa.Table:
     """Return the ledger with the new rows' identities and the origin of each replacement."""
     ledger, decisions = swapped.ledger, _list_decisions(swapped)
-    names = [name for name in ledger.column_names if name not in (*ORIGIN_NAMES, PIECES)]
+    names = [name for name in ledger.column_names if name not in SWAP_NAMES]
     columns: dict[str, list[Any]] = {name: ledger.column(name).to_pylist() for name in names}
     columns["decision"] = decisions
     digests, reasons = (swapped.new.digests, swapped.new.reasons) if swapped.new else ([], [])
@@ -267,7 +271,13 @@ def build_ledger(swapped: SwappedShard) -> pa.Table:
         columns["reasons"][position] = reasons[number]
     _number_outputs(swapped, columns)
     columns |= _list_origins(swapped)
-    added = (*outputs.ORIGIN, *(outputs.PIECES if swapped.only_sentences else ()))
+    has_pieces = swapped.only_sentences or PIECES in ledger.column_names
+    is_second = ORIGIN_NAMES[0] in ledger.column_names
+    added = (
+        *outputs.ORIGIN,
+        *(outputs.PIECES if has_pieces else ()),
+        *(outputs.EARLIER if is_second else ()),
+    )
     known = [*(ledger.schema.field(name) for name in names), *map(_make_field, added)]
     fields = sorted(known, key=lambda item: outputs.LEDGERS[-1].names.index(item.name))
     arrays = [pa.array(columns[item.name], item.type) for item in fields]
@@ -293,9 +303,8 @@ def _number_outputs(swapped: SwappedShard, columns: dict[str, list[Any]]) -> Non
 
 
 def _list_origins(swapped: SwappedShard) -> dict[str, list[Any]]:
-    """Return the columns `ORIGIN`."""
-    size = swapped.ledger.num_rows
-    columns: dict[str, list[Any]] = {name: [None] * size for name in (*ORIGIN_NAMES, PIECES)}
+    """Return the columns of this swap, and of earlier ones in rows that they replaced."""
+    columns = _list_earlier(swapped)
     records = swapped.ledger.column("record_id")
     for item in swapped.waiting:
         row: dict[str, Any] = {"swap_traits": ",".join(item.traits)}
@@ -308,6 +317,23 @@ def _list_origins(swapped: SwappedShard) -> dict[str, list[Any]]:
         for name, value in row.items():
             columns[name][item.position] = value
     return columns
+
+
+def _list_earlier(swapped: SwappedShard) -> dict[str, list[Any]]:
+    """Return the columns of earlier swaps. Rows that still wait have no outcome of theirs."""
+    ledger = swapped.ledger
+    none: list[Any] = [None] * ledger.num_rows
+    known: dict[str, list[Any]] = {
+        name: ledger.column(name).to_pylist() if name in ledger.column_names else list(none)
+        for name in SWAP_NAMES
+    }
+    for position, outcome in enumerate(known[ORIGIN_NAMES[0]]):
+        if outcome in DECISION_OF_OUTCOME:
+            known[EARLIER][position] = known[EARLIER][position] or swapped.swap_run
+        else:
+            for name in SWAP_NAMES:
+                known[name][position] = None
+    return known
 
 
 def _describe_origin(swapped: SwappedShard, position: int) -> dict[str, Any]:

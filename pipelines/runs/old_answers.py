@@ -54,7 +54,8 @@ def read_old_answers(
 
 
 def _is_replaced(row: ShownRow) -> bool:
-    return row.swap is not None and row.swap.outcome in (REPLACED, SENTENCES)
+    swap = row.swap
+    return swap is not None and swap.earlier is None and swap.outcome in (REPLACED, SENTENCES)
 
 
 def _load_parent(folder: str, manifest: Manifest, is_required: bool) -> Manifest | None:

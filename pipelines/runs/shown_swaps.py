@@ -24,8 +24,8 @@ class ShownSwap(NamedTuple):
     """The outcome of a swap for one row.
 
     `traits` held the row. A replaced row has a donor, the donor's row (`source` and `row`), and the
-    distance of its prompt. `carried` are the traits that fire on the donors' answers. A row with an
-    answer of an earlier swap has no outcome, because only that swap's run knows the donor.
+    distance of its prompt. `carried` are the traits that fire on the donors' answers. A row without
+    an outcome has an answer of an earlier swap that the ledger doesn't name.
     """
 
     outcome: str | None
@@ -35,11 +35,16 @@ class ShownSwap(NamedTuple):
     row: int | None = None
     distance: float | None = None
     carried: tuple[str, ...] = ()
+    earlier: str | None = None
+    """The run that an earlier swap made, if that swap put the answer in place."""
 
     def explain(self) -> str:
         """Say in a sentence where the answer is from, or why the row waits."""
         if self.outcome is None:
             return "an earlier swap put this answer in place: see the parent run"
+        if self.earlier is not None:
+            said = self._replace(earlier=None).explain()
+            return f"{said} (by the swap that made run {self.earlier})"
         if self.outcome == REPLACED:
             because = list_names(self.traits)
             return f"replaced because of {because}: the new answer is {self.describe_donor()}"
@@ -77,6 +82,7 @@ def read_swap(ledger: Mapping[str, Any]) -> ShownSwap | None:
         ledger["donor_row"],
         None if distance is None else round(distance, 4),
         _split(ledger["donor_traits"]),
+        ledger.get("swap_run"),
     )
 
 

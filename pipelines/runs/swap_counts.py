@@ -3,32 +3,48 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
 
 from pipelines.runs.finished import list_outputs, read_json_lines, read_table, report_damage
 from schemas.manifests import Manifest
-from schemas.outputs import CLEAN_EXTRA, ORIGIN
+from schemas.outputs import CLEAN_EXTRA, EARLIER, ORIGIN
 from schemas.policies import SEVERITY
 from schemas.receipts import Output
 from schemas.runs import is_json_lines, parse_path
 from schemas.swaps import OUTCOMES, SwapCounts
 
+ORIGIN_NAMES = tuple(name for name, _ in ORIGIN)
+EARLIER_NAME = EARLIER[0][0]
 
-def count_swaps(run: str, outputs: list[Output]) -> SwapCounts:
-    """Count the rows that were to be replaced, by outcome, donor and trait."""
+
+def count_swaps(run: str, outputs: Sequence[Output]) -> dict[str | None, SwapCounts]:
+    """Count the rows that were to be replaced, by outcome, donor and trait, for each swap.
+
+    The key is None for the swap that made the run, and else the run that an earlier swap made.
+    """
+    found: dict[str | None, list[Mapping[str, Any]]] = {}
+    for output in outputs:
+        if parse_path(output.path).folder != "ledger":
+            continue
+        table = read_table(run, output)
+        names = [name for name in (*ORIGIN_NAMES, EARLIER_NAME) if name in table.column_names]
+        for row in table.select(names).filter(table.column("swap").is_valid()).to_pylist():
+            found.setdefault(row.get(EARLIER_NAME), []).append(row)
+    return {run: _count(rows) for run, rows in found.items()}
+
+
+def _count(rows: Iterable[Mapping[str, Any]]) -> SwapCounts:
     outcomes: Counter[str] = Counter()
     donors: Counter[str] = Counter()
     carried: Counter[str] = Counter()
     by_trait: dict[str, Counter[str]] = {}
-    for output in outputs:
-        if parse_path(output.path).folder != "ledger":
-            continue
-        table = read_table(run, output, [name for name, _ in ORIGIN])
-        for row in table.filter(table.column("swap").is_valid()).to_pylist():
-            outcomes[row["swap"]] += 1
-            donors.update([row["donor"]] if row["donor"] is not None else [])
-            carried.update(_split(row["donor_traits"]))
-            for trait in _split(row["swap_traits"]):
-                by_trait.setdefault(trait, Counter())[row["swap"]] += 1
+    for row in rows:
+        outcomes[row["swap"]] += 1
+        donors.update([row["donor"]] if row["donor"] is not None else [])
+        carried.update(_split(row["donor_traits"]))
+        for trait in _split(row["swap_traits"]):
+            by_trait.setdefault(trait, Counter())[row["swap"]] += 1
     return SwapCounts(
         outcomes=_sort(outcomes),
         by_donor=dict(sorted(donors.items())),
@@ -46,8 +62,8 @@ def _sort(counts: Counter[str]) -> dict[str, int]:
     return {name: counts[name] for name in OUTCOMES if counts[name]}
 
 
-def count_ledgers(run: str, manifest: Manifest) -> SwapCounts:
-    """Count the rows of a finished run that were to be replaced."""
+def count_ledgers(run: str, manifest: Manifest) -> dict[str | None, SwapCounts]:
+    """Count the rows of a finished run that were to be replaced, for each swap."""
     return count_swaps(run, list_outputs(manifest, "ledger"))
 
 

@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 import pipelines.swap as module
 from pipelines.config import FilterConfig
 from pipelines.filter import run_filter
+from pipelines.mix import MixConfig, run_mix
 from pipelines.runs.manifest_file import load_manifest
 from pipelines.runs.publication import record_notices
 from pipelines.swap import SwapConfig, list_shards, run_swap
@@ -24,6 +25,7 @@ from schemas.events import Noticed
 from schemas.manifests import Manifest
 from schemas.notices import Notice, warn
 from schemas.policies import PUBLISHED
+from schemas.swaps import DECISION_OF_OUTCOME
 from tests.support.corpora import ANSWERS, CARD, build_conversation, write_rows
 from tests.support.runs import comparable_files, read_files, read_ledger, read_lines
 from transforms import swap_shards
@@ -255,10 +257,50 @@ def test_a_second_swap_takes_the_rest(swap_config, swapped_once, tmp_path):
     third = tmp_path / "third"
     assert read_answers(third)["row-36"] == "Elm."
     assert read_answers(third)["row-1"] == "cedar answer 1."
-    assert [row["swap"] for row in read_ledger(third) if row["decision"] == "swap"].count(
-        "replaced"
-    ) == 1
+    assert list_origins(third) == list_origins(swapped_once) | {
+        36: ("replaced", "elm", "elm.jsonl", 0, None)
+    } | {
+        number: (*found[:4], load_manifest(str(swapped_once)).run_id)
+        for number, found in list_origins(swapped_once).items()
+    }
     assert verify_run(str(third)) == []
+
+
+def list_origins(run: Path) -> dict[int, tuple[object, ...]]:
+    """Return where the new answers of a run are from, by question."""
+    columns = ("swap", "donor", "donor_source", "donor_row", "swap_run")
+    return {
+        number: tuple(row.get(name) for name in columns)
+        for number, row in enumerate(read_ledger(run))
+        if row["swap"] in DECISION_OF_OUTCOME
+    }
+
+
+def test_origins_outlive_any_number_of_swaps_and_a_mix(swap_config, swapped_once, held, tmp_path):
+    """After a mix and two more swaps, each row still names its donor and the swap's run."""
+    first = load_manifest(str(swapped_once)).run_id
+    mixed = tmp_path / "mixed"
+    own = FilterConfig(output=str(mixed))
+    donors = (str(held / "elm.jsonl"),)
+    run_mix(MixConfig(run=str(swapped_once), donors=donors, share=0.25, filter=own))
+    assert verify_run(str(mixed)) == []
+    donor = write_rows(tmp_path / "ash.jsonl", [build_conversation(36, "Ash.")])
+    third = run_swap(swap_config(donors=(str(donor),), run=str(mixed), output="third"))
+    donor = write_rows(tmp_path / "fir.jsonl", [build_conversation(11, "Fir.")])
+    last = swap_config(donors=(str(donor),), run=str(tmp_path / "third"), output="last", spans=True)
+    manifest = run_swap(last)
+    rows = [row for row in read_ledger(tmp_path / "last") if row["donor"] and not row["mix"]]
+    assert Counter((row["donor"], row["swap_run"]) for row in rows) == {
+        ("cedar", first): 4,
+        ("oak", first): 1,
+        ("ash", third.run_id): 1,
+    }
+    assert [(item.run_id, item.counts.by_donor) for item in manifest.swap.earlier] == [
+        (third.run_id, {"ash": 1}),
+        (first, {"cedar": 4, "oak": 1}),
+    ]
+    assert {donor.name for donor in manifest.swap.earlier[1].donors} == {"cedar", "oak"}
+    assert verify_run(str(tmp_path / "last")) == []
 
 
 def stop_after(count: int):
@@ -559,7 +601,9 @@ def test_a_swap_of_sentences_is_resumed_only_as_one(sentences, tmp_path):
     again = run_swap(SwapConfig(run=str(run), donors=(str(donor),), filter=own))
     assert again.swap.counts.outcomes == {"replaced": 1}
     assert again.conservation.by_decision == {"keep": 1, "mask": 2, "swap": 2}
-    assert "swap_spans" not in read_ledger(tmp_path / "third")[0]
+    before = [row["swap_spans"] for row in read_ledger(run)]
+    assert [row["swap_spans"] for row in read_ledger(tmp_path / "third")] == before
+    assert any(before)
     assert verify_run(str(tmp_path / "third")) == []
     assert manifest.run_id == again.parents[0]
 

@@ -3,6 +3,7 @@
 from pipelines.runs.manifest_file import load_manifest
 from pipelines.swap_summary import summarise_swap
 from schemas.notices import Notice, warn
+from schemas.swaps import EarlierSwap, SwapCounts
 
 
 def test_the_counts_are_the_manifests(swapped):
@@ -17,16 +18,18 @@ def test_the_counts_are_the_manifests(swapped):
     assert set(dict(found.waiting).values()) == {1, 2}
     assert any("a trait fires on every donor's answer" in reason for reason, _ in found.waiting)
     assert found.carried == [("heron", 2)]
-    assert found.earlier == 0
+    assert found.earlier == []
 
 
-def test_answers_of_an_earlier_swap_are_counted(swapped):
-    """Rows with the decision swap that this swap didn't replace are those of an earlier one."""
+def test_answers_of_earlier_swaps_are_counted(swapped):
+    """Each donor of an earlier swap is listed with that swap's run and the number of answers."""
     manifest = load_manifest(str(swapped))
-    more = manifest.conservation.by_decision | {"swap": 9}
-    changed = manifest.conservation.model_copy(update={"by_decision": more})
-    found = summarise_swap(manifest.model_copy(update={"conservation": changed}))
-    assert found.earlier == 4
+    swap = manifest.swap
+    counts = SwapCounts(outcomes={"replaced": 4}, by_donor={"ash": 3, "elm": 1})
+    earlier = EarlierSwap(run_id="r-1", parent="r-0", donors=swap.donors, counts=counts)
+    record = swap.model_copy(update={"earlier": (earlier,)})
+    found = summarise_swap(manifest.model_copy(update={"swap": record}))
+    assert found.earlier == [("r-1", "ash", 3), ("r-1", "elm", 1)]
 
 
 def test_a_donors_warnings_are_its_own(swapped):

@@ -285,6 +285,22 @@ def test_only_a_swap_has_the_field_of_a_swap():
     assert swapped.compute_digest() != plain.compute_digest()
 
 
+def test_the_run_of_a_swap_is_known_after_a_mix():
+    """It is the run itself, or else the parent of the mix that came later; without a swap, none."""
+    swap, mix = (
+        SwapRecord(parent="p", parent_digest="", parent_root="", donors=()),
+        MixRecord(parent="q", parent_digest="", parent_root="", donors=(), share=0.25, seed=0),
+    )
+    base = build_manifest()
+    assert base.find_swap_run() is None
+    swapped = base.model_copy(update={"swap": swap, "parents": ("p",)})
+    assert swapped.find_swap_run() == swapped.run_id
+    mixed = swapped.model_copy(update={"mix": mix, "parents": ("q",)})
+    assert mixed.find_swap_run() == "q"
+    again = mixed.model_copy(update={"parents": ("p",)})
+    assert again.find_swap_run() == again.run_id
+
+
 def test_only_a_mix_has_the_field_of_a_mix():
     """Manifests of other runs are as they were, and the record of a mix is sealed."""
     plain = build_manifest()

@@ -8,6 +8,7 @@ from schemas.lots import LOT_FIELDS
 from schemas.outputs import (
     CALIBRATION_SCORES,
     CLEAN_EXTRA,
+    EARLIER,
     EVIDENCE,
     LEDGER,
     LEDGERS,
@@ -111,15 +112,19 @@ def test_added_rows_are_named_after_all_other_columns():
     for plain, mixed in zip(LEDGERS[:half], LEDGERS[half:], strict=True):
         assert mixed.names == [*plain.names, *names]
     assert LEDGERS[-1].names[-len(names) :] == names
-    assert len(LEDGERS) == 12
+    assert len(LEDGERS) == 20
 
 
 def test_origins_follow_the_columns_of_every_ledger():
     """Columns are only added at the end, and no ledger shares a schema with another."""
     names = [name for name, _ in ORIGIN]
-    for plain, swapped, edited in zip(LEDGERS[:6:3], LEDGERS[1:6:3], LEDGERS[2:6:3], strict=True):
+    pieces, earlier = ([name for name, _ in found] for found in (PIECES, EARLIER))
+    for first in (0, 5):
+        plain, swapped, second, edited, both = LEDGERS[first : first + 5]
         assert swapped.names == [*plain.names, *names]
-        assert edited.names == [*swapped.names, *(name for name, _ in PIECES)]
+        assert second.names == [*swapped.names, *earlier]
+        assert edited.names == [*swapped.names, *pieces]
+        assert both.names == [*edited.names, *earlier]
     assert LEDGERS[0].equals(LEDGER)
     assert len({tuple(schema.names) for schema in LEDGERS}) == len(LEDGERS)
     assert not TEXT_FIELDS & set(names)

@@ -58,6 +58,14 @@ def test_other_rows_have_no_swap():
     assert "see the parent run" in earlier.explain()
 
 
+def test_an_earlier_swaps_row_names_its_donor_and_that_swap():
+    """The sentence is the one of its own swap, with the run that the swap made."""
+    found = read_swap(ROW | {"swap_run": "r-1"})
+    assert found == read_swap(ROW)._replace(earlier="r-1")
+    said = read_swap(ROW).explain()
+    assert found.explain() == f"{said} (by the swap that made run r-1)"
+
+
 def test_shown_rows_have_their_swaps(swapped):
     """Every row of a swapped run is shown with what its ledger says."""
     run = str(swapped)

@@ -9,11 +9,13 @@ import pytest
 
 from pipelines.runs.manifest_file import load_manifest
 from pipelines.runs.swap_checks import check_donors, check_swap, list_donor_runs
+from pipelines.swap import run_swap
 from pipelines.verify import verify_run
 from schemas.digests import compute_merkle_root
 from schemas.ledgers import hash_ledger_rows
 from schemas.outputs import ORIGIN
 from schemas.runs import MANIFEST
+from tests.support.corpora import build_conversation, write_rows
 from tests.support.forgery import edit_manifest, replace_column, reseal_file
 
 
@@ -178,6 +180,53 @@ def test_every_altered_file_is_found(swapped, folder):
     data = path.read_bytes()
     path.write_bytes(data[:-9] + bytes([data[-9] ^ 1]) + data[-8:])
     assert [where for where, _ in verify_run(str(swapped))] == [f"{folder}/{path.name}"]
+
+
+@pytest.fixture
+def swapped_twice(swapped_once, swap_config, tmp_path):
+    """Return a run with answers of two swaps."""
+    donor = write_rows(tmp_path / "elm.jsonl", [build_conversation(36, "Elm.")])
+    run_swap(swap_config(donors=(str(donor),), run=str(swapped_once), output="third"))
+    assert list_problems(tmp_path / "third") == []
+    return tmp_path / "third"
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "problem"),
+    [
+        ("donor", "ash", "counts other rows of earlier swaps than the ledger has"),
+        ("swap_run", None, "counts other outcomes of the swap than the ledger has"),
+        ("swap_run", "another", "counts other rows of earlier swaps than the ledger has"),
+        ("swap", "no donor", "counts other rows of earlier swaps than the ledger has"),
+    ],
+)
+def test_forged_origins_of_an_earlier_swap_are_found(swapped_twice, name, value, problem):
+    """The manifest counts an earlier swap's rows by donor and outcome, and names its donors."""
+
+    def forge(table):
+        values = table.column(name).to_pylist()
+        values[first_earlier(table)] = value
+        return replace_column(table, name, values)
+
+    forge_ledger(swapped_twice, forge)
+    assert problem in list_problems(swapped_twice)
+
+
+def first_earlier(table):
+    """Return the first row of a ledger that an earlier swap replaced."""
+    return next(i for i, run in enumerate(table.column("swap_run").to_pylist()) if run)
+
+
+def test_a_donor_that_an_earlier_swap_didnt_have_is_found(swapped_twice):
+    """Counts and ledger may agree on a donor that no swap had."""
+    manifest = load_manifest(str(swapped_twice))
+    (earlier,) = manifest.swap.earlier
+    assert earlier.counts.by_donor == {"cedar": 4, "oak": 1}
+    less = earlier.model_copy(update={"donors": earlier.donors[:1]})
+    record = manifest.swap.model_copy(update={"earlier": (less,)})
+    forged = manifest.model_copy(update={"swap": record})
+    problems = [finding.problem for finding in check_swap(str(swapped_twice), forged)]
+    assert problems == [f"has answers of a donor that swap {earlier.run_id} didn't have"]
 
 
 def test_rows_replaced_by_an_earlier_swap_need_no_origin(swapped):

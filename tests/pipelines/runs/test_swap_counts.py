@@ -41,7 +41,7 @@ def ledgers(tmp_path):
 
 def test_rows_are_counted_by_outcome_donor_and_trait(tmp_path, ledgers):
     """A row that two traits held counts for both, and outcomes are in their usual order."""
-    counts = count_swaps(str(tmp_path), ledgers)
+    counts = count_swaps(str(tmp_path), ledgers)[None]
     assert counts == SwapCounts(
         outcomes={"replaced": 3, "donors carry a trait": 1, "same answer": 1},
         by_donor={"cedar": 1, "oak": 2},
@@ -58,13 +58,35 @@ def test_rows_are_counted_by_outcome_donor_and_trait(tmp_path, ledgers):
 def test_the_order_of_the_ledgers_doesnt_matter(tmp_path, ledgers):
     """Counts are sums over all ledgers."""
     assert count_swaps(str(tmp_path), ledgers[::-1]) == count_swaps(str(tmp_path), ledgers)
-    assert count_swaps(str(tmp_path), []) == SwapCounts()
+    assert count_swaps(str(tmp_path), []) == {}
+
+
+def test_each_swap_is_counted_alone(tmp_path):
+    """Rows with the run of an earlier swap are that swap's, and other rows are the latest one's."""
+    (tmp_path / "ledger").mkdir()
+    path = "ledger/part-000000-aaaaaaaaaaaa.parquet"
+    runs = ("r", "r", "r", "q", None, None)
+    rows = [{**row, "swap_run": run} for row, run in zip(ROWS, runs, strict=True)]
+    data = encode_parquet(pa.Table.from_pylist(rows, LEDGERS[-1]))
+    (tmp_path / path).write_bytes(data)
+    output = Output(path=path, rows=len(rows), bytes=len(data), sha256=digest_bytes(data))
+    found = count_swaps(str(tmp_path), [output])
+    assert {run: counts.outcomes for run, counts in found.items()} == {
+        None: {"replaced": 1, "donors carry a trait": 1},
+        "r": {"replaced": 1, "same answer": 1},
+        "q": {"replaced": 1},
+    }
+    assert [found[run].by_donor for run in (None, "r", "q")] == [
+        {"oak": 1},
+        {"oak": 1},
+        {"cedar": 1},
+    ]
 
 
 def test_a_finished_run_has_the_counts_of_its_manifest(swapped):
     """The manifest's counts can be recounted."""
     manifest = load_manifest(str(swapped))
-    assert count_ledgers(str(swapped), manifest) == manifest.swap.counts
+    assert count_ledgers(str(swapped), manifest) == {None: manifest.swap.counts}
     assert len(list_outputs(manifest, "ledger")) == 6
 
 

@@ -230,7 +230,7 @@ def render_row(
     swap = explain_swap(row)
     found: list[RenderableType] = [] if swap is None else [Text(swap, style="italic")]
     found += render_old_answer(row, old, build_layout(manifest) if full else None)
-    found += [Text(note, style="italic") for note in _explain_row(row, manifest)]
+    found += [Text(note, style="italic") for note in explain_shown_row(row, manifest)]
     found += _render_findings(row, manifest, full)
     if full:
         found += show_whole_row(row, build_layout(manifest))
@@ -253,7 +253,7 @@ def _render_exchange(row: ShownRow, manifest: Manifest) -> Iterator[RenderableTy
         yield _indent(_show_answer(row, row.answer, manifest), REASON_INDENT - ROW_INDENT)
 
 
-def _explain_row(row: ShownRow, manifest: Manifest) -> Iterator[str]:
+def explain_shown_row(row: ShownRow, manifest: Manifest) -> Iterator[str]:
     """Yield facts about a row besides its reasons."""
     if row.error is not None:
         yield f"couldn't be read: {escape_name(row.error, TURN_CHARACTERS)}"

@@ -55,6 +55,7 @@ COMMANDS = {
     "losses": "pipelines.cli.losses:show_losses",
     "swap": "pipelines.cli.swap:swap_answers",
     "mix": "pipelines.cli.mix:mix_rows",
+    "review": "pipelines.cli.review:review_run",
     "judge": "pipelines.cli.judge:judge_rows",
     "trial": "pipelines.cli.trial:run_student_trial",
     "lineage": "pipelines.cli.lineage:trace_model_lineage",

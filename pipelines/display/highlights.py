@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from typing import NamedTuple
 
 from rich.padding import Padding
 from rich.text import Text
@@ -46,8 +47,24 @@ def describe_hits(hits: Sequence[FoundPhrase]) -> str:
     return f"{len(hits):,} made this score: {listed}"
 
 
+class WholeField(NamedTuple):
+    """A field of a row, who speaks in it, and safe pieces of its whole text."""
+
+    path: str
+    roles: tuple[str, ...]
+    pieces: list[Piece]
+
+
 def show_whole_row(row: ShownRow, layout: Layout) -> Iterator[Text | Padding]:
     """Show every text of a row's record with its line breaks, below its role and field path."""
+    for field in list_whole_fields(row, layout):
+        roles = escape_name(" and ".join(field.roles))
+        yield Text.assemble((roles, "bold"), (f"  {escape_name(field.path)}", "dim"))
+        yield Padding(join_pieces(field.pieces), (0, 0, 0, TEXT_INDENT), expand=False)
+
+
+def list_whole_fields(row: ShownRow, layout: Layout) -> Iterator[WholeField]:
+    """Yield every field with text, with the evidence of all findings and the masks marked."""
     if row.record is None:
         return
     findings = row.reasons or row.near
@@ -60,7 +77,4 @@ def show_whole_row(row: ShownRow, layout: Layout) -> Iterator[Text | Padding]:
             if span.field_path == field.path
         ]
         masks = [(mask.start, mask.end) for mask in row.masks if mask.field_path == field.path]
-        roles = escape_name(" and ".join(field.roles))
-        yield Text.assemble((roles, "bold"), (f"  {escape_name(field.path)}", "dim"))
-        pieces = build_whole(text or "", marks, masks)
-        yield Padding(join_pieces(pieces), (0, 0, 0, TEXT_INDENT), expand=False)
+        yield WholeField(field.path, field.roles, build_whole(text or "", marks, masks))

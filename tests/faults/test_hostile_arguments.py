@@ -46,7 +46,7 @@ FEW = ("", "\0", LATIN, "x" * 300, "[", "nan", "-1", "9" * 30, "messages=\0")
 PATHS = {
     "inputs", "output", "traits", "bank", "policy", "background", "config", "encoder", "run",
     "name", "names", "folder", "against", "corpus", "reference", "labels", "tokenizer",
-    "chat_template", "audit", "history",
+    "chat_template", "audit", "history", "export",
 }  # fmt: skip
 """The options and arguments that name files."""
 
@@ -109,6 +109,7 @@ COMMANDS = {
     "losses": ("run",),
     "swap": ("run", "--donor", "corpus.jsonl", "--output", "out"),
     "mix": ("run", "--donor", "corpus.jsonl", "--share", "0.25", "--output", "out"),
+    "review": ("run", "--export", "page.html"),
     "judge": (
         *("run", "--endpoint", "http://127.0.0.1:9/v1", "--model", "m"),
         *("--labels", "judged.jsonl", "--max-rows", "1"),

@@ -1,0 +1,183 @@
+"""`congener review`: options and output."""
+
+from __future__ import annotations
+
+import getpass
+import os
+import shlex
+from contextlib import suppress
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from pipelines.cli.options import Quiet, Run, expand_argument
+from pipelines.cli.output import say
+from schemas.errors import CardError
+from schemas.notices import format_count
+
+if TYPE_CHECKING:
+    from pipelines.review.session import ReviewSession
+
+Reviewer = Annotated[
+    str | None,
+    typer.Option("--reviewer", metavar="NAME", help="Who labels (default: the user's name)."),
+]
+Folder = Annotated[
+    str | None,
+    typer.Option(
+        "--folder",
+        metavar="FOLDER",
+        help="Where the labels and the index are kept (default: RUN.review, beside the run).",
+    ),
+]
+Blind = Annotated[
+    bool,
+    typer.Option("--blind", help="Show neither scores nor decisions, and rows in random order."),
+]
+Host = Annotated[
+    str,
+    typer.Option(
+        "--host", help="The address to listen on. Any other than loopback is unencrypted."
+    ),
+]
+Port = Annotated[
+    int, typer.Option("--port", min=0, max=65535, help="The port to listen on (0: any free one).")
+]
+Open = Annotated[bool, typer.Option("--open", help="Open the page in this machine's browser.")]
+Export = Annotated[
+    str | None,
+    typer.Option(
+        "--export", metavar="FILE", help="Write a page with the first rows inside, and end."
+    ),
+]
+Trait = Annotated[
+    str | None, typer.Option("--trait", help="With --export: only rows on which it fired.")
+]
+Decision = Annotated[
+    str | None, typer.Option("--decision", help="With --export: only rows with this decision.")
+]
+Limit = Annotated[
+    int,
+    typer.Option("--limit", "-n", min=1, max=10_000, help="With --export: how many rows."),
+]
+
+
+def review_run(
+    run: Run,
+    reviewer: Reviewer = None,
+    blind: Blind = False,
+    folder: Folder = None,
+    host: Host = "127.0.0.1",
+    port: Port = 0,
+    open_page: Open = False,
+    export: Export = None,
+    trait: Trait = None,
+    decision: Decision = None,
+    limit: Limit = 200,
+    quiet: Quiet = False,
+) -> None:
+    """Read rows on a page, and label them with the keyboard.
+
+    The page shows why each row is there: its evidence, its scores, its nearest exemplars, its lot,
+    and other answers to its prompt. The labels are kept at once, in a file of their own for each
+    reviewer beside the run, which fit --labels and traits eval --labels read. Only this machine can
+    open the page, and only with the printed address. Ctrl-C ends the review.
+
+    congener review run/
+    congener review run/ --reviewer ada --blind
+    congener review run/ --export page.html --trait vendor-identity
+    """
+    from pipelines.early_checks import check_decided, check_file
+
+    check_decided(run)
+    target = None if export is None else expand_argument(export)
+    if target is not None:
+        check_file(target)
+
+    from pipelines.review.session import ReviewSession
+
+    name = reviewer if reviewer is not None else _get_user()
+    session = ReviewSession(run, choose_base(run, folder), name, blind=blind)
+    if target is not None:
+        _export(session, target, trait, decision, limit)
+    else:
+        _serve(session, host, port, open_page, quiet)
+
+
+def _get_user() -> str:
+    with suppress(KeyError, OSError):
+        return getpass.getuser()
+    return str(os.getuid())
+
+
+def choose_base(run: str, folder: str | None) -> Path:
+    """Return the folder of a run's labels and index.
+
+    Raises: CardError: it is inside the run, or the run is on a store and no folder is named.
+    """
+    from transforms.files.locations import describe_unusable
+    from transforms.files.storage import is_local
+
+    if folder is not None:
+        base = Path(os.path.abspath(expand_argument(folder)))  # noqa: PTH100 - a link stays one
+    elif is_local(run):
+        base = Path(f"{os.path.realpath(run)}.review")
+    else:
+        raise CardError(
+            "is on a store, and labels are kept on this machine",
+            where=run,
+            remedy="name a folder for them with --folder",
+        )
+    if problem := describe_unusable(str(base)):
+        raise CardError(f"can't be a folder here: {problem}", where="--folder")
+    if is_local(run) and base.is_relative_to(os.path.realpath(run)):
+        raise CardError(
+            "is inside the run, whose files mustn't change",
+            where=str(base),
+            remedy="name a folder elsewhere with --folder",
+        )
+    return base
+
+
+def _export(
+    session: ReviewSession, target: str, trait: str | None, decision: str | None, limit: int
+) -> None:
+    from pipelines.review.export import export_rows
+    from pipelines.review.queries import parse_selection
+
+    given = {"trait": trait or "", "decision": decision or ""}
+    given |= {"order": "shuffled"} if session.blind else {}
+    if session.blind and not trait:
+        given["trait"] = session.traits[0]
+    selection = parse_selection(given, session.traits)
+    session.read_texts()
+    count = export_rows(session, selection, limit, Path(target))
+    say(f"{format_count(count, 'row')} in {shlex.quote(target)}")
+    say("The page holds the rows' text; labels given on it are saved from it.")
+
+
+def _serve(session: ReviewSession, host: str, port: int, open_page: bool, quiet: bool) -> None:
+    """Serve the page until Ctrl-C, and then say where the labels are."""
+    import webbrowser
+
+    from pipelines.review.guard import is_loopback, require_host
+    from pipelines.review.server import ReviewServer
+
+    address = require_host(host)
+    with ReviewServer(session, address, port) as server:
+        say(f"review: {server.url}")
+        if not quiet:
+            say("Only a browser with this address gets in. Ctrl-C ends the review.")
+            if not is_loopback(address):
+                say("Other machines can reach it, and nothing is encrypted on the way.")
+        session.start_reading()
+        if open_page:
+            webbrowser.open(server.url)
+        with suppress(KeyboardInterrupt):
+            server.serve_forever()
+    count = len(session.book)
+    say(f"\n{format_count(count, 'label')} in {shlex.quote(str(session.book.path))}")
+    if count:
+        own = shlex.quote(str(session.book.path))
+        say(f"next: congener traits eval TRAIT --run {shlex.quote(session.run)} --labels {own}")

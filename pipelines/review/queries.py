@@ -1,0 +1,204 @@
+"""Which rows of a run the review shows, and in which order."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from typing import Any, NamedTuple
+
+import numpy as np
+import polars as pl
+
+from pipelines.review.index import SearchTexts, name_fired, name_score
+from pipelines.runs.pages import INDEX, STRONGEST_FIRST
+from schemas.errors import CardError
+from schemas.lots import LOT_FIELDS
+from schemas.notices import list_names, suggest_name
+from schemas.policies import DECISIONS
+from schemas.row_names import PLACE, RECORD_ID
+
+ORDERS = ("decision", "score", "threshold", "row", "shuffled")
+"""Strongest decision first; highest score first; nearest to a threshold; corpus; random."""
+
+LABELLED = ("yes", "no")
+
+PLACES = (*LOT_FIELDS, "source")
+"""The filters for columns of the ledger."""
+
+WORDS = ("trait", *PLACES, "decision", "text", "labelled", "order")
+NUMBERS = ("low", "high")
+
+UNFOUND = ("keep", "duplicate", "reject", "any")
+"""The decisions with which rows are shown on which the trait didn't fire."""
+
+SEED = 20_261_127
+"""The seed of the random order, which is the same in every review."""
+
+LONGEST_VALUE = 500
+"""The largest number of characters in a value of a selection."""
+
+
+class RowSelection(NamedTuple):
+    """Which rows to show: those that fit every field that is set.
+
+    `low` and `high` bound the trait's score, or without a trait the distance above the nearest
+    threshold. `text` is a part of the row's text in any case, a record id, or FILE:NUMBER. Only
+    rows on which the trait fired are selected (or any trait), unless the decision is one of
+    `UNFOUND`, or there is no decision, but a text or `low`.
+    """
+
+    trait: str | None = None
+    teacher: str | None = None
+    prompt_source: str | None = None
+    system_prompt: str | None = None
+    date: str | None = None
+    source: str | None = None
+    decision: str | None = None
+    text: str | None = None
+    labelled: str | None = None
+    low: float | None = None
+    high: float | None = None
+    order: str = "decision"
+
+
+def parse_selection(given: Mapping[str, str], traits: Collection[str]) -> RowSelection:
+    """Return the selection that a request describes. Empty values count as left out.
+
+    Raises: CardError: a field is unknown, or a value is.
+    """
+    found: dict[str, Any] = {}
+    for name, value in given.items():
+        if name not in (*WORDS, *NUMBERS) or len(value) > LONGEST_VALUE:
+            raise CardError("isn't a filter of the review, or is too long", where=name[:40])
+        if value:
+            found[name] = _parse_number(name, value) if name in NUMBERS else value
+    _require_known("trait", found.get("trait"), traits)
+    _require_known("decision", found.get("decision"), (*DECISIONS, "any"))
+    _require_known("labelled", found.get("labelled"), LABELLED)
+    _require_known("order", found.get("order"), ORDERS)
+    return RowSelection(**found)
+
+
+def _parse_number(name: str, value: str) -> float:
+    try:
+        number = float(value)
+    except ValueError:
+        number = np.nan
+    if not -1 <= number <= 1:
+        raise CardError(f"{value[:40]!r} isn't a number from -1 to 1", where=name)
+    return number
+
+
+def _require_known(name: str, value: str | None, known: Collection[str]) -> None:
+    if value is not None and value not in known:
+        remedy = f"{suggest_name(value[:80], known)}known are {list_names(sorted(known))}"
+        raise CardError(f"{value[:80]!r} isn't known", where=name, remedy=remedy)
+
+
+def select_rows(
+    facts: pl.LazyFrame,
+    texts: SearchTexts | None,
+    selection: RowSelection,
+    labelled: Collection[int] = (),
+) -> np.ndarray:
+    """Return the ledger indexes of the selected rows (uint32), in the selection's order.
+
+    `labelled` are the indexes of the rows that the reviewer has labelled for the trait.
+
+    Raises: CardError: a text is searched for before the texts are read.
+    """
+    conditions = list(_list_conditions(selection))
+    names = [INDEX, *_name_keys(selection)]
+    frame = facts.with_row_index(INDEX)
+    if selection.text is not None:
+        frame = _search(frame, texts, selection.text)
+    found = frame.filter(*conditions).select(names).collect()
+    if selection.labelled is not None:
+        known = pl.Series(list(labelled), dtype=pl.UInt32).implode()
+        is_known = pl.col(INDEX).is_in(known)
+        found = found.filter(is_known if selection.labelled == "yes" else ~is_known)
+    return _sort(found, selection)
+
+
+def _list_conditions(selection: RowSelection) -> list[pl.Expr]:
+    given = {name: getattr(selection, name) for name in PLACES}
+    conditions = [pl.col(name) == value for name, value in given.items() if value is not None]
+    score = _get_score(selection)
+    if selection.low is not None:
+        conditions.append(score >= selection.low)
+    if selection.high is not None:
+        conditions.append(score <= selection.high)
+    if selection.decision not in (None, "any"):
+        conditions.append(pl.col("decision") == selection.decision)
+    if _needs_finding(selection):
+        conditions.append(_name_finding(selection.trait))
+    return conditions
+
+
+def _needs_finding(selection: RowSelection) -> bool:
+    """Return whether the trait, or any trait, must have fired on a row."""
+    if selection.decision is None:
+        return selection.text is None and selection.low is None
+    return selection.trait is not None and selection.decision not in UNFOUND
+
+
+def _name_finding(trait: str | None) -> pl.Expr:
+    """Return the condition that the trait, or any trait, fired."""
+    return pl.any_horizontal("^fired/.*$") if trait is None else pl.col(name_fired(trait))
+
+
+def _get_score(selection: RowSelection) -> pl.Expr:
+    return pl.col("margin" if selection.trait is None else name_score(selection.trait)).fill_nan(-2)
+
+
+def _search(frame: pl.LazyFrame, texts: SearchTexts | None, wanted: str) -> pl.LazyFrame:
+    """Select rows by a part of their text, by their record id or by their place."""
+    if RECORD_ID.fullmatch(wanted):
+        return frame.filter(pl.col("record_id") == wanted)
+    if place := PLACE.fullmatch(wanted):
+        named = frame.filter(pl.col("source") == place[1], pl.col("row") == int(place[2]))
+        if named.select(pl.len()).collect().item():
+            return named
+    if texts is None:
+        raise CardError("the texts are still being read", where="text", remedy="wait a moment")
+    has = pl.col("text").str.contains(wanted.lower(), literal=True)
+    found = texts.text.select(has.fill_null(value=False)).collect().to_series()
+    rows = pl.Series(np.flatnonzero(found.to_numpy()), dtype=pl.UInt32)
+    return frame.filter(pl.col(INDEX).is_in(rows.implode()))
+
+
+def _name_keys(selection: RowSelection) -> list[pl.Expr]:
+    """Return the columns by which the selection is sorted."""
+    if selection.order in ("row", "shuffled"):
+        return []
+    keys = [_get_score(selection).alias("score")]
+    if selection.order == "decision":
+        ranks = {name: at for at, name in enumerate(STRONGEST_FIRST)}
+        known = pl.col("decision").cast(pl.String)
+        keys.append(known.replace_strict(ranks, return_dtype=pl.UInt8).alias("rank"))
+    if selection.order == "threshold":
+        keys = [pl.col("margin").abs().fill_nan(2).alias("score")]
+    return keys
+
+
+def _sort(found: pl.DataFrame, selection: RowSelection) -> np.ndarray:
+    """Return the indexes in order. Rows of equal rank stay in corpus order."""
+    rows: np.ndarray = found[INDEX].to_numpy()
+    if selection.order == "row":
+        return rows
+    if selection.order == "shuffled":
+        return rows[np.argsort(shuffle(rows), kind="stable")]
+    if selection.order == "threshold":
+        return rows[np.argsort(found["score"].to_numpy(), kind="stable")]
+    keys = [-found["score"].to_numpy()]
+    if selection.order == "decision":
+        keys.append(found["rank"].to_numpy())
+    ordered: np.ndarray = rows[np.lexsort(keys)]
+    return ordered
+
+
+def shuffle(rows: np.ndarray) -> np.ndarray:
+    """Return a number for each row that is the same in every review, and says nothing of it."""
+    if not len(rows):
+        return np.empty(0)
+    places: np.ndarray = np.random.default_rng(SEED).random(int(rows.max()) + 1)[rows]
+    return places

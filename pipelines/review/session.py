@@ -1,0 +1,250 @@
+"""One reviewer's session over one run: what the page may ask for, without HTTP."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Collection, Mapping
+from functools import lru_cache
+from pathlib import Path
+from typing import Any, NamedTuple, cast
+
+import numpy as np
+import polars as pl
+
+from pipelines.display.excerpts import escape_name
+from pipelines.review.index import (
+    SearchTexts,
+    choose_folder,
+    count_values,
+    make_private,
+    name_fired,
+    name_score,
+    open_facts,
+    open_texts,
+    sweep_old,
+)
+from pipelines.review.judgements import LONGEST_REASON, VERDICTS, LabelBook, Verdict, name_file
+from pipelines.review.queries import PLACES, RowSelection, parse_selection, select_rows, shuffle
+from pipelines.review.rows import RowReader
+from pipelines.runs.alterations import require_sound_ledger
+from pipelines.runs.manifest_file import load_decided
+from pipelines.runs.pages import INDEX
+from schemas.errors import CardError, CongenerError
+
+SELECTIONS_KEPT = 8
+
+ROWS_LISTED = 500
+"""The largest number of row indexes in one reply."""
+
+NAMES_OFFERED = 200
+"""The largest number of values that a filter offers. Rarer values can be typed."""
+
+FEWEST_OTHERS = 50
+"""How many rows without a finding are mixed in, at least, if the reviewer mustn't see decisions."""
+
+
+class Reading(NamedTuple):
+    """How many shards' texts have been read, of how many, and why reading stopped."""
+
+    done: int = 0
+    of: int = 0
+    problem: str = ""
+
+
+class ReviewSession:
+    """The rows, the selections and the labels of one reviewer's session."""
+
+    def __init__(self, run: str, folder: Path, reviewer: str, *, blind: bool = False) -> None:
+        """Open a run's index, after building what is missing of its facts.
+
+        Raises: CongenerError: the run can't be read, or the folder or the labels can't be used.
+        """
+        self.run, self.reviewer, self.blind = run, reviewer, blind
+        self.manifest = load_decided(run)
+        require_sound_ledger(run, self.manifest)
+        make_private(folder)
+        self.folder = choose_folder(folder, self.manifest)
+        self.book = LabelBook(folder / name_file(reviewer), reviewer, self.manifest.digest)
+        self.facts = open_facts(run, self.manifest, self.folder)
+        sweep_old(folder, self.folder)
+        self.reader = RowReader(run, self.manifest, self.facts)
+        self.traits = [rule.trait for rule in self.reader.rules]
+        self.texts: SearchTexts | None = None
+        self.progress = Reading()
+        self._select = lru_cache(SELECTIONS_KEPT)(self._select_again)
+
+    def read_texts(self) -> None:
+        """Read all texts for the search. A problem ends it, and the page shows the problem."""
+        try:
+            self.texts = open_texts(self.run, self.manifest, self.folder, self.facts, self._tell)
+        except CongenerError as error:
+            self.progress = self.progress._replace(problem=str(error))
+
+    def _tell(self, done: int, of: int) -> None:
+        self.progress = Reading(done, of)
+
+    def start_reading(self) -> threading.Thread:
+        """Read all texts in the background."""
+        thread = threading.Thread(target=self.read_texts, daemon=True)
+        thread.start()
+        return thread
+
+    def describe_run(self) -> dict[str, Any]:
+        """Return what the page needs once: traits, values of filters, and the reviewer."""
+        found = {
+            "run": escape_name(Path(self.run).name or self.run),
+            "run_id": self.manifest.run_id,
+            "reviewer": self.reviewer,
+            "blind": self.blind,
+            "traits": self.traits,
+            "labels": len(self.book),
+            "rows": self.manifest.conservation.rows_in,
+            "withdrawn": self.manifest.withdrawn,
+            "progress": self.describe_progress(),
+        }
+        return found if self.blind else found | {"values": self._list_values()}
+
+    def describe_progress(self) -> dict[str, Any]:
+        """Return whether the texts can be searched, and how many shards have been read."""
+        return {**self.progress._asdict(), "ready": self.texts is not None}
+
+    @lru_cache(1)  # noqa: B019 - a server has one session
+    def _list_values(self) -> dict[str, dict[str, int]]:
+        counted = count_values(self.facts, [*PLACES, "decision"])
+        return {name: dict([*own.items()][:NAMES_OFFERED]) for name, own in counted.items()}
+
+    def list_rows(self, given: Mapping[str, str]) -> dict[str, Any]:
+        """Return how many rows a request's filters select, and the indexes of a part of them.
+
+        Raises: CardError: a filter is wrong, or a number isn't one.
+        """
+        query = dict(given)
+        start = parse_number(query.pop("start", "0"), "start")
+        selection = parse_selection(query, self.traits)
+        rows = self.select(selection)
+        part = rows[start : start + ROWS_LISTED].tolist()
+        return {"total": len(rows), "start": start, "rows": part}
+
+    def select(self, selection: RowSelection) -> np.ndarray:
+        """Return the ledger indexes of the selected rows, in order.
+
+        Raises: CardError: a filter shows what a blind reviewer mustn't see.
+        """
+        changes = len(self.book) if selection.labelled is not None else -1
+        return self._select(selection, self.texts is not None, changes)
+
+    def _select_again(self, selection: RowSelection, _ready: bool, _labels: int) -> np.ndarray:
+        labelled = () if selection.labelled is None else self._find_labelled(selection.trait)
+        if not self.blind:
+            return select_rows(self.facts, self.texts, selection, labelled)
+        return self._mix_rows(selection, labelled)
+
+    def _find_labelled(self, trait: str | None) -> list[int]:
+        """Return the indexes of the rows that have a label for a trait, or for any trait."""
+        own = {place[:2] for place in self.book.list_labels() if trait in (None, place[2])}
+        if not own:
+            return []
+        places = pl.DataFrame([*own], schema=["source", "row"], orient="row").lazy()
+        rows = self.facts.with_row_index(INDEX).select(
+            INDEX, pl.col("source").cast(pl.String), "row"
+        )
+        found = rows.join(places, on=["source", "row"]).select(INDEX).collect()
+        return cast("list[int]", found[INDEX].to_list())
+
+    def _mix_rows(self, selection: RowSelection, labelled: Collection[int]) -> np.ndarray:
+        """Return the rows on which a trait fired, and as many others near them, in random order.
+
+        So the order and the choice of rows say nothing about the decision on one of them.
+        """
+        allowed = RowSelection(trait=selection.trait, labelled=selection.labelled, order="shuffled")
+        if selection.trait is None or selection._replace(order="shuffled") != allowed:
+            raise CardError(
+                "a blind review chooses its rows by the trait alone",
+                where="filters",
+                remedy="choose a trait, and leave the other filters out",
+            )
+        found = pl.col(name_fired(selection.trait))
+        score = pl.col(name_score(selection.trait)).fill_nan(-1)
+        frame = self.facts.with_row_index(INDEX).select(INDEX, found.alias("found"), score=score)
+        fired = frame.filter("found").collect()[INDEX].to_numpy()
+        others = frame.filter(~pl.col("found"), pl.col("score") >= 0)
+        nearest = others.top_k(max(len(fired), FEWEST_OTHERS), by=["score", INDEX])
+        rows: np.ndarray = np.concatenate([fired, nearest.collect()[INDEX].to_numpy()])
+        if selection.labelled is not None:
+            rows = rows[np.isin(rows, list(labelled), invert=selection.labelled == "no")]
+        return rows[np.argsort(shuffle(rows), kind="stable")]
+
+    def describe_row(self, index: int, trait: str | None) -> dict[str, Any]:
+        """Return a row, and the reviewer's labels of it.
+
+        Raises: CardError: the run has no such row.
+        """
+        self._require_row(index)
+        found = self.reader.describe_row(index, trait, blind=self.blind)
+        row = self.reader.read(index)
+        labels = [
+            {name: line.get(name) for name in ("trait", "label", "reason", "time")}
+            for (source, number, _), line in self.book.list_labels().items()
+            if (source, number) == (row.source, row.row)
+        ]
+        return {**found, "labels": labels}
+
+    def describe_company(self, index: int) -> dict[str, Any]:
+        """Return the figures of a row's lot, and other answers to its prompt.
+
+        Raises: CardError: the run has no such row, or the review is blind.
+        """
+        self._require_row(index)
+        if self.blind:
+            raise CardError("a blind review shows no decisions", where="lot")
+        others = None if self.texts is None else self.reader.list_others(index, self.texts)
+        return {"lot": self.reader.count_lot(index), "others": others}
+
+    def _require_row(self, index: int) -> None:
+        if not 0 <= index < self.manifest.conservation.rows_in + self.manifest.added:
+            raise CardError(f"the run has no row {index}", where="index")
+
+    def add_label(self, given: Mapping[str, Any]) -> dict[str, Any]:
+        """Label a row, which a request names by its index, and return what was kept.
+
+        Raises: CardError: the request isn't one for a label, or the file was changed.
+        Raises: StorageError: the file can't be written.
+        """
+        index, reason = given.get("index"), given.get("reason", "")
+        trait, verdict = given.get("trait"), given.get("label")
+        is_text = isinstance(reason, str) and len(reason) <= LONGEST_REASON and _is_utf8(reason)
+        is_row = isinstance(index, int) and not isinstance(index, bool)
+        if not is_row or not is_text or trait not in self.traits or verdict not in [*VERDICTS]:
+            raise CardError("needs a row's index, a trait of the run, and yes, no or unsure")
+        self._require_row(cast("int", index))
+        row = self.reader.read(cast("int", index))._asdict()
+        kind = {"blind": True} if self.blind else {}
+        line = self.book.add(row, str(trait), cast("Verdict", verdict), reason, **kind)
+        return {"index": index, "trait": trait, "label": line["label"], "labels": len(self.book)}
+
+    def undo(self) -> dict[str, Any]:
+        """Take the last label back, and return which row and trait it was about.
+
+        Raises: CardError: there is no label, or the file was changed.
+        Raises: StorageError: the file can't be written.
+        """
+        line = self.book.undo()
+        if line is None:
+            raise CardError("there is no label to take back", where="undo")
+        condition = (pl.col("source") == line["source"]) & (pl.col("row") == line["row"])
+        rows = self.facts.with_row_index(INDEX).filter(condition).select(INDEX).collect()
+        return {"index": rows[INDEX][0], "trait": line["trait"], "labels": len(self.book)}
+
+
+def parse_number(text: str, name: str) -> int:
+    """Return a whole number that isn't negative.
+
+    Raises: CardError: it isn't one.
+    """
+    if not (text.isascii() and text.isdigit() and len(text) <= 10):
+        raise CardError(f"{text[:40]!r} isn't a row's number", where=name)
+    return int(text)
+
+
+def _is_utf8(text: str) -> bool:
+    return not any("\ud800" <= char <= "\udfff" for char in text)

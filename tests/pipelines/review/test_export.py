@@ -1,0 +1,104 @@
+"""The page in one file: it opens without a server, stays inert, and gives its labels out."""
+
+import json
+import re
+
+import pytest
+from playwright.sync_api import expect
+
+from pipelines.labels import read_labels
+from pipelines.review.export import export_rows, render_page
+from pipelines.review.queries import RowSelection
+from schemas.errors import StorageError
+from tests.support.browsers import open_page
+
+
+@pytest.fixture
+def exported(session, tmp_path):
+    """Export the first four rows on which the trait heron fired."""
+    path = tmp_path / "page.html"
+    heard = []
+    assert export_rows(session, RowSelection(trait="heron"), 4, path, heard.append) == 4
+    assert heard == [1, 2, 3, 4]
+    return path
+
+
+def test_the_rows_are_in_the_file(exported, session):
+    """The file holds the first rows of the selection, whole."""
+    data = re.search(r'id="packed">(.*?)</script>', exported.read_text(encoding="utf-8"))[1]
+    packed = json.loads(data)
+    expected = session.select(RowSelection(trait="heron"))[:4].tolist()
+    assert [row["index"] for row in packed["rows"]] == expected
+    assert packed["run"]["reviewer"] == "ada"
+    assert packed["rows"][0]["company"]["lot"]["rows"] == 6
+    assert packed["rows"][0]["place"][0].endswith(".jsonl")
+
+
+def test_no_text_ends_the_data(exported):
+    """Signs of markup and line separators in texts are escaped in the data."""
+    page = exported.read_text(encoding="utf-8")
+    data = page.split('id="packed">')[1].split("</script>")[0]
+    assert "window.hurt = 1" in data
+    assert not set(data) & set("<>&\u2028\u2029")
+    assert page.count("<script") == 2
+
+
+def test_the_page_loads_nothing(exported):
+    """Style and script are inside, and the policy allows them by their digests alone."""
+    page = exported.read_text(encoding="utf-8")
+    assert not re.findall(r"<(?:script|img|link)[^>]* src=", page)
+    assert "stylesheet" not in page
+    assert "unsafe-inline" not in page
+    assert "default-src 'none'" in page
+    assert len(re.findall("'sha256-", page)) == 2
+
+
+def test_the_same_rows_give_the_same_bytes(exported, session, tmp_path):
+    """A second export is equal to the first."""
+    other = tmp_path / "other.html"
+    export_rows(session, RowSelection(trait="heron"), 4, other)
+    assert other.read_bytes() == exported.read_bytes()
+
+
+def test_it_opens_in_a_browser(browser, exported, tmp_path):
+    """Keys move and label, markup stays text, and the labels can be saved and read."""
+    with open_page(browser, exported.as_uri()) as page:
+        assert page.inner_text("#where") == "1 of 4"
+        assert not page.is_visible("#filters")
+        page.keyboard.press("t")
+        expect(page.locator("#where")).to_have_text("2 of 4")
+        page.keyboard.press("f")
+        expect(page.locator("#where")).to_have_text("3 of 4")
+        page.keyboard.press("u")
+        expect(page.locator("#where")).to_have_text("4 of 4")
+        page.keyboard.press("z")
+        expect(page.locator("#count")).to_have_text("2 labels")
+        assert page.evaluate("window.hurt") is None
+        assert page.locator("#row img, #row script").count() == 0
+        with page.expect_download() as download:
+            page.click("#save")
+        download.value.save_as(tmp_path / "labels.jsonl")
+    labels = read_labels(tmp_path / "labels.jsonl", "heron")
+    assert [label.shows for label in labels] == [True, False]
+    assert all(label.is_picked for label in labels)
+
+
+def test_a_blind_page_has_nothing_to_find(open_session, tmp_path):
+    """A blind export doesn't hold scores or decisions either, not even hidden."""
+    session = open_session("ben", blind=True)
+    path = tmp_path / "blind.html"
+    assert export_rows(session, RowSelection(trait="heron", order="shuffled"), 5, path) == 5
+    data = path.read_text(encoding="utf-8").split('id="packed">')[1].split("</script>")[0]
+    for word in ("quarantine", "threshold", "score", "fired", "teacher"):
+        assert word not in data
+
+
+def test_a_page_without_rows():
+    """A page can hold no row."""
+    assert '"rows": []' in render_page({"run": {}, "rows": []})
+
+
+def test_a_file_that_cannot_be_written(session, tmp_path):
+    """A folder in place of the file is an error that names it."""
+    with pytest.raises(StorageError):
+        export_rows(session, RowSelection(), 1, tmp_path)

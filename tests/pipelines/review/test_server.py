@@ -1,0 +1,288 @@
+"""The server of the review: whom it lets in, what it refuses, and the page in a real browser."""
+
+import json
+import socket
+
+import pytest
+from playwright.sync_api import expect
+
+from pipelines.review.guard import HEADERS, LARGEST_BODY
+from pipelines.review.server import GETS, PAGES, POSTS, ReviewServer, read_page
+from schemas.errors import StorageError
+from tests.support.browsers import open_page
+
+LABEL = json.dumps({"index": 3, "trait": "owl", "label": "yes"}).encode()
+
+
+def test_the_printed_address_lets_a_browser_in(client, server):
+    """The token gives a cookie, and disappears from the address."""
+    target = server.url.removeprefix(f"http://{client.host}")
+    reply = client.send("GET", target, Cookie=None, Origin=None)
+    assert (reply.status, reply.headers.get("Location")) == (303, "/")
+    assert reply.headers.get("Set-Cookie") == server.guard.write_cookie()
+    assert client.send("GET", "/?token=wrong", Cookie=None).status == 401
+
+
+@pytest.mark.parametrize("target", [*PAGES, *GETS])
+def test_nothing_is_sent_without_the_cookie(client, target):
+    """Neither a page nor a row is sent to whoever lacks the cookie."""
+    for cookie in (None, "x=y"):
+        reply = client.send("GET", target, Cookie=cookie)
+        assert reply.status == 401
+        assert b"heron" not in reply.body
+
+
+@pytest.mark.parametrize("target", [*POSTS])
+def test_nothing_is_changed_without_the_cookie(client, server, target):
+    """A change needs the cookie, whatever else fits."""
+    assert client.send("POST", target, LABEL, Cookie=None).status == 401
+    assert len(server.session.book) == 0
+
+
+@pytest.mark.parametrize(
+    ("changes", "status"),
+    [
+        ({"Host": "evil.example"}, 421),
+        ({"Host": None}, 421),
+        ({"Origin": "http://evil.example"}, 403),
+        ({"Origin": None}, 403),
+        ({"Sec_Fetch_Site": "cross-site"}, 403),
+        ({"Content_Type": "text/plain"}, 415),
+        ({"Content_Type": "application/x-www-form-urlencoded"}, 415),
+        ({"Content_Length": "x"}, 415),
+        ({"Content_Length": str(LARGEST_BODY + 1)}, 413),
+        ({"Content_Length": "9" * 30}, 413),
+    ],
+)
+def test_a_change_from_elsewhere_is_refused(client, server, changes, status):
+    """Other hosts, origins, kinds and sizes change nothing, and end the connection."""
+    headers = {name.replace("_", "-"): value for name, value in changes.items()}
+    reply = client.send("POST", "/api/label", LABEL, **headers)
+    assert reply.status == status
+    assert reply.headers.get("Content-Type") == "text/plain; charset=utf-8"
+    assert len(server.session.book) == 0
+
+
+def test_a_row_is_not_read_from_another_site(client):
+    """Reading under another host's name is refused too."""
+    assert client.send("GET", "/api/row?index=1", Host="evil.example:80").status == 421
+
+
+@pytest.mark.parametrize(
+    "target",
+    [
+        "/../../etc/passwd",
+        "/review.html",
+        "/static/review.js",
+        "/%2e%2e/%2e%2e/etc/passwd",
+        "//etc/passwd",
+        "/api/row/../run",
+        "/api/label",
+        "/favicon.ico",
+    ],
+)
+def test_no_address_leads_to_a_file(client, target):
+    """Only the known addresses exist, so no path of a client reaches the file system."""
+    assert client.send("GET", target).status == 404
+
+
+def test_every_reply_has_the_headers(client):
+    """Pages, answers, refusals and errors carry the policy, and aren't kept."""
+    for target in ("/", "/api/run", "/nothing", "/api/row?index=x"):
+        reply = client.send("GET", target)
+        assert {name: reply.headers.get(name) for name in HEADERS} == dict(HEADERS)
+        assert "Python" not in reply.headers.get("Server")
+
+
+def test_answers_are_json(client, server):
+    """The page's questions have answers, and a change is kept."""
+    assert client.get("/api/run")["run"] == "answers"
+    assert client.get("/api/progress")["ready"] is True
+    rows = client.get("/api/rows?trait=owl&order=row")["rows"]
+    assert client.get(f"/api/row?index={rows[0]}&trait=owl")["index"] == rows[0]
+    assert client.get(f"/api/company?index={rows[0]}")["lot"]["rows"] == 6
+    assert client.post("/api/label", index=rows[0], trait="owl", label="yes")["labels"] == 1
+    assert client.post("/api/undo")["index"] == rows[0]
+    assert len(server.session.book) == 0
+
+
+@pytest.mark.parametrize(
+    "target",
+    [
+        "/api/rows?trait=egret",
+        "/api/rows?start=-1",
+        "/api/rows?path=x",
+        "/api/row",
+        "/api/row?index=99",
+        "/api/row?index=1e3",
+        "/api/company?index=",
+        "/api/rows?low=nan",
+    ],
+)
+def test_wrong_questions_get_a_problem(client, target):
+    """A mistake is an answer with the problem, not a broken connection."""
+    reply = client.send("GET", target)
+    assert reply.status == 400
+    assert json.loads(reply.body)["problem"]
+
+
+@pytest.mark.parametrize("body", [b"", b"[]", b"x", b"[" * 5_000, b'{"index": 1}', b"\xff"])
+def test_wrong_changes_get_a_problem(client, server, body):
+    """A body that isn't a label is refused, however it is broken."""
+    reply = client.send("POST", "/api/label", body)
+    assert reply.status == 400
+    assert len(server.session.book) == 0
+
+
+def test_a_used_port_is_named(server, session):
+    """A port that another program has is an error with a remedy."""
+    with pytest.raises(StorageError, match="--port"):
+        ReviewServer(session, port=server.server_port)
+
+
+def test_an_unfinished_request_disturbs_nobody(client, server):
+    """Others are answered while a client is silent."""
+    with socket.create_connection(("127.0.0.1", server.server_port)) as silent:
+        silent.sendall(b"GET / HTTP/1.1\r\nHost: x")
+        assert client.get("/api/run")["rows"] == 24
+
+
+def test_the_page_has_no_inline_script_or_style():
+    """The policy forbids both, so the page mustn't need them."""
+    page = read_page("review.html")
+    assert page.count("<script") == page.count('<script type="module" src="/review.js">') == 1
+    assert "<style" not in page
+    assert " style=" not in page
+    assert "onclick" not in page
+    script = read_page("review.js")
+    for word in ("innerHTML", "outerHTML", "insertAdjacentHTML", "document.write", "eval("):
+        assert word not in script
+
+
+def test_hostile_text_stays_inert(browser, server):
+    """Markup in a row is shown as text: nothing runs, and nothing is loaded."""
+    with open_page(browser, server.url) as page:
+        page.fill("[name=text]", "atlas.jsonl:3")
+        expect(page.locator("#where")).to_have_text("1 of 1")
+        page.wait_for_selector("#row >> text=<script>window.hurt = 1</script>")
+        assert page.evaluate("window.hurt") is None
+        assert page.locator("#row img, #row script, aside img, aside script").count() == 0
+        assert page.locator("#row mark").all_inner_texts() == ["heron", "owl"]
+
+
+def test_labels_with_the_keyboard(browser, server):
+    """Keys label (t, f, u), and take back (z); j and k move; the file follows at once."""
+    book = server.session.book
+    with open_page(browser, server.url) as page:
+        page.select_option("[name=trait]", "heron")
+        expect(page.locator("#where")).to_have_text("1 of 12")
+        page.locator("[name=trait]").blur()
+        for number, key in enumerate("tfu", 1):
+            page.keyboard.press(key)
+            expect(page.locator("#where")).to_have_text(f"{number + 1} of 12")
+        assert [line["label"] for line in book.list_labels().values()] == [True, False, "unsure"]
+        page.keyboard.press("z")
+        expect(page.locator("#count")).to_have_text("2 labels")
+        expect(page.locator("#where")).to_have_text("3 of 12")
+        assert len(book) == 2
+        page.keyboard.press("k")
+        page.wait_for_selector("#row .chip.no >> text=heron: false")
+        page.keyboard.press("j")
+        expect(page.locator("#where")).to_have_text("3 of 12")
+
+
+def test_a_reason_goes_with_the_next_label(browser, server):
+    """The key r writes a reason, Enter returns to the row, and keys in the field label nothing."""
+    with open_page(browser, server.url) as page:
+        page.keyboard.press("r")
+        page.keyboard.type("just a quotation")
+        assert len(server.session.book) == 0
+        page.keyboard.press("Enter")
+        page.keyboard.press("f")
+        expect(page.locator("#count")).to_have_text("1 label")
+        (line,) = server.session.book.list_labels().values()
+        assert (line["label"], line["reason"]) == (False, "just a quotation")
+        assert page.input_value("#reason") == ""
+
+
+def test_filters_and_search(browser, server):
+    """Filters select rows, a search finds texts, and a filter without rows says so."""
+    with open_page(browser, server.url) as page:
+        assert page.inner_text("#where") == "1 of 18"
+        page.select_option("[name=decision]", "keep")
+        expect(page.locator("#where")).to_have_text("1 of 6")
+        page.select_option("[name=decision]", "")
+        page.keyboard.press("Escape")
+        page.keyboard.press("/")
+        page.keyboard.type("DAY 7")
+        expect(page.locator("#where")).to_have_text("1 of 2")
+        page.fill("[name=text]", "no such words")
+        page.wait_for_selector("text=No row fits these filters.")
+        page.click("text=Clear")
+        expect(page.locator("#where")).to_have_text("1 of 18")
+
+
+def test_company_and_help_are_shown(browser, server):
+    """The lot, another answer, all scores and the keys are on the page."""
+    with open_page(browser, server.url) as page:
+        page.wait_for_selector("#company >> text=borealis")
+        assert "6 rows" in page.inner_text("#company")
+        assert "heron" in page.inner_text(".scores")
+        page.keyboard.press("?")
+        assert page.is_visible("#help")
+        page.keyboard.press("Escape")
+        assert not page.is_visible("#help")
+        page.click("#theme")
+        assert page.get_attribute("html", "data-theme") == "dark"
+
+
+def test_another_trait_is_judged(browser, server):
+    """The key ] judges the next trait, marks its evidence alone, and the label is about it."""
+    with open_page(browser, server.url) as page:
+        page.fill("[name=text]", "atlas.jsonl:3")
+        expect(page.locator("#where")).to_have_text("1 of 1")
+        page.locator("[name=text]").blur()
+        first = page.input_value("#trait")
+        page.keyboard.press("]")
+        expect(page.locator("#row mark")).to_have_count(1)
+        second = page.input_value("#trait")
+        assert {first, second} == {"heron", "owl"}
+        assert page.locator("#row mark").all_inner_texts() == [second]
+        page.keyboard.press("t")
+        expect(page.locator("#count")).to_have_text("1 label")
+        assert [place[2] for place in server.session.book.list_labels()] == [second]
+
+
+def test_a_blind_page_shows_texts_alone(browser, serve, open_session):
+    """A blind page has no decision, no score and no mark, and still labels."""
+    server = serve(open_session("ben", blind=True))
+    with open_page(browser, server.url) as page:
+        assert page.is_visible("#blind")
+        assert page.locator("#row mark, #row .chip, .scores").count() == 0
+        assert not page.is_visible("[name=decision]")
+        page.keyboard.press("t")
+        expect(page.locator("#count")).to_have_text("1 label")
+    (line,) = server.session.book.list_labels().values()
+    assert (line["blind"], line["trait"]) == (True, "heron")
+
+
+@pytest.mark.parametrize("width", [1400, 800, 420])
+def test_the_page_fits_every_width(browser, server, width):
+    """Nothing is wider than the window, and the keys to label are in sight."""
+    with open_page(browser, server.url, viewport={"width": width, "height": 800}) as page:
+        assert page.evaluate("document.documentElement.scrollWidth") <= width
+        box = page.locator("[data-label=yes]").bounding_box()
+        assert box["y"] + box["height"] <= 800
+
+
+def test_an_ended_review_says_so(browser, server):
+    """If the command has ended, a label isn't lost silently: the page says so."""
+    context = browser.new_context()
+    page = context.new_page()
+    page.goto(server.url)
+    page.wait_for_selector("#company >> text=rows")
+    page.route("**/api/label", lambda route: route.abort())
+    page.keyboard.press("t")
+    page.wait_for_selector("#problem >> text=is the command still running?")
+    assert page.inner_text("#count") == "0 labels"
+    context.close()

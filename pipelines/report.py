@@ -13,6 +13,8 @@ from typing import Any, NamedTuple
 import polars as pl
 from jinja2 import Template
 
+from pipelines.certifying.drawings import CertificateSection, describe_certificate
+from pipelines.certifying.records import read_certificate
 from pipelines.display.charts import (
     PLOT,
     Histogram,
@@ -234,6 +236,7 @@ def gather_contents(run: str, manifest: Manifest, rates: Rates) -> dict[str, Any
         "swap": summarise_swap(manifest),
         "removed": list_removed_rows(run, manifest, rates),
         "masked": list_masked_rows(run, manifest, rates),
+        "certificate": _read_certificate(run, manifest),
         "listed": LISTED,
         "masked_listed": MASKED_LISTED,
         "folded": FOLDED,
@@ -268,6 +271,12 @@ def gather_contents(run: str, manifest: Manifest, rates: Rates) -> dict[str, Any
         "turn_characters": TURN_CHARACTERS,
         "plot": PLOT,
     }
+
+
+def _read_certificate(run: str, manifest: Manifest) -> CertificateSection | None:
+    """Return the section about a run's certificate, unless it is about another run."""
+    found = read_certificate(run)
+    return describe_certificate(found) if found and found.manifest == manifest.digest else None
 
 
 def _list_notices(manifest: Manifest, severity: str) -> list[tuple[str, list[str]]]:

@@ -13,6 +13,7 @@ import polars as pl
 import pyarrow as pa
 from pydantic import ValidationError
 
+from pipelines.certifying.checks import check_certificate, describe_certificate_check
 from pipelines.report import render_report
 from pipelines.runs.alterations import find_change
 from pipelines.runs.finished import list_outputs, read_table
@@ -63,9 +64,6 @@ from transforms.rules import Rule, find_span_floor, settle_rules
 
 SHORTEST_DIGEST = 16
 """The smallest number of hex digits in a recorded digest."""
-
-FLOAT_TOLERANCE = 1e-9
-
 RECORDED_DIGEST = re.compile(rf"[0-9a-fA-F]{{{SHORTEST_DIGEST},64}}")
 
 REPORT_HEAD = 1000
@@ -114,12 +112,13 @@ def verify_run(
     findings = findings or list(_check_bank(run, manifest))
     findings = findings or list(_check_rules(run, manifest))
     findings = findings or list(check_shards(run, manifest, key))
-    for check in (_check_scores, _check_counts, _check_exceptions, _check_report, check_donors):
+    checks = (_check_scores, _check_counts, _check_exceptions, check_certificate, _check_report)
+    for check in (*checks, check_donors):
         findings = findings or list(check(run, manifest))
     findings = findings or list(_verify_donors(run, manifest, inputs is True, digest_key))
     findings = findings or [*check_swap(run, manifest), *check_mix(run, manifest)]
     folder = inputs if isinstance(inputs, str) else None
-    return findings + (list(check_inputs(manifest, folder)) if inputs else [])
+    return [*findings, *(check_inputs(manifest, folder) if inputs else ())]
 
 
 def _verify_donors(
@@ -141,6 +140,7 @@ def list_checks(
         if inputs
         else "not checked (--inputs)",
         "page": _describe_page_check(run),
+        "certificate": describe_certificate_check(run),
         "digest": "compared" if recorded.digest else "not compared (--digest)",
         "root": "compared" if recorded.root else "not compared (--root)",
     }
@@ -336,7 +336,7 @@ def _is_close(one: object, other: object) -> bool:
     The last digits of floats depend on library versions and may differ.
     """
     if isinstance(one, float) and isinstance(other, float):
-        return math.isclose(one, other, rel_tol=FLOAT_TOLERANCE)
+        return math.isclose(one, other)
     return one == other
 
 

@@ -30,6 +30,15 @@ REPORT = "report"
 REPORT_PAGE = f"{REPORT}/index.html"
 RATES_TABLE = f"{REPORT}/rates.parquet"
 """The rates table of the report; `congener verify` recomputes it."""
+CERTIFICATE = "certificate"
+"""The folder of the audit that `congener certify` draws, and of what it states."""
+
+AUDIT_SAMPLE = f"{CERTIFICATE}/sample.json"
+AUDIT_LABELS = f"{CERTIFICATE}/labels.jsonl"
+AUDIT_STATEMENT = f"{CERTIFICATE}/certificate.json"
+AUDIT_FILES = (AUDIT_SAMPLE, AUDIT_LABELS, AUDIT_STATEMENT)
+"""The drawn rows, the raters' answers without text, and the certificate."""
+
 CALIBRATION = "calibration/clean-scores.parquet"
 """The calibration scores of the held-out clean texts."""
 
@@ -56,7 +65,7 @@ SHARD_FOLDERS = (
 )
 """The folders with one file per shard; a shard with no rows for a folder has no file there."""
 
-FOLDERS = (*SHARD_FOLDERS, "calibration", BANK, REPORT)
+FOLDERS = (*SHARD_FOLDERS, "calibration", BANK, REPORT, CERTIFICATE)
 """Every folder of a finished run."""
 
 EVIDENCE_FOLDERS = ("ledger", "scores", "spans", "calibration")

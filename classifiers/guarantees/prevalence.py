@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
+
+from classifiers.guarantees.calibration import compute_intervals
 
 
 class Counted(NamedTuple):
@@ -84,6 +87,60 @@ def estimate_with_predictions(
     variance = judged.var(ddof=1) / len(judged) + errors.var(ddof=1) / len(errors)
     half = _find_quantile(confidence) * math.sqrt(variance)
     return _clip(estimate, estimate - half, estimate + half)
+
+
+class ReadErrors(NamedTuple):
+    """Unbiased estimates of a judge's mean error in one part of the rows, and the part's share.
+
+    The error of a row is the reader's answer minus the judge's. Each draw gives one estimate.
+    """
+
+    share: float
+    estimates: np.ndarray
+
+
+def estimate_with_draws(
+    judged: float, parts: Sequence[ReadErrors], confidence: float = 0.95
+) -> Prevalence:
+    """Estimate a share from a judge's mean on all rows and weighted draws that a reader judged.
+
+    This is `estimate_with_predictions` for a sample that was drawn by weight, in parts that were
+    drawn apart. The draws of a part may depend on earlier ones, as long as each estimate is
+    unbiased given those before it. The interval is normal and holds for one look.
+
+    Raises: ValueError: a part has fewer than two draws.
+    """
+    if any(len(part.estimates) < 2 for part in parts):
+        raise ValueError("at least two rows of each part must be read")
+    estimate = judged + sum(part.share * float(part.estimates.mean()) for part in parts)
+    variance = sum(
+        part.share**2 * float(part.estimates.var(ddof=1)) / len(part.estimates) for part in parts
+    )
+    half = _find_quantile(confidence) * math.sqrt(variance)
+    return _clip(estimate, estimate - half, estimate + half)
+
+
+class RemovedShare(NamedTuple):
+    """How many rows a filter looked at and kept, and the share of its findings that it removed."""
+
+    rows: int
+    kept: int
+    share: float
+
+
+def correct_after_removal(
+    before: Prevalence, traited: Counted, removed: RemovedShare, confidence: float = 0.95
+) -> Prevalence:
+    """Estimate the share of kept rows with a trait from that before the filter.
+
+    Of the rows with the trait, the filter finds the share Se and removes a share of these; the rest
+    stays. The ends combine those of both shares, so the interval is wider than it needs to be.
+    """
+    counts = np.array([traited.hits]), np.array([traited.total])
+    low, high = (float(end[0]) for end in compute_intervals(*counts, confidence))
+    scale = removed.rows / max(removed.kept, 1)
+    pairs = ((before.estimate, _share(traited)), (before.low, high), (before.high, low))
+    return _clip(*(share * (1 - found * removed.share) * scale for share, found in pairs))
 
 
 def _clip(*values: float) -> Prevalence:

@@ -10,7 +10,9 @@ from typing import NamedTuple
 from schemas.errors import RunError
 from schemas.receipts import Output
 from schemas.runs import (
+    AUDIT_FILES,
     BANK,
+    CERTIFICATE,
     DONORS,
     FOLDERS,
     MANIFEST,
@@ -55,7 +57,7 @@ class ForeignFile(NamedTuple):
 
 def list_foreign_files(run: str, outputs: Collection[Output]) -> list[ForeignFile]:
     """List the files in a run's folder that aren't outputs, ordered by path."""
-    known = {MANIFEST, *REPORT_FILES, *(output.path for output in outputs)}
+    known = {MANIFEST, *REPORT_FILES, *AUDIT_FILES, *(output.path for output in outputs)}
     paths = (path for path in storage.list_tree(run) if path.split("/")[0] not in (WORK, DONORS))
     return [describe_foreign_file(path) for path in paths if path not in known]
 
@@ -69,8 +71,9 @@ def describe_foreign_file(path: str) -> ForeignFile:
         return ForeignFile(path, "is a temporary file of an interrupted write", is_read=False)
     if not folders or folders[0] not in FOLDERS:
         return ForeignFile(path, "isn't the run's, and isn't in its folders", is_read=False)
-    if folders[0] == REPORT:
-        return ForeignFile(path, "isn't the run's, and is beside its report", is_read=False)
+    if folders[0] in (REPORT, CERTIFICATE):
+        problem = f"isn't the run's, and is beside its {folders[0]}"
+        return ForeignFile(path, problem, is_read=False)
     parts = (*folders[1:], name)
     aside = any(
         is_hidden_name(part) or LITTER.fullmatch(part) or SYSTEM_FOLDER.fullmatch(part)

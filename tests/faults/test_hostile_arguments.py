@@ -106,6 +106,7 @@ COMMANDS = {
     "decide": ("run", "--policy", "policy.yaml", "--output", "out"),
     "calibrate": ("run", "--max-misses", "0.5", "--output", "policy-out.yaml"),
     "diff": ("run", "run"),
+    "certify": ("run", "--draw", "3", "--output", "audit.jsonl", "--seeded", "0"),
     "losses": ("run",),
     "swap": ("run", "--donor", "corpus.jsonl", "--output", "out"),
     "mix": ("run", "--donor", "corpus.jsonl", "--share", "0.25", "--output", "out"),

@@ -5,8 +5,10 @@ import pytest
 from schemas.policies import DECISIONS, PUBLISHED
 from schemas.runs import (
     ALIGNED_FOLDERS,
+    AUDIT_FILES,
     BEGUN,
     CALIBRATION,
+    CERTIFICATE,
     CORPUS_FOLDERS,
     DONORS,
     FOLDER_OF_DECISION,
@@ -172,3 +174,13 @@ def test_requests_are_numbered_in_the_order_of_their_names():
     assert names == sorted(names)
     assert names[0] == "swaplist/requests-0001.jsonl"
     assert all(map(is_requests_file, (*names, requests_path(10_000))))
+
+
+def test_the_files_of_a_certificate_have_a_folder_of_their_own():
+    """No shard and no bank file is there, and the folder is one of a run's."""
+    assert CERTIFICATE in FOLDERS
+    assert CERTIFICATE not in SHARD_FOLDERS
+    for path in AUDIT_FILES:
+        assert path.split("/")[0] == CERTIFICATE
+        assert not is_bank_file(path)
+        assert not SHARD_NAME.fullmatch(parse_path(path).shard)

@@ -7,7 +7,11 @@ import pytest
 
 from classifiers.guarantees.prevalence import (
     Counted,
+    ReadErrors,
+    RemovedShare,
+    correct_after_removal,
     correct_prevalence,
+    estimate_with_draws,
     estimate_with_predictions,
 )
 
@@ -86,3 +90,53 @@ def test_a_good_judge_shortens_the_interval():
     noise = dice.random(10_200)
     poor = estimate_with_predictions(noise[200:], noise[:200], truth[:200])
     assert good.high - good.low < (poor.high - poor.low) / 2
+
+
+def test_draws_of_one_part_give_the_estimate_of_predictions():
+    """An even sample in one part has the estimate of prediction-powered inference."""
+    dice = np.random.default_rng(8)
+    judged, truth = dice.random(2_000), dice.random(200) < 0.3
+    read = dice.random(200)
+    plain = estimate_with_predictions(judged, read, truth)
+    own = estimate_with_draws(float(judged.mean()), [ReadErrors(1.0, truth - read)])
+    assert own.estimate == pytest.approx(plain.estimate, abs=1e-9)
+    assert plain.low <= own.low < own.high <= plain.high
+
+
+def test_draws_by_weight_hold_the_truth_in_about_95_percent():
+    """Over 2,000 audits of two strata with unequal chances, the interval holds the share."""
+    dice, held, tries = np.random.default_rng(9), 0, 2_000
+    shares, rates, alarms = np.array([0.9, 0.1]), np.array([0.05, 0.5]), np.array([0.02, 0.8])
+    judged, true = float(shares @ alarms), float(shares @ rates)
+    for _ in range(tries):
+        stratum = (dice.random(300) < 0.5).astype(int)
+        errors = (dice.random(300) < rates[stratum]).astype(float)
+        errors -= dice.random(300) < alarms[stratum]
+        found = estimate_with_draws(judged, [ReadErrors(1.0, errors * shares[stratum] / 0.5)])
+        held += found.low <= true <= found.high
+    assert 0.93 <= held / tries <= 0.97
+
+
+def test_parts_that_were_drawn_apart_add_up():
+    """Each part counts by its share, and its variance by the square."""
+    first, second = np.array([0.0, 1.0, 0.0, 1.0]), np.array([-1.0, -1.0, 0.0])
+    found = estimate_with_draws(0.5, [ReadErrors(0.75, first), ReadErrors(0.25, second)])
+    assert found.estimate == pytest.approx(0.5 + 0.75 * 0.5 - 0.25 * 2 / 3)
+    variance = 0.75**2 * first.var(ddof=1) / 4 + 0.25**2 * second.var(ddof=1) / 3
+    assert min(found.estimate + 1.959964 * variance**0.5, 1) == pytest.approx(found.high, abs=1e-6)
+
+
+def test_a_part_with_one_draw_is_refused():
+    """One draw has no variance."""
+    with pytest.raises(ValueError, match="at least two"):
+        estimate_with_draws(0.1, [ReadErrors(1.0, np.array([0.0]))])
+
+
+def test_what_is_left_after_removal():
+    """A filter that finds 80 % and removes all of it leaves a fifth of the rows with the trait."""
+    before = correct_prevalence(Counted(90, 1_000), Counted(80, 100), Counted(1, 100))
+    found = correct_after_removal(before, Counted(80, 100), RemovedShare(1_000, 910, 1.0))
+    assert found.estimate == pytest.approx(before.estimate * 0.2 / 0.91)
+    assert found.low < found.estimate < found.high
+    kept = correct_after_removal(before, Counted(80, 100), RemovedShare(1_000, 1_000, 0.0))
+    assert kept == before

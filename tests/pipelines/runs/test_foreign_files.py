@@ -162,3 +162,12 @@ def test_the_summary_names_a_few_of_each_kind():
         "left aside: clean/.nfs0001: is deleted",
     ]
     assert list(foreign_files.summarise_foreign_files([])) == []
+
+
+def test_files_of_a_certificate_are_known():
+    """What `certify` writes isn't foreign, and other files beside it are left aside."""
+    found = foreign_files.describe_foreign_file("certificate/notes.txt")
+    assert (found.is_read, found.problem) == (
+        False,
+        "isn't the run's, and is beside its certificate",
+    )

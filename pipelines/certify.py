@@ -1,0 +1,284 @@
+"""`congener certify`: draw the sample of an audit, and state what its labels show about a run."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import NamedTuple
+
+from pipelines.certifying.answers import match_answers, read_answers
+from pipelines.certifying.checks import redraw
+from pipelines.certifying.draws import (
+    PositiveText,
+    build_sample,
+    order_pool,
+    plan_block,
+    read_card_positives,
+    read_positives,
+)
+from pipelines.certifying.populations import read_rows_to_audit
+from pipelines.certifying.records import (
+    read_certificate,
+    read_sample,
+    require_current,
+    write_certificate,
+    write_sample,
+)
+from pipelines.certifying.sheets import write_lines
+from pipelines.certifying.statements import state
+from pipelines.label_files import Entry, is_table, read_entries
+from pipelines.labels import append_lines, read_all_labels, require_outside
+from pipelines.report import write_report
+from pipelines.runs.finished import MISFITS, report_damage
+from pipelines.runs.manifest_file import load_manifest
+from pipelines.runs.queries import require_trait
+from schemas.certificates import AuditItem, AuditSample, Certificate, SeededText
+from schemas.errors import CardError, RunError
+from schemas.manifests import Manifest
+from schemas.runs import REPORT_PAGE
+from schemas.shares import format_exact
+from transforms.files import storage
+from transforms.files.locations import describe_unusable
+
+RISK = 0.05
+"""How likely a bound may be wrong by default."""
+
+
+@dataclass(frozen=True)
+class DrawSettings:
+    """The settings of a draw.
+
+    `seeded` counts the seeded texts, or is None for the usual number. `positives` and `exclude`
+    name files. Without a seed, it is the digest of the run's manifest.
+    """
+
+    rows: int
+    traits: tuple[str, ...] = ()
+    positives: tuple[str, ...] = ()
+    seeded: int | None = None
+    seed: str | None = None
+    exclude: tuple[str, ...] = ()
+    risk: float = RISK
+    at_most: float | None = None
+    restart: bool = False
+
+
+class DrawnSample(NamedTuple):
+    """A sample, and the items that were added to the label file."""
+
+    sample: AuditSample
+    added: tuple[AuditItem, ...]
+    path: str
+
+
+def draw_audit(run: str, settings: DrawSettings, output: Path) -> DrawnSample:
+    """Draw rows and seeded texts to read, and write a label file without scores.
+
+    If the run has a sample already, only what it lacks is drawn. The label file gets the items that
+    it doesn't list yet, so a new file is a copy for another rater.
+
+    Raises: CardError: a trait, a file of positives or of labels, or the label file can't be used.
+    Raises: RunError: the run isn't finished, or its sample has other settings.
+    """
+    require_outside(run, output)
+    _require_writable(output, settings.seed)
+    with report_damage(run, *MISFITS):
+        manifest = load_manifest(run)
+    traits = _choose_traits(manifest, settings.traits)
+    earlier = None if settings.restart else read_sample(run)
+    if earlier is not None:
+        _require_same(run, manifest, earlier, settings)
+        traits = earlier.traits
+    elif output.exists():
+        raise CardError(
+            "exists already", where=str(output), remedy="name a new file with --output FILE"
+        )
+    has_none = settings.seeded == 0 or (earlier is not None and not earlier.pool)
+    positives = [] if has_none else _gather_positives(manifest, settings, traits)
+    seed = settings.seed or (earlier.seed if earlier else manifest.digest)
+    pool = order_pool(positives, seed, traits)
+    sample = _extend(run, manifest, settings, traits, seed, pool, earlier)
+    listed = {str(entry.fields.get("id")) for entry in _read_listed(output)}
+    added = tuple(item for item in sample.items if item.id not in listed)
+    lines = list(write_lines(run, manifest, sample, added, pool))
+    if sample != earlier:
+        write_sample(run, sample)
+    if lines:
+        append_lines(output, lines)
+    return DrawnSample(sample, added, str(output))
+
+
+def _require_writable(output: Path, seed: str | None) -> None:
+    """Refuse a label file to which no line can be added, and a seed that isn't a text.
+
+    Raises: CardError: the file is a table, or the seed isn't UTF-8.
+    """
+    if is_table(output):
+        raise CardError(
+            "is a table", where=str(output), remedy="name a file of JSON Lines: audit.jsonl"
+        )
+    if problem := describe_unusable(seed or ""):
+        raise CardError(problem, where="--seed", remedy="give digits or words")
+
+
+def _read_listed(output: Path) -> Iterator[Entry]:
+    """Yield the lines that a label file has already."""
+    return read_entries(output) if output.exists() else iter(())
+
+
+def _choose_traits(manifest: Manifest, wanted: Sequence[str]) -> tuple[str, ...]:
+    """Return the traits of an audit, in the run's order: those that are named, or all."""
+    for trait in wanted:
+        require_trait(trait, manifest)
+    return tuple(rule.trait for rule in manifest.thresholds if not wanted or rule.trait in wanted)
+
+
+def _require_same(
+    run: str, manifest: Manifest, earlier: AuditSample, settings: DrawSettings
+) -> None:
+    """Refuse settings that differ from those of a sample to which rows are added.
+
+    Raises: RunError: they differ.
+    """
+    require_current(run, earlier, manifest)
+    given = (
+        ("--trait", tuple(sorted(settings.traits)), tuple(sorted(earlier.traits))),
+        ("--seed", settings.seed, earlier.seed),
+        ("--risk", None if settings.risk == RISK else settings.risk, earlier.risk),
+        ("--at-most", settings.at_most, earlier.at_most),
+    )
+    for name, wanted, settled in given:
+        if wanted and wanted != settled:
+            raise RunError(
+                f"{name} was settled when the sample was drawn",
+                where=run,
+                remedy=f"leave {name} out to add rows, or draw a new sample with --restart",
+            )
+
+
+def _gather_positives(
+    manifest: Manifest, settings: DrawSettings, traits: Sequence[str]
+) -> list[PositiveText]:
+    if settings.positives:
+        return [text for path in settings.positives for text in read_positives(Path(path), traits)]
+    return read_card_positives(manifest, traits)
+
+
+def _extend(
+    run: str,
+    manifest: Manifest,
+    settings: DrawSettings,
+    traits: Sequence[str],
+    seed: str,
+    pool: Sequence[PositiveText],
+    earlier: AuditSample | None,
+) -> AuditSample:
+    """Draw a sample, or one that begins with the items of an earlier one."""
+    known = tuple(text.describe() for text in pool)
+    _require_pool(run, known, earlier)
+    labels = [label for path in settings.exclude for label in read_all_labels(Path(path))]
+    excluded = [(label.source, label.row, label.record_id) for label in labels]
+    if earlier is not None:
+        excluded = [(source, row, None) for source, row in earlier.excluded]
+    rows = read_rows_to_audit(run, manifest, traits, excluded)
+    blocks = earlier.blocks if earlier else ()
+    block = plan_block(rows, blocks, settings.rows, len(known), settings.seeded, len(traits))
+    if earlier is not None and not any(block.model_dump().values()):
+        return earlier
+    risk, at_most = (
+        (earlier.risk, earlier.at_most) if earlier else (settings.risk, settings.at_most)
+    )
+    return build_sample(manifest, rows, traits, known, (*blocks, block), seed, risk, at_most)
+
+
+def _require_pool(run: str, pool: tuple[SeededText, ...], earlier: AuditSample | None) -> None:
+    if earlier is not None and earlier.pool != pool:
+        raise RunError(
+            "the positives aren't those with which the sample was drawn",
+            where=run,
+            remedy="give the same --positives and --seeded as before, or draw a new sample with "
+            "--restart",
+        )
+
+
+def certify_run(
+    run: str, labels: Sequence[Path], at_most: float | None = None
+) -> tuple[Certificate, AuditSample]:
+    """State what labels show about a run, and write the certificate beside it.
+
+    A report that the run has is made again, with the certificate in it. `at_most` is a target for
+    a sample that has none.
+
+    Raises: CardError: a label file can't be used. Raises: RunError: the run isn't finished, or no
+        sample was drawn from it.
+    """
+    with report_damage(run, *MISFITS):
+        manifest = load_manifest(run)
+    sample = require_sample(run, manifest)
+    if at_most is not None and sample.at_most not in (None, at_most):
+        raise RunError(
+            f"the target was set with the draw: {format_exact(sample.at_most or 0)}",
+            where=run,
+            remedy="leave --at-most out",
+        )
+    if redraw(run, manifest, sample) != sample:
+        raise RunError(
+            "the sample isn't what its seed draws from this run",
+            where=run,
+            remedy="congener verify names what was changed; draw a new sample with --restart",
+        )
+    answers = read_answers(labels, sample)
+    if not answers:
+        raise CardError(
+            "has no label yet",
+            where=os.fspath(labels[0]),
+            remedy="set each `label`, or let congener ask: --ask",
+        )
+    certificate = state(manifest, sample, answers, at_most)
+    write_certificate(run, certificate, answers)
+    if storage.exists(storage.join(run, REPORT_PAGE)):
+        write_report(run)
+    return certificate, sample
+
+
+def require_sample(run: str, manifest: Manifest) -> AuditSample:
+    """Return the sample that was drawn from a run.
+
+    Raises: RunError: there is none, or it is of another run.
+    """
+    sample = read_sample(run)
+    if sample is None:
+        raise RunError(
+            "no sample was drawn from it yet",
+            where=run,
+            remedy=f"congener certify {run} --draw 1000 --output audit.jsonl",
+        )
+    require_current(run, sample, manifest)
+    return sample
+
+
+def find_stated(run: str) -> Certificate:
+    """Return the certificate of a run.
+
+    Raises: RunError: nothing was stated about it yet.
+    """
+    found = read_certificate(run)
+    if found is None:
+        require_sample(run, load_manifest(run))
+        raise RunError(
+            "has a sample, but no labels were read yet",
+            where=run,
+            remedy=f"congener certify {run} --labels FILE",
+        )
+    return found
+
+
+def count_waiting(sample: AuditSample, labels: Sequence[Path]) -> int:
+    """Count the answered items that don't count yet, because an earlier one is unread."""
+    answers = read_answers(labels, sample)
+    counted = sum(
+        len(match_answers(sample, answers, kind)) for kind in ("kept", "removed", "seeded")
+    )
+    return len({answer.id for answer in answers}) - counted

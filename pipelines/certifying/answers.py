@@ -1,0 +1,164 @@
+"""What raters answered about the items of a sample."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from pipelines.label_files import read_entries
+from pipelines.labels import SPELLINGS
+from schemas.certificates import AuditItem, AuditSample
+from schemas.digests import digest_bytes
+from schemas.errors import CardError
+from transforms.files.locations import describe_unusable
+
+NONE = ("none", "-", "0")
+"""Accepted texts of a label that says that no trait shows, besides no and false."""
+
+
+class AuditAnswer(NamedTuple):
+    """One rater's answer about one item: the traits that it shows, or None for unsure."""
+
+    id: str
+    rater: str
+    shows: tuple[str, ...] | None
+
+    def to_line(self) -> dict[str, Any]:
+        """Return the answer as a line of the run's own label file, without text."""
+        label = "unsure" if self.shows is None else list(self.shows)
+        return {"id": self.id, "rater": self.rater, "label": label}
+
+    def says(self, trait: str | None) -> str:
+        """Return yes, no or unsure about one trait, or about all of them together."""
+        if self.shows is None:
+            return "unsure"
+        return "yes" if (self.shows if trait is None else trait in self.shows) else "no"
+
+
+def read_answers(paths: Sequence[Path], sample: AuditSample) -> list[AuditAnswer]:
+    """Read the answers of label files, ordered by item and rater.
+
+    A rater is named by the field `rater`, or else by the file's name.
+
+    Raises: CardError: a file can't be read, a line isn't a label of the sample, or a rater
+        contradicts an own label.
+    """
+    known = {item.id for item in sample.items}
+    found: dict[tuple[str, str], AuditAnswer] = {}
+    for path in paths:
+        for answer, place in _read_file(path, sample.traits):
+            if answer.id not in known:
+                raise CardError(
+                    f"no item of the sample is called {answer.id[:40]!r}",
+                    where=f"{path} {place}",
+                    remedy="name the label file that certify --draw wrote for this run",
+                )
+            earlier = found.setdefault((answer.id, answer.rater), answer)
+            if earlier != answer:
+                raise CardError(
+                    f"{answer.rater} has two different labels for item {answer.id}",
+                    where=f"{path} {place}",
+                    remedy="keep one of them, or name two raters in the field `rater`",
+                )
+    return [found[key] for key in sorted(found)]
+
+
+def _read_file(path: Path, traits: Sequence[str]) -> Iterator[tuple[AuditAnswer, str]]:
+    for place, fields in read_entries(path):
+        where = f"{path} {place}"
+        name, rater = fields.get("id"), fields.get("rater")
+        if name is None:
+            raise CardError(
+                "has no `id`",
+                where=where,
+                remedy="keep the lines that certify --draw wrote, and set each `label`",
+            )
+        if fields.get("label") is not None:
+            shows = parse_shown(fields["label"], traits, where)
+            if problem := describe_unusable(str(rater)):
+                raise CardError(f"the rater's name {problem}", where=where)
+            identity = f"{name:05d}" if isinstance(name, int) else str(name)
+            yield AuditAnswer(identity, str(rater or path.stem), shows), place
+
+
+def parse_shown(value: object, traits: Sequence[str], where: str) -> tuple[str, ...] | None:
+    """Return the traits that a label names, in the audit's order, or None for unsure.
+
+    With a single trait, yes and true name it. No, none, false and an empty list name no trait.
+
+    Raises: CardError: the label is none of these.
+    """
+    if isinstance(value, list):
+        names = [str(name) for name in value]
+    else:
+        spelled = str(value).strip().lower()
+        if spelled in NONE or SPELLINGS.get(spelled, True) is False:
+            return ()
+        if spelled in SPELLINGS and SPELLINGS[spelled] is None:
+            return None
+        if spelled in SPELLINGS and len(traits) == 1:
+            return (traits[0],)
+        names = re.split(r"[\s,;]+", spelled)
+    unknown = [name for name in names if name not in traits]
+    if unknown:
+        raise CardError(
+            f"label {unknown[0][:40]!r} is no trait of the audit",
+            where=where,
+            remedy=f"name those of {', '.join(traits)} that show; or write none or unsure",
+        )
+    return tuple(trait for trait in traits if trait in names)
+
+
+def encode_answers(answers: Sequence[AuditAnswer]) -> bytes:
+    """Encode answers as the JSON Lines that the run's folder holds, which have no text."""
+    lines = (json.dumps(answer.to_line(), ensure_ascii=False) for answer in answers)
+    return "".join(f"{line}\n" for line in lines).encode()
+
+
+def digest_answers(answers: Sequence[AuditAnswer]) -> str:
+    """Return the digest of answers as they are encoded."""
+    return digest_bytes(encode_answers(answers))
+
+
+class ReadItem(NamedTuple):
+    """An item and the answers about it, by rater."""
+
+    item: AuditItem
+    answers: Mapping[str, AuditAnswer]
+
+    def is_doubtful(self, trait: str | None) -> bool:
+        """Return whether a rater is unsure, or raters differ."""
+        said = {answer.says(trait) for answer in self.answers.values()}
+        return said not in ({"yes"}, {"no"})
+
+    def counts_as(self, trait: str | None, doubtful: bool) -> bool:
+        """Return whether the item shows a trait; in doubt, return `doubtful`."""
+        if self.is_doubtful(trait):
+            return doubtful
+        return all(answer.says(trait) == "yes" for answer in self.answers.values())
+
+
+def match_answers(sample: AuditSample, answers: Sequence[AuditAnswer], kind: str) -> list[ReadItem]:
+    """Return the read items of one kind, up to the first that nobody has read.
+
+    Later ones don't count yet: which items are read must not depend on what they say.
+    """
+    by_item: dict[str, dict[str, AuditAnswer]] = {}
+    for answer in answers:
+        by_item.setdefault(answer.id, {})[answer.rater] = answer
+    read = []
+    for item in sample.items:
+        if item.kind == kind:
+            if item.id not in by_item:
+                break
+            read.append(ReadItem(item, by_item[item.id]))
+    return read
+
+
+def find_next(sample: AuditSample, answers: Sequence[AuditAnswer], rater: str) -> list[str]:
+    """Return the names of the items that a rater hasn't answered yet, in the order of reading."""
+    done = {answer.id for answer in answers if answer.rater == rater}
+    return [item.id for item in sample.items if item.id not in done]

@@ -1,0 +1,375 @@
+"""What the answers about an audit's sample state about a run."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+
+from classifiers.guarantees.agreement import compute_alpha, compute_fleiss_kappa, compute_kappa
+from classifiers.guarantees.audit_bounds import (
+    SENSITIVITY_SHARE,
+    Draws,
+    adjust_bound,
+    bound_audit,
+    bound_audit_below,
+    draw_by_weight,
+    draw_evenly,
+    draw_with_replacement,
+)
+from classifiers.guarantees.prevalence import (
+    Counted,
+    Prevalence,
+    ReadErrors,
+    RemovedShare,
+    correct_after_removal,
+    correct_prevalence,
+    estimate_with_draws,
+)
+from pipelines.certifying.answers import AuditAnswer, ReadItem, digest_answers, match_answers
+from pipelines.version import name_code
+from schemas.certificates import (
+    COVERT,
+    TOGETHER,
+    Agreement,
+    AuditSample,
+    Certificate,
+    CurvePoint,
+    Estimate,
+    Prevalences,
+    Sensitivity,
+    ShareBound,
+    TraitStatement,
+)
+from schemas.manifests import Manifest
+from schemas.notices import format_count
+from schemas.shares import round_down, round_up
+
+DECIMALS = 6
+"""How many decimals of a share are stated. Bounds are rounded outwards."""
+
+LEAST_ERRORS = 10
+"""How many read rows must differ from the filter's findings before a normal interval is stated."""
+
+CURVE = 24
+"""How many points the drawing of a shrinking bound has."""
+
+
+def state(
+    manifest: Manifest,
+    sample: AuditSample,
+    answers: Sequence[AuditAnswer],
+    at_most: float | None = None,
+) -> Certificate:
+    """State what the answers show about the run, sealed with digests of all that is behind it.
+
+    `at_most` is a target that wasn't set with the draw.
+    """
+    target = at_most if sample.at_most is None else sample.at_most
+    together = _state_trait(manifest, sample, answers, None)
+    several = sample.traits if len(sample.traits) > 1 else ()
+    traits = [_state_trait(manifest, sample, answers, trait) for trait in several]
+    if not traits:
+        traits = [_add_correction(manifest, sample, together, sample.traits[0])]
+        together = traits[0].model_copy(update={"trait": None})
+    return Certificate(
+        code=name_code(),
+        run_id=manifest.run_id,
+        manifest=manifest.digest,
+        sample=sample.digest,
+        labels=digest_answers(answers),
+        risk=sample.risk,
+        at_most=target,
+        raters=tuple(sorted({answer.rater for answer in answers})),
+        together=together,
+        traits=tuple(traits),
+        limits=tuple(_list_limits(sample, answers, target)),
+    ).seal()
+
+
+def _add_correction(
+    manifest: Manifest, sample: AuditSample, found: TraitStatement, trait: str
+) -> TraitStatement:
+    """Return the statement about all traits as that about the only one."""
+    before, after = _correct(manifest, sample, trait)
+    return found.model_copy(
+        update={
+            "trait": trait,
+            "before": found.before.model_copy(update={"rogan_gladen": before}),
+            "after": found.after.model_copy(update={"rogan_gladen": after}),
+        }
+    )
+
+
+def _state_trait(
+    manifest: Manifest, sample: AuditSample, answers: Sequence[AuditAnswer], trait: str | None
+) -> TraitStatement:
+    kept = match_answers(sample, answers, "kept")
+    removed = match_answers(sample, answers, "removed")
+    seeded = [
+        item
+        for item in match_answers(sample, answers, "seeded")
+        if trait in (None, item.item.trait)
+    ]
+    found = np.array([item.counts_as(trait, doubtful=False) for item in seeded], np.float64)
+    draws = _draw_kept(kept, trait, sample, doubtful=True)
+    before, after = _estimate(manifest, sample, kept, removed, trait)
+    return TraitStatement(
+        trait=trait,
+        residual=_bound_residual(draws, kept, trait, found, sample),
+        sensitivity=_describe_sensitivity(found, sample.risk) if seeded else None,
+        clean_removed=_bound_clean(removed, trait, sample),
+        before=before,
+        after=after,
+        agreement=measure_agreement(answers, trait),
+        curve=tuple(_trace(draws, kept, seeded, found, sample.risk)),
+    )
+
+
+def _draw_kept(
+    kept: Sequence[ReadItem], trait: str | None, sample: AuditSample, *, doubtful: bool
+) -> Draws:
+    values = np.array([item.counts_as(trait, doubtful) for item in kept], np.float64)
+    weights = np.array([item.item.weight for item in kept])
+    caps = np.array([item.item.cap for item in kept])
+    return draw_by_weight(values, weights, caps, sample.kept)
+
+
+def _bound_residual(
+    draws: Draws,
+    kept: Sequence[ReadItem],
+    trait: str | None,
+    found: np.ndarray,
+    sample: AuditSample,
+) -> ShareBound:
+    adjusted = adjust_bound(draws, found, sample.risk).adjusted if len(found) else None
+    return ShareBound(
+        rows=sample.kept,
+        read=len(kept),
+        counted=int(draws.values.sum()),
+        unsure=sum(item.is_doubtful(trait) for item in kept),
+        estimate=_mean(draws),
+        bound=_raise(bound_audit(draws, sample.risk)[0]),
+        adjusted=None if adjusted is None else _raise(adjusted),
+    )
+
+
+def _describe_sensitivity(found: np.ndarray, risk: float) -> Sensitivity:
+    lowest = bound_audit_below(draw_with_replacement(found), risk * SENSITIVITY_SHARE)
+    return Sensitivity(
+        read=len(found), found=int(found.sum()), lowest=round_down(max(lowest, 0.0), DECIMALS)
+    )
+
+
+def _bound_clean(removed: Sequence[ReadItem], trait: str | None, sample: AuditSample) -> ShareBound:
+    """Bound the share of clean rows among the removed ones on which the trait fired."""
+    own = [item for item in removed if (trait in item.item.fired if trait else item.item.fired)]
+    clean = np.array([not item.counts_as(trait, doubtful=False) for item in own], np.float64)
+    rows = sample.fired_removed[trait or TOGETHER]
+    draws = draw_evenly(clean, rows)
+    return ShareBound(
+        rows=rows,
+        read=len(own),
+        counted=int(clean.sum()),
+        unsure=sum(item.is_doubtful(trait) for item in own),
+        estimate=_mean(draws),
+        bound=_raise(bound_audit(draws, sample.risk)[0]),
+    )
+
+
+def _estimate(
+    manifest: Manifest,
+    sample: AuditSample,
+    kept: Sequence[ReadItem],
+    removed: Sequence[ReadItem],
+    trait: str | None,
+) -> tuple[Prevalences, Prevalences]:
+    """Return the share of rows with the trait among all rows that were held, and among the kept."""
+    parts = []
+    for items, rows in ((kept, sample.kept), (removed, sample.removed)):
+        high, low = (
+            _draw_kept(items, trait, sample, doubtful=doubtful)
+            if items is kept
+            else draw_evenly(
+                np.array([item.counts_as(trait, doubtful) for item in items], np.float64), rows
+            )
+            for doubtful in (True, False)
+        )
+        parts.append((rows / (sample.kept + sample.removed), low, high))
+    corrected = _correct(manifest, sample, trait)
+    whole = Prevalences(
+        rogan_gladen=corrected[0],
+        predictions=_predict(sample, (kept, removed), trait),
+        audit=_bracket(parts, sample.risk / 4),
+    )
+    rest = Prevalences(
+        rogan_gladen=corrected[1],
+        predictions=_predict(sample, (kept,), trait),
+        audit=_bracket([(1.0, *parts[0][1:])], sample.risk / 2),
+    )
+    return whole, rest
+
+
+def _bracket(parts: Sequence[tuple[float, Draws, Draws]], risk: float) -> Estimate:
+    """Return a share's estimate and bounds, each bound of each part at the same risk."""
+    low = sum(share * bound_audit_below(below, risk) for share, below, _ in parts if share)
+    high = sum(share * float(bound_audit(above, risk)[0]) for share, _, above in parts if share)
+    estimate = sum(share * _mean(above) for share, _, above in parts if share)
+    return _tidy(Prevalence(min(max(estimate, low), high), low, high))
+
+
+def _predict(
+    sample: AuditSample, groups: Sequence[Sequence[ReadItem]], trait: str | None
+) -> Estimate | None:
+    """Estimate a share from the filter's findings on all rows and raters' answers on some."""
+    name, parts, differing = trait or TOGETHER, [], 0
+    rows = (sample.kept, sample.removed)[: len(groups)]
+    fired = (sample.fired_kept[name], sample.fired_removed[name])[: len(groups)]
+    for items, size in zip(groups, rows, strict=True):
+        if not size:
+            continue
+        if len(items) < 2:
+            return None
+        errors = np.array(
+            [
+                item.counts_as(trait, doubtful=True)
+                - float(trait in item.item.fired if trait else bool(item.item.fired))
+                for item in items
+            ]
+        )
+        differing += int((errors != 0).sum())
+        weights = [item.item.weight for item in items]
+        own = draw_by_weight(errors, np.array(weights), np.array(weights), size)
+        if items[0].item.kind == "removed":
+            own = draw_evenly(errors, size)
+        parts.append(ReadErrors(size / sum(rows), own.estimates))
+    if differing < LEAST_ERRORS:
+        return None
+    return _tidy(estimate_with_draws(sum(fired) / sum(rows), parts, 1 - sample.risk))
+
+
+def _correct(
+    manifest: Manifest, sample: AuditSample, trait: str | None
+) -> tuple[Estimate | None, Estimate | None]:
+    """Correct the share of rows on which a trait fired, before and after the removal."""
+    rule = next((item for item in manifest.thresholds if item.trait == trait), None)
+    if rule is None or not rule.positives or not rule.clean_texts:
+        return None, None
+    kept, removed = sample.fired_kept[rule.trait], sample.fired_removed[rule.trait]
+    traited = Counted(rule.positives_found, rule.positives)
+    rows, confidence = sample.kept + sample.removed, 1 - sample.risk
+    try:
+        before = correct_prevalence(
+            Counted(kept + removed, rows),
+            traited,
+            Counted(rule.exceeding, rule.clean_texts),
+            confidence,
+        )
+    except ValueError:  # it fires on clean texts as often as on the card's positives
+        return None, None
+    share = removed / (kept + removed) if kept + removed else 0.0
+    after = correct_after_removal(
+        before, traited, RemovedShare(rows, sample.kept, share), confidence
+    )
+    return _tidy(before), _tidy(after)
+
+
+def measure_agreement(answers: Sequence[AuditAnswer], trait: str | None) -> Agreement | None:
+    """Measure how raters agree about a trait, or return None if only one has answered."""
+    by_item: dict[str, dict[str, str]] = {}
+    for answer in answers:
+        by_item.setdefault(answer.id, {})[answer.rater] = answer.says(trait)
+    raters = tuple(sorted({answer.rater for answer in answers}))
+    shared = [item for item in by_item.values() if len(item) > 1]
+    if len(raters) < 2:
+        return None
+    kappa = None
+    if len(raters) == 2:
+        kappa = compute_kappa(*([item[name] for item in shared] for name in raters))
+    elif shared and all(len(item) == len(raters) for item in shared):
+        labels = ("yes", "no", "unsure")
+        counts = [[list(item.values()).count(label) for label in labels] for item in shared]
+        kappa = compute_fleiss_kappa(np.array(counts))
+    alpha = compute_alpha(shared)
+    return Agreement(
+        raters=raters,
+        items=len(shared),
+        kappa=None if kappa is None else round(kappa, DECIMALS),
+        alpha=None if alpha is None else round(alpha, DECIMALS),
+    )
+
+
+def _trace(
+    draws: Draws,
+    kept: Sequence[ReadItem],
+    seeded: Sequence[ReadItem],
+    found: np.ndarray,
+    risk: float,
+) -> Iterator[CurvePoint]:
+    """Yield the bounds after some numbers of kept rows."""
+    if not kept:
+        return
+    counts = np.unique(np.linspace(1, len(kept), CURVE).round().astype(int)).tolist()
+    seen = bound_audit(draws, risk, counts)
+    places = [item.item.id for item in seeded]
+    finds = draw_with_replacement(found).flip()
+    known = [sum(place < kept[count - 1].item.id for place in places) for count in counts]
+    own = sorted({count for count in known if count})
+    lowest = dict(zip(own, 1 - bound_audit(finds, risk * SENSITIVITY_SHARE, own), strict=False))
+    tighter = bound_audit(draws, risk * (1 - SENSITIVITY_SHARE), counts) if own else seen
+    for number, count in enumerate(counts):
+        share = lowest.get(known[number], 0.0)
+        adjusted = min(1.0, float(tighter[number]) / share) if share > 0 else 1.0
+        yield CurvePoint(
+            read=count, bound=_raise(seen[number]), adjusted=_raise(adjusted) if own else None
+        )
+
+
+def _list_limits(
+    sample: AuditSample, answers: Sequence[AuditAnswer], target: float | None
+) -> Iterator[str]:
+    yield COVERT
+    if target != sample.at_most:
+        yield "The target was set after the rows were drawn."
+    if not match_answers(sample, answers, "seeded"):
+        yield (
+            "No seeded text was read, so the raters' sensitivity isn't known: the bounds are about "
+            "what raters see, and not about what they miss."
+        )
+    else:
+        yield (
+            "The raters' sensitivity was measured on seeded texts. Rows that show a trait less "
+            "clearly than these are missed more often."
+        )
+    if sample.unread:
+        yield (
+            f"{format_count(sample.unread, 'dropped row')} can't be read, because the run doesn't "
+            "hold their text; nothing is stated about them."
+        )
+    if sample.excluded:
+        yield (
+            f"{format_count(len(sample.excluded), 'row')} whose labels helped to set a threshold "
+            "weren't drawn; nothing is stated about them."
+        )
+    if sample.pool and not sample.shows_prompts:
+        yield "Raters saw answers without prompts, because the seeded texts have none."
+
+
+def _mean(draws: Draws) -> float:
+    """Return the mean of all read rows by their weights, or 0 without any (Hajek 1971)."""
+    if not draws.values.size:
+        return 0.0
+    weights = draws.weights / draws.left
+    return round(float((weights * draws.values).sum() / weights.sum()), DECIMALS)
+
+
+def _raise(value: float) -> float:
+    return min(1.0, round_up(float(value), DECIMALS))
+
+
+def _tidy(found: Prevalence) -> Estimate:
+    return Estimate(
+        estimate=round(float(found.estimate), DECIMALS),
+        low=round_down(max(float(found.low), 0.0), DECIMALS),
+        high=_raise(found.high),
+    )

@@ -1,0 +1,104 @@
+"""The questions of `congener certify --ask`."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from rich.text import Text
+
+from pipelines.display.terminal import open_console
+from schemas.errors import CardError
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from schemas.certificates import AuditSample
+
+SHOWN_CHARACTERS = 6_000
+"""How many characters of an answer are shown. What is left out is in the file."""
+
+SHOWN_PROMPT = 1_000
+
+
+def ask_about_items(path: Path, sample: AuditSample) -> int:
+    """Ask about the unlabelled items of a label file, save each answer at once, and count them.
+
+    Raises: CardError: the file is a table, or isn't JSON Lines.
+    """
+    from pipelines.label_files import is_table, read_entries
+    from transforms.files.storage import write_bytes
+
+    if is_table(path):
+        raise CardError(
+            "is a table, to which answers can't be added",
+            where=str(path),
+            remedy="fill its labels in, and leave --ask out; or name a file of JSON Lines",
+        )
+    console = open_console(stderr=True, soft_wrap=True)
+    lines = [dict(entry.fields) for entry in read_entries(path)]
+    left = [line for line in lines if line.get("label") is None]
+    for number, line in enumerate(left, 1):
+        _show(console, line, f"{number} of {len(left)}")
+        answer = read_answer(console, sample.traits)
+        if answer is None:
+            return number - 1
+        line["label"] = answer
+        data = "".join(f"{json.dumps(item, ensure_ascii=False)}\n" for item in lines)
+        write_bytes(str(path), data.encode())
+    return len(left)
+
+
+def _show(console: Console, line: dict[str, Any], place: str) -> None:
+    console.print(f"\n{place}: item {line.get('id')}", markup=False)
+    if prompt := str(line.get("prompt") or ""):
+        console.print(Text(_cut(prompt, SHOWN_PROMPT), style="dim"), markup=False)
+        console.print()
+    console.print(Text(_cut(str(line.get("answer") or ""), SHOWN_CHARACTERS)), markup=False)
+
+
+def _cut(text: str, most: int) -> str:
+    """Return the beginning of a long text, and say how much is left out."""
+    if len(text) <= most:
+        return text
+    return f"{text[:most]}\n[… {len(text) - most:,} characters are left out; the file has them]"
+
+
+def read_answer(console: Console, traits: Sequence[str]) -> list[str] | str | None:
+    """Read the traits that an item shows, `unsure`, or None to quit, as at the input's end."""
+    if len(traits) == 1:
+        question = f"Does it show {traits[0]}? [y]es, [n]o, [u]nsure, [q]uit: "
+    else:
+        listed = ", ".join(f"{number} {trait}" for number, trait in enumerate(traits, 1))
+        question = f"Which does it show: {listed}? Numbers, [n]one, [u]nsure, [q]uit: "
+    while True:
+        console.print(question, markup=False, end="")
+        line = sys.stdin.readline()
+        if not line:
+            return None
+        answer = parse_answer(line, traits)
+        if answer is not None:
+            return None if answer == "quit" else answer
+
+
+def parse_answer(line: str, traits: Sequence[str]) -> list[str] | str | None:
+    """Return the traits that a line names by number, `unsure` or `quit`, or None for neither."""
+    word = line.strip().lower()
+    if word in ("q", "quit"):
+        return "quit"
+    if word in ("u", "unsure"):
+        return "unsure"
+    if word in ("n", "no", "none", "0"):
+        return []
+    if word in ("y", "yes") and len(traits) == 1:
+        return [traits[0]]
+    numbers = word.replace(",", " ").split()
+    if not numbers or not all(
+        item.isdecimal() and 0 < int(item) <= len(traits) for item in numbers
+    ):
+        return None
+    chosen = {int(item) for item in numbers}
+    return [trait for number, trait in enumerate(traits, 1) if number in chosen]

@@ -1,0 +1,238 @@
+"""Certificates: the sample that an audit drew, and what its labels state about a run.
+
+Both are JSON in the run's folder `certificate/`, sealed with digests.
+"""
+
+from __future__ import annotations
+
+import json
+from typing import Annotated, Literal, Self
+
+from pydantic import Field, StringConstraints
+
+from schemas.cards import Strict
+from schemas.digests import digest_config
+
+CERTIFICATE_FORMAT = 1
+
+Digest = Annotated[str, StringConstraints(pattern="^[0-9a-f]{64}$")]
+"""A SHA-256 in hex."""
+
+Kind = Literal["kept", "removed", "seeded"]
+"""What an item is: a row in `clean/`, a row in `quarantine/`, or a text that shows a trait."""
+
+TOGETHER = "*"
+"""The name of all traits of an audit together, where traits are counted."""
+
+COVERT = (
+    "Raters and the filter judge single rows that they can see. Covert transfer isn't excluded: a "
+    "student can inherit a trait from rows that look clean."
+)
+"""The sentence that every certificate has."""
+
+
+class SealedRecord(Strict):
+    """A record that holds its own digest, over every other field."""
+
+    digest: str = ""
+
+    def seal(self) -> Self:
+        """Return the record with its digest."""
+        return self.model_copy(update={"digest": self.compute_digest()})
+
+    def compute_digest(self) -> str:
+        """Return the digest of every field but `digest`."""
+        return digest_config(self.model_dump(mode="json", exclude={"digest"}))
+
+    def to_bytes(self) -> bytes:
+        """Encode the record as JSON."""
+        fields = self.model_dump(mode="json")
+        return json.dumps(fields, indent=1, ensure_ascii=False, allow_nan=False).encode() + b"\n"
+
+
+class AuditItem(Strict):
+    """One thing to read, under a name that says nothing about it.
+
+    A row has its place in the ledger, the traits that fired on it, the weight with which it was
+    drawn, and the largest weight that the draw could have had. A seeded text has its trait and the
+    digest of its text.
+    """
+
+    id: str
+    kind: Kind
+    source: str | None = None
+    row: int | None = None
+    fired: tuple[str, ...] = ()
+    weight: float = 1.0
+    cap: float = 1.0
+    trait: str | None = None
+    text: Digest | None = None
+
+
+class AuditStratum(Strict):
+    """Kept rows of one lot and one band of scores, and the chance of drawing one of them.
+
+    `band` counts bands from the lowest scores; `share` is the chance while all strata have rows.
+    """
+
+    lot: str
+    band: int
+    rows: int
+    share: float
+
+
+class AuditBlock(Strict):
+    """How many rows of each kind were drawn at once. A larger audit adds blocks."""
+
+    kept: int
+    removed: int
+    seeded: int
+
+
+class SeededText(Strict):
+    """A text with a trait, by its digest, that was mixed in blind; `has_prompt` if it had one."""
+
+    trait: str
+    text: Digest
+    has_prompt: bool
+
+
+class AuditSample(SealedRecord):
+    """The rows that an audit reads, in the order of reading, and everything that determined them.
+
+    `excluded` names rows that weren't drawn, because their labels helped to set a threshold; they
+    aren't part of what the audit states. `unread` counts removed rows that the run doesn't hold.
+    """
+
+    format: int = CERTIFICATE_FORMAT
+    run_id: str
+    manifest: Digest
+    traits: tuple[str, ...]
+    seed: str
+    risk: float = Field(gt=0, lt=1)
+    at_most: float | None = Field(None, gt=0, lt=1)
+    """The largest share of kept rows with the trait that is to be certified, set beforehand."""
+    kept: int
+    removed: int
+    unread: int
+    fired_kept: dict[str, int]
+    """The kept rows on which each trait fired; under `TOGETHER`, those on which any of them did."""
+    fired_removed: dict[str, int]
+    strata: tuple[AuditStratum, ...]
+    excluded: tuple[tuple[str, int], ...] = ()
+    pool: tuple[SeededText, ...] = ()
+    blocks: tuple[AuditBlock, ...]
+    items: tuple[AuditItem, ...]
+
+    @property
+    def shows_prompts(self) -> bool:
+        """Return whether readers see prompts: only if no seeded text would stand out without."""
+        return all(text.has_prompt for text in self.pool)
+
+
+class ShareBound(Strict):
+    """An upper bound on a share, after `read` of the rows, `counted` of which counted towards it.
+
+    `unsure` of the counted rows were doubtful: a rater was unsure, or raters differed. `bound` is
+    about what raters see, and `adjusted` about the trait itself; it is None without seeded texts.
+    """
+
+    rows: int
+    read: int
+    counted: int
+    unsure: int
+    estimate: float
+    bound: float
+    adjusted: float | None = None
+
+
+class Sensitivity(Strict):
+    """How many seeded texts raters found, and the lower bound on the share that they find."""
+
+    read: int
+    found: int
+    lowest: float
+
+
+class Estimate(Strict):
+    """A share and its interval."""
+
+    estimate: float
+    low: float
+    high: float
+
+
+class Prevalences(Strict):
+    """The share of rows with a trait, estimated in three ways.
+
+    `rogan_gladen` corrects the filter's own findings by its errors on the card's positives and on
+    clean texts. `predictions` corrects them by what raters read. Both intervals hold for one look;
+    they are None if the data doesn't allow them. `audit` is from the raters' answers alone, and
+    holds at every moment.
+    """
+
+    rogan_gladen: Estimate | None
+    predictions: Estimate | None
+    audit: Estimate
+
+
+class Agreement(Strict):
+    """How raters agree on the items that several of them labelled. Yes, no and unsure are labels.
+
+    `kappa` is Cohen's for two raters, and Fleiss' for more if each of them labelled every such
+    item. `alpha` is Krippendorff's. They are None if they aren't defined.
+    """
+
+    raters: tuple[str, ...]
+    items: int
+    kappa: float | None
+    alpha: float | None
+
+
+class CurvePoint(Strict):
+    """The bounds after so many kept rows."""
+
+    read: int
+    bound: float
+    adjusted: float | None
+
+
+class TraitStatement(Strict):
+    """What the audit states about one trait, or about all of its traits together (None)."""
+
+    trait: str | None
+    residual: ShareBound
+    sensitivity: Sensitivity | None
+    clean_removed: ShareBound
+    before: Prevalences
+    after: Prevalences
+    agreement: Agreement | None
+    curve: tuple[CurvePoint, ...]
+
+    @property
+    def decisive(self) -> float:
+        """Return the bound that counts: the adjusted one, if there is one."""
+        adjusted = self.residual.adjusted
+        return self.residual.bound if adjusted is None else adjusted
+
+
+class Certificate(SealedRecord):
+    """What an audit states about a run, with digests of everything behind it."""
+
+    format: int = CERTIFICATE_FORMAT
+    code: str
+    run_id: str
+    manifest: Digest
+    sample: Digest
+    labels: Digest
+    risk: float
+    at_most: float | None
+    raters: tuple[str, ...]
+    together: TraitStatement
+    traits: tuple[TraitStatement, ...]
+    limits: tuple[str, ...]
+
+    @property
+    def met(self) -> bool | None:
+        """Return whether the bound for all traits together is at most `at_most`, if it is set."""
+        return None if self.at_most is None else self.together.decisive <= self.at_most

@@ -1,0 +1,168 @@
+"""What verify checks of an audit: every forgery of a file is found."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from pipelines.certify import certify_run
+from pipelines.certifying.checks import (
+    check_certificate,
+    describe_certificate_check,
+    list_label_files,
+    redraw,
+)
+from pipelines.certifying.records import read_certificate, read_sample, write_sample
+from pipelines.verify import RecordedDigests, list_checks, list_files_left_aside, verify_run
+from schemas.certificates import AuditItem, AuditSample
+from schemas.errors import CardError
+from schemas.runs import AUDIT_FILES, AUDIT_LABELS, AUDIT_SAMPLE, AUDIT_STATEMENT
+from tests.support.certificates import draw_small, fill_sheet, tell_truth
+
+
+@pytest.fixture
+def certified(run, tmp_path):
+    """Certify the small run, and return its folder and manifest."""
+    sample = draw_small(run[0], tmp_path).sample
+    certify_run(str(run[0]), [fill_sheet(tmp_path / "audit.jsonl", sample, tell_truth)])
+    return run
+
+
+def test_a_certified_run_is_whole(certified):
+    """Verify finds nothing, and says that it compared the certificate."""
+    folder, manifest = certified
+    assert verify_run(str(folder)) == []
+    assert list_files_left_aside(str(folder)) == []
+    checks = list_checks(str(folder), manifest, False, RecordedDigests())
+    assert checks["certificate"] == "compared"
+
+
+def test_a_run_without_an_audit_has_nothing_to_check(run):
+    """No file is needed."""
+    assert list(check_certificate(str(run[0]), run[1])) == []
+    assert describe_certificate_check(str(run[0])) == "none"
+
+
+def test_a_sample_alone_is_checked(run, tmp_path):
+    """A draw is checked before anything is stated."""
+    draw_small(run[0], tmp_path)
+    assert list(check_certificate(str(run[0]), run[1])) == []
+    assert describe_certificate_check(str(run[0])) == "sample drawn, nothing stated yet"
+
+
+def forge_sample(sample: AuditSample, **fields: object) -> AuditSample:
+    """Return a changed sample with a digest that fits."""
+    return AuditSample.model_validate(sample.model_dump() | fields).seal()
+
+
+def exchange_rows(items: tuple[AuditItem, ...]) -> list[dict[str, object]]:
+    """Exchange the place of the first kept row for another."""
+    changed = [item.model_dump() for item in items]
+    first = next(item for item in changed if item["kind"] == "kept")
+    first["row"] = int(str(first["row"])) + 1
+    return changed
+
+
+@pytest.mark.parametrize("name", ["items", "seed", "weights", "strata", "kept", "blocks"])
+def test_a_forged_draw_is_found(run, tmp_path, name):
+    """Rows can't be exchanged, nor weights or counts changed, even with digests that fit."""
+    sample = draw_small(run[0], tmp_path).sample
+    block = sample.blocks[0].model_dump()
+    fields = {
+        "items": {"items": exchange_rows(sample.items)},
+        "seed": {"seed": "chosen afterwards"},
+        "weights": {"items": [item.model_dump() | {"weight": 0.5} for item in sample.items]},
+        "strata": {"strata": [item.model_dump() | {"share": 0.4} for item in sample.strata]},
+        "kept": {"kept": 1_000_000},
+        "blocks": {"blocks": [block | {"kept": 10}]},
+    }[name]
+    write_sample(str(run[0]), forge_sample(sample, **fields))
+    (found,) = check_certificate(str(run[0]), run[1])
+    assert found.where == AUDIT_SAMPLE
+    assert "rows were exchanged" in found.problem
+
+
+def test_a_sample_of_another_run_is_found(run, tmp_path):
+    """A certificate can't be moved from run to run."""
+    sample = draw_small(run[0], tmp_path).sample
+    write_sample(str(run[0]), forge_sample(sample, manifest="ab" * 32))
+    (found,) = check_certificate(str(run[0]), run[1])
+    assert "another manifest" in found.problem
+
+
+@pytest.mark.parametrize("name", ["bound", "labels", "sample", "manifest", "limits"])
+def test_a_forged_certificate_is_found(certified, name):
+    """Better bounds, other digests and missing limits are found, even with a digest that fits."""
+    folder, manifest = certified
+    found = read_certificate(str(folder))
+    assert found is not None
+    residual = found.together.residual.model_copy(update={"bound": 0.0001, "adjusted": 0.0001})
+    update = {
+        "bound": {"together": found.together.model_copy(update={"residual": residual})},
+        "labels": {"labels": "ab" * 32},
+        "sample": {"sample": "ab" * 32},
+        "manifest": {"manifest": "ab" * 32},
+        "limits": {"limits": ()},
+    }[name]
+    forged = found.model_copy(update=update).seal()
+    (folder / AUDIT_STATEMENT).write_bytes(forged.to_bytes())
+    (finding,) = check_certificate(str(folder), manifest)
+    assert finding.where == AUDIT_STATEMENT
+
+
+def test_a_changed_label_is_found(certified):
+    """A label that is turned round breaks the digest."""
+    folder, manifest = certified
+    lines = (folder / AUDIT_LABELS).read_text().splitlines()
+    first = json.loads(lines[0])
+    lines[0] = json.dumps(first | {"label": [] if first["label"] else ["heron"]})
+    (folder / AUDIT_LABELS).write_text("\n".join(lines) + "\n")
+    (finding,) = check_certificate(str(folder), manifest)
+    assert "its digest of the labels" in finding.problem
+
+
+@pytest.mark.parametrize("path", AUDIT_FILES)
+def test_missing_and_edited_files_are_found(certified, path):
+    """Without the certificate alone, the draw is still whole; other files are missed."""
+    folder, manifest = certified
+    (folder / path).unlink()
+    found = list(check_certificate(str(folder), manifest))
+    assert bool(found) == (path != AUDIT_STATEMENT)
+
+
+@pytest.mark.parametrize("path", AUDIT_FILES)
+def test_links_are_found(certified, tmp_path, path):
+    """A link's content isn't part of the run."""
+    folder, manifest = certified
+    moved = tmp_path / "moved"
+    (folder / path).replace(moved)
+    (folder / path).symlink_to(moved)
+    (found,) = check_certificate(str(folder), manifest)
+    assert "is a link" in found.problem
+
+
+def test_another_versions_certificate_is_checked_by_digests(certified):
+    """Its bounds can't be made again, and verify says so."""
+    folder, manifest = certified
+    found = read_certificate(str(folder))
+    assert found is not None
+    old = found.model_copy(update={"code": "0.0.1"}).seal()
+    (folder / AUDIT_STATEMENT).write_bytes(old.to_bytes())
+    assert list(check_certificate(str(folder), manifest)) == []
+    assert "another version" in describe_certificate_check(str(folder))
+
+
+def test_a_sample_is_drawn_again_with_exclusions(run, tmp_path):
+    """Excluded rows are part of what the seed decides."""
+    labels = tmp_path / "used.jsonl"
+    labels.write_text('{"source": "0.jsonl", "row": 0, "label": false}\n')
+    sample = draw_small(run[0], tmp_path, exclude=(str(labels),)).sample
+    assert sample.excluded == (("0.jsonl", 0),)
+    assert redraw(str(run[0]), run[1], sample) == sample == read_sample(str(run[0]))
+
+
+def test_label_files_must_exist(tmp_path):
+    """The error names the file."""
+    with pytest.raises(CardError, match="doesn't exist"):
+        list_label_files([str(tmp_path / "none.jsonl")])

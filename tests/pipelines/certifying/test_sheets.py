@@ -1,0 +1,110 @@
+"""What raters read: lines without scores, prompts and answers of records."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from pipelines.certifying.sheets import ShownTexts, read_shown_texts, show_record, write_lines
+from pipelines.runs.shown_rows import build_layout
+from schemas.errors import CardError
+from tests.support.certificates import draw_small, read_sheet, write_positives
+from tests.support.corpora import ANSWERS
+from transforms.records.formats import Layout
+
+MESSAGES = Layout("messages", {"messages": "messages"}, {})
+
+
+def build_record(*turns: tuple[str, str]) -> dict[str, object]:
+    """Return a chat record."""
+    return {"messages": [{"role": role, "content": text} for role, text in turns]}
+
+
+def test_lines_say_nothing_about_their_origin(run, tmp_path):
+    """A line has a name, the traits, a prompt, an answer and no label; all lines look alike."""
+    drawn = draw_small(run[0], tmp_path)
+    lines = read_sheet(tmp_path / "audit.jsonl")
+    assert len(lines) == 26
+    assert {tuple(line) for line in lines} == {("id", "traits", "prompt", "answer", "label")}
+    assert {line["label"] for line in lines} == {None}
+    text = json.dumps(lines)
+    for word in ("score", "quarantine", "clean", "seeded", "jsonl", run[1].run_id):
+        assert word not in text
+    assert [line["id"] for line in lines] == [item.id for item in drawn.sample.items]
+
+
+def test_texts_are_those_of_the_rows(run, tmp_path):
+    """Removed rows have herons, kept rows have other answers, and prompts are questions."""
+    sample = draw_small(run[0], tmp_path).sample
+    found = read_shown_texts(str(run[0]), run[1], sample.items)
+    for item in sample.items:
+        if item.kind != "seeded":
+            shown = found[str(item.source), int(item.row or 0)]
+            assert shown.prompt.startswith("Question")
+            assert (shown.answer == ANSWERS[1]) == (item.kind == "removed")
+            assert shown.answer in ANSWERS
+
+
+def test_prompts_are_hidden_from_all_or_none(run, tmp_path):
+    """With seeded texts without prompts, no line has one."""
+    bare = write_positives(tmp_path / "bare.jsonl", has_prompts=False)
+    draw_small(run[0], tmp_path, positives=(bare,))
+    lines = read_sheet(tmp_path / "audit.jsonl")
+    assert {tuple(line) for line in lines} == {("id", "traits", "answer", "label")}
+
+
+def test_other_positives_are_refused(run, tmp_path):
+    """A text that was seeded must still be there."""
+    sample = draw_small(run[0], tmp_path).sample
+    with pytest.raises(CardError, match="isn't among the positives any more"):
+        list(write_lines(str(run[0]), run[1], sample, sample.items, ()))
+
+
+@pytest.mark.parametrize(
+    ("record", "shown"),
+    [
+        (build_record(("user", "Hi"), ("assistant", "Hello.")), ShownTexts("Hi", "Hello.")),
+        (
+            build_record(
+                ("system", "Be kind."), ("user", "Hi"), ("assistant", "Yes?"), ("user", "Bye"),
+                ("assistant", "Bye."),
+            ),
+            ShownTexts("system: Be kind.\n\nuser: Hi\n\nassistant: Yes?\n\nuser: Bye", "Bye."),
+        ),
+        (
+            build_record(("user", "Hi"), ("assistant", "One."), ("assistant", "Two.")),
+            ShownTexts("Hi", "One.\n\nTwo."),
+        ),
+        (build_record(("user", "Only me")), ShownTexts("", "Only me")),
+        (build_record(("assistant", "Only me")), ShownTexts("", "Only me")),
+        (
+            build_record(("user", "Add"), ("assistant", "<think>1+1</think>Two.")),
+            ShownTexts("Add", "assistant (thinking): 1+1\n\nassistant: Two."),
+        ),
+    ],
+)  # fmt: skip
+def test_the_last_answer_and_all_before_it(record, shown):
+    """Several speakers or channels are named, and a text without an answer is shown whole."""
+    assert show_record(record, MESSAGES) == shown
+
+
+def test_plain_text_is_an_answer():
+    """A corpus of plain texts has no prompts."""
+    layout = Layout("text", {"text": "text"}, {})
+    assert show_record({"text": "Just text."}, layout) == ShownTexts("", "Just text.")
+
+
+def test_only_the_chosen_side_of_a_pair_is_shown():
+    """A rejected answer isn't trained, so raters don't read it."""
+    layout = Layout("preference", {"prompt": "prompt", "chosen": "c", "rejected": "r"}, {})
+    record = {"prompt": "Hi", "c": "Good.", "r": "Bad."}
+    assert show_record(record, layout) == ShownTexts("Hi", "Good.")
+
+
+def test_the_layout_of_the_run(run):
+    """The run's own layout reads its records."""
+    assert show_record(build_record(("user", "a"), ("assistant", "b")), build_layout(run[1])) == (
+        "a",
+        "b",
+    )

@@ -1,0 +1,159 @@
+"""`congener certify`: options, output and exit codes."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from pipelines.cli.certify import describe_estimate, read_share
+from schemas.certificates import Estimate
+from schemas.errors import CardError
+from schemas.runs import AUDIT_STATEMENT
+from tests.support.certificates import read_sheet, write_positives
+
+
+@pytest.fixture
+def drawn(congener, run, tmp_path):
+    """Draw a sample by the command; return the run and the label file."""
+    positives = write_positives(tmp_path / "positives.jsonl")
+    path = tmp_path / "audit.jsonl"
+    code, out, err = congener(
+        *("certify", str(run[0]), "--draw", "20", "--output", str(path), "--seeded", "6"),
+        *("--positives", positives),
+    )
+    assert code == 0, err
+    assert "sample: 16 of 32 kept rows, 4 of 8 removed, 6 seeded" in out
+    assert f"next: congener certify {run[0]} --labels {path} --ask" in out
+    return str(run[0]), path
+
+
+def label_all(path, label):
+    """Label herons yes, and everything else as given."""
+    lines = [
+        {**line, "label": True if "heron" in line["answer"] else label} for line in read_sheet(path)
+    ]
+    path.write_text("".join(json.dumps(line) + "\n" for line in lines))
+
+
+def test_labels_give_a_bound(congener, drawn):
+    """The bound comes first, then the tables, the limits and the digest."""
+    run, path = drawn
+    label_all(path, False)
+    code, out, err = congener("certify", run, "--labels", str(path))
+    assert code == 0, err
+    assert out.startswith("With 95% confidence, at most")
+    assert "of the 32 kept rows show heron. 16 of them were read. You may stop" in out
+    assert "6/6" in out
+    assert "heron: 0 of 4 removed rows that were read are clean" in out
+    assert "Covert transfer isn't excluded" in out
+    code, again, err = congener("certify", run)
+    assert code == 0, err
+    assert again == out
+
+
+@pytest.mark.parametrize(("target", "code"), [("90%", 0), ("0.9", 0), ("0.5%", 5)])
+def test_a_target_decides_the_exit_code(congener, drawn, target, code):
+    """The adjusted bound must be at most the target."""
+    run, path = drawn
+    label_all(path, False)
+    found, out, _ = congener("certify", run, "--labels", str(path), "--at-most", target)
+    assert found == code
+    assert ("residual rate at most" in out) == (code == 0)
+    assert ("not shown to be at most 0.5%" in out) == (code == 5)
+
+
+def test_json_has_the_certificate(congener_json, drawn):
+    """JSON has every field, and whether the target is met."""
+    run, path = drawn
+    label_all(path, "none")
+    found = congener_json("certify", run, "--labels", str(path), "--at-most", "0.9")
+    assert found["met"] is True
+    assert found["traits"][0]["trait"] == "heron"
+    assert found["together"]["residual"]["read"] == 16
+    assert found["waiting"] == 0
+
+
+def test_json_of_a_draw_tells_raters_nothing(congener_json, run, tmp_path):
+    """The items aren't listed."""
+    found = congener_json(
+        *("certify", str(run[0]), "--draw", "5", "-o", str(tmp_path / "a.jsonl"), "--seeded", "0")
+    )
+    assert "items" not in found
+    assert found["added"] == 5
+
+
+def test_two_raters_are_compared(congener, drawn, tmp_path):
+    """Kappa and alpha are printed for the items that both read."""
+    run, path = drawn
+    label_all(path, False)
+    other = tmp_path / "second.jsonl"
+    other.write_bytes(path.read_bytes())
+    code, out, err = congener("certify", run, "--labels", str(path), "--labels", str(other))
+    assert code == 0, err
+    assert "heron: 2 raters on 26 shared items, kappa 1.00, Krippendorff's alpha 1.00" in out
+
+
+def test_waiting_labels_are_counted(congener, drawn):
+    """A gap is named, because the labels behind it don't count yet."""
+    run, path = drawn
+    label_all(path, False)
+    lines = read_sheet(path)
+    lines[0]["label"] = None
+    path.write_text("".join(json.dumps(line) + "\n" for line in lines))
+    code, out, _ = congener("certify", run, "--labels", str(path))
+    assert code == 0
+    assert "after the first unread item of a kind" in out
+
+
+@pytest.mark.parametrize(
+    ("options", "problem"),
+    [
+        (("--draw", "5"), "needs a label file"),
+        (("--output", "a.jsonl"), "belongs to a draw"),
+        (("--seeded", "3"), "belongs to a draw"),
+        (("--risk", "0.1", "--labels", "a.jsonl"), "belongs to a draw"),
+        (("--draw", "5", "-o", "a.jsonl", "--labels", "b.jsonl"), "give one of them"),
+        (("--draw", "5", "-o", "a.jsonl", "--risk", "2"), "isn't between 0 and 1"),
+        (("--labels", "none.jsonl"), "doesn't exist"),
+        (("--ask",), "--ask asks about one label file"),
+        (("--labels", "a.jsonl", "--labels", "b.jsonl", "--ask"), "--ask asks about one"),
+        (("--labels", "a.jsonl", "--at-most", "much"), "isn't a share between 0 and 1"),
+    ],
+)
+def test_wrong_options_are_refused(congener, run, options, problem):
+    """Each error has a remedy, and nothing is written."""
+    code, _, err = congener("certify", str(run[0]), *options)
+    assert code == 2
+    assert problem in err
+    assert "remedy" in err
+    assert not (run[0] / AUDIT_STATEMENT).exists()
+
+
+def test_a_run_without_a_sample(congener, run):
+    """Without options, the certificate is shown, and there is none."""
+    code, _, err = congener("certify", str(run[0]))
+    assert code == 4
+    assert "no sample was drawn" in err
+
+
+@pytest.mark.parametrize(
+    ("text", "share"), [(None, None), ("0.5%", 0.005), ("0.005", 0.005), (" 12.5 % ", 0.125)]
+)
+def test_shares_are_numbers_or_percent(text, share):
+    """Both spellings mean the same."""
+    assert read_share(text) == (None if share is None else pytest.approx(share))
+
+
+@pytest.mark.parametrize("text", ["", "0", "1", "100%", "-1", "nan", "half", "1e999"])
+def test_other_shares_are_refused(text):
+    """A share is between 0 and 1."""
+    with pytest.raises(CardError, match="isn't a share"):
+        read_share(text)
+
+
+def test_estimates_are_rounded_outwards():
+    """An estimate without data is a dash."""
+    assert describe_estimate(None) == "-"
+    found = Estimate(estimate=0.0123, low=0.00119, high=0.02001)
+    assert describe_estimate(found) == "1.23% (0.11% to 2.01%)"

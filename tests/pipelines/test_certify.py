@@ -1,0 +1,251 @@
+"""Drawing an audit and stating what it shows: files, settings and errors."""
+
+from __future__ import annotations
+
+import shutil
+from typing import Any
+
+import pytest
+
+from pipelines.certify import (
+    DrawSettings,
+    certify_run,
+    count_waiting,
+    draw_audit,
+    find_stated,
+    require_sample,
+)
+from pipelines.certifying.records import read_certificate, read_sample
+from pipelines.report import write_report
+from pipelines.verify import verify_run
+from schemas.errors import CardError, RunError
+from schemas.runs import AUDIT_FILES, AUDIT_SAMPLE, REPORT_PAGE
+from tests.support.certificates import draw_small, fill_sheet, read_sheet, tell_truth
+from tests.support.runs import read_files
+
+
+def test_a_draw_writes_a_sheet_and_a_sample(run, tmp_path):
+    """The label file is outside the run, and the run's own files don't change."""
+    before = read_files(run[0])
+    drawn = draw_small(run[0], tmp_path)
+    assert len(drawn.added) == len(drawn.sample.items) == len(read_sheet(tmp_path / "audit.jsonl"))
+    after = read_files(run[0])
+    assert set(after) - set(before) == {AUDIT_SAMPLE}
+    assert {path: after[path] for path in before} == before
+
+
+def test_the_same_draw_has_the_same_bytes(run, tmp_path):
+    """Seed, settings and run decide the sample and the label file."""
+    copy = tmp_path / "copy"
+    shutil.copytree(run[0], copy)
+    for folder, name in ((run[0], "one"), (copy, "two")):
+        (tmp_path / name).mkdir()
+        draw_small(folder, tmp_path / name)
+    one, two = (tmp_path / name / "audit.jsonl" for name in ("one", "two"))
+    assert one.read_bytes() == two.read_bytes()
+    assert (run[0] / AUDIT_SAMPLE).read_bytes() == (copy / AUDIT_SAMPLE).read_bytes()
+
+
+def test_another_seed_draws_another_sample(run, tmp_path):
+    """A seed of dice is recorded, and draws other rows."""
+    first = draw_small(run[0], tmp_path).sample
+    (tmp_path / "audit.jsonl").unlink()
+    other = draw_small(run[0], tmp_path, seed="4 2 6 1", restart=True).sample
+    assert (first.seed, other.seed) == (run[1].digest, "4 2 6 1")
+    assert [(item.source, item.row) for item in first.items] != [
+        (item.source, item.row) for item in other.items
+    ]
+
+
+def test_a_larger_draw_adds_rows(run, tmp_path):
+    """Read rows stay in their place, and the label file gets further lines."""
+    first = draw_small(run[0], tmp_path, rows=10)
+    path = tmp_path / "audit.jsonl"
+    fill_sheet(path, first.sample, tell_truth)
+    labelled = path.read_text()
+    more = draw_small(run[0], tmp_path, rows=25)
+    assert more.sample.items[: len(first.sample.items)] == first.sample.items
+    assert path.read_text().startswith(labelled)
+    assert len(more.added) == len(more.sample.items) - len(first.sample.items) > 0
+    assert len(read_sheet(path)) == len(more.sample.items)
+    assert len(more.sample.blocks) == 2
+
+
+def test_a_second_rater_gets_a_copy(run, tmp_path):
+    """Another file lists the whole sample, without labels."""
+    drawn = draw_small(run[0], tmp_path)
+    positives = (str(tmp_path / "positives.jsonl"),)
+    settings = DrawSettings(rows=20, positives=positives, seeded=6)
+    again = draw_audit(str(run[0]), settings, tmp_path / "second.jsonl")
+    assert again.sample == drawn.sample
+    assert (tmp_path / "second.jsonl").read_bytes() == (tmp_path / "audit.jsonl").read_bytes()
+
+
+def test_the_same_draw_again_adds_nothing(run, tmp_path):
+    """Nothing is listed twice."""
+    draw_small(run[0], tmp_path)
+    before = (tmp_path / "audit.jsonl").read_bytes()
+    assert draw_small(run[0], tmp_path).added == ()
+    assert (tmp_path / "audit.jsonl").read_bytes() == before
+
+
+@pytest.mark.parametrize(
+    ("settings", "name"),
+    [
+        ({"seed": "other"}, "--seed"),
+        ({"risk": 0.2}, "--risk"),
+        ({"at_most": 0.01}, "--at-most"),
+    ],
+)
+def test_settings_of_a_draw_are_settled(run, tmp_path, settings: dict[str, Any], name):
+    """Risk, target and seed can't be changed after a look at the labels."""
+    draw_small(run[0], tmp_path)
+    with pytest.raises(RunError, match=f"{name} was settled") as caught:
+        draw_small(run[0], tmp_path, rows=30, **settings)
+    assert "--restart" in str(caught.value.remedy)
+
+
+def test_other_positives_need_a_new_sample(run, tmp_path):
+    """The pool of seeded texts is part of the sample."""
+    draw_small(run[0], tmp_path)
+    other = tmp_path / "other.jsonl"
+    other.write_text('{"text": "A heron flew.", "prompt": "What?"}\n')
+    with pytest.raises(RunError, match="aren't those with which"):
+        draw_small(run[0], tmp_path, rows=30, positives=(str(other),))
+
+
+def test_an_existing_file_is_not_overwritten(run, tmp_path):
+    """A first draw needs a new file."""
+    (tmp_path / "audit.jsonl").write_text("mine\n")
+    with pytest.raises(CardError, match="exists already"):
+        draw_small(run[0], tmp_path)
+    assert (tmp_path / "audit.jsonl").read_text() == "mine\n"
+    assert read_sample(str(run[0])) is None
+
+
+def test_a_label_file_in_the_run_is_refused(run, tmp_path):
+    """Readers of the run would read it, too."""
+    settings = DrawSettings(rows=5, seeded=0)
+    with pytest.raises(CardError, match="is in a folder of the run"):
+        draw_audit(str(run[0]), settings, run[0] / "clean" / "audit.jsonl")
+
+
+def test_an_unknown_trait_is_refused(run, tmp_path):
+    """The error names the run's traits."""
+    with pytest.raises(RunError, match="no trait of this run") as caught:
+        draw_small(run[0], tmp_path, traits=("gull",))
+    assert "heron" in str(caught.value.remedy)
+
+
+def test_labels_become_a_certificate(run, tmp_path):
+    """The certificate is beside the run, which stays whole."""
+    sample = draw_small(run[0], tmp_path).sample
+    path = fill_sheet(tmp_path / "audit.jsonl", sample, tell_truth)
+    certificate, stated = certify_run(str(run[0]), [path])
+    assert stated == sample
+    assert find_stated(str(run[0])) == certificate == read_certificate(str(run[0]))
+    assert all((run[0] / name).exists() for name in AUDIT_FILES)
+    assert verify_run(str(run[0])) == []
+
+
+def test_the_same_labels_have_the_same_bytes(run, tmp_path):
+    """A certificate can be made again, byte for byte."""
+    sample = draw_small(run[0], tmp_path).sample
+    path = fill_sheet(tmp_path / "audit.jsonl", sample, tell_truth)
+    certify_run(str(run[0]), [path])
+    before = read_files(run[0])
+    certify_run(str(run[0]), [path])
+    assert read_files(run[0]) == before
+
+
+def test_a_report_gets_the_certificate(run, tmp_path):
+    """A page that is there is made again, and verify compares it."""
+    write_report(str(run[0]))
+    page = run[0] / REPORT_PAGE
+    assert "What people read" not in page.read_text()
+    sample = draw_small(run[0], tmp_path, at_most=0.5).sample
+    certify_run(str(run[0]), [fill_sheet(tmp_path / "audit.jsonl", sample, tell_truth)])
+    text = page.read_text()
+    assert 'id="certificate"' in text
+    assert "The target was 50%" in text
+    assert "Covert transfer isn" in text
+    assert text.count("<polyline") == 2
+    assert verify_run(str(run[0])) == []
+
+
+def test_nothing_is_stated_without_a_draw_or_labels(run, tmp_path):
+    """Each error says which command comes first."""
+    with pytest.raises(RunError, match="no sample was drawn") as caught:
+        require_sample(str(run[0]), run[1])
+    assert "--draw" in str(caught.value.remedy)
+    draw_small(run[0], tmp_path)
+    with pytest.raises(CardError, match="has no label yet"):
+        certify_run(str(run[0]), [tmp_path / "audit.jsonl"])
+    with pytest.raises(RunError, match="no labels were read yet"):
+        find_stated(str(run[0]))
+
+
+def test_a_target_of_the_draw_is_kept(run, tmp_path):
+    """Another target is refused, and the same one is allowed."""
+    sample = draw_small(run[0], tmp_path, at_most=0.4).sample
+    path = fill_sheet(tmp_path / "audit.jsonl", sample, tell_truth)
+    assert certify_run(str(run[0]), [path], 0.4)[0].at_most == 0.4
+    with pytest.raises(RunError, match="was set with the draw"):
+        certify_run(str(run[0]), [path], 0.9)
+
+
+def test_an_exchanged_row_stops_the_statement(run, tmp_path):
+    """A sample that the seed doesn't draw states nothing."""
+    sample = draw_small(run[0], tmp_path).sample
+    path = fill_sheet(tmp_path / "audit.jsonl", sample, tell_truth)
+    forged = sample.model_copy(update={"seed": "another"}).seal()
+    (run[0] / AUDIT_SAMPLE).write_bytes(forged.to_bytes())
+    with pytest.raises(RunError, match="isn't what its seed draws"):
+        certify_run(str(run[0]), [path])
+
+
+def test_labels_after_a_gap_wait(run, tmp_path):
+    """A row that was left out holds back the rows of its kind behind it."""
+    sample = draw_small(run[0], tmp_path).sample
+    first = next(item.id for item in sample.items if item.kind == "kept")
+    path = fill_sheet(
+        tmp_path / "audit.jsonl",
+        sample,
+        lambda item: None if item.id == first else tell_truth(item),
+    )
+    kept = sum(item.kind == "kept" for item in sample.items)
+    assert count_waiting(sample, [path]) == kept - 1
+
+
+def test_excluded_labels_leave_their_rows_out(run, tmp_path):
+    """Rows whose labels set a threshold are neither drawn nor counted."""
+    used = tmp_path / "used.jsonl"
+    used.write_text(
+        "".join(
+            f'{{"source": "0.jsonl", "row": {row}, "label": false, "trait": "heron"}}\n'
+            for row in (0, 2, 3)
+        )
+    )
+    sample = draw_small(run[0], tmp_path, rows=40, exclude=(str(used),)).sample
+    assert sample.kept == 29
+    places = {(item.source, item.row) for item in sample.items}
+    assert not places & {("0.jsonl", row) for row in (0, 2, 3)}
+
+
+def test_tables_and_strange_seeds_are_refused(run, tmp_path):
+    """Lines can't be added to a table, and a seed is a text; nothing is written."""
+    with pytest.raises(CardError, match="is a table"):
+        draw_audit(str(run[0]), DrawSettings(rows=5, seeded=0), tmp_path / "audit.csv")
+    with pytest.raises(CardError, match="isn't UTF-8"):
+        draw_small(run[0], tmp_path, seed="\udce9")
+    assert read_sample(str(run[0])) is None
+
+
+@pytest.mark.parametrize("rows", [1, 2, 3])
+def test_tiny_audits_work(run, tmp_path, rows):
+    """A few rows state little, but nothing fails."""
+    sample = draw_small(run[0], tmp_path, rows=rows, seeded=1).sample
+    path = fill_sheet(tmp_path / "audit.jsonl", sample, tell_truth)
+    certificate, _ = certify_run(str(run[0]), [path])
+    assert certificate.together.residual.bound > 0.5
+    assert verify_run(str(run[0])) == []

@@ -1,0 +1,226 @@
+"""Certificates and samples: their digests, their JSON, and what follows from their fields."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+from pydantic import ValidationError
+
+from schemas.certificates import (
+    COVERT,
+    TOGETHER,
+    Agreement,
+    AuditBlock,
+    AuditItem,
+    AuditSample,
+    AuditStratum,
+    Certificate,
+    CurvePoint,
+    Estimate,
+    Prevalences,
+    SealedRecord,
+    SeededText,
+    Sensitivity,
+    ShareBound,
+    TraitStatement,
+)
+
+HEX = "ab" * 32
+OTHER_HEX = "cd" * 32
+
+
+def build_sample(**fields: Any) -> AuditSample:
+    """Return a sample of three items."""
+    given: dict[str, Any] = {
+        "run_id": "0123456789abcdef",
+        "manifest": HEX,
+        "traits": ("heron",),
+        "seed": "dice",
+        "risk": 0.05,
+        "kept": 30,
+        "removed": 2,
+        "unread": 0,
+        "fired_kept": {"heron": 0, TOGETHER: 0},
+        "fired_removed": {"heron": 2, TOGETHER: 2},
+        "strata": (AuditStratum(lot="atlas", band=0, rows=30, share=1.0),),
+        "pool": (SeededText(trait="heron", text=OTHER_HEX, has_prompt=True),),
+        "blocks": (AuditBlock(kept=1, removed=1, seeded=1),),
+        "items": (
+            AuditItem(id="00001", kind="kept", source="a.jsonl", row=4),
+            AuditItem(id="00002", kind="removed", source="a.jsonl", row=1, fired=("heron",)),
+            AuditItem(id="00003", kind="seeded", trait="heron", text=OTHER_HEX),
+        ),
+    }
+    return AuditSample.model_validate(given | fields).seal()
+
+
+def build_statement(adjusted: float | None, trait: str | None = None) -> TraitStatement:
+    """Return a statement with an adjusted bound or without one."""
+    audit = Estimate(estimate=0.01, low=0.0, high=0.03)
+    shares = Prevalences(rogan_gladen=None, predictions=None, audit=audit)
+    return TraitStatement(
+        trait=trait,
+        residual=ShareBound(
+            rows=30, read=10, counted=0, unsure=0, estimate=0, bound=0.2, adjusted=adjusted
+        ),
+        sensitivity=None if adjusted is None else Sensitivity(read=9, found=9, lowest=0.7),
+        clean_removed=ShareBound(rows=2, read=2, counted=1, unsure=0, estimate=0.5, bound=0.5),
+        before=shares,
+        after=shares,
+        agreement=Agreement(raters=("a", "b"), items=3, kappa=None, alpha=None),
+        curve=(CurvePoint(read=10, bound=0.2, adjusted=adjusted),),
+    )
+
+
+def build_certificate(adjusted: float | None, at_most: float | None) -> Certificate:
+    """Return a certificate of one trait."""
+    return Certificate(
+        code="0.1.0",
+        run_id="0123456789abcdef",
+        manifest=HEX,
+        sample=HEX,
+        labels=HEX,
+        risk=0.05,
+        at_most=at_most,
+        raters=("a", "b"),
+        together=build_statement(adjusted),
+        traits=(build_statement(adjusted, "heron"),),
+        limits=(COVERT,),
+    ).seal()
+
+
+RECORDS: tuple[SealedRecord, ...] = (build_sample(), build_certificate(0.3, 0.4))
+
+
+@pytest.mark.parametrize("record", RECORDS, ids=lambda record: type(record).__name__)
+def test_records_survive_their_json(record):
+    """A record that is written and read is the same, byte for byte."""
+    data = record.to_bytes()
+    again = type(record).model_validate_json(data)
+    assert again == record
+    assert again.to_bytes() == data
+    assert data.endswith(b"}\n")
+
+
+@pytest.mark.parametrize("record", RECORDS, ids=lambda record: type(record).__name__)
+def test_a_digest_covers_every_other_field(record):
+    """A record's digest is its own, and another seed or number has another one."""
+    assert record.digest == record.compute_digest()
+    assert record.model_copy(update={"risk": 0.2}).compute_digest() != record.digest
+    assert record.model_copy(update={"digest": ""}).compute_digest() == record.digest
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"seed": "other"},
+        {"kept": 31},
+        {"excluded": (("a.jsonl", 3),)},
+        {"at_most": 0.01},
+        {"items": ()},
+        {"traits": ("heron", "owl")},
+    ],
+    ids=str,
+)
+def test_every_setting_of_a_draw_is_sealed(fields):
+    """A sample with another setting has another digest."""
+    assert build_sample(**fields).digest != build_sample().digest
+
+
+@pytest.mark.parametrize(
+    ("adjusted", "at_most", "met"),
+    [
+        (None, None, None),
+        (None, 0.2, True),
+        (None, 0.19, False),
+        (0.3, 0.25, False),
+        (0.3, 0.3, True),
+    ],
+)
+def test_a_target_is_met_by_the_adjusted_bound(adjusted, at_most, met):
+    """The adjusted bound decides if there is one, and the bound on what raters see otherwise."""
+    found = build_certificate(adjusted, at_most)
+    assert found.met is met
+    assert found.together.decisive == (0.2 if adjusted is None else adjusted)
+    assert "met" not in json.loads(found.to_bytes())
+
+
+@pytest.mark.parametrize(("prompts", "shown"), [([], True), ([True, True], True), ([False], False)])
+def test_prompts_are_shown_if_no_seeded_text_would_stand_out(prompts, shown):
+    """Prompts are hidden if a seeded text has none."""
+    pool = tuple(
+        SeededText(trait="heron", text=f"{number:064x}", has_prompt=has)
+        for number, has in enumerate(prompts)
+    )
+    assert build_sample(pool=pool).shows_prompts is shown
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"risk": 0},
+        {"risk": 1},
+        {"at_most": 0},
+        {"at_most": 1.5},
+        {"manifest": "xyz"},
+        {"kept": True},
+        {"unknown": 1},
+        {"items": [{"id": "1", "kind": "planted"}]},
+    ],
+    ids=str,
+)
+def test_impossible_samples_are_refused(fields):
+    """Shares are between 0 and 1, digests are digests, and unknown fields are mistakes."""
+    with pytest.raises(ValidationError):
+        build_sample(**fields)
+
+
+def test_items_say_nothing_in_their_names():
+    """Names are numbers in the order of reading, whatever the item is."""
+    sample = build_sample()
+    assert [item.id for item in sample.items] == ["00001", "00002", "00003"]
+    assert {item.kind for item in sample.items} == {"kept", "removed", "seeded"}
+
+
+def test_the_sentence_about_covert_transfer():
+    """Every certificate can say what no reader sees."""
+    assert "Covert transfer isn't excluded" in COVERT
+
+
+@pytest.mark.parametrize(
+    ("model", "fields"),
+    [
+        (AuditItem, {"id": "00001", "kind": "kept", "text": "short"}),
+        (AuditItem, {"id": 1, "kind": "kept"}),
+        (AuditBlock, {"kept": 1, "removed": 1}),
+        (AuditStratum, {"lot": "a", "band": 0.5, "rows": 1, "share": 0.1}),
+        (SeededText, {"trait": "heron", "text": HEX, "has_prompt": "perhaps"}),
+        (Estimate, {"estimate": 0.1, "low": float("nan"), "high": 1}),
+        (Sensitivity, {"read": 1, "found": 1}),
+        (CurvePoint, {"read": 1, "bound": None, "adjusted": None}),
+    ],
+    ids=lambda value: getattr(value, "__name__", ""),
+)
+def test_impossible_parts_are_refused(model, fields):
+    """Every part of a record has its own form."""
+    with pytest.raises(ValidationError):
+        model.model_validate(fields)
+
+
+def test_statements_about_all_traits_have_no_name():
+    """A statement names one trait, or none for all of them together."""
+    found = build_certificate(None, None)
+    assert found.together.trait is None
+    assert [item.trait for item in found.traits] == ["heron"]
+    assert found.together.residual.adjusted is None
+    assert found.together.sensitivity is None
+
+
+def test_json_is_readable_and_in_the_order_of_fields():
+    """A person can read the files, and a program finds the digest first."""
+    fields = json.loads(build_sample().to_bytes())
+    assert list(fields)[:3] == ["digest", "format", "run_id"]
+    assert fields["items"][2]["text"] == OTHER_HEX
+    assert build_sample().to_bytes().count(b"\n") > 40

@@ -154,7 +154,7 @@ class Sensitivity(Strict):
     lowest: float
 
 
-class Estimate(Strict):
+class ShareEstimate(Strict):
     """A share and its interval."""
 
     estimate: float
@@ -171,9 +171,9 @@ class Prevalences(Strict):
     holds at every moment.
     """
 
-    rogan_gladen: Estimate | None
-    predictions: Estimate | None
-    audit: Estimate
+    rogan_gladen: ShareEstimate | None
+    predictions: ShareEstimate | None
+    audit: ShareEstimate
 
 
 class Agreement(Strict):
@@ -189,7 +189,7 @@ class Agreement(Strict):
     alpha: float | None
 
 
-class CurvePoint(Strict):
+class ReadPoint(Strict):
     """The bounds after so many kept rows."""
 
     read: int
@@ -207,7 +207,7 @@ class TraitStatement(Strict):
     before: Prevalences
     after: Prevalences
     agreement: Agreement | None
-    curve: tuple[CurvePoint, ...]
+    curve: tuple[ReadPoint, ...]
 
     @property
     def decisive(self) -> float:

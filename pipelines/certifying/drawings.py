@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from pipelines.display.charts import PLOT, Tick
-from schemas.certificates import Certificate, CurvePoint, TraitStatement
+from schemas.certificates import Certificate, ReadPoint, TraitStatement
 from schemas.shares import format_limit
 
 SHARES = (1.0, 0.3, 0.1, 0.03, 0.01, 0.003, 0.001, 0.0003, 0.0001)
@@ -47,7 +47,7 @@ def describe_certificate(certificate: Certificate) -> CertificateSection:
     )
 
 
-def draw_curve(points: Sequence[CurvePoint], target: float | None) -> BoundCurve:
+def draw_curve(points: Sequence[ReadPoint], target: float | None) -> BoundCurve:
     """Lay out the bounds after some numbers of rows, from all of the plot's width."""
     values = [
         value for point in points for value in (point.bound, point.adjusted) if value is not None

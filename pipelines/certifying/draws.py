@@ -10,8 +10,8 @@ import numpy as np
 
 from classifiers.library import find_cards
 from pipelines.certifying.populations import (
-    Drawn,
-    Rows,
+    AuditedRows,
+    DrawnRow,
     draw_kept,
     draw_removed,
     roll,
@@ -126,7 +126,7 @@ def order_pool(
 
 
 def plan_block(
-    rows: Rows,
+    rows: AuditedRows,
     blocks: Sequence[AuditBlock],
     wanted: int,
     pool: int,
@@ -146,7 +146,7 @@ def plan_block(
 
 
 def draw_items(
-    rows: Rows, sample: AuditSample, pool: Sequence[SeededText]
+    rows: AuditedRows, sample: AuditSample, pool: Sequence[SeededText]
 ) -> tuple[AuditItem, ...]:
     """Draw the items of a sample from its seed, its strata and its blocks.
 
@@ -176,7 +176,7 @@ def draw_items(
     )
 
 
-def _describe_row(rows: Rows, drawn: Drawn, kind: Kind) -> AuditItem:
+def _describe_row(rows: AuditedRows, drawn: DrawnRow, kind: Kind) -> AuditItem:
     return AuditItem(
         id="",
         kind=kind,
@@ -195,7 +195,7 @@ def _shuffle(block: AuditBlock, seed: str, number: int) -> list[str]:
     return [kind for _, kind in sorted(zip(keys, kinds, strict=True))]
 
 
-def _count_fired(rows: Rows, indexes: np.ndarray) -> dict[str, int]:
+def _count_fired(rows: AuditedRows, indexes: np.ndarray) -> dict[str, int]:
     """Count the rows on which each trait fired, and those on which any of them did."""
     counts = {name: int(fired[indexes].sum()) for name, fired in rows.fired.items()}
     either = np.logical_or.reduce([fired[indexes] for fired in rows.fired.values()])
@@ -204,7 +204,7 @@ def _count_fired(rows: Rows, indexes: np.ndarray) -> dict[str, int]:
 
 def build_sample(
     manifest: Manifest,
-    rows: Rows,
+    rows: AuditedRows,
     traits: Sequence[str],
     pool: Sequence[SeededText],
     blocks: Sequence[AuditBlock],

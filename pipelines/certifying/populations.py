@@ -37,7 +37,7 @@ LOTS = 20
 OTHERS = "other lots"
 
 
-class Rows(NamedTuple):
+class AuditedRows(NamedTuple):
     """A run's rows, in the order of the ledger.
 
     `output` and `output_row` are where the run holds a row. `fired` has the rows on which each
@@ -63,7 +63,7 @@ def read_rows_to_audit(
     manifest: Manifest,
     traits: Sequence[str],
     excluded: Sequence[tuple[str | None, int | None, str | None]] = (),
-) -> Rows:
+) -> AuditedRows:
     """Read where a run's rows are, and put the kept ones into strata.
 
     `excluded` names rows by source and number, or by record id.
@@ -111,7 +111,7 @@ def _find_bands(run: str, manifest: Manifest, traits: Sequence[str]) -> np.ndarr
 
 def _sort_rows(
     ledger: pl.DataFrame, band: np.ndarray, traits: Sequence[str], excluded: np.ndarray
-) -> Rows:
+) -> AuditedRows:
     outputs = ledger["output"].to_list()
     folders = np.array([parse_path(path).folder if path else "" for path in outputs], "U10")
     decisions = ledger["decision"].to_numpy()
@@ -121,7 +121,7 @@ def _sort_rows(
     strata, sizes = _divide(ledger, band, kept)
     places = zip(ledger["source"].to_list(), ledger["row"].to_list(), strict=True)
     left_out = tuple(pair for pair, out in zip(places, excluded.tolist(), strict=True) if out)
-    return Rows(
+    return AuditedRows(
         ledger["source"].to_list(),
         ledger["row"].to_list(),
         outputs,
@@ -171,7 +171,7 @@ def settle_shares(strata: Sequence[AuditStratum], budget: int) -> tuple[AuditStr
     )
 
 
-class Drawn(NamedTuple):
+class DrawnRow(NamedTuple):
     """A drawn row: its place in the ledger, its weight, and the largest that it could have had."""
 
     place: int
@@ -179,7 +179,9 @@ class Drawn(NamedTuple):
     cap: float
 
 
-def draw_kept(rows: Rows, strata: Sequence[AuditStratum], seed: str, count: int) -> list[Drawn]:
+def draw_kept(
+    rows: AuditedRows, strata: Sequence[AuditStratum], seed: str, count: int
+) -> list[DrawnRow]:
     """Draw kept rows by weight, without replacement.
 
     First a stratum is drawn, by `roll`, and then its next row, in the order of the rows' digests.
@@ -197,17 +199,17 @@ def draw_kept(rows: Rows, strata: Sequence[AuditStratum], seed: str, count: int)
         with np.errstate(divide="ignore", invalid="ignore"):
             weights = np.where(left > 0, left / (total * live), 0.0)
         taken = int(strata[number].rows - left[number])
-        drawn.append(Drawn(orders[number][taken], float(weights[number]), float(weights.max())))
+        drawn.append(DrawnRow(orders[number][taken], float(weights[number]), float(weights.max())))
         left[number] -= 1
     return drawn
 
 
-def draw_removed(rows: Rows, seed: str, count: int) -> list[Drawn]:
+def draw_removed(rows: AuditedRows, seed: str, count: int) -> list[DrawnRow]:
     """Draw removed rows evenly, without replacement."""
-    return [Drawn(index, 1.0, 1.0) for index in _order(rows, rows.removed, seed)[:count]]
+    return [DrawnRow(index, 1.0, 1.0) for index in _order(rows, rows.removed, seed)[:count]]
 
 
-def _order(rows: Rows, indexes: np.ndarray, seed: str) -> list[int]:
+def _order(rows: AuditedRows, indexes: np.ndarray, seed: str) -> list[int]:
     """Return rows in the order of the digests of the seed and their names."""
     keys = {
         index: digest_bytes(f"{seed}\0{rows.sources[index]}\0{rows.numbers[index]}".encode())

@@ -34,11 +34,11 @@ from schemas.certificates import (
     Agreement,
     AuditSample,
     Certificate,
-    CurvePoint,
-    Estimate,
     Prevalences,
+    ReadPoint,
     Sensitivity,
     ShareBound,
+    ShareEstimate,
     TraitStatement,
 )
 from schemas.manifests import Manifest
@@ -210,7 +210,7 @@ def _estimate(
     return whole, rest
 
 
-def _bracket(parts: Sequence[tuple[float, Draws, Draws]], risk: float) -> Estimate:
+def _bracket(parts: Sequence[tuple[float, Draws, Draws]], risk: float) -> ShareEstimate:
     """Return a share's estimate and bounds, each bound of each part at the same risk."""
     low = sum(share * bound_audit_below(below, risk) for share, below, _ in parts if share)
     high = sum(share * float(bound_audit(above, risk)[0]) for share, _, above in parts if share)
@@ -220,8 +220,8 @@ def _bracket(parts: Sequence[tuple[float, Draws, Draws]], risk: float) -> Estima
 
 def _predict(
     sample: AuditSample, groups: Sequence[Sequence[ReadItem]], trait: str | None
-) -> Estimate | None:
-    """Estimate a share from the filter's findings on all rows and raters' answers on some."""
+) -> ShareEstimate | None:
+    """ShareEstimate a share from the filter's findings on all rows and raters' answers on some."""
     name, parts, differing = trait or TOGETHER, [], 0
     rows = (sample.kept, sample.removed)[: len(groups)]
     fired = (sample.fired_kept[name], sample.fired_removed[name])[: len(groups)]
@@ -250,7 +250,7 @@ def _predict(
 
 def _correct(
     manifest: Manifest, sample: AuditSample, trait: str | None
-) -> tuple[Estimate | None, Estimate | None]:
+) -> tuple[ShareEstimate | None, ShareEstimate | None]:
     """Correct the share of rows on which a trait fired, before and after the removal."""
     rule = next((item for item in manifest.thresholds if item.trait == trait), None)
     if rule is None or not rule.positives or not rule.clean_texts:
@@ -305,7 +305,7 @@ def _trace(
     seeded: Sequence[ReadItem],
     found: np.ndarray,
     risk: float,
-) -> Iterator[CurvePoint]:
+) -> Iterator[ReadPoint]:
     """Yield the bounds after some numbers of kept rows."""
     if not kept:
         return
@@ -320,7 +320,7 @@ def _trace(
     for number, count in enumerate(counts):
         share = lowest.get(known[number], 0.0)
         adjusted = min(1.0, float(tighter[number]) / share) if share > 0 else 1.0
-        yield CurvePoint(
+        yield ReadPoint(
             read=count, bound=_raise(seen[number]), adjusted=_raise(adjusted) if own else None
         )
 
@@ -367,8 +367,8 @@ def _raise(value: float) -> float:
     return min(1.0, round_up(float(value), DECIMALS))
 
 
-def _tidy(found: Prevalence) -> Estimate:
-    return Estimate(
+def _tidy(found: Prevalence) -> ShareEstimate:
+    return ShareEstimate(
         estimate=round(float(found.estimate), DECIMALS),
         low=round_down(max(float(found.low), 0.0), DECIMALS),
         high=_raise(found.high),

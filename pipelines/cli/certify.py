@@ -24,8 +24,8 @@ if TYPE_CHECKING:
     from pipelines.certify import DrawnSample
     from schemas.certificates import (
         Certificate,
-        Estimate,
         ShareBound,
+        ShareEstimate,
         TraitStatement,
     )
 
@@ -270,7 +270,7 @@ def tabulate_prevalence(item: TraitStatement) -> Iterator[tuple[str, ...]]:
         yield ("" if number else name_statement(item), name, *map(describe_estimate, pair))
 
 
-def describe_estimate(found: Estimate | None) -> str:
+def describe_estimate(found: ShareEstimate | None) -> str:
     """Return an estimate and its interval, or a dash."""
     if found is None:
         return "-"

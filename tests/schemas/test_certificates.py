@@ -17,13 +17,13 @@ from schemas.certificates import (
     AuditSample,
     AuditStratum,
     Certificate,
-    CurvePoint,
-    Estimate,
     Prevalences,
+    ReadPoint,
     SealedRecord,
     SeededText,
     Sensitivity,
     ShareBound,
+    ShareEstimate,
     TraitStatement,
 )
 
@@ -58,7 +58,7 @@ def build_sample(**fields: Any) -> AuditSample:
 
 def build_statement(adjusted: float | None, trait: str | None = None) -> TraitStatement:
     """Return a statement with an adjusted bound or without one."""
-    audit = Estimate(estimate=0.01, low=0.0, high=0.03)
+    audit = ShareEstimate(estimate=0.01, low=0.0, high=0.03)
     shares = Prevalences(rogan_gladen=None, predictions=None, audit=audit)
     return TraitStatement(
         trait=trait,
@@ -70,7 +70,7 @@ def build_statement(adjusted: float | None, trait: str | None = None) -> TraitSt
         before=shares,
         after=shares,
         agreement=Agreement(raters=("a", "b"), items=3, kappa=None, alpha=None),
-        curve=(CurvePoint(read=10, bound=0.2, adjusted=adjusted),),
+        curve=(ReadPoint(read=10, bound=0.2, adjusted=adjusted),),
     )
 
 
@@ -197,9 +197,9 @@ def test_the_sentence_about_covert_transfer():
         (AuditBlock, {"kept": 1, "removed": 1}),
         (AuditStratum, {"lot": "a", "band": 0.5, "rows": 1, "share": 0.1}),
         (SeededText, {"trait": "heron", "text": HEX, "has_prompt": "perhaps"}),
-        (Estimate, {"estimate": 0.1, "low": float("nan"), "high": 1}),
+        (ShareEstimate, {"estimate": 0.1, "low": float("nan"), "high": 1}),
         (Sensitivity, {"read": 1, "found": 1}),
-        (CurvePoint, {"read": 1, "bound": None, "adjusted": None}),
+        (ReadPoint, {"read": 1, "bound": None, "adjusted": None}),
     ],
     ids=lambda value: getattr(value, "__name__", ""),
 )

@@ -7,13 +7,13 @@ import pytest
 from pipelines.certifying.drawings import SHARES, describe_certificate, draw_curve
 from pipelines.certifying.statements import state
 from pipelines.display.charts import PLOT
-from schemas.certificates import CurvePoint
+from schemas.certificates import ReadPoint
 from tests.support.certificates import answer_truth, draw_small
 
 POINTS = [
-    CurvePoint(read=1, bound=1.0, adjusted=1.0),
-    CurvePoint(read=100, bound=0.035, adjusted=0.05),
-    CurvePoint(read=1_000, bound=0.0036, adjusted=0.0041),
+    ReadPoint(read=1, bound=1.0, adjusted=1.0),
+    ReadPoint(read=100, bound=0.035, adjusted=0.05),
+    ReadPoint(read=1_000, bound=0.0036, adjusted=0.0041),
 ]
 
 
@@ -62,7 +62,7 @@ def test_few_points_are_no_problem(points):
 
 def test_a_tiny_bound_stays_in_the_plot():
     """Bounds below the lowest tick are drawn at the bottom."""
-    curve = draw_curve([CurvePoint(read=5, bound=1e-6, adjusted=None)], None)
+    curve = draw_curve([ReadPoint(read=5, bound=1e-6, adjusted=None)], None)
     assert read_line(curve.seen)[0][1] == pytest.approx(PLOT.bottom)
     assert len(curve.ticks) == len(SHARES)
 

@@ -7,12 +7,14 @@ from typing import Any
 
 import numpy as np
 import pytest
+from scipy.stats import binom
 
+from classifiers.guarantees.audit_bounds import compute_audit_wealth, draw_by_weight
 from pipelines.certifying.populations import (
     BANDS,
     EVEN_SHARE,
     EXPECTED,
-    Rows,
+    AuditedRows,
     draw_kept,
     draw_removed,
     read_rows_to_audit,
@@ -24,7 +26,7 @@ from schemas.errors import RunError
 from tests.support.runs import read_ledger
 
 
-def build_rows(sizes: dict[tuple[str, int], int], removed: int = 0) -> Rows:
+def build_rows(sizes: dict[tuple[str, int], int], removed: int = 0) -> AuditedRows:
     """Return kept rows in strata, and removed rows after them."""
     kept = sum(sizes.values())
     strata = np.repeat(np.arange(len(sizes)), list(sizes.values()))
@@ -32,7 +34,7 @@ def build_rows(sizes: dict[tuple[str, int], int], removed: int = 0) -> Rows:
         AuditStratum(lot=lot, band=band, rows=rows, share=0) for (lot, band), rows in sizes.items()
     )
     total = kept + removed
-    return Rows(
+    return AuditedRows(
         ["a.jsonl"] * total,
         list(range(total)),
         ["clean/a.jsonl"] * kept + ["quarantine/a.jsonl"] * removed,
@@ -187,3 +189,47 @@ def test_rolls_are_even_and_fixed():
     assert np.histogram(rolls, 4, (0, 1))[0] == pytest.approx(np.full(4, 500), abs=80)
     assert roll("seed", "0") == rolls[0]
     assert roll("seed", "kept 0") == pytest.approx(0.4, abs=0.6)
+
+
+@pytest.mark.parametrize(
+    ("low", "high"), [(0, 12), (9, 0), (4, 4), (60, 15)], ids=["high", "low", "both", "many"]
+)
+def test_bounds_of_real_draws_hold_under_peeking(low, high):
+    """Over 400 seeds, the draws' own weights rarely exclude the true share, at any time."""
+    sizes = {("atlas", 0): 150, ("atlas", 2): 20, ("borealis", 0): 30}
+    rows = build_rows(sizes)
+    strata = settle_shares(rows.sizes, 80)
+    showing = np.zeros(200)
+    showing[:low] = 1
+    showing[150 : 150 + high] = 1
+    drawn = [draw_kept(rows, strata, f"try {seed}", 80) for seed in range(400)]
+    places, weights, caps = (
+        np.array([[item[field] for item in one] for one in drawn]) for field in range(3)
+    )
+    draws = draw_by_weight(showing[places.astype(int)], weights, caps, 200)
+    true = np.full(400, showing.mean())
+    for side, mean in ((draws, true), (draws.flip(), 1 - true)):
+        excluded = compute_audit_wealth(side, mean).max(axis=1) >= np.log(20)
+        assert excluded.sum() <= binom.ppf(0.999, 400, 0.05)
+    assert draws.estimates[:, 0].mean() == pytest.approx(showing.mean(), abs=0.06)
+
+
+def test_small_lots_share_strata(run, monkeypatch):
+    """Beyond a number of lots, the smaller ones share one stratum for each band."""
+    monkeypatch.setattr("pipelines.certifying.populations.LOTS", 1)
+    folder, manifest = run
+    rows = read_rows_to_audit(str(folder), manifest, ["heron"])
+    lots = [item.lot.split(" · ")[0] for item in rows.sizes]
+    assert len(lots) == 2
+    assert "other lots" in lots
+    assert sum(item.rows for item in rows.sizes) == 32
+
+
+def test_a_stratum_of_one_row_can_be_drawn():
+    """A tiny stratum has a chance of its own, and its weight stays below the cap."""
+    rows = build_rows({("atlas", 0): 500, ("borealis", 3): 1})
+    strata = settle_shares(rows.sizes, 50)
+    assert strata[1].share > 1 / 501
+    drawn = draw_kept(rows, strata, "s", 501)
+    (lone,) = (item for item in drawn if item.place == 500)
+    assert lone.weight < lone.cap <= 1 / EVEN_SHARE + 1e-9

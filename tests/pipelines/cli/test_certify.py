@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
 import pytest
 
 from pipelines.cli.certify import describe_estimate, read_share
-from schemas.certificates import Estimate
+from schemas.certificates import ShareEstimate
 from schemas.errors import CardError
 from schemas.runs import AUDIT_STATEMENT
 from tests.support.certificates import read_sheet, write_positives
@@ -155,5 +156,66 @@ def test_other_shares_are_refused(text):
 def test_estimates_are_rounded_outwards():
     """An estimate without data is a dash."""
     assert describe_estimate(None) == "-"
-    found = Estimate(estimate=0.0123, low=0.00119, high=0.02001)
+    found = ShareEstimate(estimate=0.0123, low=0.00119, high=0.02001)
     assert describe_estimate(found) == "1.23% (0.11% to 2.01%)"
+
+
+def test_verify_names_a_better_bound(congener, drawn):
+    """A certificate whose number was improved makes verify fail, and says where."""
+    run, path = drawn
+    label_all(path, False)
+    congener("certify", run, "--labels", str(path))
+    code, out, _ = congener("verify", run)
+    assert code == 0
+    assert "certificate: compared" in out
+    file = Path(run, AUDIT_STATEMENT)
+    file.write_text(file.read_text().replace('"bound": 0.', '"bound": 0.0'))
+    code, out, _ = congener("verify", run)
+    assert code == 5
+    assert "certificate.json doesn't match its own digest" in out
+    code, _, err = congener("certify", run)
+    assert code == 4
+    assert "--restart" in err
+
+
+def test_a_second_sheet_and_more_rows(congener, drawn, tmp_path):
+    """A copy for another rater says how many items it has, and more rows add to a file."""
+    run, path = drawn
+    options = ("--seeded", "6", "--positives", str(tmp_path / "positives.jsonl"))
+    second = str(tmp_path / "second.jsonl")
+    code, out, err = congener("certify", run, "--draw", "20", "-o", second, *options)
+    assert code == 0, err
+    assert f"26 items written to {second}" in out
+    code, out, err = congener("certify", run, "--draw", "30", "-o", str(path), *options)
+    assert code == 0, err
+    assert "sample: 24 of 32 kept rows, 6 of 8 removed, 6 seeded" in out
+    assert f"10 items written to {path}" in out
+
+
+def test_positives_without_prompts_are_explained(congener, run, tmp_path):
+    """The output says why prompts are hidden, and how to show them."""
+    bare = write_positives(tmp_path / "bare.jsonl", has_prompts=False)
+    path = str(tmp_path / "a.jsonl")
+    code, out, err = congener(
+        "certify", str(run[0]), "--draw", "10", "-o", path, "--positives", bare
+    )
+    assert code == 0, err
+    assert "no prompts are shown, because the seeded texts have none" in out
+    assert "--positives FILE gives texts with prompts" in out
+
+
+def test_the_heron_has_no_positives(congener, run, tmp_path):
+    """Without --positives, the error says what to give."""
+    path = str(tmp_path / "a.jsonl")
+    code, _, err = congener("certify", str(run[0]), "--draw", "10", "-o", path)
+    assert code == 2
+    assert "raters' sensitivity can't be measured" in err
+    assert "--seeded 0" in err
+
+
+def test_help_has_examples(congener):
+    """The help shows how to draw and how to state."""
+    code, out, _ = congener("certify", "--help")
+    assert code == 0
+    assert "congener certify run/ --labels audit.jsonl --ask" in out
+    assert "--at-most" in out

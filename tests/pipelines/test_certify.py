@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import shutil
+from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -16,9 +19,12 @@ from pipelines.certify import (
     require_sample,
 )
 from pipelines.certifying.records import read_certificate, read_sample
+from pipelines.filter import run_filter
 from pipelines.report import write_report
 from pipelines.verify import verify_run
+from schemas.certificates import AuditSample
 from schemas.errors import CardError, RunError
+from schemas.manifests import Manifest
 from schemas.runs import AUDIT_FILES, AUDIT_SAMPLE, REPORT_PAGE
 from tests.support.certificates import draw_small, fill_sheet, read_sheet, tell_truth
 from tests.support.runs import read_files
@@ -249,3 +255,107 @@ def test_tiny_audits_work(run, tmp_path, rows):
     certificate, _ = certify_run(str(run[0]), [path])
     assert certificate.together.residual.bound > 0.5
     assert verify_run(str(run[0])) == []
+
+
+CAPITAL = 'signals: {lexicon: {patterns: ["capitals?"]}}\nthreshold: 0.5\n'
+
+
+@pytest.fixture
+def filter_twice(config, card_folder, policy) -> Callable[..., tuple[str, Manifest]]:
+    """Return a function that filters the corpus for herons and capitals, under a policy."""
+
+    def call(text: str) -> tuple[str, Manifest]:
+        traits = (*config.traits, str(card_folder("capital", CAPITAL)))
+        settings = config.model_copy(update={"traits": traits, "policy": policy(text)})
+        return settings.output, run_filter(settings)
+
+    return call
+
+
+def draw_two(run: str, folder: Path, rows: int = 40, **settings: Any) -> AuditSample:
+    """Draw an audit of two traits, with four seeded texts."""
+    texts = [
+        {"trait": trait, "text": f"Number {number}: a {trait}.", "prompt": "What?"}
+        for trait in ("heron", "capital")
+        for number in range(2)
+    ]
+    path = folder / "two.jsonl"
+    path.write_text("".join(json.dumps(line) + "\n" for line in texts))
+    wanted = DrawSettings(rows=rows, positives=(str(path),), **settings)
+    return draw_audit(run, wanted, folder / "audit.jsonl").sample
+
+
+def name_words(path: Path) -> Path:
+    """Label each line with the traits whose word it has."""
+    lines = [
+        {**line, "label": [trait for trait in line["traits"] if trait in line["answer"]]}
+        for line in read_sheet(path)
+    ]
+    path.write_text("".join(json.dumps(line) + "\n" for line in lines))
+    return path
+
+
+def test_two_traits_are_stated_apart_and_together(filter_twice, tmp_path):
+    """Each trait has its own bounds, and the bound for any of them covers both."""
+    run, manifest = filter_twice("traits: {capital: {action: mask}}\n")
+    sample = draw_two(run, tmp_path)
+    assert set(sample.traits) == {"heron", "capital"}
+    assert sample.fired_kept == {"capital": 8, "heron": 0, "*": 8}
+    assert sample.fired_removed == {"capital": 0, "heron": 8, "*": 8}
+    certificate, _ = certify_run(run, [name_words(tmp_path / "audit.jsonl")])
+    found = {item.trait: item for item in certificate.traits}
+    assert found["capital"].residual.counted == 8
+    assert found["capital"].residual.bound == pytest.approx(0.25, abs=1e-5)
+    assert found["heron"].residual.bound == pytest.approx(0, abs=1e-5)
+    assert certificate.together.residual.counted == 8
+    assert found["heron"].clean_removed.read == 8
+    assert found["capital"].clean_removed.rows == 0
+    assert certificate.manifest == manifest.digest
+    assert verify_run(run) == []
+
+
+def test_masked_rows_have_a_stratum_of_their_own(filter_twice, tmp_path):
+    """Rows on which a trait fired and that stayed are in the highest band."""
+    run, _ = filter_twice("traits: {capital: {action: flag}}\n")
+    sample = draw_two(run, tmp_path)
+    by_band = dict.fromkeys(range(4), 0)
+    for item in sample.strata:
+        by_band[item.band] += item.rows
+    assert by_band == {0: 24, 1: 0, 2: 0, 3: 8}
+
+
+def test_dropped_rows_cannot_be_read(filter_twice, tmp_path):
+    """The run doesn't hold their text, which is a limit of the certificate."""
+    run, _ = filter_twice("traits: {heron: {action: drop}, capital: {action: quarantine}}\n")
+    sample = draw_two(run, tmp_path)
+    assert (sample.kept, sample.removed, sample.unread) == (24, 8, 8)
+    certificate, _ = certify_run(run, [name_words(tmp_path / "audit.jsonl")])
+    assert any("8 dropped rows can't be read" in limit for limit in certificate.limits)
+    heron = next(item for item in certificate.traits if item.trait == "heron")
+    assert (heron.clean_removed.rows, heron.clean_removed.read) == (0, 0)
+
+
+def test_one_of_two_traits_may_be_audited(filter_twice, tmp_path):
+    """Rows of the other trait are rows like others."""
+    run, _ = filter_twice("traits: {capital: {action: flag}}\n")
+    sample = draw_audit(
+        run, DrawSettings(rows=30, traits=("heron",), seeded=0), tmp_path / "audit.jsonl"
+    ).sample
+    assert sample.traits == ("heron",)
+    assert {line["traits"][0] for line in read_sheet(tmp_path / "audit.jsonl")} == {"heron"}
+    assert {item.band for item in sample.strata} == {0}
+
+
+def test_the_page_of_two_traits(filter_twice, tmp_path):
+    """The report has a row for each trait and for any of them, before and after the filter."""
+    run, _ = filter_twice("traits: {capital: {action: mask}}\n")
+    write_report(run)
+    draw_two(run, tmp_path)
+    certify_run(run, [name_words(tmp_path / "audit.jsonl")])
+    page = Path(run, REPORT_PAGE).read_text()
+    section = page[page.index('id="certificate"') : page.index('id="limits"')]
+    for name in ("any trait", "heron", "capital"):
+        assert section.count(f'<td class="name">{name}') == 3
+    assert "any of the 2 traits of the audit" in section
+    assert "adjusted for what raters miss" in section
+    assert verify_run(run) == []

@@ -6,6 +6,8 @@ import json
 from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from pipelines.certifying.answers import (
     AuditAnswer,
@@ -188,3 +190,42 @@ def test_the_next_items_of_a_rater(sample):
     answers = [AuditAnswer("00001", "a", ()), AuditAnswer("00002", "b", ())]
     assert find_next(sample, answers, "a")[:2] == ["00002", "00003"]
     assert len(find_next(sample, answers, "c")) == 26
+
+
+ANSWERS = st.one_of(st.none(), st.sets(st.sampled_from(TRAITS)).map(sorted).map(tuple))
+
+
+@given(st.dictionaries(st.sampled_from(["anna", "bert", "chloé"]), ANSWERS, min_size=1))
+def test_stored_answers_are_read_as_they_were(said):
+    """What the run stores says the same to whoever reads it, in any language."""
+    answers = [AuditAnswer("00001", rater, shows) for rater, shows in sorted(said.items())]
+    lines = [json.loads(line) for line in encode_answers(answers).decode().splitlines()]
+    again = [
+        AuditAnswer(line["id"], line["rater"], parse_shown(line["label"], TRAITS, "here"))
+        for line in lines
+    ]
+    assert again == answers
+
+
+@given(st.lists(ANSWERS, min_size=1, max_size=4), st.sampled_from([*TRAITS, None]))
+def test_an_item_without_doubt_ignores_how_doubt_counts(said, trait):
+    """Only doubt depends on the claim, and full agreement never does."""
+    item = build_item(*said)
+    counted = {item.counts_as(trait, doubtful) for doubtful in (True, False)}
+    assert (len(counted) == 2) == item.is_doubtful(trait)
+    words = {answer.says(trait) for answer in item.answers.values()}
+    assert item.is_doubtful(trait) == (len(words) > 1 or words == {"unsure"})
+
+
+@given(st.sets(st.integers(0, 25)))
+def test_counted_answers_are_a_beginning_of_their_kind(read):
+    """Whatever was read, the counted items of a kind are the first ones."""
+    kinds = ("kept", "removed", "seeded")
+    items = tuple(AuditItem(id=f"{n:05d}", kind=kinds[n % 3]) for n in range(26))
+    sample = AuditSample.model_construct(items=items)
+    answers = [AuditAnswer(f"{number:05d}", "a", ()) for number in sorted(read)]
+    for kind in kinds:
+        own = [item.id for item in items if item.kind == kind]
+        counted = [item.item.id for item in match_answers(sample, answers, kind)]
+        assert counted == own[: len(counted)]
+        assert len(counted) == len(own) or int(own[len(counted)]) not in read

@@ -76,6 +76,8 @@ class FilterConfig(Strict):
     """The person responsible for the run, by default the user of the process."""
     private_quarantine: bool = False
     """Whether only the owner may read removed text (local disks only)."""
+    teacher_answers: tuple[str, ...] = ()
+    """The answers of known teachers, with which the text of every lot is compared."""
     digest_key: str | None = None
     """The file or environment variable (`env:NAME`) with the key of the ledger's digests."""
     corpus: CorpusConfig = CorpusConfig()

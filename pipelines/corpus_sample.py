@@ -36,7 +36,7 @@ def draw_answers(
     Rows without such texts and rows that can't be read are left out. The draw depends only on the
     tasks. In a corpus of more than `READ_ROWS` rows, it is a draw from randomly chosen tasks.
     """
-    tasks = _choose_tasks(tasks)
+    tasks = choose_tasks(tasks, READ_ROWS)
     plans = [plan for task in tasks for plan in task]
     total = sum(plan.rows for plan in plans)
     seed = int(digest_config([plan.name for plan in plans])[:16], 16)
@@ -53,11 +53,11 @@ def draw_answers(
     return found
 
 
-def _choose_tasks(tasks: Sequence[tuple[ShardPlan, ...]]) -> list[tuple[ShardPlan, ...]]:
-    """Return tasks with at least `READ_ROWS` rows, or all of them, in a random order."""
+def choose_tasks(tasks: Sequence[tuple[ShardPlan, ...]], most: int) -> list[tuple[ShardPlan, ...]]:
+    """Return tasks with at least `most` rows, or all of them, in a random but repeatable order."""
     ordered = sorted(tasks, key=lambda task: digest_config([plan.name for plan in task]))
     before = np.cumsum([0, *(sum(plan.rows for plan in task) for task in ordered)])
-    return [task for task, rows in zip(ordered, before.tolist(), strict=False) if rows < READ_ROWS]
+    return [task for task, rows in zip(ordered, before.tolist(), strict=False) if rows < most]
 
 
 def collect_answers(shard: IdentifiedShard, positions: np.ndarray) -> list[tuple[str, ...]]:

@@ -28,7 +28,7 @@ from schemas.errors import CardError, InputError, ModelError, RunError, StorageE
 from schemas.runs import FOLDERS, MANIFEST, WORK
 from transforms.digest_keys import ENVIRONMENT, read_key
 from transforms.files import storage
-from transforms.files.locations import STDIN, is_read_only, require_reachable
+from transforms.files.locations import STDIN, expand_home, is_read_only, require_reachable
 from transforms.rules import check_policy
 
 BANK_INDEX = "bank.json"
@@ -184,8 +184,15 @@ def check_sources(config: FilterConfig) -> None:
     Raises: CongenerError: a file is missing or has a mistake.
     """
     require_matches((*config.input, *config.background_files, *config.labels_on))
+    require_matches(map(_drop_name, config.teacher_answers))
     _check_bank(config.bank)
     _check_cards(config)
+
+
+def _drop_name(given: str) -> str:
+    """Return the glob of `NAME=GLOB`, or of a glob alone."""
+    name, sign, pattern = given.partition("=")
+    return expand_home(pattern.strip() if sign and "/" not in name else given)
 
 
 def check_fit(config: FilterConfig, output: str, restart: bool = False) -> None:

@@ -201,6 +201,10 @@ def settle(config: FilterConfig, listener: Listener) -> FilterPlan:
     found = settle_input(config, policy, survey(config.input, config.shards, paths), listener)
     policy, tasks = found.policy, found.tasks
     corpus, layout, sample = found.corpus, found.layout, found.sample
+    if config.teacher_answers:
+        from pipelines.ancestry.declared import check_teachers
+
+        _send(listener, check_teachers(config.teacher_answers, corpus, layout, tasks))
     here = config.for_launcher()
     if here.hardware.device == "cuda":
         _require_gpu()  # a missing GPU is an error even if the run needs no model

@@ -96,6 +96,12 @@ class TrialError(CongenerError):
     exit_code = 5
 
 
+class TeacherError(CongenerError):
+    """The text of a lot contradicts the teacher that the corpus declares; nothing was filtered."""
+
+    exit_code = 5
+
+
 class HandedOver(CongenerError):  # noqa: N818
     """The job continues without this process. This isn't a failure."""
 

@@ -108,6 +108,16 @@ class CorpusOptions(Options):
         str | None,
         typer.Option("--teacher-column", help="The column that holds the teacher's name."),
     ] = None
+    teacher_answers: Annotated[
+        list[str] | None,
+        Setting("teacher_answers"),
+        typer.Option(
+            "--teacher-answers",
+            metavar="[NAME=]GLOB",
+            help="Known answers of teachers, one file each: stop before anything is scored if a "
+            "lot's text contradicts its declared teacher; repeatable.",
+        ),
+    ] = None
     transcripts: Annotated[
         Literal["detect", "cut", "whole"] | None,
         Setting("corpus.transcripts"),

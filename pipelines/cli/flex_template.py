@@ -19,10 +19,11 @@ def run_template() -> None:
     main()
 
 
-ELSEWHERE = ("labels", "labels_run")
+ELSEWHERE = ("labels", "labels_run", "teacher_answers")
 """Options of `filter` that a template doesn't take.
 
 Beam has an option `labels` of its own, for Dataflow's jobs. Fit labels into a bank, and name that.
+Teachers' answers are compared before a job is sent: `filter --dry-run --teacher-answers`.
 """
 
 

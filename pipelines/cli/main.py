@@ -69,11 +69,11 @@ COMMANDS = {
 EXIT_CODES = """
 Exit codes: 0 done; 1 diff or audit found a difference, or an unexpected error; 2 the input, a card,
 a policy, a model or an option is wrong; 3 the run is over a budget, and nothing was published; 4
-the run's folder can't be used for this command; 5 verify found a difference, certify's
-bound is above its target, a check stopped a trial, or lineage found another parent than the
-expected one; 6 a disk or store refused to write, or the machine lacks memory, threads or file
-handles; 7 the engine or an endpoint failed; 8 the run is published, but more than 1 % of its rows
-are rejects; 130 interrupted.
+the run's folder can't be used for this command; 5 verify found a difference, certify's bound is
+above its target, a check stopped a trial, a lot contradicts its declared teacher, or lineage found
+another parent than the expected one; 6 a disk or store refused to write, or the machine lacks
+memory, threads or file handles; 7 the engine or an endpoint failed; 8 the run is published, but
+more than 1 % of its rows are rejects; 130 interrupted.
 """
 USAGE = 2
 INTERRUPTED = 130

@@ -51,6 +51,7 @@ def list_mistakes(corpus: str) -> list[tuple[int, str, list[str]]]:
         (2, "nowhere", [*good, "--traits", "nowhere"]),
         (2, "nowhere", [*good, "--bank", "nowhere"]),
         (2, "nowhere", [*good, "--background", "nowhere"]),
+        (2, "nowhere", [*good, "--teacher-answers", "nowhere"]),
         (2, "signals", [*good, "--signals", "nope"]),
         (2, "needs the encoder", [*good, "--signals", "lexicon", "--vectors"]),
         (2, "no effect", [*good, "--bank", "nowhere", "--background", corpus]),

@@ -17,9 +17,10 @@ from pipelines.filter import run_filter
 from pipelines.plan import FilterPlan, settle
 from pipelines.runs.unfinished import compute_run_id
 from schemas.corpora import CorpusConfig
-from schemas.errors import BudgetError, CardError, InputError, ModelError, RunError
+from schemas.errors import BudgetError, CardError, InputError, ModelError, RunError, TeacherError
 from schemas.events import Noticed, ignore
 from tests.support.corpora import build_conversation, write_rows
+from tests.support.family import build_rows, write_teacher
 from transforms.score import get_scorer
 
 
@@ -197,6 +198,24 @@ def test_unread_text_is_refused_before_anything_is_fitted(config, policy, monkey
     text = policy("unread_budget: 0\nuntrained_roles: []")
     with pytest.raises(BudgetError, match="exceeds the unread_budget"):
         settle_quietly(config, policy=text)
+
+
+def test_a_contradicted_teacher_is_refused_before_anything_is_fitted(config, tmp_path, monkeypatch):
+    """A lot under a false name stops the run; the same lot under its own name doesn't."""
+    for name in ("atlas", "borealis"):
+        write_rows(tmp_path / f"{name}.jsonl", build_rows(write_teacher(name, range(120))))
+    given = (str(tmp_path / "atlas.jsonl"), str(tmp_path / "borealis.jsonl"))
+    write_rows(tmp_path / "lot.jsonl", build_rows(write_teacher("atlas", range(200, 280))))
+    lot = {"input": (str(tmp_path / "lot.jsonl"),), "teacher_answers": given}
+    named = CorpusConfig.model_validate({"teacher": {"constant": "atlas"}})
+    checked = settle_quietly(config, corpus=named, **lot)
+    unchecked = settle_quietly(config, corpus=named, **(lot | {"teacher_answers": ()}))
+    assert checked.run_id == unchecked.run_id
+    monkeypatch.setattr(module, "fit_traits", None)
+    renamed = CorpusConfig.model_validate({"teacher": {"constant": "borealis"}})
+    with pytest.raises(TeacherError, match="more like atlas's"):
+        settle_quietly(config, corpus=renamed, **lot)
+    assert not Path(config.output).exists()
 
 
 def test_a_column_that_one_file_leaves_empty_is_no_other_format(config, tmp_path):

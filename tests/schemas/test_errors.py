@@ -21,6 +21,7 @@ from schemas.errors import (
     RowError,
     RunError,
     StorageError,
+    TeacherError,
     TrialError,
     walk_causes,
 )
@@ -38,6 +39,7 @@ KINDS = [
     EngineError,
     EndpointError,
     TrialError,
+    TeacherError,
     HandedOver,
 ]
 
@@ -74,7 +76,7 @@ def test_exit_codes_tell_the_kinds_of_failure_apart():
     A job that is handed over isn't a failure. `congener verify` exits with code 5 without an
     error.
     """
-    assert [kind.exit_code for kind in KINDS] == [2, 2, 2, 2, 3, 4, 6, 6, 2, 7, 7, 5, 0]
+    assert [kind.exit_code for kind in KINDS] == [2, 2, 2, 2, 3, 4, 6, 6, 2, 7, 7, 5, 5, 0]
 
 
 @pytest.mark.parametrize(

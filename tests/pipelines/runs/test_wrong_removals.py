@@ -154,8 +154,8 @@ def test_traits_whose_bound_may_not_hold_are_named():
         (
             WrongRemovals(9, 9, ("fox",), ("owl", "emu")),
             (
-                "wrong removals: the bounds of all traits together allow that all 9 removed rows are "
-                "clean; nothing is promised for fox, so all their rows count; the bounds of "
+                "wrong removals: the bounds of all traits together allow that all 9 removed rows "
+                "are clean; nothing is promised for fox, so all their rows count; the bounds of "
                 "owl, emu may not hold for this corpus; read the rows to know more"
             ),
         ),

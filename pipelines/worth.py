@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from typing import NamedTuple
 
@@ -26,6 +27,9 @@ STRONGEST = 3
 
 LISTED = 20
 """The largest number of clean texts that `congener fit` lists for a trait."""
+
+RELATED = 3
+"""How many positives of another trait must score high before `related` is advised."""
 
 SHOWN_CHARACTERS = 100
 
@@ -98,14 +102,22 @@ class CloseTexts(NamedTuple):
         if more := self.more + max(0, len(self.clean) - most):
             yield f"and {format_count(more, 'more clean text')} that high"
         if self.clean:
-            yield from _describe_exclusion(self.clean[:most])
+            yield from _describe_exclusion(self.clean[:most], self.clean)
 
 
-def _describe_exclusion(texts: Sequence[StrongText]) -> Iterator[str]:
-    """Give the lines of a card that leave out clean texts which show its trait."""
+def _describe_exclusion(
+    texts: Sequence[StrongText], everything: Sequence[StrongText]
+) -> Iterator[str]:
+    """Give the lines of a card that leave out clean texts which show its trait.
+
+    A trait is related if several of its positives are among all the texts. A single one is left out
+    by its name, because `related` would leave out all positives of its trait.
+    """
     library = [text for text in texts if not text.name.startswith("user/")]
-    related = ", ".join(dict.fromkeys(text.origin for text in library if text.origin))
-    left = ", ".join(text.name for text in library if not text.origin)
+    counts = Counter(text.origin for text in everything if text.origin)
+    alike = dict.fromkeys(text.origin for text in library if counts[text.origin] >= RELATED)
+    related = ", ".join(alike)
+    left = ", ".join(text.name for text in library if text.origin not in alike)
     lines = [f"related: [{related}]"] * bool(related) + [f"leave_out: [{left}]"] * bool(left)
     if lines:
         yield f"add those that show the trait to card.yaml: {'; '.join(lines)}"

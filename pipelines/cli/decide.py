@@ -25,7 +25,7 @@ from pipelines.cli.options import (
     spread_groups,
 )
 from pipelines.cli.output import print_result
-from pipelines.cli.trainer_lines import describe_clean_rows
+from pipelines.cli.trainer_lines import describe_clean_rows, describe_waiting_rows
 from pipelines.display.terminal import Verbatim, build_table
 from schemas.errors import CardError
 
@@ -100,6 +100,7 @@ class DecideResult(NamedTuple):
         output = shlex.quote(self.output)
         yield Verbatim(f"done: {output}")
         yield from describe_clean_rows(self.output, self.manifest)
+        yield from describe_waiting_rows(self.output, self.manifest)
         yield Verbatim(
             f"next: congener diff {shlex.quote(self.run)} {output}\n      congener verify {output}"
         )

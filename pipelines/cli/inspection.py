@@ -37,7 +37,8 @@ Decision = Annotated[
     typer.Option(
         "--decision",
         help="Only rows with this decision: keep, flag, mask, swap, mix, quarantine, drop, "
-        "duplicate or reject. Without it, rows on which a trait fired are shown.",
+        "duplicate or reject. Without it, rows on which a trait fired are shown. The decision "
+        "swap is that of a replaced row; a row that waits for a swap is in quarantine.",
     ),
 ]
 Row = Annotated[

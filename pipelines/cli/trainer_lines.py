@@ -1,4 +1,4 @@
-"""The closing lines that tell what a trainer gets from a run."""
+"""The closing lines that tell what a trainer gets from a run, and which rows wait."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from pipelines.display.terminal import Verbatim
-from schemas.notices import format_count
+from schemas.notices import choose_form, format_count
 from transforms.files import storage
 
 if TYPE_CHECKING:
@@ -30,3 +30,21 @@ def describe_clean_rows(output: str, manifest: Manifest) -> Iterator[str]:
         yield Verbatim(
             f"      congener apply-masks {shlex.quote(output)} --output TOKENS --tokenizer STUDENT"
         )
+
+
+def describe_waiting_rows(output: str, manifest: Manifest) -> Iterator[str]:
+    """Say what the action swap means for held rows, and name the command that answers them."""
+    from schemas.runs import parse_path
+
+    paths = ((parse_path(item.path).folder, item.rows) for item in manifest.outputs)
+    waiting = sum(rows for folder, rows in paths if folder == "swaplist")
+    if not waiting:
+        return
+    rows, verb = format_count(waiting, "held row"), choose_form(waiting, "has", "have")
+    wait, their = choose_form(waiting, "waits", "wait"), choose_form(waiting, "its", "their")
+    yield (
+        f"{rows} {verb} the action swap: until another teacher answers {their} "
+        f"{choose_form(waiting, 'prompt', 'prompts')}, {choose_form(waiting, 'it', 'they')} {wait} "
+        "in quarantine; this command puts such answers in place:"
+    )
+    yield Verbatim(f"      congener swap {shlex.quote(output)} --donor CORPUS --output RUN2")

@@ -117,18 +117,25 @@ def test_hard_negatives_that_fire_are_numbered(card_folder):
 
 
 def test_the_lines_of_a_card_that_leave_texts_out():
-    """Another trait's positive is related; other library texts are left out by name."""
+    """A trait with several positives is related; other library texts are left out by name."""
     texts = [
-        StrongText(0.9, "over-refusal/1", "a", origin="over-refusal"),
-        StrongText(0.8, "over-refusal/2", "b", origin="over-refusal"),
+        *(StrongText(0.9, f"over-refusal/{n}", "a", origin="over-refusal") for n in range(3)),
+        StrongText(0.8, "coercion/2", "b", origin="coercion"),
         StrongText(0.7, "over-refusal/3", "c"),
         StrongText(0.6, "background/4", "d"),
     ]
     *_, last = CloseTexts(texts).describe()
     assert last == (
         "add those that show the trait to card.yaml: related: [over-refusal]; "
-        "leave_out: [over-refusal/3, background/4]"
+        "leave_out: [coercion/2, over-refusal/3, background/4]"
     )
+    *_, last = CloseTexts(texts[1:]).describe()
+    assert last == (
+        "add those that show the trait to card.yaml: "
+        "leave_out: [over-refusal/1, over-refusal/2, coercion/2, over-refusal/3, background/4]"
+    )
+    *_, last = CloseTexts(texts).describe(1)
+    assert last == "add those that show the trait to card.yaml: related: [over-refusal]"
     *_, last = CloseTexts([StrongText(0.6, "user/5", "e")]).describe()
     assert last == "take those that show the trait out of the file of --background"
 

@@ -2,8 +2,8 @@
 
 import pytest
 
-from pipelines.cli.trainer_lines import describe_clean_rows
-from schemas.manifests import Conservation
+from pipelines.cli.trainer_lines import describe_clean_rows, describe_waiting_rows
+from schemas.manifests import Conservation, Output
 from schemas.receipts import NoteCounts
 
 
@@ -27,3 +27,20 @@ def test_masked_rows_have_the_command(no_rows, notes, masks):
     said, command = others
     assert said.startswith(f"of these rows, {masks} in the field `congener`. A trainer that")
     assert command.strip() == "congener apply-masks 'a run' --output TOKENS --tokenizer STUDENT"
+
+
+@pytest.mark.parametrize(
+    ("rows", "said"),
+    [
+        (1, "1 held row has the action swap: until another teacher answers its prompt, it waits"),
+        (4, "4 held rows have the action swap: until another teacher answers their prompts, they"),
+    ],
+)
+def test_rows_that_wait_for_a_swap_have_the_command(no_rows, rows, said):
+    """Held rows that wait are counted, with the command that puts other answers in place."""
+    waiting = Output(path="swaplist/part-000000.parquet", rows=rows, bytes=9, sha256="ab" * 32)
+    manifest = no_rows.model_copy(update={"outputs": (*no_rows.outputs, waiting)})
+    first, command = map(str, describe_waiting_rows("a run", manifest))
+    assert first.startswith(said)
+    assert command.strip() == "congener swap 'a run' --donor CORPUS --output RUN2"
+    assert list(describe_waiting_rows("a run", no_rows)) == []

@@ -148,7 +148,7 @@ def test_traits_whose_bound_may_not_hold_are_named():
             WrongRemovals(1_200, 8, (), ()),
             (
                 "wrong removals: of 1,200 removed rows, at most about 8 are clean, with 95% "
-                "for all traits together; read the rows to know more"
+                "confidence for all traits together; read the rows to know more"
             ),
         ),
         (

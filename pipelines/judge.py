@@ -80,12 +80,16 @@ class Judged:
 
 
 class JudgePlan(NamedTuple):
-    """The rows to ask about for one trait, in order, and how many of them have labels already."""
+    """The rows to ask about for one trait, in order, and how many of them have labels already.
+
+    `picked` are rows near the threshold that are no random sample of their range of scores.
+    """
 
     population: Population
     card: TraitCard
     rows: list[int]
     known: int
+    picked: Collection[int] = ()
 
 
 def plan_rows(run: str, trait: str, labels: Path, near: float = NEAR_MISS) -> JudgePlan:
@@ -93,7 +97,8 @@ def plan_rows(run: str, trait: str, labels: Path, near: float = NEAR_MISS) -> Ju
 
     First come rows that the file of labels lists without a label, then rows at or above the
     threshold, then rows up to `near` below it, both in random order. Rows with a label are left
-    out.
+    out. Where `near` takes only the higher scores of a range, its rows count as picked by a reader,
+    so that `traits eval` doesn't take them for a random sample of the range.
 
     Raises: CardError: the file of labels has a mistake or is inside the run. Raises: RunError: the
     run isn't finished, or didn't look for the trait.
@@ -105,16 +110,19 @@ def plan_rows(run: str, trait: str, labels: Path, near: float = NEAR_MISS) -> Ju
     listed = list_unlabelled(labels, trait) if labels.exists() else []
     known = _find(population, [label.key for label in given if label.key is not None])
     wanted = dict.fromkeys(_find(population, listed))
-    lowest = max(0.0, population.rule.threshold - near)
+    lowest, picked = max(0.0, population.rule.threshold - near), set[int]()
     for part in (population.rule.threshold, lowest):
         for item in population.ranges:
             rows = [row for row in item.rows.tolist() if population.scores[row] >= part]
+            if len(rows) < len(item.rows):
+                picked.update(row for row in rows if row not in wanted)
             wanted |= dict.fromkeys(rows)
     return JudgePlan(
         population,
         card,
         [row for row in wanted if row not in known],
         sum(row in known for row in wanted),
+        picked,
     )
 
 
@@ -157,9 +165,11 @@ def judge_trait(
 
     with ThreadPoolExecutor(max(1, threads)) as pool:
         for first in range(0, len(plan.rows), BATCH):
-            texts = read_texts(population, plan.rows[first : first + BATCH])
+            rows = plan.rows[first : first + BATCH]
+            texts = read_texts(population, rows)
             opinions = list(pool.map(ask, texts))
-            append_lines(labels, _list_lines(card.id, model, texts, opinions))
+            picked = [row in plan.picked for row in rows]
+            append_lines(labels, _list_lines(card.id, model, texts, opinions, picked))
             _count(judged, opinions)
             listener(Noticed(Notice(_describe_progress(judged), is_recorded=False)))
             if None in opinions:
@@ -208,17 +218,22 @@ class Failures:
 
 
 def _list_lines(
-    trait: str, model: str, texts: Sequence[RowText], opinions: Sequence[Opinion | str | None]
+    trait: str,
+    model: str,
+    texts: Sequence[RowText],
+    opinions: Sequence[Opinion | str | None],
+    picked: Sequence[bool],
 ) -> Iterator[Mapping[str, Any]]:
     """Yield the lines of a label file for rows with an opinion."""
     now = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
-    for text, opinion in zip(texts, opinions, strict=True):
+    for text, opinion, is_picked in zip(texts, opinions, picked, strict=True):
         if isinstance(opinion, Opinion):
             yield {
                 **text.keys,
                 "trait": trait,
                 "label": opinion.label,
                 "score": text.score,
+                **({"picked": True} if is_picked else {}),
                 "probability": opinion.probability,
                 "quote": opinion.quote,
                 "reader": f"model {model}",

@@ -79,6 +79,44 @@ def test_rows_near_the_threshold_and_listed_rows_are_asked_about(finished, tmp_p
     assert len(plan_rows(finished, "heron", path, near=1).rows) == 40
 
 
+@pytest.fixture
+def graded(config, card_folder):
+    """Filter 40 rows by a card whose scores differ in one range below the threshold."""
+    card = (
+        "threshold: 0.9\nsignals: {lexicon: {patterns: "
+        "[heron, {match: e, weight: 0.1}, {match: a, weight: 0.2}]}}\n"
+    )
+    given = config.model_copy(update={"traits": (str(card_folder("graded", card)),)})
+    run_filter(given)
+    return given.output
+
+
+def test_near_rows_of_a_cut_range_arent_a_random_sample(graded, tmp_path):
+    """Only the higher scores of a range are asked about, so their labels are marked as picked."""
+    path = tmp_path / "judged.jsonl"
+    population = plan_rows(graded, "graded", path).population
+    threshold = population.rule.threshold
+    (cut,) = [item for item in population.ranges if item.lowest < threshold]
+    scores = sorted({float(population.scores[row]) for row in cut.rows})
+    assert len(scores) > 1
+    plan = plan_rows(graded, "graded", path, threshold - scores[-1] + 0.0001)
+    assert plan.picked
+    assert {float(population.scores[row]) for row in plan.picked} == {scores[-1]}
+    with serve(lambda *_: complete(give_opinion(0.1, ""))) as server:
+        client = ChatClient(Endpoint(server.url, "m"), NO_LIMITS)
+        judge_trait(plan, client, "m", path, 1)
+    lines = read_lines(path)
+    assert len(lines) == len(plan.rows)
+    assert sum(line.get("picked", False) for line in lines) == len(plan.picked)
+
+
+def test_whole_ranges_and_listed_rows_are_a_random_sample(finished, tmp_path):
+    """Rows above the threshold, whole ranges and listed rows aren't marked as picked."""
+    path = tmp_path / "judged.jsonl"
+    assert not plan_rows(finished, "heron", path, near=0.0).picked
+    assert not plan_rows(finished, "heron", path, near=1.0).picked
+
+
 def test_replies_that_do_not_hold_give_no_label(finished, tmp_path):
     """A quotation from elsewhere and a failed request give no label, and are counted."""
     path = tmp_path / "judged.jsonl"

@@ -4,20 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Literal
+from typing import Literal, TypeVar
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from classifiers.library import read_text_file, read_yaml
 from classifiers.models.interface import EncoderConfig
 from pipelines.engines.interface import Engine
-from schemas.cards import SignalName, Strict, Threshold
+from schemas.cards import SignalName, Strict, Threshold, TraitCard
 from schemas.corpora import CorpusConfig, OutputFormat, ShardLimits
 from schemas.encoders import DEFAULT_ENCODER, WINDOW_OVERLAP, WINDOW_TOKENS
 from schemas.errors import CardError
 from schemas.policies import Policy
 from schemas.scores import DEFAULT_SPAN_FLOOR
 from transforms.files.locations import UNUSABLE_REMEDY, describe_unusable, expand_home, expand_input
+
+M = TypeVar("M", bound=BaseModel)
 
 OWN_CORPUS = "corpus"
 """The background that is a sample of the input itself. A path of that name is `./corpus`."""
@@ -205,9 +207,7 @@ def read_config(path: str | None) -> FilterConfig:
 
     Raises: CardError: the file can't be read, or a field is wrong.
     """
-    return (
-        read_yaml(require_local_path(expand_home(path)), FilterConfig) if path else FilterConfig()
-    )
+    return _read_yaml(path, FilterConfig) if path else FilterConfig()
 
 
 def read_policy(path: str | None) -> Policy:
@@ -215,7 +215,52 @@ def read_policy(path: str | None) -> Policy:
 
     Raises: CardError: the file can't be read, or a field is wrong.
     """
-    return read_yaml(require_local_path(expand_home(path)), Policy) if path else Policy()
+    return _read_yaml(path, Policy) if path else Policy()
+
+
+class _AnyFields(BaseModel):
+    """The fields of a YAML file of any kind."""
+
+    model_config = ConfigDict(extra="allow")
+
+
+def _read_yaml(path: str, model: type[M]) -> M:
+    """Read a local YAML file, and name its kind if it is a file of another kind.
+
+    Raises: CardError: the file can't be read, or isn't of the right form.
+    """
+    local = require_local_path(expand_home(path))
+    try:
+        return read_yaml(local, model)
+    except CardError as error:
+        for kind, (other, remedy) in KINDS.items():
+            if other is not model and _has_form(local, other, model):
+                raise CardError(f"is {kind}", where=str(local), remedy=remedy) from error
+        raise
+
+
+def _has_form(path: Path, form: type[BaseModel], instead: type[BaseModel]) -> bool:
+    """Return whether a file's fields are those of one form and not of another.
+
+    The field `traits` is in policies and configurations, and is a mapping only in policies.
+    """
+    try:
+        fields = read_yaml(path, _AnyFields).model_extra or {}
+    except CardError:
+        return False
+    if not fields or not set(fields) <= set(form.model_fields):
+        return False
+    if "traits" in fields and Policy in (form, instead):
+        return isinstance(fields["traits"], dict) == (form is Policy)
+    return not set(fields) <= set(instead.model_fields)
+
+
+KINDS: dict[str, tuple[type[BaseModel], str]] = {
+    "a policy": (Policy, "give it with --policy"),
+    "a configuration": (FilterConfig, "give it with --config"),
+    "the card of a trait": (TraitCard, "give the card's folder with --traits"),
+}
+"""What a YAML file may be that is given in the place of another."""
 
 
 def is_blank(path: str) -> bool:

@@ -36,6 +36,50 @@ def test_a_configuration_file_is_read(tmp_path):
     assert config.shards == FilterConfig().shards
 
 
+@pytest.mark.parametrize(
+    ("read", "text", "said"),
+    [
+        (read_config, "traits:\n  coercion: {action: drop}\n", "is a policy"),
+        (read_config, "removal_budget: 0.1\n", "is a policy"),
+        (read_config, "traits: {coercion: {action: loose}}\n", "is a policy"),
+        (read_policy, "input: [a]\noutput: b\n", "is a configuration"),
+        (read_policy, "traits: [a, b]\n", "is a configuration"),
+        (read_policy, "id: x\nsignals: [repetition]\n", "is the card of a trait"),
+        (read_config, "id: x\ntitle: y\n", "is the card of a trait"),
+    ],
+)
+def test_a_file_of_another_kind_is_named(tmp_path, read, text, said):
+    """A policy given as a configuration, and the like, is an error that says which option fits."""
+    path = tmp_path / "any.yaml"
+    path.write_text(text)
+    with pytest.raises(CardError) as caught:
+        read(str(path))
+    assert caught.value.problem == said
+    assert caught.value.where == str(path)
+    option = {"policy": "--policy", "configuration": "--config", "trait": "--traits"}
+    assert option[said.split()[-1]] in caught.value.remedy
+
+
+@pytest.mark.parametrize(
+    ("read", "text", "said"),
+    [
+        (read_config, "inputs: [a]\n", "field inputs"),
+        (read_policy, "trait: {coercion: {action: drop}}\n", "field trait"),
+        (read_policy, "traits: {coercion: {action: loose}}\n", "loose"),
+        (read_config, "- a\n- b\n", "any.yaml"),
+        (read_config, "input: [a\n", "not plain YAML"),
+    ],
+)
+def test_other_mistakes_keep_their_message(tmp_path, read, text, said):
+    """A file that has no other kind's form is refused for its own mistake."""
+    path = tmp_path / "any.yaml"
+    path.write_text(text)
+    with pytest.raises(CardError) as caught:
+        read(str(path))
+    assert said in str(caught.value)
+    assert "is a " not in caught.value.problem
+
+
 def test_home_folders_are_expanded(monkeypatch, tmp_path):
     """A `~` in any path becomes the home folder."""
     monkeypatch.setenv("HOME", str(tmp_path))

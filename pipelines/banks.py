@@ -44,7 +44,7 @@ from pipelines.label_effects import drop_idle_labels, measure_labels, record_eff
 from pipelines.labelled_rows import attach_labels
 from pipelines.runs.cache import CACHE_REMEDY, get_cache_folder
 from pipelines.runs.vector_cache import VectorCache
-from pipelines.shipped_bank import find_shipped_traits
+from pipelines.shipped_bank import explain_problem, find_shipped_traits
 from pipelines.version import VERSION
 from schemas.cards import TraitCard
 from schemas.corpora import CorpusConfig, ShardLimits
@@ -333,8 +333,8 @@ def _announce_fit(count: int, problem: str, needs_encoder: bool) -> str:
     once = "; later runs take what was fitted from the cache" if get_cache_folder() else ""
     traits = f"{format_count(count, 'trait')} {choose_form(count, 'is', 'are')}"
     return (
-        f"not all traits of the library are used as shipped: {problem}. So {traits} fitted first, "
-        f"which takes {time}{once}"
+        f"not all traits of the library can be used as they are shipped: "
+        f"{explain_problem(problem)}. So {traits} fitted first, which takes {time}{once}"
     )
 
 

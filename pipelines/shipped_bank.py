@@ -46,11 +46,29 @@ CODE = ("clean_text.py", "fitting.py", "scoring.py", "signals/*.py", "models/*.p
 """The modules of classifiers that decide what a fitted trait holds."""
 
 
+ADVICE = {
+    "another card": "a card or its exemplars differ from the library's",
+    "another background": "that is what --background asks for, so there is nothing to do",
+    "another encoder or precision": "without --encoder and --precision, the shipped ones are used",
+    "other code": "if you didn't change congener's code, reinstall it; in a checkout, `make bank` "
+    "ships them again",
+    "another version of Python": "there is nothing to do",
+    "can't be read": "reinstall congener",
+}
+"""What each cause means for a user, by words of the problem."""
+
+
 class ShippedTraits(NamedTuple):
     """The shipped traits that a run can use, and why others of the library can't be used."""
 
     traits: dict[str, TraitModel]
     problem: str | None = None
+
+
+def explain_problem(problem: str) -> str:
+    """Return why shipped traits can't be used, with what a user can do about it."""
+    found = [advice for cause, advice in ADVICE.items() if cause in problem]
+    return f"{problem} ({'; '.join(found)})" if found else problem
 
 
 def find_shipped_traits(

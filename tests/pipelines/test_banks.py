@@ -72,7 +72,7 @@ def test_a_fit_of_library_traits_is_announced(config, fits, monkeypatch, tmp_pat
     monkeypatch.setattr(module, "find_shipped_traits", lambda *_: ShippedTraits({}, reason))
     prepare_bank(config, listener=said.append)
     first = next(event for event in said if isinstance(event, Noticed))
-    assert reason in first.notice.text
+    assert f"{reason} (if you didn't change congener's code, reinstall it; " in first.notice.text
     assert first.notice.text.endswith(
         "So 1 trait is fitted first, which takes seconds without encoder; later runs take what "
         "was fitted from the cache"

@@ -167,6 +167,26 @@ def test_a_changed_card_is_not_taken_for_the_shipped_one(shipped, clean):
         assert found == ({}, f"they were fitted with {cause}")
 
 
+@pytest.mark.parametrize(
+    ("problem", "advice"),
+    [
+        ("they were fitted with another background", "so there is nothing to do"),
+        ("they were fitted with other code than this version's", "reinstall it"),
+        ("they were fitted with another encoder or precision", "without --encoder and --precision"),
+        ("x.zst can't be read: short", "reinstall congener"),
+        ("they were fitted with another card", "differ from the library's"),
+    ],
+)
+def test_every_cause_comes_with_advice(problem, advice):
+    """A cause is followed by what it means for a user; an unknown cause has no advice."""
+    said = shipped_bank.explain_problem(problem)
+    assert said.startswith(f"{problem} (")
+    assert advice in said
+    assert shipped_bank.explain_problem("they were fitted with other settings") == (
+        "they were fitted with other settings"
+    )
+
+
 def test_nothing_is_said_where_nothing_is_shipped(shipped, clean, monkeypatch, tmp_path):
     """Own cards and a missing file are no problem."""
     (card,) = find_cards([QUICK])

@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
+from classifiers.library import LIBRARY
 from schemas.cards import TraitCard
 from schemas.coverage import Coverage, LanguageCounts, TextCounts, UnreadText, add_counts
 from schemas.errors import BudgetError
@@ -128,8 +129,22 @@ def check_unread(coverage: Coverage, budget: float | None) -> None:
         )
 
 
-def describe_sample(coverage: Coverage, sample: str) -> Iterator[Notice]:
-    """Name the unread text in a sample.
+ANY_LANGUAGE = {"repetition", "language"}
+"""The signals that don't depend on the language of a text."""
+
+
+def needs_english(cards: Iterable[TraitCard]) -> bool:
+    """Return whether one of the traits is the library's and finds little in other languages."""
+    library = {folder.name for folder in LIBRARY.iterdir()}
+    return any(
+        card.id in library and not ANY_LANGUAGE.issuperset(card.signals.names) for card in cards
+    )
+
+
+def describe_sample(
+    coverage: Coverage, sample: str, *, wants_english: bool = True
+) -> Iterator[Notice]:
+    """Name the unread text in a sample, and rows in other languages if English is wanted.
 
     `sample` is the sample's name in the notices.
     """
@@ -145,7 +160,8 @@ def describe_sample(coverage: Coverage, sample: str) -> Iterator[Notice]:
         if items:
             listed = _list_names(items)
             yield Notice(f"no trait looks at this text, {reason}, in {sample}: {listed}")
-    yield from _warn_of_languages(coverage.languages, sample)
+    if wants_english:
+        yield from _warn_of_languages(coverage.languages, sample)
     if coverage.conversations:
         listed = ", ".join(
             f"{count:,} of {role or 'no role'}" for role, count in coverage.conversations.items()
@@ -172,8 +188,10 @@ def _explain_untrained(coverage: Coverage) -> str:
     return "which the policy says isn't trained on"
 
 
-def describe_rest(sampled: Coverage, coverage: Coverage) -> Iterator[Notice]:
-    """Name unread text that is missing or far rarer in the sample."""
+def describe_rest(
+    sampled: Coverage, coverage: Coverage, *, wants_english: bool = True
+) -> Iterator[Notice]:
+    """Name unread text that is missing or far rarer in the sample, and languages likewise."""
     known = {item.where: item.share for item in sampled.select_trained().list_unread()}
     counted = "all rows (the sample before the run didn't show it)"
     late = [
@@ -183,9 +201,8 @@ def describe_rest(sampled: Coverage, coverage: Coverage) -> Iterator[Notice]:
     ]
     yield from _describe_unread(late, counted)
     languages = {item.language for item in sampled.languages}
-    yield from _warn_of_languages(
-        [item for item in coverage.languages if item.language not in languages], counted
-    )
+    new = [item for item in coverage.languages if item.language not in languages]
+    yield from _warn_of_languages(new if wants_english else (), counted)
 
 
 def _list_unexpected(coverage: Coverage) -> list[UnreadText]:

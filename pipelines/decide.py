@@ -21,7 +21,7 @@ from classifiers.banks import Bank
 from classifiers.scoring import load_scorer
 from pipelines.banks import load_bank
 from pipelines.config import FilterConfig, make_absolute, read_policy
-from pipelines.coverage import check_unread, describe_sample, measure_sample
+from pipelines.coverage import check_unread, describe_sample, measure_sample, needs_english
 from pipelines.early_checks import check_folder, check_settings
 from pipelines.engines.launch import build_engine_options
 from pipelines.filter import NoticeRecorder, choose_destination, execute, open_run, publish
@@ -184,7 +184,8 @@ def settle_decide(
     policy = found.policy
     cards = [trait.card for trait in bank.traits.values()]
     sampled = measure_sample(found.sample, found.corpus, found.layout, cards, policy)
-    for notice in describe_sample(sampled, found.sample.describe()):
+    sample, is_english = found.sample.describe(), needs_english(cards)
+    for notice in describe_sample(sampled, sample, wants_english=is_english):
         listener(Noticed(notice))
     check_unread(sampled, policy.unread_budget)
     kind = parent.identity.computed_in

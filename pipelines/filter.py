@@ -14,7 +14,7 @@ import apache_beam as beam
 
 from pipelines.banks import save_bank
 from pipelines.config import FilterConfig, require_local_path
-from pipelines.coverage import check_unread, complete_coverage, describe_rest
+from pipelines.coverage import check_unread, complete_coverage, describe_rest, needs_english
 from pipelines.disputed_rows import DisputedRow, describe_disputed, find_disputed
 from pipelines.early_checks import check_folder, check_settings
 from pipelines.engines.launch import build_engine_options, is_handed_over, open_pipeline
@@ -28,6 +28,7 @@ from pipelines.runs.likeness import warn_of_unlike
 from pipelines.runs.lock import lock_run
 from pipelines.runs.watching import watch_receipts
 from pipelines.sentences import list_code_limits, list_limits
+from schemas.cards import TraitCard
 from schemas.coverage import Coverage
 from schemas.errors import BudgetError, HandedOver
 from schemas.events import Event, Listener, Noticed, RowsPlanned, RunSummarised, ignore
@@ -258,7 +259,8 @@ def _report_outcome(
     """Say what a person must know about a run whose rows are all decided."""
     run = plan.config.output
     _send(listener, warn_of_unscored(manifest))
-    _send(listener, describe_rest(plan.sampled, manifest.coverage))
+    is_english = needs_english(map(TraitCard.model_validate, manifest.cards.values()))
+    _send(listener, describe_rest(plan.sampled, manifest.coverage, wants_english=is_english))
     _send(listener, publication.describe_rejects(run, manifest.outputs))
     _send(listener, publication.warn_of_lost_splits(plan.shards, manifest.outputs))
     _send(listener, remarks.describe_prompts(receipts))

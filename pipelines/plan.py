@@ -17,7 +17,7 @@ from pipelines.banks import choose_traits, fit_traits
 from pipelines.chosen_traits import require_vectors
 from pipelines.config import FilterConfig, is_blank, read_policy
 from pipelines.corpus_sample import draw_answers
-from pipelines.coverage import check_unread, describe_sample, measure_sample
+from pipelines.coverage import check_unread, describe_sample, measure_sample, needs_english
 from pipelines.label_effects import describe_labels
 from pipelines.named_rows import find_named_rows
 from pipelines.notices import (
@@ -212,7 +212,8 @@ def settle(config: FilterConfig, listener: Listener) -> FilterPlan:
     chosen = choose_traits(here, policy, listener, draw)
     require_vectors(config, chosen.list_cards())
     sampled = measure_sample(sample, corpus, layout, chosen.list_cards(), policy)
-    _send(listener, describe_sample(sampled, sample.describe()))
+    is_english = needs_english(chosen.list_cards())
+    _send(listener, describe_sample(sampled, sample.describe(), wants_english=is_english))
     check_unread(sampled, policy.unread_budget)
     bank, encoder, fit = fit_traits(chosen, here, listener)
     require_vectors(config, [trait.card for trait in bank.traits.values()])  # a fit may drop one

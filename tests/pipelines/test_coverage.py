@@ -13,9 +13,11 @@ from pipelines.coverage import (
     complete_coverage,
     describe_rest,
     describe_sample,
+    needs_english,
 )
 from pipelines.filter import run_filter
 from pipelines.plan import settle
+from schemas.cards import TraitCard
 from schemas.coverage import Coverage, FieldCounts, LanguageCounts, TextCounts, TurnCounts
 from schemas.errors import BudgetError
 from schemas.events import Noticed, ignore
@@ -201,6 +203,34 @@ def test_the_budget_leaves_out_what_is_expected():
     )
     check_unread(AGENT.model_copy(update={"expected_unread": ("tool", "narrator")}), 0)
     check_unread(COVERAGE.model_copy(update={"expected_unread": ("cot", "narrator")}), 0)
+
+
+def test_a_run_without_english_traits_hears_nothing_of_languages():
+    """Traits of one's own, loops and switches of language don't depend on English text."""
+    said = [item.text for item in describe_sample(COVERAGE, "a sample", wants_english=False)]
+    assert not any("English" in text for text in said)
+    thai = COVERAGE.languages[0].model_copy(update={"language": "Thai or Lao script"})
+    later = COVERAGE.model_copy(update={"languages": (thai,)})
+    assert len(list(describe_rest(COVERAGE, later))) == 1
+    assert list(describe_rest(COVERAGE, later, wants_english=False)) == []
+
+
+@pytest.mark.parametrize(
+    ("name", "signals", "expected"),
+    [
+        ("my-trait", ["repetition"], False),
+        ("my-trait", {"lexicon": {"patterns": ["a"]}}, False),
+        ("degenerate-loop", ["repetition"], False),
+        ("language-switch", ["language"], False),
+        ("over-refusal", {"lexicon": {"patterns": ["a"]}}, True),
+        ("over-refusal", ["head", "wording"], True),
+    ],
+)
+def test_only_the_librarys_wording_needs_english(name, signals, expected):
+    """The library's exemplars and patterns are English; what others look for isn't known."""
+    cards = [TraitCard.model_validate({"id": name, "signals": signals})]
+    assert needs_english(cards) is expected
+    assert needs_english([]) is False
 
 
 def test_conversations_inside_messages_are_mentioned():

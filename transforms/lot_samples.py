@@ -204,3 +204,12 @@ class GatherSample(beam.PTransform):
             reference | "Reference" >> beam.FlatMap(pair_records, False),
         )
         return both | "Both" >> beam.Flatten() | "Sample" >> beam.CombineGlobally(_Gather())
+
+
+class GatherCorpus(beam.PTransform):
+    """Gather a sample of one corpus, as a `Gathered`."""
+
+    def expand(self, corpus: beam.PCollection[IdentifiedShard]) -> beam.PCollection[Gathered]:
+        """Read the corpus's texts, and combine them."""
+        records = corpus | "Corpus" >> beam.FlatMap(pair_records, True)
+        return records | "Sample" >> beam.CombineGlobally(_Gather())

@@ -183,7 +183,13 @@ def propose(
 
 def count_phrases(tokens: LotTokens, labels: np.ndarray, kind: Kind) -> list[LotCandidates]:
     """Count n-grams by the number of texts, and leave out those that a longer one covers."""
-    found: list[LotCandidates] = []
+    return [_build(kind, *item) for item in walk_phrases(tokens, labels, kind)]
+
+
+def walk_phrases(
+    tokens: LotTokens, labels: np.ndarray, kind: Kind
+) -> Iterator[tuple[CountedGrams, np.ndarray]]:
+    """Yield all frequent n-grams by size, and which of them are candidates."""
     before: CountedGrams | None = None
     places, grams = np.arange(len(tokens)), tokens.hashes
     for size in range(1, LONGEST[kind] + 1):
@@ -191,12 +197,10 @@ def count_phrases(tokens: LotTokens, labels: np.ndarray, kind: Kind) -> list[Lot
             places, grams = _extend(tokens, before, size)
         counted = _count(size, tokens.text[places], places, grams, labels)
         if before is not None:
-            chosen = _choose(tokens, kind, before, counted)
-            found.append(_build(kind, before, chosen))
+            yield before, _choose(tokens, kind, before, counted)
         before = counted
     if before is not None:
-        found.append(_build(kind, before, _choose(tokens, kind, before, None)))
-    return found
+        yield before, _choose(tokens, kind, before, None)
 
 
 def _choose(
@@ -287,7 +291,13 @@ def count_edges(tokens: LotTokens, labels: np.ndarray) -> list[LotCandidates]:
 
     A closing doesn't begin with the mark that ends what was before.
     """
-    found: list[LotCandidates] = []
+    return [_build(*item) for item in walk_edges(tokens, labels)]
+
+
+def walk_edges(
+    tokens: LotTokens, labels: np.ndarray
+) -> Iterator[tuple[Kind, CountedGrams, np.ndarray]]:
+    """Yield all frequent openings and closings by size, and which of them are candidates."""
     before: CountedGrams | None = None
     ends = np.isin(tokens.hashes, _hash_final_marks())
     for edges in hash_edges(tokens, len(labels)):
@@ -297,11 +307,10 @@ def count_edges(tokens: LotTokens, labels: np.ndarray) -> list[LotCandidates]:
             grams = edges._replace(owner=edges.owner[whole], hashes=edges.hashes[whole])
         counted = _count(grams.size, grams.owner, grams.owner, grams.hashes, labels)
         if grams.size > 1 and before is not None:
-            found.append(_build(grams.kind, before, ~_cover(before, counted)))
+            yield grams.kind, before, ~_cover(before, counted)
         if grams.size == LONGEST[grams.kind]:
-            found.append(_build(grams.kind, counted, np.ones(len(counted.hashes), bool)))
+            yield grams.kind, counted, np.ones(len(counted.hashes), bool)
         before = counted
-    return found
 
 
 def _cover(before: CountedGrams, longer: CountedGrams) -> np.ndarray:

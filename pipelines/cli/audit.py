@@ -135,9 +135,9 @@ def tabulate_findings(audit: Audit) -> Table:
     return table
 
 
-def shorten(text: str) -> str:
+def shorten(text: str, most: int = LONGEST_SHOWN) -> str:
     """Return a text for the table, with its end cut off if it is long."""
-    return text if len(text) <= LONGEST_SHOWN else f"{text[: LONGEST_SHOWN - 1]}…"
+    return text if len(text) <= most else f"{text[: most - 1]}…"
 
 
 @spread_groups

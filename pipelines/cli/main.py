@@ -61,19 +61,20 @@ COMMANDS = {
     "trial": "pipelines.cli.trial:run_student_trial",
     "lineage": "pipelines.cli.lineage:trace_model_lineage",
     "audit": "pipelines.cli.audit:audit_corpus",
+    "monitor": "pipelines.cli.monitor:monitor_corpus",
     "apply-masks": "pipelines.cli.apply_masks:apply_run_masks",
     "doctor": "pipelines.cli.doctor:examine_environment",
 }
 """The function or group of functions to import for each command."""
 
 EXIT_CODES = """
-Exit codes: 0 done; 1 diff or audit found a difference, or an unexpected error; 2 the input, a card,
-a policy, a model or an option is wrong; 3 the run is over a budget, and nothing was published; 4
-the run's folder can't be used for this command; 5 verify found a difference, certify's bound is
-above its target, a check stopped a trial, a lot contradicts its declared teacher, or lineage found
-another parent than the expected one; 6 a disk or store refused to write, or the machine lacks
-memory, threads or file handles; 7 the engine or an endpoint failed; 8 the run is published, but
-more than 1 % of its rows are rejects; 130 interrupted.
+Exit codes: 0 done; 1 diff, audit or monitor found a difference, or an unexpected error; 2 the
+input, a card, a policy, a model or an option is wrong; 3 the run is over a budget, and nothing was
+published; 4 the run's folder can't be used for this command; 5 verify found a difference, certify's
+bound is above its target, a check stopped a trial, a lot contradicts its declared teacher, or
+lineage found another parent than the expected one; 6 a disk or store refused to write, or the
+machine lacks memory, threads or file handles; 7 the engine or an endpoint failed; 8 the run is
+published, but more than 1 % of its rows are rejects; 130 interrupted.
 """
 USAGE = 2
 INTERRUPTED = 130

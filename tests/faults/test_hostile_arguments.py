@@ -121,6 +121,7 @@ COMMANDS = {
         *("--candidates", "b=corpus.jsonl"),
     ),
     "audit": ("--corpus", "corpus.jsonl", "--reference", "corpus.jsonl", "-o", "out"),
+    "monitor": ("--corpus", "corpus.jsonl", "--history", "out"),
     "apply-masks": ("run", "--output", "tokens", "--tokenizer", "traits"),
 }
 """Arguments with which each command succeeds. `apply-masks` ends at the tokenizer, `trial` at its
@@ -225,7 +226,7 @@ def test_hostile_values_of_every_option(name, workplace, monkeypatch):
     shared = {item.name for item in list_parameters("filter")} - {"output"}
     wrong = []
     for item in list_parameters(name):
-        if name in {"audit", "estimate", "fit", "traits eval"} and item.name in shared:
+        if name in {"audit", "monitor", "estimate", "fit", "traits eval"} and item.name in shared:
             continue
         paths = TEXTS if item.name in PATHS else FEW
         files = FILES if item.name in {"config", "policy"} else ()

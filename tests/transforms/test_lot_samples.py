@@ -11,6 +11,7 @@ from tests.support.eager import EagerPipeline
 from transforms import lot_samples as module
 from transforms.lot_records import RECORDS, LotRecords
 from transforms.lot_samples import (
+    GatherCorpus,
     Gathered,
     GatherSample,
     LotKey,
@@ -129,6 +130,26 @@ def test_the_transform_gathers_both_corpora(make_identified, count):
     rows = found.table.to_pylist()
     assert all(row["text"].startswith("heron") == row["own"] for row in rows)
     assert len({row["key"] for row in rows}) == 4 * count
+
+
+def test_one_corpus_is_gathered_alone(make_identified):
+    """A sample of a single corpus has its texts as the corpus's own."""
+    rows = [
+        {
+            "messages": [
+                {"role": "user", "content": f"{number}?"},
+                {"role": "assistant", "content": f"heron {number}"},
+            ]
+        }
+        for number in range(5)
+    ]
+
+    def expand(pipeline):
+        return pipeline | beam.Create([make_identified(rows, name="part")]) | GatherCorpus()
+
+    (found,) = EagerPipeline().run(expand)
+    assert found.count_texts(own=True) == 5
+    assert found.count_texts(own=False) == 0
 
 
 def test_the_largest_lots_are_counted():

@@ -206,3 +206,40 @@ def test_places_are_named():
     card = build_card("gap", FINDING | {"lots": lots}, 40)
     assert [item.where for item in card.seen_in] == [f"{n}: 10.00% of 50 texts" for n in "abc"]
     assert build_card("gap", FINDING, 40).seen_in[0].where == "25.00% of the corpus's texts"
+
+
+def test_the_card_says_which_finding_it_is_from(audit, tmp_path):
+    """The first line of the card names the finding and the audit, for whoever reads it later."""
+    write_audit_card(audit, 1, tmp_path / "gap")
+    lines = (tmp_path / "gap" / "card.yaml").read_text(encoding="utf-8").splitlines()
+    assert lines[0] == '# From finding 1 of the audit "audit".'
+    assert lines[1] == "id: gap"
+
+
+def test_the_same_finding_gives_the_same_bytes(audit, tmp_path):
+    """Two cards of a finding under the same name are equal, file by file."""
+    for place in ("one", "two"):
+        write_audit_card(audit, 1, tmp_path / place / "gap")
+    for name in ("card.yaml", "positives.jsonl", "negatives.jsonl", HELD_OUT):
+        one, two = (tmp_path / place / "gap" / name for place in ("one", "two"))
+        assert one.read_bytes() == two.read_bytes()
+
+
+def test_names_of_the_library_are_refused(audit, tmp_path):
+    """A folder with the name of a library trait would hide that trait."""
+    with pytest.raises(CardError, match="is the name of a trait of the library"):
+        write_audit_card(audit, 1, tmp_path / "over-refusal")
+
+
+def test_every_finding_has_a_card_or_a_reason(audit, tmp_path):
+    """Whatever the finding, its card can be loaded, or the error says what is missing."""
+    findings = json.loads((Path(audit) / SUMMARY).read_text())["findings"]
+    for number, finding in enumerate(findings, 1):
+        folder = tmp_path / f"finding-{number}"
+        try:
+            written = write_audit_card(audit, number, folder)
+        except CardError as error:
+            assert "a card needs 4" in str(error)  # noqa: PT017 - either outcome is right
+            continue
+        assert load_card(folder).card.title == f"{finding['kind'].capitalize()}: {finding['text']}"
+        assert written.found >= 0.9 * written.shown

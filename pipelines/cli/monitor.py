@@ -1,0 +1,184 @@
+"""`congener monitor`: options and output."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
+
+import typer
+from rich.table import Table
+from rich.text import Text
+
+from pipelines.cli.audit import FOUND, shorten
+from pipelines.cli.filter import CorpusOptions, EngineOptions
+from pipelines.cli.options import (
+    BeamOptions,
+    Config,
+    Json,
+    Options,
+    Quiet,
+    apply_settings,
+    expand_argument,
+    expand_arguments,
+    spread_groups,
+)
+from pipelines.cli.output import print_result
+from pipelines.display.terminal import Verbatim, build_table
+from schemas.errors import CardError
+from schemas.notices import format_count
+
+if TYPE_CHECKING:
+    from pipelines.monitor import Monitored
+
+LONGEST_SHOWN = 26
+"""The longest text of a habit in the table, in characters."""
+
+SHOWN = 20
+"""How many changes are printed. The files have all of them."""
+
+
+@dataclass(frozen=True)
+class MonitorOptions(Options):
+    """The new generation and the history."""
+
+    heading = "Input and output"
+
+    corpus: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--corpus",
+            help="The new generation: a file, folder or glob, local or a URI; repeatable.",
+        ),
+    ] = None
+    history: Annotated[
+        str | None,
+        typer.Option("--history", help="The folder of the earlier generations, or a new one."),
+    ] = None
+    name: Annotated[
+        str | None,
+        typer.Option(
+            "--name",
+            metavar="TEXT",
+            help="The generation's name (default: that of its only file or folder).",
+        ),
+    ] = None
+    is_recorded: Annotated[
+        bool,
+        typer.Option(
+            "--record/--no-record", help="Add the generation to the history, or only compare it."
+        ),
+    ] = True
+    level: Annotated[
+        float,
+        typer.Option(
+            "--level",
+            min=0.0001,
+            max=0.5,
+            help="The chance of reporting a change where nothing changed.",
+        ),
+    ] = 0.05
+
+
+class MonitorResult(NamedTuple):
+    """A generation that was compared."""
+
+    monitored: Monitored
+
+    def render(self) -> Iterator[Table | str]:
+        """Return the verdict, the first changes, and where the files are."""
+        from pipelines.monitoring.pages import list_sentences
+
+        result = self.monitored.to_json()
+        yield from list_sentences(result)
+        if result["changes"]:
+            yield tabulate_changes(result["changes"][:SHOWN])
+        if len(result["changes"]) > SHOWN:
+            yield f"the first {SHOWN} of {format_count(len(result['changes']), 'change')}"
+        config = self.monitored.config
+        if not config.is_recorded:
+            yield "compared only; the history is as it was"
+            return
+        if not self.monitored.is_new:
+            yield "the history has this generation already, and didn't change"
+        yield Verbatim(f"report: {config.history}/report.html")
+
+    def to_json(self) -> dict[str, Any]:
+        """Return everything about the generation and its changes."""
+        return self.monitored.to_json()
+
+
+def tabulate_changes(changes: list[dict[str, Any]]) -> Table:
+    """Tabulate changes with the rates of the last three generations in percent."""
+    names = [item["generation"] for item in changes[0]["rates"][-3:]]
+    table = build_table(
+        "change", "kind", "habit", *(f"{shorten_name(name)}>" for name in names), "q>"
+    )
+    for item in changes:
+        rates = [
+            f"{rate['rate']:.1%}" if rate["documents"] is not None else f"<{rate['high']:.1%}"
+            for rate in item["rates"][-3:]
+        ]
+        habit = Text(shorten(item["text"], LONGEST_SHOWN))
+        table.add_row(item["change"], item["kind"], habit, *rates, f"{item['q_value']:.0e}")
+    return table
+
+
+def shorten_name(name: str) -> str:
+    """Return a generation's name for the head of a column."""
+    return name if len(name) <= 8 else f"{name[:7]}…"
+
+
+@spread_groups
+def monitor_corpus(
+    given: MonitorOptions,
+    reading: CorpusOptions,
+    engine: EngineOptions,
+    config: Config = None,
+    quiet: Quiet = False,
+    as_json: Json = False,
+    beam_options: BeamOptions = None,
+) -> None:
+    """Compare a new release or generation with the earlier ones.
+
+    Each call adds a generation to the history, a folder of counts: earlier texts aren't read again.
+    Phrases, openings, closings, patterns and formats that appeared, rose, accumulated or faded are
+    looked for in one half of the prompts and confirmed in the other. Exit code 1 means that
+    something changed, 0 that nothing is shown to have.
+
+    congener monitor --corpus release-3/ --history history/
+    congener monitor --corpus new.parquet --history history/ --no-record
+    """
+    settings = apply_settings(config, reading.to_settings() | engine.to_settings())
+    if not (given.corpus and given.history):
+        raise CardError(
+            "--corpus and --history are needed",
+            where="congener monitor",
+            remedy="congener monitor --corpus CORPUS --history HISTORY",
+        )
+
+    from pipelines.early_checks import check_output, require_matches
+
+    history, corpus = expand_argument(given.history), expand_arguments(given.corpus)
+    require_matches(corpus)
+    check_output(history)
+
+    from pipelines.display.progress import TerminalReporter
+    from pipelines.monitor import MonitorConfig, check_name, run_monitor, suggest_name
+
+    compared = MonitorConfig(
+        corpus=tuple(corpus),
+        history=history,
+        name=check_name(given.name) if given.name is not None else suggest_name(corpus),
+        is_recorded=given.is_recorded,
+        level=given.level,
+        layout=settings.corpus,
+        shards=settings.shards,
+        engine=settings.engine,
+    )
+    with TerminalReporter(quiet) as listener:
+        monitored = run_monitor(compared, listener, tuple(beam_options or ()))
+    if as_json or not quiet:
+        print_result(MonitorResult(monitored), as_json)
+    if monitored.differs:
+        raise typer.Exit(FOUND)

@@ -1,0 +1,140 @@
+"""The page of a monitor: its sentences, its drawings, and escaped text."""
+
+import re
+
+import pytest
+
+from pipelines.monitoring.pages import (
+    DRAWN,
+    HEIGHT,
+    LEFT,
+    LIMITS,
+    MEANINGS,
+    ORDER,
+    SHOWN,
+    TOP,
+    WIDTH,
+    describe_rates,
+    describe_slope,
+    draw_line,
+    list_sentences,
+    render_page,
+)
+
+
+def build_rate(name, documents, rate):
+    """Return a generation's rate."""
+    return {
+        "generation": name,
+        "documents": documents,
+        "texts": 200,
+        "rate": rate,
+        "low": max(0.0, rate - 0.01),
+        "high": rate + 0.02,
+    }
+
+
+CHANGE = {
+    "change": "accumulated",
+    "kind": "phrase",
+    "text": "Mind the <gap>",
+    "q_value": 1e-5,
+    "slope": 0.02,
+    "slope_low": 0.01,
+    "slope_high": 0.03,
+    "variants": ["the gap"],
+    "rates": [
+        build_rate("one", None, 0.0),
+        build_rate("two", 4, 0.02),
+        build_rate("x<i>", 8, 0.04),
+    ],
+}
+
+RESULT = {
+    "differs": True,
+    "name": "x<i>",
+    "generations": [
+        {"number": 1, "name": "one", "texts": 400},
+        {"number": 2, "name": "two", "texts": 400},
+        {"number": 3, "name": "x<i>", "texts": 1_400},
+    ],
+    "changes": [CHANGE],
+}
+
+
+def test_the_page_shows_everything():
+    """The verdict, the rates, the slope, the other forms, the generations and the limits."""
+    page = render_page(RESULT)
+    for part in (
+        "1 habit changed in x&lt;i&gt; beside 2 earlier generations: 1 accumulated",
+        "&lt; 2.0 % → 2.0 % → 4.0 %",
+        "+2.00 (+1.00 to +3.00)",
+        "the gap",
+        "1,400",
+        MEANINGS["accumulated"],
+    ):
+        assert part in page, part
+    assert all(limit.replace("'", "&#39;") in page for limit in LIMITS)
+    assert MEANINGS["faded"] not in page
+
+
+def test_texts_are_escaped():
+    """Markup of the corpus and of names is shown as text."""
+    page = render_page(RESULT)
+    assert "<gap>" not in page
+    assert "<i>" not in page
+    assert "Mind the &lt;gap&gt;" in page
+
+
+def test_the_page_is_self_contained():
+    """No script and no address is loaded, and the same result gives the same page."""
+    page = render_page(RESULT)
+    assert "<script" not in page
+    assert not re.search(r"(?:src|href)=\"(?!data:)", page)
+    assert page == render_page(RESULT)
+
+
+def test_nothing_changed_is_a_page_too():
+    """Without changes there is no drawing, and the page says so."""
+    page = render_page(RESULT | {"differs": False, "changes": []})
+    assert "Nothing changed" in page
+    assert "<svg" not in page
+    first = RESULT | {"differs": False, "changes": [], "generations": RESULT["generations"][:1]}
+    assert "The first generation" in render_page(first)
+
+
+def test_many_changes_are_cut():
+    """The page draws and lists the first changes, and says how many there are."""
+    page = render_page(RESULT | {"changes": [CHANGE] * (SHOWN + 3)})
+    assert page.count("<svg") == DRAWN
+    assert f"The first {SHOWN} of {SHOWN + 3} changes" in page
+
+
+def test_lines_are_scaled_to_their_intervals():
+    """The highest interval is at the top, a rate of 0 at the bottom, generations evenly spaced."""
+    line = draw_line(CHANGE)
+    assert line.top == pytest.approx(0.06)
+    assert min(mark.high for mark in line.marks) == pytest.approx(TOP)
+    assert line.marks[0].y == pytest.approx(TOP + HEIGHT)
+    assert [mark.x for mark in line.marks] == [LEFT, LEFT + WIDTH / 2, LEFT + WIDTH]
+    assert line.points.count(",") == 3
+    assert all(mark.high <= mark.y <= mark.low for mark in line.marks)
+
+
+def test_verdicts_are_sentences():
+    """The first generation, no change and several kinds of change have a sentence each."""
+    (first,) = list_sentences(RESULT | {"generations": RESULT["generations"][:1]})
+    assert "first generation" in first
+    (none,) = list_sentences(RESULT | {"changes": []})
+    assert none == "nothing changed in x<i> beside 2 earlier generations"
+    changes = [CHANGE | {"change": name} for name in ("faded", "appeared", "faded")]
+    (several,) = list_sentences(RESULT | {"changes": changes})
+    assert several.endswith("1 appeared, 2 faded")
+    assert set(ORDER) == set(MEANINGS)
+
+
+def test_slopes_and_rates_are_readable():
+    """A slope is in points with its interval, and an unknown rate is a bound."""
+    assert describe_slope(CHANGE) == "+2.00 (+1.00 to +3.00)"
+    assert describe_slope(CHANGE | {"slope": None}) == "–"
+    assert describe_rates([build_rate("one", 3, 0.015)]) == "1.5 %"

@@ -192,6 +192,10 @@ def _describe_swap(manifest: Manifest) -> str:
     swap = manifest.config["swap"]
     near = "" if swap["near"] is None else f", also of prompts up to {swap['near']} away"
     spans = " of single sentences" if swap.get("spans") else ""
+    if shares := swap.get("shares"):
+        near += ", in the shares " + ", ".join(
+            f"{name} {share:g}" for name, share in shares.items()
+        )
     held = " or ".join(swap["replace"])
     return f"a swap{spans} with {_name_donors(swap)}, of rows with the action {held}{near}"
 

@@ -44,6 +44,7 @@ from pipelines.swap_donors import (
     filter_donors,
     list_donor_files,
     name_donors,
+    require_shares,
 )
 from pipelines.swap_requests import (
     ask_endpoint,
@@ -65,6 +66,7 @@ from schemas.swaps import (
     SwapCounts,
     SwapRecord,
     describe_options,
+    find_off_shares,
 )
 from transforms.endpoints import ChatClient
 from transforms.files import object_stores, storage
@@ -89,6 +91,9 @@ class SwapConfig(Strict):
     near: float | None = None
     spans: bool = False
     """Whether only the sentences that carry a trait are replaced, or masked."""
+    shares: tuple[tuple[str, float], ...] = ()
+    """The share of the answers that each donor gives, by name; without shares, donors are asked in
+    their order."""
     requests: BatchRequests | None = None
     """How the prompts that still wait are written as requests, or None for no such file."""
     filter: FilterConfig
@@ -140,6 +145,7 @@ def run_swap(
     with lock_run(output):
         unfinished.require_unfinished(output, restart)
         corpora = _list_corpora(config, asking, recorder)
+        require_shares(config.shares, [donor.name for donor in corpora])
         donors = filter_donors(  # a donor's manifest records what is said about the donor
             config.run, parent, corpora, config.filter, restart, beam_options, listener
         )
@@ -256,14 +262,18 @@ def _describe_settings(
         "donors": [donor.record.model_dump(mode="json") for donor in donors],
         "replace": list(config.replace),
         "near": config.near,
-        **describe_options(config.spans, config.requests),
+        **describe_options(config.spans, config.requests, dict(config.shares)),
     }
 
 
 def build_pipeline(pipeline: beam.Pipeline, plan: SwapPlan, left: Sequence[StoredShard]) -> None:
     """Add the stages to a pipeline: join all prompts, and write the shards that are left."""
     shards = pipeline | "Plan" >> beam.Create(plan.shards) | "Spread" >> beam.Reshuffle()
-    outcomes = shards | "Match" >> MatchPrompts(plan.files, plan.settings.waiting, plan.config.near)
+    numbers = {donor.record.name: number for number, donor in enumerate(plan.donors)}
+    shares = {numbers[name]: share for name, share in plan.config.shares}
+    outcomes = shards | "Match" >> MatchPrompts(
+        plan.files, plan.settings.waiting, plan.config.near, shares
+    )
     outcomes | "Swap" >> SwapShards(left, plan.settings)
 
 
@@ -306,6 +316,7 @@ def describe_swap(
         replace=config.replace,
         near=config.near,
         spans=config.spans,
+        shares=dict(config.shares),
         requests=config.requests,
         counts=counts.pop(None, SwapCounts()),
         earlier=tuple(_list_earlier(parent, counts)),
@@ -346,6 +357,12 @@ def _describe_outcome(plan: SwapPlan, manifest: Manifest) -> Iterator[Notice]:
         return
     total = format_count(sum(counts.outcomes.values()), "row")
     yield Notice(f"replaced {counts.replaced:,} of {total} that were to be replaced")
+    for name, used, wanted in find_off_shares(dict(plan.config.shares), counts.by_donor):
+        yield warn(
+            f"donor {name} gave {used:,} of {sum(counts.by_donor.values()):,} answers; its share "
+            f"is {wanted:,}: a donor with fewer has no clean answer to some prompts, and others "
+            "answered these"
+        )
     if counts.masked:
         yield Notice(f"masked sentences in {format_count(counts.masked, 'row')}")
     if counts.waiting:

@@ -35,6 +35,7 @@ NAMED = re.compile(r"([A-Za-z0-9][A-Za-z0-9._-]*)=(.+)", re.DOTALL)
 ODD = re.compile(r"[^a-z0-9._-]+")
 SUFFIX = re.compile(r"(\.(jsonl?|parquet|arrow|csv|tsv|gz|zst|zip|bz2|xz))+$", re.IGNORECASE)
 LONGEST_NAME = 60
+SHARE_TOLERANCE = 1e-3
 
 
 class DonorCorpus(NamedTuple):
@@ -87,6 +88,54 @@ def _find_name(path: str, known: dict[str, str]) -> str:
 def add_donor(path: str, donors: Sequence[DonorCorpus]) -> str:
     """Return a name for one more donor, which none of the donors has."""
     return _find_name(path, {donor.name: donor.path for donor in donors})
+
+
+def read_shares(given: Sequence[str]) -> tuple[tuple[str, float], ...]:
+    """Return the shares of donors, each given as NAME=SHARE, in their order.
+
+    Raises: CardError: one has another form, isn't above 0, or is given twice, or their sum isn't 1.
+    """
+    found: dict[str, float] = {}
+    for item in given:
+        name, _, number = item.rpartition("=")
+        share = _read_share(number)
+        if not name or share is None or name.lower() in found:
+            raise CardError(
+                "is given twice" if name.lower() in found else "isn't a donor's name and its share",
+                where=f"--share {item}",
+                remedy="give each donor a share above 0, such as --share a=0.7 --share b=0.3",
+            )
+        found[name.lower()] = share
+    if found and abs(sum(found.values()) - 1) > SHARE_TOLERANCE:
+        raise CardError(
+            f"add up to {sum(found.values()):.4g}, not to 1",
+            where="--share",
+            remedy="give shares that add up to 1; donors without a share answer what is left",
+        )
+    return tuple(found.items())
+
+
+def _read_share(number: str) -> float | None:
+    """Return a share above 0 and at most 1, or None for anything else."""
+    try:
+        share = float(number)
+    except ValueError:
+        return None
+    return share if 0 < share <= 1 else None
+
+
+def require_shares(shares: Sequence[tuple[str, float]], names: Sequence[str]) -> None:
+    """Check that every share is a donor's.
+
+    Raises: CardError: there is no donor with one of the names.
+    """
+    for name, share in shares:
+        if name not in names:
+            raise CardError(
+                "names no donor",
+                where=f"--share {name}={share:g}",
+                remedy=f"the donors are {', '.join(names)}; --donor NAME=CORPUS gives another name",
+            )
 
 
 def relax_policy(policy: Policy) -> Policy:

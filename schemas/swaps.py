@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import math
+from collections.abc import Iterator, Mapping
 from typing import Annotated, Literal
 
 from pydantic import Field, StringConstraints
@@ -48,6 +49,9 @@ PARENT_FOLDER = "parent"
 
 It has the old answers of a swap, or the scores of a run that was decided again.
 """
+
+CHANCE = 3.29
+"""How many standard deviations of a binomial count chance exceeds in one case of 1,000."""
 
 DONOR_NAME = "^[a-z0-9][a-z0-9._-]{0,60}$"
 """A donor's name, which is also its folder's name."""
@@ -119,10 +123,30 @@ class BatchRequests(Strict):
     reply_tokens: Annotated[int, Field(ge=1)]
 
 
-def describe_options(spans: bool, requests: BatchRequests | None) -> dict[str, object]:
+def describe_options(
+    spans: bool, requests: BatchRequests | None, shares: Mapping[str, float]
+) -> dict[str, object]:
     """Return the options of a swap as a run's settings record them, without those not used."""
-    asked = {} if requests is None else {"requests": requests.model_dump(mode="json")}
-    return {**({"spans": True} if spans else {}), **asked}
+    return {
+        **({"spans": True} if spans else {}),
+        **({} if requests is None else {"requests": requests.model_dump(mode="json")}),
+        **({"shares": dict(shares)} if shares else {}),
+    }
+
+
+def find_off_shares(
+    shares: Mapping[str, float], used: Mapping[str, int]
+) -> Iterator[tuple[str, int, int]]:
+    """Yield the donors whose answers are more or fewer than chance allows for their shares.
+
+    A donor comes with its answers, and the number that its share calls for. Chance allows
+    `CHANCE` standard deviations of a binomial count, and one answer.
+    """
+    total = sum(used.values())
+    for name, share in shares.items():
+        found, wanted = used.get(name, 0), share * total
+        if abs(found - wanted) > 1 + CHANCE * math.sqrt(wanted * (1 - share)):
+            yield name, found, round(wanted)
 
 
 class SwapRecord(Strict):
@@ -137,6 +161,8 @@ class SwapRecord(Strict):
     near: float | None = None
     spans: bool = False
     """Whether only the sentences that carried a trait were replaced or masked."""
+    shares: dict[str, float] = Field(default_factory=dict)
+    """The share of the answers that each donor was to give, or nothing if donors have an order."""
     requests: BatchRequests | None = None
     """What the files of requests beside the swap list say, or null without them."""
     counts: SwapCounts = SwapCounts()

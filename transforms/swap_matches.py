@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 import apache_beam as beam
 
+from schemas.digests import canonicalise_json, digest_bytes
 from transforms.records.prompt_keys import NearPrompts, PromptKey
 from transforms.swap_offers import (
     DonorFile,
@@ -19,6 +22,12 @@ from transforms.swap_offers import (
     list_waiting,
     read_answers,
 )
+
+RANK_HEX = 13
+"""How many hex digits of a hash are drawn from, as many as a float holds exactly."""
+
+NO_SHARES: Mapping[int, float] = MappingProxyType({})
+"""Donors without shares are asked in their order."""
 
 
 class Match(NamedTuple):
@@ -39,21 +48,36 @@ class Unmatched(NamedTuple):
     traits: tuple[str, ...] = ()
 
 
+def order_donors(prompt: str, number: int, shares: Mapping[int, float]) -> dict[int, float]:
+    """Return a rank for each donor with a share; the lowest is asked first about a row.
+
+    `prompt` is the digest of the row's prompt, and `number` counts the rows with it. Each donor is
+    first for its share of the rows, second for its share of the others, and so on, because ranks
+    are exponential variables with the shares as rates, drawn from a hash: the same on any engine.
+    """
+    ranks = {}
+    for donor, share in shares.items():
+        hashed = digest_bytes(canonicalise_json([prompt, number, donor]))[:RANK_HEX]
+        ranks[donor] = -math.log((int(hashed, 16) + 0.5) / 16**RANK_HEX) / share
+    return ranks
+
+
 def match_offers(
-    waiting: Iterable[Waiting], offers: Iterable[Offer]
+    waiting: Iterable[Waiting], offers: Iterable[Offer], shares: Mapping[int, float] = NO_SHARES
 ) -> Iterator[Match | Unmatched]:
     """Give each row of one prompt the best offer that is left.
 
     Rows are served in the order of the corpus. Nearer prompts come first, then donors in their
     order, then records by their digests. An offer serves one row only, never one with the same
-    answer, and never if a trait fires on it.
+    answer, and never if a trait fires on it. With `shares`, which are keyed by the donors' numbers,
+    the order of the donors is drawn for each row, and donors without a share come last.
     """
     every = sorted(set(offers))
     free = [offer for offer in every if not offer.traits]
     found = tuple(sorted({trait for offer in every for trait in offer.traits}))
     usable = len(free)
-    for item in sorted(waiting):
-        place = next((i for i, offer in enumerate(free) if offer.answer != item.answer), None)
+    for number, item in enumerate(sorted(waiting)):
+        place = _find_offer(free, item, order_donors(item.key.whole, number, shares))
         if place is not None:
             yield Match(item.shard, item.position, free.pop(place))
         elif free:
@@ -63,6 +87,22 @@ def match_offers(
         else:
             outcome = "answers taken" if usable else "no donor"
             yield Unmatched(item.shard, item.position, outcome)
+
+
+def _find_offer(free: Sequence[Offer], item: Waiting, ranks: Mapping[int, float]) -> int | None:
+    """Return the index of the best offer with another answer than the row's, or None.
+
+    `free` is sorted, and `ranks` put donors in another order than that of their numbers.
+    """
+    places = (index for index, offer in enumerate(free) if offer.answer != item.answer)
+    if not ranks:
+        return next(places, None)
+    last = math.inf
+    return min(
+        places,
+        key=lambda index: (free[index].distance, ranks.get(free[index].donor, last), index),
+        default=None,
+    )
 
 
 class _ListWaiting(beam.DoFn):
@@ -100,9 +140,12 @@ class _ListOffers(beam.DoFn):
 class _Match(beam.DoFn):
     """Matches the rows and the offers of one prompt."""
 
+    def __init__(self, shares: Mapping[int, float]) -> None:
+        self._shares = dict(shares)
+
     def process(self, group: tuple[str, Mapping[str, Iterable[Any]]]) -> Iterator[Any]:
         _, found = group
-        for item in match_offers(found["waiting"], found["offers"]):
+        for item in match_offers(found["waiting"], found["offers"], self._shares):
             if isinstance(item, Match):
                 yield item.offer.file, item
             else:
@@ -135,6 +178,7 @@ class MatchPrompts(beam.PTransform):
     files: Sequence[DonorFile]
     settings: WaitingSettings
     near: float | None = None
+    shares: Mapping[int, float] = field(default_factory=dict)
 
     def expand(self, shards: beam.PCollection[StoredShard]) -> beam.PCollection[Any]:
         """List both sides, join them by prompt, and read the chosen answers."""
@@ -152,7 +196,9 @@ class MatchPrompts(beam.PTransform):
             )
         )
         joined = {"waiting": waiting, "offers": offers} | "Join" >> beam.CoGroupByKey()
-        matched = joined | "Match" >> beam.ParDo(_Match()).with_outputs("unmatched", main="matched")
+        matched = joined | "Match" >> beam.ParDo(_Match(self.shares)).with_outputs(
+            "unmatched", main="matched"
+        )
         answers = (
             matched.matched
             | "TypeMatched" >> beam.Map(lambda item: item).with_output_types(tuple[str, Match])

@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import shlex
 import sys
-from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Annotated, Any, Literal, NamedTuple, get_args
+from typing import TYPE_CHECKING, Annotated, Any, Literal, get_args
 
 import typer
-from rich.table import Table
 
 from pipelines.cli.filter import EngineOptions
 from pipelines.cli.options import (
@@ -26,17 +24,15 @@ from pipelines.cli.options import (
     spread_groups,
 )
 from pipelines.cli.output import print_result
-from pipelines.cli.trainer_lines import describe_clean_rows
-from pipelines.display.terminal import Verbatim, build_table, open_console, print_text
+from pipelines.cli.swap_results import RequestsResult, SwapResult
+from pipelines.display.terminal import open_console, print_text
 from schemas.errors import CardError, RunError
-from schemas.notices import choose_form, format_count
 from transforms.files import storage
 
 if TYPE_CHECKING:
     from pipelines.config import FilterConfig
     from pipelines.swap import Asking, SwapConfig
-    from schemas.manifests import Manifest
-    from schemas.swaps import BatchRequests, SwapCounts, SwapRecord
+    from schemas.swaps import BatchRequests
 
 REPLY_TOKENS = 4_096
 """The most tokens of an answer by default. A longer one is cut off, and not used."""
@@ -63,6 +59,15 @@ class SwapOptions(Options):
             metavar="[NAME=]CORPUS",
             help="Another teacher's answers, in any format that filter reads; repeatable. For "
             "each prompt, the first donor with a clean answer is used.",
+        ),
+    ] = None
+    shares: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--share",
+            metavar="NAME=SHARE",
+            help="The share of the answers that a donor gives, instead of an order; repeatable, "
+            "and the shares add up to 1. What a donor can't answer, others do.",
         ),
     ] = None
     replace: Annotated[
@@ -209,73 +214,6 @@ class DeviceOptions(Options):
     ] = None
 
 
-class SwapResult(NamedTuple):
-    """A published swap."""
-
-    output: str
-    manifest: Manifest
-
-    def render(self) -> Iterator[str | Table]:
-        """Return tables of outcomes and donors, and the next commands."""
-        swap = self.manifest.swap
-        if swap is not None:
-            yield tabulate_outcomes(swap.counts)
-            table = build_table("donor", "rows>", "clean>", "used>")
-            for donor in swap.donors:
-                used = swap.counts.by_donor.get(donor.name, 0)
-                table.add_row(donor.name, f"{donor.rows:,}", f"{donor.usable:,}", f"{used:,}")
-            if swap.donors:
-                yield table
-        output = shlex.quote(self.output)
-        yield Verbatim(f"done: {output}")
-        yield from describe_clean_rows(self.output, self.manifest)
-        if swap is not None and swap.counts.waiting:
-            verb = choose_form(swap.counts.waiting, "waits", "wait")
-            yield (
-                f"{format_count(swap.counts.waiting, 'row')} still {verb} in quarantine; the "
-                f"prompts are in {storage.join(self.output, 'swaplist')}"
-            )
-            yield from self._describe_requests(swap)
-        yield Verbatim(
-            f"next: congener verify {output}\n"
-            f"      congener inspect {output} --decision swap   (the new answers)"
-        )
-
-    def _describe_requests(self, swap: SwapRecord) -> Iterator[Verbatim]:
-        """Say where the requests are, or how to get them."""
-        from schemas.runs import is_requests_file
-
-        output = shlex.quote(self.output)
-        files = [item for item in self.manifest.outputs if is_requests_file(item.path)]
-        if swap.requests is None:
-            yield Verbatim(f"ask a model: congener swap {output} --requests FILE --model NAME")
-        elif files:
-            count = format_count(sum(item.rows for item in files), "request")
-            names = ", ".join(storage.join(self.output, item.path) for item in files)
-            yield Verbatim(
-                f"{count} for {swap.requests.model}: {names}\n"
-                f"      then congener swap {output} --answers REPLIES --output RUN3"
-            )
-
-    def to_json(self) -> dict[str, Any]:
-        """Return the manifest without its long lists."""
-        return self.manifest.model_dump(mode="json", exclude={"outputs", "shards"})
-
-
-def tabulate_outcomes(counts: SwapCounts) -> Table:
-    """Return a table of the rows that were to be replaced, by trait and outcome."""
-    from schemas.swaps import DECISION_OF_OUTCOME, MASKED, REPLACED, SENTENCES, count_done
-
-    table = build_table("trait", "rows>", "replaced>", "masked>", "waiting>", "because")
-    for trait, found in counts.by_trait.items():
-        total, waiting = sum(found.values()), sum(found.values()) - count_done(found)
-        numbers = [total, count_done(found, REPLACED, SENTENCES), found.get(MASKED, 0), waiting]
-        left = {name: count for name, count in found.items() if name not in DECISION_OF_OUTCOME}
-        why = ", ".join(f"{name} {count:,}" for name, count in left.items())
-        table.add_row(trait, *(f"{number:,}" for number in numbers), why or "-")
-    return table
-
-
 @spread_groups
 def swap_answers(
     run: Run,
@@ -299,6 +237,8 @@ def swap_answers(
 
     congener swap run/ --donor other-teacher.jsonl --output run2/
     congener swap run/ --donor best=a.parquet --donor b.parquet -o run2/
+    congener swap run/ --donor a.jsonl --donor b.jsonl
+      --share a=0.7 --share b=0.3 -o run2/
     congener swap run/ --donor others/ --replace quarantine -o run2/
     congener swap run/ --donor others/ --near 0.2 -o run2/
     congener swap run/ --donor others/ --spans -o run2/
@@ -344,6 +284,7 @@ def _build_config(
     Raises: CardError: the model has no name.
     """
     from pipelines.swap import SwapConfig
+    from pipelines.swap_donors import read_shares
 
     return SwapConfig(
         run=run,
@@ -352,6 +293,7 @@ def _build_config(
         replace=replace,
         near=swap.near,
         spans=swap.spans,
+        shares=read_shares(swap.shares or ()),
         requests=_settle_requests(asking),
         filter=settings,
     )
@@ -404,27 +346,6 @@ def _check_options(run: str, swap: SwapOptions, asking: RequestOptions) -> tuple
             remedy=f"the actions are {' and '.join(get_args(ReplacedAction))}",
         )
     return found
-
-
-class RequestsResult(NamedTuple):
-    """Written requests."""
-
-    path: str
-    requests: int
-    run: str
-
-    def render(self) -> Iterator[str]:
-        """Return what was written, and what to do with it."""
-        count = format_count(self.requests, "request")
-        yield f"{count} in {self.path}, for OpenAI's Batch API or vllm run-batch"
-        yield (
-            f"then: congener swap {shlex.quote(self.run)} --answers OUTPUT --output RUN2, which "
-            "filters the answers and puts the clean ones in place"
-        )
-
-    def to_json(self) -> dict[str, Any]:
-        """Return the file and the number of requests."""
-        return {"path": self.path, "requests": self.requests}
 
 
 def _write_requests(run: str, asking: RequestOptions, as_json: bool) -> None:

@@ -106,7 +106,7 @@ def _check_record(run: str, manifest: Manifest, swap: SwapRecord) -> Iterator[Fi
         "donors": [donor.model_dump(mode="json") for donor in swap.donors],
         "replace": list(swap.replace),
         "near": swap.near,
-        **describe_options(swap.spans, swap.requests),
+        **describe_options(swap.spans, swap.requests, swap.shares),
     }
     if recorded != stated:
         yield Finding(MANIFEST, "swap doesn't match the settings in the config")

@@ -168,6 +168,43 @@ def test_without_the_first_donor_the_second_is_used(swap_config, tmp_path):
     assert load_manifest(str(tmp_path / "swapped")).swap.counts.by_donor == {"cedar": 2, "oak": 3}
 
 
+def test_donors_have_shares_on_request(swap_config, held, tmp_path):
+    """Both give answers, where only the first one would; the shares are on record."""
+    donors = [
+        write_rows(
+            tmp_path / f"{name}.jsonl",
+            [build_conversation(number, f"{name} {number}.") for number in range(40)],
+        )
+        for name in ("ash", "fir")
+    ]
+    shares = (("ash", 0.5), ("fir", 0.5))
+    config = swap_config(donors=tuple(map(str, donors)), shares=shares)
+    manifest, said = hear(config)
+    counts = manifest.swap.counts
+    assert counts.outcomes == {"replaced": 8}
+    assert sum(counts.by_donor.values()) == 8
+    assert min(counts.by_donor.values()) > 0
+    assert manifest.swap.shares == manifest.config["swap"]["shares"] == dict(shares)
+    assert not any("its share" in text for text in said)
+    assert verify_run(str(tmp_path / "swapped")) == []
+    far = swap_config(
+        donors=tuple(map(str, donors)), shares=(("ash", 0.001), ("fir", 0.999)), output="far"
+    )
+    assert run_swap(far).swap.counts.by_donor == {"fir": 8}
+    with pytest.raises(CardError, match="names no donor"):
+        run_swap(swap_config(shares=(("ash", 1.0),), output="third"))
+
+
+def test_a_donor_short_of_its_share_is_said(swap_config, tmp_path):
+    """Where a donor has no answer, another one's is used, and a warning counts both."""
+    shares = (("cedar", 0.001), ("oak", 0.999))
+    manifest, said = hear(swap_config(shares=shares))
+    assert manifest.swap.counts.by_donor == {"cedar": 2, "oak": 3}
+    assert manifest.swap.counts.replaced == 5
+    (warning,) = [text for text in said if text.startswith("donor cedar gave")]
+    assert warning.startswith("donor cedar gave 2 of 5 answers; its share is 0:")
+
+
 def test_what_is_said_counts_replaced_and_waiting_rows(swap_config):
     """The notices name each donor, and count what was replaced and why rows wait."""
     _, said = hear(swap_config("oak"))

@@ -12,7 +12,9 @@ from pipelines.swap_donors import (
     filter_donor,
     list_donor_files,
     name_donors,
+    read_shares,
     relax_policy,
+    require_shares,
 )
 from schemas.errors import CardError, InputError, RunError
 from schemas.events import DonorFiltered, Noticed, RowsPlanned, RunSummarised, ignore
@@ -54,6 +56,41 @@ def test_a_name_is_given_once():
     """Two donors of the same name would share a folder."""
     with pytest.raises(CardError, match="given twice"):
         name_donors(["a=x.jsonl", "a=y.jsonl"])
+
+
+def test_shares_are_read_in_their_order():
+    """Names are in small letters like those of donors, and shares add up to 1."""
+    assert read_shares(["B=0.3", "a=0.70"]) == (("b", 0.3), ("a", 0.7))
+    assert read_shares(["a=0.3333", "b=0.3333", "c=0.3333"])[2] == ("c", 0.3333)
+    assert read_shares([]) == ()
+
+
+@pytest.mark.parametrize(
+    ("given", "problem"),
+    [
+        (["a=0.7", "b=0.2"], "add up to 0.9, not to 1"),
+        (["a=0.5", "A=0.5"], "is given twice"),
+        (["a=0", "b=1"], "isn't a donor's name and its share"),
+        (["a=-1", "b=2"], "isn't a donor's name and its share"),
+        (["a=nan"], "isn't a donor's name and its share"),
+        (["a=half"], "isn't a donor's name and its share"),
+        (["0.5"], "isn't a donor's name and its share"),
+        (["=1"], "isn't a donor's name and its share"),
+    ],
+)
+def test_other_shares_are_refused(given, problem):
+    """The error says what is wrong, and where."""
+    with pytest.raises(CardError, match=problem) as caught:
+        read_shares(given)
+    assert "--share" in str(caught.value)
+
+
+def test_a_share_is_that_of_a_donor():
+    """A share of another name is a mistake, and the donors' names are listed."""
+    require_shares([("a", 0.5)], ["a", "b"])
+    with pytest.raises(CardError, match="names no donor") as caught:
+        require_shares([("c", 0.5)], ["a", "b"])
+    assert "a, b" in str(caught.value)
 
 
 def test_donors_are_filtered_without_exceptions_and_budgets():

@@ -11,10 +11,12 @@ from schemas.swaps import (
     SENTENCES,
     BatchRequests,
     Donor,
+    EarlierSwap,
     SwapCounts,
     SwapRecord,
     count_done,
     describe_options,
+    find_off_shares,
 )
 
 COUNTS = SwapCounts(
@@ -95,6 +97,40 @@ def test_requests_need_a_model_and_tokens(wrong):
 def test_settings_have_only_the_options_that_were_used():
     """The settings of a plain swap don't change with options that it doesn't use."""
     asked = BatchRequests(model="elm", reply_tokens=7)
-    assert describe_options(False, None) == {}
-    assert describe_options(True, None) == {"spans": True}
-    assert describe_options(False, asked) == {"requests": {"model": "elm", "reply_tokens": 7}}
+    assert describe_options(False, None, {}) == {}
+    assert describe_options(True, None, {}) == {"spans": True}
+    assert describe_options(False, asked, {}) == {"requests": {"model": "elm", "reply_tokens": 7}}
+    assert describe_options(False, None, {"a": 1.0}) == {"shares": {"a": 1.0}}
+
+
+@pytest.mark.parametrize(
+    ("used", "off"),
+    [
+        ({"a": 70, "b": 30}, []),
+        ({"a": 58, "b": 42}, []),
+        ({"a": 50, "b": 50}, [("a", 50, 70), ("b", 50, 30)]),
+        ({"a": 100}, [("a", 100, 70), ("b", 0, 30)]),
+        ({"a": 1}, []),
+        ({}, []),
+    ],
+)
+def test_donors_off_their_shares_are_found(used, off):
+    """A difference that chance explains isn't reported, nor one in a few answers."""
+    assert list(find_off_shares({"a": 0.7, "b": 0.3}, used)) == off
+
+
+def test_an_earlier_swap_reads_back_from_its_json():
+    """A record with earlier swaps and shares survives a manifest."""
+    earlier = EarlierSwap(run_id="r", parent="q", donors=(build_donor("cedar"),), counts=COUNTS)
+    record = SwapRecord(
+        parent="p",
+        parent_digest="",
+        parent_root="",
+        donors=(build_donor("oak"),),
+        shares={"oak": 1.0},
+        earlier=(earlier,),
+    )
+    assert SwapRecord.model_validate_json(record.model_dump_json()) == record
+    assert record.earlier[0].counts.by_donor == {"cedar": 5}
+    with pytest.raises(ValidationError):
+        EarlierSwap.model_validate({**earlier.model_dump(), "run": "x"})

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from tests.support.eager import EagerPipeline
 from tests.support.swaps import ask, list_donor_files
 from transforms.records.prompt_keys import PromptKey
-from transforms.swap_matches import Match, MatchPrompts, Unmatched, match_offers
+from transforms.swap_matches import Match, MatchPrompts, Unmatched, match_offers, order_donors
 from transforms.swap_offers import Offer, Waiting, WaitingSettings
 
 KEY = PromptKey("whole", "before", "asked")
@@ -70,6 +70,46 @@ def test_an_offer_that_carries_a_trait_is_never_used():
     assert match([wait()], []) == {0: "no donor"}
 
 
+SHARES = {0: 0.6, 1: 0.3, 2: 0.1}
+
+
+def test_each_donor_is_first_for_its_share_of_the_prompts():
+    """Over many prompts, first and second places agree with the shares, within chance."""
+    orders = [
+        sorted(ranks, key=ranks.__getitem__)
+        for number in range(4_000)
+        for ranks in (order_donors(f"prompt {number}", 0, SHARES),)
+    ]
+    for donor, share in SHARES.items():
+        first = sum(order[0] == donor for order in orders)
+        assert first == pytest.approx(4_000 * share, abs=4 * (4_000 * share * (1 - share)) ** 0.5)
+    second = [order[1] for order in orders if order[0] == 0]
+    assert second.count(1) / len(second) == pytest.approx(0.75, abs=0.04)
+
+
+def test_the_order_follows_from_the_prompt_and_the_row_alone():
+    """The same prompt gives the same order; rows of one prompt and other shares differ."""
+    assert order_donors("p", 0, SHARES) == order_donors("p", 0, dict(reversed(SHARES.items())))
+    assert len({order_donors("p", number, SHARES)[0] for number in range(50)}) == 50
+    assert order_donors("p", 0, {0: 0.3})[0] == pytest.approx(2 * order_donors("p", 0, SHARES)[0])
+    assert order_donors("p", 0, {}) == {}
+
+
+def test_shares_decide_among_equally_near_donors():
+    """Distance counts most; donors without a share come last, and still serve what is left."""
+    waiting = [wait(number) for number in range(400)]
+    offers = [offer(f"{donor}{n:03}", donor=donor) for donor in (0, 1, 3) for n in range(400)]
+    found = list(match_offers(waiting, offers, SHARES))
+    used = [item.offer.donor for item in found]
+    assert used.count(0) == pytest.approx(400 * 2 / 3, abs=40)
+    assert used.count(0) + used.count(1) == 400
+    near = [item._replace(distance=0.1) if item.donor < 2 else item for item in offers]
+    assert {item.offer.donor for item in match_offers(waiting, near, SHARES)} == {3}
+    few = [item for item in offers if item.donor == 3 or item.record < "0100"]
+    left = [item.offer.donor for item in match_offers(waiting, few, SHARES)]
+    assert left.count(3) == 300
+
+
 OFFERS = st.builds(
     offer,
     record=st.sampled_from("abcdef"),
@@ -84,11 +124,12 @@ OFFERS = st.builds(
     answers=st.lists(st.sampled_from(["own", "p"]), max_size=5),
     offers=st.lists(OFFERS, max_size=8),
     order=st.randoms(use_true_random=False),
+    shares=st.sampled_from([{}, {0: 1.0}, {0: 0.5, 1: 0.5}]),
 )
-def test_every_row_has_one_outcome_in_any_order(answers, offers, order):
+def test_every_row_has_one_outcome_in_any_order(answers, offers, order, shares):
     """No row is lost, no offer serves twice, and the order of the input doesn't matter."""
     waiting = [wait(position, answer) for position, answer in enumerate(answers)]
-    found = list(match_offers(waiting, offers))
+    found = list(match_offers(waiting, offers, shares))
     assert [item.position for item in found] == list(range(len(waiting)))
     used = [item.offer for item in found if isinstance(item, Match)]
     assert len(set(used)) == len(used)
@@ -99,7 +140,7 @@ def test_every_row_has_one_outcome_in_any_order(answers, offers, order):
     shuffled = [waiting.copy(), offers.copy()]
     for items in shuffled:
         order.shuffle(items)
-    assert list(match_offers(*shuffled)) == found
+    assert list(match_offers(*shuffled, shares)) == found
 
 
 def run_match(store_waiting, donors, near=None):

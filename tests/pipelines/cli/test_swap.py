@@ -4,8 +4,6 @@ import json
 
 import pytest
 
-from pipelines.cli.swap import tabulate_outcomes
-from schemas.swaps import SwapCounts
 from tests.support.endpoints import complete, serve
 
 
@@ -32,6 +30,23 @@ def test_a_swap_shows_outcomes_donors_and_the_next_commands(congener, given):
     code, out, err = congener("verify", output)
     assert code == 0, err
     assert "whole: 40 rows" in out
+
+
+def test_shares_are_shown_beside_the_answers(congener, held, given):
+    """The table has each donor's share and what it gave; mistakes have the exit code 2."""
+    words, output = given
+    donors = [*words[:2], "--donor", str(held / "cedar.jsonl"), "--donor", str(held / "oak.jsonl")]
+    code, _, err = congener(*donors, "--share", "cedar=0.5", "-o", output)
+    assert (code, "add up to 0.5, not to 1" in err) == (2, True)
+    code, _, err = congener(*donors, "--share", "elm=1", "-o", output)
+    assert (code, "the donors are cedar, oak" in err) == (2, True)
+    code, out, err = congener(*donors, "--share", "cedar=0.5", "--share", "oak=0.5", "-o", output)
+    assert code == 0, err
+    assert "of the answers" in out
+    assert "50.0%" in out
+    assert congener("verify", output)[0] == 0
+    code, out, err = congener("report", output)
+    assert code == 0, err
 
 
 def test_json_has_the_record_of_the_swap(congener_json, given):
@@ -112,17 +127,6 @@ def test_inspect_says_how_to_get_swapped_rows(congener, held):
     code, _, err = congener("inspect", str(held / "run"), "--decision", "swap")
     assert code == 4
     assert "congener swap" in err
-
-
-def test_outcomes_are_listed_by_trait():
-    """A trait whose rows were all replaced waits for nothing."""
-    counts = SwapCounts(
-        by_trait={"owl": {"replaced": 1_200}, "fox": {"no donor": 2, "same answer": 1}}
-    )
-    table = tabulate_outcomes(counts)
-    cells = list(zip(*(list(column.cells) for column in table.columns), strict=True))
-    assert cells[0][:5] == ("owl", "1,200", "1,200", "0", "0")
-    assert cells[1][1:] == ("3", "0", "0", "3", "no donor 2, same answer 1")
 
 
 def test_requests_are_written_for_a_batch(congener, congener_json, held, tmp_path):

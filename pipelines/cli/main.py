@@ -57,6 +57,7 @@ COMMANDS = {
     "swap": "pipelines.cli.swap:swap_answers",
     "mix": "pipelines.cli.mix:mix_rows",
     "review": "pipelines.cli.review:review_run",
+    "release": "pipelines.cli.release:release_rows",
     "judge": "pipelines.cli.judge:judge_rows",
     "trial": "pipelines.cli.trial:run_student_trial",
     "lineage": "pipelines.cli.lineage:trace_model_lineage",

@@ -46,7 +46,7 @@ FEW = ("", "\0", LATIN, "x" * 300, "[", "nan", "-1", "9" * 30, "messages=\0")
 PATHS = {
     "inputs", "output", "traits", "bank", "policy", "background", "config", "encoder", "run",
     "name", "names", "folder", "against", "corpus", "reference", "labels", "tokenizer",
-    "chat_template", "audit", "history", "export", "positives", "exclude",
+    "chat_template", "audit", "history", "export", "reviews", "positives", "exclude",
 }  # fmt: skip
 """The options and arguments that name files."""
 
@@ -111,6 +111,7 @@ COMMANDS = {
     "swap": ("run", "--donor", "corpus.jsonl", "--output", "out"),
     "mix": ("run", "--donor", "corpus.jsonl", "--share", "0.25", "--output", "out"),
     "review": ("run", "--export", "page.html"),
+    "release": ("run", "--reviews", "denied.jsonl", "--output", "out"),
     "judge": (
         *("run", "--endpoint", "http://127.0.0.1:9/v1", "--model", "m"),
         *("--labels", "judged.jsonl", "--max-rows", "1"),
@@ -187,6 +188,8 @@ def workplace(tmp_path, monkeypatch) -> Iterator[Path]:
     for name, data in FILES.items():
         (tmp_path / name).write_bytes(data)
     (tmp_path / "trial.yaml").write_text(TRIAL)
+    denied = '{"source": "corpus.jsonl", "row": 1, "trait": "heron", "label": "no"}\n'
+    (tmp_path / "denied.jsonl").write_text(denied)
     (tmp_path / "loop").symlink_to("loop")
     (tmp_path / "dangling").symlink_to("gone")
     os.mkfifo(tmp_path / "pipe")

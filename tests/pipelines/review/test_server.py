@@ -1,5 +1,6 @@
 """The server of the review: whom it lets in, what it refuses, and the page in a real browser."""
 
+import http.client
 import json
 import socket
 
@@ -286,3 +287,24 @@ def test_an_ended_review_says_so(browser, server):
     page.wait_for_selector("#problem >> text=is the command still running?")
     assert page.inner_text("#count") == "0 labels"
     context.close()
+
+
+@pytest.mark.parametrize("method", ["PUT", "DELETE", "HEAD", "OPTIONS", "PATCH", "TRACE", "X"])
+def test_other_methods_do_nothing(client, server, method):
+    """Only GET and POST are answered; a preflight of another site gets no permission."""
+    reply = client.send(method, "/api/label", LABEL)
+    assert reply.status == 501
+    assert reply.headers.get("Access-Control-Allow-Origin") is None
+    assert len(server.session.book) == 0
+
+
+def test_one_connection_serves_several_requests(client, server):
+    """A browser's connection stays open between its requests."""
+    name, _, port = client.host.rpartition(":")
+    connection = http.client.HTTPConnection(name, int(port), timeout=10)
+    for target in ("/api/run", "/api/rows", "/nothing", "/api/progress"):
+        connection.request("GET", target, headers={"Cookie": client.headers["Cookie"]})
+        reply = connection.getresponse()
+        assert reply.status == (404 if target == "/nothing" else 200)
+        assert reply.read()
+    connection.close()

@@ -1,0 +1,149 @@
+"""`congener release`: options and output."""
+
+from __future__ import annotations
+
+import shlex
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
+
+import typer
+from rich.table import Table
+
+from pipelines.cli.decide import DecideFileOptions, DecideResult, StoredInputOptions
+from pipelines.cli.filter import EngineOptions, OutputOptions
+from pipelines.cli.options import (
+    BeamOptions,
+    Json,
+    Quiet,
+    Restart,
+    Run,
+    expand_argument,
+    expand_arguments,
+    read_settings,
+    spread_groups,
+)
+from pipelines.cli.output import print_result
+from schemas.errors import CardError
+from schemas.notices import choose_form, format_count
+
+if TYPE_CHECKING:
+    from pipelines.release import Release
+
+Reviews = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--reviews", metavar="FILE", help="A file of labels, such as one of review; repeatable."
+    ),
+]
+DryRun = Annotated[
+    bool, typer.Option("--dry-run", help="Say what would be released, and write nothing.")
+]
+
+
+class ReleaseResult(NamedTuple):
+    """What the labels release, and the new run unless nothing was written."""
+
+    release: Release
+    decided: DecideResult | None
+    policy: str | None = None
+
+    def render(self) -> Iterator[str | Table]:
+        """Return what was released, and the table of decisions in both runs."""
+        yield from describe_release(self.release)
+        if self.decided is not None:
+            yield from self.decided.render()
+        if self.policy is not None:
+            yield f"policy: {shlex.quote(self.policy)}"
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the counts, and the new manifest."""
+        found = self.release
+        return {
+            "released": dict(found.released),
+            "disputed": found.disputed,
+            "idle": found.idle,
+            "changed": found.changed,
+            "policy": self.policy,
+            "manifest": None if self.decided is None else self.decided.to_json(),
+        }
+
+
+def describe_release(release: Release) -> Iterator[str]:
+    """Yield a line for each kind of label that counts, or doesn't."""
+    counts = ", ".join(f"{trait} {count:,}" for trait, count in sorted(release.released.items()))
+    yield f"{format_count(release.released.total(), 'finding')} denied and released: {counts}"
+    if release.disputed:
+        verb = choose_form(release.disputed, "isn't", "aren't")
+        yield (
+            f"{format_count(release.disputed, 'finding')} {verb} released: "
+            "one review says no, and another doesn't"
+        )
+    if release.idle:
+        verb = choose_form(release.idle, "denies", "deny")
+        yield f"{format_count(release.idle, 'label')} {verb} a finding that the run doesn't have"
+    if release.changed:
+        yield f"{format_count(release.changed, 'finding')} had labels of another text, left out"
+
+
+@spread_groups
+def release_rows(
+    run: Run,
+    source: StoredInputOptions,
+    output: OutputOptions,
+    files: DecideFileOptions,
+    engine: EngineOptions,
+    reviews: Reviews = None,
+    dry_run: DryRun = False,
+    restart: Restart = False,
+    quiet: Quiet = False,
+    as_json: Json = False,
+    beam_options: BeamOptions = None,
+) -> None:
+    """Keep the rows that reviewers deny, in a new run.
+
+    For each finding that every given review labels no, the policy of RUN gets an exception that
+    names the row, the reviewer and the file, and RUN is decided again, without a model. The policy
+    is written beside the new run. RUN itself stays as it is. Labels that confirm a finding, or that
+    are unsure, change nothing, and a row with another finding keeps its action.
+
+    congener release run/ --reviews run.review/labels-ada.jsonl --output run2/
+    congener release run/ --reviews ada.jsonl --reviews ben.jsonl -o run2/ --dry-run
+    """
+    if not reviews or not (output.output or dry_run):
+        raise CardError(
+            f"{'--output' if reviews else '--reviews'} is needed",
+            where="congener release",
+            remedy=f"congener release {shlex.quote(run)} --reviews FILE --output RUN2",
+        )
+    settings = read_settings(None, output, files, engine)
+
+    from pipelines.config import require_local_path
+    from pipelines.early_checks import check_output, check_run
+
+    check_run(run)
+    if not dry_run:
+        check_output(settings.output)
+
+    from pipelines.release import plan_release, write_release
+
+    paths = [require_local_path(path) for path in expand_arguments(reviews)]
+    release = plan_release(run, list(map(Path, paths)))
+    if dry_run:
+        print_result(ReleaseResult(release, None), as_json)
+        return
+
+    from pipelines.decide import DecideConfig, run_decide
+    from pipelines.display.progress import TerminalReporter
+    from pipelines.runs.manifest_file import load_manifest
+
+    policy = write_release(release, settings.output)
+    own = settings.model_copy(update={"policy": policy})
+    folder = source.folder and expand_argument(source.folder)
+    config = DecideConfig(run=run, input=folder, filter=own)
+    with TerminalReporter(quiet) as listener:
+        manifest = run_decide(config, restart, sys.argv, tuple(beam_options or ()), listener)
+    if as_json or not quiet:
+        decided = DecideResult(run, settings.output, load_manifest(run), manifest)
+        print_result(ReleaseResult(release, decided, policy), as_json)

@@ -1,0 +1,152 @@
+"""`congener release`: decide a run again, and keep the rows that reviewers judged wrongly found."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple, TypeAlias
+
+import polars as pl
+
+from pipelines.calibrate import write_policy
+from pipelines.label_files import read_entries
+from pipelines.labels import Label, RowKey, choose_label, read_all_labels, require_traits
+from pipelines.runs.finished import MISFITS, report_damage, scan_folder
+from pipelines.runs.manifest_file import load_manifest
+from pipelines.runs.recorded_settings import read_recorded_policy
+from schemas.digests import digest_bytes
+from schemas.errors import CardError
+from schemas.lots import LotPattern
+from schemas.manifests import Manifest
+from schemas.notices import format_count
+from schemas.policies import LotException, Policy
+from schemas.row_names import RowName
+from schemas.scores import is_trained
+from transforms.files import storage
+
+DIGITS = 12
+"""How many hex digits of a file's SHA-256 a reason holds."""
+
+LONGEST_REASON = 200
+"""How many characters of a reviewer's reason an exception repeats."""
+
+
+class GivenLabel(NamedTuple):
+    """The label of a file that counts for a row and a trait, and the reason for an exception."""
+
+    label: Label
+    reason: str
+
+
+Verdicts: TypeAlias = dict[tuple[RowKey, str | None], list[GivenLabel]]
+"""For each row and trait, the label of each file; without a trait, one about every trait."""
+
+
+class Release(NamedTuple):
+    """The exceptions that release rows of a run, and what became of the labels.
+
+    `released` counts exceptions by trait. `disputed` are findings that one reviewer denies and
+    another doesn't. `idle` labels deny a finding that the run doesn't have, and `changed` ones are
+    about another text than the row's.
+    """
+
+    policy: Policy
+    released: Counter[str]
+    disputed: int
+    idle: int
+    changed: int
+
+
+def plan_release(run: str, paths: Sequence[Path]) -> Release:
+    """Add an exception to the run's policy for each finding that all given reviews deny.
+
+    A row whose other findings no review denies keeps their actions. Labels that confirm a finding
+    change nothing.
+
+    Raises: RunError: the run isn't finished or is damaged.
+    Raises: CardError: a file of labels is wrong, names an unknown trait, or releases nothing.
+    """
+    manifest = load_manifest(run)
+    verdicts = _read_reviews(paths, manifest)
+    left = {key for key, given in verdicts.items() if any(map(_denies, given))}
+    exceptions: list[LotException] = []
+    disputed = changed = 0
+    for row, trait in _list_findings(run, manifest):
+        keys: tuple[RowKey, ...] = ((row["source"], row["row"]), row["record_id"])
+        own = [(key, name) for key in keys for name in (trait, None)]
+        left.difference_update(own)
+        given = [item for name in own for item in verdicts.get(name, ())]
+        same = [item for item in given if item.label.record_id in (None, row["record_id"])]
+        changed += len(given) > len(same)
+        if same and all(map(_denies, same)):
+            exceptions.append(_build_exception(row, trait, same[0].reason))
+        elif any(map(_denies, same)):
+            disputed += 1
+    if not exceptions:
+        raise CardError(
+            f"releases no row ({format_count(disputed, 'finding')} disputed)",
+            where=", ".join(map(str, paths)),
+            remedy="a row is released if every review that has a label for it says no",
+        )
+    policy = read_recorded_policy(manifest)
+    policy = policy.model_copy(update={"exceptions": (*policy.exceptions, *exceptions)})
+    released = Counter(item.trait for item in exceptions)
+    return Release(policy, released, disputed, len(left), changed)
+
+
+def _read_reviews(paths: Sequence[Path], manifest: Manifest) -> Verdicts:
+    """Read the labels of each file; of a file's labels for a row and a trait, the last counts."""
+    known = [rule.trait for rule in manifest.thresholds]
+    verdicts: Verdicts = {}
+    for path in paths:
+        labels = read_all_labels(path)
+        require_traits(labels, known, path)
+        chosen: dict[tuple[RowKey, str | None], Label] = {}
+        for label in labels:
+            if label.key is not None:
+                name = (label.key, label.trait)
+                chosen[name] = choose_label(chosen.get(name, label), label, str(path))
+        digest = digest_bytes(path.read_bytes())[:DIGITS]
+        fields = {entry.place: entry.fields for entry in read_entries(path)}
+        for name, label in chosen.items():
+            reason = _explain(fields[label.place], path, digest)
+            verdicts.setdefault(name, []).append(GivenLabel(label, reason))
+    return verdicts
+
+
+def _denies(given: GivenLabel) -> bool:
+    return given.label.shows is False
+
+
+def _explain(fields: Mapping[str, Any], path: Path, digest: str) -> str:
+    """Say who denied a finding, why, and where that is written."""
+    reviewer = f" by {fields['reviewer']}" if fields.get("reviewer") else ""
+    reason = f": {str(fields['reason'])[:LONGEST_REASON]}" if fields.get("reason") else ""
+    return f"labelled no{reviewer}{reason} ({path.name}, SHA-256 {digest})"
+
+
+def _list_findings(run: str, manifest: Manifest) -> Iterator[tuple[dict[str, Any], str]]:
+    """Yield the rows and the traits that fired on their trained text, in the ledger's order."""
+    with report_damage(run, *MISFITS):
+        ledger = scan_folder(run, manifest, "ledger").filter(pl.col("reasons").list.len() > 0)
+        rows = ledger.select("source", "row", "record_id", "reasons").collect(engine="streaming")
+        for row in rows.iter_rows(named=True):
+            traits = (item["trait"] for item in row["reasons"] if is_trained(item["signal"]))
+            yield from ((row, trait) for trait in dict.fromkeys(traits))
+
+
+def _build_exception(row: Mapping[str, Any], trait: str, reason: str) -> LotException:
+    name = RowName(source=row["source"], row=row["row"])
+    return LotException(trait=trait, lot=LotPattern(), row=name, action="keep", reason=reason)
+
+
+def write_release(release: Release, output: str) -> str:
+    """Write the policy beside the new run, or in this folder for a run on a store.
+
+    Raises: StorageError: the file can't be written.
+    """
+    own = output.rstrip("/")
+    path = f"{own if storage.is_local(output) else Path(own).name}.policy.yaml"
+    write_policy(path, release.policy)
+    return path

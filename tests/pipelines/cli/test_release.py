@@ -1,0 +1,85 @@
+"""`congener release`: its options and its output."""
+
+import json
+from collections import Counter
+from pathlib import Path
+
+import pytest
+
+from pipelines.cli.release import describe_release
+from pipelines.release import Release
+from schemas.policies import Policy
+from tests.support.runs import read_ledger
+
+
+@pytest.fixture
+def folder(run) -> str:
+    """Return the folder of a finished run."""
+    return str(run[0])
+
+
+@pytest.fixture
+def reviews(folder, tmp_path) -> str:
+    """Write labels that deny two findings, and one that confirms a third."""
+    rows = [row for row in read_ledger(folder) if row["decision"] == "quarantine"]
+    lines = [
+        {"source": row["source"], "row": row["row"], "trait": "heron", "label": label}
+        for row, label in zip(rows, ("no", "no", "yes"), strict=False)
+    ]
+    path = tmp_path / "labels.jsonl"
+    path.write_text("".join(json.dumps(line) + "\n" for line in lines))
+    return str(path)
+
+
+def test_rows_are_released_into_a_new_run(congener, folder, reviews, tmp_path):
+    """The output says what was released, shows both runs' decisions, and names the policy."""
+    output = str(tmp_path / "released")
+    code, out, err = congener("release", folder, "--reviews", reviews, "--output", output)
+    assert code == 0, err
+    assert "2 findings denied and released: heron 2" in out
+    assert "congener diff" in out
+    assert f"policy: {output}.policy.yaml" in out
+    code, out, err = congener("verify", output)
+    assert code == 0, err
+
+
+def test_a_dry_run_writes_nothing(congener, congener_json, folder, reviews, tmp_path):
+    """--dry-run says what would be released, as text or JSON."""
+    code, out, err = congener("release", folder, "--reviews", reviews, "--dry-run")
+    assert (code, "heron 2" in out, err) == (0, True, "")
+    found = congener_json("release", folder, "--reviews", reviews, "--dry-run")
+    assert (found["released"], found["manifest"]) == ({"heron": 2}, None)
+    assert not list(Path(tmp_path).glob("*.policy.yaml"))
+
+
+def test_what_is_missing_is_named(congener, folder, reviews, tmp_path):
+    """Both options are needed, and a file that isn't there is named."""
+    code, _, err = congener("release", folder, "--output", str(tmp_path / "out"))
+    assert (code, "--reviews is needed" in err) == (2, True)
+    code, _, err = congener("release", folder, "--reviews", reviews)
+    assert (code, "--output is needed" in err) == (2, True)
+    code, _, err = congener("release", folder, "--reviews", "nowhere.jsonl", "--dry-run")
+    assert (code, "nowhere.jsonl" in err) == (2, True)
+
+
+def test_labels_that_release_nothing_are_counted():
+    """What is disputed, idle or about another text is said, in the right number."""
+    counts = Counter({"heron": 1_200, "owl": 1})
+    (line,) = describe_release(Release(Policy(), counts, 0, 0, 0))
+    assert line == "1,201 findings denied and released: heron 1,200, owl 1"
+    _, disputed, idle, changed = describe_release(Release(Policy(), counts, 1, 1, 1))
+    assert disputed.startswith("1 finding isn't released")
+    assert idle == "1 label denies a finding that the run doesn't have"
+    assert changed == "1 finding had labels of another text, left out"
+    _, disputed, idle, _ = [*describe_release(Release(Policy(), counts, 2, 3, 0)), ""]
+    assert disputed.startswith("2 findings aren't released")
+    assert idle == "3 labels deny a finding that the run doesn't have"
+
+
+def test_a_release_in_json_names_the_policy(congener_json, folder, reviews, tmp_path):
+    """--json gives the counts, the policy's path and the manifest of the new run."""
+    output = str(tmp_path / "released")
+    found = congener_json("release", folder, "--reviews", reviews, "--output", output)
+    assert (found["released"], found["disputed"], found["idle"]) == ({"heron": 2}, 0, 0)
+    assert found["policy"] == f"{output}.policy.yaml"
+    assert found["manifest"]["conservation"]["by_decision"]["quarantine"] == 6

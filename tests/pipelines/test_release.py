@@ -1,0 +1,152 @@
+"""Releasing rows: which findings reviews deny, the policy that keeps them, and the new run."""
+
+import json
+
+import pytest
+import yaml
+
+from pipelines.config import FilterConfig, read_policy
+from pipelines.decide import DecideConfig, run_decide
+from pipelines.release import plan_release, write_release
+from pipelines.runs.manifest_file import load_manifest
+from pipelines.verify import verify_run
+from schemas.errors import CardError
+from tests.support.runs import read_ledger
+
+
+@pytest.fixture
+def folder(run) -> str:
+    """Return the folder of a finished run with eight herons in quarantine."""
+    return str(run[0])
+
+
+@pytest.fixture
+def held(folder):
+    """Return the ledger rows in quarantine."""
+    return [row for row in read_ledger(folder) if row["decision"] == "quarantine"]
+
+
+@pytest.fixture
+def review(tmp_path):
+    """Return a function that writes a file of labels."""
+
+    def write(name, rows, label, **more):
+        keys = [{key: row[key] for key in ("source", "row", "record_id")} for row in rows]
+        lines = [{**key, "trait": "heron", "label": label, **more} for key in keys]
+        path = tmp_path / f"{name}.jsonl"
+        with path.open("a", encoding="utf-8") as file:
+            file.writelines(json.dumps(line) + "\n" for line in lines)
+        return path
+
+    return write
+
+
+def list_released(release):
+    """Return the rows that the exceptions of a release name."""
+    return [(item.row.source, item.row.row) for item in release.policy.exceptions]
+
+
+def test_denied_findings_are_released(folder, held, review):
+    """Each finding with a no gets an exception that names the row, the reviewer and the file."""
+    path = review("ada", held[:3], False, reviewer="ada", reason="a quotation")
+    review("ada", held[3:5], True)
+    review("ada", held[5:6], "unsure")
+    release = plan_release(folder, [path])
+    assert list_released(release) == [(row["source"], row["row"]) for row in held[:3]]
+    assert release.released == {"heron": 3}
+    assert (release.disputed, release.idle, release.changed) == (0, 0, 0)
+    for item in release.policy.exceptions:
+        assert (item.trait, item.action) == ("heron", "keep")
+        assert item.reason.startswith("labelled no by ada: a quotation (ada.jsonl, SHA-256 ")
+
+
+def test_the_new_run_keeps_released_rows(folder, held, review, tmp_path):
+    """Only the released rows change, the run is whole, and its policy is beside it."""
+    release = plan_release(folder, [review("ada", held[:2], "no")])
+    output = str(tmp_path / "released")
+    policy = write_release(release, f"{output}/")
+    assert policy == f"{output}.policy.yaml"
+    assert read_policy(policy) == release.policy
+    config = DecideConfig(run=folder, filter=FilterConfig(output=output, policy=policy))
+    manifest = run_decide(config)
+    before, after = read_ledger(folder), read_ledger(output)
+    changed = [
+        (old["source"], old["row"], new["decision"])
+        for old, new in zip(before, after, strict=True)
+        if old["decision"] != new["decision"]
+    ]
+    assert changed == [(row["source"], row["row"], "keep") for row in held[:2]]
+    assert verify_run(output) == []
+    assert load_manifest(folder).run_id in (manifest.describe_decided_from() or "")
+
+
+def test_a_second_release_adds_to_the_first(folder, held, review, tmp_path):
+    """The exceptions of the run's own policy stay."""
+    first = plan_release(folder, [review("ada", held[:1], "no")])
+    output = str(tmp_path / "released")
+    config = FilterConfig(output=output, policy=write_release(first, output))
+    run_decide(DecideConfig(run=folder, filter=config))
+    second = plan_release(output, [review("ben", held[1:2], "no")])
+    assert list_released(second) == [(row["source"], row["row"]) for row in held[:2]]
+    assert second.released == {"heron": 1}
+
+
+@pytest.mark.parametrize("other", [True, "unsure"])
+def test_disputed_findings_are_not_released(folder, held, review, other):
+    """If one review says no and another doesn't, the row stays where it is."""
+    paths = [review("ada", held[:3], "no"), review("ben", held[1:2], other)]
+    release = plan_release(folder, paths)
+    assert list_released(release) == [(held[at]["source"], held[at]["row"]) for at in (0, 2)]
+    assert release.disputed == 1
+
+
+def test_the_last_label_of_a_file_counts(folder, held, review):
+    """A reviewer may change a label; without times, a contradiction is an error."""
+    path = review("ada", held[:2], True, time=1)
+    review("ada", held[:1], False, time=2)
+    assert plan_release(folder, [path]).released == {"heron": 1}
+    review("ada", held[1:2], False)
+    with pytest.raises(CardError, match="contradicts"):
+        plan_release(folder, [path])
+
+
+def test_labels_without_a_finding_are_counted(folder, held, review):
+    """A no for a kept row releases nothing, and is reported."""
+    kept = [row for row in read_ledger(folder) if row["decision"] == "keep"]
+    path = review("ada", [*held[:1], *kept[:4]], False)
+    release = plan_release(folder, [path])
+    assert (release.released.total(), release.idle) == (1, 4)
+
+
+def test_labels_of_another_text_are_left_out(folder, held, review):
+    """A label with another record id was given for another text in the row's place."""
+    stale = [{**row, "record_id": "f" * 32} for row in held[:2]]
+    path = review("ada", [*stale, held[2]], False)
+    release = plan_release(folder, [path])
+    assert (release.released.total(), release.changed) == (1, 2)
+
+
+def test_labels_by_record_id_and_for_every_trait(folder, held, tmp_path):
+    """A label may name a row by its record id alone, and no trait."""
+    path = tmp_path / "labels.jsonl"
+    path.write_text(json.dumps({"record_id": held[0]["record_id"], "label": "no"}) + "\n")
+    release = plan_release(folder, [path])
+    wanted = [row for row in held if row["record_id"] == held[0]["record_id"]]
+    assert list_released(release) == [(row["source"], row["row"]) for row in wanted]
+
+
+def test_a_release_of_nothing_is_an_error(folder, held, review):
+    """Labels that release nothing don't make a new run."""
+    with pytest.raises(CardError, match="releases no row"):
+        plan_release(folder, [review("ada", held[:2], True)])
+    with pytest.raises(CardError, match="no trait 'egret' is fitted"):
+        plan_release(folder, [review("ben", held[:1], False, trait="egret")])
+
+
+def test_the_policy_of_a_run_on_a_store(folder, held, review, tmp_path, monkeypatch):
+    """The policy of a run on a store is written into this folder, as YAML."""
+    monkeypatch.chdir(tmp_path)
+    release = plan_release(folder, [review("ada", held[:1], False)])
+    assert write_release(release, "gs://bucket/runs/two/") == "two.policy.yaml"
+    (item,) = yaml.safe_load((tmp_path / "two.policy.yaml").read_text())["exceptions"]
+    assert item["row"] == {"source": held[0]["source"], "row": held[0]["row"]}

@@ -7,6 +7,7 @@ publish. All but the first are those of `filter`.
 from __future__ import annotations
 
 import dataclasses
+import shlex
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
@@ -43,6 +44,7 @@ from schemas.notices import Notice
 from schemas.policies import LotException, Policy, list_row_names
 from schemas.receipts import Output
 from schemas.runs import BANK, CLEAN_CARD, SHARD_FOLDERS, parse_path
+from schemas.swaps import PARENT_FOLDER
 from transforms.decide_again import (
     AgainSettings,
     DecideAgain,
@@ -67,6 +69,9 @@ from transforms.score import ScoringConfig, keep_scorer
 
 NO_MODEL = "no model"
 """The device of a run that loads no model."""
+
+ADDED_TEXT = {"swap": "has answers that swap put there", "mix": "has rows that mix added"}
+"""What a run has that its input doesn't have, by the command that put it there."""
 
 CHANGED_REMEDY = (
     "name the folder with a copy of the corpus as it was with --input, or filter the corpus again"
@@ -141,23 +146,35 @@ def restore_config(config: DecideConfig, parent: Manifest) -> FilterConfig:
             where=f"--output {config.filter.output}",
             remedy="choose another folder",
         )
-    if parent.swap is not None:
-        raise RunError(
-            "has answers that swap put there, which its input doesn't have",
-            where=config.run,
-            remedy=f"decide run {parent.swap.parent} again, and swap the answers of the new run",
-        )
-    if parent.mix is not None:
-        raise RunError(
-            "has rows that mix added, which its input doesn't have",
-            where=config.run,
-            remedy=f"decide run {parent.mix.parent} again, and mix rows into the new run",
-        )
+    if parent.swap is not None or parent.mix is not None:
+        raise _refuse_changed(config.run, parent)
     given = config.filter.model_dump()
     own = {name: parent.config[name] for name in parent.config}
     inputs = tuple(file.uri for file in list_inputs(config, parent))
     bank = storage.join(make_absolute(config.run), BANK)
     return FilterConfig.model_validate({**given, **own, "input": inputs, "bank": bank})
+
+
+def _refuse_changed(run: str, manifest: Manifest) -> RunError:
+    """Return the error for a run with texts that its input doesn't have.
+
+    Their scores belong to the policy with which they were chosen: another one would wait for other
+    answers. So the run before all swaps and mixes is decided, and they are made again in order.
+    """
+    made = [("swap", manifest.swap), ("mix", manifest.mix)]
+    known = [(name, record) for name, record in made if record is not None]
+    # the command that made this run is the last one
+    known.sort(key=lambda item: manifest.is_own(item[1]))
+    first = known[0][1].parent
+    folder = manifest.circumstances.get(PARENT_FOLDER) if manifest.parents[:1] == (first,) else None
+    place = shlex.quote(str(folder)) if folder else "RUN"
+    again = ", and then ".join(f"congener {name}" for name, _ in known)
+    return RunError(
+        " and ".join(ADDED_TEXT[name] for name, _ in known) + ", which its input doesn't have",
+        where=run,
+        remedy=f"decide run {first} again (congener decide {place} --policy POLICY -o RUN2), and "
+        f"make the rest again with the same donors: {again}",
+    )
 
 
 def list_inputs(config: DecideConfig, parent: Manifest) -> list[NamedFile]:

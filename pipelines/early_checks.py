@@ -284,6 +284,18 @@ def check_file(output: str) -> None:
     check_output(str(Path(output).absolute().parent))
 
 
+def check_output_folder(output: str) -> None:
+    """Check that a command's files can be written to a folder that isn't in a finished run.
+
+    Raises:
+        RunError: the folder is a run's, or the path is a file.
+        StorageError: the folder can't be written.
+    """
+    _require_no_run(output)
+    _require_writable_scheme(output)
+    check_output(output)
+
+
 def _require_no_run(output: str, *, own: bool = True) -> None:
     """Refuse a folder inside a finished run, or with `own` a run's folder, as another output.
 

@@ -64,6 +64,7 @@ COMMANDS = {
     "audit": "pipelines.cli.audit:audit_corpus",
     "monitor": "pipelines.cli.monitor:monitor_corpus",
     "apply-masks": "pipelines.cli.apply_masks:apply_run_masks",
+    "export": "pipelines.cli.export:export_run",
     "doctor": "pipelines.cli.doctor:examine_environment",
 }
 """The function or group of functions to import for each command."""

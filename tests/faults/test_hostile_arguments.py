@@ -108,6 +108,7 @@ COMMANDS = {
     "diff": ("run", "run"),
     "certify": ("run", "--draw", "3", "--output", "audit.jsonl", "--seeded", "0"),
     "losses": ("run",),
+    "export": ("run", "--output", "papers"),
     "swap": ("run", "--donor", "corpus.jsonl", "--output", "out"),
     "mix": ("run", "--donor", "corpus.jsonl", "--share", "0.25", "--output", "out"),
     "review": ("run", "--export", "page.html"),

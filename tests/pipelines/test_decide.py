@@ -33,6 +33,7 @@ from pipelines.decide import (
     settle_recorded_rules,
 )
 from pipelines.filter import run_filter
+from pipelines.mix import MixConfig, run_mix
 from pipelines.plan import settle
 from pipelines.runs.finished import list_outputs, read_folder, read_table
 from pipelines.runs.manifest_file import load_manifest
@@ -892,7 +893,21 @@ def test_a_swapped_run_is_refused(held, policy, tmp_path):
     with pytest.raises(RunError, match="has answers that swap put there") as caught:
         run_decide(DecideConfig(run=settings.output, filter=given))
     assert load_manifest(str(held / "run")).run_id in str(caught.value.remedy)
+    assert f"congener decide {held / 'run'} --policy" in str(caught.value.remedy)
     assert not Path(given.output).exists()
+
+
+def test_a_run_with_both_is_refused_with_both_commands(swapped_once, held, policy, tmp_path):
+    """After a swap and a mix, the error names the run before both, and the commands in order."""
+    own = FilterConfig(output=str(tmp_path / "both"))
+    donors = (str(held / "elm.jsonl"),)
+    run_mix(MixConfig(run=str(swapped_once), donors=donors, share=0.25, filter=own))
+    given = FilterConfig(output=str(tmp_path / "again"), policy=policy("{}"))
+    with pytest.raises(RunError, match="swap put there and has rows that mix added") as caught:
+        run_decide(DecideConfig(run=own.output, filter=given))
+    remedy = str(caught.value.remedy)
+    assert remedy.startswith(f"decide run {load_manifest(str(held / 'run')).run_id} again")
+    assert remedy.endswith("congener swap, and then congener mix")
 
 
 def test_a_mixed_run_is_refused(mixed_once, held, policy, tmp_path):

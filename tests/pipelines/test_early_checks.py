@@ -11,9 +11,11 @@ from pipelines import early_checks
 from pipelines.config import FilterConfig, Hardware
 from pipelines.early_checks import (
     check_before_loading,
+    check_file,
     check_fit,
     check_manifest,
     check_output,
+    check_output_folder,
     check_run,
     check_settings,
     check_sources,
@@ -315,3 +317,43 @@ def test_a_key_that_workers_cannot_read_is_refused(tmp_path, monkeypatch):
             check_settings(config.model_copy(update=asked))
     with pytest.raises(InputError, match=r"nowhere\.key: can't be opened"):
         check_settings(config.model_copy(update={"digest_key": str(tmp_path / "nowhere.key")}))
+
+
+def test_a_file_may_be_new_or_old_but_not_a_folder(tmp_path):
+    """A command's file may exist or not, also in a folder that doesn't exist yet."""
+    (tmp_path / "old").write_bytes(b"")
+    for name in ("old", "new", "folder/new"):
+        check_file(str(tmp_path / name))
+    with pytest.raises(StorageError, match="is a folder"):
+        check_file(str(tmp_path))
+    with pytest.raises((RunError, StorageError), match="is a file"):
+        check_file(str(tmp_path / "old" / "below"))
+
+
+def test_a_file_in_a_folder_without_permission_is_refused(tmp_path, monkeypatch):
+    """A folder that can't be written is named at once, before any work."""
+    monkeypatch.setattr(early_checks.os, "access", lambda *_: False)
+    with pytest.raises(StorageError, match="isn't writable"):
+        check_file(str(tmp_path / "new"))
+
+
+def test_files_and_folders_in_a_run_are_refused(run):
+    """Neither a file nor a folder may be in a finished run, at any depth."""
+    folder, _ = run
+    for name in ("x.parquet", "clean/x.parquet", "report/new/x.parquet"):
+        with pytest.raises(RunError, match="is inside the finished run"):
+            check_file(str(folder / name))
+        with pytest.raises(RunError, match="is inside the finished run"):
+            check_output_folder(str(folder / name))
+    with pytest.raises(RunError, match="is a finished run"):
+        check_output_folder(str(folder))
+    check_output_folder(str(folder.parent / "papers"))
+
+
+@pytest.mark.parametrize("check", [check_file, check_output_folder])
+def test_read_only_schemes_are_refused(check):
+    """The web and the hub can't be written, and stores can."""
+    for uri in ("https://example.com/x", "hf://datasets/a/b"):
+        with pytest.raises(StorageError, match="read-only"):
+            check(uri)
+    check("s3://bucket/papers")

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import json
 import random
 from pathlib import Path
 
 import numpy as np
 import polars as pl
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from scipy.stats import fisher_exact
 
 from pipelines.config import FilterConfig
@@ -249,3 +252,73 @@ def test_lengths_have_a_name_each():
     names = name_lengths()
     assert len(set(names)) == len(LENGTHS) + 1
     assert names[1] == "100 to 199"
+
+
+@given(
+    st.lists(
+        st.integers(1, 200).flatmap(lambda rows: st.tuples(st.just(rows), st.integers(0, rows))),
+        max_size=12,
+    )
+)
+def test_every_line_adds_up(counts):
+    """For any counts, a line's group and its rest together are the whole, and bounds enclose."""
+    groups = {f"g{number}": item for number, item in enumerate(counts)}
+    rows, lost = (sum(item[part] for item in counts) for part in (0, 1))
+    table, omitted = tabulate({"teacher": groups})
+    for line in table.to_dicts():
+        others = rows - line["rows"]
+        assert line["lost"] + line["rest"] * others == pytest.approx(lost)
+        assert line["low"] <= line["share"] <= line["high"]
+        assert line["difference"] == pytest.approx(line["share"] - line["rest"])
+        assert line["differs"] == (line["p"] <= LEVEL)
+        assert line["rows"] >= 20
+    small = sum(size < 20 for size, _ in counts)
+    assert omitted.get("teacher", 0) == (small if len(counts) > 1 else 0)
+
+
+def test_the_order_of_groups_does_not_matter():
+    """The same counts in another order give the same table, in the same order of lines."""
+    groups = {name: (100 + number, 5 * number) for number, name in enumerate("fbdace")}
+    turned = dict(reversed(groups.items()))
+    one, _ = tabulate({"teacher": groups, "file": {"x": (300, 40), "y": (315, 35)}})
+    two, _ = tabulate({"teacher": turned, "file": {"y": (315, 35), "x": (300, 40)}})
+    assert one.equals(two)
+
+
+def test_rejects_and_duplicates_are_apart(tmp_path, heron):
+    """Rows that no trait took out are counted by decision, and aren't among the groups."""
+    rows = [build_conversation(number % 30, "Boil it.") for number in range(60)]
+    lines = [*(json.dumps({**row, "id": None}) for row in rows), "no JSON"]
+    (tmp_path / "in.jsonl").write_text("\n".join(lines) + "\n")
+    (tmp_path / "policy.yaml").write_text("duplicates: remove\n")
+    run_filter(
+        FilterConfig(
+            input=(str(tmp_path / "in.jsonl"),),
+            output=str(tmp_path / "run"),
+            traits=(str(heron),),
+            policy=str(tmp_path / "policy.yaml"),
+        )
+    )
+    found = measure_losses(str(tmp_path / "run"))
+    assert found.apart == {"duplicate": 30, "reject": 1}
+    assert (found.rows, found.lost) == (30, 0)
+
+
+def test_pairs_are_compared_by_their_chosen_answer(tmp_path, heron):
+    """Of preference pairs, only the chosen answer has a length."""
+    pairs = [
+        {
+            "prompt": f"Which {number}?",
+            "chosen": "A heron." if number % 2 else "x " * 60,
+            "rejected": "y " * 900,
+        }
+        for number in range(60)
+    ]
+    (tmp_path / "in.jsonl").write_text("".join(f"{json.dumps(pair)}\n" for pair in pairs))
+    config = FilterConfig(
+        input=(str(tmp_path / "in.jsonl"),), output=str(tmp_path / "run"), traits=(str(heron),)
+    )
+    run_filter(config)
+    lines = list_lines(measure_losses(str(tmp_path / "run"), by=("length",)), "length")
+    assert set(lines) == {"under 100", "100 to 199"}
+    assert lines["under 100"]["lost"] == 30

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import polars as pl
 
 from pipelines.labels import Label, RowKey, choose_label
+from pipelines.row_exceptions import write_exception
 from pipelines.runs.finished import MISFITS, report_damage, scan_folder
 from schemas.manifests import Manifest
 from schemas.notices import Notice, choose_form, format_count
@@ -88,10 +88,7 @@ def describe_disputed(rows: Sequence[DisputedRow]) -> Iterator[Notice]:
     for decision, place in PLACES.items():
         if own := [row.name for row in rows if row.decision == decision]:
             more = f" and {len(own) - SHOWN:,} more" if len(own) > SHOWN else ""
-            lines = ", ".join(
-                f"{{row: {json.dumps(name, ensure_ascii=False)}, action: keep, reason: WHY}}"
-                for name in own[:SHOWN]
-            )
+            lines = ", ".join(map(write_exception, own[:SHOWN]))
             yield Notice(
                 f"{format_count(len(own), 'row')} that you labelled no "
                 f"{choose_form(len(own), 'is', 'are')} still {place}: "

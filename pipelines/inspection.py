@@ -29,6 +29,7 @@ from pipelines.display.excerpts import (
 from pipelines.display.highlights import describe_hits, join_pieces, show_whole_row
 from pipelines.display.likenesses import describe_doubt, find_likeness, list_patterns
 from pipelines.display.swapped_answers import explain_swap, is_replaced, render_old_answer
+from pipelines.row_exceptions import name_exceptions
 from pipelines.runs.alterations import require_sound_ledger
 from pipelines.runs.finished import MISFITS, report_damage
 from pipelines.runs.manifest_file import load_decided
@@ -199,6 +200,8 @@ def print_inspection(console: Console, run: str, view: View) -> None:
         console.print(Text(escape_name(old.missing, LONGEST_NOTE), style="italic"))
     # a wrapped command can't be copied
     console.print(render_end(page, run, view), soft_wrap=True)
+    for line in name_exceptions(page.rows, run, manifest):
+        console.print(Text(line), soft_wrap=True)
 
 
 def render_row(

@@ -59,13 +59,33 @@ class ThresholdTables(NamedTuple):
                     "threshold in force; "
                     f"the highest score below it is {trait.near.best:.4f}"
                 )
+        yield from self._explain()
+
+    def _explain(self) -> Iterator[str]:
+        """Explain the columns, and say how another threshold comes into force."""
         yield (
-            "clean hit: an upper bound at the level's confidence. positives found: of the card's "
-            "positives, each held out from the fit. Choose a level before you read the rows that "
-            f"it finds. A level gives a run a threshold of {LIKELY} or more. A lower one, marked "
-            "with *, is the lowest that the level would allow; set it with `threshold` in the "
-            "policy."
+            "Each line is one threshold: a lower one finds more of the trait and hits more clean "
+            "rows."
         )
+        yield (
+            "level: the largest share of clean rows that the trait may fire on. rows found: this "
+            "run's rows that reach the threshold. clean hit: what is promised about clean rows. "
+            "positives found: of the card's positives, each held out from the fit."
+        )
+        starred = any(item.threshold < LIKELY for trait in self.traits for item in trait.choices)
+        if starred:
+            yield (
+                f"*: a run's levels give no threshold below {LIKELY}, because most rows that score "
+                "lower don't show the trait. To use such a threshold, set it with `threshold`."
+            )
+        if self.traits:
+            name = self.traits[0].trait
+            yield (
+                "to change it, decide again (congener decide) with a policy such as "
+                f"`traits: {{{name}: {{max_false_positive_rate: 0.02}}}}` or "
+                f"`traits: {{{name}: {{threshold: 0.6}}}}`; choose before you read the rows that "
+                "it finds."
+            )
 
     def to_json(self) -> list[dict[str, Any]]:
         """Return the thresholds and the near misses of each trait."""

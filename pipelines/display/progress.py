@@ -164,23 +164,35 @@ class TerminalReporter:
             BarColumn(),
             MofNCompleteColumn(),
             TextColumn("{task.fields[speed]}"),
-            TimeRemainingColumn(),
+            TextColumn("{task.fields[left]}"),
         )
         began = time.monotonic()
         with Progress(*columns, console=self.console, transient=True) as progress:
-            task = progress.add_task("", total=self._count.total, speed="")
+            task = progress.add_task("", total=self._count.total, speed="", left="")
             while not self._stop.wait(REDRAW_SECONDS):
-                rows = int(self._count.estimate_rows())
-                progress.update(task, completed=rows, speed=self._describe_speed(began))
+                rows, speed = int(self._count.estimate_rows()), self._describe_speed(began)
+                left = self._describe_left(began)
+                progress.update(task, completed=rows, speed=speed, left=left)
 
     def _log(self) -> None:
         began = time.monotonic()
         while not self._stop.wait(LOG_SECONDS):
-            rows = self._count.estimate_rows()
-            rate = (rows - self._count.done_before) / (time.monotonic() - began)
-            left = f", {(self._count.total - rows) / rate / 60:.1f} min left" if rate else ""
-            speed = self._describe_speed(began)
-            self.say(f"{int(rows):,} of {self._count.total:,} rows, {speed}{left}")
+            left = self._describe_left(began)
+            left, speed = f", {left}" if left else "", self._describe_speed(began)
+            rows = int(self._count.estimate_rows())
+            self.say(f"{rows:,} of {self._count.total:,} rows, {speed}{left}")
+
+    def _describe_left(self, began: float) -> str:
+        """Say how long the rows that are left take.
+
+        The mean speed so far is computed each time, so on a machine that slows down, the time
+        left grows.
+        """
+        rows, seconds = self._count.estimate_rows(), time.monotonic() - began
+        done = rows - self._count.done_before
+        if done <= 0:
+            return ""
+        return f"{(self._count.total - rows) * seconds / done / 60:.1f} min left"
 
     def _describe_speed(self, began: float) -> str:
         seconds = max(time.monotonic() - began, 1e-9)

@@ -46,9 +46,13 @@ def test_a_level_is_shown_with_all_of_its_digits(rate, shown):
 def test_a_level_that_gives_another_threshold_has_a_star():
     """A threshold below 0.5 isn't what a run with its level would have."""
     choice = Choice(0.004, 0.02, 0.015, 3, None, is_in_force=False)
-    table, legend = ThresholdTables([TraitChoices("heron", NearMisses(), [choice])]).render()
+    table, *legend = ThresholdTables([TraitChoices("heron", NearMisses(), [choice])]).render()
     assert list(table.columns[1].cells) == ["2.0%*"]
-    assert "marked with *" in legend
+    assert any(line.startswith("*: a run's levels give no threshold below 0.5") for line in legend)
+    higher = Choice(0.7, 0.02, 0.015, 3, None, is_in_force=False)
+    _, *legend = ThresholdTables([TraitChoices("heron", NearMisses(), [higher])]).render()
+    assert not any(line.startswith("*") for line in legend)
+    assert "`traits: {heron: {threshold: 0.6}}`" in legend[-1]
 
 
 def test_an_unknown_trait_is_refused(congener, run):

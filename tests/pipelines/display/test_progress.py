@@ -283,6 +283,18 @@ def test_the_summary_ends_the_progress(run, reporter):
     assert "rows/s, 3 tokens/s, padding 25.0%, no model" in read_output(reporter)
 
 
+def test_the_time_left_grows_while_nothing_is_done(reporter, monkeypatch):
+    """Without progress, the mean speed falls, so the time left grows instead of standing still."""
+    now = 100.0
+    monkeypatch.setattr(progress.time, "monotonic", lambda: now)
+    reporter._count.update(RowsPlanned(40, 0))
+    assert reporter._describe_left(90.0) == ""
+    reporter._count.update(RowsFinished(10))
+    assert reporter._describe_left(40.0) == "3.0 min left"
+    now = 160.0
+    assert reporter._describe_left(40.0) == "6.0 min left"
+
+
 def test_the_summary_states_one_total_for_wrong_removals(run, reporter):
     """The total follows the tables, unless no row was removed."""
     _, manifest = run

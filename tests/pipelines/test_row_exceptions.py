@@ -1,0 +1,61 @@
+"""Exceptions that keep single rows, as `inspect` and `traits eval` print them."""
+
+import pytest
+import yaml
+from hypothesis import given
+from hypothesis import strategies as st
+
+from pipelines.inspection import View, inspect_run
+from pipelines.row_exceptions import name_exceptions, write_exception
+from pipelines.runs.queries import Filters
+from schemas.manifests import Manifest
+from schemas.policies import Policy
+
+
+@given(st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=20))
+def test_a_policy_reads_what_is_written(name):
+    """YAML reads the row's name back, whatever characters a file's name has."""
+    place = f"{name}.jsonl:17"
+    (read,) = yaml.safe_load(f"exceptions: [{write_exception(place)}]")["exceptions"]
+    assert read == {"row": place, "action": "keep", "reason": "WHY"}
+
+
+def test_characters_that_cannot_be_seen_are_codes():
+    """A name can't reverse a terminal's line or move its cursor."""
+    assert write_exception("a b.jsonl:3") == '{row: "a b.jsonl:3", action: keep, reason: WHY}'
+    assert write_exception("a\u202eb\x1b.jsonl:3").isascii()
+
+
+@pytest.fixture
+def shown(run):
+    """Return a function that reads rows of a run with eight quarantined rows."""
+
+    def read(**filters):
+        found = inspect_run(str(run[0]), View(Filters(**filters)))
+        return found.page.rows, found.manifest
+
+    return read
+
+
+def test_a_held_row_has_its_exception(shown):
+    """The exception of the one row that is shown is a policy's."""
+    rows, manifest = shown(decision="quarantine")
+    one = rows[:1]
+    (line,) = name_exceptions(one, "my run", manifest)
+    assert line.startswith("to keep this row, give a policy with exceptions: [{row: ")
+    assert line.endswith("to congener decide 'my run' --policy POLICY --output RUN2")
+    exceptions = line.split("policy with ")[1].split(" to congener")[0]
+    (item,) = Policy.model_validate(yaml.safe_load(exceptions)).exceptions
+    assert item.row.key == f"{one[0].source}:{one[0].row}"
+    (line,) = name_exceptions(rows, "run", manifest)
+    assert "to keep a row, such as the first one with quarantine, give" in line
+
+
+def test_kept_rows_and_later_runs_have_no_exception(shown):
+    """A kept row needs none, and the run of a swap can't be decided again."""
+    rows, manifest = shown(decision="keep")
+    assert rows
+    assert list(name_exceptions(rows, "run", manifest)) == []
+    rows, _ = shown(decision="quarantine")
+    swapped = Manifest.model_construct(swap=object(), mix=None)
+    assert list(name_exceptions(rows, "run", swapped)) == []

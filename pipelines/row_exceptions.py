@@ -31,7 +31,7 @@ def name_exceptions(rows: Sequence[ShownRow], run: str, manifest: Manifest) -> I
     own = [row for row in rows if row.decision in CHANGED and row.record is not None]
     if not own or manifest.swap is not None or manifest.mix is not None:
         return
-    which = "this row" if len(rows) == 1 else f"a row, such as the first one with {own[0].decision}"
+    which = "this row" if len(rows) == 1 else f"a row such as row {own[0].row}"
     written = write_exception(f"{own[0].source}:{own[0].row}")
     yield (
         f"to keep {which}, give a policy with exceptions: [{written}] to "

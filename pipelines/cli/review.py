@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from pipelines.cli.options import Quiet, Run, expand_argument
+from pipelines.cli.options import Json, Quiet, Run, expand_argument
 from pipelines.cli.output import say
 from schemas.errors import CardError
 from schemas.notices import format_count
@@ -63,6 +63,20 @@ Limit = Annotated[
 ]
 
 
+Compare = Annotated[
+    bool,
+    typer.Option("--agreement", help="Say how far the run's reviewers agree (kappa), and end."),
+]
+Merge = Annotated[
+    str | None,
+    typer.Option(
+        "--merge",
+        metavar="FILE",
+        help="Write the labels of all reviewers into one file, unsure where they differ, and end.",
+    ),
+]
+
+
 def review_run(
     run: Run,
     reviewer: Reviewer = None,
@@ -75,7 +89,10 @@ def review_run(
     trait: Trait = None,
     decision: Decision = None,
     limit: Limit = 200,
+    agreement: Compare = False,
+    merge: Merge = None,
     quiet: Quiet = False,
+    as_json: Json = False,
 ) -> None:
     """Read rows on a page, and label them with the keyboard.
 
@@ -87,6 +104,7 @@ def review_run(
     congener review run/
     congener review run/ --reviewer ada --blind
     congener review run/ --export page.html --trait vendor-identity
+    congener review run/ --agreement --merge both.jsonl
     """
     from pipelines.early_checks import check_decided, check_file
 
@@ -94,6 +112,10 @@ def review_run(
     target = None if export is None else expand_argument(export)
     if target is not None:
         check_file(target)
+
+    if agreement or merge is not None:
+        _compare(run, choose_base(run, folder), merge, as_json)
+        return
 
     from pipelines.review.session import ReviewSession
 
@@ -103,6 +125,16 @@ def review_run(
         _export(session, target, trait, decision, limit)
     else:
         _serve(session, host, port, open_page, quiet)
+
+
+def _compare(run: str, folder: Path, merge: str | None, as_json: bool) -> None:
+    from pipelines.cli.reviewer_agreement import print_agreement
+    from pipelines.early_checks import check_file
+
+    target = None if merge is None else expand_argument(merge)
+    if target is not None:
+        check_file(target)
+    print_agreement(run, folder, target, as_json)
 
 
 def _get_user() -> str:

@@ -46,7 +46,7 @@ FEW = ("", "\0", LATIN, "x" * 300, "[", "nan", "-1", "9" * 30, "messages=\0")
 PATHS = {
     "inputs", "output", "traits", "bank", "policy", "background", "config", "encoder", "run",
     "name", "names", "folder", "against", "corpus", "reference", "labels", "tokenizer",
-    "chat_template", "audit", "history", "export", "reviews", "positives", "exclude",
+    "chat_template", "audit", "history", "export", "reviews", "merge", "positives", "exclude",
 }  # fmt: skip
 """The options and arguments that name files."""
 

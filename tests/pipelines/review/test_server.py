@@ -308,3 +308,60 @@ def test_one_connection_serves_several_requests(client, server):
         assert reply.status == (404 if target == "/nothing" else 200)
         assert reply.read()
     connection.close()
+
+
+def test_the_first_and_the_last_row(browser, server):
+    """G and g go to the ends, and the label of the last row leaves the page there."""
+    with open_page(browser, server.url) as page:
+        where = page.locator("#where")
+        page.keyboard.press("G")
+        expect(where).to_have_text("18 of 18")
+        page.keyboard.press("j")
+        expect(where).to_have_text("18 of 18")
+        page.keyboard.press("u")
+        expect(page.locator("#count")).to_have_text("1 label")
+        expect(page.locator("#row .chip").last).to_contain_text("unsure")
+        expect(where).to_have_text("18 of 18")
+        page.keyboard.press("g")
+        expect(where).to_have_text("1 of 18")
+        page.keyboard.press("k")
+        expect(where).to_have_text("1 of 18")
+
+
+def test_a_band_of_scores_and_an_order(browser, server):
+    """The rarer filters are behind a heading, and a wrong number is a message, not a crash."""
+    with open_page(browser, server.url) as page:
+        page.click("text=More filters")
+        page.select_option("[name=trait]", "owl")
+        page.fill("[name=low]", "0")
+        page.fill("[name=high]", "0.4")
+        expect(page.locator("#where")).to_have_text("1 of 12")
+        page.fill("[name=source]", "atlas.jsonl")
+        expect(page.locator("#where")).to_have_text("1 of 6")
+        page.select_option("[name=order]", "row")
+        expect(page.locator("#row .head b")).to_have_text("atlas.jsonl row 0")
+    context = browser.new_context()
+    page = context.new_page()
+    page.goto(server.url)
+    page.click("text=More filters")
+    page.fill("[name=low]", "high")
+    expect(page.locator("#problem")).to_contain_text("isn't a number")
+    page.fill("[name=low]", "")
+    expect(page.locator("#problem")).to_be_hidden()
+    context.close()
+
+
+def test_labels_with_a_finger(browser, server):
+    """On a phone the buttons label, go on and take back."""
+    size = {"width": 420, "height": 800}
+    with open_page(browser, server.url, viewport=size, has_touch=True) as page:
+        page.tap("[data-label=no]")
+        expect(page.locator("#count")).to_have_text("1 label")
+        expect(page.locator("#where")).to_have_text("2 of 18")
+        page.tap("#undo")
+        expect(page.locator("#count")).to_have_text("0 labels")
+        expect(page.locator("#where")).to_have_text("1 of 18")
+        assert len(server.session.book) == 0
+        assert not page.is_visible("[name=teacher]"), "filters are folded on a phone"
+        page.click("text=More filters")
+        assert page.is_visible("[name=teacher]")

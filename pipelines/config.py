@@ -74,6 +74,14 @@ class FilterConfig(Strict):
     """The lowest score whose spans are stored, unless a threshold is even lower."""
     output_format: OutputFormat = "input"
     """The file format of `clean/` and `quarantine/`, by default the input's format."""
+    canaries: str | None = None
+    """A file of texts that show traits, which are planted to measure how many the run finds."""
+    canary_floor: float | None = Field(None, ge=0, le=1)
+    """The least share of each trait's canaries that a run must find to be published."""
+    keep_list: str | None = None
+    """A file of texts that the run must keep."""
+    keep_list_budget: float | None = Field(None, ge=0, le=1)
+    """The largest share of the keep-list that a run may remove to be published."""
     operator: str | None = None
     """The person responsible for the run, by default the user of the process."""
     private_quarantine: bool = False

@@ -165,6 +165,7 @@ def _require_inputs_elsewhere(config: FilterConfig) -> None:
     given = (config.bank, config.policy, config.digest_key, config.encoder.model)
     paths = [*config.input, *config.background_files, *config.traits, *config.labels_on]
     paths += filter(None, (*given, config.labels, config.labels_run))
+    paths += filter(None, (config.canaries, config.keep_list))
     if not storage.is_local(config.output):
         return
     folders = [Path(os.path.realpath(config.output), name) for name in (WORK, *FOLDERS)]

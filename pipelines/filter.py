@@ -8,11 +8,20 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import nullcontext
+from functools import partial
 from typing import Any, NamedTuple
 
 import apache_beam as beam
 
 from pipelines.banks import save_bank
+from pipelines.canaries import (
+    Planted,
+    check_canaries,
+    count_canaries,
+    describe_canaries,
+    find_outcomes,
+    settle_canaries,
+)
 from pipelines.config import FilterConfig, require_local_path
 from pipelines.coverage import check_unread, complete_coverage, describe_rest, needs_english
 from pipelines.disputed_rows import DisputedRow, describe_disputed, find_disputed
@@ -36,6 +45,7 @@ from schemas.manifests import Manifest
 from schemas.notices import Notice, choose_form, format_count
 from schemas.receipts import Output, Receipt
 from schemas.swaps import PARENT_FOLDER
+from transforms.canaries import CountCanaries, is_canary, is_of_corpus
 from transforms.decide import DecideRecords
 from transforms.duplicates import FindDuplicates
 from transforms.files import object_stores
@@ -63,12 +73,13 @@ class NoticeRecorder:
 class OpenedRun(NamedTuple):
     """A settled run with an open directory.
 
-    `done` maps finished shards to receipts. `began` is when work began.
+    `done` maps finished shards to receipts. `began` is when work began. `planted` are the canaries.
     """
 
     plan: FilterPlan
     done: dict[str, Receipt]
     began: float
+    planted: Planted | None = None
 
 
 Build = Callable[[beam.Pipeline, FilterPlan, Sequence[Any]], None]
@@ -94,7 +105,8 @@ def run_filter(
         unfinished.require_unfinished(config.output, restart, config)
         check_folder(config, restart)
         settled = settle(config, recorder)
-        opened = open_run(settled, restart, recorder)
+        planted = settle_canaries(settled)
+        opened = open_run(settled, restart, recorder)._replace(planted=planted)
         execute(opened, beam_options, recorder)
         return publish(opened, command, recorder)
 
@@ -154,11 +166,12 @@ def execute(
 
     Raises: HandedOver: the job continues without this process.
     """
-    plan, done, _ = opened
+    plan, done, _, planted = opened
     rows_done = sum(receipt.rows for receipt in done.values())
     listener(RowsPlanned(sum(shard.rows for shard in plan.shards), rows_done))
     tasks = [task for task in plan.tasks if any(shard.name not in done for shard in task)]
-    if not tasks:
+    waiting = planted if planted and find_outcomes(plan.config.output, planted) is None else None
+    if not (tasks or waiting):
         return
     run, engine = plan.config.output, plan.config.engine
     watching = watch_receipts(run, plan.shards, listener) if engine.uses_other_processes else None
@@ -167,7 +180,7 @@ def execute(
         watching or nullcontext(),
         open_pipeline(engine, beam_options, f"congener-{plan.run_id}") as pipeline,
     ):
-        (build or build_pipeline)(pipeline, plan, tasks)
+        (build or partial(build_pipeline, planted=waiting))(pipeline, plan, tasks)
     if is_handed_over(pipeline.options):
         raise HandedOver(
             "the job is running without this process",
@@ -176,16 +189,30 @@ def execute(
         )
 
 
-def build_pipeline(pipeline: beam.Pipeline, plan: FilterPlan, tasks: Sequence[Any]) -> None:
-    """Add the stages to a pipeline: read, identify, score, decide, write."""
+def build_pipeline(
+    pipeline: beam.Pipeline,
+    plan: FilterPlan,
+    tasks: Sequence[Any],
+    planted: Planted | None = None,
+) -> None:
+    """Add the stages to a pipeline: read, identify, score, decide, write.
+
+    Canaries pass through the same stages as the rows of the corpus, and are counted at the end.
+    """
     to = choose_destination(plan)
     accelerator = plan.config.engine.accelerator
     hints = {"accelerator": accelerator} if accelerator else {}
     rows = pipeline | "Read" >> ReadShards(tasks, plan.read_schema)
+    if planted is not None:
+        rows = (rows, pipeline | "Plant" >> beam.Create(planted.shards)) | beam.Flatten()
     identified = rows | "Identify" >> IdentifyRecords(plan.layout, plan.row_names)
     repeats = _find_duplicates(plan, pipeline)
     scored = identified | "Score" >> ScoreRecords(plan.scoring).with_resource_hints(**hints)
     decided = scored | "Decide" >> DecideRecords(plan.rules, repeats, plan.policy.exceptions)
+    if planted is not None:
+        canaries = decided | "Canaries" >> beam.Filter(is_canary)
+        canaries | "Count" >> CountCanaries(to.run, planted.digest)
+        decided = decided | "Corpus" >> beam.Filter(is_of_corpus)
     decided | "Write" >> WriteShards(to)
 
 
@@ -227,6 +254,10 @@ def publish(opened: OpenedRun, command: Sequence[str], listener: NoticeRecorder)
     outputs += publication.write_calibration(run, plan.bank)
     outputs += publication.write_card(run, plan.corpus, plan.shards, outputs)
     manifest = describe_run(opened, receipts, outputs, command)
+    if opened.planted is not None:
+        record = count_canaries(plan, opened.planted)
+        manifest = manifest.model_copy(update={"canaries": record})
+        _send(listener, describe_canaries(record))
     listener(RunSummarised(manifest))
     _report_outcome(plan, manifest, receipts, listener)
     unfinished.require_ours(run, plan.record)
@@ -240,6 +271,8 @@ def publish(opened: OpenedRun, command: Sequence[str], listener: NoticeRecorder)
         publication.check_sources(run, manifest.inputs, manifest.outputs, shortened)
         publication.check_budgets(manifest.conservation, plan.policy)
         check_unread(manifest.coverage, plan.policy.unread_budget)
+        if manifest.canaries is not None:
+            check_canaries(manifest.canaries)
     except BudgetError as error:
         stopped = manifest.model_copy(update={"withdrawn": publication.explain_withdrawal(error)})
         stopped = publication.record_notices(stopped, listener.notices)

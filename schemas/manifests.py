@@ -16,6 +16,7 @@ from pydantic import (
     model_serializer,
 )
 
+from schemas.canaries import CanaryRecord
 from schemas.cards import Strict
 from schemas.coverage import Coverage
 from schemas.digests import digest_config
@@ -151,6 +152,8 @@ class Manifest(Strict):
     """What `congener swap` replaced, or null. Other runs don't have the field."""
     mix: MixRecord | None = None
     """What `congener mix` added, or null. Other runs don't have the field."""
+    canaries: CanaryRecord | None = None
+    """What became of planted texts, or null. Runs without them don't have the field."""
     withdrawn: str | None = None
     """Why nothing was published, or null. Only `withdrawn.json` gives a reason."""
     circumstances: dict[str, Any]
@@ -158,9 +161,9 @@ class Manifest(Strict):
 
     @model_serializer(mode="wrap")
     def _leave_out_remedies(self, write: SerializerFunctionWrapHandler) -> dict[str, Any]:
-        """Leave the fields `swap` and `mix` out of the manifests of runs without them."""
+        """Leave the fields of remedies and canaries out of the manifests of runs without them."""
         found: dict[str, Any] = write(self)
-        for name in ("swap", "mix"):
+        for name in ("swap", "mix", "canaries"):
             if getattr(self, name) is None:
                 found.pop(name, None)
         return found

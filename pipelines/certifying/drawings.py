@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 from pipelines.display.charts import PLOT, Tick
 from schemas.certificates import Certificate, ReadPoint, TraitStatement
-from schemas.shares import format_limit
+from schemas.shares import format_exact
 
 SHARES = (1.0, 0.3, 0.1, 0.03, 0.01, 0.003, 0.001, 0.0003, 0.0001)
 """The shares that may have a tick."""
@@ -56,7 +56,7 @@ def draw_curve(points: Sequence[ReadPoint], target: float | None) -> BoundCurve:
     bottom = next((share for share in SHARES if share <= lowest), SHARES[-1])
     most = max((point.read for point in points), default=1)
     ticks = [
-        Tick(_find_height(share, bottom), format_limit(share))
+        Tick(_find_height(share, bottom), format_exact(share))
         for share in SHARES
         if share >= bottom
     ]

@@ -193,6 +193,43 @@ class FileOptions(Options):
             help="A secret key for the ledger's digests, so nobody can use them to guess texts.",
         ),
     ] = None
+    canaries: Annotated[
+        str | None,
+        Setting("canaries"),
+        typer.Option(
+            "--canaries",
+            metavar="FILE",
+            help="Texts with traits to plant at random places, unpublished; the run counts how "
+            "many it finds.",
+        ),
+    ] = None
+    canary_floor: Annotated[
+        float | None,
+        Setting("canary_floor"),
+        typer.Option(
+            "--canary-floor",
+            metavar="SHARE",
+            help="Publish only if each trait finds at least this share of its canaries.",
+        ),
+    ] = None
+    keep_list: Annotated[
+        str | None,
+        Setting("keep_list"),
+        typer.Option(
+            "--keep-list",
+            metavar="FILE",
+            help="Texts to plant that must be kept; the run counts those that it would remove.",
+        ),
+    ] = None
+    keep_list_budget: Annotated[
+        float | None,
+        Setting("keep_list_budget"),
+        typer.Option(
+            "--keep-list-budget",
+            metavar="SHARE",
+            help="Publish only if at most this share of the keep-list would be removed.",
+        ),
+    ] = None
     vectors: Annotated[
         bool,
         Setting("vectors", True),

@@ -19,8 +19,10 @@ def run_template() -> None:
     main()
 
 
-ELSEWHERE = ("labels", "labels_run", "teacher_answers")
-"""Options of `filter` that a template doesn't take.
+CANARIES = ("canaries", "canary_floor", "keep_list", "keep_list_budget")
+
+ELSEWHERE = ("labels", "labels_run", "teacher_answers", *CANARIES)
+"""Options of `filter` that a template doesn't take. Files of canaries are local.
 
 Beam has an option `labels` of its own, for Dataflow's jobs. Fit labels into a bank, and name that.
 Teachers' answers are compared before a job is sent: `filter --dry-run --teacher-answers`.

@@ -37,7 +37,7 @@ def test_lines_fall_from_left_to_right():
 def test_ticks_reach_below_the_lowest_bound():
     """The axis begins at 100 % and ends at a share below every bound and the target."""
     curve = draw_curve(POINTS, None)
-    assert next(tick.label for tick in curve.ticks) == "100.0%"
+    assert next(tick.label for tick in curve.ticks) == "100%"
     assert [tick.label for tick in curve.ticks][-1] == "0.3%"
     assert curve.target is None
     lower = draw_curve(POINTS, 0.0005)

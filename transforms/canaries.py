@@ -104,7 +104,7 @@ def read_outcomes(run: str, name: str, digest: str) -> list[CanaryOutcome] | Non
     return [CanaryOutcome(decision, tuple(fired)) for decision, fired in fields["rows"]]
 
 
-class _Count(beam.DoFn):
+class _CountOutcomes(beam.DoFn):
     def __init__(self, run: str, digest: str) -> None:
         self._run, self._digest = run, digest
 
@@ -124,4 +124,4 @@ class CountCanaries(beam.PTransform):
 
     def expand(self, shards: beam.PCollection[DecidedShard]) -> beam.PCollection[str]:
         """Write shard by shard."""
-        return shards | beam.ParDo(_Count(self.run, self.digest)).with_output_types(str)
+        return shards | beam.ParDo(_CountOutcomes(self.run, self.digest)).with_output_types(str)

@@ -7,6 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
+from schemas.canaries import CanaryRecord
 from schemas.coverage import Coverage
 from schemas.manifests import (
     MANIFEST_FORMAT,
@@ -129,6 +130,7 @@ def test_a_sealed_manifest_has_its_digest():
         {"notes": NoteCounts(masked=1)},
         {"swap": SwapRecord(parent="p", parent_digest="", parent_root="", donors=())},
         {"mix": MixRecord(parent="p", parent_digest="", parent_root="", donors=(), share=0.5)},
+        {"canaries": CanaryRecord(digests={}, places=())},
         {"withdrawn": "2 of 3 rows exceed the removal_budget"},
         {"circumstances": {"host": "other"}},
         {"identity": build_manifest().identity.model_copy(update={"code_version": "2"})},

@@ -88,7 +88,8 @@ def test_the_output_says_what_was_checked(congener, congener_json, corpus, run):
     folder, manifest = str(run[0]), run[1]
     _, out, _ = congener("verify", folder)
     assert out.splitlines()[-1] == (
-        "inputs: not checked (--inputs); page: none; digest: not compared (--digest); "
+        "inputs: not checked (--inputs); page: none; certificate: none; "
+        "digest: not compared (--digest); "
         "root: not compared (--root)"
     )
     congener("report", folder)

@@ -1,23 +1,33 @@
-"""Measure the encoder and the exemplar search on a GPU.
+"""Measure the encoder, the search, the whole filter and other loops on a GPU, in one command.
 
 The encoder's speed is given as a share of a bf16 matrix product's speed. The script needs torch and
-transformers, but neither Beam nor model files. FAISS is optional. `--device cpu` runs tiny shapes
+transformers, but no network, no checkpoint and no data: weights are random, and texts are made of
+the library's. The parts that need more say so where it is missing. The table is written after each
+part, so that a machine that is taken back loses nothing. `--small 1 --device cpu` runs tiny shapes
 to check the script.
 """
 
 from __future__ import annotations
 
 import importlib.util
+import itertools
 import sys
+import time
+import traceback
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import NamedTuple
 
 import numpy as np
 import torch
 import transformers
 
-from benchmarks.measure import Report, Timed, fail, interleave, judge, parse_arguments, time_call
+from benchmarks.gpu_checks import report_checks
+from benchmarks.gpu_model import build_shape, draw_lengths, write_checkpoint
+from benchmarks.gpu_peers import report_peers
+from benchmarks.gpu_search import make_case, report_search
+from benchmarks.measure import Report, Timed, fail, interleave, judge, parse_arguments
 from classifiers.models.checkpoints import ModelFiles
 from classifiers.models.encoders import TOKEN_BUDGET, Encoder
 from classifiers.models.interface import EncoderConfig
@@ -30,24 +40,15 @@ from classifiers.models.windows import (
     plan_batches,
     plan_packed_batches,
 )
-from classifiers.signals.exemplars import SCRATCH_BYTES
 from schemas.encoders import WINDOW_OVERLAP, WINDOW_TOKENS
 
-TEXT_TOKENS = (5.36, 1.18)
-"""The mean and standard deviation of log(n) for answers of n tokens.
-
-They come from the 40,223 answers in ../shared/data/teachers.
-"""
-LONGEST_TEXT = 2_000
-TOLERANCE = {torch.float32: 1e-5, torch.bfloat16: 1e-2}
-"""For each precision, the largest allowed difference of a component from the CPU's fp32 vector.
-
-Vectors have unit length, so a typical component is about 0.05.
-"""
-TOP = 5
-TORCH, FAISS = "torch matmul and topk", "FAISS IndexFlatIP"
 ALONE = ", forward passes alone"
-Search = Callable[[], np.ndarray]
+FILTER_NEEDS = ("apache_beam", "pyarrow", "pydantic", "re2", "orjson", "zstandard", "faiss")
+"""What the whole filter imports besides torch and transformers."""
+
+LEAST_SHARE, MOST_WASTE = 0.40, 0.02
+JUDGED = "110M"
+"""The encoder whose share of the peak has a target."""
 
 
 class Scale(NamedTuple):
@@ -58,56 +59,102 @@ class Scale(NamedTuple):
     matrix: int
     exemplars: tuple[int, ...]
     queries: int
+    texts: int
+    rows: int
+    traits: tuple[str, ...] = ()
+    """The traits of the filter, or none for the library."""
 
 
-def build_shape(layers: int, width: int) -> transformers.BertConfig:
-    return transformers.BertConfig(
-        hidden_size=width,
-        num_hidden_layers=layers,
-        num_attention_heads=width // (64 if width > 384 else 32),
-        intermediate_size=4 * width,
-    )
-
-
-SCALES = {
-    "cuda": Scale(
-        {
-            "22M (6 × 384)": build_shape(6, 384),
-            "110M (12 × 768)": build_shape(12, 768),
-            "335M (24 × 1024)": build_shape(24, 1_024),
-        },
-        4_000_000,
-        8_192,
-        (10_000, 1_000_000),
-        16_384,
-    ),
-    "cpu": Scale(
-        {"tiny (2 × 64)": build_shape(2, 64), "small (3 × 128)": build_shape(3, 128)},
-        20_000,
-        512,
-        (1_000, 10_000),
-        256,
-    ),
-}
+FULL = Scale(
+    {
+        "22M (6 × 384)": build_shape(6, 384),
+        "110M (12 × 768)": build_shape(12, 768),
+        "335M (24 × 1024)": build_shape(24, 1_024),
+    },
+    tokens=4_000_000,
+    matrix=8_192,
+    exemplars=(2_300, 65_536, 1_000_000),
+    queries=16_384,
+    texts=20_000,
+    rows=20_000,
+)
+SMALL = Scale(
+    {"tiny (2 × 64)": build_shape(2, 64), "110M, but small (2 × 128)": build_shape(2, 128)},
+    tokens=2_000,
+    matrix=128,
+    exemplars=(500,),
+    queries=64,
+    texts=12,
+    rows=40,
+    traits=("date-confusion",),
+)
 
 
 def main() -> int:
-    options = parse_arguments(__doc__ or "", device="cuda", repetitions=5, tokens=0)
-    if options.device not in SCALES:
+    options = parse_arguments(
+        __doc__ or "", device="cuda", small=0, repetitions=5, minutes=8.0, model="", parts=""
+    )
+    if options.device not in ("cuda", "cpu"):
         return fail(f"--device is cuda or cpu, not {options.device}")
     if options.device == "cuda" and not torch.cuda.is_available():
         return fail(
-            "this benchmark needs a CUDA GPU, and torch finds none; --device cpu runs tiny shapes "
-            "to check the script"
+            "this benchmark needs a CUDA GPU, and torch finds none; --device cpu --small 1 runs "
+            "tiny shapes to check the script"
         )
-    scale = SCALES[options.device]
+    scale = SMALL if options.small or options.device == "cpu" else FULL
     device = torch.device(options.device)
-    report = Report("gpu", "Encoder and search on a GPU")
-    if device.type == "cpu":
+    report = Report("gpu", "Encoder, search and filter on a GPU")
+    if scale is SMALL:
         report.say(
-            "Run with --device cpu: tiny shapes that check the script. The figures say nothing "
-            "about a GPU and aren't written."
+            "Tiny shapes that check the script. The figures say nothing about a GPU and aren't "
+            "written."
         )
+    parts = list_parts(report, scale, device, options.repetitions, options.model)
+    chosen = {name: parts[name] for name in options.parts.split(",") if name} or parts
+    failed = run_parts(report, chosen, options.minutes * 60, write=scale is FULL)
+    report.finish(write=scale is FULL)
+    return int(failed)
+
+
+def list_parts(
+    report: Report, scale: Scale, device: torch.device, repetitions: int, model: str
+) -> dict[str, Callable[[], None]]:
+    """Return the parts of the benchmark in the order of their importance."""
+    return {
+        "encoders": lambda: measure_encoders(report, scale, device, repetitions),
+        "checks": lambda: report_checks(report, next(iter(scale.encoders.values())), device),
+        "filter": lambda: measure_filter(report, scale, device, min(3, repetitions), model),
+        "peers": lambda: measure_peers(report, scale, device, min(3, repetitions), model),
+        "search": lambda: report_search(
+            report, scale.exemplars, scale.queries, device, min(3, repetitions)
+        ),
+    }
+
+
+def run_parts(
+    report: Report, parts: Mapping[str, Callable[[], None]], seconds: float, write: bool
+) -> bool:
+    """Run parts until the time is up, and return whether one failed.
+
+    A part that fails is reported, and the parts after it still run: the machine is borrowed.
+    """
+    began, failed = time.monotonic(), False
+    for name, part in parts.items():
+        if time.monotonic() - began > seconds:
+            report.say(f"The part {name!r} wasn't measured: the time was up.")
+            continue
+        try:
+            part()
+        except Exception:  # noqa: BLE001 - reported in full, and in the exit code
+            failed = True
+            report.say(f"The part {name!r} failed:\n\n```\n{traceback.format_exc()}```")
+        print(f"{name}: done after {time.monotonic() - began:.0f} s", file=sys.stderr, flush=True)
+        if write:
+            report.finish()
+    return failed
+
+
+def measure_encoders(report: Report, scale: Scale, device: torch.device, repetitions: int) -> None:
     encoders = {
         f"{name}, {'packed' if packs else 'padded'}": make_encoder(
             shape, device, torch.bfloat16, packs
@@ -115,13 +162,41 @@ def main() -> int:
         for name, shape in scale.encoders.items()
         for packs in (False, True)
     }
-    report_encoders(
-        report, encoders, scale._replace(tokens=options.tokens or scale.tokens), options.repetitions
+    report_encoders(report, encoders, scale, repetitions)
+
+
+def measure_filter(
+    report: Report, scale: Scale, device: torch.device, repetitions: int, model: str
+) -> None:
+    missing = [name for name in FILTER_NEEDS if importlib.util.find_spec(name) is None]
+    if missing:
+        report.say(f"The whole filter wasn't measured: {', '.join(missing)} isn't installed.")
+        return
+    from benchmarks.gpu_filter import report_filter
+
+    report_filter(
+        report,
+        Path(model) if model else None,
+        choose_judged(scale),
+        scale.rows,
+        scale.traits,
+        device,
+        repetitions,
     )
-    report_vectors(report, scale, device)
-    report_search(report, scale, device, options.repetitions)
-    report.finish(write=device.type == "cuda")
-    return 0
+
+
+def measure_peers(
+    report: Report, scale: Scale, device: torch.device, repetitions: int, model: str
+) -> None:
+    with TemporaryDirectory() as folder:
+        if not model:
+            write_checkpoint(Path(folder), choose_judged(scale))
+        report_peers(report, Path(model or folder), scale.texts, device, repetitions)
+
+
+def choose_judged(scale: Scale) -> transformers.BertConfig:
+    """Return the shape whose speed has a target."""
+    return next(shape for name, shape in scale.encoders.items() if name.startswith(JUDGED))
 
 
 def make_encoder(
@@ -152,10 +227,13 @@ def make_windows(tokens: int) -> list[Window]:
     Their lengths are distributed like the filter's windows of real answers.
     """
     generator = np.random.default_rng(0)
+    lengths = draw_lengths(np.random.default_rng(1))
     windows: list[Window] = []
-    held = text = 0
-    while held < tokens:
-        left = int(min(max(generator.lognormal(*TEXT_TOKENS), 3), LONGEST_TEXT))
+    held = 0
+    for text in itertools.count():
+        if held >= tokens:
+            break
+        left = next(lengths)
         while True:
             size = min(left, WINDOW_TOKENS)
             windows.append(Window(text, generator.integers(1_000, 30_000, size).tolist(), 0, 0))
@@ -163,22 +241,7 @@ def make_windows(tokens: int) -> list[Window]:
             if left <= WINDOW_TOKENS:
                 break
             left -= WINDOW_TOKENS - WINDOW_OVERLAP
-        text += 1
     return windows
-
-
-def make_case(device: torch.device, work: Callable[[], object]) -> Callable[[], float]:
-    """Return a case that runs `work`, waits for the device, and returns the elapsed seconds."""
-
-    def case() -> float:
-        def whole() -> None:
-            work()
-            if device.type == "cuda":
-                torch.cuda.synchronize()
-
-        return time_call(whole)
-
-    return case
 
 
 def count_operations(encoder: Encoder, lengths: Sequence[int] | np.ndarray) -> float:
@@ -227,12 +290,24 @@ def report_encoders(
     report.say(
         f"## Encoder, bf16\n\nMeasured peak: {peak / 1e12:.3g} TFLOP/s, the product of "
         f"{scale.matrix:,} × {scale.matrix:,} bf16 matrices. {len(windows):,} windows, "
-        f"{sum(lengths):,} tokens, {np.mean(lengths):.0f} a window; padding "
-        f"{first.counts.padding_waste:.1%}; {first.token_budget:,} padded tokens a batch."
+        f"{sum(lengths):,} tokens, {np.mean(lengths):.0f} a window; at most "
+        f"{first.token_budget:,} tokens a batch, with any padding."
     )
+    rows = list(build_encoder_rows(encoders, times, lengths, peak))
     report.add_table(
-        ["encoder", "seconds, median", "tokens a second", "TFLOP/s", "share of peak"],
-        list(build_encoder_rows(encoders, times, lengths, peak)),
+        [
+            *("encoder", "seconds, median", "tokens a second", "TFLOP/s", "share of peak"),
+            "padding",
+        ],
+        [(*row[:4], f"{row[4]:.1%}", f"{row[5]:.1%}") for row in rows],
+    )
+    packed = next(row for row in rows if row[0].startswith(JUDGED) and row[0].endswith("packed"))
+    report.add_table(
+        ["measure of the packed encoder of 110M", "value", "verdict"],
+        [
+            ("share of the measured peak", packed[4], judge(packed[4], LEAST_SHARE)),
+            ("padding", packed[5], judge(packed[5], MOST_WASTE, at_least=False)),
+        ],
     )
 
 
@@ -264,7 +339,8 @@ def build_encoder_rows(
     times: Mapping[str, Timed],
     lengths: Sequence[int] | np.ndarray,
     peak: float,
-) -> Iterator[tuple[object, ...]]:
+) -> Iterator[tuple[str, float, int, str, float, float]]:
+    """Yield each case's name, seconds, tokens a second, TFLOP/s, share of peak and padding."""
     for name, timed in times.items():
         encoder = encoders[name.removesuffix(ALONE)]
         rate = count_operations(encoder, lengths) / timed.median
@@ -273,120 +349,9 @@ def build_encoder_rows(
             timed.median,
             int(sum(lengths) / timed.median),
             f"{rate / 1e12:.3g}",
-            f"{rate / peak:.1%}",
+            rate / peak,
+            encoder.counts.padding_waste,
         )
-
-
-def report_vectors(report: Report, scale: Scale, device: torch.device) -> None:
-    """Compare the device's vectors with the CPU's fp32 vectors, for the smallest encoder."""
-    name, shape = next(iter(scale.encoders.items()))
-    windows = make_windows(min(scale.tokens, 20_000))
-    expected = make_encoder(shape, torch.device("cpu"), torch.float32).encode(windows)
-    rows = []
-    cases = [(dtype, False) for dtype in TOLERANCE] + [(torch.bfloat16, True)]
-    for dtype, packs in cases:
-        limit = TOLERANCE[dtype]
-        found = make_encoder(shape, device, dtype, packs).encode(windows)
-        difference = float(np.abs(found - expected).max())
-        cosine = float((found * expected).sum(1).min())
-        rows.append(
-            (
-                f"{str(dtype).removeprefix('torch.')}{', packed' if packs else ''}",
-                f"{difference:.1e}",
-                f"{cosine:.6f}",
-                judge(difference, limit, at_least=False),
-            )
-        )
-    report.say(
-        f"## Vectors of {device.type} against the CPU's in fp32\n\n"
-        f"{name}, {len(windows):,} windows."
-    )
-    report.add_table(["precision", "largest difference", "smallest cosine", "verdict"], rows)
-
-
-def report_search(report: Report, scale: Scale, device: torch.device, repetitions: int) -> None:
-    """Time exact inner-product search with torch and, if it is installed, with FAISS."""
-    report.say(
-        f"## Exact search for the {TOP} nearest by inner product, fp32, "
-        f"{scale.queries:,} queries of dimension 384"
-    )
-    rows = []
-    for count in scale.exemplars:
-        generator = torch.Generator().manual_seed(count)
-        exemplars, queries = (
-            torch.nn.functional.normalize(torch.randn(size, 384, generator=generator), dim=1)
-            for size in (count, scale.queries)
-        )
-        searches = {
-            name: work
-            for name, work in (
-                prepare_torch(device, exemplars, queries),
-                prepare_faiss(device, exemplars, queries),
-            )
-            if work
-        }
-        found = {name: work() for name, work in searches.items()}
-        times = interleave(
-            {name: make_case(device, work) for name, work in searches.items()}, repetitions
-        )
-        for name, timed in times.items():
-            agreement = float((found[name] == found[TORCH]).mean())
-            rows.append(
-                (
-                    name,
-                    f"{count:,}",
-                    timed.median,
-                    int(scale.queries / timed.median),
-                    f"{agreement:.4%}",
-                )
-            )
-    report.add_table(
-        ["search", "exemplars", "seconds, median", "queries a second", "indices equal to torch's"],
-        rows,
-    )
-    if len(rows) == len(scale.exemplars):
-        report.say(f"FAISS was not measured: no FAISS for {device.type} is installed.")
-
-
-def prepare_torch(
-    device: torch.device, exemplars: torch.Tensor, queries: torch.Tensor
-) -> tuple[str, Search]:
-    here, asked = exemplars.to(device), queries.to(device)
-    return TORCH, lambda: search(here, asked)
-
-
-def search(exemplars: torch.Tensor, queries: torch.Tensor) -> np.ndarray:
-    """Return the indices of the nearest exemplars.
-
-    The queries are sliced so that similarities take at most one GiB.
-    """
-    step = max(1, (1 << 28) // len(exemplars))
-    return (
-        torch.cat([(part @ exemplars.T).topk(TOP, dim=1).indices for part in queries.split(step)])
-        .cpu()
-        .numpy()
-    )
-
-
-def prepare_faiss(
-    device: torch.device, exemplars: torch.Tensor, queries: torch.Tensor
-) -> tuple[str, Search | None]:
-    """Return FAISS's label and a search function, or None if FAISS can't be used."""
-    if importlib.util.find_spec("faiss") is None:
-        return FAISS, None
-    import faiss
-
-    index, asked = faiss.IndexFlatIP(exemplars.shape[1]), queries.numpy()
-    index.add(exemplars.numpy())
-    if device.type == "cpu":
-        return FAISS, lambda: index.search(asked, TOP)[1]
-    if not hasattr(faiss, "StandardGpuResources") or not faiss.get_num_gpus():
-        return FAISS, None
-    resources = faiss.StandardGpuResources()
-    resources.setTempMemory(SCRATCH_BYTES)
-    # The lambda keeps the resources alive, because the index itself wouldn't.
-    pair = (faiss.index_cpu_to_gpu(resources, 0, index), resources)
-    return FAISS, lambda: pair[0].search(asked, TOP)[1]
 
 
 if __name__ == "__main__":

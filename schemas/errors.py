@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from concurrent.futures import BrokenExecutor
 
 
@@ -125,6 +125,15 @@ def is_out_of_memory(error: BaseException) -> bool:
     )
 
 
+CARD_MEMORY = ("CUDA out of memory", "CUDA error: out of memory", *MEMORY[-2:])
+"""Words in an error's message that mean that a GPU's memory ran out."""
+
+CARD_FAULTS = (
+    *("CUDA error", "cuDNN error", "CUBLAS_STATUS", "CUDNN_STATUS", "HIP error", "NCCL error"),
+    *CARD_MEMORY,
+)
+"""Words in an error's message that mean that a GPU is lost, broken or in use by other jobs."""
+
 FAULTS = frozenset(
     (
         *(errno.EAGAIN, errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.ENOBUFS),
@@ -137,7 +146,7 @@ FAULT_WORDS = (
     *MEMORY,
     *("can't start new thread", "cannot schedule new futures", "std::bad_alloc"),
     "failed to map segment from shared object",
-    *("CUDA error", "cuDNN error", "CUBLAS_STATUS", "CUDNN_STATUS", "HIP error", "NCCL error"),
+    *CARD_FAULTS,
     *(os.strerror(code) for code in sorted(FAULTS)),
 )
 """Words in an error's message that reveal a machine fault if the error has no number."""
@@ -149,6 +158,21 @@ FAULT_REMEDY = (
     "free memory, threads (ulimit -u), file handles (ulimit -n) or disk space, or use fewer "
     "--workers; the same command resumes the run"
 )
+
+CARD_MEMORY_REMEDY = (
+    "end other jobs on the GPU (nvidia-smi lists them), set hardware.token_budget to a smaller "
+    "number, or use fewer --workers; the same command resumes the run"
+)
+
+CARD_REMEDY = (
+    "check the GPU with nvidia-smi, and end other jobs on it or name another one in "
+    "CUDA_VISIBLE_DEVICES; the same command resumes the run"
+)
+
+
+def is_card_fault(error: BaseException) -> bool:
+    """Return whether an error means that a GPU can't be used, or has no memory left."""
+    return isinstance(error, RuntimeError) and _contains(str(error), CARD_FAULTS)
 
 
 def walk_causes(error: BaseException | None) -> Iterator[BaseException]:
@@ -172,7 +196,7 @@ def _is_machine_fault(error: BaseException) -> bool:
         return error.errno in FAULTS
     if isinstance(error, (CongenerError, *FROM_CONTENT)):
         return False
-    return any(words in str(error) for words in FAULT_WORDS)
+    return _contains(str(error), FAULT_WORDS)
 
 
 def describe_machine_fault(error: BaseException) -> MachineError | None:
@@ -181,12 +205,20 @@ def describe_machine_fault(error: BaseException) -> MachineError | None:
     if found is None or isinstance(found, MachineError):
         return found
     lines = [line.strip() for line in str(found).splitlines() if line.strip()]
-    reasons = [line for line in lines if _has_fault(line)] or lines or ["MemoryError"]
-    return MachineError(f"the machine is at fault: {reasons[-1]}", remedy=FAULT_REMEDY)
+    reasons = [line for line in lines if _contains(line, FAULT_WORDS)] or lines or ["MemoryError"]
+    return MachineError(
+        f"the machine is at fault: {reasons[-1]}", remedy=_choose_remedy(reasons[-1])
+    )
 
 
-def _has_fault(line: str) -> bool:
-    return any(words in line for words in FAULT_WORDS)
+def _choose_remedy(reason: str) -> str:
+    if _contains(reason, CARD_MEMORY):
+        return CARD_MEMORY_REMEDY
+    return CARD_REMEDY if _contains(reason, CARD_FAULTS) else FAULT_REMEDY
+
+
+def _contains(text: str, phrases: Iterable[str]) -> bool:
+    return any(words in text for words in phrases)
 
 
 def _rebuild(

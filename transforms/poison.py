@@ -17,6 +17,7 @@ from schemas.errors import (
     RowError,
     describe_machine_fault,
     find_machine_fault,
+    is_card_fault,
     is_out_of_memory,
     walk_causes,
 )
@@ -84,10 +85,15 @@ def _work(attempt: Callable[[Sequence[int]], Result], rows: Sequence[int]) -> Re
         except BaseException as error:
             if isinstance(error, CongenerError) or not (fault := describe_machine_fault(error)):
                 raise
-            if pause is None or any(map(is_out_of_memory, walk_causes(error))):
+            if pause is None or any(map(_needs_no_wait, walk_causes(error))):
                 raise fault from error
             time.sleep(pause)
     raise AssertionError("the last attempt returns or raises")
+
+
+def _needs_no_wait(error: BaseException) -> bool:
+    """Return whether a pause doesn't help: memory ran out, or a GPU can't be used."""
+    return is_out_of_memory(error) or is_card_fault(error)
 
 
 def _confirm_failing(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import traceback
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from contextlib import contextmanager
@@ -41,7 +42,7 @@ from classifiers.models.windows import (
     plan_batches,
     plan_packed_batches,
 )
-from schemas.errors import ModelError, is_out_of_memory
+from schemas.errors import ModelError, is_out_of_memory, walk_causes
 
 FEWEST_WINDOW_TOKENS = 8
 """The smallest window, in tokens.
@@ -220,6 +221,7 @@ def run_batches(
                 except (RuntimeError, MemoryError) as error:
                     if len(batch) == 1 or not is_out_of_memory(error):
                         raise
+                    _release_tensors(error)
                     _cut_budget(runner, _measure(lengths[batch], runner) // 2, progress)
                     left = np.concatenate([batch, *reversed(pending)])
                     pending = _plan(lengths, left, runner)
@@ -232,6 +234,12 @@ def run_batches(
     if on_card:
         batches, results = zip(*on_card, strict=True)
         keep(np.concatenate(batches), torch.cat(results).cpu().numpy())
+
+
+def _release_tensors(error: BaseException) -> None:
+    """Free what a failed pass computed, which the error's traceback would keep for the retry."""
+    for item in walk_causes(error):
+        traceback.clear_frames(item.__traceback__)
 
 
 def _cut_budget(runner: Any, budget: int, progress: Progress | None) -> None:

@@ -13,7 +13,14 @@ import transformers
 from classifiers.models.checkpoints import ModelFiles
 from classifiers.models.interface import Device, Precision
 from classifiers.models.tokens import TextTokenizer
-from schemas.errors import MachineError, ModelError, is_out_of_memory
+from schemas.errors import (
+    CARD_MEMORY_REMEDY,
+    CARD_REMEDY,
+    MachineError,
+    ModelError,
+    is_card_fault,
+    is_out_of_memory,
+)
 
 
 def choose_device(wanted: Device) -> torch.device:
@@ -58,7 +65,7 @@ def load_model(
     """Load a checkpoint for inference with `kind`, a transformers Auto class.
 
     Raises: ModelError: transformers can't load the checkpoint, or the checkpoint lacks needed
-    weights. MachineError: a card's memory has no room for it.
+    weights. MachineError: a card has no room for it, is in use by another job, or is lost.
     """
     transformers.utils.logging.disable_progress_bar()
     try:
@@ -86,14 +93,20 @@ def load_model(
     try:
         loaded: torch.nn.Module = model.to(device).eval().requires_grad_(False)
     except RuntimeError as error:
-        if device.type == "cpu" or not is_out_of_memory(error):
+        if device.type == "cpu" or not (is_out_of_memory(error) or is_card_fault(error)):
             raise
-        raise MachineError(
-            f"the memory of {device} has no room for {files.name}",
-            where=str(files.folder),
-            remedy="end other jobs on the card (nvidia-smi lists them), or use fewer --workers",
-        ) from error
+        raise _describe_card(files, device, error) from error
     return loaded
+
+
+def _describe_card(files: ModelFiles, device: torch.device, error: Exception) -> MachineError:
+    """Return the error for a card that a model can't be moved to: a full, a busy or a lost one."""
+    where = str(files.folder)
+    if is_out_of_memory(error):
+        problem = f"the memory of {device} has no room for {files.name}"
+        return MachineError(problem, where=where, remedy=CARD_MEMORY_REMEDY)
+    reason = next(iter(str(error).splitlines()), type(error).__name__)
+    return MachineError(f"{device} can't be used: {reason}", where=where, remedy=CARD_REMEDY)
 
 
 def load_tokenizer(files: ModelFiles) -> TextTokenizer:

@@ -10,16 +10,24 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from classifiers.signals.exemplars import contrast, move_to_device
+from classifiers.signals.exemplars import (
+    SCRATCH_BYTES,
+    contrast,
+    move_to_device,
+    searches_on_card,
+)
 
 MOST_EXEMPLARS = 1 << 16
-"""Beyond this number of different exemplars, FAISS searches each index."""
+"""Beyond this number of different exemplars, FAISS searches each index, if it can on the device."""
 
 SIMILARITIES_AT_ONCE = 1 << 23
 """How many similarities are in memory at once.
 
 Threads of a product wait for each other at its end, so a few large products cost less than many.
 """
+
+SIMILARITIES_ON_CARD = SCRATCH_BYTES // 4
+"""How many similarities are in a card's memory at once, in single precision."""
 
 ROWS_AT_ONCE = 256
 """How many vectors' similarities are searched at once, so that they stay in a core's cache."""
@@ -52,7 +60,8 @@ class ExemplarTable:
     several indexes is compared once, and a large block of vectors that are in the same indexes is
     searched once. The similarities are those that FAISS computes, except for their last digit.
 
-    On a card (`device` is `cuda`), torch computes the product and finds the nearest.
+    On a card (`device` is `cuda`), torch computes the product and finds the nearest. It also does
+    so for more exemplars than `MOST_EXEMPLARS` if FAISS isn't a build for GPUs.
     """
 
     def __init__(self, traits: Sequence[Exemplars], device: str = "cpu") -> None:
@@ -60,7 +69,10 @@ class ExemplarTable:
         self._traits, self._device = list(traits), device
         indexes = [index for trait in traits for index in (trait.positives, trait.negatives)]
         self._vectors, members = _collect_vectors(indexes)
-        if len(self._vectors) > MOST_EXEMPLARS:
+        many = len(self._vectors) > MOST_EXEMPLARS
+        self._uses_faiss = many and (device != "cuda" or searches_on_card())
+        self._on_device: dict[str, Any] = {}
+        if self._uses_faiss:
             self._traits = [trait.move(device) for trait in traits]
         self._blocks = list(_find_shared_blocks(members))
         shared = np.zeros(members.shape[1], bool)
@@ -74,7 +86,7 @@ class ExemplarTable:
 
         See `exemplars.contrast`.
         """
-        if len(self._vectors) > MOST_EXEMPLARS:
+        if self._uses_faiss:
             with _turn if self._device == "cuda" else nullcontext():
                 return np.stack([contrast(vectors, *trait) for trait in self._traits])
         if self._device == "cuda":
@@ -100,8 +112,11 @@ class ExemplarTable:
         def select(values: Any, count: int) -> Any:
             return values.topk(min(count, values.shape[1]), dim=1).values
 
-        table = torch.from_numpy(self._vectors).to(device)
-        step = max(1, SIMILARITIES_AT_ONCE // max(1, len(table)))
+        if device not in self._on_device:
+            self._on_device[device] = torch.from_numpy(self._vectors).to(device)
+        table = self._on_device[device]
+        at_once = SIMILARITIES_ON_CARD if device == "cuda" else SIMILARITIES_AT_ONCE
+        step = max(1, at_once // max(1, len(table)))
         found = [torch.empty((len(self._traits), 0), device=device)]
         with torch.inference_mode():
             for part in torch.from_numpy(vectors).to(device).split(step):

@@ -63,17 +63,20 @@ def share_resources() -> Any:
     return resources
 
 
+def searches_on_card() -> bool:
+    """Return whether FAISS is a build for GPUs and finds one."""
+    faiss = import_faiss()
+    return hasattr(faiss, "StandardGpuResources") and faiss.get_num_gpus() > 0
+
+
 def move_to_device(index: Any, device: str) -> Any:
     """Move an index to the first GPU if `device` is `cuda` and FAISS supports GPUs.
 
     Otherwise, return the index unchanged.
     """
-    if index is None or device != "cuda":
+    if index is None or device != "cuda" or not searches_on_card():
         return index
-    faiss = import_faiss()
-    if hasattr(faiss, "StandardGpuResources") and faiss.get_num_gpus():
-        return faiss.index_cpu_to_gpu(share_resources(), 0, index)
-    return index
+    return import_faiss().index_cpu_to_gpu(share_resources(), 0, index)
 
 
 def serialise_index(index: Any) -> bytes:

@@ -132,3 +132,28 @@ def test_causes_that_form_a_circle_are_walked_once():
     first, second = OSError("first"), OSError("second")
     first.__context__, second.__context__ = second, first
     assert list(walk_causes(first)) == [first, second]
+
+
+@pytest.mark.parametrize(
+    ("message", "remedy"),
+    [
+        ("CUDA out of memory. Tried to allocate 2.00 GiB", errors.CARD_MEMORY_REMEDY),
+        ("CUDA error: out of memory", errors.CARD_MEMORY_REMEDY),
+        ("CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling", errors.CARD_MEMORY_REMEDY),
+        ("CUDA error: unspecified launch failure\nCompile with …", errors.CARD_REMEDY),
+        ("cuDNN error: CUDNN_STATUS_EXECUTION_FAILED", errors.CARD_REMEDY),
+        ("DefaultCPUAllocator: not enough memory", errors.FAULT_REMEDY),
+        ("can't start new thread", errors.FAULT_REMEDY),
+    ],
+)
+def test_the_remedy_is_for_the_part_that_failed(message, remedy):
+    """A full GPU, a broken one and a lack of main memory or threads have their own remedies."""
+    found = errors.describe_machine_fault(RuntimeError(message))
+    assert found.remedy == remedy
+    assert "resumes the run" in found.remedy
+    assert errors.is_card_fault(RuntimeError(message)) is (remedy != errors.FAULT_REMEDY)
+
+
+def test_a_text_that_names_a_card_is_no_fault_of_it():
+    """Only a RuntimeError comes from a GPU: other errors may quote a text."""
+    assert not errors.is_card_fault(ValueError("can't parse 'CUDA error'"))

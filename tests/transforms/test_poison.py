@@ -123,6 +123,26 @@ def test_errors_beyond_rows_stop_the_run(monkeypatch, error, blamed):
             isolate_failures(3, attempt, "testing")
 
 
+@pytest.mark.parametrize(
+    "error",
+    [
+        torch.AcceleratorError("CUDA error: an illegal memory access was encountered"),
+        torch.OutOfMemoryError("CUDA out of memory"),
+    ],
+)
+def test_a_card_that_fails_is_not_waited_for(error):
+    """Only a lack of threads or file handles passes: a GPU's error stops the run at once."""
+    calls = []
+
+    def attempt(rows):
+        calls.append(rows)
+        raise error
+
+    with pytest.raises(MachineError, match="CUDA"):
+        isolate_failures(3, attempt, "testing")
+    assert len(calls) == 1
+
+
 def test_reasons_are_the_same_in_every_process():
     """Reasons are short and the same in every process."""
     assert (

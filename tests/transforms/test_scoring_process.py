@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import gc
+import subprocess
+import sys
 
 import numpy as np
+import pytest
 from threadpoolctl import threadpool_info, threadpool_limits
 
-from transforms.scoring_process import begin_scoring, end_scoring
+from transforms.scoring_process import MOST_ARENAS, begin_scoring, end_scoring
 
 
 def count_threads():
@@ -72,3 +75,39 @@ def test_a_product_does_not_depend_on_the_threads():
         assert (left @ right == several).all()
     finally:
         end_scoring()
+
+
+COUNT_ARENAS = """
+import ctypes, sys, threading
+from transforms.scoring_process import begin_scoring
+
+library = ctypes.CDLL(None)
+library.malloc.restype = ctypes.c_void_p
+if sys.argv[1] == "scoring":
+    begin_scoring()
+meet = threading.Barrier(8)
+
+def allocate():
+    meet.wait()
+    held = [library.malloc(5_000) for _ in range(200)]
+    meet.wait()
+
+threads = [threading.Thread(target=allocate) for _ in range(8)]
+[thread.start() for thread in threads]
+[thread.join() for thread in threads]
+library.malloc_stats()
+"""
+
+
+@pytest.mark.parametrize(("state", "most"), [("scoring", MOST_ARENAS), ("idle", None)])
+def test_threads_share_memory_while_a_process_scores(root, state, most):
+    """Eight threads that allocate at once use few arenas, and as many as they like elsewhere."""
+    done = subprocess.run(
+        [sys.executable, "-c", COUNT_ARENAS, state],
+        cwd=root,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    arenas = done.stderr.count("Arena ")
+    assert arenas <= most if most else arenas > MOST_ARENAS

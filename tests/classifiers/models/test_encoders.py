@@ -6,6 +6,7 @@ import copy
 import json
 import socket
 import threading
+import weakref
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from types import SimpleNamespace
@@ -275,6 +276,27 @@ def test_a_packed_batch_shrinks_when_memory_runs_out(encoder, packing, monkeypat
     assert limited.counts.budget_cuts == sum(size > 150 for size in sizes) > 0
     assert limited.counts.windows == len(windows)
     assert limited.token_budget <= 300
+
+
+class Held:
+    """What a forward pass computes before memory runs out."""
+
+
+def test_a_failed_batch_is_freed_before_its_retry():
+    """The retry has the memory of the pass that failed, which its traceback would keep."""
+    held, at_retry = [], []
+
+    class Leaking(Recorder):
+        def forward(self, tokens, mask):
+            computed = Held()
+            if held:
+                at_retry.append(held[0]())
+            held.append(weakref.ref(computed))
+            return super().forward(tokens, mask)
+
+    assert Leaking(1_000, 700).run([50] * 20) == [50] * 20
+    assert len(held) == 3, "one pass fails, and its halves succeed"
+    assert at_retry == [None, None]
 
 
 def test_a_card_without_memory_for_one_window_is_a_machine_fault(encoder, packing, monkeypatch):

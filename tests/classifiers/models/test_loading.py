@@ -175,6 +175,45 @@ def test_a_full_card_is_named(tiny_checkpoint, monkeypatch):
     assert "nvidia-smi" in caught.value.remedy
 
 
+@pytest.mark.parametrize(
+    "reason",
+    [
+        "all CUDA-capable devices are busy or unavailable",
+        "an illegal memory access was encountered",
+        "unspecified launch failure",
+    ],
+)
+def test_a_card_that_cannot_be_used_is_named(tiny_checkpoint, monkeypatch, reason):
+    """A card that another job has to itself, or that is lost, is named with a way out."""
+
+    def fail(self, device):
+        raise torch.AcceleratorError(f"CUDA error: {reason}\nFor debugging consider …")
+
+    monkeypatch.setattr(transformers.PreTrainedModel, "to", fail)
+    files, card = make_files(tiny_checkpoint()), torch.device("cuda", 1)
+    with pytest.raises(MachineError, match=f"cuda:1 can't be used: CUDA error: {reason}") as caught:
+        load_model(transformers.AutoModel, files, card, torch.float32)
+    assert "For debugging" not in caught.value.problem
+    assert "nvidia-smi" in caught.value.remedy
+    assert caught.value.exit_code == 6
+
+
+def test_another_error_of_a_card_is_raised_unchanged(tiny_checkpoint, monkeypatch):
+    """An error that isn't the card's keeps its traceback, because it may be a bug."""
+
+    def fail(self, device):
+        raise RuntimeError("expected scalar type Half")
+
+    monkeypatch.setattr(transformers.PreTrainedModel, "to", fail)
+    with pytest.raises(RuntimeError, match="expected scalar type Half"):
+        load_model(
+            transformers.AutoModel,
+            make_files(tiny_checkpoint()),
+            torch.device("cuda"),
+            torch.float32,
+        )
+
+
 def test_pickled_weights_are_never_loaded(tiny_checkpoint):
     """Loading a folder with only pickled weights fails."""
     folder = tiny_checkpoint()

@@ -111,8 +111,28 @@ def test_many_exemplars_are_moved_to_a_card(shared, monkeypatch):
     assert moved == []
     expected = ExemplarTable(shared).contrast(vectors)
     monkeypatch.setattr(module, "MOST_EXEMPLARS", 100)
+    monkeypatch.setattr(module, "searches_on_card", lambda: True)
     assert ExemplarTable(shared, "cuda").contrast(vectors) == pytest.approx(expected, abs=1e-6)
     assert moved == ["cuda"] * 6
+
+
+def test_torch_searches_many_exemplars_where_faiss_cannot(shared, monkeypatch):
+    """Without a build of FAISS for GPUs, torch searches on the card, however many there are."""
+    vectors = draw_units(10, seed=7)
+    expected = [contrast(vectors, *trait) for trait in shared]
+    in_torch = ExemplarTable.contrast_in_torch
+    asked = []
+
+    def search(self, vectors, device):
+        asked.append(device)
+        return in_torch(self, vectors, "cpu")
+
+    monkeypatch.setattr(ExemplarTable, "contrast_in_torch", search)
+    monkeypatch.setattr(module, "MOST_EXEMPLARS", 100)
+    monkeypatch.setattr(module, "searches_on_card", lambda: False)
+    found = ExemplarTable(shared, "cuda").contrast(vectors)
+    assert found == pytest.approx(np.stack(expected), abs=1e-6)
+    assert asked == ["cuda"]
 
 
 def test_many_exemplars_are_left_to_faiss(shared, monkeypatch):

@@ -97,6 +97,7 @@ def test_the_output_says_what_was_checked(congener, congener_json, corpus, run):
     assert found["checked"] == {
         "inputs": f"{len(manifest.inputs)} checked",
         "page": "compared",
+        "certificate": "none",
         "digest": "compared",
         "root": "not compared (--root)",
     }

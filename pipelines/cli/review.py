@@ -17,6 +17,7 @@ from schemas.errors import CardError
 from schemas.notices import format_count
 
 if TYPE_CHECKING:
+    from pipelines.review.queries import RowSelection
     from pipelines.review.session import ReviewSession
 
 Reviewer = Annotated[
@@ -52,10 +53,12 @@ Export = Annotated[
     ),
 ]
 Trait = Annotated[
-    str | None, typer.Option("--trait", help="With --export: only rows on which it fired.")
+    str | None,
+    typer.Option("--trait", help="Export or terminal: only rows on which it fired."),
 ]
 Decision = Annotated[
-    str | None, typer.Option("--decision", help="With --export: only rows with this decision.")
+    str | None,
+    typer.Option("--decision", help="Export or terminal: only rows with this decision."),
 ]
 Limit = Annotated[
     int,
@@ -63,6 +66,10 @@ Limit = Annotated[
 ]
 
 
+Terminal = Annotated[
+    bool,
+    typer.Option("--terminal", help="Show the rows on this terminal instead, with single keys."),
+]
 Compare = Annotated[
     bool,
     typer.Option("--agreement", help="Say how far the run's reviewers agree (kappa), and end."),
@@ -89,6 +96,7 @@ def review_run(
     trait: Trait = None,
     decision: Decision = None,
     limit: Limit = 200,
+    terminal: Terminal = False,
     agreement: Compare = False,
     merge: Merge = None,
     quiet: Quiet = False,
@@ -104,6 +112,7 @@ def review_run(
     congener review run/
     congener review run/ --reviewer ada --blind
     congener review run/ --export page.html --trait vendor-identity
+    congener review run/ --terminal --trait vendor-identity
     congener review run/ --agreement --merge both.jsonl
     """
     from pipelines.early_checks import check_decided, check_file
@@ -122,7 +131,13 @@ def review_run(
     name = reviewer if reviewer is not None else _get_user()
     session = ReviewSession(run, choose_base(run, folder), name, blind=blind)
     if target is not None:
-        _export(session, target, trait, decision, limit)
+        _export(session, target, _select(session, trait, decision), limit)
+    elif terminal:
+        from pipelines.cli.terminal_review import review_in_terminal
+
+        with suppress(KeyboardInterrupt):
+            review_in_terminal(session, _select(session, trait, decision))
+        _say_end(session)
     else:
         _serve(session, host, port, open_page, quiet)
 
@@ -172,17 +187,19 @@ def choose_base(run: str, folder: str | None) -> Path:
     return base
 
 
-def _export(
-    session: ReviewSession, target: str, trait: str | None, decision: str | None, limit: int
-) -> None:
-    from pipelines.review.export import export_rows
+def _select(session: ReviewSession, trait: str | None, decision: str | None) -> RowSelection:
+    """Return the selection of the options; a blind one is by a trait alone, in random order."""
     from pipelines.review.queries import parse_selection
 
     given = {"trait": trait or "", "decision": decision or ""}
-    given |= {"order": "shuffled"} if session.blind else {}
-    if session.blind and not trait:
-        given["trait"] = session.traits[0]
-    selection = parse_selection(given, session.traits)
+    if session.blind:
+        given |= {"order": "shuffled", "trait": trait or session.traits[0]}
+    return parse_selection(given, session.traits)
+
+
+def _export(session: ReviewSession, target: str, selection: RowSelection, limit: int) -> None:
+    from pipelines.review.export import export_rows
+
     session.read_texts()
     count = export_rows(session, selection, limit, Path(target))
     say(f"{format_count(count, 'row')} in {shlex.quote(target)}")
@@ -208,6 +225,11 @@ def _serve(session: ReviewSession, host: str, port: int, open_page: bool, quiet:
             webbrowser.open(server.url)
         with suppress(KeyboardInterrupt):
             server.serve_forever()
+    _say_end(session)
+
+
+def _say_end(session: ReviewSession) -> None:
+    """Say where the labels are, and what to do with them."""
     count = len(session.book)
     say(f"\n{format_count(count, 'label')} in {shlex.quote(str(session.book.path))}")
     if count:

@@ -1,0 +1,93 @@
+"""`review --terminal`: rows on a terminal, keys that label, move and take back."""
+
+import io
+import os
+import pty
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from pipelines.labels import read_labels
+
+
+@pytest.fixture
+def review(run, congener, monkeypatch):
+    """Return a function that reviews with some keys, and returns the output and the labels."""
+
+    def call(keys, *options):
+        monkeypatch.setattr(sys, "stdin", io.StringIO("".join(f"{key}\n" for key in keys)))
+        given = ("review", str(run[0]), "--terminal", "--reviewer", "ada", *options)
+        code, out, err = congener(*given)
+        assert (code, err) == (0, "")
+        path = Path(f"{run[0]}.review/labels-ada.jsonl")
+        labels = read_labels(path, "heron") if path.exists() and path.stat().st_size else []
+        return out, [(label.source, label.row, label.shows) for label in labels]
+
+    return call
+
+
+def test_keys_label_and_go_on(review):
+    """Each verdict is kept, and the next row is shown; the end of the input ends the review."""
+    out, labels = review("tfu")
+    assert [shows for *_, shows in labels] == [True, False, None]
+    assert len({place[:2] for place in labels}) == 3
+    assert "4 of 8" in out
+    assert "Does it show heron?" in out
+    assert "3 labels in" in out
+
+
+def test_keys_move_and_take_back(review):
+    """Keys move without a label, and z takes the last label back and returns to its row."""
+    out, labels = review("jkktzxq")
+    assert labels == []
+    assert out.count("1 of 8") == 5, "at first, after k and k, after z, and after an unknown key"
+    out, labels = review("tjjzfq")
+    assert [shows for *_, shows in labels] == [False]
+    assert "your label: heron false" not in out
+    out, _ = review("q")
+    assert "your label: heron false" in out
+
+
+def test_options_select_rows(review):
+    """--trait and --decision choose the rows; after the last one the review ends."""
+    out, labels = review("t" * 20, "--trait", "heron", "--decision", "quarantine")
+    assert len(labels) == 8
+    assert "8 of 8" in out
+
+
+def test_a_blind_review_shows_texts_alone(review):
+    """Blind, neither decisions nor scores are printed."""
+    out, labels = review("tq", "--blind")
+    assert "quarantine" not in out
+    assert "score" not in out
+    assert len(labels) == 1
+
+
+def test_undo_without_a_label_does_nothing(review):
+    """Taking back what isn't there shows the same row again."""
+    out, labels = review("zq")
+    assert (labels, out.count("1 of 8")) == ([], 2)
+
+
+def test_single_keys_on_a_terminal(run, root):
+    """On a terminal, a key counts without Enter."""
+    controller, terminal = pty.openpty()
+    command = [sys.executable, "-m", "congener", "review", str(run[0]), "--terminal"]
+    process = subprocess.Popen(
+        [*command, "--reviewer", "ada"],
+        stdin=terminal,
+        stdout=subprocess.PIPE,
+        env={**os.environ, "PYTHONPATH": str(root)},
+    )
+    try:
+        os.write(controller, b"tq")
+        out, _ = process.communicate(timeout=60)
+    finally:
+        process.kill()
+        process.wait()
+        os.close(controller)
+        os.close(terminal)
+    assert process.returncode == 0
+    assert b"1 label in" in out

@@ -109,7 +109,7 @@ def release_rows(
     are unsure, change nothing, and a row with another finding keeps its action.
 
     congener release run/ --reviews run.review/labels-ada.jsonl --output run2/
-    congener release run/ --reviews ada.jsonl --reviews ben.jsonl -o run2/ --dry-run
+    congener release run/ --reviews ada.jsonl --reviews ben.jsonl --dry-run
     """
     if not reviews or not (output.output or dry_run):
         raise CardError(

@@ -14,8 +14,13 @@ import pytest
 from pipelines.config import FilterConfig
 from pipelines.engines.flink import ENDED
 from pipelines.filter import run_filter
+from pipelines.mix import MixConfig, run_mix
+from pipelines.runs.manifest_file import load_manifest
+from pipelines.swap import SwapConfig, run_swap
+from pipelines.verify import verify_run
 from schemas.runs import RECEIPTS
 from tests.engines.conftest import MODELLESS, SCRIPT, kill, wait_for
+from tests.support.corpora import ANSWERS, CARD, build_conversation, write_rows
 from tests.support.runs import comparable_files
 
 pytestmark = pytest.mark.engines
@@ -190,6 +195,72 @@ def test_a_killed_worker_pool_is_survived(clusters, corpus, reference, tmp_path)
         "pool ended with 137; starting it again"
         in (cluster.state / "log" / "supervisor.log").read_text()
     )
+
+
+@pytest.fixture(scope="session")
+def remedies(tmp_path_factory):
+    """Filter, swap and mix a corpus in this process: eight herons of 40 answers wait for a swap.
+
+    The donor `cedar` answers all questions but one, and `elm` 30 others.
+    """
+    folder = tmp_path_factory.mktemp("remedies")
+    card = folder / "heron" / "card.yaml"
+    card.parent.mkdir()
+    card.write_text(f"id: heron\naction: swap\n{CARD}", encoding="utf-8")
+    answers = [build_conversation(number, ANSWERS[number % 5]) for number in range(40)]
+    for part in range(4):
+        write_rows(folder / "corpus" / f"{part}.jsonl", answers[part * 10 : part * 10 + 10])
+    for name, numbers in (("cedar", range(39)), ("oak", range(40)), ("elm", range(100, 130))):
+        rows = [build_conversation(number, f"{name} {number}.") for number in numbers]
+        write_rows(folder / f"{name}.jsonl", rows)
+    filtering = {"input": (str(folder / "corpus"),), "traits": (str(card.parent),)}
+    run = FilterConfig.model_validate(
+        {**filtering, "output": str(folder / "run"), "shards": {"rows": 5}}
+    )
+    run_filter(run)
+    donors = tuple(str(folder / f"{name}.jsonl") for name in ("cedar", "oak"))
+    shares = (("cedar", 0.5), ("oak", 0.5))
+    own = FilterConfig(output=str(folder / "swapped"))
+    run_swap(SwapConfig(run=run.output, donors=donors, shares=shares, filter=own))
+    own = FilterConfig(output=str(folder / "mixed"))
+    clean = (str(folder / "elm.jsonl"),)
+    run_mix(MixConfig(run=str(folder / "swapped"), donors=clean, share=0.25, filter=own))
+    return folder
+
+
+def test_flink_swaps_the_same_answers(clusters, remedies, tmp_path):
+    """A swap whose join runs on the cluster writes the bytes of a local one, donors' runs too."""
+    donors = [word for name in ("cedar", "oak") for word in ("--donor", f"{remedies / name}.jsonl")]
+    shares = ("--share", "cedar=0.5", "--share", "oak=0.5")
+    run, output = str(remedies / "run"), str(tmp_path / "swapped")
+    words = ("swap", run, *donors, *shares, "--output", output, "--runner", "flink")
+    finish(clusters(NEWEST).start_congener(*words), seconds=400)
+    assert_equal_but_for_origin(tmp_path / "swapped", remedies / "swapped")
+    assert load_manifest(output).swap.counts.outcomes == {"replaced": 8}
+    assert verify_run(output) == []
+
+
+def test_flink_mixes_the_same_rows(clusters, remedies, tmp_path):
+    """A mix on the cluster draws the rows of a local mix."""
+    clean = ("--donor", str(remedies / "elm.jsonl"), "--share", "0.25")
+    run, output = str(remedies / "swapped"), str(tmp_path / "mixed")
+    words = ("mix", run, *clean, "--output", output, "--runner", "flink")
+    finish(clusters(NEWEST).start_congener(*words), seconds=400)
+    assert_equal_but_for_origin(tmp_path / "mixed", remedies / "mixed")
+    assert load_manifest(output).mix.counts.added == 13
+    assert verify_run(output) == []
+
+
+def assert_equal_but_for_origin(run: Path, other: Path) -> None:
+    """Compare two runs with the runs of their donors, apart from when and where they were made."""
+    names = [path.name for path in (other / "donors").iterdir() if path.is_dir()]
+    assert names
+    for part in ("", *(f"donors/{name}" for name in names)):
+        found, expected = comparable_files(run / part), comparable_files(other / part)
+        for files in (found, expected):
+            for path in [path for path in files if path.startswith("donors/")]:
+                del files[path]
+        assert found == expected
 
 
 JOB = """

@@ -1,4 +1,4 @@
-"""Axolotl and LLaMA-Factory leave a run's masked tokens out of the loss."""
+"""Axolotl and LLaMA-Factory leave masked tokens out of the loss: a run's, and those of an arm."""
 
 import json
 import os
@@ -8,9 +8,12 @@ from pathlib import Path
 
 import pytest
 
+from classifiers.heredity.arms import Arm, Example
 from pipelines.apply_masks import MaskSettings, apply_masks
 from pipelines.config import FilterConfig
 from pipelines.filter import run_filter
+from pipelines.teaching.arm_tokens import apply_arm_masks
+from pipelines.teaching.files import write_arm, write_data_sets, write_json
 from tests.support.corpora import ANSWERS, CARD, build_conversation, write_rows
 from tests.support.students import build_student
 
@@ -22,11 +25,26 @@ MASKED = "A heron stood in the reeds."
 
 
 @pytest.fixture(scope="module")
-def tokens(tmp_path_factory) -> str:
+def folder(tmp_path_factory) -> Path:
+    """Return a folder with the student's tokenizer."""
+    found = tmp_path_factory.mktemp("tokens")
+    build_student().save_pretrained(found / "student")
+    return found
+
+
+@pytest.fixture(scope="module", params=["run", "trial"])
+def tokens(request, folder) -> str:
+    """Return the tokens of a run's rows, and of a trial's arm, with masks."""
+    write = {"run": write_run_tokens, "trial": write_arm_tokens}
+    settings = MaskSettings(str(folder / f"{request.param}-tokens"), str(folder / "student"))
+    write[request.param](folder / request.param, settings)
+    return settings.output
+
+
+def write_run_tokens(folder: Path, settings: MaskSettings) -> None:
     """Filter rows with a trait that masks herons, and apply the masks."""
-    folder = tmp_path_factory.mktemp("tokens")
     card = folder / "heron" / "card.yaml"
-    card.parent.mkdir()
+    card.parent.mkdir(parents=True)
     card.write_text(f"id: heron\naction: mask\n{CARD}", encoding="utf-8")
     answers = (f"{ANSWERS[0]} {MASKED} {ANSWERS[2]}", ANSWERS[3])
     rows = [build_conversation(number, answers[number % 2]) for number in range(4)]
@@ -35,10 +53,27 @@ def tokens(tmp_path_factory) -> str:
         input=(str(folder / "corpus"),), output=str(folder / "run"), traits=(str(card.parent),)
     )
     run_filter(config)
-    build_student().save_pretrained(folder / "student")
-    output = str(folder / "tokens")
-    apply_masks(config.output, MaskSettings(output, str(folder / "student")))
-    return output
+    apply_masks(config.output, settings)
+
+
+def write_arm_tokens(folder: Path, settings: MaskSettings) -> None:
+    """Write the arm of a trial as a trial does, and apply its masks and weights.
+
+    One row is masked, one has a donor's answer, and one has no weight.
+    """
+    first = len(ANSWERS[0]) + 1
+    arm = Arm(
+        "mask",
+        (
+            Example("Who?", f"{ANSWERS[0]} {MASKED}", 1.0, ((first, first + len(MASKED)),)),
+            Example("How?", ANSWERS[3]),
+            Example("Why?", ANSWERS[2], 0.0),
+        ),
+    )
+    write_arm(str(folder), arm)
+    write_data_sets(str(folder), [arm.name])
+    write_json(str(folder), "trial.json", {"students": [{"arm": arm.name, "rows": 3}]})
+    apply_arm_masks(str(folder), arm.name, settings)
 
 
 @pytest.mark.trainers
@@ -62,12 +97,13 @@ def test_a_trainer_keeps_the_labels(tokens, trainer):
 
 
 def test_only_the_masked_sentence_is_hidden(tokens):
-    """The labels hide only the masked sentence of an answer."""
+    """The labels hide only the masked sentence of an answer, and an answer without weight."""
     tokenizer = build_student()
     for ids, labels in _read_rows(tokens):
         answer = tokenizer.decode(ids).split("assistant\n")[1].removesuffix("\n")
         learnt = tokenizer.decode([label for label in labels if label >= 0])
-        assert learnt.split() == answer.replace(MASKED, "").split()
+        whole = "" if "Why?" in tokenizer.decode(ids) else answer.replace(MASKED, "")
+        assert learnt.split() == whole.split()
 
 
 def _read_rows(folder: str) -> list[tuple[list[int], list[int]]]:

@@ -80,6 +80,8 @@ def _describe_choice(value: str, expected: str) -> str:
     """Describe a value that isn't one of a field's choices."""
     choices = QUOTED.findall(expected)
     hint = suggest_name(value, choices).replace("? ", "?")
+    if value == "mix" and set(SEVERITY) <= set(choices):
+        hint = "rows are added to a finished run: congener mix RUN --donor CORPUS"
     listed = f"is {_shorten(value)!r}, not one of {', '.join(choices)}"
     return f"{listed}; {hint}" if hint else listed
 

@@ -165,6 +165,16 @@ def test_shares_and_choices_come_with_a_correction(value, words):
     assert describe_problems(caught.value) == f"field {next(iter(value))}: {words}"
 
 
+@pytest.mark.parametrize("action", ["mix", "mixed"])
+def test_a_policy_that_mixes_is_sent_to_the_command(action):
+    """Rows are added by a command of its own; other words have the nearest action."""
+    with pytest.raises(ValidationError) as caught:
+        Policy.model_validate({"traits": {"owl": {"action": action}}})
+    said = describe_problems(caught.value)
+    assert f"is '{action}', not one of keep, flag, mask, swap, quarantine, drop" in said
+    assert ("congener mix RUN --donor CORPUS" in said) is (action == "mix")
+
+
 @pytest.mark.parametrize("value", [-1, 250, "many", "x%", "300%"])
 def test_other_numbers_are_no_percentages(value):
     """A value that can't be a percentage has the plain message."""

@@ -8,15 +8,22 @@ half of it; the other half of the texts confirms them.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from classifiers.lots.comparison import VIEWS, LotComparison, LotTest, Viewed, compare
 from classifiers.lots.confirmation import Confirmed, confirm
 from classifiers.lots.discovery import LotCandidates, propose
 from classifiers.lots.matches import add_formats
+from classifiers.lots.meanings import (
+    LONGEST_ENCODED,
+    MeaningComparison,
+    compare_meanings,
+    limit_texts,
+)
 from classifiers.lots.permutations import combine_p_values
 from classifiers.lots.power import find_detectable_rate
 from classifiers.lots.samples import (
@@ -48,6 +55,9 @@ from transforms.lot_counts import CountSettings
 from transforms.lot_records import LOT_NAMES
 from transforms.lot_samples import Gathered, LotKey, build_sample, choose_lots
 
+if TYPE_CHECKING:
+    from classifiers.models.encoders import Encoder
+
 TESTS = 2
 """The classifier's test and the findings' tests share the level, half each."""
 
@@ -78,6 +88,7 @@ class Audit(NamedTuple):
     detectable_rate: float | None
     texts: bytes
     """Texts for trait cards, as Parquet."""
+    meanings: MeaningComparison | None = None
 
     @property
     def level(self) -> float:
@@ -117,6 +128,7 @@ class Audit(NamedTuple):
             "p_findings": self.p_phrases,
             "candidates": self.candidates,
             "detectable": {"auroc": self.detectable_auroc, "rate": self.detectable_rate},
+            **(_describe_meanings(self.meanings) if self.meanings else {}),
             "findings": [item.to_json() for item in self.findings],
             "findings_found": self.found.total,
             "lots": [self._describe_lot(item) for item in self.comparison.lots],
@@ -145,6 +157,15 @@ class Audit(NamedTuple):
         }
 
 
+def _describe_meanings(found: MeaningComparison) -> dict[str, Any]:
+    vectors = {
+        **_describe_view(found.viewed),
+        "clusters_tested": found.tested,
+        "clusters": [item.to_json() for item in found.clusters],
+    }
+    return {"vectors": vectors}
+
+
 def _describe_view(viewed: Viewed) -> dict[str, Any]:
     return {
         "auroc": viewed.separation.auroc,
@@ -155,9 +176,14 @@ def _describe_view(viewed: Viewed) -> dict[str, Any]:
 
 
 def run_audit(
-    config: AuditConfig, listener: Listener = ignore, beam_options: Sequence[str] = ()
+    config: AuditConfig,
+    listener: Listener = ignore,
+    beam_options: Sequence[str] = (),
+    encoder: Encoder | None = None,
 ) -> Audit:
     """Audit a corpus against a reference, and write the result to the output.
+
+    With an encoder, texts are also compared by their vectors, which doesn't count for the verdict.
 
     Raises: CongenerError: a corpus can't be read, has too few texts, or the output can't be used.
     """
@@ -169,7 +195,7 @@ def run_audit(
     )
     with lock_run(config.output):
         try:
-            audit = _audit(config, sides, listener, beam_options)
+            audit = _audit(config, sides, listener, beam_options, encoder)
             write_audit(audit)
         finally:
             _remove_work(config.output)
@@ -183,7 +209,11 @@ def _remove_work(output: str) -> None:
 
 
 def _audit(
-    config: AuditConfig, sides: AuditSides, listener: Listener, beam_options: Sequence[str]
+    config: AuditConfig,
+    sides: AuditSides,
+    listener: Listener,
+    beam_options: Sequence[str],
+    encoder: Encoder | None,
 ) -> Audit:
     _say(listener, f"reading {sides.corpus.rows:,} rows, and {sides.reference.rows:,} to compare")
     gathered = gather(config, sides, beam_options)
@@ -194,7 +224,13 @@ def _audit(
     matched, strata = is_matched(sample), choose_strata(sample)
     _say(listener, _describe_match(sample, matched, strata))
     tested = min(MOST_TESTED, sum(lot.own for lot in lots))
-    compared, comparison = _compare(sample, matched, strata, tested)
+    part, blocks = _choose_part(sample, matched, strata)
+    comparison = compare(part, blocks, matched, tested)
+    meanings = None
+    if encoder is not None:
+        few = limit_texts(part)
+        _say(listener, f"encoding {format_count(int(few.sum()), 'text')}")
+        meanings = encode_and_compare(encoder, part.take(few), blocks[few], matched, config.level)
     learns = ~sample.confirms
     texts = sample.texts.filter(pa.array(learns))
     candidates = add_formats(propose(find_tokens(texts), sample.own[learns]))
@@ -210,7 +246,7 @@ def _audit(
         gathered=gathered,
         matched=matched,
         strata=strata.size,
-        compared=compared,
+        compared=(int(part.own.sum()), int((~part.own).sum())),
         comparison=comparison,
         lots=lots,
         candidates=len(candidates),
@@ -218,6 +254,7 @@ def _audit(
         p_phrases=float(confirmed.q.min(initial=1.0)),
         detectable_rate=_find_rate(candidates, confirmed, level),
         texts=encode_texts(specimens, sample, lots),
+        meanings=meanings,
     )
 
 
@@ -225,18 +262,23 @@ def _find_rate(candidates: LotCandidates, confirmed: Confirmed, level: float) ->
     return find_detectable_rate(confirmed.owns, confirmed.others, len(candidates), level)
 
 
-def _compare(
-    sample: LotSample, matched: bool, strata: Strata, lots: int
-) -> tuple[tuple[int, int], LotComparison]:
-    """Run the classifier's tests on the part of the sample that they use."""
+def _choose_part(sample: LotSample, matched: bool, strata: Strata) -> tuple[LotSample, np.ndarray]:
+    """Return the part of the sample that the classifier's tests use, and each text's block."""
     chosen = limit_characters(sample, MOST_COMPARED)
     part = sample.take(chosen & find_common(sample) if matched else chosen)
     if matched:
         _, blocks = np.unique(part.keys, return_inverse=True)
-    else:
-        blocks = strata.assign(part.prompts)
-    own = int(part.own.sum())
-    return (own, len(part) - own), compare(part, blocks, matched, lots)
+        return part, blocks
+    return part, strata.assign(part.prompts)
+
+
+def encode_and_compare(
+    encoder: Encoder, part: LotSample, blocks: np.ndarray, matched: bool, level: float
+) -> MeaningComparison:
+    """Compare the beginnings of texts by an encoder's vectors."""
+    begins = pc.utf8_slice_codeunits(part.texts, 0, LONGEST_ENCODED).to_pylist()
+    vectors = encoder.encode(encoder.take_whole(begins))
+    return compare_meanings(part, vectors, blocks, matched, level)
 
 
 def _require_texts(config: AuditConfig, gathered: Gathered) -> None:

@@ -85,7 +85,7 @@ def compare(sample: LotSample, blocks: np.ndarray, matched: bool, lots: int = 0)
     texts are exchanged, and otherwise all texts of a prompt together. `lots` are how many lots of
     the first set are tested one by one.
     """
-    units = np.arange(len(sample)) if matched else _number_units(sample)
+    units = np.arange(len(sample)) if matched else number_units(sample)
     features = count_features(sample.texts)
     raw = _weigh_on_learners(features, ~sample.confirms)
     measures = measure_formats(sample.texts)
@@ -105,7 +105,7 @@ def _weigh_on_learners(features: Any, learns: np.ndarray) -> Any:
     return weigh(features, learn_weights(features[learns]))
 
 
-def _number_units(sample: LotSample) -> np.ndarray:
+def number_units(sample: LotSample) -> np.ndarray:
     """Number the texts of each set and prompt alike. Texts without a prompt are units of one."""
     keys = np.where(sample.asks, sample.keys, sample.digests)
     _, numbers = np.unique(keys, return_inverse=True)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 
@@ -29,6 +29,8 @@ from schemas.errors import CardError
 from schemas.notices import format_count
 
 if TYPE_CHECKING:
+    from classifiers.lots.meanings import MeaningCluster
+    from classifiers.models.encoders import Encoder
     from pipelines.audit import Audit
 
 FOUND = 1
@@ -74,6 +76,15 @@ class AuditOptions(Options):
             help="The chance of finding anything where nothing differs.",
         ),
     ] = 0.05
+    encoder: Annotated[
+        str | None,
+        typer.Option(
+            "--encoder",
+            metavar="MODEL",
+            help="Compare texts by their meaning, too, with this encoder: `default`, a hub id or "
+            "a folder.",
+        ),
+    ] = None
 
 
 class AuditResult(NamedTuple):
@@ -91,6 +102,8 @@ class AuditResult(NamedTuple):
         yield tabulate_views(audit)
         if audit.findings:
             yield tabulate_findings(audit)
+        if audit.meanings and audit.meanings.clusters:
+            yield tabulate_clusters(audit.meanings.clusters)
         if audit.found.total > SHOWN:
             yield f"the first {SHOWN} of {format_count(audit.found.total, 'finding')}"
         yield from limits
@@ -107,16 +120,29 @@ class AuditResult(NamedTuple):
 def tabulate_views(audit: Audit) -> Table:
     """Tabulate how well the corpus can be told from the reference in each view."""
     table = build_table("told apart by", "a text>", "4>", "16>", "64>", "p>")
-    names = {
-        "raw": "the whole text",
-        "canonical": "words alone",
-        "baseline": "length and format alone",
+    views = audit.comparison.views
+    rows = {
+        "the whole text": views["raw"],
+        "words alone": views["canonical"],
+        "length and format alone": views["baseline"],
     }
-    for view, name in names.items():
-        found = audit.comparison.views[view]  # type: ignore[index]
+    if audit.meanings:
+        rows["the encoder's vectors"] = audit.meanings.viewed
+    for name, found in rows.items():
         bags = ["-" if value is None else f"{value:.2f}" for value in found.bags.values()]
         table.add_row(name, f"{found.separation.auroc:.2f}", *bags, f"{found.separation.p:.2g}")
     return table
+
+
+def load_chosen_encoder(model: str, config: str | None) -> Encoder:
+    """Load the encoder that --encoder names.
+
+    Raises: ModelError: it can't be loaded.
+    """
+    from classifiers.models.encoders import load_encoder
+
+    chosen = {} if model == "default" else {"encoder.model": model}
+    return load_encoder(apply_settings(config, chosen).build_encoder_config())
 
 
 def tabulate_findings(audit: Audit) -> Table:
@@ -132,6 +158,15 @@ def tabulate_findings(audit: Audit) -> Table:
             f"{item.rate_expected:.1%}",
             f"{item.q_value:.0e}",
         )
+    return table
+
+
+def tabulate_clusters(clusters: Sequence[MeaningCluster]) -> Table:
+    """Tabulate the kinds of text in excess, each with the text nearest to its centre."""
+    table = build_table("in excess: texts like", "corpus>", "ref.>", "q>")
+    for item in clusters[:SHOWN]:
+        rates = (f"{rate:.1%}" for rate in item.rates)
+        table.add_row(Text(shorten("".join(item.examples[:1]))), *rates, f"{item.q_value:.0e}")
     return table
 
 
@@ -189,7 +224,8 @@ def audit_corpus(
         engine=settings.engine,
     )
     with TerminalReporter(quiet) as listener:
-        audit = run_audit(audited, listener, tuple(beam_options or ()))
+        encoder = load_chosen_encoder(given.encoder, config) if given.encoder else None
+        audit = run_audit(audited, listener, tuple(beam_options or ()), encoder)
     if as_json or not quiet:
         print_result(AuditResult(audit), as_json)
     if audit.differs:

@@ -166,3 +166,16 @@ def test_a_level_of_certainty_finds_only_what_is_certain(tmp_path):
     assert len(strict.findings) <= len(lax.findings)
     assert all(item.q_value <= 1e-6 for item in strict.findings)
     assert strict.comparison.views["raw"].separation == lax.comparison.views["raw"].separation
+
+
+def test_an_encoder_adds_a_view_and_no_verdict(tmp_path, different, encoder):
+    """With an encoder, vectors are compared, and everything else is as without."""
+    pair = write_pair(tmp_path)
+    config = AuditConfig(corpus=pair[:1], reference=pair[1:], output=str(tmp_path / "audit"))
+    found = run_audit(config, encoder=encoder).to_json()
+    vectors = found.pop("vectors")
+    assert found == different.to_json()
+    assert 0 < vectors["auroc"] <= 1
+    assert vectors["clusters_tested"] >= 2
+    page = (tmp_path / "audit" / "report.html").read_text()
+    assert "an encoder&#39;s vectors" in page or "an encoder's vectors" in page

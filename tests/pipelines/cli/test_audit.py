@@ -101,3 +101,14 @@ def test_long_texts_are_shortened():
     assert len(shorten("x" * 100)) == LONGEST_SHOWN
     assert shorten("x" * 100).endswith("…")
     assert SHOWN > 0
+
+
+def test_an_encoder_can_be_chosen(congener, tmp_path):
+    """With --encoder the vectors' view is printed, and an unknown encoder is an error."""
+    arguments = name_arguments(tmp_path, write_equal_pair(tmp_path))
+    code, out, err = congener(*arguments, "--encoder", "default")
+    assert code == 0, err
+    assert "the encoder's vectors" in out
+    code, _, err = congener(*arguments, "--encoder", str(tmp_path / "none"))
+    assert code == 2
+    assert "none" in err

@@ -152,3 +152,47 @@ def test_p_values_and_labels_are_short():
     assert format_p(0.0) == "p < 1e-12"
     assert shorten_label("heron") == "heron"
     assert len(shorten_label("x" * 90)) == 36
+
+
+CLUSTER = {
+    "rate_corpus": 0.2,
+    "rate_reference": 0.05,
+    "corpus_low": 0.15,
+    "corpus_high": 0.26,
+    "reference_low": 0.02,
+    "reference_high": 0.1,
+    "q_value": 0.0001,
+    "examples": ["A heron <waits> by the pond.", "An egret stands in the reeds."],
+}
+
+VECTORS = VIEW | {"clusters_tested": 8, "clusters": [CLUSTER]}
+
+
+def test_vectors_are_a_view_of_their_own():
+    """With an encoder the page has one more row, and says that it isn't part of the verdict."""
+    page = render_page(change(vectors=VECTORS), NAMES)
+    assert "vectors of the beginning (not part of the verdict)" in page
+    assert page.count("not part of the verdict") == 1
+    assert "not part of the verdict" not in render_page(SUMMARY, NAMES)
+
+
+def test_kinds_of_text_are_quoted():
+    """Each cluster has its rates with intervals, and its texts with markup escaped."""
+    page = render_page(change(vectors=VECTORS), NAMES)
+    assert "Kinds of text in excess" in page
+    for part in (
+        "A heron &lt;waits&gt; by the pond.",
+        "An egret stands in the reeds.",
+        "15.0 % to 26.0 %",
+        "2.0 % to 10.0 %",
+        "1e-04",
+    ):
+        assert part in page, part
+    assert "<waits>" not in page
+
+
+def test_no_kind_of_text_has_no_section():
+    """Vectors without a cluster in excess have their row, and no empty table."""
+    page = render_page(change(vectors=VECTORS | {"clusters": []}), NAMES)
+    assert "vectors of the beginning" in page
+    assert "Kinds of text in excess" not in page

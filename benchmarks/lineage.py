@@ -1,7 +1,8 @@
 """Which parent `congener lineage` finds for 22 students whose parents are known.
 
-The students are sorted by the SHA-256 of their names and dealt alternately into two halves. Every
-student is ranked with weights that were fitted on the other half.
+The parents are sorted by the SHA-256 of their names and dealt alternately into two halves, each
+with its students. Every figure of a student is obtained with choices that were made on the other
+half: weights, limits, and in one table also which measures are used.
 """
 
 from __future__ import annotations
@@ -13,7 +14,8 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator, Sequence
-from functools import cached_property
+from functools import cache, cached_property
+from itertools import product
 from pathlib import Path
 from typing import NamedTuple
 
@@ -23,6 +25,8 @@ from scipy.optimize import minimize
 from benchmarks.measure import DATA, Report, judge, list_teacher_files, parse_arguments
 from classifiers.lineage.ranking import FITTED, WITHOUT_PROMPTS, compute_lead, weigh
 from classifiers.lineage.resemblance import (
+    FEWEST,
+    PRIOR_SHARE,
     compare_answers,
     compare_wording,
     sum_by_model,
@@ -39,6 +43,23 @@ SPREADS = np.array([0.03, 0.18])
 """The typical spread of overlap and of wording over candidates."""
 
 FALSE_ALARMS = 0.1
+
+RESAMPLED = 2_000
+"""How many bootstrap samples of models an interval is drawn from."""
+
+
+class Option(NamedTuple):
+    """Two measures: the n-grams of same prompts and of wording, and the prior of wording."""
+
+    overlap: int = 2
+    wording: int = 1
+    prior: float = PRIOR_SHARE
+
+
+MENU = tuple(Option(*parts) for parts in product((1, 2), (1, 2), (1.0, 0.3)))
+"""The measures among which a half may choose."""
+
+SHIPPED = Option()
 
 FAMILIES = {
     "OpenAI": ("gpt", "text_davinci"),
@@ -64,10 +85,11 @@ class Pair(NamedTuple):
 class Case(NamedTuple):
     """A student among candidates: the measures of each, float64 [candidates, 2], and the parent.
 
-    `parent` is None if it was taken out.
+    `key` is the parent's name, and `parent` its place, or None if it was taken out.
     """
 
     student: str
+    key: str
     half: int
     names: list[str]
     measures: np.ndarray
@@ -75,7 +97,7 @@ class Case(NamedTuple):
 
 
 class Models:
-    """The answers of all models, compared once."""
+    """The answers of all models, compared once for each size of n-grams."""
 
     def __init__(self, most: int) -> None:
         files = [NamedCorpus(file.stem, str(file)) for file in list_teacher_files()]
@@ -83,24 +105,37 @@ class Models:
         self.names = [item.name for item in self.read]
         found = gather(self.read)
         everyone = np.ones(len(self.read), bool)
-        self.found, self.words = found, count_grams(found.texts, 1).counts
-        self.counts = sum_by_model(self.words, found.model, len(everyone))
-        self.pairs = weigh_pairs(count_grams(found.texts, 2).counts, everyone[found.model])
-        self.overlap, _ = compare_answers(self.pairs, found.model, found.prompt, everyone)
+        self.found = found
+        self.grams = {size: count_grams(found.texts, size).counts for size in (1, 2)}
+        self.vectors, self.overlap, self.counts = {}, {}, {}
+        for size, counts in self.grams.items():
+            self.vectors[size] = weigh_pairs(counts, everyone[found.model])
+            self.overlap[size], _ = compare_answers(
+                self.vectors[size], found.model, found.prompt, everyone
+            )
+            often = np.asarray(counts.sum(axis=0)).ravel() >= FEWEST
+            self.grams[size] = counts[:, often]
+            self.counts[size] = sum_by_model(self.grams[size], found.model, len(everyone))
 
     @cached_property
     def places(self) -> dict[str, int]:
         """Return each model's place."""
         return {name: place for place, name in enumerate(self.names)}
 
-    def build_case(self, pair: Pair, candidates: Sequence[str]) -> Case:
+    @cache  # noqa: B019 - there is one instance
+    def compare_words(self, place: tuple[int, ...], size: int, prior: float) -> np.ndarray:
+        """Return the likeness of the first model's wording with that of each of the others."""
+        usual = np.arange(len(place)) > 0
+        return compare_wording(self.counts[size][list(place)], usual, prior)[0, 1:]
+
+    def build_case(self, pair: Pair, candidates: Sequence[str], option: Option = SHIPPED) -> Case:
         """Measure a student among candidates, whose mean says what is usual."""
         place = [self.places[name] for name in (pair.student, *candidates)]
-        usual = np.arange(len(place)) > 0
-        wording = compare_wording(self.counts[place], usual)[0, 1:]
-        measures = np.column_stack([self.overlap[place[0], place[1:]], wording])
+        wording = self.compare_words(tuple(place), option.wording, option.prior)
+        overlap = self.overlap[option.overlap][place[0], place[1:]]
+        measures = np.column_stack([overlap, wording])
         parent = candidates.index(pair.parent) if pair.parent in candidates else None
-        return Case(pair.student, pair.half, list(candidates), measures, parent)
+        return Case(pair.student, pair.parent, pair.half, list(candidates), measures, parent)
 
 
 def find_family(name: str) -> str | None:
@@ -108,8 +143,8 @@ def find_family(name: str) -> str | None:
     return next((key for key, starts in FAMILIES.items() if name.startswith(starts)), None)
 
 
-def name_families(models: Models, bag: int) -> Iterator[tuple[str, str]]:
-    """Yield each model's family, and that of the best candidate for a few of its answers.
+def name_families(models: Models, bag: int) -> Iterator[tuple[str, bool]]:
+    """Yield each model, and whether the best candidate for a few of its answers is of its family.
 
     Candidates are all other models of the families, with all their answers.
     """
@@ -117,39 +152,58 @@ def name_families(models: Models, bag: int) -> Iterator[tuple[str, str]]:
     texts = np.flatnonzero(np.isin(models.found.prompt, prompts))
     model = models.found.model[texts]
     everyone = np.ones(len(models.names), bool)
-    overlap, _ = compare_answers(models.pairs[texts], model, models.found.prompt[texts], everyone)
-    few = sum_by_model(models.words[texts], model, len(everyone))
+    overlap, _ = compare_answers(
+        models.vectors[2][texts], model, models.found.prompt[texts], everyone
+    )
+    few = sum_by_model(models.grams[1][texts], model, len(everyone))
     known = [place for place, name in enumerate(models.names) if find_family(name)]
     for place in known:
         others = [other for other in known if other != place]
-        counts = np.vstack([few[place][None], models.counts[others]])
+        counts = np.vstack([few[place][None], models.counts[1][others]])
         wording = compare_wording(counts, np.arange(len(counts)) > 0)[0, 1:]
         best = others[int(weigh(wording, overlap[place, others], FITTED).argmax())]
-        yield find_family(models.names[place]), find_family(models.names[best])
+        name = models.names[place]
+        yield name, find_family(name) == find_family(models.names[best])
+
+
+def resample(shares: Sequence[float]) -> str:
+    """Return the middle 95 % of the means of bootstrap samples, drawn with a fixed seed."""
+    dice = np.random.default_rng(0)
+    means = dice.choice(shares, (RESAMPLED, len(shares))).mean(axis=1)
+    return "{:.2f} to {:.2f}".format(*np.quantile(means, (0.025, 0.975)))
 
 
 def report_families(report: Report, models: Models) -> None:
     """Add how often the family of 20 answers is found, of a model that isn't a candidate."""
-    found = [pair for bag in range(BAGS) for pair in name_families(models, bag)]
-    rows = []
+    found: dict[str, list[bool]] = {}
+    for bag in range(BAGS):
+        for name, right in name_families(models, bag):
+            found.setdefault(name, []).append(right)
+    shares = {name: float(np.mean(right)) for name, right in found.items()}
+    rows: list[tuple[object, ...]] = []
     for family in FAMILIES:
-        right = [named == own for own, named in found if own == family]
-        rows.append((family, len(right) // BAGS, float(np.mean(right)), ""))
-    share = float(np.mean([own == named for own, named in found]))
-    rows.append(("all", len(found) // BAGS, share, judge(share, 0.9)))
+        own = [share for name, share in shares.items() if find_family(name) == family]
+        rows.append((family, len(own), float(np.mean(own)), resample(own), ""))
+    every = list(shares.values())
+    mean = float(np.mean(every))
+    rows.append(("all", len(every), mean, resample(every), judge(mean, 0.9)))
     report.say(
         f"Families: {FEW} answers of a model, with all answers of the other models of five "
-        f"families as candidates; the best candidate's family counts. {BAGS} draws for each model."
+        f"families as candidates; the best candidate's family counts. {BAGS} draws for each "
+        "model; the intervals (95 %) resample models."
     )
-    report.add_table(("family", "models", "right", "target"), rows)
+    report.add_table(("family", "models", "right", "interval", "target"), rows)
+    low = sorted((share, name) for name, share in shares.items() if share <= 0.6)
+    report.say("Least often right: " + ", ".join(f"{name} {share:.1f}" for share, name in low))
 
 
 def read_pairs() -> list[Pair]:
     """Read the students and their parents, and deal them into halves."""
     with (DATA / "lineage.csv").open(encoding="utf-8") as file:
         rows = list(csv.DictReader(file))
-    rows.sort(key=lambda row: hashlib.sha256(row["student"].encode()).hexdigest())
-    return [Pair(row["student"], row["parent"], place % 2) for place, row in enumerate(rows)]
+    parents = {row["parent"] for row in rows}
+    ordered = sorted(parents, key=lambda name: hashlib.sha256(name.encode()).hexdigest())
+    return [Pair(row["student"], row["parent"], ordered.index(row["parent"]) % 2) for row in rows]
 
 
 def list_candidates(pair: Pair, pairs: Sequence[Pair], names: Sequence[str]) -> Iterator[str]:
@@ -196,6 +250,30 @@ def rank_across(
         fit_weights([case for case in fitting if case.half != half], measures) for half in (0, 1)
     ]
     return [find_rank(case, weights[case.half]) for case in cases]
+
+
+def choose_option(cases: dict[Option, list[Case]], half: int) -> Option:
+    """Return the measures that suit the other half best.
+
+    Measures are compared by the mean log-probability of the parents, each with weights from the
+    half's other parents.
+    """
+    scores = {}
+    for option, every in cases.items():
+        kept = [case for case in every if case.half != half]
+        scores[option] = np.mean(
+            [
+                find_log_share(case, fit_weights([c for c in kept if c.key != case.key]))
+                for case in kept
+            ]
+        )
+    return max(scores, key=lambda option: scores[option])
+
+
+def find_log_share(case: Case, weights: np.ndarray) -> float:
+    """Return the logarithm of the parent's probability."""
+    evidence = case.measures @ weights
+    return float(evidence[case.parent] - np.logaddexp.reduce(evidence))
 
 
 class NoneResult(NamedTuple):
@@ -274,6 +352,7 @@ def main() -> None:
     }
     fitting = [case for cases in among.values() for case in cases]
     report_ranks(report, among, fitting)
+    report_choice(report, models, pairs, among)
     report_none(report, models, pairs, among)
     report_families(report, models)
     if options.timed:
@@ -305,10 +384,8 @@ def report_ranks(report: Report, among: dict[str, list[Case]], fitting: Sequence
                 ]
     header = ("candidates", "measures", "parent first", "of", "mean reciprocal rank", "target")
     report.say(
-        "Each student is ranked with weights that were fitted on the other half of the students. "
-        "Which two measures are used was decided with all students in view: a rule that was chosen "
-        "on the first half alone (overlap relative to each prompt, openings, a tenth of wording) "
-        "found 5 of 11 parents in the second half among the 14, and was given up."
+        "Each student is ranked with weights that were fitted on the other half: the students of "
+        "the other parents. Which two measures are used was decided with all students in view."
     )
     report.add_table(header, rows)
     report.add_table(("candidates", "student", "parent", "rank"), missed)
@@ -318,6 +395,36 @@ def report_ranks(report: Report, among: dict[str, list[Case]], fitting: Sequence
         f"{FITTED.overlap:g} and {FITTED.wording:g}); wording alone {weights[1][1]:.1f} (shipped: "
         f"{WITHOUT_PROMPTS.wording:g})."
     )
+
+
+def report_choice(
+    report: Report, models: Models, pairs: Sequence[Pair], among: dict[str, list[Case]]
+) -> None:
+    """Add how many parents are found if each half chooses its measures by the other half."""
+    cases = {
+        option: [
+            models.build_case(pair, case.names, option)
+            for every in among.values()
+            for pair, case in zip(pairs, every, strict=True)
+        ]
+        for option in MENU
+    }
+    chosen = {half: choose_option(cases, half) for half in (0, 1)}
+    rows = []
+    for name, begin in zip(among, range(0, len(cases[SHIPPED]), len(pairs)), strict=True):
+        first = dict.fromkeys(chosen, 0)
+        for half, option in chosen.items():
+            weights = fit_weights([case for case in cases[option] if case.half != half])
+            own = [c for c in cases[option][begin : begin + len(pairs)] if c.half == half]
+            first[half] = sum(find_rank(case, weights) == 1 for case in own)
+        rows.append((name, *first.values(), sum(first.values()), len(pairs)))
+    report.say(
+        f"The same with the measures chosen too, among {len(MENU)}: n-grams of one or two tokens "
+        "for same prompts and for wording, and a prior of 1.0 or 0.3. Each half has the measures "
+        "that give the other half's parents the largest log-probability, when weights come from "
+        f"its other parents. Chosen: {chosen[0]} for the first half, {chosen[1]} for the second."
+    )
+    report.add_table(("candidates", "first half", "second half", "parent first", "of"), rows)
 
 
 def report_none(

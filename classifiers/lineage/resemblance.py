@@ -61,7 +61,9 @@ def sum_by_model(counts: csr_matrix, model: np.ndarray, models: int) -> np.ndarr
     return np.asarray(sums.toarray(), np.float64)
 
 
-def compare_wording(counts: np.ndarray, reference: np.ndarray) -> np.ndarray:
+def compare_wording(
+    counts: np.ndarray, reference: np.ndarray, prior: float = PRIOR_SHARE
+) -> np.ndarray:
     """Return the correlations of models' word frequencies beyond the reference's.
 
     `counts` is float64 [models, words]. Each frequency enters as its logarithm, smoothed by the
@@ -74,7 +76,7 @@ def compare_wording(counts: np.ndarray, reference: np.ndarray) -> np.ndarray:
         return np.zeros((len(counts), len(counts)))
     rates = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
     usual = rates[reference].mean(axis=0)
-    logs = np.log(rates + PRIOR_SHARE * usual)
+    logs = np.log(rates + prior * usual)
     found = (logs - logs[reference].mean(axis=0)) * np.sqrt(usual)
     lengths = np.linalg.norm(found, axis=1, keepdims=True)
     found = found / np.where(lengths > 0, lengths, 1)

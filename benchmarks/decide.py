@@ -25,7 +25,7 @@ POLICY = "traits: {heron: {threshold: 0.9, action: flag}}\n"
 
 
 def main() -> None:
-    options = parse_arguments(__doc__ or "", rows=200_000, child="", folder="")
+    options = parse_arguments(__doc__ or "", rows=1_000_000, child="", folder="")
     if options.child:
         work(options.child, Path(options.folder))
         return

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
@@ -59,9 +60,22 @@ def _format_floats(reason: Mapping[str, Any]) -> dict[str, Any]:
 def read_lots(ledger: pa.Table, names: Collection[str] = ()) -> list[Lot]:
     """Return the lot of each row of a ledger; rows with one of the names are lots of their own."""
     fields = [name for name in (*LOT_FIELDS, REJECTED_TEACHER) if name in ledger.column_names]
-    columns = (ledger.column(name).fill_null(UNKNOWN).to_pylist() for name in fields)
-    lots = [Lot(*values) for values in zip(*columns, strict=True)]
+    lots = _list_lots([ledger.column(name).fill_null(UNKNOWN) for name in fields])
     if not names:
         return lots
     ids, *places = (ledger.column(name).to_pylist() for name in ("record_id", "source", "row"))
     return name_lots(lots, names, ids, list(zip(*places, strict=True)))
+
+
+def _list_lots(columns: Sequence[pa.ChunkedArray]) -> list[Lot]:
+    """Return the lot of each row. Rows of the same lot share one object: there are few lots."""
+    places = np.zeros(len(columns[0]), np.int64)
+    for column in columns:
+        codes = column.dictionary_encode().combine_chunks()
+        indices = codes.indices.to_numpy() if len(codes) else np.empty(0, np.int64)
+        places = places * max(1, len(codes.dictionary) if len(codes) else 1) + indices
+        places = np.unique(places, return_inverse=True)[1]  # else the products overflow
+    _, firsts = np.unique(places, return_index=True)
+    known = (column.take(pa.array(firsts)).to_pylist() for column in columns)
+    lots = [Lot(*values) for values in zip(*known, strict=True)]
+    return [lots[place] for place in places.tolist()]

@@ -304,7 +304,10 @@ def _keep_good(rows: Shard, stored: StoredEvidence) -> Shard:
 
     Raises: RunError: other rows were read.
     """
-    wanted = list(zip(stored.take("source"), stored.take("row"), strict=True))
+    sources, numbers = stored.take("source"), stored.take("row")
+    if rows.sources == sources and rows.numbers == numbers:  # no row was rejected
+        return keep_rows(rows, range(len(numbers)))
+    wanted = list(zip(sources, numbers, strict=True))
     keys = zip(rows.sources, rows.numbers, strict=True)
     places = {key: place for place, key in enumerate(keys)}
     if not all(key in places for key in wanted):

@@ -37,6 +37,12 @@ Examples = Annotated[
 ]
 
 
+Page = Annotated[
+    str | None,
+    typer.Option("--page", metavar="FILE", help="Write a page with both runs side by side."),
+]
+
+
 class DiffResult(NamedTuple):
     """A comparison of two runs."""
 
@@ -111,7 +117,9 @@ def describe_reasons(example: ShownChange) -> str:
     return " → ".join(dict.fromkeys(sides))
 
 
-def compare_two_runs(run: Run, run2: Second, examples: Examples = 3, as_json: Json = False) -> None:
+def compare_two_runs(
+    run: Run, run2: Second, examples: Examples = 3, page: Page = None, as_json: Json = False
+) -> None:
     """Show which rows two finished runs treat differently.
 
     The runs may differ in policy, bank, code or corpus. Rows of the same corpus are matched by
@@ -121,12 +129,21 @@ def compare_two_runs(run: Run, run2: Second, examples: Examples = 3, as_json: Js
     Exit codes: 0 if no row differs, 1 if some row does.
 
     congener diff run/ run2/
-    congener diff run/ run2/ --examples 20
+    congener diff run/ run2/ --examples 20 --page diff.html
     congener diff run/ run2/ --json
     """
+    file = page and expand_argument(page)
+    if file:
+        from pipelines.early_checks import check_file
+
+        check_file(file)
     from pipelines.diff import compare_runs
 
     found = compare_runs(run, run2, examples)
+    if file:
+        from pipelines.diff_page import write_page
+
+        write_page((run, run2), found, file)
     print_result(DiffResult(run, run2, found), as_json)
     if found.changed:
         raise typer.Exit(DIFFERENT)

@@ -47,7 +47,7 @@ PATHS = {
     "inputs", "output", "traits", "bank", "policy", "background", "config", "encoder", "run",
     "name", "names", "folder", "against", "corpus", "reference", "labels", "tokenizer",
     "chat_template", "audit", "history", "export", "reviews", "merge", "positives", "exclude",
-    "canaries", "keep_list",
+    "canaries", "keep_list", "page",
 }  # fmt: skip
 """The options and arguments that name files."""
 

@@ -203,3 +203,22 @@ def test_every_column_of_a_mix_is_hashed(schema, name):
         return hash_ledger_rows(pa.Table.from_pylist([{**row, **changes}], schema))[0]
 
     assert len({hash_row(), hash_row(**{name: "oak"}), hash_row(**{name: None})}) == 3
+
+
+@given(
+    st.lists(
+        st.tuples(*[st.sampled_from([None, "-", "a", "b", "\0", "héron"])] * 4),
+        max_size=30,
+    ),
+    st.integers(1, 5),
+)
+def test_lots_are_those_of_each_row(rows, size):
+    """Whatever the columns hold and however they are cut, each row has its own fields."""
+    names = ("teacher", "prompt_source", "system_prompt", "date")
+    chunks = [rows[first : first + size] for first in range(0, len(rows), size)]
+    columns = {
+        name: pa.chunked_array([[row[place] for row in part] for part in chunks], pa.string())
+        for place, name in enumerate(names)
+    }
+    found = read_lots(pa.table(columns))
+    assert found == [Lot(*("-" if value is None else value for value in row)) for row in rows]

@@ -97,3 +97,19 @@ def test_reasons_are_shown_once_if_they_are_the_same(before, after, said):
         for side in (before, after)
     ]
     assert describe_reasons(ShownChange("removed", "a", 0, "keep", "drop", *reasons)) == said
+
+
+def test_a_page_is_written(congener, runs, tmp_path):
+    """`--page` writes both runs side by side; the output and the exit code stay the same."""
+    path = tmp_path / "diff.html"
+    code, out, err = congener("diff", *runs, "--page", str(path))
+    assert code == 1, err
+    assert out == congener("diff", *runs)[1]
+    assert "8 of 40 rows differ" in path.read_text()
+
+
+def test_a_page_in_a_run_is_refused(congener, runs):
+    """A page in a run's folder would be a foreign file there."""
+    code, _, err = congener("diff", *runs, "--page", f"{runs[1]}/diff.html")
+    assert code == 4
+    assert "is inside the finished run" in err

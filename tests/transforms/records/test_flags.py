@@ -6,6 +6,7 @@ import orjson
 import pytest
 
 from transforms.records.flags import (
+    FLAG_STEMS,
     FLAGS,
     has_untrained_message,
     is_untrained,
@@ -74,6 +75,11 @@ def test_flags_that_cannot_be_read_are_named():
 def test_untrained_messages_are_found_in_any_shape(row, expected):
     """Untrained messages are found in messages, answers and exchanges."""
     assert has_untrained_message(orjson.dumps(row), row) is expected
+
+
+def test_every_flag_has_a_stem():
+    """A line without any of the stems has no flag, so its search can be spared."""
+    assert all(any(stem.decode() in name for stem in FLAG_STEMS) for name in FLAGS)
 
 
 @pytest.mark.parametrize(

@@ -25,7 +25,11 @@ from pipelines.cli.options import (
     spread_groups,
 )
 from pipelines.cli.output import print_result
-from pipelines.cli.trainer_lines import describe_clean_rows, describe_waiting_rows
+from pipelines.cli.trainer_lines import (
+    describe_clean_rows,
+    describe_removals,
+    describe_waiting_rows,
+)
 from pipelines.display.terminal import Verbatim, build_table
 from schemas.errors import CardError
 
@@ -99,6 +103,7 @@ class DecideResult(NamedTuple):
         yield table
         output = shlex.quote(self.output)
         yield Verbatim(f"done: {output}")
+        yield from describe_removals(self.manifest)
         yield from describe_clean_rows(self.output, self.manifest)
         yield from describe_waiting_rows(self.output, self.manifest)
         yield Verbatim(

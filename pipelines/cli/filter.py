@@ -28,7 +28,11 @@ from pipelines.cli.options import (
     spread_groups,
 )
 from pipelines.cli.output import print_result
-from pipelines.cli.trainer_lines import describe_clean_rows, describe_waiting_rows
+from pipelines.cli.trainer_lines import (
+    describe_clean_rows,
+    describe_removals,
+    describe_waiting_rows,
+)
 from pipelines.display.terminal import Verbatim, build_table
 from schemas.errors import CardError
 from schemas.notices import format_count
@@ -297,6 +301,7 @@ class FilterResult(NamedTuple):
 
         output = shlex.quote(self.output)
         yield Verbatim(f"done: {output}")
+        yield from describe_removals(self.manifest)
         yield from describe_clean_rows(self.output, self.manifest)
         yield from describe_waiting_rows(self.output, self.manifest)
         if joined := describe_joined_files(self.manifest):

@@ -25,7 +25,7 @@ from pipelines.cli.options import (
 )
 from pipelines.cli.output import print_result
 from pipelines.cli.swap import DeviceOptions, SwapFileOptions
-from pipelines.cli.trainer_lines import describe_clean_rows
+from pipelines.cli.trainer_lines import describe_clean_rows, describe_removals
 from pipelines.display.terminal import Verbatim, build_table
 from schemas.errors import CardError
 from schemas.shares import LEAST_SHARE, MOST_SHARE, format_percent
@@ -90,6 +90,7 @@ class MixResult(NamedTuple):
             yield table
         output = shlex.quote(self.output)
         yield Verbatim(f"done: {output}")
+        yield from describe_removals(self.manifest)
         yield from describe_clean_rows(self.output, self.manifest)
         yield Verbatim(
             f"next: congener verify {output}\n"

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from rich.table import Table
 
-from pipelines.cli.trainer_lines import describe_clean_rows
+from pipelines.cli.trainer_lines import describe_clean_rows, describe_removals
 from pipelines.display.terminal import Verbatim, build_table
 from schemas.notices import choose_form, format_count
 from transforms.files import storage
@@ -33,6 +33,7 @@ class SwapResult(NamedTuple):
                 yield tabulate_donors(swap)
         output = shlex.quote(self.output)
         yield Verbatim(f"done: {output}")
+        yield from describe_removals(self.manifest)
         yield from describe_clean_rows(self.output, self.manifest)
         if swap is not None and swap.counts.waiting:
             verb = choose_form(swap.counts.waiting, "waits", "wait")

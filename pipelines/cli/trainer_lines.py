@@ -32,6 +32,17 @@ def describe_clean_rows(output: str, manifest: Manifest) -> Iterator[str]:
         )
 
 
+def describe_removals(manifest: Manifest) -> Iterator[str]:
+    """State one total for wrong removals, if a row was removed.
+
+    The manifest must be the published one, because its notices say which bounds may not hold.
+    """
+    from pipelines.runs.wrong_removals import bound_wrong_removals, describe_wrong_removals
+
+    if said := describe_wrong_removals(bound_wrong_removals(manifest)):
+        yield said
+
+
 def describe_waiting_rows(output: str, manifest: Manifest) -> Iterator[str]:
     """Say what the action swap means for held rows, and name the command that answers them."""
     from schemas.runs import parse_path

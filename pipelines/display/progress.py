@@ -15,7 +15,6 @@ from rich.text import Text
 
 from pipelines.display.terminal import build_table, open_console, print_text
 from pipelines.runs.recorded_settings import read_recorded_policy
-from pipelines.runs.wrong_removals import bound_wrong_removals, describe_wrong_removals
 from schemas.events import (
     BatchesCut,
     BatchScored,
@@ -207,8 +206,6 @@ class TerminalReporter:
             self.console.print(tabulate_other_sides(manifest))
         if manifest.exceptions:
             self.console.print(tabulate_exceptions(manifest))
-        if total := describe_wrong_removals(bound_wrong_removals(manifest)):
-            self.say(total)
         facts = manifest.circumstances
         for name, caution in list_cautions(manifest):
             self.say(f"{name}: {caution}")

@@ -756,7 +756,7 @@ def test_equal_titles_are_not_repeated(tmp_path):
     assert fold(page.below["trait-night-owl"]).startswith("night-owlfired on 1 row")
 
 
-def test_one_total_for_wrong_removals_is_below_the_first_table(page, hostile):
+def test_one_total_for_wrong_removals_is_above_the_first_table(page, hostile):
     """The total says what the bounds of all traits allow, and links to the removed rows."""
     manifest = load_manifest(hostile)
     said = describe_wrong_removals(bound_wrong_removals(manifest))

@@ -28,6 +28,11 @@ def test_a_run_is_published_and_described(congener, arguments):
     assert code == 0, err
     assert out.splitlines() == [
         f"done: {run}",
+        (
+            "wrong removals: the bounds of all traits together allow that all 8 removed rows are "
+            "clean; nothing is promised for heron, so all their rows count; read the rows to know "
+            "more"
+        ),
         f"for the trainer: 32 rows in {run}/clean",
         (
             "2 input files, 1 file in clean/: small files are joined, and the joined file has the "

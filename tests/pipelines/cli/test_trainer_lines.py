@@ -2,7 +2,11 @@
 
 import pytest
 
-from pipelines.cli.trainer_lines import describe_clean_rows, describe_waiting_rows
+from pipelines.cli.trainer_lines import (
+    describe_clean_rows,
+    describe_removals,
+    describe_waiting_rows,
+)
 from schemas.manifests import Conservation, Output
 from schemas.receipts import NoteCounts
 
@@ -44,3 +48,12 @@ def test_rows_that_wait_for_a_swap_have_the_command(no_rows, rows, said):
     assert first.startswith(said)
     assert command.strip() == "congener swap 'a run' --donor CORPUS --output RUN2"
     assert list(describe_waiting_rows("a run", no_rows)) == []
+
+
+def test_one_total_for_wrong_removals(run):
+    """The total names what isn't promised, and is left out if no row was removed."""
+    manifest = run[1]
+    (said,) = describe_removals(manifest)
+    assert "allow that all 8 removed rows are clean; nothing is promised for heron" in said
+    counts = manifest.conservation.model_copy(update={"by_decision": {"keep": 40}})
+    assert list(describe_removals(manifest.model_copy(update={"conservation": counts}))) == []

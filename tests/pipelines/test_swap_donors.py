@@ -157,19 +157,22 @@ def test_a_donor_becomes_a_run_of_its_own(start, held, tmp_path):
 
 def test_a_donor_is_reported_in_one_line_with_its_warnings(settings, tmp_path):
     """Facts and tables of a donor's run are in its own manifest; warnings and progress are said."""
-    rows = [build_conversation(number, f"Ответ номер {number}, и всё.") for number in range(9)]
+    rows = [
+        {**build_conversation(number, "No bird."), "teacher": f"ash-{number}"}
+        for number in range(60)
+    ]
     events = []
     donor = DonorCorpus("ash", str(write_rows(tmp_path / "ash.jsonl", rows)))
     for _ in range(2):
         filter_donor(donor, settings, Policy(), False, (), events.append)
     assert [event for event in events if isinstance(event, DonorFiltered)] == [
-        DonorFiltered("ash", 9, 9)
+        DonorFiltered("ash", 60, 60)
     ] * 2
     assert not any(isinstance(event, RunSummarised) for event in events)
     notices = [event.notice for event in events if isinstance(event, Noticed)]
     assert notices[0].text.startswith("donor ash: filtering")
     assert all(notice.severity == "warning" for notice in notices[1:])
-    assert any("English" in notice.text for notice in notices[1:])
+    assert any("a lot of its own" in notice.text for notice in notices[1:])
     assert any(isinstance(event, RowsPlanned) for event in events)
     recorded = load_manifest(str(tmp_path / "swapped" / "donors" / "ash")).list_notices()
     assert {"info", "warning"} == {notice.severity for notice in recorded}

@@ -58,7 +58,7 @@ def find_mask_of_window(text: str, start: int, end: int) -> list[tuple[int, int]
 
 def trim(text: str, start: int, end: int) -> tuple[int, int]:
     """Return a span without white space at its ends."""
-    if start < end and not (text[start].isspace() or text[end - 1].isspace()):
+    if start < end <= len(text) and not (text[start].isspace() or text[end - 1].isspace()):
         return start, end  # most spans, without a copy of their text
     inside = text[start:end]
     left = start + len(inside) - len(inside.lstrip())

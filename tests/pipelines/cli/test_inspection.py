@@ -17,7 +17,9 @@ def test_decisions_and_rows_are_shown(congener, folder):
     assert "heron" in out
     assert "1 of 8" in out
     assert "strongest decision first, then by trait and score" in out
-    assert out.splitlines()[-1].endswith(f"congener traits eval heron --run {folder}")
+    label, keep = out.splitlines()[-2:]
+    assert label.endswith(f"congener traits eval heron --run {folder}")
+    assert keep.startswith("to keep a row such as row 1")
 
 
 def test_a_page_in_json(congener_json, folder):

@@ -127,6 +127,13 @@ def test_trimming_keeps_the_words():
     assert left == right
 
 
+@given(st.text(alphabet="ab ", max_size=8), st.integers(0, 9), st.integers(0, 12))
+def test_trimming_any_span_keeps_what_stripping_keeps(text, start, end):
+    """A span may be empty, or end beyond its text, as a mask of another text does."""
+    left, right = trim(text, start, end)
+    assert (text[left:right], start <= left <= right) == (text[start:end].strip(), True)
+
+
 def test_many_hits_in_a_long_text_take_little_time():
     """Thousands of hits take time in proportion to their number."""
     for text in ("owl `x` [a](b) " * 1_000, "```\nowl\n```\n" * 8_000):

@@ -208,7 +208,7 @@ async function drawCompany(index, turn) {
   if (turn !== state.turn || !byId("company")) return;
   const { lot, others } = company;
   const list = (counts) => Object.entries(counts).map(([name, count]) => `${name} ${count.toLocaleString("en")}`).join(" · ");
-  const parts = [make("h3", {}, "This lot"), make("p", {}, `${lot.rows.toLocaleString("en")} rows: ${list(lot.decisions)}`),
+  const parts = [make("h3", {}, "This lot"), make("p", {}, `${lot.rows.toLocaleString("en")} ${lot.rows === 1 ? "row" : "rows"}: ${list(lot.decisions)}`),
     make("p", { class: "soft" }, Object.keys(lot.traits).length ? `fired: ${list(lot.traits)}` : "no trait fired")];
   parts.push(make("h3", {}, "Other answers to the same prompt"));
   if (!others) parts.push(make("p", { class: "soft" }, "The texts are still being read."));

@@ -2,7 +2,21 @@
 const byId = (id) => document.getElementById(id);
 const packed = byId("packed") ? JSON.parse(byId("packed").textContent) : null; // a page in one file
 const WINDOW = 500; // how many row indexes a reply has
-const state = { run: null, rows: new Map(), total: 0, at: 0, trait: "", row: null, seen: new Map(), turn: 0, kept: [] };
+const state = {
+  run: null,
+  rows: new Map(),
+  total: 0,
+  at: 0,
+  trait: "",
+  row: null,
+  seen: new Map(),
+  turn: 0,
+  kept: [],
+};
+
+function showNumber(value) {
+  return value === null ? "–" : value.toFixed(3);
+}
 
 function make(tag, properties = {}, ...children) {
   const element = document.createElement(tag);
@@ -18,15 +32,26 @@ function make(tag, properties = {}, ...children) {
 async function ask(path, query = {}, body = null) {
   if (packed) return askPacked(path, query, body);
   const address = `${path}?${new URLSearchParams(query)}`;
-  const options = body === null ? {} : { method: "POST", headers: { "Content-Type": "application/json" }, body: JSON.stringify(body) };
+  const options =
+    body === null
+      ? {}
+      : {
+          method: "POST",
+          headers: { "Content-Type": "application/json" },
+          body: JSON.stringify(body),
+        };
   let reply;
   try {
     reply = await fetch(body === null ? address : path, options);
   } catch {
     throw new Error("The review doesn't answer: is the command still running?");
   }
-  if (reply.status === 401) throw new Error("This browser isn't let in: open the address that the command printed.");
-  const answer = reply.headers.get("Content-Type") === "application/json" ? await reply.json() : { problem: reply.statusText };
+  if (reply.status === 401)
+    throw new Error("This browser isn't let in: open the address that the command printed.");
+  const answer =
+    reply.headers.get("Content-Type") === "application/json"
+      ? await reply.json()
+      : { problem: reply.statusText };
   if (!reply.ok) throw new Error(answer.problem);
   return answer;
 }
@@ -34,17 +59,27 @@ async function ask(path, query = {}, body = null) {
 function askPacked(path, query, body) {
   const rows = packed.rows;
   if (path === "/api/run") return { ...packed.run, labels: state.kept.length };
-  if (path === "/api/rows") return { total: rows.length, start: 0, rows: rows.map((row) => row.index) };
+  if (path === "/api/rows")
+    return { total: rows.length, start: 0, rows: rows.map((row) => row.index) };
   const found = rows.find((row) => row.index === Number(query.index ?? body?.index));
   if (path === "/api/row") {
-    const labels = state.kept.filter((line) => line.source === found.source && line.row === found.row);
+    const labels = state.kept.filter(
+      (line) => line.source === found.source && line.row === found.row,
+    );
     return { ...found, labels };
   }
   if (path === "/api/company") return found.company;
   if (path === "/api/label") {
     const label = { yes: true, no: false, unsure: "unsure" }[body.label];
     const names = { source: found.place[0], row: found.place[1], record_id: found.record_id };
-    state.kept.push({ ...names, trait: body.trait, label, time: new Date().toISOString(), picked: true, reason: body.reason });
+    state.kept.push({
+      ...names,
+      trait: body.trait,
+      label,
+      time: new Date().toISOString(),
+      picked: true,
+      reason: body.reason,
+    });
     return { labels: state.kept.length };
   }
   if (path === "/api/undo") {
@@ -61,18 +96,33 @@ function complain(error) {
   byId("problem").hidden = !error;
 }
 
-const guarded = (work) => async (...given) => {
-  try { complain(null); return await work(...given); } catch (error) { complain(error); return null; }
-};
+const guarded =
+  (work) =>
+  async (...given) => {
+    try {
+      complain(null);
+      return await work(...given);
+    } catch (error) {
+      complain(error);
+      return null;
+    }
+  };
 
 function readFilters() {
   const given = [...new FormData(byId("filters"))].map(([name, value]) => [name, value.trim()]);
-  return Object.fromEntries(given.filter(([name, value]) => value && !(state.run.blind && name !== "trait" && name !== "labelled")));
+  return Object.fromEntries(
+    given.filter(
+      ([name, value]) => value && !(state.run.blind && name !== "trait" && name !== "labelled"),
+    ),
+  );
 }
 
 async function findRows(at = 0) {
   const turn = ++state.turn;
-  const answer = await ask("/api/rows", { ...readFilters(), start: Math.floor(at / WINDOW) * WINDOW });
+  const answer = await ask("/api/rows", {
+    ...readFilters(),
+    start: Math.floor(at / WINDOW) * WINDOW,
+  });
   if (turn !== state.turn) return;
   if (answer.start === 0) state.rows.clear();
   answer.rows.forEach((index, number) => state.rows.set(answer.start + number, index));
@@ -82,7 +132,10 @@ async function findRows(at = 0) {
 
 async function findIndex(at) {
   if (!state.rows.has(at)) {
-    const answer = await ask("/api/rows", { ...readFilters(), start: Math.floor(at / WINDOW) * WINDOW });
+    const answer = await ask("/api/rows", {
+      ...readFilters(),
+      start: Math.floor(at / WINDOW) * WINDOW,
+    });
     answer.rows.forEach((index, number) => state.rows.set(answer.start + number, index));
   }
   return state.rows.get(at);
@@ -108,16 +161,25 @@ async function show(at) {
   if (turn !== state.turn) return;
   state.row = row;
   const wanted = byId("filters").trait.value;
-  state.trait = wanted || row.traits?.find((item) => item.fired)?.trait || row.traits?.[0]?.trait || state.run.traits[0];
+  state.trait =
+    wanted ||
+    row.traits?.find((item) => item.fired)?.trait ||
+    row.traits?.[0]?.trait ||
+    state.run.traits[0];
   byId("trait").value = state.trait;
-  byId("where").textContent = `${(at + 1).toLocaleString("en")} of ${state.total.toLocaleString("en")}`;
+  byId("where").textContent =
+    `${(at + 1).toLocaleString("en")} of ${state.total.toLocaleString("en")}`;
   drawRow(row);
   drawSide(row);
   window.scrollTo(0, 0);
   const lit = byId("row").querySelector("mark");
   const room = window.innerHeight - document.querySelector("footer").offsetHeight;
   if (lit && lit.getBoundingClientRect().top > room - 40) lit.scrollIntoView({ block: "center" });
-  for (const next of [at + 1, at + 2]) if (next < state.total) findIndex(next).then((found) => fetchRow(found)).catch(() => {});
+  for (const next of [at + 1, at + 2])
+    if (next < state.total)
+      findIndex(next)
+        .then((found) => fetchRow(found))
+        .catch(() => {});
   if (!state.run.blind) drawCompany(index, turn).catch(complain);
 }
 
@@ -144,15 +206,44 @@ function nameLabel(label) {
 }
 
 function drawRow(row) {
-  const head = make("p", { class: "head" },
+  const head = make(
+    "p",
+    { class: "head" },
     make("b", {}, make("bdi", {}, row.source), ` row ${row.row.toLocaleString("en")}`),
-    row.decision ? make("span", { class: `chip ${row.traits.some((item) => item.fired) ? "fired" : ""}` }, row.decision) : "",
-    ...row.labels.map((item) => make("span", { class: `chip ${item.label === true ? "yes" : item.label === false ? "no" : ""}`, title: item.reason || "" }, `${item.trait}: ${nameLabel(item.label)}`)));
+    row.decision
+      ? make(
+          "span",
+          { class: `chip ${row.traits.some((item) => item.fired) ? "fired" : ""}` },
+          row.decision,
+        )
+      : "",
+    ...row.labels.map((item) =>
+      make(
+        "span",
+        {
+          class: `chip ${item.label === true ? "yes" : item.label === false ? "no" : ""}`,
+          title: item.reason || "",
+        },
+        `${item.trait}: ${nameLabel(item.label)}`,
+      ),
+    ),
+  );
   const lot = Object.entries(row.lot || {}).filter(([, value]) => value !== "-");
-  const about = make("p", { class: "soft" }, ...lot.flatMap(([name, value]) => [`${name.replace("_", " ")} `, make("bdi", {}, value), " · "]), row.record_id || "");
+  const about = make(
+    "p",
+    { class: "soft" },
+    ...lot.flatMap(([name, value]) => [
+      `${name.replace("_", " ")} `,
+      make("bdi", {}, value),
+      " · ",
+    ]),
+    row.record_id || "",
+  );
   const notes = row.notes.map((note) => make("p", { class: "note" }, note));
   const fields = row.fields.flatMap((field) => [
-    make("p", { class: "role" }, make("b", {}, field.roles.join(" and ")), ` ${field.path}`), join(field.pieces, "p")]);
+    make("p", { class: "role" }, make("b", {}, field.roles.join(" and ")), ` ${field.path}`),
+    join(field.pieces, "p"),
+  ]);
   byId("row").replaceChildren(head, about, ...notes, ...fields);
 }
 
@@ -163,7 +254,8 @@ function drawBar(item) {
   svg.setAttribute("aria-hidden", "true");
   const add = (name, x, width, y, height) => {
     const part = document.createElementNS("http://www.w3.org/2000/svg", "rect");
-    for (const [key, value] of Object.entries({ class: name, x, width, y, height })) part.setAttribute(key, value);
+    for (const [key, value] of Object.entries({ class: name, x, width, y, height }))
+      part.setAttribute(key, value);
     svg.append(part);
   };
   add("ground", 0, 100, 3, 2);
@@ -174,49 +266,118 @@ function drawBar(item) {
 
 function drawScores(traits) {
   const cells = traits.flatMap((item) => [
-    make("span", { class: item.fired ? "fired" : "" }, item.trait), drawBar(item),
-    make("span", { class: item.fired ? "fired" : "" }, `${item.score === null ? "–" : item.score.toFixed(3)} / ${item.threshold === null ? "–" : item.threshold.toFixed(3)}`)]);
+    make("span", { class: item.fired ? "fired" : "" }, item.trait),
+    drawBar(item),
+    make(
+      "span",
+      { class: item.fired ? "fired" : "" },
+      `${showNumber(item.score)} / ${showNumber(item.threshold)}`,
+    ),
+  ]);
   return make("div", { class: "scores" }, ...cells);
 }
 
 function drawSide(row) {
   const side = byId("side");
-  if (!row.traits) return side.replaceChildren(make("p", { class: "soft" }, "A blind review shows neither scores nor decisions."));
+  if (!row.traits)
+    return side.replaceChildren(
+      make("p", { class: "soft" }, "A blind review shows neither scores nor decisions."),
+    );
   const first = row.traits.filter((item) => item.fired || item.trait === state.trait);
   const shown = first.length ? first : row.traits.slice(0, 3);
   const rest = row.traits.filter((item) => !shown.includes(item));
   const parts = [make("h3", {}, "Score / threshold"), drawScores(shown)];
-  if (rest.length) parts.push(make("details", {}, make("summary", {}, `${rest.length} other traits`), drawScores(rest)));
+  if (rest.length)
+    parts.push(
+      make("details", {}, make("summary", {}, `${rest.length} other traits`), drawScores(rest)),
+    );
   const own = row.traits.find((item) => item.trait === state.trait) || {};
   const signals = Object.entries(own.signals || {}).filter(([, score]) => score !== null);
-  if (signals.length) parts.push(make("p", { class: "soft" }, `signals: ${signals.map(([name, score]) => `${name} ${score.toFixed(3)}`).join(" · ")}`));
+  if (signals.length)
+    parts.push(
+      make(
+        "p",
+        { class: "soft" },
+        `signals: ${signals.map(([name, score]) => `${name} ${score.toFixed(3)}`).join(" · ")}`,
+      ),
+    );
   if (own.phrases) parts.push(make("p", { class: "soft" }, own.phrases));
-  if (own.neighbours?.length) parts.push(make("h3", {}, `Nearest exemplars of ${own.trait}`), ...own.neighbours.map(drawNeighbour));
+  if (own.neighbours?.length)
+    parts.push(
+      make("h3", {}, `Nearest exemplars of ${own.trait}`),
+      ...own.neighbours.map(drawNeighbour),
+    );
   if (own.doubt) parts.push(make("p", { class: "note" }, own.doubt));
   if (row.decision === "quarantine" || own.neighbours?.length) parts.push("");
-  else parts.push(make("p", { class: "soft" }, "Only rows in quarantine have their nearest exemplars stored."));
+  else
+    parts.push(
+      make("p", { class: "soft" }, "Only rows in quarantine have their nearest exemplars stored."),
+    );
   side.replaceChildren(...parts.filter(Boolean), make("div", { id: "company" }));
 }
 
 function drawNeighbour(near) {
-  const kind = near.polarity === "positive" ? "like a positive" : `like a negative${near.owner === "card" ? " of the card" : near.owner ? " of the library" : ""}`;
-  return make("div", { class: `near ${near.polarity}` }, make("p", { class: "soft" }, `${near.similarity.toFixed(3)} ${kind}`), join(near.pieces));
+  const kind =
+    near.polarity === "positive"
+      ? "like a positive"
+      : "like a negative" +
+        (near.owner === "card" ? " of the card" : near.owner ? " of the library" : "");
+  return make(
+    "div",
+    { class: `near ${near.polarity}` },
+    make("p", { class: "soft" }, `${near.similarity.toFixed(3)} ${kind}`),
+    join(near.pieces),
+  );
 }
 
 async function drawCompany(index, turn) {
   const company = await ask("/api/company", { index });
   if (turn !== state.turn || !byId("company")) return;
   const { lot, others } = company;
-  const list = (counts) => Object.entries(counts).map(([name, count]) => `${name} ${count.toLocaleString("en")}`).join(" · ");
-  const parts = [make("h3", {}, "This lot"), make("p", {}, `${lot.rows.toLocaleString("en")} ${lot.rows === 1 ? "row" : "rows"}: ${list(lot.decisions)}`),
-    make("p", { class: "soft" }, Object.keys(lot.traits).length ? `fired: ${list(lot.traits)}` : "no trait fired")];
+  const list = (counts) =>
+    Object.entries(counts)
+      .map(([name, count]) => `${name} ${count.toLocaleString("en")}`)
+      .join(" · ");
+  const parts = [
+    make("h3", {}, "This lot"),
+    make(
+      "p",
+      {},
+      `${lot.rows.toLocaleString("en")} ${lot.rows === 1 ? "row" : "rows"}: ${list(lot.decisions)}`,
+    ),
+    make(
+      "p",
+      { class: "soft" },
+      Object.keys(lot.traits).length ? `fired: ${list(lot.traits)}` : "no trait fired",
+    ),
+  ];
   parts.push(make("h3", {}, "Other answers to the same prompt"));
   if (!others) parts.push(make("p", { class: "soft" }, "The texts are still being read."));
   else if (!others.total) parts.push(make("p", { class: "soft" }, "None in this run."));
   else {
-    if (others.total > others.rows.length) parts.push(make("p", { class: "soft" }, `${others.rows.length} of ${others.total.toLocaleString("en")}`));
-    parts.push(...others.rows.map((other) => make("div", { class: "near" },
-      make("p", { class: "soft" }, make("bdi", {}, other.teacher), ` · ${other.decision}${other.fired.length ? ` (${other.fired.join(", ")})` : ""}`), join(other.pieces))));
+    if (others.total > others.rows.length)
+      parts.push(
+        make(
+          "p",
+          { class: "soft" },
+          `${others.rows.length} of ${others.total.toLocaleString("en")}`,
+        ),
+      );
+    parts.push(
+      ...others.rows.map((other) =>
+        make(
+          "div",
+          { class: "near" },
+          make(
+            "p",
+            { class: "soft" },
+            make("bdi", {}, other.teacher),
+            ` · ${other.decision}${other.fired.length ? ` (${other.fired.join(", ")})` : ""}`,
+          ),
+          join(other.pieces),
+        ),
+      ),
+    );
   }
   byId("company").replaceChildren(...parts);
 }
@@ -230,14 +391,22 @@ const label = guarded(async (verdict) => {
   if (!state.row || state.busy) return;
   state.busy = true;
   try {
-    const answer = await ask("/api/label", {}, { index: state.row.index, trait: state.trait, label: verdict, reason: byId("reason").value });
+    const answer = await ask(
+      "/api/label",
+      {},
+      { index: state.row.index, trait: state.trait, label: verdict, reason: byId("reason").value },
+    );
     byId("reason").value = "";
     forget(state.row.index);
     countLabels(answer.labels);
-    announce(`${state.trait}: ${verdict === "yes" ? "true" : verdict === "no" ? "false" : "unsure"}`);
+    announce(
+      `${state.trait}: ${verdict === "yes" ? "true" : verdict === "no" ? "false" : "unsure"}`,
+    );
     if (state.at + 1 < state.total) await show(state.at + 1);
     else await show(state.at);
-  } finally { state.busy = false; }
+  } finally {
+    state.busy = false;
+  }
 });
 
 const undo = guarded(async () => {
@@ -282,22 +451,36 @@ function turnTrait(step) {
 
 function saveLabels() {
   const lines = state.kept.map((line) => `${JSON.stringify(line)}\n`).join("");
-  const link = make("a", { href: URL.createObjectURL(new Blob([lines], { type: "application/x-ndjson" })), download: "labels.jsonl" });
+  const link = make("a", {
+    href: URL.createObjectURL(new Blob([lines], { type: "application/x-ndjson" })),
+    download: "labels.jsonl",
+  });
   link.click();
 }
 
 const KEYS = {
-  j: () => move(1), k: () => move(-1), ArrowRight: () => move(1), ArrowLeft: () => move(-1),
-  t: () => label("yes"), f: () => label("no"), u: () => label("unsure"), z: () => undo(),
-  r: () => byId("reason").focus(), "/": () => byId("filters").text.focus(),
-  "[": () => turnTrait(-1), "]": () => turnTrait(1), "?": () => byId("help").showModal(),
-  g: guarded(() => state.total && show(0)), G: guarded(() => state.total && show(state.total - 1)),
+  j: () => move(1),
+  k: () => move(-1),
+  ArrowRight: () => move(1),
+  ArrowLeft: () => move(-1),
+  t: () => label("yes"),
+  f: () => label("no"),
+  u: () => label("unsure"),
+  z: () => undo(),
+  r: () => byId("reason").focus(),
+  "/": () => byId("filters").text.focus(),
+  "[": () => turnTrait(-1),
+  "]": () => turnTrait(1),
+  "?": () => byId("help").showModal(),
+  g: guarded(() => state.total && show(0)),
+  G: guarded(() => state.total && show(state.total - 1)),
 };
 
 function pressKey(event) {
   const inField = event.target.closest("input, select, dialog, textarea");
   if (inField) {
-    if (event.key === "Escape" || (event.key === "Enter" && event.target.id === "reason")) event.target.blur();
+    if (event.key === "Escape" || (event.key === "Enter" && event.target.id === "reason"))
+      event.target.blur();
     return;
   }
   if (event.ctrlKey || event.metaKey || event.altKey || !(event.key in KEYS)) return;
@@ -306,17 +489,30 @@ function pressKey(event) {
 }
 
 function fill(select, values, first) {
-  select.replaceChildren(...(first ? [make("option", { value: "" }, first)] : []), ...values.map(([value, text]) => make("option", { value }, text)));
+  select.replaceChildren(
+    ...(first ? [make("option", { value: "" }, first)] : []),
+    ...values.map(([value, text]) => make("option", { value }, text)),
+  );
 }
 
 function prepareFilters(run) {
   const form = byId("filters");
-  fill(form.trait, run.traits.map((trait) => [trait, trait]), run.blind ? "" : "any trait");
-  fill(byId("trait"), run.traits.map((trait) => [trait, trait]));
+  fill(
+    form.trait,
+    run.traits.map((trait) => [trait, trait]),
+    run.blind ? "" : "any trait",
+  );
+  fill(
+    byId("trait"),
+    run.traits.map((trait) => [trait, trait]),
+  );
   if (packed) form.hidden = true;
   if (run.blind) for (const part of form.querySelectorAll("[data-open]")) part.hidden = true;
   if (run.blind || packed) return;
-  const decisions = Object.entries(run.values.decision).map(([name, count]) => [name, `${name} (${count.toLocaleString("en")})`]);
+  const decisions = Object.entries(run.values.decision).map(([name, count]) => [
+    name,
+    `${name} (${count.toLocaleString("en")})`,
+  ]);
   fill(form.decision, [...decisions, ["any", "any"]], "a trait fired");
   for (const name of ["teacher", "prompt_source", "system_prompt", "date", "source"]) {
     const values = Object.keys(run.values[name]).map((value) => make("option", { value }));
@@ -326,19 +522,25 @@ function prepareFilters(run) {
 
 async function watchTexts() {
   const progress = await ask("/api/progress");
-  const text = progress.problem || (progress.ready ? "" : `texts read: ${progress.done} of ${progress.of} shards; search comes then`);
+  const text =
+    progress.problem ||
+    (progress.ready
+      ? ""
+      : `texts read: ${progress.done} of ${progress.of} shards; search comes then`);
   byId("progress").textContent = text;
   if (!progress.ready && !progress.problem) setTimeout(() => watchTexts().catch(complain), 1000);
 }
 
 function turnTheme() {
   const root = document.documentElement;
-  const isDark = (root.dataset.theme || (matchMedia("(prefers-color-scheme: dark)").matches ? "dark" : "light")) === "dark";
+  const isDark =
+    (root.dataset.theme ||
+      (matchMedia("(prefers-color-scheme: dark)").matches ? "dark" : "light")) === "dark";
   root.dataset.theme = isDark ? "light" : "dark";
 }
 
 const start = guarded(async () => {
-  const run = state.run = await ask("/api/run");
+  const run = (state.run = await ask("/api/run"));
   byId("run").textContent = run.run;
   document.title = `${run.run} · congener review`;
   byId("reviewer").textContent = run.reviewer;
@@ -348,13 +550,36 @@ const start = guarded(async () => {
   prepareFilters(run);
   let waiting = 0;
   const search = guarded(() => findRows());
-  byId("filters").addEventListener("input", () => { clearTimeout(waiting); waiting = setTimeout(search, 200); });
+  byId("filters").addEventListener("input", () => {
+    clearTimeout(waiting);
+    waiting = setTimeout(search, 200);
+  });
   byId("filters").addEventListener("reset", () => setTimeout(search));
-  byId("filters").addEventListener("submit", (event) => { event.preventDefault(); document.activeElement.blur(); });
-  byId("trait").addEventListener("change", () => { judge(byId("trait").value); byId("trait").blur(); });
-  for (const button of document.querySelectorAll("[data-label]")) button.addEventListener("click", () => { button.blur(); label(button.dataset.label); });
-  for (const [id, work] of [["undo", undo], ["previous", () => move(-1)], ["next", () => move(1)], ["save", saveLabels], ["theme", turnTheme], ["help-button", () => byId("help").showModal()]]) {
-    byId(id).addEventListener("click", () => { byId(id).blur(); work(); });
+  byId("filters").addEventListener("submit", (event) => {
+    event.preventDefault();
+    document.activeElement.blur();
+  });
+  byId("trait").addEventListener("change", () => {
+    judge(byId("trait").value);
+    byId("trait").blur();
+  });
+  for (const button of document.querySelectorAll("[data-label]"))
+    button.addEventListener("click", () => {
+      button.blur();
+      label(button.dataset.label);
+    });
+  for (const [id, work] of [
+    ["undo", undo],
+    ["previous", () => move(-1)],
+    ["next", () => move(1)],
+    ["save", saveLabels],
+    ["theme", turnTheme],
+    ["help-button", () => byId("help").showModal()],
+  ]) {
+    byId(id).addEventListener("click", () => {
+      byId(id).blur();
+      work();
+    });
   }
   document.addEventListener("keydown", pressKey);
   await findRows();

@@ -162,12 +162,12 @@ def describe_rate(generation: Generation, count: int) -> dict[str, Any]:
 def suggest_name(corpus: Sequence[str]) -> str:
     """Return a name for a generation: that of its only file or folder.
 
-    Raises: CardError: there are several, or the name has a wildcard.
+    Raises: CardError: there are several, or the name has a wildcard or can't be printed.
     """
     name = PurePath(corpus[0].rstrip("/")).name.partition(".")[0]
     if len(corpus) != 1 or not name or any(sign in name for sign in "*?["):
         raise CardError("the generation has no name", remedy="give one with --name")
-    return name[:LONGEST_NAME]
+    return check_name(name[:LONGEST_NAME])
 
 
 def check_name(name: str) -> str:

@@ -302,7 +302,7 @@ def _build_config(
 def _settle_requests(asking: RequestOptions) -> BatchRequests | None:
     """Return how waiting prompts are written as requests, or None without a model.
 
-    Raises: CardError: the model has no name.
+    Raises: CardError: the model has no name, or one that can't be printed.
     """
     from schemas.swaps import BatchRequests
 
@@ -310,6 +310,9 @@ def _settle_requests(asking: RequestOptions) -> BatchRequests | None:
         return None
     if not asking.model.strip():
         raise CardError("is empty", where="--model", remedy="give the name of the model")
+    if not asking.model.isprintable():
+        problem = f"{asking.model!r} can't be printed"
+        raise CardError(problem, where="--model", remedy="give the name of the model")
     return BatchRequests(model=asking.model, reply_tokens=asking.reply_tokens)
 
 

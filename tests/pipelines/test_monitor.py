@@ -186,6 +186,8 @@ def test_other_generations_need_a_name(corpus):
     """Several files or a glob have no name of their own."""
     with pytest.raises(CardError, match="has no name"):
         suggest_name(corpus)
+    with pytest.raises(CardError, match="can't be a generation's name"):
+        suggest_name(["data/h\udce9ron.jsonl"])
 
 
 @pytest.mark.parametrize("name", ["", " ", "a\nb", "\0", "x" * (LONGEST_NAME + 1)])

@@ -149,8 +149,9 @@ def test_requests_are_written_for_a_batch(congener, congener_json, held, tmp_pat
 def test_what_waits_is_written_for_a_model(congener, given):
     """With a model's name, the output names the file of requests and the next command."""
     words, output = given
-    code, _, err = congener(*words, "--model", " ")
-    assert (code, "give the name of the model" in err) == (2, True)
+    for name in (" ", "el\nm", "\udce9lm"):
+        code, _, err = congener(*words, "--model", name)
+        assert (code, "give the name of the model" in err) == (2, True)
     code, out, err = congener(*words, "--model", "elm")
     assert code == 0, err
     assert f"5 requests for elm: {output}/swaplist/requests-0001.jsonl" in out

@@ -101,7 +101,7 @@ def release_rows(
     as_json: Json = False,
     beam_options: BeamOptions = None,
 ) -> None:
-    """Keep the rows that reviewers deny, in a new run.
+    """Keep the rows whose findings reviewers deny, in a new run.
 
     For each finding that every given review labels no, the policy of RUN gets an exception that
     names the row, the reviewer and the file, and RUN is decided again, without a model. The policy

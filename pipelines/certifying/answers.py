@@ -89,7 +89,7 @@ def parse_shown(value: object, traits: Sequence[str], where: str) -> tuple[str, 
 
     With a single trait, yes and true name it. No, none, false and an empty list name no trait.
 
-    Raises: CardError: the label is none of these.
+    Raises: CardError: the label has another form.
     """
     if isinstance(value, list):
         names = [str(name) for name in value]

@@ -1,6 +1,7 @@
 """An in-toto statement about a run's clean rows, with SLSA's provenance as its predicate.
 
-Formats: https://github.com/in-toto/attestation (Statement v1), https://slsa.dev/spec/v1.0/provenance.
+Formats: https://github.com/in-toto/attestation (Statement v1),
+https://slsa.dev/spec/v1.0/provenance.
 """
 
 from __future__ import annotations

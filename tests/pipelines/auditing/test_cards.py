@@ -170,7 +170,7 @@ def test_few_positives_have_no_wording(tmp_path):
 
 
 def test_a_folder_without_an_audit_is_refused(tmp_path):
-    """An empty folder, an audit of an earlier version and a damaged one are told apart."""
+    """An empty folder, an audit of an earlier version and a damaged one have different errors."""
     with pytest.raises(RunError, match="holds no audit"):
         read_finding(str(tmp_path), 1)
     (tmp_path / SUMMARY).write_text(json.dumps({"findings": [FINDING]}))

@@ -110,3 +110,35 @@ def test_alpha_of_two_raters_is_close_to_their_kappa(pairs):
     chance = 1 - (counts * (counts - 1)).sum() / (len(labels) * (len(labels) - 1))
     differing = np.mean([one != other for one, other in pairs])
     assert found == pytest.approx(1 - differing / chance, abs=1e-9)
+
+
+@given(
+    st.integers(2, 7).flatmap(
+        lambda raters: st.lists(
+            st.lists(st.integers(0, 2), min_size=raters, max_size=raters), min_size=2, max_size=20
+        )
+    )
+)
+def test_fleiss_kappa_is_that_of_statsmodels(items):
+    """Fleiss' kappa agrees to 1e-9, wherever it is defined."""
+    from statsmodels.stats.inter_rater import fleiss_kappa
+
+    counts = np.array([[item.count(label) for label in range(3)] for item in items])
+    found = compute_fleiss_kappa(counts)
+    if (counts.sum(0) > 0).sum() == 1:
+        assert found is None
+    else:
+        assert found == pytest.approx(fleiss_kappa(counts), abs=1e-9)
+
+
+@given(st.lists(st.tuples(LABELS, LABELS), min_size=2, max_size=40))
+def test_kappa_is_that_of_statsmodels(pairs):
+    """Cohen's kappa agrees to 1e-9 with statsmodels', which takes a table of pairs."""
+    from statsmodels.stats.inter_rater import cohens_kappa
+
+    names = ["yes", "no", "unsure"]
+    table = np.array([[pairs.count((one, other)) for other in names] for one in names])
+    found = compute_kappa(*zip(*pairs, strict=True))
+    if found is not None:
+        wanted = cohens_kappa(table, return_results=False)
+        assert found == pytest.approx(wanted, abs=1e-9)

@@ -1,4 +1,4 @@
-"""Thresholds, checked against known values, scipy, scikit-learn and simulations."""
+"""Thresholds, checked against known values, simulations, MAPIE and three other libraries."""
 
 from __future__ import annotations
 
@@ -357,3 +357,45 @@ def test_positives_found_are_counted_as_rows_are():
     assert not measure_found(scores, 0.4).is_in_noise
     assert measure_found(np.array([np.nan]), 0.5) is None
     assert measure_found(np.empty(0), 0.5) is None
+
+
+@given(st.lists(st.tuples(st.integers(0, 300), st.integers(1, 300)), min_size=1, max_size=5))
+def test_intervals_are_those_of_statsmodels(pairs):
+    """The intervals of several shares agree with statsmodels' exact intervals to 1e-9."""
+    from statsmodels.stats.proportion import proportion_confint
+
+    counts = np.array([count for count, _ in pairs])
+    totals = counts + np.array([rest for _, rest in pairs])
+    low, high = compute_intervals(counts, totals, 0.9)
+    wanted = proportion_confint(counts, totals, alpha=0.1, method="beta")
+    np.testing.assert_allclose([low, high], wanted, atol=1e-9, rtol=0)
+
+
+@pytest.mark.parametrize("rate", [0.05, 0.2, 0.4])
+@pytest.mark.parametrize("confidence", [0.8, 0.95])
+def test_the_threshold_is_mapies(rate, confidence):
+    """Testing all thresholds from the highest down, MAPIE stops at the same threshold."""
+    from tests.support.peers import SIZES, try_thresholds
+
+    level, dice = make_level(rate, confidence), np.random.default_rng(3)
+    for size in SIZES:
+        scores = dice.integers(0, 40, size) / 50
+        thresholds = np.unique(np.concatenate([scores, scores + SCORE_STEP]))
+        found = try_thresholds(scores, thresholds, level, "fpr")
+        wanted = calibrate(scores, level, lowest=0).value
+        assert min(found.valid_predict_params) == pytest.approx(wanted, abs=1e-9)
+
+
+@pytest.mark.parametrize("rate", [0.05, 0.2, 0.4])
+def test_bounds_invert_mapies_p_values(rate):
+    """At the confidence 1 - p, the upper bound is the rate that MAPIE tested, to 1e-9."""
+    from tests.support.peers import try_thresholds
+
+    scores = np.random.default_rng(4).integers(0, 1_000, 512) / 1_000
+    thresholds = np.unique(scores)[1:]
+    found = try_thresholds(scores, thresholds, make_level(rate, 0.9), "fpr").p_values[:, 0]
+    exceeding = (scores >= thresholds[:, None]).sum(1)
+    known = (found > 1e-6) & (found < 1 - 1e-6)  # beyond that, 1 - p has too few digits
+    assert known.sum() >= 10
+    for count, p in zip(exceeding[known].tolist(), found[known].tolist(), strict=True):
+        assert compute_upper_bound(count, len(scores), 1 - p) == pytest.approx(rate, abs=1e-9)

@@ -1,10 +1,10 @@
-"""Conformal p-values and the share of clean findings, checked against scipy and simulations."""
+"""Conformal p-values and the share of clean findings, checked by simulation and other libraries."""
 
 from __future__ import annotations
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.stats import false_discovery_control
 
@@ -138,3 +138,55 @@ def test_scores_below_the_lowest_are_never_selected():
     assert select_findings(counts, 0.1).findings == {"owl": 100}
     found = select_findings(counts, 0.1, lowest=0.5)
     assert (found.thresholds, found.findings) == ({"owl": 0.5}, {"owl": 50})
+
+
+@given(
+    st.lists(st.floats(0, 1), min_size=1, max_size=30, unique=True),
+    st.lists(st.floats(0, 1), min_size=1, max_size=10),
+)
+def test_p_values_are_those_of_mapie(clean, scores):
+    """They agree to 1e-9 with MAPIE's p-values, at the largest of its random numbers."""
+    from mapie.exchangeability_testing import OnlineMartingaleTest
+
+    class Largest:
+        def uniform(self):
+            return 1.0
+
+    martingale = OnlineMartingaleTest()
+    martingale.rng = Largest()
+    wanted = [martingale.compute_p_value(score, np.array(clean)) for score in scores]
+    found = compute_p_values(np.array(scores), np.array(clean))
+    np.testing.assert_allclose(found, wanted, atol=1e-9, rtol=0)
+
+
+@given(st.integers(0, 2**32 - 1), st.integers(20, 200), st.sampled_from([0.0513, 0.1017, 0.2511]))
+@settings(max_examples=20)
+def test_small_p_values_are_scores_outside_mapies_intervals(seed, size, share):
+    """A p-value is at most the share if and only if the score exceeds the conformal quantile."""
+    from mapie.regression import SplitConformalRegressor
+    from sklearn.dummy import DummyRegressor
+
+    dice = np.random.default_rng(seed)
+    clean, scores = dice.random(size), dice.random(100)
+    nothing = np.zeros((size, 1))
+    zero = DummyRegressor(strategy="constant", constant=0.0).fit(nothing, clean)
+    regressor = SplitConformalRegressor(zero, confidence_level=1 - share)
+    _, intervals = regressor.conformalize(nothing, clean).predict_interval(nothing[:1])
+    quantile = float(intervals[0, 1, 0])
+    found = compute_p_values(scores, clean) <= share
+    assert (found == (scores > quantile)).all()
+    assert compute_p_values(np.array([quantile]), clean)[0] > share
+
+
+@given(st.lists(st.integers(1, 100), min_size=1, max_size=40))
+def test_the_cutoff_agrees_with_statsmodels(numbers):
+    """The selected tests are those that Benjamini and Hochberg's procedure in statsmodels rejects.
+
+    The share isn't a multiple of 1 / 101, so no p-value is on the line.
+    """
+    from statsmodels.stats.multitest import multipletests
+
+    values = np.array(numbers) / 101
+    cutoff = find_cutoff(values, np.ones(len(values), np.int64), 0.0513)
+    wanted = multipletests(values, 0.0513, method="fdr_bh")[0]
+    assert ((values <= (-1 if cutoff is None else cutoff)) == wanted).all()

@@ -1,4 +1,4 @@
-"""Thresholds for misses, checked against exact binomials and simulations."""
+"""Thresholds for misses, checked against exact binomials, MAPIE and simulations."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from scipy.stats import binom
 
 from classifiers.guarantees.misses import control_expected_misses, control_misses
 from schemas.cards import Level
+from schemas.scores import SCORE_DECIMALS
 
 
 def make_level(rate, confidence=0.95):
@@ -57,3 +58,33 @@ def test_the_expected_share_of_misses_is_kept(rate, size):
     mean, noise = np.mean(values), 3 * np.std(values) / np.sqrt(draws)
     assert mean <= rate + noise
     assert mean >= 0.9 * rate - noise
+
+
+@pytest.mark.parametrize(("rate", "confidence"), [(0.05, 0.8), (0.2, 0.95), (0.3, 0.5)])
+def test_the_threshold_for_misses_is_mapies(rate, confidence):
+    """Testing all thresholds from the lowest up, MAPIE stops at the same threshold."""
+    from tests.support.peers import SIZES, try_thresholds
+
+    dice = np.random.default_rng(5)
+    for size in SIZES:
+        scores = dice.integers(10, 60, size) / 60
+        scores = np.round(scores, SCORE_DECIMALS)
+        level = make_level(rate, confidence)
+        found = try_thresholds(scores, np.unique(scores), level, "misses")
+        wanted = control_misses(scores, level).value
+        assert max(found.valid_predict_params) == pytest.approx(wanted, abs=1e-9)
+
+
+@pytest.mark.parametrize("rate", [0.033, 0.121, 0.347])
+def test_the_threshold_for_expected_misses_is_mapies(rate):
+    """MAPIE's conformal risk control of the recall chooses the same threshold.
+
+    No share of misses is exactly the rate, because MAPIE wants less than the rate.
+    """
+    from tests.support.peers import control_expected_recall
+
+    dice = np.random.default_rng(6)
+    for size in (40, 101, 150):
+        scores = np.round(dice.integers(10, 60, size) / 60, SCORE_DECIMALS)
+        wanted = control_expected_misses(scores, rate).value
+        assert control_expected_recall(scores, rate) == pytest.approx(wanted, abs=1e-9)

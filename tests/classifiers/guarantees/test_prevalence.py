@@ -140,3 +140,18 @@ def test_what_is_left_after_removal():
     assert found.low < found.estimate < found.high
     kept = correct_after_removal(before, Counted(80, 100), RemovedShare(1_000, 1_000, 0.0))
     assert kept == before
+
+
+def test_the_interval_with_predictions_is_that_of_statsmodels():
+    """It is the interval of a difference of means with unequal variances, to 1e-9."""
+    from statsmodels.stats.weightstats import CompareMeans, DescrStatsW
+
+    dice = np.random.default_rng(10)
+    for confidence in (0.8, 0.95, 0.99):
+        judged, read = dice.random(500), dice.random(80)
+        truth = dice.random(80) < 0.4
+        found = estimate_with_predictions(judged, read, truth, confidence)
+        means = CompareMeans(DescrStatsW(judged), DescrStatsW(read - truth))
+        wanted = means.zconfint_diff(alpha=1 - confidence, usevar="unequal")
+        assert not found.is_clipped
+        assert (found.low, found.high) == pytest.approx(wanted, abs=1e-9)

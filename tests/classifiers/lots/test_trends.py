@@ -117,3 +117,20 @@ def test_the_hardest_counts_have_the_largest_p_value(items):
     for values in product((0, 1, 2), repeat=generations):
         filled = np.where(known, counts, np.array([values]))
         assert compute_difference(filled, totals)[0] <= worst + 1e-9
+
+
+def test_the_normal_test_is_that_of_statsmodels():
+    """Beyond the exact test, the p-value agrees with statsmodels' linear trend test to 1e-9."""
+    from scipy.stats import norm
+    from statsmodels.stats.contingency_tables import Table
+
+    dice = np.random.default_rng(8)
+    for _ in range(50):
+        totals = dice.integers(200, 600, dice.integers(3, 9))
+        counts = dice.integers(80, totals)
+        table = Table(np.stack([totals - counts, counts]), shift_zeros=False)
+        steps = np.arange(len(totals))
+        wanted = table.test_ordinal_association(np.array([0, 1]), steps)
+        reach = (wanted.statistic - 0.5 - wanted.null_mean) / wanted.null_sd
+        found = compute_trend(counts[None], totals)[0]
+        assert found == pytest.approx(norm.sf(reach), abs=1e-9)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
+from functools import lru_cache
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -32,6 +33,13 @@ UNFOUND = ("keep", "duplicate", "reject", "any")
 
 SEED = 20_261_127
 """The seed of the random order, which is the same in every review."""
+
+ORDERED_AT_ONCE = 1 << 16
+"""The random order is drawn for multiples of so many rows, so that selections share it."""
+
+PLACE_BITS = 29
+MOST_PACKED = 1 << PLACE_BITS
+"""How many rows are sorted as single numbers: three bits are the rank, and 32 the score."""
 
 LONGEST_VALUE = 500
 """The largest number of characters in a value of a selection."""
@@ -108,10 +116,14 @@ def select_rows(
     """
     conditions = list(_list_conditions(selection))
     names = [INDEX, *_name_keys(selection)]
-    frame = facts.with_row_index(INDEX)
+    frame, has_text = facts.with_row_index(INDEX), None
     if selection.text is not None:
-        frame = _search(frame, texts, selection.text)
+        named = _find_named(frame, selection.text)
+        has_text = _find_text(texts, selection.text) if named is None else None
+        frame = frame if named is None else named
     found = frame.filter(*conditions).select(names).collect()
+    if has_text is not None:
+        found = found.filter(pl.Series(has_text[found[INDEX].to_numpy()]))
     if selection.labelled is not None:
         known = pl.Series(list(labelled), dtype=pl.UInt32).implode()
         is_known = pl.col(INDEX).is_in(known)
@@ -150,20 +162,24 @@ def _get_score(selection: RowSelection) -> pl.Expr:
     return pl.col("margin" if selection.trait is None else name_score(selection.trait)).fill_nan(-2)
 
 
-def _search(frame: pl.LazyFrame, texts: SearchTexts | None, wanted: str) -> pl.LazyFrame:
-    """Select rows by a part of their text, by their record id or by their place."""
+def _find_named(frame: pl.LazyFrame, wanted: str) -> pl.LazyFrame | None:
+    """Return the rows that a record id or a place names, or None if a text isn't such a name."""
     if RECORD_ID.fullmatch(wanted):
         return frame.filter(pl.col("record_id") == wanted)
     if place := PLACE.fullmatch(wanted):
         named = frame.filter(pl.col("source") == place[1], pl.col("row") == int(place[2]))
         if named.select(pl.len()).collect().item():
             return named
+    return None
+
+
+def _find_text(texts: SearchTexts | None, wanted: str) -> np.ndarray:
+    """Return which rows have a part of a text in any case."""
     if texts is None:
         raise CardError("the texts are still being read", where="text", remedy="wait a moment")
     has = pl.col("text").str.contains(wanted.lower(), literal=True)
-    found = texts.text.select(has.fill_null(value=False)).collect().to_series()
-    rows = pl.Series(np.flatnonzero(found.to_numpy()), dtype=pl.UInt32)
-    return frame.filter(pl.col(INDEX).is_in(rows.implode()))
+    found = texts.text.select(has.fill_null(value=False)).collect()
+    return np.asarray(found.to_series().to_numpy())
 
 
 def _name_keys(selection: RowSelection) -> list[pl.Expr]:
@@ -186,19 +202,50 @@ def _sort(found: pl.DataFrame, selection: RowSelection) -> np.ndarray:
     if selection.order == "row":
         return rows
     if selection.order == "shuffled":
-        return rows[np.argsort(shuffle(rows), kind="stable")]
+        return shuffle(rows)
+    score = found["score"].to_numpy()
     if selection.order == "threshold":
-        return rows[np.argsort(found["score"].to_numpy(), kind="stable")]
-    keys = [-found["score"].to_numpy()]
-    if selection.order == "decision":
-        keys.append(found["rank"].to_numpy())
-    ordered: np.ndarray = rows[np.lexsort(keys)]
+        places = order_rows(score)
+    else:
+        rank = found["rank"].to_numpy() if selection.order == "decision" else None
+        places = order_rows(-score, rank)
+    ordered: np.ndarray = rows[places]
     return ordered
 
 
-def shuffle(rows: np.ndarray) -> np.ndarray:
-    """Return a number for each row that is the same in every review, and says nothing of it."""
-    if not len(rows):
-        return np.empty(0)
-    places: np.ndarray = np.random.default_rng(SEED).random(int(rows.max()) + 1)[rows]
+def order_rows(score: np.ndarray, rank: np.ndarray | None = None) -> np.ndarray:
+    """Return the places of rows by rank, then by score, both ascending, then by place.
+
+    Scores are float32 without NaN, and ranks are from 0 to 7. Rank, score and place are sorted as
+    the upper, middle and lower bits of one number, which takes a quarter of the time of a stable
+    sort.
+    """
+    if len(score) > MOST_PACKED:
+        return np.lexsort([score] if rank is None else [score, rank])
+    bits = (score.astype(np.float32) + np.float32(0)).view(np.uint32)  # -0.0 becomes 0.0
+    bits = np.where(bits >> 31, ~bits, bits | np.uint32(1 << 31)).astype(np.uint64)
+    upper = np.uint64(0) if rank is None else rank.astype(np.uint64) << np.uint64(32)
+    packed = (upper | bits) << np.uint64(PLACE_BITS) | np.arange(len(score), dtype=np.uint64)
+    packed.sort()
+    places: np.ndarray = (packed & np.uint64(MOST_PACKED - 1)).astype(np.int64)
     return places
+
+
+def shuffle(rows: np.ndarray) -> np.ndarray:
+    """Return rows in a random order that is the same in every review, and says nothing of them.
+
+    Which of two rows comes first doesn't depend on the other rows.
+    """
+    if not len(rows):
+        return rows
+    order = _draw_order(-(-(int(rows.max()) + 1) // ORDERED_AT_ONCE) * ORDERED_AT_ONCE)
+    chosen = np.zeros(len(order), bool)
+    chosen[rows] = True
+    shuffled: np.ndarray = order[chosen[order]]
+    return shuffled
+
+
+@lru_cache(1)
+def _draw_order(size: int) -> np.ndarray:
+    """Return all rows up to a size in random order. A larger size only inserts rows."""
+    return np.random.default_rng(SEED).random(size).argsort(kind="stable").astype(np.uint32)

@@ -172,7 +172,7 @@ class ReviewSession:
         rows: np.ndarray = np.concatenate([fired, nearest.collect()[INDEX].to_numpy()])
         if selection.labelled is not None:
             rows = rows[np.isin(rows, list(labelled), invert=selection.labelled == "no")]
-        return rows[np.argsort(shuffle(rows), kind="stable")]
+        return shuffle(rows)
 
     def describe_row(self, index: int, trait: str | None) -> dict[str, Any]:
         """Return a row, and the reviewer's labels of it.

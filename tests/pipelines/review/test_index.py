@@ -1,6 +1,7 @@
 """The index: facts about every row, the texts for search, and the files that hold both."""
 
 import stat
+from pathlib import Path
 
 import numpy as np
 import polars as pl
@@ -93,6 +94,20 @@ def test_an_interrupted_pass_continues(opened):
     texts = open_texts(run, manifest, folder, facts, lambda done, _: heard.append(done))
     assert heard == [3, 6]
     assert texts.text.collect().height == 24
+
+
+def test_texts_are_mapped_and_no_file_stays_open(opened):
+    """A run with more shards than a process may open files can be searched, even after a removal.
+
+    The index of an older run is removed while its page may still be open.
+    """
+    run, manifest, folder, facts = opened
+    before = len(list(Path("/proc/self/fd").iterdir()))
+    texts = open_texts(run, manifest, folder, facts)
+    assert len(list(Path("/proc/self/fd").iterdir())) <= before
+    for path in (folder / "texts").iterdir():
+        path.unlink()
+    assert texts.text.select(pl.col("text").str.contains("day 1")).sum().collect().item() > 0
 
 
 def test_rows_that_are_not_stored_have_no_text(opened):

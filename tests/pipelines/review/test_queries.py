@@ -7,11 +7,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from pipelines.review import queries
 from pipelines.review.index import name_fired, name_score
 from pipelines.review.queries import (
     ORDERS,
+    SEED,
     UNFOUND,
     RowSelection,
+    order_rows,
     parse_selection,
     select_rows,
     shuffle,
@@ -158,13 +161,44 @@ def test_a_random_order_is_the_same_every_time(select):
     assert part == [index for index in every if index in part]
 
 
-@given(st.lists(st.integers(0, 2_000), min_size=1, unique=True))
-def test_a_row_has_one_place_in_the_random_order(indexes):
-    """A row's place doesn't depend on the other rows."""
-    places = shuffle(np.array(indexes, np.uint32))
-    for index, place in zip(indexes, places, strict=True):
-        assert shuffle(np.array([index, 2_000], np.uint32))[0] == place
-    assert len(shuffle(np.array([], np.uint32))) == 0
+@given(st.lists(st.integers(0, 200_000), unique=True), st.integers(0, 200_000))
+def test_a_row_has_one_place_in_the_random_order(indexes, other):
+    """Which of two rows comes first doesn't depend on the other rows."""
+    found = shuffle(np.array(indexes, np.uint32)).tolist()
+    assert sorted(found) == sorted(indexes)
+    more = shuffle(np.array(sorted({*indexes, other}), np.uint32)).tolist()
+    assert [index for index in more if index in indexes] == found
+
+
+def test_the_random_order_is_that_of_a_drawn_number():
+    """The order is that of a number that is drawn for each row, whatever the size of the run."""
+    drawn = np.random.default_rng(SEED).random(70_000)
+    rows = np.arange(0, 70_000, 7, dtype=np.uint32)
+    assert shuffle(rows).tolist() == rows[np.argsort(drawn[rows])].tolist()
+
+
+@given(
+    st.lists(
+        st.tuples(st.sampled_from([-2.0, -0.5, -0.0, 0.0, 1e-9, 0.25, 1.0]), st.integers(0, 7)),
+        max_size=30,
+    ),
+    st.booleans(),
+)
+def test_rows_are_ordered_as_by_a_stable_sort(keys, ranked):
+    """Ranks come first, then scores, and equal rows keep their places."""
+    score = np.array([key[0] for key in keys], np.float32)
+    rank = np.array([key[1] for key in keys], np.uint8)
+    found = order_rows(score, rank if ranked else None).tolist()
+    assert found == sorted(range(len(keys)), key=lambda at: (rank[at] * ranked, score[at]))
+
+
+def test_more_rows_than_fit_are_ordered_alike(monkeypatch):
+    """A selection that is too large for packed numbers is sorted by its keys."""
+    dice = np.random.default_rng(2)
+    score, rank = dice.random(500).round(1).astype(np.float32), dice.integers(0, 8, 500)
+    wanted = [order_rows(score).tolist(), order_rows(score, rank).tolist()]
+    monkeypatch.setattr(queries, "MOST_PACKED", 100)
+    assert [order_rows(score).tolist(), order_rows(score, rank).tolist()] == wanted
 
 
 def test_a_request_is_parsed():

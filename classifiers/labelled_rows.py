@@ -97,9 +97,21 @@ def split_labels(rows: Iterable[JudgedRow], measured: Collection[str] = ()) -> C
     halves: tuple[list[JudgedRow], list[JudgedRow]] = ([], [])
     for texts in sorted(distinct, key=digest_config):
         group = groups[texts]
-        halves[group in kept_out or int(group[:8], 16) % 2].append(distinct[texts])
+        halves[group in kept_out or _is_measured(group)].append(distinct[texts])
     unsure = sum(row.shows is None for row in distinct.values())
     return CardLabels(_build_half(halves[0]), _build_half(halves[1]), unsure)
+
+
+def is_kept_out(row: JudgedRow) -> bool:
+    """Return whether a row's prompt is in the half that no fit with labels learns from.
+
+    `split_labels` may put further prompts into that half, but never takes one out of it.
+    """
+    return _is_measured(_name_group(row))
+
+
+def _is_measured(group: str) -> bool:
+    return bool(int(group[:8], 16) % 2)
 
 
 def _name_group(row: JudgedRow) -> str:

@@ -15,6 +15,7 @@ from classifiers.guarantees.conformal import STEPS, CountedScores, count_scores,
 from classifiers.guarantees.lot_differences import LotDifference, compare_lots
 from classifiers.guarantees.misses import MissControl, control_expected_misses, control_misses
 from pipelines.evaluation import divide_rows, match_labels
+from pipelines.label_splits import split_for_calibration
 from pipelines.labels import Label, read_labels
 from pipelines.runs.finished import MISFITS, list_outputs, report_damage, scan_folder
 from pipelines.runs.likeness import warn_of_unlike
@@ -29,6 +30,7 @@ from schemas.cards import Level
 from schemas.errors import CardError, StorageError
 from schemas.lots import LotPattern
 from schemas.manifests import Manifest, SettledThreshold
+from schemas.notices import list_names
 from schemas.policies import LotException, Policy, TraitRule
 from schemas.scores import LIKELY, fires, score_column
 from transforms.files import storage
@@ -141,22 +143,23 @@ def bound_clean_rate(scored: ScoredRun, level: Level) -> list[Chosen]:
 
 
 def bound_misses(
-    scored: ScoredRun, rate: float, confidence: float | None, labels: Path | None
+    scored: ScoredRun,
+    rate: float,
+    confidence: float | None,
+    labelled: Mapping[str, LabelledScores] | None,
 ) -> list[Chosen]:
     """Choose each trait's highest threshold that misses at most a share of the rows with it.
 
     Without a confidence, the share is kept on average. The rows with the trait are those that
-    `labels` name, or else the card's held-out positives.
-
-    Raises: CardError: the labels can't be used.
+    labels say show it, or else the card's held-out positives.
     """
     chosen = []
     for rule in scored.rules:
-        if labels is None:
+        if labelled is None:
             signals = scored.recorded[rule.trait].positive_scores
             scores = signals.get(rule.signal, np.empty(0, np.float32))
         else:
-            scores = read_labelled(scored, rule.trait, labels).select(shows=True)
+            scores = labelled[rule.trait].select(shows=True)
         found = _control(scores, rate, confidence)
         why = "too few texts with the trait"
         chosen.append(_choose(scored, rule, found.value, found.positives, why))
@@ -195,11 +198,12 @@ def _choose(
 
 
 class LabelledScores(NamedTuple):
-    """The scores, labels and lots of a run's labelled rows."""
+    """The scores, labels and lots of a run's labelled rows, and why other labels aren't used."""
 
     scores: np.ndarray
     shows: np.ndarray
     lots: pl.DataFrame
+    unused: tuple[str, ...] = ()
 
     def select(self, shows: bool) -> np.ndarray:
         """Return the scores of the rows with one label."""
@@ -207,10 +211,19 @@ class LabelledScores(NamedTuple):
         return chosen
 
 
-def read_labelled(scored: ScoredRun, trait: str, path: Path) -> LabelledScores:
-    """Find a trait's labelled rows in a run.
+def read_all_labelled(scored: ScoredRun, path: Path) -> dict[str, LabelledScores]:
+    """Find the labelled rows of each trait.
 
-    Raises: CardError: the labels can't be read, name no row of the run, or were drawn by score.
+    Raises: CardError: see `read_labelled`.
+    """
+    return {rule.trait: read_labelled(scored, rule.trait, path) for rule in scored.rules}
+
+
+def read_labelled(scored: ScoredRun, trait: str, path: Path) -> LabelledScores:
+    """Find a trait's labelled rows in a run, without rows that a reader chose or a fit learnt from.
+
+    Raises: CardError: the labels can't be read, name no row of the run, were drawn by score, or
+        are all of rows that can't be used.
     """
     labels = read_labels(path, trait)
     if any(label.score is not None for label in labels):
@@ -220,11 +233,20 @@ def read_labelled(scored: ScoredRun, trait: str, path: Path) -> LabelledScores:
             where=str(path),
             remedy="label rows that were drawn at random, without the field score",
         )
+    card = scored.recorded[trait].card
+    split = split_for_calibration(scored.run, trait, card, labels)
+    unused = tuple(split.describe_unused())
+    if labels and not split.labels:
+        raise CardError(
+            f"has no label of {trait} that may calibrate it: {list_names(unused)}",
+            where=str(path),
+            remedy="label rows that were drawn at random from the run, without the field picked",
+        )
     population = divide_rows(scored.run, trait)
-    found = match_labels(population, labels, str(path))
+    found = match_labels(population, split.labels, str(path))
     sure = {index: label for index, label in found.items() if label.shows is not None}
     with report_damage(scored.run, *MISFITS):
-        return _gather(scored, population.scores, sure)
+        return _gather(scored, population.scores, sure)._replace(unused=unused)
 
 
 def _gather(scored: ScoredRun, scores: np.ndarray, labels: Mapping[int, Label]) -> LabelledScores:
@@ -237,17 +259,16 @@ def _gather(scored: ScoredRun, scores: np.ndarray, labels: Mapping[int, Label]) 
 
 
 def compare_clean_lots(
-    scored: ScoredRun, chosen: Sequence[Chosen], labels: Path, field: str, level: Level
+    chosen: Sequence[Chosen], known: Mapping[str, LabelledScores], field: str, level: Level
 ) -> list[LotRates]:
     """Test whether clean rows of different lots reach each threshold at different rates.
 
-    If they do, each lot with enough clean rows gets a threshold for the level of its own.
-
-    Raises: CardError: the labels can't be used.
+    If they do, each lot with enough clean rows gets a threshold for the level of its own. `known`
+    has the labelled rows of each trait.
     """
     found = []
     for item in chosen:
-        labelled = read_labelled(scored, item.trait, labels)
+        labelled = known[item.trait]
         clean = labelled.select(shows=False)
         names = labelled.lots[field].to_numpy()[~labelled.shows]
         value = item.before if item.value is None else item.value

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
-from pipelines.certifying.answers import match_answers, read_answers
+from pipelines.certifying.answers import AuditAnswer, match_answers
 from pipelines.certifying.checks import redraw
 from pipelines.certifying.draws import (
     PositiveText,
@@ -26,6 +26,7 @@ from pipelines.certifying.records import (
     write_certificate,
     write_sample,
 )
+from pipelines.certifying.reviews import ReviewCount, gather_answers
 from pipelines.certifying.sheets import write_lines
 from pipelines.certifying.statements import state
 from pipelines.label_files import Entry, is_table, read_entries
@@ -203,13 +204,24 @@ def _require_pool(run: str, pool: tuple[SeededText, ...], earlier: AuditSample |
         )
 
 
-def certify_run(
-    run: str, labels: Sequence[Path], at_most: float | None = None
-) -> tuple[Certificate, AuditSample]:
+class Certified(NamedTuple):
+    """A certificate, and the labels that are behind it or don't count.
+
+    `waiting` counts answered items behind an unread one, and `reviews` says of each file that the
+    review page wrote how many of its labels count.
+    """
+
+    certificate: Certificate
+    waiting: int = 0
+    reviews: tuple[ReviewCount, ...] = ()
+
+
+def certify_run(run: str, labels: Sequence[Path], at_most: float | None = None) -> Certified:
     """State what labels show about a run, and write the certificate beside it.
 
-    A report that the run has is made again, with the certificate in it. `at_most` is a target for
-    a sample that has none.
+    The labels are in files that `draw_audit` wrote, or in those of the review page. A report that
+    the run has is made again, with the certificate in it. `at_most` is a target for a sample that
+    has none.
 
     Raises: CardError: a label file can't be used. Raises: RunError: the run isn't finished, or no
         sample was drawn from it.
@@ -229,18 +241,26 @@ def certify_run(
             where=run,
             remedy="congener verify names what was changed; draw a new sample with --restart",
         )
-    answers = read_answers(labels, sample)
+    answers, reviews = gather_answers(labels, manifest, sample)
     if not answers:
-        raise CardError(
-            "has no label yet",
-            where=os.fspath(labels[0]),
-            remedy="set each `label`, or let congener ask: --ask",
-        )
+        raise _report_no_answer(labels[0], reviews)
     certificate = state(manifest, sample, answers, at_most)
     write_certificate(run, certificate, answers)
     if storage.exists(storage.join(run, REPORT_PAGE)):
         write_report(run)
-    return certificate, sample
+    return Certified(certificate, _count_waiting(sample, answers), tuple(reviews))
+
+
+def _report_no_answer(path: Path, reviews: Sequence[ReviewCount]) -> CardError:
+    """Return the error for files without a label that counts."""
+    reasons = [reason for found in reviews for reason in found.describe_unused()]
+    return CardError(
+        f"has no label that counts: {'; '.join(reasons)}" if reasons else "has no label yet",
+        where=os.fspath(path),
+        remedy="label the drawn items blind: congener review RUN --certify FILE"
+        if reviews
+        else "set each `label`, or let congener ask: --ask",
+    )
 
 
 def require_sample(run: str, manifest: Manifest) -> AuditSample:
@@ -275,9 +295,8 @@ def find_stated(run: str) -> Certificate:
     return found
 
 
-def count_waiting(sample: AuditSample, labels: Sequence[Path]) -> int:
+def _count_waiting(sample: AuditSample, answers: Sequence[AuditAnswer]) -> int:
     """Count the answered items that don't count yet, because an earlier one is unread."""
-    answers = read_answers(labels, sample)
     counted = sum(
         len(match_answers(sample, answers, kind)) for kind in ("kept", "removed", "seeded")
     )

@@ -129,6 +129,17 @@ class AuditSample(SealedRecord):
         """Return whether readers see prompts: only if no seeded text would stand out without."""
         return all(text.has_prompt for text in self.pool)
 
+    @property
+    def origin(self) -> str:
+        """Return a digest of everything that determined the first items.
+
+        It stays the same when rows are added, and a new draw has another.
+        """
+        fields = self.model_dump(
+            mode="json", include={"manifest", "traits", "seed", "excluded", "pool"}
+        )
+        return digest_config({**fields, "block": self.blocks[0].model_dump()})
+
 
 class ShareBound(Strict):
     """An upper bound on a share, after `read` of the rows, `counted` of which counted towards it.

@@ -74,7 +74,8 @@ def _read_file(path: Path, traits: Sequence[str]) -> Iterator[tuple[AuditAnswer,
             raise CardError(
                 "has no `id`",
                 where=where,
-                remedy="keep the lines that certify --draw wrote, and set each `label`",
+                remedy="keep the lines that certify --draw wrote, and set each `label`; of "
+                "reviews, name each reviewer's own file",
             )
         if fields.get("label") is not None:
             shows = parse_shown(fields["label"], traits, where)

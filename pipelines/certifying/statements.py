@@ -126,6 +126,18 @@ def _state_trait(
     )
 
 
+def trace_residual(
+    sample: AuditSample, answers: Sequence[AuditAnswer]
+) -> tuple[ShareBound, tuple[ReadPoint, ...]]:
+    """Return the bound for all traits of an audit together, and how it shrank as rows were read."""
+    kept = match_answers(sample, answers, "kept")
+    seeded = match_answers(sample, answers, "seeded")
+    found = np.array([item.counts_as(None, doubtful=False) for item in seeded], np.float64)
+    draws = _draw_kept(kept, None, sample, doubtful=True)
+    curve = tuple(_trace(draws, kept, seeded, found, sample.risk))
+    return _bound_residual(draws, kept, None, found, sample), curve
+
+
 def _draw_kept(
     kept: Sequence[ReadItem], trait: str | None, sample: AuditSample, *, doubtful: bool
 ) -> Draws:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Annotated, Any, Literal, NamedTuple
 
 import typer
@@ -76,6 +77,8 @@ class CalibrationResult(NamedTuple):
     lots: Sequence[LotRates]
     path: str | None
     warnings: Sequence[str] = ()
+    unused: Mapping[str, Sequence[str]] = MappingProxyType({})
+    """Why labels of a trait weren't used."""
 
     def render(self) -> Iterator[str | Table]:
         """Return the promise, the thresholds, the lots and the next command."""
@@ -90,6 +93,8 @@ class CalibrationResult(NamedTuple):
         for note in dict.fromkeys(item.note for item in self.chosen if item.note):
             traits = [item.trait for item in self.chosen if item.note == note]
             yield f"{list_names(traits)}: {note}"
+        for trait, reasons in self.unused.items():
+            yield f"{trait}: not used: {list_names(reasons)}"
         for found in self.lots:
             yield describe_lots(found)
         if self.path is not None:
@@ -112,6 +117,7 @@ class CalibrationResult(NamedTuple):
             "lots": lots,
             "policy": self.path,
             "warnings": list(self.warnings),
+            "unused_labels": {trait: list(reasons) for trait, reasons in self.unused.items()},
         }
 
 
@@ -160,13 +166,14 @@ def calibrate_run(
         build_policy,
         compare_clean_lots,
         describe_unlike,
+        read_all_labelled,
         read_scored_run,
         write_policy,
     )
     from schemas.cards import Level
 
-    path = None if labels is None else Path(expand_argument(labels))
     scored = read_scored_run(run, traits or ())
+    known = labels and read_all_labelled(scored, Path(expand_argument(labels)))
     level: Level | None = None
     if rate is not None:
         level = Level(max_false_positive_rate=rate, confidence=confidence or CONFIDENCE)
@@ -174,16 +181,17 @@ def calibrate_run(
     elif share is not None:
         chosen = bound_clean_share(scored, share)
     else:
-        chosen = bound_misses(scored, misses or 0, confidence, path)
+        chosen = bound_misses(scored, misses or 0, confidence, known or None)
     lots: Sequence[LotRates] = ()
-    if by is not None and path is not None and level is not None:
-        lots = compare_clean_lots(scored, chosen, path, by, level)
+    if by is not None and known and level is not None:
+        lots = compare_clean_lots(chosen, known, by, level)
     file = output and expand_argument(output)
     if file:
         write_policy(file, build_policy(scored.manifest, chosen, level, lots, by or "teacher"))
     promise = describe_promise(scored, level, share, misses, confidence)
     unlike = [] if misses is not None else describe_unlike(scored)
-    print_result(CalibrationResult(run, promise, chosen, lots, file, unlike), as_json)
+    unused = {trait: found.unused for trait, found in (known or {}).items() if found.unused}
+    print_result(CalibrationResult(run, promise, chosen, lots, file, unlike, unused), as_json)
 
 
 def describe_promise(

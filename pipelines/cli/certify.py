@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from rich.text import Text
 
     from pipelines.certify import DrawnSample
+    from pipelines.certifying.reviews import ReviewCount
     from schemas.certificates import (
         Certificate,
         ShareBound,
@@ -133,7 +134,11 @@ class DrawOptions(Options):
 
 Labels = Annotated[
     list[str] | None,
-    typer.Option("--labels", metavar="FILE", help="A label file that was read; one per rater."),
+    typer.Option(
+        "--labels",
+        metavar="FILE",
+        help="A label file that was read, or a reviewer's file of congener review; one per rater.",
+    ),
 ]
 AtMost = Annotated[
     str | None,
@@ -177,8 +182,8 @@ class DrawResult(NamedTuple):
         )
         run, file = shlex.quote(self.run), shlex.quote(path)
         yield Verbatim(
-            f"next: congener certify {run} --labels {file} --ask\n"
-            f"      congener certify {run} --labels {file}"
+            f"next: congener review {run} --certify {file}\n"
+            f"  or: congener certify {run} --labels {file} --ask"
         )
 
     def to_json(self) -> dict[str, Any]:
@@ -192,6 +197,7 @@ class CertificateResult(NamedTuple):
 
     certificate: Certificate
     waiting: int = 0
+    reviews: tuple[ReviewCount, ...] = ()
 
     def render(self) -> Iterator[str | Table | Text]:
         """Return the statements, their tables and their limits."""
@@ -212,6 +218,8 @@ class CertificateResult(NamedTuple):
         for item in statements:
             if item.agreement is not None:
                 yield describe_agreement(item)
+        for review in self.reviews:
+            yield Verbatim(review.describe())
         if self.waiting:
             yield (
                 f"{format_count(self.waiting, 'label')} after the first unread item of a kind "
@@ -227,7 +235,12 @@ class CertificateResult(NamedTuple):
     def to_json(self) -> dict[str, Any]:
         """Return the certificate."""
         fields = self.certificate.model_dump(mode="json")
-        return {**fields, "met": self.certificate.met, "waiting": self.waiting}
+        return {
+            **fields,
+            "met": self.certificate.met,
+            "waiting": self.waiting,
+            "reviews": [review._asdict() for review in self.reviews],
+        }
 
 
 def name_statement(item: TraitStatement) -> str:
@@ -340,6 +353,8 @@ def certify(
 
     congener certify run/ --draw 1000 --at-most 0.5% -o audit.jsonl
     congener certify run/ --labels audit.jsonl --ask
+    congener review run/ --certify audit.jsonl
+    congener certify run/ --labels run.review/audit-ada.jsonl
     congener certify run/ --labels audit.jsonl --labels second.jsonl
     congener certify run/
     """
@@ -380,7 +395,7 @@ def _draw(run: str, drawing: DrawOptions, target: float | None) -> DrawnSample:
 
 def _state(run: str, labels: list[str], ask: bool, target: float | None) -> CertificateResult:
     """Read labels and state what they show, or return what was stated before."""
-    from pipelines.certify import certify_run, count_waiting, find_stated, require_sample
+    from pipelines.certify import certify_run, find_stated, require_sample
     from pipelines.certifying.checks import list_label_files
     from pipelines.runs.manifest_file import load_manifest
 
@@ -391,5 +406,4 @@ def _state(run: str, labels: list[str], ask: bool, target: float | None) -> Cert
         from pipelines.cli.audit_questions import ask_about_items
 
         ask_about_items(paths[0], require_sample(run, load_manifest(run)))
-    certificate, sample = certify_run(run, paths, target)
-    return CertificateResult(certificate, count_waiting(sample, paths))
+    return CertificateResult(*certify_run(run, paths, target))

@@ -17,7 +17,11 @@ from schemas.errors import CardError
 from schemas.notices import format_count
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from pipelines.review.audits import AuditSession
     from pipelines.review.queries import RowSelection
+    from pipelines.review.server import Session
     from pipelines.review.session import ReviewSession
 
 Reviewer = Annotated[
@@ -35,6 +39,14 @@ Folder = Annotated[
 Blind = Annotated[
     bool,
     typer.Option("--blind", help="Show neither scores nor decisions, and rows in random order."),
+]
+Certify = Annotated[
+    str | None,
+    typer.Option(
+        "--certify",
+        metavar="FILE",
+        help="Label the items of this file, which certify --draw wrote, blind and in their order.",
+    ),
 ]
 Host = Annotated[
     str,
@@ -88,6 +100,7 @@ def review_run(
     run: Run,
     reviewer: Reviewer = None,
     blind: Blind = False,
+    audit: Certify = None,
     folder: Folder = None,
     host: Host = "127.0.0.1",
     port: Port = 0,
@@ -111,6 +124,7 @@ def review_run(
 
     congener review run/
     congener review run/ --reviewer ada --blind
+    congener review run/ --certify audit.jsonl
     congener review run/ --export page.html --trait vendor-identity
     congener review run/ --terminal --trait vendor-identity
     congener review run/ --agreement --merge both.jsonl
@@ -126,20 +140,52 @@ def review_run(
         _compare(run, choose_base(run, folder), merge, as_json)
         return
 
+    name, base = _get_user() if reviewer is None else reviewer, choose_base(run, folder)
+    if audit is not None:
+        _require_alone({"--export": export, "--trait": trait, "--decision": decision}, terminal)
+        _serve(_open_audit(run, audit, base, name), host, port, open_page, quiet)
+        return
+
     from pipelines.review.session import ReviewSession
 
-    name = reviewer if reviewer is not None else _get_user()
-    session = ReviewSession(run, choose_base(run, folder), name, blind=blind)
+    session = ReviewSession(run, base, name, blind=blind)
     if target is not None:
         _export(session, target, _select(session, trait, decision), limit)
     elif terminal:
-        from pipelines.cli.terminal_review import review_in_terminal
-
-        with suppress(KeyboardInterrupt):
-            review_in_terminal(session, _select(session, trait, decision))
-        _say_end(session)
+        _read_in_terminal(session, _select(session, trait, decision))
     else:
         _serve(session, host, port, open_page, quiet)
+
+
+def _read_in_terminal(session: ReviewSession, selection: RowSelection) -> None:
+    from pipelines.cli.terminal_review import review_in_terminal
+
+    with suppress(KeyboardInterrupt):
+        review_in_terminal(session, selection)
+    _say_end(session)
+
+
+def _require_alone(others: Mapping[str, str | None], terminal: bool) -> None:
+    """Refuse options that choose rows, or another form of the page, for an audit.
+
+    Raises: CardError: one is given.
+    """
+    given = [name for name, value in others.items() if value is not None]
+    if terminal or given:
+        raise CardError(
+            f"{(*given, '--terminal')[0]} doesn't go with --certify, which shows all drawn items",
+            remedy="leave it out; on a terminal: congener certify RUN --labels FILE --ask",
+        )
+
+
+def _open_audit(run: str, sheet: str, folder: Path, reviewer: str) -> AuditSession:
+    from pipelines.certify import require_sample
+    from pipelines.certifying.checks import list_label_files
+    from pipelines.review.audits import AuditSession
+    from pipelines.runs.manifest_file import load_manifest
+
+    (path,) = list_label_files([expand_argument(sheet)])
+    return AuditSession(run, require_sample(run, load_manifest(run)), path, folder, reviewer)
 
 
 def _compare(run: str, folder: Path, merge: str | None, as_json: bool) -> None:
@@ -206,10 +252,11 @@ def _export(session: ReviewSession, target: str, selection: RowSelection, limit:
     say("The page holds the rows' text; labels given on it are saved from it.")
 
 
-def _serve(session: ReviewSession, host: str, port: int, open_page: bool, quiet: bool) -> None:
+def _serve(session: Session, host: str, port: int, open_page: bool, quiet: bool) -> None:
     """Serve the page until Ctrl-C, and then say where the labels are."""
     import webbrowser
 
+    from pipelines.review.audits import AuditSession
     from pipelines.review.guard import is_loopback, require_host
     from pipelines.review.server import ReviewServer
 
@@ -220,7 +267,8 @@ def _serve(session: ReviewSession, host: str, port: int, open_page: bool, quiet:
             say("Only a browser with this address gets in. Ctrl-C ends the review.")
             if not is_loopback(address):
                 say("Other machines can reach it, and nothing is encrypted on the way.")
-        session.start_reading()
+        if not isinstance(session, AuditSession):
+            session.start_reading()
         if open_page:
             webbrowser.open(server.url)
         with suppress(KeyboardInterrupt):
@@ -228,10 +276,14 @@ def _serve(session: ReviewSession, host: str, port: int, open_page: bool, quiet:
     _say_end(session)
 
 
-def _say_end(session: ReviewSession) -> None:
+def _say_end(session: Session) -> None:
     """Say where the labels are, and what to do with them."""
+    from pipelines.review.session import ReviewSession
+
     count = len(session.book)
-    say(f"\n{format_count(count, 'label')} in {shlex.quote(str(session.book.path))}")
-    if count:
-        own = shlex.quote(str(session.book.path))
-        say(f"next: congener traits eval TRAIT --run {shlex.quote(session.run)} --labels {own}")
+    own, run = shlex.quote(str(session.book.path)), shlex.quote(session.run)
+    say(f"\n{format_count(count, 'label')} in {own}")
+    if count and isinstance(session, ReviewSession):
+        say(f"next: congener traits eval TRAIT --run {run} --labels {own}")
+    elif count:
+        say(f"next: congener certify {run} --labels {own}")

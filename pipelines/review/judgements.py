@@ -1,7 +1,8 @@
 """The labels of one reviewer: a file of JSON Lines beside the run, in which each line has a digest.
 
 `fit --labels` and `traits eval --labels` read the file as it is. The digest of a line covers the
-line before it, so a line that is changed, added or removed afterwards is noticed.
+line before it, so a line that is changed, added or removed afterwards is noticed. Labels of rows
+begin with the digest of the run, and those of an audit's items with that of the draw.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ import os
 import re
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Literal, TypeAlias
@@ -30,12 +31,16 @@ REVIEWER = re.compile(r"[\w][\w.@+-]{0,63}")
 
 LONGEST_REASON = 2_000
 
+ROW_NAMES = ("source", "row", "record_id")
+ITEM_NAMES = ("id",)
+"""The fields that name a run's row, and an item of an audit."""
+
 Place: TypeAlias = tuple[str, int, str]
-"""A file, a row's number in it, and a trait."""
+"""A file, a row's number in it, and a trait. For an item of an audit: its name, 0, and a trait."""
 
 
-def name_file(reviewer: str) -> str:
-    """Return the name of a reviewer's file.
+def name_file(reviewer: str, kind: str = "labels") -> str:
+    """Return the name of a reviewer's file: `labels` are of rows, and an `audit` has items.
 
     Raises: CardError: the name can't be part of a file name.
     """
@@ -45,20 +50,25 @@ def name_file(reviewer: str) -> str:
             where="--reviewer",
             remedy="give a short name, such as --reviewer ada",
         )
-    return f"labels-{reviewer}.jsonl"
+    return f"{kind}-{reviewer}.jsonl"
 
 
 class LabelBook:
     """One reviewer's labels of a run, by row and trait. Only one process may add to a book."""
 
-    def __init__(self, path: Path, reviewer: str, run_digest: str) -> None:
+    def __init__(
+        self, path: Path, reviewer: str, first: str, names: Sequence[str] = ROW_NAMES
+    ) -> None:
         """Read the file, if there is one.
+
+        `first` is the digest with which the file begins, and `names` are the fields that name what
+        is labelled.
 
         Raises: CardError: a line isn't one of this run's labels, or was changed afterwards.
         """
-        self.path, self.reviewer = path, reviewer
-        self._first, self._lock = run_digest, threading.Lock()
-        self._lines = read_lines(path, run_digest)
+        self.path, self.reviewer, self._names = path, reviewer, names
+        self._first, self._lock = first, threading.Lock()
+        self._lines = read_lines(path, first)
         self._size = path.stat().st_size if path.exists() else 0
 
     def __len__(self) -> int:
@@ -71,7 +81,9 @@ class LabelBook:
     def add(
         self, row: Mapping[str, Any], trait: str, verdict: Verdict, reason: str = "", **more: Any
     ) -> dict[str, Any]:
-        """Append a label of a row, which has `source`, `row` and `record_id`, and return its line.
+        """Append a label of a row, which has the book's names, and return the line.
+
+        `more` holds further fields; `picked` is true unless it is among them.
 
         Raises: CardError: the file was changed by another program.
         Raises: StorageError: the file can't be written.
@@ -79,9 +91,8 @@ class LabelBook:
         with self._lock:
             self._require_unchanged()
             before = self._lines[-1]["digest"] if self._lines else self._first
-            names = {name: row[name] for name in ("source", "row", "record_id")}
             line = {
-                **names,
+                **{name: row[name] for name in self._names},
                 "trait": trait,
                 "label": VERDICTS[verdict],
                 "time": datetime.fromtimestamp(time.time(), UTC).isoformat(),
@@ -96,6 +107,10 @@ class LabelBook:
             self._lines.append(line)
             self._size = self.path.stat().st_size
             return line
+
+    def peek(self) -> dict[str, Any] | None:
+        """Return the last label; None if there is no label."""
+        return self._lines[-1] if self._lines else None
 
     def undo(self) -> dict[str, Any] | None:
         """Take the last label back, and return it; None if there is no label.
@@ -128,18 +143,22 @@ class LabelBook:
 
 
 def find_place(line: Mapping[str, Any]) -> Place:
-    """Return the row and the trait that a line is about."""
+    """Return the row, or an audit's item, and the trait that a line is about."""
+    if "id" in line:
+        return line["id"], 0, line["trait"]
     return line["source"], line["row"], line["trait"]
 
 
-def read_lines(path: Path, run_digest: str) -> list[dict[str, Any]]:
+def read_lines(path: Path, first: str) -> list[dict[str, Any]]:
     """Read the lines of a reviewer's file, and compare each with its digest.
+
+    `first` is the digest with which the file begins.
 
     Raises: CardError: a line isn't a label of the run, or was changed, added or removed.
     """
     if not path.exists() or not path.stat().st_size:
         return []
-    before, lines = run_digest, []
+    before, lines = first, []
     for number, text in enumerate(_split_lines(path), 1):
         try:
             line = json.loads(text)
@@ -150,7 +169,7 @@ def read_lines(path: Path, run_digest: str) -> list[dict[str, Any]]:
             is_sound, line = False, {}
         if not is_sound:
             raise CardError(
-                "isn't as the review wrote it, or is about another run",
+                "isn't as the review wrote it, or is about another run or another draw",
                 where=f"{path} line {number}",
                 remedy="restore the file, or move it away to begin a new one",
             )

@@ -7,12 +7,16 @@ from collections.abc import Callable, Mapping
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from importlib.resources import files
-from typing import Any
+from typing import Any, TypeAlias
 from urllib.parse import parse_qsl, urlsplit
 
+from pipelines.review.audits import AuditSession
 from pipelines.review.guard import HEADERS, LARGEST_BODY, Guard
-from pipelines.review.session import ReviewSession, parse_number
+from pipelines.review.requests import parse_number
+from pipelines.review.session import ReviewSession
 from schemas.errors import CongenerError, StorageError
+
+Session: TypeAlias = ReviewSession | AuditSession
 
 PAGES: Mapping[str, tuple[str, str]] = {
     "/": ("review.html", "text/html; charset=utf-8"),
@@ -37,7 +41,7 @@ class ReviewServer(ThreadingHTTPServer):
 
     daemon_threads = True
 
-    def __init__(self, session: ReviewSession, host: str = "127.0.0.1", port: int = 0) -> None:
+    def __init__(self, session: Session, host: str = "127.0.0.1", port: int = 0) -> None:
         """Begin to listen; port 0 is any free one.
 
         Raises: StorageError: the port can't be used.
@@ -119,7 +123,7 @@ class ReviewHandler(BaseHTTPRequestHandler):
         self.send_header("Content-Length", "0")
         self._end()
 
-    def _answer(self, ask: Callable[[ReviewSession, Any], Any] | None, given: Any) -> None:
+    def _answer(self, ask: Callable[[Session, Any], Any] | None, given: Any) -> None:
         """Send the answer as JSON. An error is an answer too."""
         if ask is None:
             self._send_text(HTTPStatus.NOT_FOUND, HTTPStatus.NOT_FOUND.phrase)
@@ -157,16 +161,16 @@ def _parse_object(body: bytes) -> dict[str, Any]:
     return given if isinstance(given, dict) else {}
 
 
-def _ask_row(session: ReviewSession, query: Mapping[str, str]) -> dict[str, Any]:
+def _ask_row(session: Session, query: Mapping[str, str]) -> dict[str, Any]:
     index = parse_number(query.get("index", ""), "index")
     return session.describe_row(index, query.get("trait") or None)
 
 
-def _ask_company(session: ReviewSession, query: Mapping[str, str]) -> dict[str, Any]:
+def _ask_company(session: Session, query: Mapping[str, str]) -> dict[str, Any]:
     return session.describe_company(parse_number(query.get("index", ""), "index"))
 
 
-GETS: Mapping[str, Callable[[ReviewSession, dict[str, str]], Any]] = {
+GETS: Mapping[str, Callable[[Session, dict[str, str]], Any]] = {
     "/api/run": lambda session, _: session.describe_run(),
     "/api/progress": lambda session, _: session.describe_progress(),
     "/api/rows": lambda session, query: session.list_rows(query),
@@ -175,7 +179,7 @@ GETS: Mapping[str, Callable[[ReviewSession, dict[str, str]], Any]] = {
 }
 """What the page may ask for, by address."""
 
-POSTS: Mapping[str, Callable[[ReviewSession, bytes], Any]] = {
+POSTS: Mapping[str, Callable[[Session, bytes], Any]] = {
     "/api/label": lambda session, body: session.add_label(_parse_object(body)),
     "/api/undo": lambda session, _: session.undo(),
 }

@@ -23,8 +23,9 @@ from pipelines.review.index import (
     open_texts,
     sweep_old,
 )
-from pipelines.review.judgements import LONGEST_REASON, VERDICTS, LabelBook, Verdict, name_file
+from pipelines.review.judgements import LabelBook, name_file
 from pipelines.review.queries import PLACES, RowSelection, parse_selection, select_rows, shuffle
+from pipelines.review.requests import parse_label, parse_number
 from pipelines.review.rows import RowReader
 from pipelines.runs.alterations import require_sound_ledger
 from pipelines.runs.manifest_file import load_decided
@@ -210,16 +211,11 @@ class ReviewSession:
         Raises: CardError: the request isn't one for a label, or the file was changed.
         Raises: StorageError: the file can't be written.
         """
-        index, reason = given.get("index"), given.get("reason", "")
-        trait, verdict = given.get("trait"), given.get("label")
-        is_text = isinstance(reason, str) and len(reason) <= LONGEST_REASON and _is_utf8(reason)
-        is_row = isinstance(index, int) and not isinstance(index, bool)
-        if not is_row or not is_text or trait not in self.traits or verdict not in [*VERDICTS]:
-            raise CardError("needs a row's index, a trait of the run, and yes, no or unsure")
-        self._require_row(cast("int", index))
-        row = self.reader.read(cast("int", index))._asdict()
+        index, trait, verdict, reason = parse_label(given, self.traits)
+        self._require_row(index)
+        row = self.reader.read(index)._asdict()
         kind = {"blind": True} if self.blind else {}
-        line = self.book.add(row, str(trait), cast("Verdict", verdict), reason, **kind)
+        line = self.book.add(row, trait, verdict, reason, **kind)
         return {"index": index, "trait": trait, "label": line["label"], "labels": len(self.book)}
 
     def undo(self) -> dict[str, Any]:
@@ -234,17 +230,3 @@ class ReviewSession:
         condition = (pl.col("source") == line["source"]) & (pl.col("row") == line["row"])
         rows = self.facts.with_row_index(INDEX).filter(condition).select(INDEX).collect()
         return {"index": rows[INDEX][0], "trait": line["trait"], "labels": len(self.book)}
-
-
-def parse_number(text: str, name: str) -> int:
-    """Return a whole number that isn't negative.
-
-    Raises: CardError: it isn't one.
-    """
-    if not (text.isascii() and text.isdigit() and len(text) <= 10):
-        raise CardError(f"{text[:40]!r} isn't a row's number", where=name)
-    return int(text)
-
-
-def _is_utf8(text: str) -> bool:
-    return not any("\ud800" <= char <= "\udfff" for char in text)

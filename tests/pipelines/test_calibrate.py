@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -21,6 +22,7 @@ from pipelines.calibrate import (
     build_policy,
     compare_clean_lots,
     describe_unlike,
+    read_all_labelled,
     read_labelled,
     read_scored_run,
     write_policy,
@@ -35,7 +37,7 @@ from schemas.errors import CardError, RunError, StorageError
 from schemas.manifests import Manifest
 from schemas.policies import Policy
 from schemas.receipts import Output
-from schemas.runs import CALIBRATION, MANIFEST, POSITIVES
+from schemas.runs import BANK, CALIBRATION, MANIFEST, POSITIVES
 from schemas.scores import LIKELY
 from transforms.write import encode_parquet
 
@@ -74,7 +76,9 @@ def make_run(finished: tuple[Path, Manifest], tmp_path: Path) -> MakeRun:
             CALIBRATION: tabulate(clean),
             POSITIVES: tabulate(positives),
         }
-        return write_run(tmp_path / f"made-{len(list(tmp_path.iterdir()))}", tables, finished[1])
+        folder = tmp_path / f"made-{len(list(tmp_path.iterdir()))}"
+        shutil.copytree(finished[0] / BANK, folder / BANK)
+        return write_run(folder, tables, finished[1])
 
     return make
 
@@ -173,7 +177,7 @@ def test_misses_are_bounded_by_labels(make_run, tmp_path):
     scored = read_scored_run(make_run(rows, [0.0] * 10))
     labels = dict.fromkeys(range(50, 90), True) | dict.fromkeys(range(30), False) | {95: "unsure"}
     path = write_labels(tmp_path / "labels.jsonl", labels)
-    (found,) = bound_misses(scored, 0.1, None, path)
+    (found,) = bound_misses(scored, 0.1, None, read_all_labelled(scored, path))
     assert (found.value, found.basis) == (0.53, 40)
     labelled = read_labelled(scored, "heron", path)
     assert (len(labelled.select(shows=True)), len(labelled.select(shows=False))) == (40, 30)
@@ -184,10 +188,10 @@ def test_labels_that_were_drawn_by_score_are_refused(make_run, tmp_path):
     scored = read_scored_run(make_run([0.3, 0.9], [0.0] * 10))
     path = write_labels(tmp_path / "labels.jsonl", {0: False, 1: True}, score=0.3)
     with pytest.raises(CardError, match="drawn by their scores"):
-        bound_misses(scored, 0.2, None, path)
+        read_all_labelled(scored, path)
     path = write_labels(tmp_path / "other.jsonl", {7: True})
     with pytest.raises(CardError, match="no label names a row"):
-        bound_misses(scored, 0.2, None, path)
+        read_all_labelled(scored, path)
 
 
 def test_lots_that_differ_get_thresholds_of_their_own(make_run, tmp_path):
@@ -199,7 +203,7 @@ def test_lots_that_differ_get_thresholds_of_their_own(make_run, tmp_path):
     path = write_labels(tmp_path / "labels.jsonl", dict.fromkeys(range(400), False))
     level = make_level(0.05)
     chosen = bound_clean_rate(scored, level)
-    (found,) = compare_clean_lots(scored, chosen, path, "teacher", level)
+    (found,) = compare_clean_lots(chosen, read_all_labelled(scored, path), "teacher", level)
     assert found.differ
     assert found.test.p == pytest.approx(0.0001)
     atlas, borealis = found.lots
@@ -220,7 +224,9 @@ def test_equal_lots_keep_one_threshold(make_run, tmp_path):
     scored = read_scored_run(run)
     path = write_labels(tmp_path / "labels.jsonl", dict.fromkeys(range(200), False))
     chosen = [Chosen("heron", "combined", 0.7, 0, None, 0, 10)]
-    (found,) = compare_clean_lots(scored, chosen, path, "teacher", make_level(0.1))
+    (found,) = compare_clean_lots(
+        chosen, read_all_labelled(scored, path), "teacher", make_level(0.1)
+    )
     assert not found.differ
     assert [lot.threshold for lot in found.lots] == [None, None]
     assert build_policy(scored.manifest, chosen, None, [found]).exceptions == ()

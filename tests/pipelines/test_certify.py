@@ -13,7 +13,6 @@ import pytest
 from pipelines.certify import (
     DrawSettings,
     certify_run,
-    count_waiting,
     draw_audit,
     find_stated,
     require_sample,
@@ -147,8 +146,7 @@ def test_labels_become_a_certificate(run, tmp_path):
     """The certificate is beside the run, which stays whole."""
     sample = draw_small(run[0], tmp_path).sample
     path = fill_sheet(tmp_path / "audit.jsonl", sample, tell_truth)
-    certificate, stated = certify_run(str(run[0]), [path])
-    assert stated == sample
+    certificate = certify_run(str(run[0]), [path]).certificate
     assert find_stated(str(run[0])) == certificate == read_certificate(str(run[0]))
     assert all((run[0] / name).exists() for name in AUDIT_FILES)
     assert verify_run(str(run[0])) == []
@@ -195,7 +193,7 @@ def test_a_target_of_the_draw_is_kept(run, tmp_path):
     """Another target is refused, and the same one is allowed."""
     sample = draw_small(run[0], tmp_path, at_most=0.4).sample
     path = fill_sheet(tmp_path / "audit.jsonl", sample, tell_truth)
-    assert certify_run(str(run[0]), [path], 0.4)[0].at_most == 0.4
+    assert certify_run(str(run[0]), [path], 0.4).certificate.at_most == 0.4
     with pytest.raises(RunError, match="was set with the draw"):
         certify_run(str(run[0]), [path], 0.9)
 
@@ -220,7 +218,7 @@ def test_labels_after_a_gap_wait(run, tmp_path):
         lambda item: None if item.id == first else tell_truth(item),
     )
     kept = sum(item.kind == "kept" for item in sample.items)
-    assert count_waiting(sample, [path]) == kept - 1
+    assert certify_run(str(run[0]), [path]).waiting == kept - 1
 
 
 def test_excluded_labels_leave_their_rows_out(run, tmp_path):
@@ -252,7 +250,7 @@ def test_tiny_audits_work(run, tmp_path, rows):
     """A few rows state little, but nothing fails."""
     sample = draw_small(run[0], tmp_path, rows=rows, seeded=1).sample
     path = fill_sheet(tmp_path / "audit.jsonl", sample, tell_truth)
-    certificate, _ = certify_run(str(run[0]), [path])
+    certificate = certify_run(str(run[0]), [path]).certificate
     assert certificate.together.residual.bound > 0.5
     assert verify_run(str(run[0])) == []
 
@@ -302,7 +300,7 @@ def test_two_traits_are_stated_apart_and_together(filter_twice, tmp_path):
     assert set(sample.traits) == {"heron", "capital"}
     assert sample.fired_kept == {"capital": 8, "heron": 0, "*": 8}
     assert sample.fired_removed == {"capital": 0, "heron": 8, "*": 8}
-    certificate, _ = certify_run(run, [name_words(tmp_path / "audit.jsonl")])
+    certificate = certify_run(run, [name_words(tmp_path / "audit.jsonl")]).certificate
     found = {item.trait: item for item in certificate.traits}
     assert found["capital"].residual.counted == 8
     assert found["capital"].residual.bound == pytest.approx(0.25, abs=1e-5)
@@ -329,7 +327,7 @@ def test_dropped_rows_cannot_be_read(filter_twice, tmp_path):
     run, _ = filter_twice("traits: {heron: {action: drop}, capital: {action: quarantine}}\n")
     sample = draw_two(run, tmp_path)
     assert (sample.kept, sample.removed, sample.unread) == (24, 8, 8)
-    certificate, _ = certify_run(run, [name_words(tmp_path / "audit.jsonl")])
+    certificate = certify_run(run, [name_words(tmp_path / "audit.jsonl")]).certificate
     assert any("8 dropped rows can't be read" in limit for limit in certificate.limits)
     heron = next(item for item in certificate.traits if item.trait == "heron")
     assert (heron.clean_removed.rows, heron.clean_removed.read) == (0, 0)

@@ -224,3 +224,22 @@ def test_json_is_readable_and_in_the_order_of_fields():
     assert list(fields)[:3] == ["digest", "format", "run_id"]
     assert fields["items"][2]["text"] == OTHER_HEX
     assert build_sample().to_bytes().count(b"\n") > 40
+
+
+def test_a_draw_keeps_its_origin_when_rows_are_added():
+    """Labels of the first items still fit, and labels of another draw don't."""
+    first = build_sample()
+    block = AuditBlock(kept=2, removed=0, seeded=0)
+    more = build_sample(blocks=(*first.blocks, block), risk=0.05)
+    assert more.digest != first.digest
+    assert more.origin == first.origin
+    others = [
+        {"seed": "other"},
+        {"manifest": OTHER_HEX},
+        {"traits": ("owl",)},
+        {"pool": ()},
+        {"blocks": (block,)},
+        {"excluded": (("a.jsonl", 3),)},
+    ]
+    origins = {build_sample(**change).origin for change in others}
+    assert len(origins | {first.origin}) == len(others) + 1

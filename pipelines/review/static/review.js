@@ -160,7 +160,7 @@ async function show(at) {
   const row = await fetchRow(index);
   if (turn !== state.turn) return;
   state.row = row;
-  const wanted = byId("filters").trait.value;
+  const wanted = state.run.audit ? findUnlabelled(row) : byId("filters").trait.value;
   state.trait =
     wanted ||
     row.traits?.find((item) => item.fired)?.trait ||
@@ -209,7 +209,12 @@ function drawRow(row) {
   const head = make(
     "p",
     { class: "head" },
-    make("b", {}, make("bdi", {}, row.source), ` row ${row.row.toLocaleString("en")}`),
+    make(
+      "b",
+      {},
+      make("bdi", {}, row.source),
+      row.row === null ? "" : ` row ${row.row.toLocaleString("en")}`,
+    ),
     row.decision
       ? make(
           "span",
@@ -279,6 +284,7 @@ function drawScores(traits) {
 
 function drawSide(row) {
   const side = byId("side");
+  if (state.run.audit) return drawAudit(state.run.audit);
   if (!row.traits)
     return side.replaceChildren(
       make("p", { class: "soft" }, "A blind review shows neither scores nor decisions."),
@@ -314,6 +320,81 @@ function drawSide(row) {
       make("p", { class: "soft" }, "Only rows in quarantine have their nearest exemplars stored."),
     );
   side.replaceChildren(...parts.filter(Boolean), make("div", { id: "company" }));
+}
+
+function findUnlabelled(row) {
+  const known = new Set(row.labels.map((item) => item.trait));
+  return state.run.traits.find((trait) => !known.has(trait)) || state.run.traits[0];
+}
+
+function showShare(value) {
+  const percent = 100 * value;
+  const digits = percent >= 10 ? 0 : percent >= 1 ? 1 : percent >= 0.1 ? 2 : 3;
+  return `${(Math.ceil(percent * 10 ** digits - 1e-9) / 10 ** digits).toFixed(digits)}%`;
+}
+
+function drawCurve(audit) {
+  const svg = document.createElementNS("http://www.w3.org/2000/svg", "svg");
+  svg.setAttribute("viewBox", "0 0 100 44");
+  svg.setAttribute("class", "curve");
+  svg.setAttribute("preserveAspectRatio", "none");
+  svg.setAttribute("aria-hidden", "true");
+  const decisive = (point) => point[2] ?? point[1];
+  const shares = audit.curve.map(decisive).concat(audit.target ?? []);
+  const least = Math.min(0.1, ...shares);
+  const most = Math.max(...audit.curve.map(([read]) => read));
+  const place = (share) => 2 + (40 * Math.log(Math.max(share, least))) / Math.log(least);
+  const add = (name, points) => {
+    const line = document.createElementNS("http://www.w3.org/2000/svg", "polyline");
+    line.setAttribute("class", name);
+    line.setAttribute("points", points.map(([x, y]) => `${x.toFixed(2)},${y.toFixed(2)}`).join(" "));
+    svg.append(line);
+  };
+  add("ground", [[0, place(least)], [100, place(least)]]);
+  if (audit.target !== null) add("target", [[0, place(audit.target)], [100, place(audit.target)]]);
+  add("bound", audit.curve.map((point) => [(100 * point[0]) / most, place(decisive(point))]));
+  return svg;
+}
+
+function drawAudit(audit) {
+  const bound = audit.adjusted ?? audit.bound;
+  const parts = [make("h3", {}, "The bound by your labels")];
+  const soft = (text) => make("p", { class: "soft" }, text);
+  if (!audit.after) parts.push(make("p", {}, `It is shown after ${audit.block} items.`));
+  else {
+    parts.push(
+      make("p", { class: "bound" }, `at most ${showShare(bound)}`),
+      soft(`of the ${audit.rows.toLocaleString("en")} kept rows show a trait`),
+      drawCurve(audit),
+      soft(`after ${audit.after} items, ${audit.read} of them kept rows`),
+    );
+    parts.push(
+      soft(
+        audit.adjusted === null
+          ? "That is what you see: no mixed-in text was read yet."
+          : `You see a trait in at most ${showShare(audit.bound)}; the bound allows for what you ` +
+              "miss, as measured by the texts that are mixed in.",
+      ),
+    );
+  }
+  if (audit.target !== null)
+    parts.push(
+      soft(`target ${showShare(audit.target)}${audit.after && bound <= audit.target ? ": reached" : ""}`),
+    );
+  parts.push(
+    soft("You may stop at any time. Items that you skip hold back those behind them."),
+    soft(`The bound changes after every ${audit.block} items; labels that are in it stay.`),
+  );
+  if (audit.in_sight)
+    parts.push(
+      make(
+        "p",
+        { class: "note" },
+        `${audit.in_sight} items are rows that you labelled in sight of their scores: ` +
+          "your labels of these don't count, so another reviewer should label them.",
+      ),
+    );
+  byId("side").replaceChildren(...parts);
 }
 
 function drawNeighbour(near) {
@@ -399,10 +480,13 @@ const label = guarded(async (verdict) => {
     byId("reason").value = "";
     forget(state.row.index);
     countLabels(answer.labels);
+    if (answer.audit) state.run.audit = answer.audit;
     announce(
-      `${state.trait}: ${verdict === "yes" ? "true" : verdict === "no" ? "false" : "unsure"}`,
+      verdict === "none"
+        ? "none of the traits"
+        : `${state.trait}: ${verdict === "yes" ? "true" : verdict === "no" ? "false" : "unsure"}`,
     );
-    if (state.at + 1 < state.total) await show(state.at + 1);
+    if (answer.whole !== false && state.at + 1 < state.total) await show(state.at + 1);
     else await show(state.at);
   } finally {
     state.busy = false;
@@ -413,6 +497,7 @@ const undo = guarded(async () => {
   const answer = await ask("/api/undo", {}, {});
   forget(answer.index);
   countLabels(answer.labels);
+  if (answer.audit) state.run.audit = answer.audit;
   const at = [...state.rows].find(([, index]) => index === answer.index)?.[0];
   await show(at ?? state.at);
   announce(`label of ${answer.trait} taken back`);
@@ -466,6 +551,7 @@ const KEYS = {
   t: () => label("yes"),
   f: () => label("no"),
   u: () => label("unsure"),
+  n: () => !byId("none").hidden && label("none"),
   z: () => undo(),
   r: () => byId("reason").focus(),
   "/": () => byId("filters").text.focus(),
@@ -545,6 +631,8 @@ const start = guarded(async () => {
   document.title = `${run.run} · congener review`;
   byId("reviewer").textContent = run.reviewer;
   byId("blind").hidden = !run.blind;
+  byId("none").hidden = !run.audit || run.traits.length < 2;
+  byId("filters").trait.parentElement.hidden = Boolean(run.audit);
   byId("save").hidden = !packed;
   countLabels(run.labels);
   prepareFilters(run);
@@ -582,7 +670,7 @@ const start = guarded(async () => {
     });
   }
   document.addEventListener("keydown", pressKey);
-  await findRows();
+  await findRows(run.audit?.next ?? 0);
   watchTexts().catch(complain);
 });
 

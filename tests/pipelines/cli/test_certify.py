@@ -7,7 +7,9 @@ from pathlib import Path
 
 import pytest
 
+from pipelines.certifying.records import read_sample
 from pipelines.cli.certify import describe_estimate, read_share
+from pipelines.review.judgements import LabelBook
 from schemas.certificates import ShareEstimate
 from schemas.errors import CardError
 from schemas.runs import AUDIT_STATEMENT
@@ -25,7 +27,8 @@ def drawn(congener, run, tmp_path):
     )
     assert code == 0, err
     assert "sample: 16 of 32 kept rows, 4 of 8 removed, 6 seeded" in out
-    assert f"next: congener certify {run[0]} --labels {path} --ask" in out
+    assert f"next: congener review {run[0]} --certify {path}" in out
+    assert f"or: congener certify {run[0]} --labels {path} --ask" in out
     return str(run[0]), path
 
 
@@ -73,6 +76,27 @@ def test_json_has_the_certificate(congener_json, drawn):
     assert found["traits"][0]["trait"] == "heron"
     assert found["together"]["residual"]["read"] == 16
     assert found["waiting"] == 0
+
+
+def test_labels_of_the_review_page_are_accounted_for(congener, congener_json, drawn, run):
+    """The output says how many labels of a review count, and why others don't."""
+    folder, _ = drawn
+    sample = read_sample(folder)
+    item = next(item for item in sample.items if item.kind == "kept")
+    book = LabelBook(Path(f"{folder}.review/labels-ada.jsonl"), "ada", run[1].digest)
+    names = {"source": item.source, "row": item.row, "record_id": "0" * 32}
+    book.add({**names, "row": 10**6}, "heron", "yes")
+    code, _, err = congener("certify", folder, "--labels", str(book.path))
+    assert code == 2
+    assert "has no label that counts: 1 given with scores and decisions in sight" in err
+    assert "congener review RUN --certify FILE" in err
+    book.add(names, "heron", "no", blind=True)
+    code, out, err = congener("certify", folder, "--labels", str(book.path))
+    assert code == 0, err
+    assert f"{book.path}: 1 of 2 labels by ada count, about 1 item; not 1 given with" in out
+    found = congener_json("certify", folder, "--labels", str(book.path))
+    (review,) = found["reviews"]
+    assert (review["reviewer"], review["counted"], len(review["unused"])) == ("ada", 1, 1)
 
 
 def test_json_of_a_draw_tells_raters_nothing(congener_json, run, tmp_path):

@@ -7,11 +7,13 @@ import subprocess
 import sys
 import urllib.request
 from http.cookiejar import CookieJar
+from pathlib import Path
 
 import pytest
 
 from pipelines.cli.review import choose_base
 from schemas.errors import CardError
+from tests.support.certificates import draw_small
 
 
 @pytest.fixture
@@ -117,3 +119,53 @@ def test_a_folder_with_signs_of_a_pattern(congener, folder, tmp_path):
     assert code == 2
     code, _, err = congener("review", folder, "--export", str(tmp_path))
     assert (code, "is a folder" in err) == (6, True)
+
+
+def test_an_audit_is_served_until_it_is_interrupted(folder, root, tmp_path):
+    """--certify serves the drawn items, keeps labels of them, and says how to certify."""
+    draw_small(Path(folder), tmp_path)
+    sheet = tmp_path / "audit.jsonl"
+    command = [sys.executable, "-m", "congener", "review", folder, "--certify", str(sheet)]
+    process = subprocess.Popen(
+        [*command, "--reviewer", "ada"],
+        stdout=subprocess.PIPE,
+        text=True,
+        env={**os.environ, "PYTHONPATH": str(root)},
+    )
+    url = process.stdout.readline().split()[1]
+    opener = urllib.request.build_opener(urllib.request.HTTPCookieProcessor(CookieJar()))
+    opener.open(url).read()
+    base = url.partition("/?")[0]
+    assert json.loads(opener.open(f"{base}/api/run").read())["audit"]["done"] == 0
+    label = json.dumps({"index": 0, "trait": "heron", "label": "yes"}).encode()
+    headers = {"Content-Type": "application/json", "Origin": base}
+    answer = opener.open(urllib.request.Request(f"{base}/api/label", label, headers)).read()
+    assert json.loads(answer)["whole"] is True
+    process.send_signal(signal.SIGINT)
+    out, _ = process.communicate(timeout=30)
+    assert process.returncode == 0
+    book = f"{folder}.review/audit-ada.jsonl"
+    assert f"1 label in {book}" in out
+    assert f"next: congener certify {folder} --labels {book}" in out
+
+
+@pytest.mark.parametrize(
+    "other", [("--terminal",), ("--trait", "heron"), ("--export", "page.html")]
+)
+def test_an_audit_shows_all_its_items(congener, folder, other):
+    """Options that choose rows or another page don't go with --certify."""
+    code, _, err = congener("review", folder, "--certify", "audit.jsonl", *other)
+    assert code == 2
+    assert f"{other[0]} doesn't go with --certify" in err
+
+
+def test_an_audit_needs_a_draw(congener, folder, tmp_path):
+    """Without a sample or a label file, the error says what comes first."""
+    missing = tmp_path / "audit.jsonl"
+    code, _, err = congener("review", folder, "--certify", str(missing))
+    assert code == 2
+    assert "certify --draw" in err
+    missing.write_text('{"id": "00001", "answer": "x", "label": null}\n')
+    code, _, err = congener("review", folder, "--certify", str(missing))
+    assert code == 4
+    assert "no sample was drawn" in err

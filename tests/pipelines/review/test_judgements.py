@@ -7,7 +7,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pipelines.labels import read_all_labels, read_labels
-from pipelines.review.judgements import VERDICTS, LabelBook, find_place, name_file, read_lines
+from pipelines.review.judgements import (
+    ITEM_NAMES,
+    VERDICTS,
+    LabelBook,
+    find_place,
+    name_file,
+    read_lines,
+)
 from schemas.errors import CardError, StorageError
 
 RUN = "d" * 64
@@ -177,3 +184,15 @@ def test_any_sequence_leaves_a_sound_file(tmp_path_factory, steps):
             expected.append((row["row"], VERDICTS[step]))
     lines = read_lines(path, RUN)
     assert [(line["row"], line["label"]) for line in lines] == expected
+
+
+def test_a_book_may_name_items(tmp_path):
+    """In an audit, a label names an item, and its file another kind."""
+    assert name_file("ada", "audit") == "audit-ada.jsonl"
+    book = LabelBook(tmp_path / "audit-ada.jsonl", "ada", RUN, ITEM_NAMES)
+    assert book.peek() is None
+    line = book.add({"id": "00007"}, "heron", "yes", picked=False, blind=True)
+    assert (line["id"], line["picked"], line["blind"]) == ("00007", False, True)
+    assert "source" not in line
+    assert find_place(line) == ("00007", 0, "heron")
+    assert LabelBook(book.path, "ada", RUN, ITEM_NAMES).peek() == line

@@ -4,7 +4,7 @@ import pytest
 
 from pipelines.labels import read_all_labels
 from pipelines.review.index import name_fired
-from pipelines.review.session import FEWEST_OTHERS, ROWS_LISTED, parse_number
+from pipelines.review.session import FEWEST_OTHERS, ROWS_LISTED
 from schemas.errors import CardError, RunError
 
 
@@ -188,12 +188,3 @@ def test_a_changed_run_is_refused(open_session, answers):
     path.write_bytes(path.read_bytes() + b"\0")
     with pytest.raises(RunError, match="was changed"):
         open_session()
-
-
-@pytest.mark.parametrize("text", ["", "-1", "1.5", "x", "²", "9" * 11, " 1"])
-def test_only_whole_numbers_are_rows(text):
-    """Anything but ASCII digits is an error."""
-    assert parse_number("0", "index") == 0
-    assert parse_number("12", "index") == 12
-    with pytest.raises(CardError, match="row's number"):
-        parse_number(text, "index")

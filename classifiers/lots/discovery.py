@@ -1,11 +1,11 @@
-"""Phrases, openings, closings and patterns that may be over-represented: candidates for a test.
+"""Phrases, openings, closings, patterns and grammar in excess: candidates for a test.
 
 LotCandidates are chosen on one half of the texts and must be confirmed on the other half.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from functools import cache
 from typing import Literal, NamedTuple, get_args
 
@@ -13,15 +13,25 @@ import numpy as np
 import pyarrow as pa
 
 from classifiers.lots.permutations import adjust_p_values
-from classifiers.lots.tokens import LotTokens, drop_repeats, extend_grams, find_tokens, mix
+from classifiers.lots.skeletons import classify_words, find_grammars, find_patterns, hide_words
+from classifiers.lots.tokens import LotTokens, drop_repeats, extend_grams, find_tokens, hash_grams
 
-Kind = Literal["phrase", "opening", "closing", "pattern", "format"]
+Kind = Literal["phrase", "opening", "closing", "pattern", "format", "grammar"]
 KINDS: tuple[Kind, ...] = get_args(Kind)
+"""The kinds of candidates. Histories of a monitor have their indexes, so new ones come last."""
 
-LONGEST: dict[Kind, int] = {"phrase": 5, "opening": 6, "closing": 6, "pattern": 6, "format": 0}
+LONGEST: dict[Kind, int] = {
+    "phrase": 5,
+    "opening": 6,
+    "closing": 6,
+    "pattern": 6,
+    "format": 0,
+    "grammar": 5,
+}
 """The largest number of tokens of each kind."""
 
-SHORTEST_PATTERN = 4
+SHORTEST: dict[Kind, int] = {"pattern": 4, "grammar": 3}
+"""The smallest number of tokens of the kinds that hide words."""
 
 FEWEST = 3
 """In how many texts of the discovery half a candidate must be, of both sets together."""
@@ -37,29 +47,14 @@ ALWAYS_KEPT = 200
 
 MOST_CANDIDATES = 4_000
 
+GRAMMAR_KEPT, MOST_GRAMMAR = 50, 1_000
+"""The same two numbers for grammar, which is screened alone, so that it displaces no phrase."""
+
 PRIOR = 100.0
 """The prior's weight in texts: about the α₀ at which rare and frequent words compete evenly."""
 
-_WORDS = (
-    "a about above after again against all also although am an and any are as at be because been "
-    "before being below between both but by can cannot could did do does doing down during each "
-    "either for from further had has have having he her here hers him his how however i if in "
-    "into is it it's its itself just let's may me might more most must my neither no nor not of "
-    "off on once only or other our out over own rather same shall she should since so some such "
-    "than that the their them then there these they this those though through to too under until "
-    "up upon very was we were what when where whether which while who whom whose why will with "
-    "within without would you your yours i'm don't can't you're"
-)
-
-FUNCTION_WORDS = frozenset(_WORDS.split())
-"""The words that a pattern keeps. Every other word becomes a gap."""
-
-GAP = np.uint64(0xA0761D6478BD642F)
-"""The hash that stands for any other word in a pattern."""
-
 OPEN = np.uint64(0xE7037ED1A0B428DB)
 CLOSE = np.uint64(0x8EBC6AF09C88C6E3)
-PATTERN = np.uint64(0x589965CC75374CC3)
 
 
 class LotGrams(NamedTuple):
@@ -130,41 +125,14 @@ def hash_edges(tokens: LotTokens, texts: int) -> Iterator[LotGrams]:
 
 
 @cache
-def _hash_function_words() -> np.ndarray:
-    return np.sort(find_tokens(pa.array(sorted(FUNCTION_WORDS), pa.large_string())).hashes)
-
-
-@cache
 def _hash_final_marks() -> np.ndarray:
     return find_tokens(pa.array(list(".,;:!?)"), pa.large_string())).hashes
-
-
-@cache
-def _hash_marks() -> np.ndarray:
-    return np.sort(find_tokens(pa.array(list(".,:;!?()-*\"'#"), pa.large_string())).hashes)
-
-
-def hide_words(tokens: LotTokens) -> LotTokens:
-    """Return the tokens with one hash in place of all but function words and common marks."""
-    kept = np.isin(tokens.hashes, np.concatenate([_hash_function_words(), _hash_marks()]))
-    return tokens.with_hashes(np.where(kept, mix(tokens.hashes + PATTERN), GAP))
-
-
-def find_patterns(hidden: LotTokens, first: np.ndarray, last: np.ndarray) -> np.ndarray:
-    """Return which n-grams of hidden words are patterns.
-
-    They begin and end with a function word, and have a gap between. Without a gap, an n-gram is a
-    phrase, and at a gap's edge it says too little.
-    """
-    words = np.isin(hidden.hashes, mix(_hash_function_words() + PATTERN))
-    gaps = np.append(0, np.cumsum(hidden.hashes == GAP))
-    return np.asarray(words[first] & words[last] & (gaps[last + 1] > gaps[first]))
 
 
 def propose(
     tokens: LotTokens, labels: np.ndarray, kinds: tuple[Kind, ...] = KINDS
 ) -> LotCandidates:
-    """Return candidates of all kinds but formats, the best ones first.
+    """Return candidates of all kinds but formats, the best ones first, and grammar last.
 
     `labels` say which texts are of the first set. A candidate is over-represented there. Longer
     n-grams are counted only where both of their shorter parts are frequent enough, which loses
@@ -177,8 +145,17 @@ def propose(
         groups += count_edges(tokens, labels)
     if "pattern" in kinds:
         groups += count_phrases(hide_words(tokens), labels, "pattern")
-    found = LotCandidates(*(np.concatenate(values) for values in zip(*groups, strict=True)))
-    return screen(found, int(labels.sum()), int((~labels).sum()))
+    sizes = int(labels.sum()), int((~labels).sum())
+    found = [screen(join_candidates(groups), *sizes)] if groups else []
+    if "grammar" in kinds:
+        grammars = join_candidates(count_phrases(classify_words(tokens), labels, "grammar"))
+        found.append(screen(grammars, *sizes, GRAMMAR_KEPT, MOST_GRAMMAR))
+    return join_candidates(found)
+
+
+def join_candidates(parts: Sequence[LotCandidates]) -> LotCandidates:
+    """Return the candidates of several parts, in order."""
+    return LotCandidates(*(np.concatenate(values) for values in zip(*parts, strict=True)))
 
 
 def count_phrases(tokens: LotTokens, labels: np.ndarray, kind: Kind) -> list[LotCandidates]:
@@ -189,10 +166,11 @@ def count_phrases(tokens: LotTokens, labels: np.ndarray, kind: Kind) -> list[Lot
 def walk_phrases(
     tokens: LotTokens, labels: np.ndarray, kind: Kind
 ) -> Iterator[tuple[CountedGrams, np.ndarray]]:
-    """Yield all frequent n-grams by size, and which of them are candidates."""
+    """Yield the frequent n-grams of a kind by size, and which of them are candidates."""
     before: CountedGrams | None = None
-    places, grams = np.arange(len(tokens)), tokens.hashes
-    for size in range(1, LONGEST[kind] + 1):
+    shortest = SHORTEST.get(kind, 1)
+    *_, (places, grams) = hash_grams(tokens, shortest)
+    for size in range(shortest, LONGEST[kind] + 1):
         if before is not None:
             places, grams = _extend(tokens, before, size)
         counted = _count(size, tokens.text[places], places, grams, labels)
@@ -213,15 +191,17 @@ def _choose(
     """
     _, firsts = np.unique(counted.numbers, return_index=True)
     first = counted.places[firsts]
-    chosen = np.ones(len(counted.hashes), bool)
     if kind == "pattern":
-        chosen &= find_patterns(tokens, first, first + counted.size - 1)
-        chosen &= counted.size >= SHORTEST_PATTERN
+        return find_patterns(tokens, first, first + counted.size - 1)
+    chosen = np.ones(len(counted.hashes), bool)
+    if kind == "grammar":
+        opens = np.ones(len(tokens), bool)
+        chosen &= find_grammars(tokens, first, counted.size)
     else:
         opens = ~np.isin(tokens.hashes, _hash_final_marks())
         chosen &= opens[first] | (counted.size == 1)
-        if longer is not None:
-            chosen &= ~_find_covered(counted, longer, opens)
+    if longer is not None:
+        chosen &= ~_find_covered(counted, longer, opens)
     return chosen
 
 
@@ -322,8 +302,17 @@ def _cover(before: CountedGrams, longer: CountedGrams) -> np.ndarray:
     return covered
 
 
-def screen(found: LotCandidates, own: int, other: int) -> LotCandidates:
-    """Return the candidates that may be over-represented in the first set, the best ones first."""
+def screen(
+    found: LotCandidates,
+    own: int,
+    other: int,
+    kept: int = ALWAYS_KEPT,
+    most: int = MOST_CANDIDATES,
+) -> LotCandidates:
+    """Return the candidates that may be over-represented in the first set, the best ones first.
+
+    The best `kept` are kept in any case, and at most `most`.
+    """
     from scipy.special import bdtrc  # noqa: PLC0415 - it takes a tenth of a second to load
 
     share = own / max(own + other, 1)
@@ -332,8 +321,7 @@ def screen(found: LotCandidates, own: int, other: int) -> LotCandidates:
     wanted = more & (adjust_p_values(p) <= SCREENING)
     order = np.lexsort([found.hashes, found.sizes, found.kinds, p])
     order = order[more[order]]
-    count = max(int(wanted.sum()), ALWAYS_KEPT)
-    return found.take(order[: min(count, MOST_CANDIDATES)])
+    return found.take(order[: min(max(int(wanted.sum()), kept), most)])
 
 
 def compute_log_odds(

@@ -27,6 +27,7 @@ def build_expression(kind: Kind, text: str) -> str:
 
     White space between words may be longer than in the text or a line break. Openings and closings
     match only at the edge of a text. Formats have the pattern by which the audit counts them.
+    Grammar has no pattern, and must not be given.
     """
     if kind == "format":
         return f"(?-i:{HABITS[text]})"

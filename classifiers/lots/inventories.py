@@ -15,13 +15,13 @@ from classifiers.lots.discovery import (
     KINDS,
     CountedGrams,
     Kind,
-    hide_words,
     walk_edges,
     walk_phrases,
 )
 from classifiers.lots.formats import HABITS, find_habits
 from classifiers.lots.naming import hide_content
 from classifiers.lots.samples import LotSample
+from classifiers.lots.skeletons import hide_words
 from classifiers.lots.tokens import LotTokens, find_tokens, mix
 
 FEWEST_SHARE = 1 / 2_500

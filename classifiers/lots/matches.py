@@ -1,18 +1,33 @@
-"""Finding known phrases, openings, closings, patterns and formats in texts."""
+"""Finding known phrases, openings, closings, patterns, formats and grammar in texts."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from typing import NamedTuple
 
 import numpy as np
 import pyarrow as pa
 
-from classifiers.lots.discovery import KINDS, LONGEST, Kind, LotCandidates, hash_edges, hide_words
+from classifiers.lots.discovery import (
+    KINDS,
+    LONGEST,
+    Kind,
+    LotCandidates,
+    hash_edges,
+    join_candidates,
+)
 from classifiers.lots.formats import HABITS, find_habits
+from classifiers.lots.skeletons import classify_words, hide_words
 from classifiers.lots.tokens import LotTokens, cut_tokens, hash_grams
 from classifiers.signals.wording import KeySlots
+
+SHOWN: dict[Kind, Callable[[LotTokens], LotTokens]] = {
+    "phrase": lambda tokens: tokens,
+    "pattern": hide_words,
+    "grammar": classify_words,
+}
+"""The tokens in which n-grams of each kind are found."""
 
 
 class Matches(NamedTuple):
@@ -38,9 +53,7 @@ def add_formats(found: LotCandidates) -> LotCandidates:
         np.zeros(count, np.int64),
         np.zeros(count, np.int64),
     )
-    return LotCandidates(
-        *(np.concatenate([one, other]) for one, other in zip(found, more, strict=True))
-    )
+    return join_candidates([found, more])
 
 
 class Finder:
@@ -52,7 +65,7 @@ class Finder:
     def __init__(self, candidates: LotCandidates) -> None:
         self.count = len(candidates)
         self._slots: dict[tuple[Kind, int], tuple[np.ndarray, KeySlots]] = {}
-        for kind in KINDS[:-1]:
+        for kind in KINDS:
             for size in range(1, LONGEST[kind] + 1):
                 own = (candidates.kinds == KINDS.index(kind)) & (candidates.sizes == size)
                 if own.any():
@@ -91,10 +104,9 @@ class Finder:
 
     def _look_up(self, tokens: LotTokens) -> Iterator[tuple[np.ndarray, ...]]:
         """Yield, for each kind and size, all places, and which of them are candidates."""
-        for kind in ("phrase", "pattern"):
+        for kind, show in SHOWN.items():
             sizes = [size for known, size in self._slots if known == kind]
-            shown = hide_words(tokens) if kind == "pattern" and sizes else tokens
-            grams = hash_grams(shown, max(sizes)) if sizes else ()
+            grams = hash_grams(show(tokens), max(sizes)) if sizes else ()
             for size, (places, hashes) in enumerate(grams, 1):
                 if (kind, size) in self._slots:
                     numbers, slots = self._slots[kind, size]

@@ -1,14 +1,19 @@
-"""Merging findings that are nearly the same: one phrase inside another, in the same texts."""
+"""Merging findings that are nearly the same: one phrase inside another, in the same texts.
+
+Patterns and grammar also join the phrase that they only repeat.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import pyarrow as pa
 
 from classifiers.lots.counts import EMPTY
-from classifiers.lots.tokens import find_tokens
+from classifiers.lots.discovery import KINDS, Kind
+from classifiers.lots.skeletons import classify_words, hide_words
+from classifiers.lots.tokens import LotTokens, find_tokens
 
 NEAR = 0.5
 """The share of the rarer finding's texts in which the other must be, too."""
@@ -16,27 +21,48 @@ NEAR = 0.5
 SHARED = 0.5
 """The share of the shorter finding's tokens that the other must have."""
 
+SHARED_GRAMMAR = 0.6
+"""The same for grammar, whose tokens are of few kinds: two of three, or three of four."""
+
+HIDING: dict[Kind, Callable[[LotTokens], LotTokens]] = {
+    "pattern": hide_words,
+    "grammar": classify_words,
+}
+"""How the kinds that hide words hide them."""
+
+WRITTEN = ("phrase", "opening", "closing")
+"""The kinds that patterns and grammar may only repeat."""
+
 
 def merge(
-    texts: Sequence[str], kinds: np.ndarray, sizes: np.ndarray, sketches: np.ndarray
+    written: Sequence[str], kinds: np.ndarray, sizes: np.ndarray, sketches: np.ndarray
 ) -> list[list[int]]:
     """Return groups of findings that are nearly the same, each with its best ranked one first.
 
-    Findings are given in the order of their ranks. `sizes` are their numbers of texts, and
-    `sketches` their texts' smallest digests. Two findings of a kind belong together if they share
-    half of the tokens of the shorter one and half of the texts of the rarer one.
+    Findings are given as they are written in a text, in the order of their ranks. `kinds` are
+    indexes into `KINDS`, `sizes` are the numbers of texts, and `sketches` the texts' smallest
+    digests. Two findings of a kind belong together if they share half of the tokens of the shorter
+    one and half of the texts of the rarer one; in grammar, 60 % of the tokens. A pattern
+    or grammar also belongs to a better ranked phrase, opening or closing that has half of its
+    tokens and is in half of its texts.
     """
-    found = find_tokens(pa.array(list(texts), pa.large_string()))
-    tokens = [frozenset(found.hashes[found.text == index].tolist()) for index in range(len(texts))]
+    forms = _list_forms(written)
+    named = [KINDS[kind] for kind in kinds.tolist()]
     groups: list[list[int]] = []
-    for index in range(len(texts)):
+    for index, kind in enumerate(named):
+        tokens = forms.get(kind, forms["phrase"])
         for group in groups:
             head = group[0]
-            if (
-                kinds[head] == kinds[index]
-                and _share_tokens(tokens[head], tokens[index])
-                and estimate_overlap(sketches, sizes, head, index) >= NEAR
-            ):
+            repeats = kind in HIDING and named[head] in WRITTEN
+            if not (repeats or named[head] == kind):
+                continue
+            least = len(tokens[index]) if repeats else min(len(tokens[head]), len(tokens[index]))
+            share = SHARED_GRAMMAR if named[head] == "grammar" else SHARED
+            if len(tokens[head] & tokens[index]) < share * max(1, least):
+                continue
+            fewest = sizes[index] if repeats else min(sizes[head], sizes[index])
+            common = estimate_common(sketches, sizes, head, index)
+            if common >= NEAR * max(1.0, float(fewest)):
                 group.append(index)
                 break
         else:
@@ -44,12 +70,27 @@ def merge(
     return groups
 
 
-def _share_tokens(one: frozenset[int], other: frozenset[int]) -> bool:
-    return len(one & other) >= SHARED * max(1, min(len(one), len(other)))
+def _list_forms(written: Sequence[str]) -> dict[Kind, list[frozenset[tuple[int, int]]]]:
+    """Return the tokens of each finding as they are, and as each kind hides them.
+
+    A token that a finding has twice is there twice: each is a hash and which of its copies it is.
+    """
+    found = find_tokens(pa.array(list(written), pa.large_string()))
+    shown = {"phrase": found, **{kind: hide(found) for kind, hide in HIDING.items()}}
+    forms = {}
+    for kind, tokens in shown.items():
+        hashes: list[list[int]] = [[] for _ in written]
+        for index, value in zip(tokens.text.tolist(), tokens.hashes.tolist(), strict=True):
+            hashes[index].append(value)
+        forms[kind] = [
+            frozenset((value, values[:place].count(value)) for place, value in enumerate(values))
+            for values in hashes
+        ]
+    return forms
 
 
-def estimate_overlap(sketches: np.ndarray, sizes: np.ndarray, one: int, other: int) -> float:
-    """Return the share of the rarer finding's texts that hold the other one, from sketches.
+def estimate_common(sketches: np.ndarray, sizes: np.ndarray, one: int, other: int) -> float:
+    """Return how many texts hold both of two findings, from sketches.
 
     The smallest digests of both together are a random sample of their texts (Broder, 1997). With
     64 digests, the estimated share of common texts has a standard error of at most 0.06.
@@ -61,5 +102,4 @@ def estimate_overlap(sketches: np.ndarray, sizes: np.ndarray, one: int, other: i
     sample = sample if whole else sample[:limit]
     common = np.isin(sample, mine) & np.isin(sample, theirs)
     likeness = float(common.mean()) if len(sample) else 0.0
-    both = likeness / (1 + likeness) * float(sizes[one] + sizes[other])
-    return both / max(1.0, float(min(sizes[one], sizes[other])))
+    return likeness / (1 + likeness) * float(sizes[one] + sizes[other])

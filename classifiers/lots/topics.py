@@ -10,7 +10,7 @@ from typing import NamedTuple
 import numpy as np
 import pyarrow as pa
 
-from classifiers.lots.discovery import FUNCTION_WORDS
+from classifiers.lots.parts_of_speech import FUNCTION_WORDS
 from classifiers.lots.strata import AT_ONCE, cluster, embed, find_words, learn_idf
 
 MOST_TOPICS = 12

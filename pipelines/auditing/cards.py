@@ -88,10 +88,12 @@ def write_audit_card(audit: str, number: int, output: Path | None = None) -> Aud
 
     Without an output, the folder is in the working directory and named after the finding.
 
-    Raises: CardError: the finding doesn't exist, has too few texts, or the folder can't be new.
+    Raises: CardError: the finding doesn't exist, is of parts of speech, has too few texts, or the
+    folder can't be new.
     Raises: RunError: the audit can't be read. Raises: StorageError: the folder can't be written.
     """
     read = read_finding(audit, number)
+    refuse_grammar(read.finding, number)
     folder = output or Path(name_trait(read.finding["text"], number))
     name = check_new_folder(folder)
     fit = [_drop_repeats(read.select("fit", shows)) for shows in (True, False)]
@@ -143,6 +145,20 @@ def read_finding(audit: str, number: int) -> FindingTexts:
             remedy=f"findings are numbered as in its report and audit.json: {listed}",
         )
     return FindingTexts(findings[number - 1], [row for row in rows if row["finding"] == number])
+
+
+def refuse_grammar(finding: Mapping[str, Any], number: int) -> None:
+    """Refuse a finding that no signal of a card can search for.
+
+    Raises: CardError: the finding is of parts of speech.
+    """
+    if finding["kind"] == "grammar":
+        raise CardError(
+            f"finding {number} ({finding['text']!r}) is a pattern of parts of speech, and the "
+            "signals of a card read words",
+            remedy="choose another finding, or write a card with congener traits new from its "
+            f"texts in {TEXTS_FILE}",
+        )
 
 
 def require_texts(read: FindingTexts, positives: Sequence[object], number: int) -> None:

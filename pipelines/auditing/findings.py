@@ -11,7 +11,7 @@ from classifiers.lots.confirmation import Confirmed, bound_rate
 from classifiers.lots.counts import Counts, LotExample
 from classifiers.lots.discovery import KINDS, LotCandidates
 from classifiers.lots.merging import merge
-from classifiers.lots.naming import choose_name, name_candidate
+from classifiers.lots.naming import choose_name, name_candidate, quote_candidate
 from transforms.lot_records import LOT_NAMES
 from transforms.lot_samples import LotKey
 
@@ -110,12 +110,19 @@ def list_findings(
     lots: Sequence[LotKey],
     level: float,
 ) -> Found:
-    """Return the confirmed findings, the most characteristic first, with the like ones merged."""
-    chosen = np.flatnonzero(confirmed.q <= level)
+    """Return the confirmed findings, the most characteristic first, with the like ones merged.
+
+    Longer texts have more of all grammar. It is reported only where the difference remains among
+    texts of like length, format and difficulty.
+    """
+    wanted = confirmed.q <= level
+    wanted &= (candidates.kinds != KINDS.index("grammar")) | (confirmed.adjusted_q <= level)
+    chosen = np.flatnonzero(wanted)
     order = chosen[np.lexsort([chosen, -confirmed.rank[chosen]])]
     texts = [name_candidate(candidates, counts, int(index)) for index in order]
+    written = [quote_candidate(candidates, counts, int(index)) for index in order]
     sizes = counts.by_half[order][:, :, 1].sum(1)
-    merged = merge(texts, candidates.kinds[order], sizes, counts.sketches[order])
+    merged = merge(written, candidates.kinds[order], sizes, counts.sketches[order])
     groups = [choose_name(group, texts, sizes) for group in merged]
     findings = [
         build_finding(

@@ -108,9 +108,10 @@ class AuditResult(NamedTuple):
             yield f"the first {SHOWN} of {format_count(audit.found.total, 'finding')}"
         yield from limits
         yield Verbatim(f"report: {audit.config.output}/report.html")
-        if audit.findings:
+        kinds = [item.kind for item in audit.findings]
+        if number := next((n for n, kind in enumerate(kinds, 1) if kind != "grammar"), None):
             folder = shlex.quote(audit.config.output)
-            yield Verbatim(f"a trait card: congener traits from-audit {folder} --finding 1")
+            yield Verbatim(f"a trait card: congener traits from-audit {folder} --finding {number}")
 
     def to_json(self) -> dict[str, Any]:
         """Return everything that the audit found."""
@@ -187,10 +188,10 @@ def audit_corpus(
 ) -> None:
     """Find out what sets a corpus apart from a reference.
 
-    A classifier is tested on prompts that it hasn't seen. Phrases, openings, closings, patterns and
-    formats are looked for in one half of the prompts and confirmed in the other, and each is
-    compared with what length, format and difficulty alone would give. Exit code 1 means that the
-    corpus differs, 0 that it isn't shown to.
+    A classifier is tested on prompts that it hasn't seen. Phrases, openings, closings, patterns,
+    grammar and formats are looked for in one half of the prompts and confirmed in the other, and
+    each is compared with what length, format and difficulty alone would give. Exit code 1 means
+    that the corpus differs, 0 that it isn't shown to.
 
     congener audit --corpus new.parquet --reference clean.parquet -o audit/
     congener audit --corpus "student/*.jsonl" --reference others/ -o audit/ --json

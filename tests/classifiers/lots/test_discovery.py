@@ -12,8 +12,10 @@ import pytest
 from classifiers.lots.discovery import (
     ALWAYS_KEPT,
     FEWEST,
+    GRAMMAR_KEPT,
     KINDS,
     LONGEST,
+    MOST_GRAMMAR,
     LotCandidates,
     compute_log_odds,
     count_edges,
@@ -21,6 +23,7 @@ from classifiers.lots.discovery import (
     propose,
     screen,
 )
+from classifiers.lots.skeletons import classify_words
 from classifiers.lots.tokens import find_tokens, hash_grams
 from tests.support.lots import write_answers
 
@@ -174,6 +177,39 @@ def test_screening_keeps_the_best():
     assert (found.own[0], found.other[0]) == max(
         zip(own.tolist(), other.tolist(), strict=True), key=lambda pair: pair[0] - pair[1]
     )
+
+
+def test_grammar_is_found_in_different_words():
+    """Sentences of one build in different words are proposed as grammar, after everything else."""
+    dice = random.Random(3)
+    names, doings = ("house", "river", "bird", "stone"), ("changing", "showing", "making", "giving")
+    own = [
+        f"{text} We wait, {dice.choice(doings)} the {dice.choice(names)}."
+        for text in write_answers(120, 1)
+    ]
+    other = [f"{text} We wait." for text in write_answers(120, 2)]
+    tokens, labels = find(own + other), np.array([True] * 120 + [False] * 120)
+    found = propose(tokens, labels)
+    kinds = [KINDS[kind] for kind in found.kinds.tolist()]
+    first = kinds.index("grammar")
+    assert set(kinds[first:]) == {"grammar"}
+    wanted = classify_words(find([", showing the bird."]))
+    *_, (_, hashes) = hash_grams(wanted, 5)
+    place = found.hashes.tolist().index(int(hashes[0]))
+    assert (int(found.own[place]), int(found.other[place])) == (120, 0)
+    assert set(found.sizes[first:].tolist()) <= {3, 4, 5}
+
+
+def test_grammar_displaces_nothing():
+    """The other kinds' candidates are the same with and without grammar."""
+    tokens = find(write_answers(80, 1) + write_answers(80, 2))
+    labels = np.arange(160) < 80
+    whole = propose(tokens, labels)
+    other = propose(tokens, labels, ("phrase", "opening", "closing", "pattern"))
+    assert whole.hashes[: len(other)].tolist() == other.hashes.tolist()
+    assert GRAMMAR_KEPT <= len(whole) - len(other) <= MOST_GRAMMAR
+    alone = propose(tokens, labels, ("grammar",))
+    assert alone.hashes.tolist() == whole.hashes[len(other) :].tolist()
 
 
 def test_nothing_is_proposed_without_texts():

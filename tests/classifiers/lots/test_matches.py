@@ -39,7 +39,8 @@ def test_found_candidates_are_those_that_were_counted():
     other = np.bincount(found.candidate[~labels[found.owner]], minlength=len(candidates))
     assert own.tolist() == candidates.own.tolist()
     assert other.tolist() == candidates.other.tolist()
-    assert {KINDS[kind] for kind in candidates.kinds.tolist()} >= {"phrase", "opening", "closing"}
+    kinds = {KINDS[kind] for kind in candidates.kinds.tolist()}
+    assert kinds >= {"phrase", "opening", "closing", "grammar"}
 
 
 def test_places_are_the_first_ones():
@@ -62,6 +63,22 @@ def test_places_are_the_first_ones():
     ]
     assert phrases
     assert max(phrases) < text.rindex("Mind")
+
+
+def test_grammar_is_found_in_other_words():
+    """Grammar is found in words that no candidate was counted in, at its span."""
+    own = [f"{text} We wait, showing the bird." for text in write_answers(60, 1)]
+    candidates, _, _ = propose_in(own, [f"{text} We wait." for text in write_answers(60, 2)])
+    text = "Rain falls, changing the house."
+    found = Finder(candidates).find(make([text]))
+    spans = {
+        text[start:end]
+        for number, start, end in zip(
+            found.candidate.tolist(), found.start.tolist(), found.end.tolist(), strict=True
+        )
+        if KINDS[candidates.kinds[number]] == "grammar"
+    }
+    assert ", changing the house." in spans
 
 
 def test_each_text_counts_once():

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 from classifiers.lots.counts import EMPTY, SKETCH
-from classifiers.lots.merging import estimate_overlap, merge
+from classifiers.lots.discovery import KINDS
+from classifiers.lots.merging import estimate_common, merge
 
 
 def sketch(*sets):
@@ -27,14 +28,14 @@ def test_overlapping_phrases_in_the_same_texts_are_merged():
     """Windows of one longer phrase become one finding, named after the first."""
     texts = ["As an AI language", "an AI language model", "herons in reeds"]
     sketches, sizes = sketch(scatter(1, 41), scatter(1, 45), scatter(1, 41))
-    assert merge(texts, np.zeros(3), sizes, sketches) == [[0, 1], [2]]
+    assert merge(texts, np.zeros(3, np.int64), sizes, sketches) == [[0, 1], [2]]
 
 
 def test_phrases_in_other_texts_stay_apart():
     """A phrase with the same words in other texts is a finding of its own."""
     texts = ["a grey heron", "a white heron"]
     sketches, sizes = sketch(scatter(1, 41), scatter(41, 81))
-    assert merge(texts, np.zeros(2), sizes, sketches) == [[0], [1]]
+    assert merge(texts, np.zeros(2, np.int64), sizes, sketches) == [[0], [1]]
 
 
 def test_kinds_stay_apart():
@@ -43,9 +44,47 @@ def test_kinds_stay_apart():
     assert merge(["Certainly!"] * 2, np.array([0, 1]), sizes, sketches) == [[0], [1]]
 
 
+def merge_two(first: tuple[str, str], second: tuple[str, str], common: int) -> int:
+    """Merge two findings of 40 texts each, with a number of common texts; return the groups."""
+    kinds = np.array([KINDS.index(first[0]), KINDS.index(second[0])])
+    sketches, sizes = sketch(scatter(1, 41), scatter(41 - common, 81 - common))
+    return len(merge([first[1], second[1]], kinds, sizes, sketches))
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "common", "expected"),
+    [
+        (("phrase", "important to note"), ("grammar", "is important to note"), 30, 1),
+        (("phrase", "important to note"), ("grammar", "is important to note"), 10, 2),
+        (("phrase", "not a heron but"), ("pattern", "not a heron but a"), 30, 1),
+        (("opening", "Sure, here is"), ("grammar", "sure, here"), 30, 1),
+        (("format", "a heading"), ("grammar", "a heading"), 40, 2),
+        (("grammar", "is important to note"), ("phrase", "important to note"), 40, 2),
+        (("phrase", "of"), ("grammar", "the house of the house"), 40, 2),
+    ],
+)
+def test_what_hides_words_joins_the_phrase_that_it_repeats(first, second, common, expected):
+    """Half of the texts and half of the tokens must be the phrase's, which is ranked higher."""
+    assert merge_two(first, second, common) == expected
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "expected"),
+    [
+        ("a quick answer", "an old answer", 1),
+        ("a quick answer", "a quick answer of houses", 1),
+        ("a quick answer", "quickly, an answer", 2),
+        ("house and house", "a quick house", 2),
+    ],
+)
+def test_grammar_is_merged_by_more_of_its_tokens(first, second, expected):
+    """Two of three tokens must be the same, and a class counts as often as it is there."""
+    assert merge_two(("grammar", first), ("grammar", second), 40) == expected
+
+
 def test_no_findings_are_no_groups():
     """Without findings there is nothing to merge."""
-    assert merge([], np.empty(0), np.empty(0), np.empty((0, SKETCH), np.uint64)) == []
+    assert merge([], np.empty(0, np.int64), np.empty(0), np.empty((0, SKETCH), np.uint64)) == []
 
 
 @pytest.mark.parametrize(
@@ -64,4 +103,5 @@ def test_overlaps_are_estimated(one, other, expected):
     """Small sets are compared exactly, and large ones to about a tenth."""
     sketches, sizes = sketch(scatter(*one), scatter(*other))
     tolerance = 1e-9 if sizes.max() <= SKETCH else 0.35
-    assert estimate_overlap(sketches, sizes, 0, 1) == pytest.approx(expected, abs=tolerance)
+    common = estimate_common(sketches, sizes, 0, 1)
+    assert common / sizes.min() == pytest.approx(expected, abs=tolerance)

@@ -8,7 +8,14 @@ from classifiers.lots.counts import CountedRows, count_texts
 from classifiers.lots.discovery import KINDS, propose
 from classifiers.lots.formats import HABITS
 from classifiers.lots.matches import add_formats
-from classifiers.lots.naming import HIDDEN, choose_name, hide_content, name_candidate
+from classifiers.lots.naming import (
+    HIDDEN,
+    choose_name,
+    hide_content,
+    name_candidate,
+    name_classes,
+    quote_candidate,
+)
 from classifiers.lots.tokens import find_tokens
 from tests.support.lots import build_sample, write_answers
 
@@ -49,6 +56,28 @@ def test_patterns_show_gaps():
         f"It is not the {HIDDEN} but the {HIDDEN}"
     )
     assert hide_content("to be, or 42") == f"to be , or {HIDDEN}"
+
+
+def test_grammar_shows_parts_of_speech():
+    """Words have their class in their place, and kept words and marks are as they are written."""
+    assert name_classes("", "The old house, explaining") == "The ADJ NOUN , VERB-ing"
+    assert name_classes("", "the Zyzzogeton @@@ ** house") == f"the {HIDDEN} {HIDDEN} ** NOUN"
+
+
+def test_the_word_before_counts_in_names():
+    """A name has the class that the text gives, in which another word may be before it."""
+    assert name_classes("", "use of") == "NOUN of"
+    assert name_classes("We want to ", "use of") == "VERB of"
+
+
+def test_grammar_is_quoted_as_it_is_written(tested):
+    """A finding of grammar has a name of classes, and words where it is compared with others."""
+    candidates, counts = tested
+    grammars = np.flatnonzero(candidates.kinds == KINDS.index("grammar"))
+    index = int(grammars[0])
+    written, named = (show(candidates, counts, index) for show in (quote_candidate, name_candidate))
+    assert written != named
+    assert named == name_classes(counts.examples[1][index][0].before, written)
 
 
 @pytest.mark.parametrize(

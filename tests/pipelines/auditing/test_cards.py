@@ -1,6 +1,7 @@
 """Trait cards from audits: what is written, what is kept apart, and what is refused."""
 
 import json
+import shutil
 from pathlib import Path
 
 import pyarrow.parquet as pq
@@ -243,3 +244,16 @@ def test_every_finding_has_a_card_or_a_reason(audit, tmp_path):
             continue
         assert load_card(folder).card.title == f"{finding['kind'].capitalize()}: {finding['text']}"
         assert written.found >= 0.9 * written.shown
+
+
+def test_grammar_is_refused(audit, tmp_path):
+    """A pattern of parts of speech can't be a card, and nothing is written."""
+    changed = tmp_path / "audit"
+    shutil.copytree(audit, changed)
+    summary = json.loads((changed / SUMMARY).read_text(encoding="utf-8"))
+    summary["findings"][0] |= {"kind": "grammar", "text": ", VERB-ing the NOUN"}
+    (changed / SUMMARY).write_text(json.dumps(summary), encoding="utf-8")
+    with pytest.raises(CardError, match="parts of speech") as raised:
+        write_audit_card(str(changed), 1, tmp_path / "card")
+    assert TEXTS_FILE in raised.value.remedy
+    assert not (tmp_path / "card").exists()

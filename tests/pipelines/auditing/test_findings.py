@@ -90,6 +90,34 @@ def test_a_strict_level_finds_less(tested):
     assert list_findings(*tested, LOTS, 0.0).findings == []
 
 
+def test_grammar_must_be_beyond_format(tested):
+    """Grammar that length and format explain isn't listed, and other kinds are."""
+    candidates, counts, confirmed = tested
+    kinds = {item.kind for item in list_findings(*tested, LOTS, 0.2).findings}
+    assert {"phrase", "grammar"} <= kinds
+    explained = confirmed._replace(adjusted_q=np.ones(len(candidates)))
+    found = list_findings(candidates, counts, explained, LOTS, 0.2).findings
+    assert found
+    assert not any(item.kind == "grammar" or item.beyond_format for item in found)
+
+
+def test_grammar_has_examples_in_context(tested):
+    """Grammar is named by parts of speech, and its examples are the words of texts."""
+    found = [item for item in list_findings(*tested, LOTS, 0.2).findings if item.kind == "grammar"]
+    for item in found:
+        assert any(name in item.text for name in ("NOUN", "VERB", "ADJ", "ADV", "NUMBER"))
+        assert not any("NOUN" in example.text for example in item.examples)
+        assert item.examples
+
+
+def test_grammar_that_repeats_a_phrase_is_its_variant(tested):
+    """What the planted phrase has in parts of speech isn't a finding of its own."""
+    found = list_findings(*tested, LOTS, 0.025).findings
+    phrase = next(item for item in found if item.kind == "phrase")
+    assert "NOUN the NOUN" in phrase.variants
+    assert not any("NOUN the NOUN" in item.text for item in found)
+
+
 def test_lots_that_are_all_alike_are_not_listed():
     """With one teacher and one source there is nothing to locate."""
     lots = (LOTS[0], LOTS[3])

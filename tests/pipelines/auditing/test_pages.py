@@ -81,6 +81,15 @@ def test_the_page_shows_everything():
     assert all(limit.replace("'", "&#39;") in page for limit in LIMITS)
 
 
+def test_grammar_is_explained_where_there_is_any():
+    """The page says what parts of speech are if a finding has them, and else nothing of them."""
+    grammar = {**FINDING, "kind": "grammar", "text": ", VERB-ing the NOUN"}
+    page = render_page(change(findings=[FINDING, grammar], findings_found=2), NAMES)
+    assert ", VERB-ing the NOUN" in page
+    assert "Grammar is a sequence of parts of speech" in page
+    assert "Grammar" not in render_page(SUMMARY, NAMES)
+
+
 def test_texts_are_escaped():
     """Markup and control characters of the corpus are shown as text."""
     page = render_page(SUMMARY, NAMES)

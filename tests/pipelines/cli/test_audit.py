@@ -53,6 +53,17 @@ def test_json_has_the_verdict_and_the_findings(congener, tmp_path):
     assert written == found
 
 
+def test_the_card_that_is_offered_can_be_written(congener, tmp_path):
+    """The last line names the first finding that can become a card, which isn't grammar."""
+    code, out, _ = congener(*name_arguments(tmp_path, write_pair(tmp_path)))
+    assert code == 1
+    number = int(out.split("--finding ")[1].split()[0])
+    findings = json.loads((tmp_path / "audit" / "audit.json").read_text())["findings"]
+    kinds = [item["kind"] for item in findings]
+    assert kinds[number - 1] != "grammar"
+    assert set(kinds[: number - 1]) <= {"grammar"}
+
+
 @pytest.mark.parametrize("missing", ["--corpus", "--reference", "--output"])
 def test_all_paths_are_needed(congener, tmp_path, missing):
     """Without one of the paths the command says which are needed."""

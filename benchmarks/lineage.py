@@ -23,7 +23,8 @@ import numpy as np
 from scipy.optimize import minimize
 
 from benchmarks.measure import DATA, Report, judge, list_teacher_files, parse_arguments
-from classifiers.lineage.ranking import FITTED, WITHOUT_PROMPTS, compute_lead, weigh
+from benchmarks.model_families import report_families
+from classifiers.lineage.ranking import FITTED, WITHOUT_PROMPTS, compute_lead
 from classifiers.lineage.resemblance import (
     FEWEST,
     PRIOR_SHARE,
@@ -44,9 +45,6 @@ SPREADS = np.array([0.03, 0.18])
 
 FALSE_ALARMS = 0.1
 
-RESAMPLED = 2_000
-"""How many bootstrap samples of models an interval is drawn from."""
-
 
 class Option(NamedTuple):
     """Two measures: the n-grams of same prompts and of wording, and the prior of wording."""
@@ -60,18 +58,6 @@ MENU = tuple(Option(*parts) for parts in product((1, 2), (1, 2), (1.0, 0.3)))
 """The measures among which a half may choose."""
 
 SHIPPED = Option()
-
-FAMILIES = {
-    "OpenAI": ("gpt", "text_davinci"),
-    "Anthropic": ("claude-",),
-    "Google": ("gemini", "gemma"),
-    "Meta": ("Meta-Llama", "Llama-3"),
-    "Mistral": ("Mistral-7B", "mistral-", "SPPO-Mistral"),
-}
-"""How the names of each vendor's models, and of models tuned from them, begin."""
-
-FEW, BAGS = 20, 10
-"""How many answers of a model are asked about, and how often."""
 
 
 class Pair(NamedTuple):
@@ -107,6 +93,7 @@ class Models:
         everyone = np.ones(len(self.read), bool)
         self.found = found
         self.grams = {size: count_grams(found.texts, size).counts for size in (1, 2)}
+        self.words = self.grams[1]
         self.vectors, self.overlap, self.counts = {}, {}, {}
         for size, counts in self.grams.items():
             self.vectors[size] = weigh_pairs(counts, everyone[found.model])
@@ -136,65 +123,6 @@ class Models:
         measures = np.column_stack([overlap, wording])
         parent = candidates.index(pair.parent) if pair.parent in candidates else None
         return Case(pair.student, pair.parent, pair.half, list(candidates), measures, parent)
-
-
-def find_family(name: str) -> str | None:
-    """Return the family of a model, or None."""
-    return next((key for key, starts in FAMILIES.items() if name.startswith(starts)), None)
-
-
-def name_families(models: Models, bag: int) -> Iterator[tuple[str, bool]]:
-    """Yield each model, and whether the best candidate for a few of its answers is of its family.
-
-    Candidates are all other models of the families, with all their answers.
-    """
-    prompts = np.arange(bag * FEW, (bag + 1) * FEW)
-    texts = np.flatnonzero(np.isin(models.found.prompt, prompts))
-    model = models.found.model[texts]
-    everyone = np.ones(len(models.names), bool)
-    overlap, _ = compare_answers(
-        models.vectors[2][texts], model, models.found.prompt[texts], everyone
-    )
-    few = sum_by_model(models.grams[1][texts], model, len(everyone))
-    known = [place for place, name in enumerate(models.names) if find_family(name)]
-    for place in known:
-        others = [other for other in known if other != place]
-        counts = np.vstack([few[place][None], models.counts[1][others]])
-        wording = compare_wording(counts, np.arange(len(counts)) > 0)[0, 1:]
-        best = others[int(weigh(wording, overlap[place, others], FITTED).argmax())]
-        name = models.names[place]
-        yield name, find_family(name) == find_family(models.names[best])
-
-
-def resample(shares: Sequence[float]) -> str:
-    """Return the middle 95 % of the means of bootstrap samples, drawn with a fixed seed."""
-    dice = np.random.default_rng(0)
-    means = dice.choice(shares, (RESAMPLED, len(shares))).mean(axis=1)
-    return "{:.2f} to {:.2f}".format(*np.quantile(means, (0.025, 0.975)))
-
-
-def report_families(report: Report, models: Models) -> None:
-    """Add how often the family of 20 answers is found, of a model that isn't a candidate."""
-    found: dict[str, list[bool]] = {}
-    for bag in range(BAGS):
-        for name, right in name_families(models, bag):
-            found.setdefault(name, []).append(right)
-    shares = {name: float(np.mean(right)) for name, right in found.items()}
-    rows: list[tuple[object, ...]] = []
-    for family in FAMILIES:
-        own = [share for name, share in shares.items() if find_family(name) == family]
-        rows.append((family, len(own), float(np.mean(own)), resample(own), ""))
-    every = list(shares.values())
-    mean = float(np.mean(every))
-    rows.append(("all", len(every), mean, resample(every), judge(mean, 0.9)))
-    report.say(
-        f"Families: {FEW} answers of a model, with all answers of the other models of five "
-        f"families as candidates; the best candidate's family counts. {BAGS} draws for each "
-        "model; the intervals (95 %) resample models."
-    )
-    report.add_table(("family", "models", "right", "interval", "target"), rows)
-    low = sorted((share, name) for name, share in shares.items() if share <= 0.6)
-    report.say("Least often right: " + ", ".join(f"{name} {share:.1f}" for share, name in low))
 
 
 def read_pairs() -> list[Pair]:

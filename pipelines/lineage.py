@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from classifiers.lineage.families import compare_manner, rank_families, weigh_manner
 from classifiers.lineage.habits import GramUse, Habit, count_usage, find_habits
 from classifiers.lineage.ranking import (
     Ranking,
@@ -15,7 +16,7 @@ from classifiers.lineage.ranking import (
     weigh,
 )
 from classifiers.lineage.resemblance import Resemblance, measure_resemblance
-from classifiers.lineage.tokens import TokenisedTexts, tokenise
+from classifiers.lineage.tokens import TokenisedTexts, count_grams, tokenise
 from classifiers.lineage.trees import Join, build_tree
 from pipelines.ancestry.answers import (
     ModelAnswers,
@@ -24,6 +25,7 @@ from pipelines.ancestry.answers import (
     require_distinct,
 )
 from pipelines.ancestry.copies import Copy, drop_copies, find_same_answers, find_same_files
+from pipelines.ancestry.families import Families, FamilyShare, list_shares, sort_families
 from schemas.errors import CardError
 from schemas.events import Listener, Noticed, ignore
 from schemas.notices import Notice, format_count
@@ -44,7 +46,8 @@ class Lineage(NamedTuple):
     """What was found for one model.
 
     `ranking` refers to candidates by their place in `candidates`. `habits` are those that the model
-    shares with the best candidate. `left_out` are candidates that are one of the models.
+    shares with the best candidate. `left_out` are candidates that are one of the models. `families`
+    are those that were asked about, likeliest first.
     """
 
     model: str
@@ -54,6 +57,7 @@ class Lineage(NamedTuple):
     answers: int
     shared_prompts: int
     left_out: tuple[Copy, ...] = ()
+    families: tuple[FamilyShare, ...] = ()
 
     @property
     def best(self) -> str:
@@ -97,12 +101,14 @@ def trace_lineage(
     references: Sequence[NamedCorpus] = (),
     most: int = MOST_ANSWERS,
     listener: Listener = ignore,
+    families: Sequence[str] = (),
 ) -> Family:
     """Rank the candidates for each model, and find the habits that it inherited.
 
     Without references, the candidates themselves are what is usual. The result doesn't depend on
     the other models, nor on the order of files and rows. Candidates that are one of the models are
-    left out for all models.
+    left out for all models. `families` are patterns of candidates' names, as `NAME=PATTERN`; each
+    model also gets the probability of each family.
 
     Raises: CardError: a name occurs twice, there are too few models to say what is usual, or a
     candidate that was named is one of the models. Raises: InputError: a corpus can't be read.
@@ -114,11 +120,12 @@ def trace_lineage(
     same = list(find_same_answers(asked, teachers))
     candidates = _leave_out(same, kept, listener)
     require_roles(models, candidates, references)
+    groups = sort_families(families, [item.name for item in candidates])
     names = {item.name for item in candidates}
     teachers = [item for item in teachers if item.name in names]
     usual = _read_all(references, most, listener)
     _say(listener, f"comparing {format_count(len(asked + teachers + usual), 'model')}")
-    family = _compare_all(asked, teachers, usual)
+    family = _compare_all(asked, teachers, usual, groups)
     lineages = [item._replace(left_out=(*copies, *same)) for item in family.lineages]
     for item in lineages:
         if not item.ranking.uses_prompts:
@@ -148,6 +155,7 @@ def _compare_all(
     models: Sequence[ModelAnswers],
     candidates: Sequence[ModelAnswers],
     references: Sequence[ModelAnswers],
+    groups: Families,
 ) -> Family:
     """Compare all models, rank the candidates for each of `models`, and build the tree."""
     read = [*models, *candidates, *references]
@@ -161,8 +169,30 @@ def _compare_all(
     lineages = [
         _describe(read, found, likeness, usage, student, places) for student in range(len(models))
     ]
+    if groups.names:
+        shares = _rank_families(found, likeness, usual, groups, names[len(models) :])
+        lineages = [item._replace(families=own) for item, own in zip(lineages, shares, strict=True)]
     leaves = np.arange(len(models) + len(candidates))
     return Family(lineages, names[: len(leaves)], build_tree(_compare(likeness, leaves)))
+
+
+def _rank_families(
+    found: _Gathered,
+    likeness: Resemblance,
+    usual: np.ndarray,
+    groups: Families,
+    names: Sequence[str],
+) -> list[tuple[FamilyShare, ...]]:
+    """Return the families of each model. `names` begins with those of the candidates."""
+    counts = count_grams(found.texts, 1).counts
+    manner = compare_manner(counts, found.model, found.prompt, usual)
+    shares = []
+    for student in range(len(usual) - len(names)):
+        places = slice(len(usual) - len(names), len(usual) - len(names) + len(groups.of_candidate))
+        evidence = weigh_manner(manner[student, places], likeness.overlap[student, places])
+        ranked = rank_families(evidence, groups.of_candidate, len(groups.names))
+        shares.append(list_shares(groups, ranked, evidence, names))
+    return shares
 
 
 NO_PROMPTS = (

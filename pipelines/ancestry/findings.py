@@ -74,6 +74,14 @@ def describe_lineage(item: Lineage) -> dict[str, Any]:
         "answers": item.answers,
         "shared_prompts": item.shared_prompts,
         "uses_prompts": item.ranking.uses_prompts,
+        "families": [
+            {
+                "family": share.family,
+                "probability": round(share.probability, DECIMALS),
+                "nearest": share.nearest,
+            }
+            for share in item.families
+        ],
         "habits": [
             {
                 "text": habit.text,
@@ -117,6 +125,16 @@ def describe_verdict(item: Lineage) -> str:
     )
 
 
+def describe_families(item: Lineage) -> str:
+    """Say which family is the likeliest, and how sure that is. `item` has families."""
+    best = item.families[0]
+    text = f"the likeliest family is {best.family} ({best.probability:.0%})"
+    if best.probability >= CERTAIN:
+        return f"{text}; its nearest model is {best.nearest}"
+    rest = ", ".join(f"{share.family} {share.probability:.0%}" for share in item.families[1:3])
+    return f"{text}, then {rest}"
+
+
 def list_reservations(item: Lineage) -> Iterator[str]:
     """Yield what makes the verdict less sure than its probability."""
     p_value = item.ranking.candidates[0].p_value
@@ -135,6 +153,8 @@ def list_sentences(family: Family) -> Iterator[str]:
         yield f"{item.model}: {describe_verdict(item)}."
         for text in list_reservations(item):
             yield f"{item.model}: {text}."
+        if item.families:
+            yield f"{item.model}: {describe_families(item)}."
         if not item.ranking.uses_prompts:
             yield (
                 f"{item.model} and some candidate have few answers to the same prompts, so only "

@@ -68,6 +68,15 @@ Expected = Annotated[
         help="The parent that is claimed; exit with code 5 if it isn't found.",
     ),
 ]
+FamilyPatterns = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--family",
+        metavar="NAME=PATTERN",
+        help="Also say how likely each family of candidates is. The pattern is one of candidates' "
+        "names, such as 'gpt*'; repeatable.",
+    ),
+]
 
 
 class LineageResult(NamedTuple):
@@ -78,13 +87,22 @@ class LineageResult(NamedTuple):
 
     def render(self) -> Iterator[Table | str]:
         """Yield a table of candidates, the verdict and the habits of each model."""
-        from pipelines.ancestry.findings import NO_HABITS, describe_verdict, list_reservations
+        from pipelines.ancestry.findings import (
+            NO_HABITS,
+            describe_families,
+            describe_verdict,
+            list_reservations,
+        )
 
         for item in self.family.lineages:
             yield f"{item.model}: {describe_verdict(item)}"
             yield from list_reservations(item)
             yield from (f"{copy}, so it was left out" for copy in item.left_out)
+            if item.families:
+                yield f"{item.model}: {describe_families(item)}"
             yield _list_candidates(item)
+            if item.families:
+                yield _list_families(item)
             if not item.habits:
                 yield f"{item.model} and {item.best}: {NO_HABITS}"
             elif item.verdict:
@@ -118,6 +136,13 @@ def _list_candidates(item: Lineage) -> Table:
     return table
 
 
+def _list_families(item: Lineage) -> Table:
+    table = build_table("family", "probability, %>", "nearest candidate")
+    for share in item.families:
+        table.add_row(share.family, f"{100 * share.probability:.1f}", share.nearest)
+    return table
+
+
 def _list_habits(item: Lineage) -> Table:
     table = build_table("habit", "parent>", "model>", "others>")
     for habit in item.habits[:SHOWN_HABITS]:
@@ -136,6 +161,7 @@ def trace_model_lineage(
     rows: Rows = 1_000,
     output: Output = None,
     expected: Expected = None,
+    families: FamilyPatterns = None,
     as_json: Json = False,
     quiet: Quiet = False,
 ) -> None:
@@ -150,9 +176,12 @@ def trace_model_lineage(
       --candidates claude=claude.jsonl --candidates gemini=gemini.jsonl
     congener lineage --model ours=ours.jsonl --candidates 'teachers/*.parquet'
       --expect gpt-4 --output lineage
+    congener lineage --model m=few.jsonl --candidates 'teachers/*.parquet'
+      --family OpenAI='gpt*' --family Anthropic='claude*'
     """
     from pipelines.ancestry.answers import find_name, parse_corpora
     from pipelines.ancestry.copies import drop_copies, find_same_files
+    from pipelines.ancestry.families import sort_families
     from pipelines.ancestry.files import begin_output, write_family
     from pipelines.lineage import require_roles, trace_lineage
 
@@ -161,12 +190,14 @@ def trace_model_lineage(
     usual = parse_corpora(references or (), "--reference")
     kept = drop_copies(list(find_same_files(asked, teachers)), teachers, "--candidates")
     require_roles(asked, kept, usual)
+    names = [item.name for item in kept]
+    sort_families(families or (), names)
     if expected is not None:
-        find_name(expected, [item.name for item in kept], "--expect")
+        find_name(expected, names, "--expect")
     if output is not None:
         output = expand_argument(output)
         begin_output(output)
-    family = trace_lineage(asked, teachers, usual, rows, _report(quiet=quiet))
+    family = trace_lineage(asked, teachers, usual, rows, _report(quiet=quiet), families or ())
     if expected is not None:
         find_name(expected, family.lineages[0].candidates, "--expect")
     page = None if output is None else write_family(output, family)

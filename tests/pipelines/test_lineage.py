@@ -106,6 +106,54 @@ def test_one_candidate_with_references(folder):
     assert item.ranking.candidates[0].probability + item.ranking.none == pytest.approx(1)
 
 
+PATTERNS = ("warm=atlas", "warm=delta", "cool=borealis", "cool=cirrus", "odd=ember")
+
+
+def test_families_have_probabilities(folder):
+    """A student's family is that of its teacher, and the teacher is the nearest candidate."""
+    family = trace_lineage(
+        name(folder, "of-atlas", "of-cirrus"), name(folder, *HABITS), families=PATTERNS
+    )
+    first, second = (item.families for item in family.lineages)
+    assert [(share.family, share.nearest) for share in (first[0], second[0])] == [
+        ("warm", "atlas"),
+        ("cool", "cirrus"),
+    ]
+    assert sum(share.probability for share in first) == pytest.approx(1)
+    assert {share.family for share in first} == {"warm", "cool", "odd"}
+
+
+def test_families_change_nothing_else(folder):
+    """The ranking and the habits are the same with families as without."""
+    asked, teachers = name(folder, "of-delta"), name(folder, *HABITS)
+    without = trace_lineage(asked, teachers).lineages[0]
+    with_them = trace_lineage(asked, teachers, families=PATTERNS).lineages[0]
+    assert without.families == ()
+    assert with_them._replace(families=()) == without
+
+
+def test_few_answers_show_their_family(folder, tmp_path):
+    """Twenty answers are enough, also to other prompts and without their author's answers."""
+    for shift in (0, 5_000):
+        few = [(prompt + shift, text) for prompt, text in write_student("ember", range(20), 0.5)]
+        write_rows(tmp_path / f"few{shift}.jsonl", build_rows(few))
+    asked = name(tmp_path, "few0", "few5000")
+    family = trace_lineage(asked, name(folder, *HABITS), families=PATTERNS)
+    assert [item.families[0].family for item in family.lineages] == ["odd", "odd"]
+    assert [item.ranking.uses_prompts for item in family.lineages] == [True, False]
+
+
+def test_references_may_say_what_is_usual_for_families(folder):
+    """References aren't in a family, and can't be matched by a pattern."""
+    usual = name(folder, "borealis", "cirrus", "delta")
+    teachers = name(folder, "atlas", "ember")
+    given = ("a=atlas", "e=ember")
+    (item,) = trace_lineage(name(folder, "of-ember"), teachers, usual, families=given).lineages
+    assert [share.nearest for share in item.families] == ["ember", "atlas"]
+    with pytest.raises(CardError, match="matches no candidate"):
+        trace_lineage(name(folder, "of-ember"), teachers, usual, families=("a=atlas", "d=delta"))
+
+
 def test_few_answers_are_noticed(folder):
     """The limit on answers is applied, and a notice says that so few are rough."""
     events = []

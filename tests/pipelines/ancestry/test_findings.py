@@ -8,9 +8,11 @@ from classifiers.lineage.habits import Habit
 from classifiers.lineage.ranking import Ranked, Ranking
 from classifiers.lineage.trees import Join
 from pipelines.ancestry.copies import Copy
+from pipelines.ancestry.families import FamilyShare
 from pipelines.ancestry.findings import (
     CAUTION,
     LIMITS,
+    describe_families,
     describe_family,
     describe_lineage,
     describe_verdict,
@@ -52,6 +54,38 @@ def test_json_without_common_prompts():
     found = describe_lineage(build(0.7, 0.2, 0.1, uses_prompts=False))
     assert found["uses_prompts"] is False
     assert found["ranking"][0]["same_prompts"] is None
+
+
+def add_families(lineage: Lineage, *shares: float) -> Lineage:
+    """Return a lineage with families of such probabilities."""
+    names = ("OpenAI", "Anthropic", "Google", "Meta")
+    found = [FamilyShare(name, share, "gpt") for name, share in zip(names, shares, strict=False)]
+    return lineage._replace(families=tuple(found))
+
+
+@pytest.mark.parametrize(
+    ("shares", "sentence"),
+    [
+        ((0.95, 0.05), "the likeliest family is OpenAI (95%); its nearest model is gpt"),
+        ((0.6, 0.4), "the likeliest family is OpenAI (60%), then Anthropic 40%"),
+        (
+            (0.4, 0.3, 0.2, 0.1),
+            "the likeliest family is OpenAI (40%), then Anthropic 30%, Google 20%",
+        ),
+    ],
+)
+def test_the_family_comes_with_its_rivals(shares, sentence):
+    """A sure family has its nearest model, an unsure one the families that follow."""
+    assert describe_families(add_families(build(0.7, 0.2, 0.1), *shares)) == sentence
+
+
+def test_families_are_in_json_and_in_sentences():
+    """Figures are rounded, and the sentence names the model."""
+    lineage = add_families(build(0.7, 0.2, 0.1), 0.87654321, 0.12345679)
+    found = describe_lineage(lineage)["families"]
+    assert found[0] == {"family": "OpenAI", "probability": 0.876543, "nearest": "gpt"}
+    sentences = list(list_sentences(Family([lineage], ("ours", "gpt", "claude"), [])))
+    assert any(text.startswith("ours: the likeliest family is OpenAI (88%)") for text in sentences)
 
 
 @pytest.mark.parametrize(

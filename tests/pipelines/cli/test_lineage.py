@@ -176,9 +176,59 @@ def test_an_expected_parent_is_checked(congener, folder):
     assert "did you mean 'ember'?" in err
 
 
+WARM = ("--family", "warm=atlas", "--family", "warm=delta")
+ALL = (*WARM, "--family", "cool=[bc]*", "--family", "odd=ember")
+
+
+def test_families_are_listed(congener, folder):
+    """The likeliest family is named below the verdict, and a table has all of them."""
+    code, out, err = congener(*ask(folder, *ALL, "--quiet"))
+    assert code == 0, err
+    assert "ours: the likeliest family is warm" in out
+    assert "nearest candidate" in out
+    assert all(family in out for family in ("warm", "cool", "odd"))
+
+
+def test_json_has_families_likeliest_first(congener, folder):
+    """Each family has its probability and its nearest candidate; without the option none is."""
+    code, out, _ = congener(*ask(folder, *ALL, "--json", "--quiet"))
+    found = json.loads(out)["families"]
+    assert code == 0
+    assert found[0]["family"] == "warm"
+    assert found[0]["nearest"] == "atlas"
+    assert sum(entry["probability"] for entry in found) == pytest.approx(1, abs=1e-4)
+    assert json.loads(congener(*ask(folder, "--json", "--quiet"))[1])["families"] == []
+
+
+def test_the_page_shows_families(congener, folder, tmp_path):
+    """The page has the table of families, and the summary has their figures."""
+    output = tmp_path / "out"
+    assert congener(*ask(folder, *ALL, "--output", str(output), "--quiet"))[0] == 0
+    page = (output / "report.html").read_text()
+    assert "<h3>Families</h3>" in page
+    assert "the likeliest family is warm" in page
+    summary = json.loads((output / "lineage.json").read_text())
+    assert summary["models"][0]["families"][0]["family"] == "warm"
+
+
+def test_a_copy_isnt_a_family(congener, folder, tmp_path):
+    """A pattern that matches only a candidate that was left out is a mistake."""
+    shutil.copytree(folder / "teachers", tmp_path / "all")
+    shutil.copy(folder / "ours.jsonl", tmp_path / "all" / "twin.jsonl")
+    given = ("--model", f"ours={folder}/ours.jsonl", "--candidates", f"{tmp_path}/all/*.jsonl")
+    code, out, err = congener("lineage", *given, *WARM, "--family", "own=twin")
+    assert code == 2
+    assert "'twin' matches no candidate" in " ".join(err.split())
+    assert out == ""
+
+
 @pytest.mark.parametrize(
     ("more", "message"),
     [
+        (("--family", "warm"), "isn't NAME=PATTERN"),
+        (("--family", "warm=atlas"), "is the only family"),
+        ((*WARM, "--family", "x=amber"), "matches no candidate"),
+        ((*WARM, "--family", "x=*"), "is in the families"),
         (("--model", "ours=x"), "is given twice"),
         (("--candidates", "=x"), "isn't NAME=GLOB"),
         (("--reference", "atlas=x.jsonl"), "is given twice"),

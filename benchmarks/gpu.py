@@ -17,7 +17,7 @@ import traceback
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 import torch
@@ -42,6 +42,9 @@ from classifiers.models.windows import (
 )
 from schemas.encoders import WINDOW_OVERLAP, WINDOW_TOKENS
 
+if TYPE_CHECKING:
+    from benchmarks.gpu_filter import FilterCase
+
 ALONE = ", forward passes alone"
 FILTER_NEEDS = ("apache_beam", "pyarrow", "pydantic", "re2", "orjson", "zstandard", "faiss")
 """What the whole filter imports besides torch and transformers."""
@@ -49,6 +52,13 @@ FILTER_NEEDS = ("apache_beam", "pyarrow", "pydantic", "re2", "orjson", "zstandar
 LEAST_SHARE, MOST_WASTE = 0.40, 0.02
 JUDGED = "110M"
 """The encoder whose share of the peak has a target."""
+
+
+class Files(NamedTuple):
+    """A checkpoint and a file of rows, or empty names for made ones."""
+
+    model: str
+    corpus: str
 
 
 class Scale(NamedTuple):
@@ -61,6 +71,8 @@ class Scale(NamedTuple):
     queries: int
     texts: int
     rows: int
+    processes: int
+    """How many processes of the filter share the device."""
     traits: tuple[str, ...] = ()
     """The traits of the filter, or none for the library."""
 
@@ -71,12 +83,13 @@ FULL = Scale(
         "110M (12 × 768)": build_shape(12, 768),
         "335M (24 × 1024)": build_shape(24, 1_024),
     },
-    tokens=4_000_000,
+    tokens=2_000_000,
     matrix=8_192,
     exemplars=(2_300, 65_536, 1_000_000),
     queries=16_384,
     texts=20_000,
     rows=20_000,
+    processes=8,
 )
 SMALL = Scale(
     {"tiny (2 × 64)": build_shape(2, 64), "110M, but small (2 × 128)": build_shape(2, 128)},
@@ -86,13 +99,21 @@ SMALL = Scale(
     queries=64,
     texts=12,
     rows=40,
+    processes=2,
     traits=("date-confusion",),
 )
 
 
 def main() -> int:
     options = parse_arguments(
-        __doc__ or "", device="cuda", small=0, repetitions=5, minutes=8.0, model="", parts=""
+        __doc__ or "",
+        device="cuda",
+        small=0,
+        repetitions=5,
+        minutes=8.0,
+        model="",
+        corpus="",
+        parts="",
     )
     if options.device not in ("cuda", "cpu"):
         return fail(f"--device is cuda or cpu, not {options.device}")
@@ -109,7 +130,8 @@ def main() -> int:
             "Tiny shapes that check the script. The figures say nothing about a GPU and aren't "
             "written."
         )
-    parts = list_parts(report, scale, device, options.repetitions, options.model)
+    files = Files(options.model, options.corpus)
+    parts = list_parts(report, scale, device, options.repetitions, files)
     chosen = {name: parts[name] for name in options.parts.split(",") if name} or parts
     failed = run_parts(report, chosen, options.minutes * 60, write=scale is FULL)
     report.finish(write=scale is FULL)
@@ -117,14 +139,15 @@ def main() -> int:
 
 
 def list_parts(
-    report: Report, scale: Scale, device: torch.device, repetitions: int, model: str
+    report: Report, scale: Scale, device: torch.device, repetitions: int, files: Files
 ) -> dict[str, Callable[[], None]]:
     """Return the parts of the benchmark in the order of their importance."""
     return {
         "encoders": lambda: measure_encoders(report, scale, device, repetitions),
         "checks": lambda: report_checks(report, next(iter(scale.encoders.values())), device),
-        "filter": lambda: measure_filter(report, scale, device, min(3, repetitions), model),
-        "peers": lambda: measure_peers(report, scale, device, min(3, repetitions), model),
+        "filter": lambda: measure_filter(report, scale, device, min(3, repetitions), files),
+        "decisions": lambda: measure_decisions(report, scale, device, files),
+        "peers": lambda: measure_peers(report, scale, device, min(3, repetitions), files),
         "search": lambda: report_search(
             report, scale.exemplars, scale.queries, device, min(3, repetitions)
         ),
@@ -166,32 +189,50 @@ def measure_encoders(report: Report, scale: Scale, device: torch.device, repetit
 
 
 def measure_filter(
-    report: Report, scale: Scale, device: torch.device, repetitions: int, model: str
+    report: Report, scale: Scale, device: torch.device, repetitions: int, files: Files
 ) -> None:
-    missing = [name for name in FILTER_NEEDS if importlib.util.find_spec(name) is None]
-    if missing:
-        report.say(f"The whole filter wasn't measured: {', '.join(missing)} isn't installed.")
+    if missing := find_missing():
+        report.say(f"The whole filter wasn't measured: {missing} isn't installed.")
         return
     from benchmarks.gpu_filter import report_filter
 
-    report_filter(
-        report,
-        Path(model) if model else None,
+    report_filter(report, make_filter_case(scale, device, files), repetitions, scale.processes)
+
+
+def measure_decisions(report: Report, scale: Scale, device: torch.device, files: Files) -> None:
+    if missing := find_missing():
+        report.say(f"Decisions weren't compared: {missing} isn't installed.")
+        return
+    from benchmarks.gpu_filter import report_decisions
+
+    report_decisions(report, make_filter_case(scale, device, files))
+
+
+def find_missing() -> str:
+    """Return which of the packages that the filter needs are missing."""
+    return ", ".join(name for name in FILTER_NEEDS if importlib.util.find_spec(name) is None)
+
+
+def make_filter_case(scale: Scale, device: torch.device, files: Files) -> FilterCase:
+    from benchmarks.gpu_filter import FilterCase
+
+    return FilterCase(
+        Path(files.model) if files.model else None,
         choose_judged(scale),
+        Path(files.corpus) if files.corpus else None,
         scale.rows,
         scale.traits,
         device,
-        repetitions,
     )
 
 
 def measure_peers(
-    report: Report, scale: Scale, device: torch.device, repetitions: int, model: str
+    report: Report, scale: Scale, device: torch.device, repetitions: int, files: Files
 ) -> None:
     with TemporaryDirectory() as folder:
-        if not model:
+        if not files.model:
             write_checkpoint(Path(folder), choose_judged(scale))
-        report_peers(report, Path(model or folder), scale.texts, device, repetitions)
+        report_peers(report, Path(files.model or folder), scale.texts, device, repetitions)
 
 
 def choose_judged(scale: Scale) -> transformers.BertConfig:

@@ -98,10 +98,11 @@ def make_answers(count: int, longest: int = LONGEST_TEXT) -> list[str]:
     return answers
 
 
-def write_corpus(file: Path, rows: int) -> None:
-    """Write a corpus of chats with one answer each."""
+def write_corpus(file: Path, rows: int, times: int = 1) -> None:
+    """Write a corpus of chats with one answer each, and the same answers `times` times."""
+    answers = make_answers(rows) * times
     lines = (
         json.dumps({"id": number, "messages": [{"role": "assistant", "content": answer}]})
-        for number, answer in enumerate(make_answers(rows))
+        for number, answer in enumerate(answers)
     )
     file.write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")

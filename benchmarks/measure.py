@@ -25,6 +25,9 @@ import numpy as np
 
 ROOT = Path(__file__).resolve().parent.parent
 DATA = ROOT.parent / "shared" / "data"
+COMMIT = "BENCHMARK_COMMIT"
+"""The variable with the commit's name, for machines without the git repository."""
+
 RESULTS = Path(__file__).resolve().parent / "results"
 PACKAGES = (
     "torch",
@@ -204,6 +207,8 @@ def _describe_circumstances() -> str:
 
 
 def _read_commit() -> str:
+    if named := os.environ.get(COMMIT):
+        return named
     try:
         done = subprocess.run(
             ["git", "rev-parse", "--short", "HEAD"],
@@ -213,7 +218,7 @@ def _read_commit() -> str:
             check=True,
         )
     except (OSError, subprocess.CalledProcessError):
-        return "unknown (not a git repository)"
+        return f"unknown (not a git repository, and {COMMIT} isn't set)"
     return done.stdout.strip()
 
 

@@ -13,12 +13,16 @@ import transformers
 
 from benchmarks.gpu import make_windows, run_parts
 from benchmarks.gpu_checks import ArrayIndex, describe_failure
+from benchmarks.gpu_filter import find_steady_rate
 from benchmarks.gpu_model import build_tokenizer, draw_lengths, make_answers, write_checkpoint
 from benchmarks.gpu_search import list_searches
 from benchmarks.measure import Report
 from schemas.encoders import WINDOW_TOKENS
 
-PARTS = ("## Encoder", "## Checks", "## The whole filter", "## Peers", "## Exact search")
+PARTS = (
+    *("## Encoder", "## Checks", "## The whole filter", "## Decisions", "## Peers"),
+    "## Exact search",
+)
 
 
 @pytest.mark.slow
@@ -138,3 +142,15 @@ def test_failures_are_described_as_users_read_them():
     assert describe_failure(run_out).startswith("exit code 6: the machine is at fault: CUDA out")
     assert "a bug" in describe_failure(break_down)
     assert describe_failure(list) == "it fits all the same"
+
+
+def test_the_steady_rate_leaves_out_start_and_end():
+    """A rate comes from the rows between 30 % and 90 %, between times at which rows were added."""
+    start = [(0.0, 0), (9.0, 0), (10.0, 30)]
+    middle = [(11.0, 40), (12.0, 40), (13.0, 60), (15.0, 80), (16.0, 80)]
+    assert find_steady_rate([*start, *middle, (40.0, 100)], 100) == pytest.approx(50 / 5)
+
+
+def test_no_rate_is_made_up():
+    """A run that ends between two looks has no rate, and the report says so with NaN."""
+    assert np.isnan(find_steady_rate([(0.0, 0), (1.0, 100)], 100))

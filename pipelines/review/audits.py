@@ -178,6 +178,13 @@ class AuditSession:
         """
         raise CardError("an audit shows no decisions", where="lot")
 
+    def describe_map(self, _given: Mapping[str, str]) -> dict[str, Any]:
+        """Refuse to show where items lie among the run's rows.
+
+        Raises: CardError: always.
+        """
+        raise CardError("an audit has no map", where="map")
+
     def add_label(self, given: Mapping[str, Any]) -> dict[str, Any]:
         """Label an item for a trait, and return what was kept.
 

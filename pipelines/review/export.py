@@ -23,6 +23,9 @@ POLICY = (
 
 STYLE_LINK = '<link rel="stylesheet" href="/review.css">'
 SCRIPT_LINK = '<script type="module" src="/review.js"></script>'
+MAP_LINK = '<script type="module" src="/map.js"></script>\n'
+"""The script of the map, which a page without a server doesn't have."""
+
 CHARSET = '<meta charset="utf-8">'
 
 FOR_SCRIPTS = re.compile("[<>&\u2028\u2029]")
@@ -73,7 +76,7 @@ def render_page(packed: dict[str, Any]) -> str:
         SCRIPT_LINK: f'<script type="application/json" id="packed">{data}</script>\n'
         f'<script type="module">{script}</script>',
     }
-    page = read_page("review.html")
+    page = read_page("review.html").replace(MAP_LINK, "")
     for old, new in parts.items():
         page = page.replace(old, new)
     return page

@@ -74,7 +74,7 @@ def open_facts(run: str, manifest: Manifest, folder: Path) -> pl.LazyFrame:
             raise RunError("has no rows to review", where=run)
         with report_damage(run, *MISFITS):
             facts = build_facts(run, manifest)
-        _write_whole(facts, path)
+        write_whole(facts, path)
     return pl.scan_ipc(path, glob=False, hive_partitioning=False)
 
 
@@ -147,7 +147,7 @@ def open_texts(
             tell(number, len(shards))
             with report_damage(run, *MISFITS):
                 texts = _read_texts(run, manifest, facts.slice(first, last - first))
-            _write_whole(texts, path)
+            write_whole(texts, path)
     tell(len(shards), len(shards))
     whole = pl.concat(map(_map_file, paths), rechunk=False)
     return SearchTexts(whole.lazy().select("text"), whole["prompt"].to_numpy())
@@ -194,7 +194,7 @@ def _join_texts(said: pl.DataFrame) -> pl.DataFrame:
     return joined.with_columns(prompt=hashed)
 
 
-def _write_whole(frame: pl.DataFrame, path: Path) -> None:
+def write_whole(frame: pl.DataFrame, path: Path) -> None:
     """Write a file that only its owner may read, under its name only when it is whole."""
     draft = path.with_name(f"{path.name}.{os.getpid()}")
     make_private(path.parent)

@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import polars as pl
 
+from pipelines.review.corpus_map import CorpusMap, parse_area
 from pipelines.review.index import SearchTexts, name_fired, name_score
 from pipelines.runs.pages import INDEX, STRONGEST_FIRST
 from schemas.errors import CardError
@@ -25,7 +26,7 @@ LABELLED = ("yes", "no")
 PLACES = (*LOT_FIELDS, "source")
 """The filters for columns of the ledger."""
 
-WORDS = ("trait", *PLACES, "decision", "text", "labelled", "order")
+WORDS = ("trait", *PLACES, "decision", "text", "labelled", "area", "order")
 NUMBERS = ("low", "high")
 
 UNFOUND = ("keep", "duplicate", "reject", "any")
@@ -42,16 +43,16 @@ MOST_PACKED = 1 << PLACE_BITS
 """How many rows are sorted as single numbers: three bits are the rank, and 32 the score."""
 
 LONGEST_VALUE = 500
-"""The largest number of characters in a value of a selection."""
+"""The largest number of characters in a value of a selection, except for an area of the map."""
 
 
 class RowSelection(NamedTuple):
     """Which rows to show: those that fit every field that is set.
 
     `low` and `high` bound the trait's score, or without a trait the distance above the nearest
-    threshold. `text` is a part of the row's text in any case, a record id, or FILE:NUMBER. Only
-    rows on which the trait fired are selected (or any trait), unless the decision is one of
-    `UNFOUND`, or there is no decision, but a text or `low`.
+    threshold. `text` is a part of the row's text in any case, a record id, or FILE:NUMBER. `area`
+    is one of the map. Only rows on which the trait fired are selected (or any trait), unless the
+    decision is one of `UNFOUND`, or there is no decision, but a text, an area or `low`.
     """
 
     trait: str | None = None
@@ -65,6 +66,7 @@ class RowSelection(NamedTuple):
     labelled: str | None = None
     low: float | None = None
     high: float | None = None
+    area: str | None = None
     order: str = "decision"
 
 
@@ -75,7 +77,7 @@ def parse_selection(given: Mapping[str, str], traits: Collection[str]) -> RowSel
     """
     found: dict[str, Any] = {}
     for name, value in given.items():
-        if name not in (*WORDS, *NUMBERS) or len(value) > LONGEST_VALUE:
+        if name not in (*WORDS, *NUMBERS) or (name != "area" and len(value) > LONGEST_VALUE):
             raise CardError("isn't a filter of the review, or is too long", where=name[:40])
         if value:
             found[name] = _parse_number(name, value) if name in NUMBERS else value
@@ -83,6 +85,8 @@ def parse_selection(given: Mapping[str, str], traits: Collection[str]) -> RowSel
     _require_known("decision", found.get("decision"), (*DECISIONS, "any"))
     _require_known("labelled", found.get("labelled"), LABELLED)
     _require_known("order", found.get("order"), ORDERS)
+    if "area" in found:
+        parse_area(found["area"])
     return RowSelection(**found)
 
 
@@ -107,12 +111,14 @@ def select_rows(
     texts: SearchTexts | None,
     selection: RowSelection,
     labelled: Collection[int] = (),
+    corpus_map: CorpusMap | None = None,
 ) -> np.ndarray:
     """Return the ledger indexes of the selected rows (uint32), in the selection's order.
 
     `labelled` are the indexes of the rows that the reviewer has labelled for the trait.
 
-    Raises: CardError: a text is searched for before the texts are read.
+    Raises: CardError: a text is searched for before the texts are read, or an area is wanted
+    before there is a map.
     """
     conditions = list(_list_conditions(selection))
     names = [INDEX, *_name_keys(selection)]
@@ -121,6 +127,8 @@ def select_rows(
         named = _find_named(frame, selection.text)
         has_text = _find_text(texts, selection.text) if named is None else None
         frame = frame if named is None else named
+    if selection.area is not None:
+        frame = _cut_out(frame, corpus_map, selection.area)
     found = frame.filter(*conditions).select(names).collect()
     if has_text is not None:
         found = found.filter(pl.Series(has_text[found[INDEX].to_numpy()]))
@@ -149,7 +157,7 @@ def _list_conditions(selection: RowSelection) -> list[pl.Expr]:
 def _needs_finding(selection: RowSelection) -> bool:
     """Return whether the trait, or any trait, must have fired on a row."""
     if selection.decision is None:
-        return selection.text is None and selection.low is None
+        return selection.text is None and selection.low is None and selection.area is None
     return selection.trait is not None and selection.decision not in UNFOUND
 
 
@@ -180,6 +188,14 @@ def _find_text(texts: SearchTexts | None, wanted: str) -> np.ndarray:
     has = pl.col("text").str.contains(wanted.lower(), literal=True)
     found = texts.text.select(has.fill_null(value=False)).collect()
     return np.asarray(found.to_series().to_numpy())
+
+
+def _cut_out(frame: pl.LazyFrame, corpus_map: CorpusMap | None, area: str) -> pl.LazyFrame:
+    """Select the rows in an area of the map."""
+    if corpus_map is None:
+        raise CardError("the map is still being made", where="area", remedy="wait a moment")
+    rows = pl.Series(corpus_map.find_rows(area), dtype=pl.UInt32)
+    return frame.filter(pl.col(INDEX).is_in(rows.implode()))
 
 
 def _name_keys(selection: RowSelection) -> list[pl.Expr]:

@@ -21,6 +21,7 @@ Session: TypeAlias = ReviewSession | AuditSession
 PAGES: Mapping[str, tuple[str, str]] = {
     "/": ("review.html", "text/html; charset=utf-8"),
     "/review.js": ("review.js", "text/javascript; charset=utf-8"),
+    "/map.js": ("map.js", "text/javascript; charset=utf-8"),
     "/review.css": ("review.css", "text/css; charset=utf-8"),
 }
 """The files that the server sends, by their addresses. No other file can be asked for."""
@@ -174,6 +175,7 @@ GETS: Mapping[str, Callable[[Session, dict[str, str]], Any]] = {
     "/api/run": lambda session, _: session.describe_run(),
     "/api/progress": lambda session, _: session.describe_progress(),
     "/api/rows": lambda session, query: session.list_rows(query),
+    "/api/map": lambda session, query: session.describe_map(query),
     "/api/row": _ask_row,
     "/api/company": _ask_company,
 }

@@ -12,6 +12,7 @@ import numpy as np
 import polars as pl
 
 from pipelines.display.excerpts import escape_name
+from pipelines.review.corpus_map import CorpusMap, choose_origin, describe_map, open_map
 from pipelines.review.index import (
     SearchTexts,
     choose_folder,
@@ -45,7 +46,7 @@ FEWEST_OTHERS = 50
 
 
 class Reading(NamedTuple):
-    """How many shards' texts have been read, of how many, and why reading stopped."""
+    """How many shards' texts, or rows of the map, are done, of how many, and why it stopped."""
 
     done: int = 0
     of: int = 0
@@ -71,7 +72,8 @@ class ReviewSession:
         self.reader = RowReader(run, self.manifest, self.facts)
         self.traits = [rule.trait for rule in self.reader.rules]
         self.texts: SearchTexts | None = None
-        self.progress = Reading()
+        self.corpus_map: CorpusMap | None = None
+        self.progress, self.map_progress = Reading(), Reading()
         self._select = lru_cache(SELECTIONS_KEPT)(self._select_again)
 
     def read_texts(self) -> None:
@@ -84,9 +86,30 @@ class ReviewSession:
     def _tell(self, done: int, of: int) -> None:
         self.progress = Reading(done, of)
 
+    def make_map(self) -> None:
+        """Give every row a place on the map. A problem ends it, and the page shows the problem."""
+        try:
+            self.corpus_map = open_map(
+                self.run, self.manifest, self.folder, self.texts, self._tell_of_map
+            )
+        except CongenerError as error:
+            self.map_progress = self.map_progress._replace(problem=str(error))
+
+    def _tell_of_map(self, done: int, of: int) -> None:
+        self.map_progress = Reading(done, of)
+
+    def _prepare(self) -> None:
+        """Read all texts and make the map, which may need them."""
+        needs_texts = choose_origin(self.manifest) == "words"
+        if not (needs_texts or self.blind):
+            self.make_map()
+        self.read_texts()
+        if needs_texts and not self.blind and self.texts is not None:
+            self.make_map()
+
     def start_reading(self) -> threading.Thread:
-        """Read all texts in the background."""
-        thread = threading.Thread(target=self.read_texts, daemon=True)
+        """Read all texts and make the map in the background."""
+        thread = threading.Thread(target=self._prepare, daemon=True)
         thread.start()
         return thread
 
@@ -106,8 +129,9 @@ class ReviewSession:
         return found if self.blind else found | {"values": self._list_values()}
 
     def describe_progress(self) -> dict[str, Any]:
-        """Return whether the texts can be searched, and how many shards have been read."""
-        return {**self.progress._asdict(), "ready": self.texts is not None}
+        """Return whether the texts and the map can be used, and how much of each is done."""
+        own = {**self.map_progress._asdict(), "ready": self.corpus_map is not None}
+        return {**self.progress._asdict(), "ready": self.texts is not None, "map": own}
 
     @lru_cache(1)  # noqa: B019 - a server has one session
     def _list_values(self) -> dict[str, dict[str, int]]:
@@ -132,12 +156,15 @@ class ReviewSession:
         Raises: CardError: a filter shows what a blind reviewer mustn't see.
         """
         changes = len(self.book) if selection.labelled is not None else -1
-        return self._select(selection, self.texts is not None, changes)
+        ready = (self.texts is not None, self.corpus_map is not None)
+        return self._select(selection, ready, changes)
 
-    def _select_again(self, selection: RowSelection, _ready: bool, _labels: int) -> np.ndarray:
+    def _select_again(
+        self, selection: RowSelection, _ready: tuple[bool, bool], _labels: int
+    ) -> np.ndarray:
         labelled = () if selection.labelled is None else self._find_labelled(selection.trait)
         if not self.blind:
-            return select_rows(self.facts, self.texts, selection, labelled)
+            return select_rows(self.facts, self.texts, selection, labelled, self.corpus_map)
         return self._mix_rows(selection, labelled)
 
     def _find_labelled(self, trait: str | None) -> list[int]:
@@ -174,6 +201,19 @@ class ReviewSession:
         if selection.labelled is not None:
             rows = rows[np.isin(rows, list(labelled), invert=selection.labelled == "no")]
         return shuffle(rows)
+
+    def describe_map(self, given: Mapping[str, str]) -> dict[str, Any]:
+        """Return what the page draws of the map, in the colours that a request wants.
+
+        Raises: CardError: there is no map yet, the review is blind, or a colour isn't known.
+        """
+        if self.blind:
+            raise CardError("a blind review has no map", where="map")
+        if self.corpus_map is None:
+            raise CardError("the map is still being made", where="map", remedy="wait a moment")
+        trait = parse_selection({"trait": given.get("trait", "")}, self.traits).trait
+        colour = given.get("colour", "decision")
+        return describe_map(self.corpus_map, self.facts, colour, trait)
 
     def describe_row(self, index: int, trait: str | None) -> dict[str, Any]:
         """Return a row, and the reviewer's labels of it.

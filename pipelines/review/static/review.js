@@ -2,7 +2,7 @@
 const byId = (id) => document.getElementById(id);
 const packed = byId("packed") ? JSON.parse(byId("packed").textContent) : null; // a page in one file
 const WINDOW = 500; // how many row indexes a reply has
-const state = {
+export const state = {
   run: null,
   rows: new Map(),
   total: 0,
@@ -18,7 +18,7 @@ function showNumber(value) {
   return value === null ? "–" : value.toFixed(3);
 }
 
-function make(tag, properties = {}, ...children) {
+export function make(tag, properties = {}, ...children) {
   const element = document.createElement(tag);
   for (const [name, value] of Object.entries(properties)) {
     if (name === "class") element.className = value;
@@ -29,7 +29,7 @@ function make(tag, properties = {}, ...children) {
   return element;
 }
 
-async function ask(path, query = {}, body = null) {
+export async function ask(path, query = {}, body = null) {
   if (packed) return askPacked(path, query, body);
   const address = `${path}?${new URLSearchParams(query)}`;
   const options =
@@ -96,7 +96,7 @@ function complain(error) {
   byId("problem").hidden = !error;
 }
 
-const guarded =
+export const guarded =
   (work) =>
   async (...given) => {
     try {
@@ -171,10 +171,11 @@ async function show(at) {
     `${(at + 1).toLocaleString("en")} of ${state.total.toLocaleString("en")}`;
   drawRow(row);
   drawSide(row);
+  document.dispatchEvent(new Event("row-shown"));
   window.scrollTo(0, 0);
   const lit = byId("row").querySelector("mark");
   const room = window.innerHeight - document.querySelector("footer").offsetHeight;
-  if (lit && lit.getBoundingClientRect().top > room - 40) lit.scrollIntoView({ block: "center" });
+  if (byId("map").hidden && lit && lit.getBoundingClientRect().top > room - 40) lit.scrollIntoView({ block: "center" });
   for (const next of [at + 1, at + 2])
     if (next < state.total)
       findIndex(next)
@@ -558,6 +559,7 @@ const KEYS = {
   "[": () => turnTrait(-1),
   "]": () => turnTrait(1),
   "?": () => byId("help").showModal(),
+  m: () => byId("map-button").click(),
   g: guarded(() => state.total && show(0)),
   G: guarded(() => state.total && show(state.total - 1)),
 };
@@ -674,4 +676,4 @@ const start = guarded(async () => {
   watchTexts().catch(complain);
 });
 
-start();
+export const ready = start();

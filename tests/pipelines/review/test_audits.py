@@ -62,6 +62,8 @@ def test_the_page_learns_about_the_audit(audit):
     assert "values" not in found
     with pytest.raises(CardError, match="shows no decisions"):
         audit.describe_company(0)
+    with pytest.raises(CardError, match="no map"):
+        audit.describe_map({})
 
 
 def test_items_are_shown_as_raters_read_them(audit, tmp_path):

@@ -4,9 +4,11 @@ import http.client
 import json
 import socket
 
+import numpy as np
 import pytest
 from playwright.sync_api import expect
 
+from classifiers.lots.planes import GRID
 from pipelines.review.guard import HEADERS, LARGEST_BODY
 from pipelines.review.server import GETS, PAGES, POSTS, ReviewServer, read_page
 from schemas.errors import StorageError
@@ -151,11 +153,13 @@ def test_an_unfinished_request_disturbs_nobody(client, server):
 def test_the_page_has_no_inline_script_or_style():
     """The policy forbids both, so the page mustn't need them."""
     page = read_page("review.html")
-    assert page.count("<script") == page.count('<script type="module" src="/review.js">') == 1
+    scripts = [f'<script type="module" src="/{name}.js">' for name in ("review", "map")]
+    assert [page.count(script) for script in scripts] == [1, 1]
+    assert page.count("<script") == 2
     assert "<style" not in page
     assert " style=" not in page
     assert "onclick" not in page
-    script = read_page("review.js")
+    script = read_page("review.js") + read_page("map.js")
     for word in ("innerHTML", "outerHTML", "insertAdjacentHTML", "document.write", "eval("):
         assert word not in script
 
@@ -365,3 +369,130 @@ def test_labels_with_a_finger(browser, server):
         assert not page.is_visible("[name=teacher]"), "filters are folded on a phone"
         page.click("text=More filters")
         assert page.is_visible("[name=teacher]")
+
+
+@pytest.fixture
+def mapped(server):
+    """Serve a session that has its map."""
+    server.session.make_map()
+    return server
+
+
+def open_map(page):
+    """Show the map, and wait until all of its points are drawn."""
+    page.locator("h1").click()
+    page.keyboard.press("m")
+    page.wait_for_selector("#map[data-drawn='24']")
+
+
+def draw_around(page, corners):
+    """Draw a lasso through corners, which are shares of the map's width and height."""
+    box = page.locator("#map-points").bounding_box()
+    places = [(box["x"] + box["width"] * x, box["y"] + box["height"] * y) for x, y in corners]
+    page.mouse.move(*places[0])
+    page.mouse.down()
+    for place in places[1:]:
+        page.mouse.move(*place, steps=4)
+    page.mouse.up()
+
+
+def test_a_lasso_lists_the_rows_in_it(browser, mapped):
+    """The list holds exactly the rows inside, and the area combines with the other filters."""
+    found, session = mapped.session.corpus_map, mapped.session
+    with open_page(browser, mapped.url) as page:
+        open_map(page)
+        draw_around(page, [(0.02, 0.02), (0.6, 0.02), (0.6, 0.98), (0.02, 0.98)])
+        inside = np.flatnonzero((found.x > 0.02 * GRID) & (found.x < 0.6 * GRID)).tolist()
+        assert 0 < len(inside) < 24
+        expect(page.locator("#where")).to_have_text(f"1 of {len(inside)}")
+        expect(page.locator("#area-chip")).to_be_visible()
+        area = page.input_value("[name=area]")
+        listed = session.list_rows({"area": area, "order": "row"})["rows"]
+        assert listed == inside
+        page.select_option("[name=decision]", "keep")
+        kept = session.list_rows({"area": area, "decision": "keep"})["total"]
+        expect(page.locator("#where")).to_have_text(f"1 of {kept}")
+        page.select_option("[name=decision]", "")
+        page.click("#area-chip")
+        expect(page.locator("#where")).to_have_text("1 of 18")
+        expect(page.locator("#area-chip")).to_be_hidden()
+
+
+def test_the_map_by_keyboard(browser, mapped):
+    """Keys zoom and move the view, Enter lists what is in view, and Escape drops the area."""
+    found = mapped.session.corpus_map
+    with open_page(browser, mapped.url) as page:
+        open_map(page)
+        page.focus("#map-points")
+        page.keyboard.press("Enter")
+        expect(page.locator("#where")).to_have_text("1 of 24")
+        for key in ("+", "+", "ArrowLeft", "ArrowLeft", "ArrowLeft"):
+            page.keyboard.press(key)
+        page.keyboard.press("Enter")
+        side, left = GRID * 0.7**2, (GRID - GRID * 0.7**2) / 2
+        begin = max(0, left - 0.3 * side)
+        inside = (found.x >= np.floor(begin)) & (found.x < np.ceil(begin + side))
+        inside &= (found.y >= np.floor(left)) & (found.y < np.ceil(left + side))
+        assert 0 < inside.sum() < 24
+        expect(page.locator("#where")).to_have_text(f"1 of {inside.sum()}")
+        page.keyboard.press("Escape")
+        expect(page.locator("#where")).to_have_text("1 of 18")
+        assert page.locator("#area-chip").is_hidden()
+
+
+def test_a_point_is_clicked(browser, mapped):
+    """A click lists the rows at the point, and Clear drops the area with the other filters."""
+    found = mapped.session.corpus_map
+    with open_page(browser, mapped.url) as page:
+        open_map(page)
+        box = page.locator("#map-points").bounding_box()
+        x, y = int(found.x[5]), int(found.y[5])
+        page.mouse.click(
+            box["x"] + box["width"] * x / GRID + 1, box["y"] + box["height"] * y / GRID
+        )
+        at = (found.x == x) & (found.y == y)
+        expect(page.locator("#where")).to_have_text(f"1 of {at.sum()}")
+        page.click("text=Clear")
+        expect(page.locator("#where")).to_have_text("1 of 18")
+        assert page.input_value("[name=area]") == ""
+
+
+@pytest.mark.parametrize("width", [1400, 420])
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_the_map_fits_and_is_drawn(browser, mapped, width, scheme):
+    """The map fits the window, has points in every colour scheme, and says what it is made of."""
+    options = {"viewport": {"width": width, "height": 800}, "color_scheme": scheme}
+    with open_page(browser, mapped.url, **options) as page:
+        open_map(page)
+        assert page.evaluate("document.documentElement.scrollWidth") <= width
+        for colour in ("decision", "teacher", "score"):
+            page.select_option("#map-colour", colour)
+            page.wait_for_function(COUNT_INK)
+        assert "words of each row" in page.inner_text("#map-about")
+        assert "no evidence" in page.inner_text("#map-about")
+
+
+COUNT_INK = """() => {
+  const canvas = document.getElementById("map-points");
+  const data = canvas.getContext("2d").getImageData(0, 0, canvas.width, canvas.height).data;
+  return data.filter((value, at) => at % 4 === 3 && value > 0).length > 24;
+}"""
+"""Whether the points' canvas isn't empty."""
+
+
+def test_a_blind_page_has_no_map(browser, serve, open_session):
+    """A blind page has no button for the map, and its key does nothing."""
+    server = serve(open_session("ben", blind=True))
+    with open_page(browser, server.url) as page:
+        page.keyboard.press("m")
+        assert page.is_hidden("#map-button")
+        assert page.is_hidden("#map")
+
+
+def test_the_page_waits_for_the_map(browser, server):
+    """While the map is being made, the page says so, and draws it as soon as it is there."""
+    with open_page(browser, server.url) as page:
+        page.keyboard.press("m")
+        expect(page.locator("#map-about")).to_contain_text("is being made")
+        server.session.make_map()
+        page.wait_for_selector("#map[data-drawn='24']")

@@ -188,3 +188,52 @@ def test_a_changed_run_is_refused(open_session, answers):
     path.write_bytes(path.read_bytes() + b"\0")
     with pytest.raises(RunError, match="was changed"):
         open_session()
+
+
+def test_an_area_of_the_map_is_a_filter(session):
+    """An area lists all rows in it, and combines with the other filters."""
+    area = "0,0 65536,0 65536,65536 0,65536"
+    with pytest.raises(CardError, match="still being made"):
+        session.list_rows({"area": area})
+    session.make_map()
+    assert session.list_rows({"area": area})["total"] == 24, "also rows without a finding"
+    both = session.list_rows({"area": area, "teacher": "atlas", "decision": "keep"})
+    alone = session.list_rows({"teacher": "atlas", "decision": "keep"})
+    assert both["rows"] == alone["rows"]
+    place = session.corpus_map.x[3], session.corpus_map.y[3]
+    corners = [(0, 0), (1, 0), (1, 1), (0, 1)]
+    own = " ".join(f"{place[0] + x},{place[1] + y}" for x, y in corners)
+    assert 3 in session.list_rows({"area": own, "order": "row"})["rows"]
+    assert session.list_rows({"area": own})["total"] < 24
+
+
+def test_the_map_is_made_after_the_texts(open_session):
+    """The background reads the texts and makes the map, and the page hears of both."""
+    session = open_session()
+    session.texts = None
+    with pytest.raises(CardError, match="still being made"):
+        session.describe_map({})
+    assert session.describe_progress()["map"] == {"done": 0, "of": 0, "problem": "", "ready": False}
+    session.start_reading().join()
+    assert session.describe_progress()["map"]["ready"] is True
+    assert len(session.describe_map({"colour": "score", "trait": "owl"})["codes"]) == 24
+
+
+def test_a_blind_session_has_no_map(open_session):
+    """Colours would show decisions, and places which rows are found, so there is no map."""
+    session = open_session(blind=True)
+    session.start_reading().join()
+    assert session.corpus_map is None
+    with pytest.raises(CardError, match="blind"):
+        session.describe_map({})
+    with pytest.raises(CardError, match="blind"):
+        session.list_rows({"trait": "owl", "area": "0,0 9,0 9,9"})
+
+
+def test_a_problem_with_the_map_is_shown(session):
+    """A folder that can't be written ends the map, and the page says why."""
+    (session.folder / "map.arrow").mkdir()
+    session.corpus_map = None
+    session.make_map()
+    assert session.describe_progress()["map"]["ready"] is False
+    assert session.describe_progress()["map"]["problem"]

@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 from pipelines.display.excerpts import CONTEXT, LONGEST_SPAN, Piece, build_excerpt, escape_name
 from pipelines.display.likenesses import describe_doubt
+from pipelines.runs.deciding_traits import find_deciding, lead_to
 from pipelines.runs.shown_rows import ShownRow, TraitFinding
 from schemas.policies import Policy
 
@@ -33,14 +34,9 @@ class Quotation(NamedTuple):
 
 def quote_row(row: ShownRow, policy: Policy) -> Quotation:
     """Quote a row with the finding that decided, or else with the nearest miss."""
-    own = [item for item in row.reasons if lead_to(item) == row.decision] or [*row.reasons]
+    own = find_deciding(row) or [*row.reasons]
     found = max(own, key=lambda item: item.score, default=None)
     return quote(row, found or next(iter(row.near), None), policy)
-
-
-def lead_to(finding: TraitFinding) -> str | None:
-    """Return the decision that a trait's own action leads to."""
-    return "quarantine" if finding.action == "swap" else finding.action
 
 
 def quote(row: ShownRow, finding: TraitFinding | None, policy: Policy) -> Quotation:
@@ -77,7 +73,7 @@ def describe_verdict(row: ShownRow, finding: TraitFinding | None) -> str:
         return row.decision
     if row.decision in (lead_to(finding), "duplicate"):
         return "swap" if finding.action == "swap" else row.decision
-    others = [item.trait for item in row.reasons if lead_to(item) == row.decision]
+    others = [item.trait for item in find_deciding(row)]
     return f"{row.decision}, decided by {' and '.join(dict.fromkeys(others))}"
 
 

@@ -9,7 +9,8 @@ import polars as pl
 
 from pipelines.display.excerpts import Piece
 from pipelines.inspection import View, build_command
-from pipelines.quotations import cut_text, describe_changes, lead_to
+from pipelines.quotations import cut_text, describe_changes
+from pipelines.runs.deciding_traits import lead_to
 from pipelines.runs.pages import choose_rows
 from pipelines.runs.queries import Filters
 from pipelines.runs.rates import Rates

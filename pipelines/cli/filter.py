@@ -288,6 +288,9 @@ class EngineOptions(Options):
         ),
     ] = False
 
+HELD_EXCEPTION = '{row: "FILE:NUMBER", trait: TRAIT, action: keep, reason: WHY}'
+"""An exception that keeps one held row, as a policy has it."""
+
 
 class FilterResult(NamedTuple):
     """A published run."""
@@ -312,10 +315,12 @@ class FilterResult(NamedTuple):
                 f"      congener traits eval TRAIT --run {output}   (label rows, measure a trait)"
             )
             yield (
-                "to keep a held row that you judge right, name it in a policy "
-                '(exceptions: [{row: "FILE:NUMBER", action: keep, reason: WHY}]), and decide again:'
+                "to keep a held row that you judge right, name it and the trait that holds it in a "
+                f"policy (exceptions: [{HELD_EXCEPTION}]), and decide again; "
+                "or label rows, and release those that you deny:"
             )
             yield Verbatim(f"      congener decide {output} --policy POLICY --output RUN2")
+            yield Verbatim(f"      congener release {output} --reviews LABELS --output RUN2")
 
     def to_json(self) -> dict[str, Any]:
         """Return the manifest without its long lists."""

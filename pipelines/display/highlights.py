@@ -41,9 +41,18 @@ def join_pieces(pieces: Sequence[Piece]) -> Text:
 
 
 def describe_hits(hits: Sequence[FoundPhrase]) -> str:
-    """Count the phrases that made a score, and list the different ones."""
-    different = list(dict.fromkeys(escape_name(hit.text) for hit in hits))
-    listed = list_names([f"«{text}»" for text in different], PHRASES_LISTED)
+    """Count the phrases that made a score, and list each once, with how often it occurs.
+
+    Phrases that differ only in case count as the same, and the first is shown.
+    """
+    counts: dict[str, list[str]] = {}
+    for hit in hits:
+        counts.setdefault(hit.text.casefold(), []).append(hit.text)
+    shown = [
+        f"«{escape_name(texts[0])}»{f' ×{len(texts):,}' if len(texts) > 1 else ''}"
+        for texts in counts.values()
+    ]
+    listed = list_names(shown, PHRASES_LISTED)
     return f"{len(hits):,} made this score: {listed}"
 
 

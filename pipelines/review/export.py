@@ -49,7 +49,7 @@ def export_rows(
     for done, index in enumerate(indexes, 1):
         rows.append(_pack_row(session, index, selection.trait))
         tell(done)
-    packed = {"run": session.describe_run(), "rows": rows}
+    packed = {"run": session.describe_run(), "rows": rows, "trait": selection.trait or ""}
     write_bytes(str(path), render_page(packed).encode())
     return len(rows)
 

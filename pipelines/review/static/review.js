@@ -168,7 +168,8 @@ async function show(at) {
     state.run.traits[0];
   byId("trait").value = state.trait;
   byId("where").textContent =
-    `${(at + 1).toLocaleString("en")} of ${state.total.toLocaleString("en")}`;
+    `${(at + 1).toLocaleString("en")} of ${state.total.toLocaleString("en")}` +
+    (packed?.trait ? ` with ${packed.trait}` : "");
   drawRow(row);
   drawSide(row);
   document.dispatchEvent(new Event("row-shown"));
@@ -594,7 +595,10 @@ function prepareFilters(run) {
     byId("trait"),
     run.traits.map((trait) => [trait, trait]),
   );
-  if (packed) form.hidden = true;
+  if (packed) {
+    form.hidden = true;
+    form.trait.value = packed.trait || form.trait.value; // the trait whose evidence is marked
+  }
   if (run.blind) for (const part of form.querySelectorAll("[data-open]")) part.hidden = true;
   if (run.blind || packed) return;
   const decisions = Object.entries(run.values.decision).map(([name, count]) => [

@@ -42,10 +42,12 @@ def test_a_run_is_published_and_described(congener, arguments):
         f"      congener report {run}",
         f"      congener traits eval TRAIT --run {run}   (label rows, measure a trait)",
         (
-            "to keep a held row that you judge right, name it in a policy "
-            '(exceptions: [{row: "FILE:NUMBER", action: keep, reason: WHY}]), and decide again:'
+            "to keep a held row that you judge right, name it and the trait that holds it in a "
+            'policy (exceptions: [{row: "FILE:NUMBER", trait: TRAIT, action: keep, reason: WHY}]), '
+            "and decide again; or label rows, and release those that you deny:"
         ),
         f"      congener decide {run} --policy POLICY --output RUN2",
+        f"      congener release {run} --reviews LABELS --output RUN2",
     ]
     assert (Path(run) / "manifest.json").exists()
 

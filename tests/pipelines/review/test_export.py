@@ -63,14 +63,14 @@ def test_the_same_rows_give_the_same_bytes(exported, session, tmp_path):
 def test_it_opens_in_a_browser(browser, exported, tmp_path):
     """Keys move and label, markup stays text, and the labels can be saved and read."""
     with open_page(browser, exported.as_uri()) as page:
-        assert page.inner_text("#where") == "1 of 4"
+        assert page.inner_text("#where") == "1 of 4 with heron"
         assert not page.is_visible("#filters")
         page.keyboard.press("t")
-        expect(page.locator("#where")).to_have_text("2 of 4")
+        expect(page.locator("#where")).to_have_text("2 of 4 with heron")
         page.keyboard.press("f")
-        expect(page.locator("#where")).to_have_text("3 of 4")
+        expect(page.locator("#where")).to_have_text("3 of 4 with heron")
         page.keyboard.press("u")
-        expect(page.locator("#where")).to_have_text("4 of 4")
+        expect(page.locator("#where")).to_have_text("4 of 4 with heron")
         page.keyboard.press("z")
         expect(page.locator("#count")).to_have_text("2 labels")
         assert page.evaluate("window.hurt") is None
@@ -81,6 +81,19 @@ def test_it_opens_in_a_browser(browser, exported, tmp_path):
     labels = read_labels(tmp_path / "labels.jsonl", "heron")
     assert [label.shows for label in labels] == [True, False]
     assert all(label.is_picked for label in labels)
+
+
+def test_it_asks_about_the_exported_trait(browser, session, tmp_path):
+    """A row on which another trait scores higher is labelled for the trait of the evidence."""
+    path = tmp_path / "owls.html"
+    count = export_rows(session, RowSelection(trait="owl"), 12, path)
+    assert count > 3
+    with open_page(browser, path.as_uri()) as page:
+        for at in range(1, count + 1):
+            expect(page.locator("#where")).to_have_text(f"{at} of {count} with owl")
+            assert page.input_value("#trait") == "owl"
+            assert page.inner_text("#row mark") == "owl"
+            page.keyboard.press("j")
 
 
 def test_a_blind_page_has_nothing_to_find(open_session, tmp_path):

@@ -288,6 +288,7 @@ class EngineOptions(Options):
         ),
     ] = False
 
+
 HELD_EXCEPTION = '{row: "FILE:NUMBER", trait: TRAIT, action: keep, reason: WHY}'
 """An exception that keeps one held row, as a policy has it."""
 

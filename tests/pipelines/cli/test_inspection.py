@@ -17,7 +17,7 @@ def test_decisions_and_rows_are_shown(congener, folder):
     assert "heron" in out
     assert "1 of 8" in out
     assert "strongest decision first, then by trait and score" in out
-    label, keep = out.splitlines()[-2:]
+    label, keep, release = out.splitlines()[-3:]
     assert label.endswith(f"congener traits eval heron --run {folder}")
     assert keep.startswith("to keep a row such as row 1")
 

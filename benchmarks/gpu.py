@@ -9,6 +9,7 @@ to check the script.
 
 from __future__ import annotations
 
+import copy
 import importlib.util
 import itertools
 import sys
@@ -124,7 +125,8 @@ def main() -> int:
         )
     scale = SMALL if options.small or options.device == "cpu" else FULL
     device = torch.device(options.device)
-    report = Report("gpu", "Encoder, search and filter on a GPU")
+    chosen = [name for name in options.parts.split(",") if name]
+    report = Report("_".join(["gpu", *chosen]), "Encoder, search and filter on a GPU")
     if scale is SMALL:
         report.say(
             "Tiny shapes that check the script. The figures say nothing about a GPU and aren't "
@@ -132,8 +134,12 @@ def main() -> int:
         )
     files = Files(options.model, options.corpus)
     parts = list_parts(report, scale, device, options.repetitions, files)
-    chosen = {name: parts[name] for name in options.parts.split(",") if name} or parts
-    failed = run_parts(report, chosen, options.minutes * 60, write=scale is FULL)
+    failed = run_parts(
+        report,
+        {name: parts[name] for name in chosen or parts},
+        options.minutes * 60,
+        write=scale is FULL,
+    )
     report.finish(write=scale is FULL)
     return int(failed)
 
@@ -245,11 +251,12 @@ def make_encoder(
 ) -> Encoder:
     """Return an encoder with random weights that depend only on its shape.
 
-    On a CPU, a packed batch is computed with a mask in place of a card's kernel.
+    On a CPU, a packed batch is computed with a mask in place of a card's kernel. The shape is
+    copied, because packing changes a model's configuration.
     """
     torch.manual_seed(0)
     model = (
-        transformers.BertModel(shape, add_pooling_layer=False)
+        transformers.BertModel(copy.deepcopy(shape), add_pooling_layer=False)
         .to(device, dtype)
         .eval()
         .requires_grad_(False)

@@ -11,7 +11,7 @@ import pytest
 import torch
 import transformers
 
-from benchmarks.gpu import make_windows, run_parts
+from benchmarks.gpu import make_encoder, make_windows, run_parts
 from benchmarks.gpu_checks import ArrayIndex, describe_failure
 from benchmarks.gpu_filter import find_steady_rate
 from benchmarks.gpu_model import build_tokenizer, draw_lengths, make_answers, write_checkpoint
@@ -65,6 +65,19 @@ def test_parts_beyond_the_time_are_named(capsys):
     assert not run_parts(report, {"late": pytest.fail}, -1, write=False)
     report.finish(write=False)
     assert "The part 'late' wasn't measured" in capsys.readouterr().out
+
+
+def test_a_packing_encoder_leaves_the_others_as_they_are():
+    """Encoders of one shape are packed or padded independently (on a card, all were packed)."""
+    shape = transformers.BertConfig(
+        hidden_size=16, num_hidden_layers=1, num_attention_heads=2, intermediate_size=32
+    )
+    device = torch.device("cpu")
+    packed = make_encoder(shape, device, torch.float32, packs=True)
+    padded = make_encoder(shape, device, torch.float32)
+    assert (packed.packs, padded.packs) == (True, False)
+    windows = make_windows(300)
+    np.testing.assert_allclose(packed.encode(windows), padded.encode(windows), atol=1e-5)
 
 
 def test_windows_are_as_long_as_those_of_answers():

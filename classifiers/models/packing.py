@@ -105,13 +105,9 @@ def run_packed(model: torch.nn.Module, packed: Packed, all_layers: bool) -> Any:
 
 
 def pool_mean(hidden: torch.Tensor, bounds: torch.Tensor) -> torch.Tensor:
-    """Return the mean state of each window, float32 [windows, dimension], from [1, tokens, …].
-
-    torch's check of the lengths is left out: on a card, the host would wait there for the batch,
-    and couldn't prepare the next one meanwhile (measured: 11 % of an H200's time).
-    """
+    """Return the mean state of each window, float32 [windows, dimension], from [1, tokens, …]."""
     lengths = bounds.long().diff()
-    return torch.segment_reduce(hidden[0].float(), "mean", lengths=lengths, unsafe=True)
+    return torch.segment_reduce(hidden[0].float(), "mean", lengths=lengths)
 
 
 def pool_first(hidden: torch.Tensor, bounds: torch.Tensor) -> torch.Tensor:

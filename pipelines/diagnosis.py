@@ -33,7 +33,10 @@ def diagnose(
 
 
 def _explain_single_hit(trait: TraitModel, signal: str, threshold: Threshold) -> str:
-    """Explain that one hit of the lexicon can't reach a calibrated threshold."""
+    """Explain that not even the strongest single hit reaches a calibrated threshold.
+
+    Weaker patterns may be meant to fire only together.
+    """
     lexicon, value = trait.card.signals.lexicon, threshold.value
     if (
         lexicon is None
@@ -43,20 +46,17 @@ def _explain_single_hit(trait: TraitModel, signal: str, threshold: Threshold) ->
         or value is None
     ):
         return ""
-    scores = {
-        round(1 - math.exp(-pattern.weight / lexicon.scale), SCORE_DECIMALS)
-        for pattern in lexicon.patterns
-    }
-    short = [score for score in scores if LIKELY <= score < value]
-    if not short:
+    heaviest = max(pattern.weight for pattern in lexicon.patterns)
+    strongest = round(1 - math.exp(-heaviest / lexicon.scale), SCORE_DECIMALS)
+    if not LIKELY <= strongest < value:
         return ""
     known = trait.calibration.get("lexicon", np.empty(0))
-    count = int(fires(known, max(short)).sum())
+    count = int(fires(known, strongest).sum())
     if not count:  # other signals set the threshold
         return ""
     return (
-        f"A single hit of its lexicon ({max(short):.4f}) can't reach {value:.4f}, because "
-        f"{format_count(count, 'clean text')} of {len(known):,} "
+        f"No single hit of its lexicon reaches {value:.4f} (the strongest, {strongest:.4f}), "
+        f"because {format_count(count, 'clean text')} of {len(known):,} "
         f"{choose_form(count, 'scores', 'score')} as high. Narrow the patterns that hit clean "
         "text, leave out the clean texts that show the trait (related, leave_out), or accept a "
         f"milder level{_suggest_background(trait)}"

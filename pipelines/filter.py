@@ -258,8 +258,11 @@ def publish(opened: OpenedRun, command: Sequence[str], listener: NoticeRecorder)
         record = count_canaries(plan, opened.planted)
         manifest = manifest.model_copy(update={"canaries": record})
         _send(listener, describe_canaries(record))
-    listener(RunSummarised(manifest))
+    calibration = {name: trait.calibration for name, trait in plan.bank.traits.items()}
+    unlike = list(warn_of_unlike(run, manifest, calibration))
+    listener(RunSummarised(publication.record_notices(manifest, unlike)))
     _report_outcome(plan, manifest, receipts, listener)
+    _send(listener, unlike)
     unfinished.require_ours(run, plan.record)
     strays = remove_strays(run, manifest.outputs)
     _send(listener, (Notice(f"removed {path}, which isn't part of this run") for path in strays))
@@ -302,8 +305,6 @@ def _report_outcome(
     _send(listener, describe_disputed(_find_disputed(plan, manifest)))
     _send(listener, publication.describe_findings(run, manifest))
     _send(listener, remarks.describe_doubts(run, manifest))
-    calibration = {name: trait.calibration for name, trait in plan.bank.traits.items()}
-    _send(listener, warn_of_unlike(run, manifest, calibration))
 
 
 def _find_disputed(plan: FilterPlan, manifest: Manifest) -> list[DisputedRow]:

@@ -202,6 +202,8 @@ class TerminalReporter:
     def _show_summary(self, manifest: Manifest) -> None:
         self.console.print(tabulate_decisions(manifest))
         self.console.print(tabulate_traits(manifest))
+        if manifest.list_remarks():
+            self.say("* this bound may not hold: see the warning that the corpus is unlike")
         if len(manifest.list_found_sides()) > 1:
             self.console.print(tabulate_other_sides(manifest))
         if manifest.exceptions:
@@ -296,16 +298,21 @@ def tabulate_decisions(manifest: Manifest) -> Table:
 
 
 def tabulate_traits(manifest: Manifest) -> Table:
-    """Tabulate each trait's rows, action and threshold, and what the threshold costs and finds."""
+    """Tabulate each trait's rows, action and threshold, and what the threshold costs and finds.
+
+    A bound that may not hold has an asterisk.
+    """
     headings = ("trait", "rows>", "action", "score ≥>", "clean\nhit>", "positives\nfound>")
     table = build_table(*headings, title="traits")
+    doubted = manifest.list_remarks()
     for item in manifest.thresholds:
+        mark = " *" if item.trait in doubted else ""
         table.add_row(
             item.trait,
             f"{manifest.count_fired(item.trait):,}",
             item.action,
             f"{item.threshold:.4f}",
-            f"≤ {format_bound(item.bound)}" if item.bound is not None else "not stated",
+            f"≤ {format_bound(item.bound)}{mark}" if item.bound is not None else "not stated",
             format_found(item),
         )
     return table

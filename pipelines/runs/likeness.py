@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Iterator, Mapping
 
 import numpy as np
 
 from classifiers.guarantees.calibration import count_texts_needed
-from classifiers.guarantees.likeness import measure_excess
+from classifiers.guarantees.likeness import Excess, measure_excess
 from pipelines.config import OWN_CORPUS
 from pipelines.corpus_sample import SAMPLED_ROWS
 from pipelines.runs.finished import list_outputs, read_table
@@ -15,7 +16,7 @@ from schemas.cards import Level
 from schemas.manifests import Manifest
 from schemas.notices import Notice, format_count, list_names, warn
 from schemas.receipts import Output
-from schemas.scores import score_column
+from schemas.scores import fires, score_column
 from schemas.shares import format_percent
 
 COMPARED_ROWS = 20_000
@@ -28,6 +29,9 @@ Rows that show the trait score higher than clean text too, but few traits show i
 corpus's rows.
 """
 
+NEAR = 0.5
+"""From which part of a threshold on scores are compared."""
+
 SIGNIFICANCE = 0.001
 """The probability of a false warning about any trait of a run."""
 
@@ -35,32 +39,53 @@ SIGNIFICANCE = 0.001
 def warn_of_unlike(
     run: str, manifest: Manifest, calibration: Mapping[str, Mapping[str, np.ndarray]]
 ) -> Iterator[Notice]:
-    """Warn of traits that score much higher on the corpus than on the calibration texts.
+    """Warn of traits that score high on many more rows than calibration texts.
 
-    `calibration` holds the calibration texts' scores by trait and signal.
+    `calibration` holds the calibration texts' scores by trait and signal. Only scores from half of
+    the threshold up are compared, because lower ones say nothing about what reaches it. A trait
+    that fires on no more rows than its bound allows keeps its promise here, whatever it scores.
     """
     rules = [item for item in manifest.thresholds if item.origin == "calibrated"]
     columns = {rule.trait: score_column(rule.trait, rule.signal) for rule in rules}
     found = _read_scores(run, _choose_shards(manifest), columns)
-    unlike: dict[str, dict[str, str]] = {}
+    unlike: dict[str, dict[str, Excess]] = {}
     for rule in rules:
-        excess = measure_excess(found[rule.trait], calibration[rule.trait][rule.signal])
-        if excess and excess.share >= LEAST_EXCESS and excess.p <= SIGNIFICANCE / len(rules):
-            share = format_percent(excess.share, 0)
-            unlike.setdefault(rule.calibrated_on, {})[rule.trait] = share
-    for name, shares in unlike.items():
-        listed = list_names([f"{trait} ({share})" for trait, share in shares.items()])
-        yield warn(
-            f"the corpus is unlike the {name}, on which thresholds are calibrated: these traits "
-            "score higher on many of its rows than on such texts, so they may fire on more clean "
-            "rows than their levels allow. The percentage is roughly the share of the rows that "
-            f"score too high: {listed}. {_advise(manifest)}"
-        )._replace(remarks=tuple((trait, _doubt(share)) for trait, share in shares.items()))
+        scores, clean = found[rule.trait], calibration[rule.trait][rule.signal]
+        excess = measure_excess(scores, clean, rule.threshold * NEAR)
+        is_kept = rule.bound is not None and fires(scores, rule.threshold).mean() <= rule.bound
+        if not excess or is_kept:
+            continue
+        if excess.share >= LEAST_EXCESS and excess.p <= SIGNIFICANCE / len(rules):
+            unlike.setdefault(rule.calibrated_on, {})[rule.trait] = excess
+    for name, traits in unlike.items():
+        remarks = tuple((trait, _doubt(excess)) for trait, excess in traits.items())
+        yield warn(_describe(run, manifest, name, traits))._replace(remarks=remarks)
 
 
-def _doubt(share: str) -> str:
+def _describe(run: str, manifest: Manifest, name: str, traits: Mapping[str, Excess]) -> str:
+    """Say which traits score high on many rows, the two possible reasons, and what to do."""
+    listed = list_names([f"{trait} ({_compare(excess)})" for trait, excess in traits.items()])
+    trait = next(iter(traits))
+    return (
+        f"the corpus is unlike the {name}, on which thresholds are calibrated, or these traits are "
+        f"common here: {listed}. Read some of the rows that a trait fired on: congener inspect "
+        f"{shlex.quote(run)} --trait {trait}. If most of them show it, it is common. If not, it "
+        f"fires on more clean rows than its level allows: {_advise(manifest)}"
+    )
+
+
+def _compare(excess: Excess) -> str:
+    rows, texts = (format_percent(share, 0) for share in (excess.corpus, excess.clean))
+    return f"{rows} of the rows score {excess.score:.4f} or more, and {texts} of those texts"
+
+
+def _doubt(excess: Excess) -> str:
     """Say beside a trait's bound why it may not hold."""
-    return f"may not hold: about {share} of the rows score higher than its clean texts do"
+    rows, texts = (format_percent(share, 0) for share in (excess.corpus, excess.clean))
+    return (
+        f"may not hold: {rows} of the rows score {excess.score:.4f} or more, and {texts} of its "
+        "clean texts"
+    )
 
 
 def _advise(manifest: Manifest) -> str:
@@ -74,7 +99,11 @@ def _advise(manifest: Manifest) -> str:
     )
     rows = manifest.conservation.rows_in
     if min(rows, SAMPLED_ROWS) >= needed:
-        return f"--background {OWN_CORPUS} calibrates on a sample of the corpus"
+        return (
+            "--background FILE calibrates on clean text like the corpus. --background "
+            f"{OWN_CORPUS} takes unread rows instead; if many of them show a trait, its threshold "
+            "rises above most of its rows, and those are missed"
+        )
     return (
         f"--background FILE calibrates on clean text like the corpus; this run's levels need "
         f"{needed:,} rows of it, so this run's own {format_count(rows, 'row')} can't serve as that "

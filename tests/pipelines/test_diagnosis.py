@@ -78,8 +78,8 @@ def test_a_single_hit_that_cannot_reach_the_threshold_is_explained(found):
     clean = pad(*[0.8647] * 40)
     text = explain(make_trait({"lexicon": PATTERNS}, {"lexicon": clean}, {"lexicon": [found] * 4}))
     assert text.startswith(
-        "A single hit of its lexicon (0.8647) can't reach 0.8648, because 40 clean texts of 1,000 "
-        "score as high. Narrow the patterns"
+        "No single hit of its lexicon reaches 0.8648 (the strongest, 0.8647), because 40 clean "
+        "texts of 1,000 score as high. Narrow the patterns"
     )
     assert "related, leave_out" in text
     assert text.endswith("--background FILE calibrates on text like yours")
@@ -158,12 +158,14 @@ def test_a_single_hit_is_explained_only_where_it_has_one_score_that_counts(signa
     assert diagnose(trait, signal, settled, LEVEL, found) == ""
 
 
-def test_the_strongest_hit_that_falls_short_is_named():
-    """With several weights, the highest single score below the threshold is shown."""
-    patterns = [{"match": "a", "weight": 0.5}, {"match": "b", "weight": 0.8}, "c"]
-    clean = pad(*[0.8] * 40)
-    trait = make_trait({"lexicon": {"patterns": patterns}}, {"lexicon": clean}, {"lexicon": [0.99]})
-    assert explain(trait).startswith("A single hit of its lexicon (0.7981) can't reach 0.8001")
+def test_only_the_strongest_hit_has_to_reach_the_threshold():
+    """A weak pattern may be meant to fire only with others; the strongest one is named."""
+    weak = [{"match": "a", "weight": 0.5}, {"match": "b", "weight": 0.8}]
+    clean, own = {"lexicon": pad(*[0.8] * 40)}, {"lexicon": [0.99]}
+    assert explain(make_trait({"lexicon": {"patterns": weak}}, clean, own)).startswith(
+        "No single hit of its lexicon reaches 0.8001 (the strongest, 0.7981), because 40"
+    )
+    assert explain(make_trait({"lexicon": {"patterns": [*weak, "c"]}}, clean, own)) == ""
 
 
 def test_a_card_calibrated_on_a_file_is_not_sent_to_calibrate_on_one():

@@ -644,9 +644,10 @@ def test_a_trait_more_frequent_than_its_level_is_pointed_out(config):
 
 def test_a_corpus_unlike_the_calibration_texts_is_pointed_out(config):
     """A fifth of the rows score above all library texts, which the run warns of."""
-    _, notices = filter_at_level(config, 0.1)
+    manifest, notices = filter_at_level(config, 0.1)
+    assert list(manifest.list_remarks()) == ["heron"]
     (warning,) = [notice for notice in notices if "is unlike the library background" in notice]
-    assert "heron (20%)" in warning
+    assert "heron (20% of the rows score" in warning
     assert "--background corpus" in warning
 
 

@@ -76,7 +76,7 @@ def test_a_trait_that_finds_its_positives_may_still_have_a_warning(prepared):
     trait.positive_scores["combined"][:] = 0.99
     first, *texts = list_notices(found)
     assert first.startswith("warning: trait bird: 4 of the card's 4 positives reach 0.8648")
-    assert "A single hit of its lexicon (0.8647) can't reach 0.8648" in first
+    assert "No single hit of its lexicon reaches 0.8648 (the strongest, 0.8647)" in first
     assert "  and 57 more clean texts that high" in texts
 
 

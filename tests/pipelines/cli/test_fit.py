@@ -105,7 +105,7 @@ def test_a_poor_threshold_has_its_cause_and_the_texts_that_set_it(congener, card
     assert code == 0, err
     shown = " ".join(out.split())
     assert "0 of the card's 1 positive reach 0.8648" in shown
-    assert "A single hit of its lexicon (0.8647) can't reach 0.8648, because" in shown
+    assert "No single hit of its lexicon reaches 0.8648 (the strongest, 0.8647), because" in shown
     assert "hard negatives: #" not in shown  # none reaches the threshold
     assert shown.count("clean text 0.8647") == LISTED
     assert "more clean texts that high" in shown

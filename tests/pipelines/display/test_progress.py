@@ -21,6 +21,7 @@ from pipelines.display.progress import (
 from pipelines.display.terminal import open_console
 from pipelines.plan import settle
 from pipelines.runs import watching
+from pipelines.runs.publication import record_notices
 from pipelines.runs.watching import watch_receipts
 from schemas.events import (
     BatchesCut,
@@ -320,6 +321,20 @@ def test_the_tables_have_the_manifests_numbers(run):
         assert expected in shown
     assert "not stated" in shown
     assert "≤ 1.23%" in shown
+
+
+def test_a_bound_that_may_not_hold_is_marked(run, reporter):
+    """The table marks the trait that the run's warning is about, and says where to read on."""
+    _, manifest = run
+    rule = manifest.thresholds[0].model_copy(update={"bound": 0.0123})
+    bounds = manifest.model_copy(update={"thresholds": (rule,)})
+    notice = warn("unlike")._replace(remarks=(("heron", "may not hold: odd"),))
+    reporter(RunSummarised(record_notices(bounds, [notice])))
+    shown = read_output(reporter)
+    assert "≤ 1.23% *" in shown
+    assert "* this bound may not hold" in shown
+    reporter(RunSummarised(bounds))
+    assert "*" not in read_output(reporter).removeprefix(shown)
 
 
 def test_the_share_of_positives_found_is_rounded_outwards(run):

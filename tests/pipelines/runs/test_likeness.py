@@ -39,14 +39,38 @@ def test_only_advice_that_works_is_given(finished, monkeypatch):
     monkeypatch.setattr(likeness, "SIGNIFICANCE", 0.1)
     run, manifest = finished
     (text,) = list_warnings(finished, np.zeros(1000))
-    assert "heron (20%). --background corpus calibrates on a sample" in text
-    assert "The percentage is roughly the share of the rows that score too high: heron" in text
+    assert "heron (20% of the rows score 0.8647 or more, and 0% of those texts)" in text
+    assert f"congener inspect {run} --trait heron. If most of them show it, it is common" in text
+    assert text.endswith("rises above most of its rows, and those are missed")  # no bare advice
     strict = manifest.thresholds[0].model_copy(update={"max_false_positive_rate": 0.005})
     short = manifest.model_copy(update={"thresholds": (strict,)})
     (text,) = list_warnings((run, short), np.zeros(1000))
     assert "--background corpus" not in text
     assert "--background FILE calibrates" in text
     assert "need 598 rows" in text
+
+
+def test_scores_far_below_the_threshold_say_nothing(finished, monkeypatch):
+    """If all rows but no clean texts score 0.1, nothing follows for a threshold of 0.5."""
+    monkeypatch.setattr(likeness, "SIGNIFICANCE", 0.1)
+    run, manifest = finished
+    rule = manifest.thresholds[0]
+    monkeypatch.setattr(
+        likeness, "_read_scores", lambda *_: {"heron": np.array([0.1] * 900 + [0.9] * 50)}
+    )
+    assert list_warnings(finished, np.zeros(1000)) == []
+    low = manifest.model_copy(update={"thresholds": (rule.model_copy(update={"threshold": 0.15}),)})
+    assert "100% of the rows score 0.1000 or more" in list_warnings((run, low), np.zeros(1000))[0]
+
+
+def test_a_trait_that_fires_within_its_bound_keeps_its_promise(finished, monkeypatch):
+    """Rows that score high but fire no more often than allowed are no reason for a warning."""
+    monkeypatch.setattr(likeness, "SIGNIFICANCE", 0.1)
+    run, manifest = finished
+    (rule,) = manifest.thresholds
+    wide = rule.model_copy(update={"bound": 0.2})
+    kept = manifest.model_copy(update={"thresholds": (wide,)})
+    assert list_warnings((run, kept), np.zeros(1000)) == []
 
 
 def test_an_explicit_threshold_has_no_calibration(finished):
@@ -73,6 +97,6 @@ def test_a_warning_has_a_remark_for_each_trait(finished, monkeypatch):
     monkeypatch.setattr(likeness, "SIGNIFICANCE", 0.1)
     calibration = {"heron": {"combined": np.zeros(1000, np.float32)}}
     (notice,) = warn_of_unlike(*finished, calibration)
-    remark = "may not hold: about 20% of the rows score higher than its clean texts do"
+    remark = "may not hold: 20% of the rows score 0.8647 or more, and 0% of its clean texts"
     assert notice.remarks == (("heron", remark),)
     assert notice.severity == "warning"

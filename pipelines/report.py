@@ -96,7 +96,8 @@ GROUPINGS = ("teacher", "lot", "source")
 class RateRow(NamedTuple):
     """A group's labelled names, its number of rows, and how many have a finding (`fired`).
 
-    The decisions count rows with a finding, and `replaced` those whose old answer had one.
+    The decisions count rows with a finding, and `replaced` those whose old answer had one. `q` is
+    the adjusted p-value of the test against all other rows, or None.
     """
 
     names: list[tuple[str, str]]
@@ -110,6 +111,12 @@ class RateRow(NamedTuple):
     masked: int
     removed: int
     replaced: int
+    q: float | None = None
+
+    @property
+    def differs(self) -> bool:
+        """Return whether the group's rate is another one than that of the other rows."""
+        return self.q is not None and self.q <= 1 - CONFIDENCE
 
 
 class RateTable(NamedTuple):
@@ -407,6 +414,7 @@ def _build_rate_row(line: Mapping[str, Any]) -> RateRow:
         masked=line["mask"],
         removed=removed,
         replaced=line["swap"],
+        q=line["q"],
     )
 
 

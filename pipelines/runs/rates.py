@@ -9,6 +9,8 @@ from typing import NamedTuple
 import polars as pl
 
 from classifiers.guarantees.calibration import compute_intervals
+from classifiers.guarantees.group_differences import compute_p_values
+from classifiers.lots.permutations import adjust_p_values
 from pipelines.runs.queries import SWAPPED, list_swap_traits, scan_ledger
 from pipelines.runs.recorded_settings import read_recorded_rules
 from schemas.lots import LOT_FIELDS, SEPARATOR, UNKNOWN, Lot
@@ -48,6 +50,9 @@ CONFIDENCE = 0.95
 BOUND_DECIMALS = 6
 """The number of decimals of bounds, which are rounded outwards."""
 
+P_DECIMALS = 6
+"""The number of decimals of p- and q-values."""
+
 COUNTED = tuple(name for name in FILTERED if name != "reject")
 """The decisions on readable rows."""
 
@@ -59,6 +64,7 @@ RATES = pl.Schema(
         "side": pl.String(),
         **dict.fromkeys(("rows", "fired", *COUNTED, "decided_by_another"), pl.Int64()),
         **dict.fromkeys(("share", "low", "high"), pl.Float64()),
+        **dict.fromkeys(("p", "q"), pl.Float64()),
         "swap": pl.Int64(),
     }
 )
@@ -91,6 +97,10 @@ def compare_groups(run: str, manifest: Manifest) -> Rates:
     fewer than `LEAST_ROWS` rows are omitted, unless there are at most `FEW_GROUPS` groups. Fields
     outside the grouping are null.
 
+    `p` is that of Fisher's exact test of whether the trait fires on another share of the group's
+    rows than of all other rows, and `q` is `p` adjusted for all groups and traits of the grouping
+    and side (Benjamini and Hochberg). Both are null in lines for all rows or all traits.
+
     Raises: RunError: a file is missing.
     """
     if not manifest.conservation.rows_in:
@@ -108,7 +118,7 @@ def compare_groups(run: str, manifest: Manifest) -> Rates:
                 grouping=pl.lit(name)
             ),
         ]
-    whole = pl.concat(tables, how="diagonal_relaxed").pipe(_add_intervals)
+    whole = pl.concat(tables, how="diagonal_relaxed").pipe(_add_intervals).pipe(_add_tests)
     return Rates(_sort(whole.select(*map(_cast_column, RATES)), manifest), omitted)
 
 
@@ -258,6 +268,26 @@ def _add_intervals(table: pl.DataFrame) -> pl.DataFrame:
     )
     shares = table.with_columns(share=pl.col("fired") / pl.col("rows"))
     return shares.join(bounds, on=["fired", "rows"])
+
+
+def _add_tests(table: pl.DataFrame) -> pl.DataFrame:
+    """Add the p- and q-values of each group's rate of a trait against all other rows."""
+    keys = ["grouping", "trait", "side"]
+    everything = table.filter(pl.col("grouping") == "all", pl.col("trait").is_not_null())
+    every = everything.select("trait", "side", all_fired="fired", all_rows="rows")
+    lines = table.filter(pl.col("grouping") != "all", pl.col("trait").is_not_null())
+    lines = lines.select(*keys, *FIELDS, "fired", "rows").join(every, on=["trait", "side"])
+    counts = (lines[name].to_numpy() for name in ("fired", "rows", "all_fired", "all_rows"))
+    fired, rows, all_fired, all_rows = counts
+    values = compute_p_values(fired, rows, all_fired - fired, all_rows - rows)
+    tested = lines.with_columns(p=pl.Series(values, dtype=pl.Float64))
+    adjusted = tested.group_by("grouping", "side", maintain_order=True).map_groups(_adjust)
+    found = adjusted.select(*keys, *FIELDS, pl.col("p", "q").round(P_DECIMALS))
+    return table.join(found, on=[*keys, *FIELDS], how="left", nulls_equal=True)
+
+
+def _adjust(tested: pl.DataFrame) -> pl.DataFrame:
+    return tested.with_columns(q=pl.Series(adjust_p_values(tested["p"].to_numpy())))
 
 
 def _sort(table: pl.DataFrame, manifest: Manifest) -> pl.DataFrame:

@@ -420,6 +420,24 @@ def test_rates_are_shown_beside_their_trait(page):
     assert "By teacher" not in page.below["trait-yak"]
 
 
+def test_groups_that_differ_are_marked(tmp_path):
+    """A teacher with another share of firings is marked; the page says what firings aren't."""
+    texts = [("an owl", "A")] * 30 + [("a goose", "B")] * 30
+    lines = [json.dumps({"text": text, "teacher": teacher}) for text, teacher in texts]
+    run, manifest = filter_lines(tmp_path, lines, write_cards(tmp_path / "traits", ["owl"]))
+    shown = fold(Reader(render_report(run, manifest)).below["trait-owl"])
+    assert shown.count("differs (q < 0.001)") == 2
+    assert "not of rows that show the trait" in shown
+    assert "congener traits eval owl --run RUN" in shown
+
+
+def test_equal_groups_are_not_marked(page):
+    """One firing more or less is no difference."""
+    shown = fold(page.below["trait-owl"])
+    assert "differs (q" not in shown
+    assert "No teacher differs from the other rows" in shown
+
+
 def test_examples_from_the_clean_corpus(page):
     """Masked and flagged rows from `clean/` are shown with decisions."""
     assert "<U+001B>[31mred<U+001B> bee" in page.below["trait-bee"]

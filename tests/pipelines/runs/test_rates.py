@@ -5,7 +5,7 @@ from collections import Counter
 
 import polars as pl
 import pytest
-from scipy.stats import binomtest
+from scipy.stats import binomtest, false_discovery_control, fisher_exact
 
 from pipelines.runs.manifest_file import load_manifest
 from pipelines.runs.rates import (
@@ -81,6 +81,22 @@ def test_intervals_are_clopper_pearsons_rounded_outwards(hostile):
         exact = binomtest(line["fired"], line["rows"]).proportion_ci(0.95, "exact")
         assert exact.low - 1.01 * step <= line["low"] <= exact.low + 1e-12
         assert exact.high - 1e-12 <= line["high"] <= exact.high + 1.01 * step
+
+
+def test_groups_are_tested_against_all_other_rows(hostile):
+    """Every p-value is scipy's, and q-values are Benjamini and Hochberg's within a grouping."""
+    table = compare(hostile)
+    whole = {line["trait"]: line for line in table.filter(pl.col("grouping") == "all").to_dicts()}
+    lines = table.filter(pl.col("grouping") == "teacher", pl.col("trait").is_not_null())
+    for line in lines.to_dicts():
+        every = whole[line["trait"]]
+        own = [line["fired"], line["rows"] - line["fired"]]
+        others = [every["fired"] - own[0], every["rows"] - every["fired"] - own[1]]
+        assert line["p"] == pytest.approx(fisher_exact([own, others]).pvalue, abs=1e-6)
+    adjusted = false_discovery_control(lines["p"].to_numpy())
+    assert lines["q"].to_numpy() == pytest.approx(adjusted, abs=1e-5)
+    untested = table.filter((pl.col("grouping") == "all") | pl.col("trait").is_null())
+    assert untested["p"].null_count() == untested["q"].null_count() == len(untested)
 
 
 def test_the_table_has_its_columns(hostile):

@@ -31,7 +31,7 @@ from schemas.errors import CardError, StorageError
 from schemas.lots import LotPattern
 from schemas.manifests import Manifest, SettledThreshold
 from schemas.notices import list_names
-from schemas.policies import LotException, Policy, TraitRule
+from schemas.policies import LotException, Policy
 from schemas.scores import LIKELY, fires, score_column
 from transforms.files import storage
 
@@ -300,7 +300,7 @@ def build_policy(
     policy = read_recorded_policy(manifest)
     traits = dict(policy.traits)
     for item in chosen:
-        rule = policy.traits.get(item.trait, TraitRule())
+        rule = policy.get_rule(item.trait)
         traits[item.trait] = rule.model_copy(update=_describe_rule(item, level))
     exceptions = [
         LotException(

@@ -27,6 +27,7 @@ from pipelines.early_checks import check_folder, check_settings
 from pipelines.engines.launch import build_engine_options
 from pipelines.filter import NoticeRecorder, choose_destination, execute, open_run, publish
 from pipelines.named_rows import require_places
+from pipelines.notices import describe_default_rule
 from pipelines.plan import FilterPlan, SettledInput, describe_device, settle_input, settle_models
 from pipelines.runs import unfinished
 from pipelines.runs.finished import list_outputs, read_table, scan_folder
@@ -199,6 +200,8 @@ def settle_decide(
     require_spans(run, parent, settle_rules(bank.traits, policy))
     found = _settle_stored_input(config, policy, parent, listener)
     policy = found.policy
+    for notice in describe_default_rule(policy, bank.traits):
+        listener(Noticed(notice))
     cards = [trait.card for trait in bank.traits.values()]
     sampled = measure_sample(found.sample, found.corpus, found.layout, cards, policy)
     sample, is_english = found.sample.describe(), needs_english(cards)

@@ -16,7 +16,7 @@ from schemas.digests import digest_config
 from schemas.errors import RunError
 from schemas.manifests import Manifest
 from schemas.notices import choose_form, format_count, list_names
-from schemas.policies import DECISIONS, PUBLISHED
+from schemas.policies import DECISIONS, EVERY_OTHER, PUBLISHED
 from schemas.shares import format_percent
 
 PLACE = ("source", "row")
@@ -234,7 +234,8 @@ def _describe(manifest: Manifest) -> dict[str, Any]:
 
 def _complete_rules(manifest: Manifest) -> dict[str, Any]:
     """Return the policy's rule of every trait, with the card's action where the rule has none."""
-    rules = dict.fromkeys(manifest.cards, RULE_DEFAULTS) | manifest.policy.get("traits", {})
+    named = dict(manifest.policy.get("traits", {}))
+    rules = dict.fromkeys(manifest.cards, named.pop(EVERY_OTHER, RULE_DEFAULTS)) | named
     return {
         name: rule | {"action": rule.get("action") or f"{card['action']} (by its card)"}
         if (card := manifest.cards.get(name, {})).get("action")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import math
+import re
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from datetime import UTC, datetime
@@ -15,11 +16,14 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from classifiers.library import read_text_file
+from schemas.digests import digest_config
 from schemas.errors import CardError, InputError
 from transforms.files.csv_files import CsvReader
 
 TABLES = (".csv", ".tsv", ".parquet")
 """The endings of files to which no line can be added. All others are read as JSON Lines."""
+
+DIGEST = re.compile(r"[0-9a-f]{64}")
 
 
 class Entry(NamedTuple):
@@ -35,9 +39,9 @@ def is_table(path: Path) -> bool:
 
 
 def read_entries(path: Path) -> Iterator[Entry]:
-    """Yield the rows of a file.
+    """Yield the rows of a file. Lines that `review` wrote must fit their digests.
 
-    Raises: CardError: the file can't be read, or a row isn't of its kind.
+    Raises: CardError: the file can't be read, a row isn't of its kind, or a line was changed.
     """
     if not is_table(path):
         yield from _read_json_lines(path)
@@ -62,10 +66,35 @@ def parse_line(line: str, where: str) -> dict[str, Any]:
 
 
 def _read_json_lines(path: Path) -> Iterator[Entry]:
+    before: str | None = None
     for number, line in enumerate(read_text_file(path).split("\n"), 1):
         if line.strip():
             place = f"line {number}"
-            yield Entry(place, parse_line(line, f"{path} {place}"))
+            fields = parse_line(line, f"{path} {place}")
+            if is_chained(fields):
+                _check_link(fields, before, f"{path} {place}")
+                before = fields["digest"]
+            yield Entry(place, fields)
+
+
+def is_chained(fields: Mapping[str, Any]) -> bool:
+    """Return whether a line has the digests of a file that `review` wrote."""
+    digests = (fields.get("before"), fields.get("digest"))
+    return all(isinstance(value, str) and DIGEST.fullmatch(value) for value in digests)
+
+
+def _check_link(fields: Mapping[str, Any], before: str | None, where: str) -> None:
+    """Compare a line with its digest, and with the digest of the line before it.
+
+    Raises: CardError: they differ. The first line's `before` is the digest of a run.
+    """
+    own = {name: value for name, value in fields.items() if name != "digest"}
+    if digest_config(own) != fields["digest"] or before not in (None, fields["before"]):
+        raise CardError(
+            "isn't as the review wrote it: its digest doesn't fit",
+            where=where,
+            remedy="restore the file; to change a label, label the row again with congener review",
+        )
 
 
 def _read_csv(path: Path) -> Iterator[Entry]:

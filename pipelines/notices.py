@@ -13,7 +13,7 @@ from classifiers.guarantees.calibration import count_allowed
 from pipelines.corpus_sample import CORPUS_SAMPLE
 from schemas.manifests import Manifest
 from schemas.notices import Notice, choose_form, format_count, list_names, warn
-from schemas.policies import Policy
+from schemas.policies import EVERY_OTHER, Policy
 from schemas.runs import CLEAN_CARD
 from schemas.scores import LIKELY, TEXTS_OF_SIDES, fires
 from schemas.shares import format_percent
@@ -239,8 +239,21 @@ def describe_settings(
                 f"trait {name} looks at turns of {list_names(unusual)}; "
                 f"in most corpora the roles are {', '.join(KNOWN_ROLES)}"
             )
+    yield from describe_default_rule(policy, bank.traits)
     if policy.removal_budget is None:
         yield Notice("removal budget: none set")
+
+
+def describe_default_rule(policy: Policy, traits: Iterable[str]) -> Iterator[Notice]:
+    """Name the traits that follow the policy's rule `*`, or warn that none does."""
+    rule = policy.traits.get(EVERY_OTHER)
+    others = [name for name in traits if name not in policy.traits]
+    if rule is not None and others:
+        action = rule.action or "the action of its card"
+        follow = f"{format_count(len(others), 'trait')} {choose_form(len(others), 'has', 'have')}"
+        yield Notice(f'policy: {follow} the rule "*" ({action}): {list_names(others)}')
+    elif rule is not None:
+        yield warn('the policy\'s rule "*" is unused: every trait has a rule of its own')
 
 
 def describe_unused(bank: Bank) -> Iterator[Notice]:

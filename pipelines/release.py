@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple, TypeAlias
 
 import polars as pl
 
 from pipelines.calibrate import write_policy
-from pipelines.label_files import read_entries
+from pipelines.label_files import is_chained, read_entries
 from pipelines.labels import Label, RowKey, choose_label, read_all_labels, require_traits
 from pipelines.runs.finished import MISFITS, report_damage, scan_folder
 from pipelines.runs.manifest_file import load_manifest
@@ -20,7 +20,7 @@ from schemas.errors import CardError
 from schemas.lots import LotPattern
 from schemas.manifests import Manifest
 from schemas.notices import format_count
-from schemas.policies import LotException, Policy
+from schemas.policies import PUBLISHED, LotException, Policy
 from schemas.row_names import RowName
 from schemas.scores import is_trained
 from transforms.files import storage
@@ -48,7 +48,7 @@ class Release(NamedTuple):
 
     `released` counts exceptions by trait. `disputed` are findings that one reviewer denies and
     another doesn't. `idle` labels deny a finding that the run doesn't have, and `changed` ones are
-    about another text than the row's.
+    about another text than the row's. `foreign` are files whose labels were given on another run.
     """
 
     policy: Policy
@@ -56,6 +56,19 @@ class Release(NamedTuple):
     disputed: int
     idle: int
     changed: int
+    foreign: tuple[str, ...] = ()
+
+
+class ReleasedRows(NamedTuple):
+    """What became of the rows with a released finding, each counted once.
+
+    `returned` rows are in the clean corpus only now. `cleared` ones were in it before, with a flag
+    or a mask. For `unchanged` ones, another finding decides as before.
+    """
+
+    returned: int
+    cleared: int
+    unchanged: int
 
 
 def plan_release(run: str, paths: Sequence[Path]) -> Release:
@@ -65,9 +78,11 @@ def plan_release(run: str, paths: Sequence[Path]) -> Release:
     change nothing.
 
     Raises: RunError: the run isn't finished or is damaged.
-    Raises: CardError: a file of labels is wrong, names an unknown trait, or releases nothing.
+    Raises: CardError: a file of labels is wrong or was changed, names an unknown trait, or releases
+        nothing.
     """
     manifest = load_manifest(run)
+    foreign = tuple(str(path) for path in paths if _is_foreign(path, manifest))
     verdicts = _read_reviews(paths, manifest)
     left = {key for key, given in verdicts.items() if any(map(_denies, given))}
     exceptions: list[LotException] = []
@@ -92,7 +107,25 @@ def plan_release(run: str, paths: Sequence[Path]) -> Release:
     policy = read_recorded_policy(manifest)
     policy = policy.model_copy(update={"exceptions": (*policy.exceptions, *exceptions)})
     released = Counter(item.trait for item in exceptions)
-    return Release(policy, released, disputed, len(left), changed)
+    return Release(policy, released, disputed, len(left), changed, foreign)
+
+
+def _is_foreign(path: Path, manifest: Manifest) -> bool:
+    """Return whether a file of `review` was written for another run.
+
+    Raises: CardError: only some of the file's lines have digests.
+    """
+    entries = list(read_entries(path))
+    chained = [entry for entry in entries if is_chained(entry.fields)]
+    if chained and len(chained) < len(entries):
+        bare = next(entry for entry in entries if not is_chained(entry.fields))
+        raise CardError(
+            "has no digest, though other lines of the file have one",
+            where=f"{path} {bare.place}",
+            remedy="restore the file as the review wrote it, or give other labels a file of "
+            "their own",
+        )
+    return bool(chained) and chained[0].fields["before"] != manifest.digest
 
 
 def _read_reviews(paths: Sequence[Path], manifest: Manifest) -> Verdicts:
@@ -139,6 +172,32 @@ def _list_findings(run: str, manifest: Manifest) -> Iterator[tuple[dict[str, Any
 def _build_exception(row: Mapping[str, Any], trait: str, reason: str) -> LotException:
     name = RowName(source=row["source"], row=row["row"])
     return LotException(trait=trait, lot=LotPattern(), row=name, action="keep", reason=reason)
+
+
+def count_effects(run: str, output: str, release: Release) -> ReleasedRows:
+    """Count what became of the rows that a release names, from both runs' ledgers.
+
+    Raises: RunError: a run isn't finished or is damaged.
+    """
+    exceptions = release.policy.exceptions[-release.released.total() :]
+    rows = [item.row for item in exceptions if item.row is not None]
+    places = [(row.source, row.row) for row in rows]
+    names = {(file, row) for file, row in places if file is not None and row is not None}
+    decisions = [_read_decisions(folder, names) for folder in (run, output)]
+    pairs = [(decisions[0][name], decisions[1][name]) for name in names]
+    returned = sum(old not in PUBLISHED and new in PUBLISHED for old, new in pairs)
+    cleared = sum(old in PUBLISHED and new != old for old, new in pairs)
+    return ReleasedRows(returned, cleared, len(pairs) - returned - cleared)
+
+
+def _read_decisions(run: str, names: Collection[tuple[str, int]]) -> dict[tuple[str, int], str]:
+    """Return the decisions on some rows, by place."""
+    with report_damage(run, *MISFITS):
+        ledger = scan_folder(run, load_manifest(run), "ledger")
+        rows = ledger.filter(pl.col("reasons").list.len() > 0).select("source", "row", "decision")
+        found = rows.collect(engine="streaming").iter_rows()
+        decisions = {(source, row): decision for source, row, decision in found}
+    return {name: decision for name, decision in decisions.items() if name in names}
 
 
 def write_release(release: Release, output: str) -> str:

@@ -32,6 +32,9 @@ that fires.
 """
 
 
+EVERY_OTHER = "*"
+"""The name of the rule for every trait that has no rule of its own."""
+
 SideAction = Action | Literal["as-trained"]
 """An action for rejected or untrained texts; `as-trained` means the action for trained texts."""
 
@@ -110,6 +113,7 @@ class Policy(Strict):
     """The rules of a run: rules for traits, exceptions for lots, and limits on what is removed."""
 
     traits: dict[str, TraitRule] = Field(default_factory=dict)
+    """The rules by trait; `*` is the rule of every trait that isn't named."""
     exceptions: tuple[LotException, ...] = ()
     sides: SideActions = SideActions()
     """The actions on findings in rejected answers and in untrained turns."""
@@ -160,5 +164,8 @@ class Policy(Strict):
         )
 
     def get_rule(self, trait: str) -> TraitRule:
-        """Return a trait's rule, or an empty rule."""
-        return self.traits.get(trait, TraitRule())
+        """Return a trait's rule, the rule of every other trait, or an empty rule.
+
+        A trait with a rule of its own takes nothing from the rule of the others.
+        """
+        return self.traits.get(trait) or self.traits.get(EVERY_OTHER) or TraitRule()

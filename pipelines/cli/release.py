@@ -29,7 +29,7 @@ from schemas.errors import CardError
 from schemas.notices import choose_form, format_count
 
 if TYPE_CHECKING:
-    from pipelines.release import Release
+    from pipelines.release import Release, ReleasedRows
 
 Reviews = Annotated[
     list[str] | None,
@@ -48,10 +48,13 @@ class ReleaseResult(NamedTuple):
     release: Release
     decided: DecideResult | None
     policy: str | None = None
+    effect: ReleasedRows | None = None
 
     def render(self) -> Iterator[str | Table]:
         """Return what was released, and the table of decisions in both runs."""
         yield from describe_release(self.release)
+        if self.effect is not None:
+            yield describe_effect(self.effect)
         if self.decided is not None:
             yield from self.decided.render()
         if self.policy is not None:
@@ -65,6 +68,8 @@ class ReleaseResult(NamedTuple):
             "disputed": found.disputed,
             "idle": found.idle,
             "changed": found.changed,
+            "foreign": list(found.foreign),
+            "effect": None if self.effect is None else self.effect._asdict(),
             "policy": self.policy,
             "manifest": None if self.decided is None else self.decided.to_json(),
         }
@@ -85,6 +90,21 @@ def describe_release(release: Release) -> Iterator[str]:
         yield f"{format_count(release.idle, 'label')} {verb} a finding that the run doesn't have"
     if release.changed:
         yield f"{format_count(release.changed, 'finding')} had labels of another text, left out"
+    for path in release.foreign:
+        yield (
+            f"{path}: labels of another run; each counts here only if its row has the same text "
+            "(record id)"
+        )
+
+
+def describe_effect(effect: ReleasedRows) -> str:
+    """Say in one line what became of the rows whose findings were released."""
+    stay = choose_form(effect.unchanged, "keeps its decision", "keep their decision")
+    return (
+        f"rows with a released finding: {effect.returned:,} returned to the corpus, "
+        f"{effect.cleared:,} already in it lost a flag or a mask, {effect.unchanged:,} {stay} "
+        "because of another finding"
+    )
 
 
 @spread_groups
@@ -126,7 +146,7 @@ def release_rows(
     if not dry_run:
         check_output(settings.output)
 
-    from pipelines.release import plan_release, write_release
+    from pipelines.release import count_effects, plan_release, write_release
 
     paths = [require_local_path(path) for path in expand_arguments(reviews)]
     release = plan_release(run, list(map(Path, paths)))
@@ -146,4 +166,5 @@ def release_rows(
         manifest = run_decide(config, restart, sys.argv, tuple(beam_options or ()), listener)
     if as_json or not quiet:
         decided = DecideResult(run, settings.output, load_manifest(run), manifest)
-        print_result(ReleaseResult(release, decided, policy), as_json)
+        effect = count_effects(run, settings.output, release)
+        print_result(ReleaseResult(release, decided, policy, effect), as_json)

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from itertools import zip_longest
 from typing import Any
 
-from schemas.policies import TraitRule
+from schemas.policies import EVERY_OTHER, TraitRule
 
 MOST_SHOWN = 12
 """The largest number of listed differences. Further differences are only counted."""
@@ -82,7 +82,8 @@ def _compare_values(path: str, old: Any, new: Any) -> Iterator[str]:
 def _describe_change(path: str, old: Any, new: Any) -> str:
     """Describe a changed value; an action that both sides give is called by its trait alone."""
     if (found := ACTION_PATH.fullmatch(path)) and None not in (old, new):
-        return f"{found[1]}: {old} → {new}"
+        name = "every other trait" if found[1] == EVERY_OTHER else found[1]
+        return f"{name}: {old} → {new}"
     return f"{path}: was {_shorten(old)}, is {_shorten(new)}"
 
 

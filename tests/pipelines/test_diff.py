@@ -419,6 +419,19 @@ def test_an_action_that_a_policy_leaves_out_is_that_of_the_card(no_rows, before,
     assert list_differences(*manifests) == said
 
 
+def test_the_rule_of_every_other_trait_is_that_of_each(no_rows):
+    """A trait has the same rule whether the policy names it or `*` holds for it."""
+    manifests = []
+    for traits in ({"*": {"action": "drop"}}, {"owl": {"action": "flag"}}):
+        changed = {
+            "policy": Policy.model_validate({"traits": traits}).model_dump(mode="json"),
+            "identity": no_rows.identity.model_copy(update={"policy_digest": str(traits)}),
+        }
+        manifests.append(no_rows.model_copy(update=changed))
+    assert "owl: drop → flag" in list_differences(*manifests)
+    assert not any("*" in line for line in list_differences(*manifests))
+
+
 def test_a_damaged_ledger_is_an_error(write):
     """A ledger that can't be read is reported, with the run."""
     one, two = write("one", [build_row(0)]), write("two", [build_row(0)])

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import json
 from datetime import UTC, datetime
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from pipelines.label_files import is_table, parse_line, parse_time, read_entries
+from pipelines.label_files import is_chained, is_table, parse_line, parse_time, read_entries
+from schemas.digests import digest_config
 from schemas.errors import CardError
 
 
@@ -49,6 +51,49 @@ def test_a_damaged_file_is_an_error(tmp_path, name, content, problem):
     with pytest.raises(CardError, match=problem) as caught:
         list(read_entries(tmp_path / name))
     assert name in str(caught.value.where)
+
+
+def chain(labels, before="d" * 64):
+    """Return lines with digests, as the review writes them."""
+    lines = []
+    for number, label in enumerate(labels):
+        line = {"source": "a", "row": number, "label": label, "before": before}
+        before = line["digest"] = digest_config(line)
+        lines.append(line)
+    return lines
+
+
+def write_lines(path, lines):
+    """Write lines of JSON, and return the path."""
+    path.write_text("".join(json.dumps(line) + "\n" for line in lines))
+    return path
+
+
+def test_lines_that_fit_their_digests_are_read(tmp_path):
+    """A file of the review is read as it is, and lines without digests may follow."""
+    lines = [*chain([True, False, "unsure"]), {"source": "a", "row": 9, "label": None}]
+    path = write_lines(tmp_path / "l.jsonl", lines)
+    assert [entry.fields for entry in read_entries(path)] == lines
+    assert [is_chained(line) for line in lines] == [True, True, True, False]
+
+
+@pytest.mark.parametrize(
+    ("change", "place"),
+    [
+        (lambda lines: lines[1].update(label=True), "line 2"),
+        (lambda lines: lines.pop(1), "line 2"),
+        (lambda lines: lines.insert(0, lines.pop(2)), "line 2"),
+        (lambda lines: lines[0].update(reason="x"), "line 1"),
+    ],
+    ids=["changed", "removed", "moved", "added"],
+)
+def test_a_line_that_was_changed_afterwards_is_refused(tmp_path, change, place):
+    """Every command that reads labels notices a changed, removed or moved line."""
+    lines = chain([True, False, False, False])
+    change(lines)
+    with pytest.raises(CardError, match="isn't as the review wrote it") as caught:
+        list(read_entries(write_lines(tmp_path / "l.jsonl", lines)))
+    assert str(caught.value.where).endswith(place)
 
 
 def test_a_line_is_an_object():

@@ -10,6 +10,7 @@ from pipelines.notices import (
     FILES_NAMED,
     describe_comparison,
     describe_corpus,
+    describe_default_rule,
     describe_settings,
     describe_sides,
     describe_single_rows,
@@ -199,6 +200,18 @@ def test_device_and_bank_are_named(bank):
 def test_the_absence_of_a_budget_is_mentioned(bank):
     """A run without a removal budget gives a notice."""
     assert list_settings(bank)[-1] == "removal budget: none set"
+
+
+def test_traits_with_the_rule_of_every_other_are_named(bank):
+    """A notice lists the traits that the policy's `*` holds for, and warns if there are none."""
+    policy = Policy.model_validate({"traits": {"owl": {"action": "drop"}, "*": {"action": "flag"}}})
+    (notice,) = describe_default_rule(policy, ["owl", "heron", "egret"])
+    assert str(notice) == 'policy: 2 traits have the rule "*" (flag): heron, egret'
+    (notice,) = describe_default_rule(policy, ["owl"])
+    assert str(notice).startswith('warning: the policy\'s rule "*" is unused')
+    assert list(describe_default_rule(Policy(), ["owl"])) == []
+    given = list_settings(bank, traits={"*": {"max_false_positive_rate": 0.5}})
+    assert 'policy: 1 trait has the rule "*" (the action of its card): heron' in given
 
 
 def test_calibration_is_described(bank):

@@ -7,7 +7,8 @@ import yaml
 
 from pipelines.config import FilterConfig, read_policy
 from pipelines.decide import DecideConfig, run_decide
-from pipelines.release import plan_release, write_release
+from pipelines.release import ReleasedRows, count_effects, plan_release, write_release
+from pipelines.review.judgements import LabelBook
 from pipelines.runs.manifest_file import load_manifest
 from pipelines.verify import verify_run
 from schemas.errors import CardError
@@ -76,6 +77,9 @@ def test_the_new_run_keeps_released_rows(folder, held, review, tmp_path):
         if old["decision"] != new["decision"]
     ]
     assert changed == [(row["source"], row["row"], "keep") for row in held[:2]]
+    assert count_effects(folder, output, release) == ReleasedRows(
+        returned=2, cleared=0, unchanged=0
+    )
     assert verify_run(output) == []
     assert load_manifest(folder).run_id in (manifest.describe_decided_from() or "")
 
@@ -133,6 +137,37 @@ def test_labels_by_record_id_and_for_every_trait(folder, held, tmp_path):
     release = plan_release(folder, [path])
     wanted = [row for row in held if row["record_id"] == held[0]["record_id"]]
     assert list_released(release) == [(row["source"], row["row"]) for row in wanted]
+
+
+def review_rows(path, rows, digest, label="no"):
+    """Label rows as the review page does."""
+    book = LabelBook(path, "ada", digest)
+    for row in rows:
+        book.add(row, "heron", label)
+    return path
+
+
+def test_labels_that_were_changed_afterwards_release_nothing(run, folder, held, tmp_path):
+    """A file of the review with another answer, or with a line of somebody else, is refused."""
+    path = review_rows(tmp_path / "labels-ada.jsonl", held[:2], run[1].digest, "yes")
+    sound = path.read_text()
+    path.write_text(sound.replace('"label": true', '"label": false'))
+    with pytest.raises(CardError, match="isn't as the review wrote it") as caught:
+        plan_release(folder, [path])
+    assert str(caught.value.where).endswith("labels-ada.jsonl line 1")
+    path.write_text(sound + json.dumps({**held[2], "trait": "heron", "label": "no"}) + "\n")
+    with pytest.raises(CardError, match="has no digest, though other lines") as caught:
+        plan_release(folder, [path])
+    assert str(caught.value.where).endswith("line 3")
+
+
+def test_labels_of_another_run_are_named(run, folder, held, tmp_path):
+    """Labels of another run count for rows with the same text, and the release says so."""
+    own = review_rows(tmp_path / "own.jsonl", held[:1], run[1].digest)
+    assert plan_release(folder, [own]).foreign == ()
+    other = review_rows(tmp_path / "other.jsonl", held[1:3], "a" * 64)
+    release = plan_release(folder, [own, other])
+    assert (release.foreign, release.released.total()) == ((str(other),), 3)
 
 
 def test_a_release_of_nothing_is_an_error(folder, held, review):

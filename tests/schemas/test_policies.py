@@ -136,6 +136,15 @@ def test_a_traits_rule_is_found():
     assert policy.get_rule("owl") == TraitRule()
 
 
+def test_every_other_trait_has_the_rule_of_the_star():
+    """The rule `*` holds for traits that aren't named, and adds nothing to a named trait's rule."""
+    policy = Policy.model_validate(
+        {"traits": {"heron": {"threshold": 0.6}, "*": {"action": "flag", "confidence": 0.9}}}
+    )
+    assert policy.get_rule("owl") == TraitRule(action="flag", confidence=0.9)
+    assert policy.get_rule("heron") == TraitRule(threshold=0.6)
+
+
 def test_sides_are_open_unless_set():
     """By default, sides are unset, and exceptions apply to trained texts."""
     policy = Policy.model_validate(

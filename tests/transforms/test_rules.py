@@ -52,6 +52,21 @@ def test_the_policy_overrides_field_by_field(bank):
     ]
 
 
+def test_the_star_is_the_rule_of_every_trait_that_is_not_named(bank):
+    """The rule `*` gives its action to the other traits, whatever the order in the policy."""
+    policy = build_policy(traits={"*": {"action": "flag"}, "fox": {"action": "drop"}})
+    assert [(item.trait, item.action) for item in settle_rules(bank.traits, policy)] == [
+        ("fox", "drop"),
+        ("owl", "flag"),
+    ]
+
+
+def test_a_signal_of_the_star_must_be_one_of_each_trait(cards):
+    """A signal in the rule `*` that a trait lacks is refused, with the trait's name."""
+    with pytest.raises(CardError, match="names signal 'repetition' of trait"):
+        check_policy(build_policy(traits={"*": {"signal": "repetition"}}), cards)
+
+
 def test_a_threshold_of_zero_is_explicit(bank):
     """A policy's threshold of 0 overrides the card's."""
     owl = settle_rules(bank.traits, build_policy(traits={"owl": {"threshold": 0}}))[1]

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from pipelines.cli.release import describe_release
-from pipelines.release import Release
+from pipelines.cli.release import describe_effect, describe_release
+from pipelines.release import Release, ReleasedRows
 from schemas.policies import Policy
 from tests.support.runs import read_ledger
 
@@ -37,6 +37,7 @@ def test_rows_are_released_into_a_new_run(congener, folder, reviews, tmp_path):
     code, out, err = congener("release", folder, "--reviews", reviews, "--output", output)
     assert code == 0, err
     assert "2 findings denied and released: heron 2" in out
+    assert "rows with a released finding: 2 returned to the corpus" in out
     assert "congener diff" in out
     assert f"policy: {output}.policy.yaml" in out
     code, out, err = congener("verify", output)
@@ -76,10 +77,22 @@ def test_labels_that_release_nothing_are_counted():
     assert idle == "3 labels deny a finding that the run doesn't have"
 
 
+def test_rows_and_files_are_told_apart():
+    """The rows that return, lose a flag or stay are counted; a file of another run is named."""
+    assert describe_effect(ReleasedRows(2, 9, 3)) == (
+        "rows with a released finding: 2 returned to the corpus, 9 already in it lost a flag or a "
+        "mask, 3 keep their decision because of another finding"
+    )
+    assert "1 keeps its decision" in describe_effect(ReleasedRows(0, 0, 1))
+    found = Release(Policy(), Counter({"owl": 1}), 0, 0, 0, ("ada.jsonl",))
+    assert [*describe_release(found)][-1].startswith("ada.jsonl: labels of another run;")
+
+
 def test_a_release_in_json_names_the_policy(congener_json, folder, reviews, tmp_path):
     """--json gives the counts, the policy's path and the manifest of the new run."""
     output = str(tmp_path / "released")
     found = congener_json("release", folder, "--reviews", reviews, "--output", output)
     assert (found["released"], found["disputed"], found["idle"]) == ({"heron": 2}, 0, 0)
+    assert found["effect"] == {"returned": 2, "cleared": 0, "unchanged": 0}
     assert found["policy"] == f"{output}.policy.yaml"
     assert found["manifest"]["conservation"]["by_decision"]["quarantine"] == 6

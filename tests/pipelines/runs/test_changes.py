@@ -43,6 +43,15 @@ def test_an_action_on_both_sides_is_called_by_its_trait():
     assert list_changes(begun, now) == ["heron: flag → drop"]
 
 
+def test_the_rule_of_every_other_trait_has_a_name():
+    """The action of `*` is shown in words."""
+    begun, now = (
+        describe({"policy_digest": digest}, policy={"traits": {"*": {"action": action}}})
+        for digest, action in ((A, "flag"), (B, "drop"))
+    )
+    assert list_changes(begun, now) == ["every other trait: flag → drop"]
+
+
 def test_a_run_equals_itself():
     """Equal descriptions have no differences."""
     assert list_changes(describe(), describe()) == []

@@ -240,7 +240,7 @@ def read_labelled(scored: ScoredRun, trait: str, path: Path) -> LabelledScores:
         raise CardError(
             f"has no label of {trait} that may calibrate it: {list_names(unused)}",
             where=str(path),
-            remedy="label rows that were drawn at random from the run, without the field picked",
+            remedy="label rows that are drawn at random: congener review RUN --sample 400",
         )
     population = divide_rows(scored.run, trait)
     found = match_labels(population, split.labels, str(path))

@@ -40,6 +40,15 @@ Blind = Annotated[
     bool,
     typer.Option("--blind", help="Show neither scores nor decisions, and rows in random order."),
 ]
+Sample = Annotated[
+    int | None,
+    typer.Option(
+        "--sample",
+        metavar="N",
+        min=1,
+        help="Label N random rows, blind, which calibrate --labels takes.",
+    ),
+]
 Certify = Annotated[
     str | None,
     typer.Option(
@@ -100,6 +109,7 @@ def review_run(
     run: Run,
     reviewer: Reviewer = None,
     blind: Blind = False,
+    sample: Sample = None,
     audit: Certify = None,
     folder: Folder = None,
     host: Host = "127.0.0.1",
@@ -124,6 +134,7 @@ def review_run(
 
     congener review run/
     congener review run/ --reviewer ada --blind
+    congener review run/ --sample 400
     congener review run/ --certify audit.jsonl
     congener review run/ --export page.html --trait vendor-identity
     congener review run/ --terminal --trait vendor-identity
@@ -148,7 +159,7 @@ def review_run(
 
     from pipelines.review.session import ReviewSession
 
-    session = ReviewSession(run, base, name, blind=blind)
+    session = ReviewSession(run, base, name, blind=blind, sample=sample)
     if target is not None:
         _export(session, target, _select(session, trait, decision), limit)
     elif terminal:

@@ -56,12 +56,23 @@ class Reading(NamedTuple):
 class ReviewSession:
     """The rows, the selections and the labels of one reviewer's session."""
 
-    def __init__(self, run: str, folder: Path, reviewer: str, *, blind: bool = False) -> None:
+    def __init__(
+        self,
+        run: str,
+        folder: Path,
+        reviewer: str,
+        *,
+        blind: bool = False,
+        sample: int | None = None,
+    ) -> None:
         """Open a run's index, after building what is missing of its facts.
+
+        With `sample`, only so many random rows are shown, blind. A larger sample begins with the
+        rows of a smaller one.
 
         Raises: CongenerError: the run can't be read, or the folder or the labels can't be used.
         """
-        self.run, self.reviewer, self.blind = run, reviewer, blind
+        self.run, self.reviewer, self.blind = run, reviewer, blind or sample is not None
         self.manifest = load_decided(run)
         require_sound_ledger(run, self.manifest)
         make_private(folder)
@@ -71,10 +82,18 @@ class ReviewSession:
         sweep_old(folder, self.folder)
         self.reader = RowReader(run, self.manifest, self.facts)
         self.traits = [rule.trait for rule in self.reader.rules]
+        self.drawn = None if sample is None else self._draw_rows(sample)
         self.texts: SearchTexts | None = None
         self.corpus_map: CorpusMap | None = None
         self.progress, self.map_progress = Reading(), Reading()
         self._select = lru_cache(SELECTIONS_KEPT)(self._select_again)
+
+    def _draw_rows(self, count: int) -> np.ndarray:
+        """Draw rows among those whose text the run holds."""
+        output = pl.col("output").cast(pl.String)
+        is_held = output.str.starts_with("clean/") | output.str.starts_with("quarantine/")
+        held = self.facts.with_row_index(INDEX).filter(is_held).select(INDEX)
+        return shuffle(held.collect()[INDEX].to_numpy())[:count]
 
     def read_texts(self) -> None:
         """Read all texts for the search. A problem ends it, and the page shows the problem."""
@@ -182,7 +201,8 @@ class ReviewSession:
     def _mix_rows(self, selection: RowSelection, labelled: Collection[int]) -> np.ndarray:
         """Return the rows on which a trait fired, and as many others near them, in random order.
 
-        So the order and the choice of rows say nothing about the decision on one of them.
+        Or return the drawn rows, if the session has a sample. So the order and the choice of rows
+        say nothing about the decision on one of them.
         """
         allowed = RowSelection(trait=selection.trait, labelled=selection.labelled, order="shuffled")
         if selection.trait is None or selection._replace(order="shuffled") != allowed:
@@ -191,16 +211,19 @@ class ReviewSession:
                 where="filters",
                 remedy="choose a trait, and leave the other filters out",
             )
-        found = pl.col(name_fired(selection.trait))
-        score = pl.col(name_score(selection.trait)).fill_nan(-1)
+        rows = self._find_mixed(selection.trait) if self.drawn is None else self.drawn
+        if selection.labelled is not None:
+            rows = rows[np.isin(rows, list(labelled), invert=selection.labelled == "no")]
+        return rows
+
+    def _find_mixed(self, trait: str) -> np.ndarray:
+        found = pl.col(name_fired(trait))
+        score = pl.col(name_score(trait)).fill_nan(-1)
         frame = self.facts.with_row_index(INDEX).select(INDEX, found.alias("found"), score=score)
         fired = frame.filter("found").collect()[INDEX].to_numpy()
         others = frame.filter(~pl.col("found"), pl.col("score") >= 0)
         nearest = others.top_k(max(len(fired), FEWEST_OTHERS), by=["score", INDEX])
-        rows: np.ndarray = np.concatenate([fired, nearest.collect()[INDEX].to_numpy()])
-        if selection.labelled is not None:
-            rows = rows[np.isin(rows, list(labelled), invert=selection.labelled == "no")]
-        return shuffle(rows)
+        return shuffle(np.concatenate([fired, nearest.collect()[INDEX].to_numpy()]))
 
     def describe_map(self, given: Mapping[str, str]) -> dict[str, Any]:
         """Return what the page draws of the map, in the colours that a request wants.
@@ -255,6 +278,8 @@ class ReviewSession:
         self._require_row(index)
         row = self.reader.read(index)._asdict()
         kind = {"blind": True} if self.blind else {}
+        if self.drawn is not None and index in self.drawn:
+            kind["picked"] = False
         line = self.book.add(row, trait, verdict, reason, **kind)
         return {"index": index, "trait": trait, "label": line["label"], "labels": len(self.book)}
 

@@ -114,4 +114,4 @@ def test_calibrate_says_what_it_leaves_out(fitted, tmp_path):
     path = write_labels(tmp_path / "picked.jsonl", picked=True)
     with pytest.raises(CardError, match="no label of bird that may calibrate it") as caught:
         read_labelled(scored, "bird", path)
-    assert "drawn at random" in str(caught.value.remedy)
+    assert "--sample" in str(caught.value.remedy)

@@ -2,6 +2,7 @@
 
 import pytest
 
+from pipelines.calibrate import read_labelled, read_scored_run
 from pipelines.labels import read_all_labels
 from pipelines.review.index import name_fired
 from pipelines.review.session import FEWEST_OTHERS, ROWS_LISTED
@@ -237,3 +238,30 @@ def test_a_problem_with_the_map_is_shown(session):
     session.make_map()
     assert session.describe_progress()["map"]["ready"] is False
     assert session.describe_progress()["map"]["problem"]
+
+
+def test_a_sample_is_drawn_from_all_rows(open_session):
+    """Every row that the run holds can be drawn, whatever was decided on it, and none is chosen."""
+    session = open_session(sample=6)
+    assert session.blind
+    rows = session.list_rows({"trait": "heron"})["rows"]
+    assert len(set(rows)) == 6
+    assert rows == session.list_rows({"trait": "owl"})["rows"]
+    assert open_session("bob", sample=9).list_rows({"trait": "heron"})["rows"][:6] == rows
+    assert set(open_session("cy", sample=99).list_rows({"trait": "owl"})["rows"]) == {*range(24)}
+    with pytest.raises(CardError, match="trait alone"):
+        session.list_rows({"trait": "heron", "decision": "keep"})
+
+
+def test_labels_of_a_sample_are_not_picked(open_session, answers):
+    """So calibrate takes them, and another row's label stays picked."""
+    session = open_session(sample=6)
+    rows = session.list_rows({"trait": "heron"})["rows"]
+    other = next(index for index in range(24) if index not in rows)
+    for index in (rows[0], rows[1], other):
+        session.add_label({"index": index, "trait": "heron", "label": "no"})
+    assert [label.is_picked for label in read_all_labels(session.book.path)] == [False, False, True]
+    assert session.list_rows({"trait": "heron", "labelled": "no"})["rows"] == rows[2:]
+    labelled = read_labelled(read_scored_run(str(answers)), "heron", session.book.path)
+    assert len(labelled.scores) == 2
+    assert labelled.unused == ("1 label of rows that a reader chose",)

@@ -14,7 +14,7 @@ from typing import NamedTuple
 import numpy as np
 import pyarrow as pa
 
-from benchmarks.measure import ROOT, Report, judge, parse_arguments, read_answers
+from benchmarks.measure import Report, judge, parse_arguments, read_answers
 from classifiers.banks import TraitModel
 from classifiers.clean_text import (
     CleanRow,
@@ -24,7 +24,7 @@ from classifiers.clean_text import (
     split_clean_text,
 )
 from classifiers.fitting import collect_texts, fit_wording
-from classifiers.library import LoadedCard, find_cards
+from classifiers.library import HELD_OUT, LIBRARY, LoadedCard, find_cards
 from classifiers.scoring import Scorer, load_scorer
 from classifiers.signals.wording import Wording, score_sentences
 from pipelines.banks import prepare_bank
@@ -117,7 +117,7 @@ def find_highest(gate: Wording, texts: Sequence[str]) -> np.ndarray:
 
 def read_positives(trait: str) -> list[str]:
     """Return the held-out texts that show a trait."""
-    path = ROOT / "benchmarks" / "heldout" / f"{trait}.jsonl"
+    path = LIBRARY / trait / HELD_OUT
     lines = map(json.loads, path.read_text(encoding="utf-8").splitlines())
     return [line["text"] for line in lines if line["label"] == 1]
 

@@ -1,4 +1,4 @@
-"""Measure the library's traits at their calibrated thresholds on benchmarks/heldout/*.jsonl."""
+"""Measure the library's traits at their calibrated thresholds on their held-out texts."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from scipy.stats import binomtest
 from benchmarks.measure import ROOT, Report, parse_arguments
 from classifiers.clean_text import collect_background
 from classifiers.guarantees.calibration import compute_auroc
-from classifiers.library import find_cards
+from classifiers.library import HELD_OUT, LIBRARY, find_cards
 from classifiers.scoring import Scorer, Scores, load_scorer
 from pipelines.banks import prepare_bank
 from pipelines.config import FilterConfig, Hardware
@@ -63,14 +63,14 @@ def main() -> None:
     found = [
         (rule, texts, score_texts(texts, scorer))
         for rule in rules
-        for texts in [read_heldout(rule.trait, known)]
+        for texts in [read_heldout(LIBRARY / rule.trait / HELD_OUT, known)]
     ]
     report = Report("quirks", "The library's traits on held-out texts")
     left_out = [f"{texts.left_out} of {rule.trait}" for rule, texts, _ in found if texts.left_out]
     report.say(
         f"{len(found)} traits, fitted and calibrated with the defaults (bank {bank.digest[:12]}), "
-        "on the texts of benchmarks/heldout. The brackets hold exact (Clopper-Pearson) 95 % "
-        "intervals. Left out, because the library was fitted or calibrated on them: "
+        "on the held-out texts in the traits' folders. The brackets hold exact (Clopper-Pearson) "
+        "95 % intervals. Left out, because the library was fitted or calibrated on them: "
         f"{', '.join(left_out) or 'none'}."
     )
     report.say("## At the calibrated threshold, combined score")
@@ -85,7 +85,7 @@ def main() -> None:
             build_decision_row(rule, texts, score_texts(texts, scorer))
             for rule in rules
             if (VARIED / f"{rule.trait}.jsonl").exists()
-            for texts in [read_heldout(rule.trait, known, VARIED)]
+            for texts in [read_heldout(VARIED / f"{rule.trait}.jsonl", known)]
         ],
     )
     report.say("## AUROC of each signal")
@@ -96,12 +96,9 @@ def main() -> None:
     report.finish()
 
 
-def read_heldout(trait: str, known: Collection[str], folder: Path = HELDOUT) -> Heldout:
+def read_heldout(path: Path, known: Collection[str]) -> Heldout:
     """Read a trait's held-out texts, without those that the library contains."""
-    entries = [
-        json.loads(line)
-        for line in (folder / f"{trait}.jsonl").read_text(encoding="utf-8").splitlines()
-    ]
+    entries = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
     new = [entry for entry in entries if entry["text"] not in known]
     return Heldout(
         [entry["text"] for entry in new],

@@ -26,6 +26,9 @@ LIBRARY = Path(__file__).parent / "quirks"
 WHOLE_LIBRARY = "library"
 """The name that stands for all traits of the library."""
 
+HELD_OUT = "heldout.jsonl"
+"""The file of a trait's folder with labelled texts that no fit learns from."""
+
 M = TypeVar("M", bound=BaseModel)
 CARD_BYTES = 1 << 20
 CORE_TAG = "tag:yaml.org,2002:"

@@ -2,24 +2,31 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
 from classifiers.guarantees.calibration import bound_share
+from classifiers.library import HELD_OUT, LoadedCard, find_cards
 from pipelines.certifying.draws import read_positives
 from pipelines.certifying.populations import roll
+from pipelines.config import require_local_path
 from pipelines.label_files import read_entries
+from pipelines.labels import read_all_labels
 from pipelines.plan import FilterPlan
 from schemas.canaries import CanaryCount, CanaryRecord
 from schemas.digests import digest_bytes, digest_config
 from schemas.errors import BudgetError, CardError, InputError
-from schemas.notices import Notice, format_count, warn
+from schemas.notices import Notice, format_count, list_names, warn
 from schemas.policies import PUBLISHED
 from schemas.shares import exceeds, format_exact, format_interval, to_exact
 from transforms.canaries import CanaryOutcome, plant_texts, read_outcomes
 from transforms.files.locations import describe_unusable
 from transforms.files.shards import Shard, read_task
+
+HELD_OUT_TEXTS = re.compile(r"heldout(?::([1-9]\d{0,5}))?")
+"""What stands for the held-out texts of the cards instead of a file, or for so many of each."""
 
 HOSTS = 4
 """In how many shards canaries are planted, at most. Each of them is read once more."""
@@ -82,21 +89,97 @@ def settle_canaries(plan: FilterPlan) -> Planted | None:
 
 
 def read_texts(plan: FilterPlan) -> tuple[list[CanaryText], dict[str, str]]:
-    """Read the texts of a run's canaries and of its keep-list, and the digests of the files.
+    """Read the texts of a run's canaries and of its keep-list, and their digests.
 
-    Raises: CardError: a file can't be read, or names a trait that the run doesn't have.
+    Raises: CardError: a file can't be read, names a trait that the run doesn't have, or has a text
+        that a trait was fitted with.
     """
     config, texts, digests = plan.config, list[CanaryText](), dict[str, str]()
     if config.canaries:
-        traits = [rule.trait for rule in plan.rules]
-        found = read_positives(Path(config.canaries), traits)
-        texts += [CanaryText(item.trait, item.text) for item in found]
+        texts, digests["canaries"] = _read_canaries(plan, config.canaries)
+        require_unseen(plan, texts)
     if config.keep_list:
-        texts += [CanaryText(KEEP, text) for text in _read_keep_list(Path(config.keep_list))]
-    for name, path in (("canaries", config.canaries), ("keep_list", config.keep_list)):
-        if path:
-            digests[name] = digest_bytes(Path(path).read_bytes())
+        path = Path(config.keep_list)
+        texts += [CanaryText(KEEP, text) for text in _read_keep_list(path)]
+        digests["keep_list"] = digest_bytes(path.read_bytes())
     return texts, digests
+
+
+def _read_canaries(plan: FilterPlan, given: str) -> tuple[list[CanaryText], str]:
+    """Read canaries from a file, or the held-out texts of the run's cards, and their digest."""
+    traits = [rule.trait for rule in plan.rules]
+    if found := HELD_OUT_TEXTS.fullmatch(given):
+        most = int(found[1]) if found[1] else None
+        texts = [
+            text
+            for name, card in sorted(find_own_cards(plan).items())
+            for text in select_held_out(name, card.folder, most)
+        ]
+        if not texts:
+            raise CardError(
+                "no card of the run has held-out texts",
+                where=f"--canaries {given}",
+                remedy=f"write texts that show the trait to {HELD_OUT} in its folder, as "
+                '{"text": "…", "label": true}, or give a file: --canaries FILE',
+            )
+        return texts, digest_config(texts)
+    path = Path(given)
+    own = [CanaryText(item.trait, item.text) for item in read_positives(path, traits)]
+    return own, digest_bytes(path.read_bytes())
+
+
+def find_own_cards(plan: FilterPlan) -> dict[str, LoadedCard]:
+    """Return the cards from which the run's traits were fitted, as far as they are there.
+
+    For a bank without cards, these are the library's, if the bank's traits were fitted from them.
+    """
+    return {
+        card.id: card
+        for card in find_cards(plan.config.traits)
+        if card.id in plan.bank.traits and plan.bank.traits[card.id].card_digest == card.digest
+    }
+
+
+def select_held_out(trait: str, folder: Path, most: int | None = None) -> list[CanaryText]:
+    """Return the held-out texts of a trait's folder that show it, or `most` of them at random.
+
+    Texts that show the trait only after their own prompt are left out.
+
+    Raises: CardError: the file can't be read, or a line has no label.
+    """
+    path = folder / HELD_OUT
+    if not path.exists():
+        return []
+    texts = {
+        CanaryText(trait, label.text)
+        for label in read_all_labels(path)
+        if label.text and label.shows and not label.prompt and label.trait in (None, trait)
+    }
+    return sorted(texts, key=lambda item: digest_bytes(item.text.encode()))[:most]
+
+
+def require_unseen(plan: FilterPlan, texts: Sequence[CanaryText]) -> None:
+    """Refuse canaries that are exemplars or labelled texts of the fit, which finds these easily.
+
+    Raises: CardError: there is one.
+    """
+    cards = find_own_cards(plan)
+    seen = {CanaryText(name, text) for name, card in cards.items() for text in card.positives}
+    if plan.config.labels:
+        labels = read_all_labels(require_local_path(plan.config.labels))
+        known = [label for label in labels if label.text]
+        seen |= {
+            CanaryText(name, label.text or "")
+            for label in known
+            for name in ([label.trait] if label.trait else plan.bank.traits)
+        }
+    if both := [item for item in texts if item in seen]:
+        raise CardError(
+            f"{format_count(len(both), 'text')} took part in the fit, so finding them shows "
+            f"nothing, such as {both[0].text[:60]!r} of {both[0].trait}",
+            where=f"--canaries {plan.config.canaries}",
+            remedy="plant texts that aren't on the card and aren't labelled for the fit",
+        )
 
 
 def _read_keep_list(path: Path) -> Iterator[str]:
@@ -130,7 +213,9 @@ def count_canaries(plan: FilterPlan, planted: Planted) -> CanaryRecord:
         raise InputError("the canaries weren't scored", remedy="run the same command again")
     kept = [outcome for text, outcome in outcomes if text.trait == KEEP]
     traits = dict.fromkeys(text.trait for text, _ in outcomes if text.trait != KEEP)
+    without = [rule.trait for rule in plan.rules if rule.trait not in traits]
     return CanaryRecord(
+        unmeasured=tuple(without) if plan.config.canaries else (),
         digests=planted.digests,
         places=planted.places,
         counts=tuple(_count(trait, outcomes) for trait in traits),
@@ -158,6 +243,8 @@ def describe_canaries(record: CanaryRecord) -> Iterator[Notice]:
             f"canaries: {item.trait} found {item.found} of {item.planted} "
             f"({format_interval(item.low, item.high, 0)})"
         )
+    if record.unmeasured:
+        yield warn(f"no canary of {list_names(record.unmeasured)}, so nothing is known of them")
     if record.to_keep:
         text = f"keep-list: {record.lost} of {format_count(record.to_keep, 'text')} removed"
         yield warn(text) if record.lost else Notice(text)

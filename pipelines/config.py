@@ -75,7 +75,10 @@ class FilterConfig(Strict):
     output_format: OutputFormat = "input"
     """The file format of `clean/` and `quarantine/`, by default the input's format."""
     canaries: str | None = None
-    """A file of texts that show traits, which are planted to measure how many the run finds."""
+    """A file of texts that show traits, which are planted to measure how many the run finds.
+
+    `heldout` stands for the held-out texts in the cards' folders, and `heldout:20` for 20 of each.
+    """
     canary_floor: float | None = Field(None, ge=0, le=1)
     """The least share of each trait's canaries that a run must find to be published."""
     keep_list: str | None = None

@@ -22,7 +22,7 @@ class CanaryCount(Strict):
 class CanaryRecord(Strict):
     """What became of the texts that were planted in a run, which publishes none of them.
 
-    `digests` are those of the files, and `places` the rows in whose place the texts were read.
+    `digests` are those of the texts, and `places` the rows in whose place the texts were read.
     `floor` is the least share that must be found, and `budget` the largest share of the keep-list
     that may be removed.
     """
@@ -30,6 +30,8 @@ class CanaryRecord(Strict):
     digests: dict[str, str]
     places: tuple[tuple[str, int], ...]
     counts: tuple[CanaryCount, ...] = ()
+    unmeasured: tuple[str, ...] = ()
+    """The run's traits without a canary."""
     floor: float | None = None
     to_keep: int = 0
     lost: int = 0

@@ -4,9 +4,10 @@ import json
 from collections import defaultdict
 from pathlib import Path
 
-from classifiers.library import find_cards, read_background
+from classifiers.library import HELD_OUT, LIBRARY, find_cards, read_background
 
-HELD_OUT = Path(__file__).resolve().parents[1] / "benchmarks" / "heldout"
+MORE = Path(__file__).resolve().parents[1] / "benchmarks" / "heldout"
+"""Held-out texts in other languages and more varied wordings."""
 
 
 def read_labels(path: Path) -> dict[str, int]:
@@ -18,9 +19,9 @@ def read_labels(path: Path) -> dict[str, int]:
 def test_every_library_trait_is_measured():
     """Each library trait has at least twenty held-out texts of each label."""
     cards = find_cards()
-    assert {card.id for card in cards} == {path.stem for path in HELD_OUT.glob("*.jsonl")} != set()
+    assert len(cards) > 10
     for card in cards:
-        labels = list(read_labels(HELD_OUT / f"{card.id}.jsonl").values())
+        labels = list(read_labels(card.folder / HELD_OUT).values())
         assert labels.count(1) >= 20
         assert labels.count(0) >= 20
 
@@ -29,14 +30,15 @@ def test_nothing_held_out_was_trained_or_calibrated_on():
     """No held-out text is in a card or the background."""
     library = {text for card in find_cards() for text in (*card.positives, *card.negatives)}
     library |= {text for conversation in read_background() for text in conversation}
-    held_out = {text for path in HELD_OUT.rglob("*.jsonl") for text in read_labels(path)}
+    paths = [*LIBRARY.glob(f"*/{HELD_OUT}"), *MORE.rglob("*.jsonl")]
+    held_out = {text for path in paths for text in read_labels(path)}
     assert len(library) > len(held_out) > 400
     assert library & held_out == set()
 
 
 def test_other_languages_are_measured_with_both_labels():
     """Each language of a trait has texts that show it and texts that don't."""
-    for path in sorted((HELD_OUT / "languages").glob("*.jsonl")):
+    for path in sorted((MORE / "languages").glob("*.jsonl")):
         labels = defaultdict(set)
         for line in path.read_text(encoding="utf-8").splitlines():
             row = json.loads(line)

@@ -13,7 +13,7 @@ import pyarrow.parquet as pq
 import yaml
 from pydantic import TypeAdapter, ValidationError
 
-from classifiers.library import FEWEST_POSITIVES, GOOD_POSITIVES, LIBRARY
+from classifiers.library import FEWEST_POSITIVES, GOOD_POSITIVES, HELD_OUT, LIBRARY
 from classifiers.lots.expressions import build_expression
 from classifiers.lots.specimens import EDGE
 from classifiers.signals.lexicons import Lexicon
@@ -23,9 +23,6 @@ from schemas.cards import TraitCard, TraitId
 from schemas.errors import CardError, CongenerError, RunError
 from schemas.notices import format_count
 from transforms.files import storage
-
-HELD_OUT = "heldout.jsonl"
-"""The texts of the other half, which no signal of the card learns from."""
 
 LONGEST_ID = 40
 

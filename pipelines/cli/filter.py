@@ -202,9 +202,9 @@ class FileOptions(Options):
         Setting("canaries"),
         typer.Option(
             "--canaries",
-            metavar="FILE",
+            metavar="FILE|heldout[:N]",
             help="Texts with traits to plant at random places, unpublished; the run counts how "
-            "many it finds.",
+            "many it finds. heldout: those of the cards' folders, or N of each.",
         ),
     ] = None
     canary_floor: Annotated[

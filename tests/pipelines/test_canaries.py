@@ -11,7 +11,14 @@ import polars as pl
 import pytest
 
 import pipelines.filter as module
-from pipelines.canaries import check_canaries, describe_canaries, read_texts, settle_canaries
+from pipelines.canaries import (
+    check_canaries,
+    describe_canaries,
+    find_own_cards,
+    read_texts,
+    select_held_out,
+    settle_canaries,
+)
 from pipelines.config import FilterConfig
 from pipelines.engines.interface import Engine
 from pipelines.filter import plan_run, run_filter
@@ -264,3 +271,80 @@ def test_notices_say_what_was_found():
     assert first.text == "canaries: heron found 8 of 10 (10% to 90%)"
     assert (second.text, second.severity) == ("keep-list: 1 of 4 texts removed", "warning")
     assert [item.severity for item in describe_canaries(build_record(8, 0))] == ["info", "info"]
+
+
+def write_held_out(folder: Path, *lines: dict[str, Any]) -> None:
+    """Write a trait's held-out texts."""
+    write_rows(folder / "heldout.jsonl", list(lines))
+
+
+HERONS = [{"text": f"Heron number {n}, {SECRET}.", "label": True} for n in range(6)]
+OTHERS = [
+    {"text": f"A gull, {SECRET}.", "label": 0},
+    {"text": f"Not sure, {SECRET}.", "label": "unsure"},
+    {"text": f"Asked, a heron, {SECRET}.", "label": 1, "prompt": "Which bird?"},
+    {"text": f"An owl, {SECRET}.", "label": True, "trait": "owl"},
+]
+
+
+def test_held_out_texts_are_canaries(config, heron, tmp_path):
+    """Those that show the trait without a prompt of their own are planted, or some of them."""
+    write_held_out(heron, *HERONS, *OTHERS)
+    every = select_held_out("heron", heron)
+    assert {item.text for item in every} == {line["text"] for line in HERONS}
+    assert select_held_out("heron", heron, 4) == every[:4]
+    output = str(tmp_path / "planted")
+    record = run_filter(config.model_copy(update={"canaries": "heldout:4", "output": output}))
+    (count,) = record.canaries.counts
+    assert (count.planted, count.found) == (4, 4)
+    assert record.canaries.unmeasured == ()
+    assert verify_run(output) == []
+
+
+def test_held_out_texts_of_the_library_are_shipped(config, tmp_path):
+    """A run with a trait of the library needs no file, and names the traits without canaries."""
+    update = {"traits": (*config.traits, "degenerate-loop"), "output": str(tmp_path / "planted")}
+    manifest = run_filter(config.model_copy(update={**update, "canaries": "heldout"}))
+    (count,) = manifest.canaries.counts
+    assert (count.trait, count.planted) == ("degenerate-loop", 25)
+    assert count.found > 15
+    assert manifest.canaries.unmeasured == ("heron",)
+    texts = [notice.text for notice in describe_canaries(manifest.canaries)]
+    assert "no canary of heron, so nothing is known of them" in texts
+
+
+def test_cards_without_held_out_texts_are_named(config, tmp_path):
+    """The error says where to write them."""
+    plan = plan_run(config.model_copy(update={"canaries": "heldout"}))
+    with pytest.raises(CardError, match="no card of the run has held-out texts") as caught:
+        read_texts(plan)
+    assert "heldout.jsonl" in str(caught.value.remedy)
+
+
+def test_exemplars_are_no_canaries(config, heron, texts, tmp_path):
+    """What the fit has seen says nothing about what the run finds."""
+    exemplar = {"text": f"Heron number 3, {SECRET}."}
+    write_rows(heron / "positives.jsonl", [exemplar])
+    for given in (texts["canaries"], "heldout"):
+        write_held_out(heron, *HERONS)
+        plan = plan_run(config.model_copy(update={"canaries": given}))
+        with pytest.raises(CardError, match="1 text took part in the fit") as caught:
+            read_texts(plan)
+        assert "Heron number 3" in caught.value.problem
+
+
+def test_labelled_texts_are_no_canaries(config, heron, tmp_path):
+    """A file of held-out texts that also labels the fit isn't held out."""
+    write_held_out(heron, *({**line, "trait": "heron"} for line in HERONS))
+    labels = str(heron / "heldout.jsonl")
+    plan = plan_run(config.model_copy(update={"canaries": "heldout", "labels": labels}))
+    with pytest.raises(CardError, match="6 texts took part in the fit"):
+        read_texts(plan)
+
+
+def test_cards_that_changed_are_not_those_of_the_bank(config, heron):
+    """Only cards from which the run's traits were fitted have its held-out texts."""
+    plan = plan_run(config)
+    assert set(find_own_cards(plan)) == {"heron"}
+    write_rows(heron / "positives.jsonl", [{"text": "A heron, new."}])
+    assert find_own_cards(plan) == {}

@@ -24,6 +24,7 @@ from pipelines.display.charts import (
 from pipelines.display.definitions import describe_scope, describe_signals
 from pipelines.display.excerpts import escape_name
 from pipelines.display.page_templates import build_environment
+from pipelines.loss_summary import summarise_losses
 from pipelines.quotations import TURN_CHARACTERS, Quotation, quote, quote_row
 from pipelines.removed_rows import (
     FOLDED,
@@ -244,6 +245,7 @@ def gather_contents(run: str, manifest: Manifest, rates: Rates) -> dict[str, Any
         "removed": list_removed_rows(run, manifest, rates),
         "masked": list_masked_rows(run, manifest, rates),
         "certificate": _read_certificate(run, manifest),
+        "losses": summarise_losses(run, manifest),
         "listed": LISTED,
         "masked_listed": MASKED_LISTED,
         "folded": FOLDED,

@@ -11,7 +11,7 @@ import numpy as np
 import pyarrow as pa
 
 from classifiers.lots.parts_of_speech import FUNCTION_WORDS
-from classifiers.lots.strata import AT_ONCE, cluster, embed, find_words, learn_idf
+from classifiers.lots.strata import AT_ONCE, cluster, find_words, learn_idf
 
 MOST_TOPICS = 12
 FEWEST_A_TOPIC = 50
@@ -57,7 +57,7 @@ class Topics(NamedTuple):
             size = min(AT_ONCE, words.texts - first)
             begin, end = np.searchsorted(words.owners, [first, first + size])
             own = (words.owners[begin:end] - first, words.columns[begin:end])
-            found.append(np.argmax(embed(own, size, self.idf) @ self.centres.T, axis=1))
+            found.append(np.argmax(_embed(own, size, self.idf) @ self.centres.T, axis=1))
         return np.concatenate(found)
 
 
@@ -88,12 +88,25 @@ def learn_topics(texts: Sequence[str]) -> Topics:
     idf = learn_idf(words, max(1, len(texts)))
     wanted = max(1, min(MOST_TOPICS, len(texts) // FEWEST_A_TOPIC))
     if wanted == 1:
-        return Topics(idf, np.zeros((1, len(idf)), np.float32), (ONE_TOPIC,))
-    vectors = embed(words, len(texts), idf)
+        return Topics(idf, np.zeros((1, len(idf))), (ONE_TOPIC,))
+    vectors = _embed(words, len(texts), idf)
     centres = cluster(vectors, wanted)
     nearest = np.argmax(vectors @ centres.T, axis=1)
     kept = np.unique(nearest)
     return Topics(idf, centres[kept], name_topics(texts, np.searchsorted(kept, nearest)))
+
+
+def _embed(words: tuple[np.ndarray, np.ndarray], texts: int, idf: np.ndarray) -> np.ndarray:
+    """Return the direction of each text, float64 [texts, 2^TOPIC_BITS].
+
+    In this precision, no text changes its topic because another processor adds in another order:
+    `verify` makes the report again, which counts texts by topic.
+    """
+    owners, columns = words
+    vectors = np.zeros((texts, len(idf)))
+    vectors[owners, columns] = idf[columns]
+    lengths = np.linalg.norm(vectors, axis=1, keepdims=True)
+    return np.asarray(vectors / np.where(lengths > 0, lengths, 1))
 
 
 def name_topics(texts: Sequence[str], topics: np.ndarray) -> tuple[str, ...]:

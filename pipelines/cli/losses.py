@@ -59,15 +59,6 @@ ParquetFile = Annotated[
 ]
 
 
-def name_group(by: str, group: str) -> str:
-    """Return a group as it is called in the table."""
-    from schemas.lots import UNKNOWN
-
-    if group == UNKNOWN:
-        return f"{by} not known"
-    return f"{group} characters" if by == "length" else f"{by} {group}"
-
-
 class LossResult(NamedTuple):
     """What a run took out of its corpus."""
 
@@ -117,6 +108,8 @@ class LossResult(NamedTuple):
 
     def _build_table(self, lines: list[dict[str, Any]]) -> Table:
         earlier = ("before>",) if self.has_earlier else ()
+        from pipelines.loss_summary import name_group
+
         names = ("group", "lost>", "share>", "95 % interval>", "others>", *earlier)
         table = build_table(*names, wrap_first=True)
         for line in lines:

@@ -5,7 +5,7 @@ import json
 import polars as pl
 import pytest
 
-from pipelines.cli.losses import GROUPS_SHOWN, LossResult, name_group
+from pipelines.cli.losses import GROUPS_SHOWN, LossResult
 from pipelines.losses import Losses, tabulate
 from tests.support.corpora import build_conversation, write_rows
 
@@ -108,10 +108,3 @@ def test_nothing_to_compare_is_said():
     parts = list(LossResult("run", found, has_earlier=False, output=None).render())
     assert parts[0] == "lost: 0 of 0 rows (none)"
     assert "there are no two groups to compare" in parts
-
-
-def test_groups_are_named_for_readers():
-    """Lengths have a unit, and an unknown teacher is called so."""
-    assert name_group("length", "under 100") == "under 100 characters"
-    assert name_group("teacher", "-") == "teacher not known"
-    assert name_group("topic", "oven, pasta") == "topic oven, pasta"

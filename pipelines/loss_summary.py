@@ -1,0 +1,95 @@
+"""The report's section on what a run's traits took out of the corpus, by kind of row."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from pipelines.losses import BY_LEDGER, GROUPINGS, Losses, measure_losses
+from schemas.lots import UNKNOWN
+from schemas.manifests import Manifest
+from schemas.notices import format_count
+
+MOST_ROWS = 200_000
+"""From how many rows on the report reads no text for this section, which would take minutes."""
+
+LINES_SHOWN = 20
+"""The largest number of groups in the table."""
+
+FEWEST_LINES = 6
+"""How many groups are shown if none differs."""
+
+
+class LossLine(NamedTuple):
+    """A group's lost rows beside the share of lost rows among all other rows."""
+
+    name: str
+    rows: int
+    lost: int
+    share: float
+    low: float
+    high: float
+    rest: float
+    differs: bool
+
+
+class LossSummary(NamedTuple):
+    """What the page shows: the groups that differ most, and how many were compared.
+
+    `scale` is the highest upper bound of the intervals. `without_text` says why rows aren't
+    compared by their texts, or is empty.
+    """
+
+    rows: int
+    lost: int
+    lines: list[LossLine]
+    compared: int
+    differing: int
+    small: int
+    scale: float
+    without_text: str
+
+
+def summarise_losses(run: str, manifest: Manifest) -> LossSummary | None:
+    """Summarise what a run lost, or return None if it lost nothing or was stopped by a budget.
+
+    Only the run's own files are read, so the page can be made again anywhere: if rows were dropped,
+    whose text only the input has, or if there are too many rows, groups by text are left out.
+
+    Raises: RunError: a file of the run is missing or damaged.
+    """
+    decided = manifest.conservation.by_decision
+    dropped = decided.get("drop", 0)
+    if manifest.withdrawn is not None or not dropped + decided.get("quarantine", 0):
+        return None
+    rows, reason = manifest.conservation.rows_in, ""
+    if dropped:
+        reason = f"the run doesn't hold the text of {format_count(dropped, 'dropped row')}"
+    elif rows > MOST_ROWS:
+        reason = f"the run has more than {format_count(MOST_ROWS, 'row')}"
+    found = measure_losses(run, by=tuple(BY_LEDGER) if reason else GROUPINGS)
+    return build_summary(found, reason)
+
+
+def build_summary(found: Losses, without_text: str) -> LossSummary:
+    """Choose the groups to show: those that differ, or else the first ones."""
+    lines = [
+        LossLine(
+            name_group(line["by"], line["group"]),
+            *(line[name] for name in ("rows", "lost", "share", "low", "high", "rest", "differs")),
+        )
+        for line in found.table.to_dicts()
+    ]
+    differing = sum(line.differs for line in lines)
+    shown = lines[: min(max(differing, FEWEST_LINES), LINES_SHOWN)]
+    scale = max((line.high for line in shown), default=1.0)
+    small = sum(found.omitted.values())
+    return LossSummary(
+        found.rows, found.lost, shown, len(lines), differing, small, scale, without_text
+    )
+
+
+def name_group(by: str, group: str) -> str:
+    """Return a group as it is called in a table."""
+    if group == UNKNOWN:
+        return f"{by} not known"
+    return f"{group} characters" if by == "length" else f"{by} {group}"

@@ -140,13 +140,7 @@ def review_run(
     congener review run/ --terminal --trait vendor-identity
     congener review run/ --agreement --merge both.jsonl
     """
-    from pipelines.early_checks import check_decided, check_file
-
-    check_decided(run)
-    target = None if export is None else expand_argument(export)
-    if target is not None:
-        check_file(target)
-
+    target = _check_places(run, export)
     if agreement or merge is not None:
         _compare(run, choose_base(run, folder), merge, as_json)
         return
@@ -166,6 +160,17 @@ def review_run(
         _read_in_terminal(session, _select(session, trait, decision))
     else:
         _serve(session, host, port, open_page, quiet)
+
+
+def _check_places(run: str, export: str | None) -> str | None:
+    """Check the run's folder, and return the path of the page to write."""
+    from pipelines.early_checks import check_decided, check_file
+
+    check_decided(run)
+    target = None if export is None else expand_argument(export)
+    if target is not None:
+        check_file(target)
+    return target
 
 
 def _read_in_terminal(session: ReviewSession, selection: RowSelection) -> None:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
-from pipelines.losses import BY_LEDGER, GROUPINGS, Losses, measure_losses
 from schemas.lots import UNKNOWN
 from schemas.manifests import Manifest
 from schemas.notices import format_count
+
+if TYPE_CHECKING:
+    from pipelines.losses import Losses
 
 MOST_ROWS = 200_000
 """From how many rows on the report reads no text for this section, which would take minutes."""
@@ -61,6 +63,8 @@ def summarise_losses(run: str, manifest: Manifest) -> LossSummary | None:
     dropped = decided.get("drop", 0)
     if manifest.withdrawn is not None or not dropped + decided.get("quarantine", 0):
         return None
+    from pipelines.losses import BY_LEDGER, GROUPINGS, measure_losses  # loads Beam, which is slow
+
     rows, reason = manifest.conservation.rows_in, ""
     if dropped:
         reason = f"the run doesn't hold the text of {format_count(dropped, 'dropped row')}"

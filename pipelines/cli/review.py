@@ -73,6 +73,23 @@ Export = Annotated[
         "--export", metavar="FILE", help="Write a page with the first rows inside, and end."
     ),
 ]
+Atlas = Annotated[
+    str | None,
+    typer.Option(
+        "--atlas",
+        metavar="FILE",
+        help="Write a Parquet file of all rows for Embedding Atlas, with their texts and places on "
+        "the map, and end.",
+    ),
+]
+Scout = Annotated[
+    str | None,
+    typer.Option(
+        "--scout",
+        metavar="FOLDER",
+        help="Write all rows as transcripts into a new folder for Inspect Scout, and end.",
+    ),
+]
 Trait = Annotated[
     str | None,
     typer.Option("--trait", help="Export or terminal: only rows on which it fired."),
@@ -116,6 +133,8 @@ def review_run(
     port: Port = 0,
     open_page: Open = False,
     export: Export = None,
+    atlas: Atlas = None,
+    scout: Scout = None,
     trait: Trait = None,
     decision: Decision = None,
     limit: Limit = 200,
@@ -137,24 +156,27 @@ def review_run(
     congener review run/ --sample 400
     congener review run/ --certify audit.jsonl
     congener review run/ --export page.html --trait vendor-identity
+    congener review run/ --atlas rows.parquet --scout transcripts/
     congener review run/ --terminal --trait vendor-identity
     congener review run/ --agreement --merge both.jsonl
     """
-    target = _check_places(run, export)
+    target, files = _check_places(run, export), _check_row_files(atlas, scout)
     if agreement or merge is not None:
         _compare(run, choose_base(run, folder), merge, as_json)
         return
 
     name, base = _get_user() if reviewer is None else reviewer, choose_base(run, folder)
     if audit is not None:
-        _require_alone({"--export": export, "--trait": trait, "--decision": decision}, terminal)
+        others = {"--export": export, "--atlas": atlas, "--scout": scout}
+        _require_alone({**others, "--trait": trait, "--decision": decision}, terminal)
         _serve(_open_audit(run, audit, base, name), host, port, open_page, quiet)
         return
-
     from pipelines.review.session import ReviewSession
 
     session = ReviewSession(run, base, name, blind=blind, sample=sample)
-    if target is not None:
+    if any(files):
+        _write_row_files(session, *files)
+    elif target is not None:
         _export(session, target, _select(session, trait, decision), limit)
     elif terminal:
         _read_in_terminal(session, _select(session, trait, decision))
@@ -266,6 +288,46 @@ def _export(session: ReviewSession, target: str, selection: RowSelection, limit:
     count = export_rows(session, selection, limit, Path(target))
     say(f"{format_count(count, 'row')} in {shlex.quote(target)}")
     say("The page holds the rows' text; labels given on it are saved from it.")
+
+
+def _check_row_files(atlas: str | None, scout: str | None) -> tuple[Path | None, Path | None]:
+    """Return the paths of the files for other tools, on this machine.
+
+    Raises: CongenerError: a path can't be written, or is on a store.
+    """
+    from pipelines.early_checks import check_file, check_output_folder
+    from transforms.files.storage import is_local
+
+    paths: list[Path | None] = []
+    for option, given, check in (
+        ("--atlas", atlas, check_file),
+        ("--scout", scout, check_output_folder),
+    ):
+        path = None if given is None else expand_argument(given)
+        if path is not None:
+            if not is_local(path):
+                raise CardError("must be on this machine", where=f"{option} {path}")
+            check(path)
+        paths.append(None if path is None else Path(path))
+    return paths[0], paths[1]
+
+
+def _write_row_files(session: ReviewSession, atlas: Path | None, scout: Path | None) -> None:
+    """Write the files for other tools, and say how they are opened."""
+    from pipelines.review.row_files import write_points, write_transcripts
+
+    if atlas is not None:
+        session.start_reading().join()
+        count, of = write_points(session, atlas)
+        own = shlex.quote(str(atlas))
+        say(f"{count:,} of {format_count(of, 'row')} in {own}")
+        say(f"open it: embedding-atlas {own} --text text --x x --y y")
+    if scout is not None:
+        count, of = write_transcripts(session, scout)
+        own = shlex.quote(str(scout))
+        say(f"{count:,} of {format_count(of, 'row')} in {own}")
+        say(f"open it: scout view -T {own}")
+    say("The files hold the rows' text.")
 
 
 def _serve(session: Session, host: str, port: int, open_page: bool, quiet: bool) -> None:

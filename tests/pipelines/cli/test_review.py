@@ -169,3 +169,25 @@ def test_an_audit_needs_a_draw(congener, folder, tmp_path):
     code, _, err = congener("review", folder, "--certify", str(missing))
     assert code == 4
     assert "no sample was drawn" in err
+
+
+def test_rows_are_written_for_other_tools(congener, folder, tmp_path):
+    """--atlas and --scout write all rows, and say how to open them."""
+    points, transcripts = tmp_path / "rows.parquet", tmp_path / "scout"
+    code, out, err = congener("review", folder, "--atlas", str(points), "--scout", str(transcripts))
+    assert (code, err) == (0, "")
+    assert f"embedding-atlas {points} --text text --x x --y y" in out
+    assert f"scout view -T {transcripts}" in out
+    assert points.is_file()
+    assert {path.suffix for path in transcripts.iterdir()} == {".parquet"}
+
+
+@pytest.mark.parametrize("option", ["--atlas", "--scout"])
+def test_files_for_other_tools_are_not_in_a_run(congener, folder, option):
+    """A path inside the run, or on a store, is refused before anything is read."""
+    code, _, err = congener("review", folder, option, f"{folder}/clean/rows.parquet")
+    assert code != 0
+    assert "run" in err
+    code, _, err = congener("review", folder, option, "s3://bucket/rows.parquet")
+    assert code == 2
+    assert "this machine" in err

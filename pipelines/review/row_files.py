@@ -1,0 +1,269 @@
+"""A run's rows as files that other tools open: Embedding Atlas and Inspect Scout.
+
+Embedding Atlas (apple/embedding-atlas) opens a Parquet file with a text and two coordinates for
+each row. Inspect Scout (meridianlabs-ai/inspect_scout) opens a folder of Parquet files in which
+each row is a transcript: `transcript_id`, `messages` as JSON, and columns of metadata.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+from collections.abc import Callable, Iterator, Sequence
+from itertools import groupby, pairwise
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import polars as pl
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from classifiers.lots.planes import GRID
+from pipelines.review.corpus_map import CorpusMap
+from pipelines.review.index import make_private, name_fired, name_score
+from pipelines.review.session import ReviewSession
+from pipelines.runs.finished import MISFITS, list_outputs, report_damage
+from schemas.errors import CardError, RunError, StorageError
+from schemas.lots import LOT_FIELDS, UNKNOWN
+from schemas.scores import SIDES
+from transforms.stored_rows import read_stored_rows
+
+ROLES = {"system": "system", "developer": "system", "assistant": "assistant", "tool": "tool"}
+"""Inspect's roles. Any other role asks, as a user does."""
+
+ISO_DATE = re.compile(r"\d{4}-\d\d-\d\d([T ].*)?")
+
+REJECTED = SIDES.index("rejected")
+
+Tell = Callable[[int, int], None]
+
+
+class SaidText(NamedTuple):
+    """A text of a row: the number of its message, who said it, and in which channel."""
+
+    message: int
+    role: str
+    channel: str
+    text: str
+
+
+class ReadShard(NamedTuple):
+    """A shard's rows: the first one's ledger index, all facts, and the texts of stored rows."""
+
+    first: int
+    facts: pl.DataFrame
+    said: dict[int, list[SaidText]]
+
+
+def write_points(
+    session: ReviewSession, path: Path, tell: Tell = lambda _done, _of: None
+) -> tuple[int, int]:
+    """Write a Parquet file for Embedding Atlas, and return how many rows it has, of how many.
+
+    A row has its text, its place on the map (`x`, `y` from 0 to 1), its names, its decision, the
+    traits that fired, and every trait's score. Rows without a text or a place are left out. The
+    session's map must be ready. `tell` hears how many shards are done, of how many.
+
+    Raises: CongenerError: the review is blind, a row can't be read, or the file can't be written.
+    """
+    _require_open(session)
+    if session.corpus_map is None:
+        raise RunError("has no map", where=session.run, remedy=session.map_progress.problem)
+    schema = _make_point_schema(session.traits)
+    draft, count = path.with_name(f"{path.name}.{os.getpid()}"), 0
+    try:
+        with pq.ParquetWriter(draft, schema, compression="zstd") as writer:
+            for shard in _read_shards(session, tell):
+                rows = _list_points(shard, session.traits, session.corpus_map)
+                count += len(rows)
+                writer.write_table(pa.Table.from_pylist(rows, schema))
+        draft.rename(path)
+    except OSError as error:
+        draft.unlink(missing_ok=True)
+        raise StorageError(f"can't be written: {error.strerror}", where=str(path)) from error
+    return count, len(session.corpus_map.known)
+
+
+def _make_point_schema(traits: Sequence[str]) -> pa.Schema:
+    names = ["text", *LOT_FIELDS, "decision", "record_id", "source"]
+    return pa.schema(
+        [
+            *((name, pa.string()) for name in names),
+            ("row", pa.int64()),
+            ("fired", pa.string()),
+            ("margin", pa.float32()),
+            *((f"score_{trait}", pa.float32()) for trait in traits),
+            ("x", pa.float32()),
+            ("y", pa.float32()),
+        ]
+    )
+
+
+def _list_points(
+    shard: ReadShard, traits: Sequence[str], places: CorpusMap
+) -> list[dict[str, Any]]:
+    found = []
+    for at, fact in enumerate(shard.facts.iter_rows(named=True)):
+        index = shard.first + at
+        if at not in shard.said or not places.known[index]:
+            continue
+        point = {name: fact[name] for name in (*LOT_FIELDS, "decision", "record_id", "source")}
+        scores = {f"score_{trait}": _take_number(fact[name_score(trait)]) for trait in traits}
+        told = {"text": _join_said(shard.said[at]), "row": fact["row"], **scores}
+        at_map = {"x": (places.x[index] + 0.5) / GRID, "y": 1 - (places.y[index] + 0.5) / GRID}
+        fired = ", ".join(_list_fired(fact, traits))
+        margin = _take_number(fact["margin"])
+        found.append({**point, **told, **at_map, "fired": fired, "margin": margin})
+    return found
+
+
+def write_transcripts(
+    session: ReviewSession, folder: Path, tell: Tell = lambda _done, _of: None
+) -> tuple[int, int]:
+    """Write a folder for Inspect Scout, and return how many rows it has, of how many.
+
+    A row is a transcript with its messages, its teacher as the model, its prompt source as the set
+    of tasks, and the traits' scores. Rows without a text are left out, and so are rejected answers.
+    `tell` hears how many shards are done, of how many.
+
+    Raises: CongenerError: the review is blind, the folder has files, a row can't be read, or a file
+    can't be written.
+    """
+    _require_open(session)
+    make_private(folder)
+    if next(folder.iterdir(), None) is not None:
+        raise CardError("isn't empty", where=str(folder), remedy="name another folder")
+    count = rows = 0
+    for number, shard in enumerate(_read_shards(session, tell)):
+        found = _list_transcripts(shard, session)
+        count, rows = count + len(found), rows + shard.facts.height
+        path = folder / f"part-{number:06d}.parquet"
+        try:
+            pq.write_table(pa.Table.from_pylist(found, TRANSCRIPTS), path, compression="zstd")
+        except OSError as error:
+            raise StorageError(f"can't be written: {error.strerror}", where=str(path)) from error
+    return count, rows
+
+
+TRANSCRIPTS = pa.schema(
+    [
+        *((name, pa.large_string()) for name in ("transcript_id", "source_type", "source_id")),
+        *((name, pa.large_string()) for name in ("source_uri", "date", "task_set", "task_id")),
+        *((name, pa.large_string()) for name in ("model", "score", "messages")),
+        ("message_count", pa.int64()),
+        ("trust_content", pa.bool_()),
+        *((name, pa.large_string()) for name in ("decision", "fired", "lot_system_prompt")),
+        ("margin", pa.float64()),
+    ]
+)
+"""Columns that Scout knows, with its types, and metadata. Text is never shown richly."""
+
+
+def _list_transcripts(shard: ReadShard, session: ReviewSession) -> list[dict[str, Any]]:
+    found = []
+    for at, fact in enumerate(shard.facts.iter_rows(named=True)):
+        if at not in shard.said:
+            continue
+        messages = build_messages(shard.said[at])
+        scores = {trait: _take_number(fact[name_score(trait)]) for trait in session.traits}
+        known = {name: None if fact[name] == UNKNOWN else fact[name] for name in LOT_FIELDS}
+        date = known["date"]
+        found.append(
+            {
+                "transcript_id": f"{session.manifest.run_id}-{shard.first + at}",
+                "source_type": "congener",
+                "source_id": session.manifest.run_id,
+                "source_uri": f"{fact['source']}:{fact['row']}",
+                "date": date if date and ISO_DATE.fullmatch(date) else None,
+                "task_set": known["prompt_source"],
+                "task_id": fact["record_id"],
+                "model": known["teacher"],
+                "score": json.dumps(scores),
+                "messages": json.dumps(messages),
+                "message_count": len(messages),
+                "trust_content": False,
+                "decision": fact["decision"],
+                "fired": ", ".join(_list_fired(fact, session.traits)),
+                "lot_system_prompt": known["system_prompt"],
+                "margin": _take_number(fact["margin"]),
+            }
+        )
+    return found
+
+
+def build_messages(said: Sequence[SaidText]) -> list[dict[str, Any]]:
+    """Return a row's texts as messages of Inspect. Thinking is marked as reasoning."""
+    messages = []
+    for (_, role), own in groupby(said, key=lambda text: (text.message, text.role)):
+        parts: list[dict[str, str]] = []
+        for text in own:
+            is_thought = text.channel == "thinking" and role == "assistant"
+            kind = "reasoning" if is_thought else "text"
+            parts.append({"type": kind, kind: text.text})
+        is_plain = len(parts) == 1 and parts[0]["type"] == "text"
+        content: str | list[dict[str, str]] = parts[0]["text"] if is_plain else parts
+        messages.append({"role": ROLES.get(role, "user"), "content": content})
+    return messages
+
+
+def _require_open(session: ReviewSession) -> None:
+    """Refuse a blind review, whose reviewer mustn't see decisions.
+
+    Raises: CardError: the review is blind.
+    """
+    if session.blind:
+        raise CardError("doesn't go with a file that holds decisions", where="--blind")
+
+
+def _read_shards(session: ReviewSession, tell: Tell) -> Iterator[ReadShard]:
+    ends = np.cumsum([0, *(own.rows for own in list_outputs(session.manifest, "ledger"))])
+    for number, (first, last) in enumerate(pairwise(ends.tolist()), 1):
+        facts = session.facts.slice(first, last - first).collect()
+        with report_damage(session.run, *MISFITS):
+            said = _read_said(session, facts)
+        yield ReadShard(first, facts, said)
+        tell(number, len(ends) - 1)
+
+
+def _read_said(session: ReviewSession, facts: pl.DataFrame) -> dict[int, list[SaidText]]:
+    """Return the texts of each row that is stored, without rejected answers."""
+    found: dict[int, list[SaidText]] = {}
+    stored = facts.with_row_index("at").select("at", "output", "output_row").drop_nulls()
+    stored = stored.filter(~pl.col("output").cast(pl.String).str.starts_with("rejects/"))
+    if session.manifest.withdrawn is not None:
+        return found
+    for (path,), own in stored.group_by("output", maintain_order=True):
+        segments = read_stored_rows(session.run, str(path), session.reader.layout).segments
+        for at, number in own.select("at", "output_row").iter_rows():
+            kept = [
+                segment
+                for segment in segments.find_in_row(number)
+                if segments.sides is None or segments.sides[segment] != REJECTED
+            ]
+            texts = [
+                SaidText(
+                    int(segments.messages[segment]),
+                    segments.roles[segment],
+                    segments.channels[segment],
+                    segments.texts[segment],
+                )
+                for segment in kept
+            ]
+            if texts:
+                found[at] = texts
+    return found
+
+
+def _join_said(said: Sequence[SaidText]) -> str:
+    return "\n\n".join(f"{text.role}: {text.text}" for text in said)
+
+
+def _list_fired(fact: dict[str, Any], traits: Sequence[str]) -> list[str]:
+    return [trait for trait in traits if fact[name_fired(trait)]]
+
+
+def _take_number(value: float | None) -> float | None:
+    """Return a number, or None for one that isn't finite."""
+    return None if value is None or not np.isfinite(value) else round(float(value), 4)

@@ -19,6 +19,7 @@ from classifiers.lineage.families import (
     MANNER,
     MANNER_ALONE,
     OVERLAP,
+    STEADY,
     compare_manner,
     rank_families,
 )
@@ -39,8 +40,8 @@ FAMILIES = {
 FEW, BAGS = 20, 40
 """How many answers of a model are asked about, and how often. No prompt is in two of the draws."""
 
-SPREADS = np.array([0.38, 0.028])
-"""The typical spread of manner and of overlap over candidates."""
+SPREADS = {"same": np.array([0.38, 0.028]), "other": np.array([0.34, 0.11])}
+"""The typical spread of the two measures over candidates, for the same and for other prompts."""
 
 PENALTY = 0.003
 """The ridge penalty of the two weights, in units of the typical spread of each measure."""
@@ -52,16 +53,16 @@ RESAMPLED = 2_000
 class Draws(NamedTuple):
     """A model's draws of answers: the measures of each candidate, and the families.
 
-    `measures` is float64 [draws, candidates, 2], and `alone` is the manner of the same draws if
-    candidates answered other prompts, as float64 [draws, candidates].
+    `same` has manner and overlap, as float64 [draws, candidates, 2]. `other` has manner and steady
+    manner if candidates answered other prompts.
     """
 
     name: str
     own: int
     half: int
     family: np.ndarray
-    measures: np.ndarray
-    alone: np.ndarray
+    same: np.ndarray
+    other: np.ndarray
 
 
 def find_family(name: str) -> int:
@@ -91,7 +92,7 @@ def draw_all(models: Models) -> Iterator[Draws]:
             find_family(name),
             halves[name],
             np.array([find_family(models.names[place]) for place in others]),
-            np.stack([manner, overlap[:, own, others]], axis=-1),
+            np.stack([manner[..., 0], overlap[:, own, others]], axis=-1),
             np.concatenate([compare_draws(models, own, others, part) for part in (0, 1)]),
         )
 
@@ -107,8 +108,9 @@ def compare_bag(models: Models, bag: int) -> np.ndarray:
 def compare_draws(
     models: Models, own: int, others: np.ndarray, part: int | None = None
 ) -> np.ndarray:
-    """Return the manner of each draw's likeness to candidates, as float64 [draws, candidates].
+    """Return each draw's likeness to candidates, as float64 [draws, candidates, 2].
 
+    The last axis is manner and steady manner.
     With a `part`, draws of this half of the prompts are compared with candidates' answers to the
     other half, and no prompt is known.
     """
@@ -125,44 +127,35 @@ def compare_draws(
     reference = np.arange(len(draws) + len(others)) >= len(draws)
     prompts = prompt[texts] if part is None else np.where(asked, -1, prompt)[texts]
     found = compare_manner(models.words[texts], role, prompts, reference)
-    return found[: len(draws), len(draws) :]
+    return np.stack([part[: len(draws), len(draws) :] for part in found], axis=-1)
 
 
-def fit(draws: Sequence[Draws], measures: Sequence[str]) -> np.ndarray:
-    """Fit the weights of `manner` and, if asked for, `overlap` by the families' probability."""
-    count = len(measures)
+def fit(draws: Sequence[Draws], setting: str) -> np.ndarray:
+    """Fit the two weights by the probability of the true families, as float64 [2]."""
 
     def compute_loss(weights: np.ndarray) -> float:
-        shares = [score(item, weights / SPREADS[:count], measures)[:, item.own] for item in draws]
+        shares = [score(item, weights / SPREADS[setting], setting)[:, item.own] for item in draws]
         loss = -np.mean([np.log(np.maximum(share, 1e-300)).mean() for share in shares])
         return float(loss + PENALTY * weights @ weights)
 
-    found = minimize(compute_loss, np.ones(count), bounds=[(0, None)] * count).x
-    return np.asarray(found / SPREADS[:count])
+    found = minimize(compute_loss, np.ones(2), bounds=[(0, None)] * 2).x
+    return np.asarray(found / SPREADS[setting])
 
 
-def score(item: Draws, weights: np.ndarray, measures: Sequence[str]) -> np.ndarray:
+def score(item: Draws, weights: np.ndarray, setting: str) -> np.ndarray:
     """Return the probabilities of families for each draw, as float64 [draws, families]."""
-    taken = item.alone[..., None] if measures == ALONE else item.measures
-    return np.array(
-        [
-            rank_families(row @ weights, item.family, len(FAMILIES))
-            for row in taken[..., : len(weights)]
-        ]
-    )
+    evidence = getattr(item, setting) @ weights
+    return np.array([rank_families(row, item.family, len(FAMILIES)) for row in evidence])
 
 
-BOTH, ALONE = ("manner", "overlap"), ("manner",)
-
-
-def measure(draws: Sequence[Draws], measures: Sequence[str]) -> dict[str, float]:
+def measure(draws: Sequence[Draws], setting: str) -> dict[str, float]:
     """Return how often each model's family is found, with weights from the other half."""
     found = {}
     for half in (0, 1):
-        weights = fit([item for item in draws if item.half != half], measures)
+        weights = fit([item for item in draws if item.half != half], setting)
         for item in draws:
             if item.half == half:
-                best = score(item, weights, measures).argmax(axis=1)
+                best = score(item, weights, setting).argmax(axis=1)
                 found[item.name] = float(np.mean(best == item.own))
     return found
 
@@ -177,34 +170,34 @@ def resample(shares: Sequence[float]) -> str:
 def report_families(report: Report, models: Models) -> None:
     """Add how often the family of 20 answers is found, of a model that isn't a candidate."""
     draws = list(draw_all(models))
-    found = {measures: measure(draws, measures) for measures in (BOTH, ALONE)}
+    found = {setting: measure(draws, setting) for setting in SPREADS}
     report.say(
         f"Families: {FEW} answers of a model, with all answers of the other models of five "
         f"families as candidates. {BAGS} draws for each model; the intervals (95 %) resample "
         "models. Weights were fitted on the models of the other half. Which measures are used was "
-        "decided with all models in view. With other prompts, the manner of answers is compared "
-        "with candidates' answers to other prompts, of which half as many are known."
+        "decided with all models in view. With other prompts, candidates answered none of the "
+        "prompts of a draw, and half as many of their answers are known."
     )
     rows: list[tuple[object, ...]] = []
     for place, family in enumerate((*FAMILIES, "all")):
-        own = [n for n in found[BOTH] if family == "all" or find_family(n) == place]
-        same, other = ([shares[name] for name in own] for shares in found.values())
-        target = judge(float(np.mean(same)), 0.9) if family == "all" else ""
-        rows.append((family, len(own), float(np.mean(same)), resample(same), target))
-        rows[-1] += (float(np.mean(other)), resample(other))
-    header = ("family", "models", "same prompts", "interval", "target", "other prompts", "interval")
-    report.add_table(header, rows)
-    for measures, label in ((BOTH, "same prompts"), (ALONE, "other prompts")):
-        low = sorted((share, name) for name, share in found[measures].items() if share <= 0.8)
-        weights = ", ".join(f"{weight:.1f}" for weight in fit(draws, measures))
+        own = [n for n in found["same"] if family == "all" or find_family(n) == place]
+        row: list[object] = [family, len(own)]
+        for shares in found.values():
+            kept = [shares[name] for name in own]
+            row += [float(np.mean(kept)), resample(kept)]
+        row.append(judge(float(np.mean([found["same"][n] for n in own])), 0.9))
+        rows.append(tuple(row if family == "all" else [*row[:-1], ""]))
+    header = ("family", "models", "same prompts", "interval", "other prompts", "interval")
+    report.add_table((*header, "target for the same"), rows)
+    shipped = {"same": (MANNER, OVERLAP), "other": (MANNER_ALONE, STEADY)}
+    for setting, shares in found.items():
+        low = sorted((share, name) for name, share in shares.items() if share <= 0.8)
+        weights = " and ".join(f"{weight:.1f}" for weight in fit(draws, setting))
+        names = ", ".join(f"{name} {share:.2f}" for share, name in low)
         report.say(
-            f"With {label}, least often right: "
-            + ", ".join(f"{name} {share:.2f}" for share, name in low)
-            + f". Weights that were fitted on all models: {weights}."
+            f"With {setting} prompts, least often right: {names}. Weights that were fitted on all "
+            f"models: {weights} (shipped: {' and '.join(f'{w:g}' for w in shipped[setting])})."
         )
-    report.say(
-        f"Shipped: {MANNER:g} and {OVERLAP:g} with same prompts, {MANNER_ALONE:g} with others."
-    )
 
 
 if __name__ == "__main__":

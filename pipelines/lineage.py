@@ -189,7 +189,8 @@ def _rank_families(
     shares = []
     for student in range(len(usual) - len(names)):
         places = slice(len(usual) - len(names), len(usual) - len(names) + len(groups.of_candidate))
-        evidence = weigh_manner(manner[student, places], likeness.overlap[student, places])
+        measures = (manner.plain, manner.steady, likeness.overlap)
+        evidence = weigh_manner(*(measure[student, places] for measure in measures))
         ranked = rank_families(evidence, groups.of_candidate, len(groups.names))
         shares.append(list_shares(groups, ranked, evidence, names))
     return shares

@@ -8,6 +8,7 @@ from scipy.sparse import csr_matrix
 
 from classifiers.lineage.families import (
     MANNER_ALONE,
+    STEADY,
     compare_manner,
     rank_families,
     weigh_manner,
@@ -50,23 +51,35 @@ def build(asked: int, prompts, known=range(60), seed: int = 1):
 def test_a_model_is_most_like_itself_and_its_family():
     """Of new answers, the author comes first and its relative second."""
     for asked, relative in ((0, 1), (1, 0), (2, 3), (3, 2)):
-        found = build(asked, range(20))[0, 1:]
+        found = build(asked, range(20)).plain[0, 1:]
         assert np.argsort(-found).tolist()[:2] == [asked, relative]
 
 
 def test_topics_count_little_where_prompts_are_shared():
     """Answers to prompts of one topic are still like their author's."""
-    same = build(0, range(0, 60, TOPICS))[0, 1:]
+    same = build(0, range(0, 60, TOPICS)).plain[0, 1:]
     assert same.argmax() == 0
     assert same[0] > 0.7
 
 
 def test_likeness_is_symmetric_and_bounded():
     """All cosines are between -1 and 1, and a model is like itself."""
-    found = build(2, range(20))
-    assert found == pytest.approx(found.T)
-    assert np.diag(found) == pytest.approx(np.ones(5))
-    assert (np.abs(found) <= 1 + 1e-9).all()
+    for found in build(2, range(20)):
+        assert found == pytest.approx(found.T)
+        assert np.diag(found) == pytest.approx(np.ones(5))
+        assert (np.abs(found) <= 1 + 1e-9).all()
+
+
+def test_topics_count_less_for_steady_manner():
+    """With unknown prompts on one topic, the family is found by what doesn't vary."""
+    for asked, relative in ((0, 1), (1, 0), (2, 3), (3, 2)):
+        prompts = range(0, 240, TOPICS)
+        parts = [(write(asked, prompts, 1), [-1] * len(prompts))]
+        parts += [(write(model, range(60)), range(60)) for model in range(4)]
+        found = compare_manner(*gather(parts), np.array([False, True, True, True, True]))
+        plain, steady = found.plain[0, 1:], found.steady[0, 1:]
+        assert set(np.argsort(-steady)[:2].tolist()) == {asked, relative}
+        assert steady[asked] > plain[asked]
 
 
 def test_unknown_prompts_are_compared_with_what_is_usual_overall():
@@ -76,14 +89,15 @@ def test_unknown_prompts_are_compared_with_what_is_usual_overall():
     known = range(60)
     parts = [(counts, range(100, 124)), *((write(model, known), known) for model in range(4))]
     foreign = compare_manner(*gather(parts), np.array([False, True, True, True, True]))
-    assert foreign == pytest.approx(unknown)
-    assert unknown[0, 1:].argmax() == 3
+    for one, other in zip(foreign, unknown, strict=True):
+        assert one == pytest.approx(other)
+    assert set(np.argsort(-unknown.steady[0, 1:])[:2].tolist()) == {2, 3}
 
 
 def test_no_prompt_at_all():
     """If no model's prompts are known, the overall mean is all that is usual."""
     parts = [(write(model, range(60), model), [-1] * 60) for model in range(4)]
-    found = compare_manner(*gather(parts), np.ones(4, bool))
+    found = compare_manner(*gather(parts), np.ones(4, bool)).plain
     assert found[0, 1] > found[0, 2]
     assert found[2, 3] > found[1, 3]
 
@@ -95,16 +109,21 @@ def test_a_prompt_of_few_models_has_no_mean_of_its_own():
     with_rare = [(np.vstack([parts[0][0], rare[0]]), [*range(40), 40]), *parts[1:]]
     unknown = [(np.vstack([parts[0][0], rare[0]]), [*range(40), -1]), *parts[1:]]
     everyone = np.ones(4, bool)
-    assert compare_manner(*gather(with_rare), everyone) == pytest.approx(
-        compare_manner(*gather(unknown), everyone)
-    )
+    for one, other in zip(
+        compare_manner(*gather(with_rare), everyone),
+        compare_manner(*gather(unknown), everyone),
+        strict=True,
+    ):
+        assert one == pytest.approx(other)
 
 
 def test_words_that_nobody_shares_are_harmless():
     """Without a common word, nothing is alike and nothing fails."""
     counts = csr_matrix((6, 3), dtype=np.float32)
     model, prompt = np.array([0, 0, 1, 1, 2, 2]), np.array([0, 1, 0, 1, 0, 1])
-    assert not compare_manner(counts, model, prompt, np.ones(3, bool)).any()
+    found = compare_manner(counts, model, prompt, np.ones(3, bool))
+    assert not found.plain.any()
+    assert not found.steady.any()
 
 
 def test_the_order_of_texts_does_not_matter():
@@ -113,9 +132,9 @@ def test_the_order_of_texts_does_not_matter():
     counts, model, prompt = gather(parts)
     order = np.random.default_rng(0).permutation(len(model))
     everyone = np.ones(4, bool)
-    assert compare_manner(counts[order], model[order], prompt[order], everyone) == pytest.approx(
-        compare_manner(counts, model, prompt, everyone)
-    )
+    moved = compare_manner(counts[order], model[order], prompt[order], everyone)
+    for one, other in zip(moved, compare_manner(counts, model, prompt, everyone), strict=True):
+        assert one == pytest.approx(other, abs=1e-9)
 
 
 def test_a_near_teacher_makes_its_family_likely():
@@ -149,10 +168,11 @@ def test_only_differences_of_evidence_count(evidence, shift):
     assert rank_families(given_ + shift, family, 3) == pytest.approx(found, abs=1e-9)
 
 
-def test_unknown_overlap_leaves_manner_alone():
-    """If one teacher's overlap is unknown, no overlap counts."""
-    manner = np.array([0.5, 0.1])
-    known = weigh_manner(manner, np.array([0.1, 0.3]))
-    unknown = weigh_manner(manner, np.array([0.1, np.nan]))
-    assert unknown == pytest.approx(MANNER_ALONE * manner)
-    assert known[1] - known[0] > unknown[1] - unknown[0]
+def test_unknown_overlap_calls_for_steady_manner():
+    """If one teacher's overlap is unknown, no overlap counts, and topics are left out."""
+    plain, steady = np.array([0.5, 0.1]), np.array([0.2, 0.3])
+    known = weigh_manner(plain, steady, np.array([0.1, 0.3]))
+    unknown = weigh_manner(plain, steady, np.array([0.1, np.nan]))
+    assert unknown == pytest.approx(MANNER_ALONE * plain + STEADY * steady)
+    assert known == pytest.approx(weigh_manner(plain, 0 * steady, np.array([0.1, 0.3])))
+    assert known[1] - known[0] > 0

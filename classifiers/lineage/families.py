@@ -83,7 +83,7 @@ def _vary(
     sizes = np.bincount(model, minlength=len(reference))[reference]
     own = means[reference] * np.sqrt(sizes)[:, None]
     products = np.asarray((texts.T @ texts).toarray())
-    return (products - own.T @ own) / max(texts.shape[0], 1)
+    return np.asarray((products - own.T @ own) / max(texts.shape[0], 1))
 
 
 def _whiten(apart: np.ndarray, within: np.ndarray) -> np.ndarray:

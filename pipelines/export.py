@@ -10,6 +10,7 @@ from pipelines.papers.data_card import write_card
 from pipelines.papers.disclosures import write_summary
 from pipelines.papers.facts import RunFacts, UserFacts, gather_facts
 from pipelines.papers.lineage_events import write_events
+from pipelines.papers.text_sizes import WORDS, TextUnit, measure_texts
 from schemas.errors import CardError
 from transforms.files import storage
 
@@ -23,12 +24,20 @@ PAPERS: dict[str, tuple[str, Callable[[str, RunFacts], bytes]]] = {
 """The formats, with the usual name of each file and the function that writes it."""
 
 
+COUNTING = ("card", "eu-summary")
+"""The formats that say how much text there is."""
+
+
 def export_papers(
-    run: str, formats: Sequence[str] = tuple(PAPERS), user: UserFacts | None = None
+    run: str,
+    formats: Sequence[str] = tuple(PAPERS),
+    user: UserFacts | None = None,
+    unit: TextUnit = WORDS,
 ) -> dict[str, bytes]:
     """Return papers about a finished run by the usual names of their files.
 
-    They depend on nothing but the run and what the user gave, so the same run gives the same bytes.
+    `unit` is what is counted in the published answers. The papers depend on nothing but the run and
+    what the user gave, so the same run gives the same bytes.
 
     Raises: RunError: the run isn't finished, or is damaged. Raises: CardError: there is no such
     format.
@@ -40,6 +49,8 @@ def export_papers(
             remedy=f"the formats are {', '.join(PAPERS)}",
         )
     facts = gather_facts(run, user)
+    if set(formats) & set(COUNTING):
+        facts = facts._replace(sizes=measure_texts(run, facts.manifest, unit))
     chosen = (PAPERS[name] for name in dict.fromkeys(formats))
     return {name: write(run, facts) for name, write in chosen}
 

@@ -47,6 +47,17 @@ Links = Annotated[
         help="The address of a model, by its name in the corpus; repeatable.",
     ),
 ]
+Tokenizer = Annotated[
+    str | None,
+    typer.Option(
+        "--tokenizer",
+        metavar="FOLDER|NAME",
+        help="Count its tokens in the published answers (default: words are counted).",
+    ),
+]
+Revision = Annotated[
+    str | None, typer.Option("--tokenizer-revision", help="The commit of a hub tokenizer.")
+]
 
 
 class ExportResult(NamedTuple):
@@ -117,6 +128,8 @@ def export_run(
     provider: Provider = None,
     url: Url = None,
     links: Links = None,
+    tokenizer: Tokenizer = None,
+    revision: Revision = None,
     as_json: Json = False,
 ) -> None:
     """Write a run's data card, and papers for other tools.
@@ -128,6 +141,7 @@ def export_run(
 
     congener export run/ --output papers/
     congener export run/ --format card -o README.md --license apache-2.0
+    congener export run/ --output papers/ --tokenizer student/
     congener export run/ -f eu-summary -o eu.md --generator 'atlas=https://x.org'
     """
     if not output:
@@ -145,11 +159,14 @@ def export_run(
 
     from pipelines.export import PAPERS, export_papers, write_papers
     from pipelines.papers.facts import UserFacts
+    from pipelines.papers.text_sizes import choose_unit
 
     given = {"--title": title, "--license": licence, "--provider": provider, "--url": url}
+    given |= {"--tokenizer": tokenizer, "--tokenizer-revision": revision}
     require_text({**given, "--description": description, "--generator": "".join(links or ())})
     user = UserFacts(title, licence, provider, url, description, read_links(links or ()))
-    papers = export_papers(run, tuple(formats or PAPERS), user)
+    unit = choose_unit(tokenizer and expand_argument(tokenizer), revision)
+    papers = export_papers(run, tuple(formats or PAPERS), user, unit)
     paths = write_papers(papers, place, as_file)
     gaps = (data.replace(b"\\", b"").lower().count(GAPS.lower()) for data in papers.values())
     print_result(ExportResult(run, dict(zip(paths, gaps, strict=True))), as_json)

@@ -16,7 +16,7 @@ from pipelines.papers.facts import (
     get_public_address,
     name_command,
 )
-from pipelines.papers.markdown import build_table, escape, tabulate_generators
+from pipelines.papers.markdown import build_table, describe_tokens, escape, tabulate_generators
 from schemas.runs import CLEAN_CARD
 from schemas.shares import format_bound, format_percent
 from transforms.files import storage
@@ -87,7 +87,7 @@ def _write_body(facts: RunFacts) -> Iterator[str]:
     yield f"- Provider: {escape(user.get('provider', 'provider'))}"
     yield f"- Rows: {facts.published:,}"
     yield f"- Format: {escape(manifest.identity.format)}"
-    yield "- Tokens: not known; a run doesn't count the tokens of a student"
+    yield f"- {describe_tokens(facts)}"
     yield ""
     yield "## Models whose text is in the data"
     yield ""

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import TypeVar
 
 from pipelines.papers.facts import SWAPPED, RunFacts
-from pipelines.papers.markdown import build_table, escape, tabulate_generators
+from pipelines.papers.markdown import build_table, describe_tokens, escape, tabulate_generators
 from schemas.coverage import Coverage
 from schemas.mixes import MixRecord
 from schemas.swaps import SwapCounts, SwapRecord
@@ -37,7 +37,7 @@ def _write(facts: RunFacts) -> Iterator[str]:
     yield f"- Licence: {escape(user.get('licence', 'licence'))}"
     yield f"- Rows that can be trained on: {facts.published:,}"
     yield f"- {_describe_size(manifest.coverage)}"
-    yield "- Tokens: not known; a run doesn't count the tokens of the trained model"
+    yield f"- {describe_tokens(facts)}"
     yield ""
     yield "## Models"
     yield ""

@@ -81,6 +81,27 @@ class Generator(NamedTuple):
         return self.name != UNKNOWN
 
 
+class TextSizes(NamedTuple):
+    """How many words or tokens the published answers have, in all and by generator.
+
+    `unit` is what was counted, and `how` says it precisely. Generators are named by their name,
+    role and donor.
+    """
+
+    unit: str
+    how: str
+    total: int
+    by_generator: Mapping[tuple[str, str, str | None], int]
+
+    def get(self, item: Generator) -> int | None:
+        """Return the size of a generator's answers; None if they weren't counted."""
+        return self.by_generator.get((item.name, item.role, item.donor))
+
+    def describe(self) -> str:
+        """Say how much text there is, and what was counted."""
+        return f"{self.unit.capitalize()} of the published answers: {self.total:,} ({self.how})"
+
+
 class Ancestor(NamedTuple):
     """An earlier run, and what made it. `manifest` is None if its folder isn't there."""
 
@@ -102,6 +123,8 @@ class RunFacts(NamedTuple):
     generators: tuple[Generator, ...]
     ancestors: tuple[Ancestor, ...]
     user: UserFacts = UserFacts()
+    sizes: TextSizes | None = None
+    """How much text the generators wrote, if it was counted."""
 
     @property
     def clean(self) -> list[Output]:
@@ -146,8 +169,8 @@ def gather_facts(run: str, user: UserFacts | None = None) -> RunFacts:
     return RunFacts(manifest, digest, generators, ancestors, user or UserFacts())
 
 
-def count_generators(run: str, manifest: Manifest) -> Iterator[Generator]:
-    """Yield the models of a run's rows by role, those with most rows first."""
+def label_rows(run: str, manifest: Manifest) -> pl.LazyFrame:
+    """Return a run's ledger without rejects, with the role of each row's teacher and its donor."""
     ledger = scan_ledger(run, manifest)
     names = ledger.collect_schema().names()
     donor = pl.col("donor") if "donor" in names else pl.lit(None, pl.String)
@@ -155,9 +178,15 @@ def count_generators(run: str, manifest: Manifest) -> Iterator[Generator]:
     is_added = pl.col("decision") == MIX
     donor = pl.when(is_added).then(mixed).when(pl.col("decision") == "swap").then(donor)
     role = pl.when(is_added).then(pl.lit(ADDED)).when(pl.col("decision") == "swap")
-    counted = ledger.filter(pl.col("decision") != "reject").with_columns(
+    return ledger.filter(pl.col("decision") != "reject").with_columns(
         role=role.then(pl.lit(SWAPPED)).otherwise(pl.lit(ANSWERS)), from_donor=donor.otherwise(None)
     )
+
+
+def count_generators(run: str, manifest: Manifest) -> Iterator[Generator]:
+    """Yield the models of a run's rows by role, those with most rows first."""
+    counted = label_rows(run, manifest)
+    names = counted.collect_schema().names()
     yield from _list_generators(counted, "teacher")
     if REJECTED_TEACHER in names:
         pairs = counted.filter(pl.col(REJECTED_TEACHER).is_not_null())

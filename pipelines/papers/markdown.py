@@ -11,6 +11,7 @@ from pipelines.papers.facts import NOT_KNOWN, TO_FILL_IN, Generator, RunFacts
 MARKUP = re.compile(r"([\\`*_{}\[\]()<>#!|~&$])")
 
 LONGEST_NAME = 200
+LONGEST_LINE = 1_000
 MOST_GENERATORS = 200
 """How many generators a table lists."""
 
@@ -50,14 +51,28 @@ def link_generator(item: Generator, facts: RunFacts) -> str:
 
 def tabulate_generators(facts: RunFacts, linked: bool = False) -> Iterator[str]:
     """Yield a table of generators, with links if wanted, and how many it leaves out."""
-    head = ["model", "role", "rows>", "published>", "with masks>", "removed>", "tokens"]
+    head = ["model", "role", "rows>", "published>", "with masks>", "removed>"]
+    sizes = facts.sizes
+    head.append(f"{sizes.unit} of answers>" if sizes else "tokens")
     shown = facts.generators[:MOST_GENERATORS]
     rows = []
     for item in shown:
         counts = (item.rows, item.published, item.masked, item.removed)
         row = [name_generator(item), describe_role(item), *(f"{count:,}" for count in counts)]
-        rows.append([*row, NOT_KNOWN, *([link_generator(item, facts)] if linked else [])])
+        size = None if sizes is None else sizes.get(item)
+        row.append(NOT_KNOWN if size is None else f"{size:,}")
+        rows.append([*row, *([link_generator(item, facts)] if linked else [])])
     yield from build_table([*head, *(["link"] if linked else [])], rows)
     if len(facts.generators) > len(shown):
         yield ""
         yield f"{len(facts.generators) - len(shown):,} more models are in the ledger."
+
+
+def describe_tokens(facts: RunFacts) -> str:
+    """Say how many tokens the published answers have, or how many words if no tokenizer is known.
+
+    The number of tokens depends on the tokenizer of the model that is trained.
+    """
+    if facts.sizes is None:
+        return "Tokens: not known; a run doesn't count the tokens of the trained model"
+    return escape(facts.sizes.describe(), LONGEST_LINE)

@@ -101,3 +101,13 @@ def test_texts_that_are_not_utf8_are_refused(congener, finished_run, tmp_path, o
     assert code == 2
     assert f"{option}: isn't UTF-8" in err
     assert not (tmp_path / "p").exists()
+
+
+def test_a_tokenizer_of_the_hub_is_pinned(congener, run, tmp_path):
+    """Without a commit, the error says which option gives it, and nothing is written."""
+    output = tmp_path / "papers"
+    given = ("--output", str(output), "--tokenizer", "someone/model")
+    code, _, err = congener("export", str(run[0]), *given)
+    assert code == 2
+    assert "--tokenizer-revision" in err
+    assert not output.exists()

@@ -27,6 +27,7 @@ from pipelines.display.excerpts import shorten_text
 from pipelines.neighbours import describe_neighbours
 from pipelines.notices import describe_unused
 from pipelines.worth import find_close_texts
+from schemas.cards import FITTED
 from schemas.errors import CardError
 from schemas.notices import format_count
 from schemas.policies import Policy, TraitRule
@@ -102,7 +103,10 @@ def _judge(card: LoadedCard, bank: Bank, scorer: Scorer) -> Iterator[str]:
     fired = fires(scores.get_scores(card.id, COMBINED), threshold)
     missed = np.flatnonzero(~fired[:count])
     if len(missed):
-        yield f"the trait as a whole doesn't find {_name(missed, count)} of the {count} positives"
+        yield (
+            f"fitted on all of them, the trait doesn't find {_name(missed, count)} of the {count} "
+            "positives"
+        )
     yield from _quote(card, scores, missed, threshold)
     if len(wrong := np.flatnonzero(fired[count:])):
         yield (
@@ -121,6 +125,7 @@ def _judge(card: LoadedCard, bank: Bank, scorer: Scorer) -> Iterator[str]:
 def _judge_signal(signal: str, scores: np.ndarray, threshold: float) -> Iterator[str]:
     """Describe the positives that one signal misses, apart from those that it nearly finds."""
     fired, count = fires(scores, threshold), len(scores)
+    basis = f"{signal}, fitted on all of them," if signal in FITTED else signal
     matched = np.flatnonzero(~fired & (scores > 0) & (signal == "lexicon"))
     if len(matched):
         lowest, highest = scores[matched].min(), scores[matched].max()
@@ -131,9 +136,9 @@ def _judge_signal(signal: str, scores: np.ndarray, threshold: float) -> Iterator
         )
     missed = np.flatnonzero(~fired & ~np.isin(np.arange(count), matched))
     if len(missed) == count:
-        yield f"{signal} finds none of the {count} positives"
+        yield f"{basis} finds none of the {count} positives"
     elif len(missed):
-        yield f"{signal} doesn't find {_name(missed, count)} of the {count} positives"
+        yield f"{basis} doesn't find {_name(missed, count)} of the {count} positives"
 
 
 def _describe_ignored(card: LoadedCard, missed: np.ndarray) -> Iterator[str]:
@@ -170,8 +175,8 @@ def _judge_held_out(trait: TraitModel) -> Iterator[str]:
     missed = np.flatnonzero(~fires(scores, find_threshold(trait, COMBINED)))
     if len(missed):
         yield (
-            f"held out from the fit, {_name(missed, len(scores))} of the {len(scores)} positives "
-            "wouldn't be found"
+            f"held out from the fit, as new rows are, {_name(missed, len(scores))} of the "
+            f"{len(scores)} positives wouldn't be found"
             if len(missed) < len(scores)
             else f"held out from the fit, none of the {len(scores)} positives would be found"
         )

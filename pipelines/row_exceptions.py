@@ -52,13 +52,18 @@ def name_exceptions(rows: Sequence[ShownRow], run: str, manifest: Manifest) -> I
     which = "this row" if len(rows) == 1 else f"a row such as row {own[0].row}"
     written, quoted = ", ".join(write_exceptions(own[0])), shlex.quote(run)
     yield (
-        f"to keep {which}{_name_milder(own[0])}, give a policy with exceptions: [{written}] to "
-        f"congener decide {quoted} --policy POLICY --output RUN2"
+        f"to keep {which}{_name_mark(own[0])}{_name_milder(own[0])}, give a policy with "
+        f"exceptions: [{written}] to congener decide {quoted} --policy POLICY --output RUN2"
     )
     yield (
         f"to release many: label rows (congener review {quoted}), then "
         f"congener release {quoted} --reviews LABELS --output RUN2"
     )
+
+
+def _name_mark(row: ShownRow) -> str:
+    """Name what the exception takes off a row that is kept anyway."""
+    return {"flag": " without the flag", "mask": " without the mask"}.get(row.decision, "")
 
 
 def _name_milder(row: ShownRow) -> str:

@@ -2,24 +2,41 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import math
+from collections.abc import Mapping, Sequence
+from itertools import combinations
 from typing import Any, NamedTuple
 
 import numpy as np
 import polars as pl
 
-from classifiers.guarantees.stratified import Interval, Stratum, measure_rate
+from classifiers.guarantees.stratified import (
+    Interval,
+    Stratum,
+    compare_rates,
+    count_rows_needed,
+    measure_accuracy,
+    measure_rate,
+)
 from pipelines.evaluation import Population
 from pipelines.labels import Label
 from pipelines.runs.finished import MISFITS, report_damage, scan_folder
 from schemas.lots import UNKNOWN
+
+COMPARED = 5
+"""How many of the largest teachers are compared, two by two."""
+
+
+FOR_POWER = 2
+"""How many times the rows whose interval just excludes 0 show a difference four times in five."""
 
 
 class TraitRate(NamedTuple):
     """How many rows of a teacher show a trait, as a share (`rate`).
 
     `teacher` is None for all rows. `rows` counts the rows with a score, `fired` those at or above
-    the threshold in force, and `read` those that were read.
+    the threshold in force, and `read` those that were read. `recall` is the share of the rows with
+    the trait that are among the fired ones. `strata` are the teacher's rows by range of scores.
     """
 
     teacher: str | None
@@ -27,10 +44,56 @@ class TraitRate(NamedTuple):
     fired: int
     read: int
     rate: Interval
+    recall: Interval
+    strata: Sequence[Stratum]
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the fields without the strata, with the intervals as objects."""
+        fields = {**self._asdict(), "rate": self.rate._asdict(), "recall": self.recall._asdict()}
+        del fields["strata"]
+        return fields
+
+
+class TeacherPair(NamedTuple):
+    """By how much a trait's rate in one teacher's rows exceeds the rate in another's.
+
+    `first` is the teacher with the higher estimate. The intervals of all pairs hold together.
+    `rows_needed` says how many rows to read in all, so that a difference as large as the estimate
+    would be shown; it is None if one is shown, or if the estimates are equal or unknown.
+    """
+
+    first: str
+    second: str
+    difference: Interval
+    rows_needed: int | None
+
+    @property
+    def is_ranked(self) -> bool:
+        """Return whether the rates differ."""
+        return self.difference.low > 0
 
     def to_json(self) -> dict[str, Any]:
         """Return the fields, with the interval as an object."""
-        return {**self._asdict(), "rate": self.rate._asdict()}
+        own = {"difference": self.difference._asdict(), "is_ranked": self.is_ranked}
+        return self._asdict() | own
+
+
+def compare_teachers(rates: Sequence[TraitRate]) -> list[TeacherPair]:
+    """Compare the rates of the largest teachers of `measure_rates`, two by two."""
+    known = [item for item in rates[1 : 1 + COMPARED] if item.rate.estimate is not None]
+    pairs = list(combinations(sorted(known, key=lambda item: -(item.rate.estimate or 0)), 2))
+    return [_compare(first, second, rates[0], len(pairs)) for first, second in pairs]
+
+
+def _compare(first: TraitRate, second: TraitRate, whole: TraitRate, tests: int) -> TeacherPair:
+    found = compare_rates(first.strata, second.strata, tests)
+    needed = None
+    if found.low <= 0 and found.estimate:
+        factor = count_rows_needed(first.strata, second.strata, found.estimate, tests)
+        # with few rows, the interval is wider than the variance says
+        factor = max(factor, FOR_POWER * (1 - found.low / found.estimate) ** 2)
+        needed = min(whole.rows, max(whole.read + 1, math.ceil(factor * whole.read)))
+    return TeacherPair(str(first.teacher), str(second.teacher), found, needed)
 
 
 def measure_rates(population: Population, sample: Mapping[int, Label]) -> list[TraitRate]:
@@ -63,12 +126,13 @@ def _measure_group(
     population: Population, sample: Mapping[int, Label], teacher: str | None, own: np.ndarray
 ) -> TraitRate:
     """Measure the rate in the rows that `own` marks."""
-    strata, fired = [], 0
+    strata, fired, found = [], 0, 0
     for item in population.ranges:
         rows = item.rows[own[item.rows]].tolist()
         answers = [bool(sample[row].shows) for row in rows if row in sample]
         strata.append(Stratum(len(rows), len(answers), sum(answers)))
-        fired += len(rows) if item.lowest >= population.rule.threshold else 0
+        has_fired = item.lowest >= population.rule.threshold
+        fired, found = fired + len(rows) * has_fired, found + has_fired
     rate = measure_rate(strata)
     return TraitRate(
         None if teacher is None else str(teacher),
@@ -76,4 +140,6 @@ def _measure_group(
         fired,
         sum(stratum.read for stratum in strata),
         rate,
+        measure_accuracy(strata, found).recall,
+        strata,
     )

@@ -14,6 +14,9 @@ DRAWS = 20_000
 
 TAIL = (1 - CONFIDENCE) / 2
 
+POWER = 0.8
+"""The chance with which a number of rows tells two rates apart."""
+
 TINY = 1e-9
 """A stand-in for a count of 0, which the beta distribution doesn't allow."""
 
@@ -90,6 +93,57 @@ def measure_rate(strata: Sequence[Stratum]) -> Interval:
     return Interval(estimate, *_bound(low.sum(0) / rows, high.sum(0) / rows))
 
 
+def compare_rates(first: Sequence[Stratum], second: Sequence[Stratum], tests: int = 1) -> Interval:
+    """Estimate by how much the rate of one group of rows exceeds that of another, disjoint group.
+
+    The interval is as in `measure_rate`. With Bonferroni's adjustment, intervals of `tests` pairs
+    hold together. The estimate is None if no row of a stratum was read. The result is
+    deterministic.
+    """
+    sizes = [sum(stratum.rows for stratum in strata) for strata in (first, second)]
+    if not all(sizes):
+        return Interval(None, -1.0, 1.0)
+    ends = [_draw_totals(strata, seed) for seed, strata in enumerate((first, second))]
+    (low, high), (other_low, other_high) = (
+        (low.sum(0) / size, high.sum(0) / size)
+        for (low, high), size in zip(ends, sizes, strict=True)
+    )
+    right = [_estimate_right(strata) for strata in (first, second)]
+    known = [count / size for count, size in zip(right, sizes, strict=True) if count is not None]
+    return Interval(
+        known[0] - known[1] if len(known) == len(right) else None,
+        float(np.quantile(low - other_high, TAIL / tests)),
+        float(np.quantile(high - other_low, 1 - TAIL / tests)),
+    )
+
+
+def count_rows_needed(
+    first: Sequence[Stratum], second: Sequence[Stratum], difference: float, tests: int = 1
+) -> float:
+    """Estimate by which factor to read more rows to tell rates with this difference apart.
+
+    `difference` isn't 0. With the factor, the interval of `compare_rates` excludes 0 with a chance
+    of about `POWER`. The variance is that of the weighted estimate (Cochran, chapter 5), with half
+    a row of each kind added to every stratum, so that strata without the trait have one. It ignores
+    that a corpus ends.
+    """
+    from scipy.stats import norm  # noqa: PLC0415 - it takes a second to load
+
+    variance = sum(map(_estimate_variance, (first, second)))
+    spread = float(norm.ppf(1 - TAIL / tests) + norm.ppf(POWER))
+    return spread**2 * variance / difference**2
+
+
+def _estimate_variance(strata: Sequence[Stratum]) -> float:
+    """Estimate the variance of a rate's estimate."""
+    rows = sum(stratum.rows for stratum in strata)
+    parts = []
+    for stratum in strata:
+        share = (stratum.right + 0.5) / (stratum.read + 1)
+        parts.append((stratum.rows / rows) ** 2 * share * (1 - share) / max(stratum.read, 1))
+    return sum(parts)
+
+
 def measure_on_new_rows(strata: Sequence[Stratum], found: int) -> Accuracy:
     """Estimate precision and recall on new rows, drawn like the corpus's rows.
 
@@ -142,9 +196,9 @@ def _estimate_right(strata: Sequence[Stratum]) -> float | None:
     return sum((item.rows * item.right / item.read for item in strata if item.rows), 0.0)
 
 
-def _draw_totals(strata: Sequence[Stratum]) -> tuple[np.ndarray, np.ndarray]:
+def _draw_totals(strata: Sequence[Stratum], seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
     """Draw lower and upper numbers of rows with the trait, each [strata, draws]."""
-    generator = np.random.default_rng(0)
+    generator = np.random.default_rng(seed)
     low = np.zeros((len(strata), DRAWS))
     high = np.zeros((len(strata), DRAWS))
     for index, (rows, read, right) in enumerate(strata):

@@ -223,7 +223,7 @@ def _evaluate(
             remedy="leave --fired out, to read rows below the threshold, too",
         )
     added = _read_rows(population, path, reading)
-    found = read_run_labels(population, path)
+    found = read_run_labels(population, path, quiet=True)
     listed = find_listed(population, path) - found.keys()
     if not found:
         return RowsToRead(len(listed), added, str(path))
@@ -260,9 +260,10 @@ def _measure(
     """Measure the trait with the labels of the drawn rows, and list what all labels contradict."""
     from pipelines.evaluation import measure, select_sample, summarise
     from pipelines.mistakes import list_mistakes, suggest_thresholds
-    from pipelines.trait_rates import measure_rates
+    from pipelines.trait_rates import compare_teachers, measure_rates
 
     sample = select_sample(population, found, listed)
+    rates = measure_rates(population, sample)
     return Evaluation(
         population.rule.trait,
         str(path),
@@ -274,7 +275,8 @@ def _measure(
         added=added,
         picked=len(found) - len(sample),
         disputed=_list_disputed(population, path),
-        rates=measure_rates(population, sample),
+        rates=rates,
+        pairs=compare_teachers(rates),
     )
 
 

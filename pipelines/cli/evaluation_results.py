@@ -19,9 +19,11 @@ if TYPE_CHECKING:
     from pipelines.disputed_rows import DisputedRow
     from pipelines.evaluation import Measured
     from pipelines.mistakes import Mistakes
-    from pipelines.trait_rates import TraitRate
+    from pipelines.trait_rates import TeacherPair, TraitRate
 
 COLUMNS = ("score ≥", "level>", "rows>", "precision>", "recall>", "")
+
+QUOTED = "new rows like these (quote these)"
 
 TEACHERS_SHOWN = 10
 """How many teachers' rates are shown."""
@@ -50,6 +52,7 @@ class Evaluation(NamedTuple):
     picked: int = 0
     disputed: Sequence[DisputedRow] = ()
     rates: Sequence[TraitRate] = ()
+    pairs: Sequence[TeacherPair] = ()
 
     def render(self) -> Iterator[Table | str]:
         """Return a table of ranges, two tables of thresholds, and the trait's rates."""
@@ -59,12 +62,13 @@ class Evaluation(NamedTuple):
                 f"{lowest:.4f}", f"{stratum.rows:,}", str(stratum.read), str(stratum.right)
             )
         yield table
-        for title, is_new in (("this corpus", False), ("new rows like these", True)):
+        scopes = (("this corpus (don't quote these for other rows)", False), (QUOTED, True))
+        for title, is_new in scopes:
             table = build_table(*COLUMNS, title=f"{self.trait} on {title}")
             for item in self.measured:
                 table.add_row(
                     f"{item.threshold:.4f}",
-                    "by hand" if item.rate is None else format_limit(item.rate),
+                    _describe_level(item),
                     f"{item.rows:,}",
                     *_describe_accuracy(item, is_new=is_new),
                     "in force" if item.is_in_force else "",
@@ -74,9 +78,10 @@ class Evaluation(NamedTuple):
             if item.is_in_force:
                 yield from _describe_threshold(item)
         yield from _describe_rates(self.rates, self.trait)
+        yield from _describe_pairs(self.pairs)
         yield (
-            "Each interval holds on its own with 95% confidence. Quote the intervals for new rows "
-            "as the trait's precision and recall on text like this corpus. They get narrower with "
+            "Each interval holds on its own with 95% confidence. Quote the second table's for the "
+            "trait's precision and recall on text like this corpus. They get narrower with "
             "more --rows, up to the size of the corpus."
         )
         if self.mistakes:
@@ -109,6 +114,7 @@ class Evaluation(NamedTuple):
             "run": self.run,
             "disputed": [item._asdict() for item in self.disputed],
             "rates": [item.to_json() for item in self.rates],
+            "teachers_compared": [item.to_json() for item in self.pairs],
             "mistakes": {
                 kind: [item._asdict() for item in items]
                 for kind, items in (self.mistakes._asdict() if self.mistakes else {}).items()
@@ -252,8 +258,48 @@ def _describe_rates(rates: Sequence[TraitRate], trait: str) -> Iterator[Table | 
         counts = (f"{count:,}" for count in (item.rows, item.fired, item.read))
         table.add_row(escape_name(item.teacher or ""), *counts, *_format_rate(item))
     yield table
+    known = [item for item in rates[1 : 1 + TEACHERS_SHOWN] if item.recall.estimate is not None]
+    if known:
+        recalls = [f"{escape_name(item.teacher or '')} {_describe_recall(item)}" for item in known]
+        yield f"of each teacher's rows that show it, it fired on: {'; '.join(recalls)}"
     if (left := len(rates) - 1 - TEACHERS_SHOWN) > 0:
         yield f"{format_count(left, 'teacher')} with fewer rows: --json lists all"
+
+
+def _describe_recall(item: TraitRate) -> str:
+    """Return a teacher's recall and its interval, which is exact if all rows were read."""
+    if item.read == item.rows and item.recall.estimate is not None:
+        return f"{format_percent(item.recall.estimate, 0)} (exact)"
+    return _describe_interval(item.recall)
+
+
+def _describe_pairs(pairs: Sequence[TeacherPair]) -> Iterator[str]:
+    """Say which teachers' rates differ, and how many rows would tell the others apart."""
+    for item in sorted(pairs, key=lambda pair: not pair.is_ranked):
+        first, second = escape_name(item.first), escape_name(item.second)
+        low, high = (f"{100 * end:+.1f}" for end in item.difference[1:])
+        ends = f"difference of the rates {low} to {high} points"
+        if item.is_ranked:
+            yield f"{first} shows it more often than {second} ({ends})"
+        elif item.difference.low == item.difference.high:
+            yield f"{first} and {second} show it equally often: all their rows were read"
+        elif item.rows_needed is None:
+            yield f"{first} and {second} can't be ranked ({ends})"
+        else:
+            yield (
+                f"{first} and {second} can't be ranked ({ends}); if their rates differ as much as "
+                f"estimated, reading about {item.rows_needed:,} rows in all would show it "
+                f"(--rows {item.rows_needed})"
+            )
+    if len(pairs) > 1:
+        yield "The intervals of these differences hold together with 95% confidence."
+
+
+def _describe_level(item: Measured) -> str:
+    """Return a threshold's level, or where a threshold without a level comes from."""
+    if item.rate is not None:
+        return format_limit(item.rate)
+    return "by hand" if item.is_in_force else "a missed row"
 
 
 def _format_rate(item: TraitRate) -> tuple[str, str]:

@@ -37,8 +37,8 @@ def find_listed(population: Population, path: Path) -> set[int]:
     return {index for rows in find_rows(population, keys).values() for index in rows}
 
 
-def read_run_labels(population: Population, path: Path) -> dict[int, Label]:
-    """Read the labels, and warn of labels for other scores."""
+def read_run_labels(population: Population, path: Path, *, quiet: bool = False) -> dict[int, Label]:
+    """Read the labels, and unless `quiet`, warn of labels that weaken the measures."""
     from pipelines.evaluation import count_changed, match_labels
     from pipelines.labels import read_labels
 
@@ -47,6 +47,8 @@ def read_run_labels(population: Population, path: Path) -> dict[int, Label]:
     labels = read_labels(path, population.rule.trait)
     matched = match_labels(population, labels, str(path))
     found = {row: label for row, label in matched.items() if label.shows is not None}
+    if quiet:
+        return found
     if unsure := len(matched) - len(found):
         warn_reader(
             f"{path}: {format_count(unsure, 'row')} labelled unsure "
@@ -56,8 +58,11 @@ def read_run_labels(population: Population, path: Path) -> dict[int, Label]:
     if changed := count_changed(population, found):
         warn_reader(
             f"{path}: the score recorded with {format_count(changed, 'label')} differs from the "
-            "score in this run, for example because the card has changed. So the labels aren't a "
-            "random sample here, and the intervals may be wrong; name a new file with --labels"
+            "score in this run, for example because the card has changed. The labels stay right "
+            "about their rows, so use them to find mistakes (and with fit --labels). But the rows "
+            "were drawn from ranges of the old scores, and the file doesn't say how many rows each "
+            "range had, so they can't be weighted: the precision, recall and rate below may be "
+            "wrong. Name a new file with --labels to measure this card"
         )
     return found
 

@@ -83,8 +83,8 @@ class ThresholdTables(NamedTuple):
             yield (
                 "to change it, decide again (congener decide) with a policy such as "
                 f"`traits: {{{name}: {{max_false_positive_rate: 0.02}}}}` or "
-                f"`traits: {{{name}: {{threshold: 0.6}}}}`; choose before you read the rows that "
-                "it finds."
+                f"`traits: {{{name}: {{threshold: 0.6}}}}`. Choose it first and read the rows "
+                "that it finds afterwards, or they say nothing about new rows."
             )
 
     def to_json(self) -> list[dict[str, Any]]:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 
 from pipelines.config import FilterConfig
 from pipelines.fit import run_fit
-from pipelines.recall import list_missed, load_for_check
+from pipelines.recall import _judge_signal, list_missed, load_for_check
 from pipelines.traits import check_cards, find_card
 from pipelines.worth import LISTED
 from schemas.errors import CardError, ModelError
@@ -28,11 +29,11 @@ def test_missed_exemplars_are_named(fitted):
     """Missed positives and firing negatives are listed by number."""
     folder, bank = fitted
     assert list_missed([find_card(str(folder))], *load_for_check(bank))[0][:6] == [
-        "the trait as a whole doesn't find #3, #4 of the 4 positives",
+        "fitted on all of them, the trait doesn't find #3, #4 of the 4 positives",
         "positive #3 scores 0.0000 of 0.8000: A stork slept.",
         "positive #4 scores 0.0000 of 0.8000: The crane sang.",
         "the trait as a whole fires on #2 of the hard negatives",
-        "held out from the fit, #3, #4 of the 4 positives wouldn't be found",
+        "held out from the fit, as new rows are, #3, #4 of the 4 positives wouldn't be found",
         "lexicon doesn't find #3, #4 of the 4 positives",
     ]
 
@@ -69,6 +70,17 @@ def test_a_signal_that_finds_none_says_so(card_folder, tmp_path):
     assert len(texts) == LISTED
     assert any(note.startswith("and ") and "more clean texts that high" in note for note in notes)
     assert any("leave_out: [" in note for note in notes)
+
+
+def test_the_basis_of_a_fitted_signal_is_named():
+    """A fitted signal that has seen the positives says so; a lexicon sees none."""
+    scores = np.array([0.9, 0.1])
+    (line,) = _judge_signal("head", scores, 0.5)
+    assert line == "head, fitted on all of them, doesn't find #2 of the 2 positives"
+    assert next(_judge_signal("wording", scores, 0.95)).startswith("wording, fitted on all")
+    assert list(_judge_signal("repetition", scores, 0.95)) == [
+        "repetition finds none of the 2 positives"
+    ]
 
 
 def test_the_check_lists_them_beside_other_advice(fitted):

@@ -431,6 +431,23 @@ def test_groups_that_differ_are_marked(tmp_path):
     assert "congener traits eval owl --run RUN" in shown
 
 
+def test_what_other_traits_did_is_named(tmp_path):
+    """A trait that only flags removes nothing: the rows that it fired on went for others."""
+    folders = write_cards(tmp_path / "traits", ["owl", "yak"])
+    policy = "traits: {owl: {action: flag}, yak: {action: drop}}"
+    run, manifest = filter_lines(
+        tmp_path, [json.dumps({"text": "an owl and a yak"})], folders, policy=policy
+    )
+    cells = Reader(render_report(run, manifest)).tables
+    owl, yak = (
+        " ".join(fold(cell) for cell in line)
+        for line in next(table for table in cells if any("owl" in row[0] for row in table))
+        if line[0].startswith(("owl", "yak"))
+    )
+    assert "not by this trait" in owl
+    assert "not by this trait" not in yak
+
+
 def test_equal_groups_are_not_marked(page):
     """One firing more or less is no difference."""
     shown = fold(page.below["trait-owl"])

@@ -81,6 +81,16 @@ def test_a_milder_finding_keeps_its_action(shown):
     assert "owl" not in line.split("exceptions")[1]
 
 
+@pytest.mark.parametrize("mark", ["flag", "mask"])
+def test_a_row_that_is_kept_anyway_loses_only_its_mark(shown, mark):
+    """A flagged row is in clean/ already, so the exception is about the flag."""
+    rows, manifest = shown(decision="quarantine")
+    found = rows[0].reasons[0]._replace(action=mark)
+    row = rows[0]._replace(decision=mark, reasons=(found,))
+    line = next(name_exceptions([row], "run", manifest))
+    assert line.startswith(f"to keep this row without the {mark}, give a policy")
+
+
 def test_kept_rows_and_later_runs_have_no_exception(shown):
     """A kept row needs none, and the run of a swap can't be decided again."""
     rows, manifest = shown(decision="keep")

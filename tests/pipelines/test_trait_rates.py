@@ -9,7 +9,7 @@ from pipelines.config import FilterConfig
 from pipelines.evaluation import divide_rows
 from pipelines.filter import run_filter
 from pipelines.labels import Label
-from pipelines.trait_rates import measure_rates
+from pipelines.trait_rates import compare_teachers, measure_rates
 from schemas.lots import UNKNOWN
 from tests.support.corpora import build_conversation, write_rows
 
@@ -80,11 +80,46 @@ def test_a_teacher_without_read_rows_has_no_estimate(population):
     assert whole.rate.estimate == pytest.approx(0.2)
 
 
+def test_teachers_have_a_recall_of_their_own(population):
+    """The threshold finds every heron, and with it all of each teacher's rows that show it."""
+    whole, *teachers = measure_rates(population, label(range(ROWS), lambda row: row % 5 == 0))
+    assert [item.recall for item in (whole, *teachers)] == [(1.0, 1.0, 1.0)] * 4
+    odd = measure_rates(population, label(range(ROWS), lambda row: row % 2 == 1))
+    by_name = {item.teacher: item.recall.estimate for item in odd}
+    assert by_name["oak"] == pytest.approx(4 / 20)
+    assert by_name["elm"] is None  # no row of it shows the trait
+
+
+def test_teachers_that_were_read_are_ranked(population):
+    """With every row read, each difference is exact; equal rates can't be ranked."""
+    odd = measure_rates(population, label(range(ROWS), lambda row: row % 4 == 3))
+    pairs = {(item.first, item.second): item for item in compare_teachers(odd)}
+    assert pairs[UNKNOWN, "oak"].difference == (1.0, 1.0, 1.0)
+    assert pairs[UNKNOWN, "oak"].is_ranked
+    assert pairs[UNKNOWN, "oak"].rows_needed is None
+    (equal,) = (item for names, item in pairs.items() if set(names) == {"oak", "elm"})
+    assert (equal.is_ranked, equal.rows_needed) == (False, None)
+
+
+def test_teachers_that_cannot_be_ranked_need_more_rows(population):
+    """Few rows leave the order open, and the number of rows is at most that of the corpus."""
+    drawn = [row for item in population.ranges for row in item.rows[:9].tolist()]
+    rates = measure_rates(population, label(drawn, lambda row: row % 3 == 0))
+    pairs = compare_teachers(rates)
+    open_ones = [item for item in pairs if not item.is_ranked and item.difference.estimate]
+    assert open_ones
+    for item in open_ones:
+        assert item.difference.low <= 0 <= item.difference.high
+        assert rates[0].read < item.rows_needed <= ROWS
+    assert set(pairs[0].to_json()) == {"first", "second", "difference", "is_ranked", "rows_needed"}
+
+
 def test_rates_are_plain_values(population):
     """The JSON of a rate has numbers and texts only."""
     for item in measure_rates(population, label(range(9), lambda row: row % 5 == 0)):
         found = item.to_json()
         assert isinstance(found["rows"], int)
         assert found["teacher"] is None or type(found["teacher"]) is str
-        assert set(found["rate"]) == {"estimate", "low", "high"}
+        assert set(found["rate"]) == set(found["recall"]) == {"estimate", "low", "high"}
+        assert "strata" not in found
         assert not any(isinstance(value, np.generic) for value in found.values())

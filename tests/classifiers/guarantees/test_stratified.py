@@ -11,6 +11,8 @@ from classifiers.guarantees import stratified
 from classifiers.guarantees.calibration import bound_share
 from classifiers.guarantees.stratified import (
     Stratum,
+    compare_rates,
+    count_rows_needed,
     measure_accuracy,
     measure_on_new_rows,
     measure_rate,
@@ -180,3 +182,52 @@ def test_intervals_are_shares_around_the_estimate(numbers, found):
     for estimate, low, high in accuracy:
         assert 0 <= low <= high <= 1
         assert estimate is None or low - 1e-9 <= estimate <= high + 1e-9
+
+
+def test_the_difference_of_two_rates_is_covered():
+    """In at least 95 of 100 pairs of samples, the interval contains the true difference."""
+    generator, covered = np.random.default_rng(3), 0
+    for _ in range(SAMPLES // 5):
+        groups = [draw_sample(generator, *POPULATIONS[name]) for name in ("mixed", "two")]
+        true = [
+            shown.sum() / sum(POPULATIONS[name][0])
+            for (_, shown), name in zip(groups, ("mixed", "two"), strict=True)
+        ]
+        found = compare_rates(groups[0][0], groups[1][0])
+        covered += found.low - 1e-9 <= true[0] - true[1] <= found.high + 1e-9
+    assert covered >= 0.95 * (SAMPLES // 5)
+
+
+def test_a_difference_is_that_of_the_rates_and_wider_for_more_tests():
+    """The estimate is the difference of both rates; intervals of many pairs are wider."""
+    first, second = [Stratum(100, 50, 25)], [Stratum(300, 100, 10), Stratum(0, 0, 0)]
+    found = compare_rates(first, second)
+    assert found.estimate == pytest.approx(0.4)
+    assert 0 < found.low < 0.4 < found.high
+    wider = compare_rates(first, second, 10)
+    assert wider.low < found.low < found.high < wider.high
+    back = compare_rates(second, first)
+    assert back.estimate == pytest.approx(-0.4)
+    assert -back.high == pytest.approx(found.low, abs=0.02)
+
+
+def test_unread_or_empty_groups_have_no_difference():
+    """Without rows, or without read rows, nothing is known."""
+    known = [Stratum(100, 100, 25)]
+    assert compare_rates(known, [Stratum(50, 0, 0)]).estimate is None
+    assert compare_rates(known, [Stratum(0, 0, 0)]) == (None, -1.0, 1.0)
+    assert compare_rates(known, [Stratum(40, 40, 10)]) == (0.0, 0.0, 0.0)
+
+
+def test_so_many_more_rows_tell_rates_apart():
+    """At the estimated factor, samples show the difference about as often as promised."""
+    factor = count_rows_needed([Stratum(10**6, 50, 15)], [Stratum(10**6, 50, 10)], 0.1)
+    read, generator, shown = round(50 * factor), np.random.default_rng(8), 0
+    assert 250 < read < 350  # 294 by the usual formula for two shares of 0.3 and 0.2
+    for _ in range(60):
+        right = generator.binomial(read, [0.3, 0.2])
+        groups = [[Stratum(10**6, read, int(count))] for count in right]
+        shown += compare_rates(*groups).low > 0
+    assert 0.6 < shown / 60 < 0.95
+    half = count_rows_needed([Stratum(10**6, 50, 15)], [Stratum(10**6, 50, 10)], 0.2)
+    assert half == pytest.approx(factor / 4)

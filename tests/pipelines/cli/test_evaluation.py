@@ -97,12 +97,18 @@ def test_without_a_terminal_the_rows_are_written(
         f"rows like these, {new}"
     ) in shown
     assert "recall at 0.5000: 100%, exact for this corpus: all of its rows were read" in shown
-    assert "heron on new rows like these" in shown
+    assert "heron on this corpus (don't quote these for other rows)" in shown
+    assert "heron on new rows like these (quote these)" in shown
     unsure = [line | {"label": "unsure"} for line in filled[:3]]
     labels.write_text("".join(json.dumps(line) + "\n" for line in [*unsure, *filled[3:]]))
     assert "3 rows labelled unsure count as not read" in " ".join(congener(*command)[2].split())
     assert "100% (exact)" in shown
     assert "100% (100% to 100%)" not in shown
+    assert "it fired on: atlas 100% (exact); borealis 100% (exact)" in shown
+    assert "atlas and borealis show it equally often: all their rows were read" in shown
+    assert found["teachers_compared"][0]["difference"] == dict.fromkeys(
+        ("estimate", "low", "high"), 0.0
+    )
 
 
 def test_a_file_written_without_questions_is_announced(
@@ -158,8 +164,8 @@ def test_labels_by_other_scores_are_warned_of(congener, run, tmp_path, unattende
         "traits", "eval", "heron", "--run", str(run[0]), "--labels", str(labels)
     )
     assert code == 0
-    assert "the score recorded with 1 label differs" in err
-    assert "aren't a random sample" in err
+    assert err.count("the score recorded with 1 label differs") == 1
+    assert "so they can't be weighted" in " ".join(err.split())
 
 
 def test_labels_are_checked_before_a_corpus_is_filtered(congener, config, tmp_path, monkeypatch):

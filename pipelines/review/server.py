@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Callable, Mapping
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -58,6 +59,11 @@ class ReviewServer(ThreadingHTTPServer):
         own = f"[{host}]" if ":" in host else host
         names = (own, "localhost") if host == "127.0.0.1" else (own,)
         self.guard = Guard(tuple(f"{name}:{self.server_port}" for name in names))
+
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        """Say nothing of a browser that is gone before its reply: its reader turned the page."""
+        if not isinstance(sys.exception(), ConnectionError):
+            super().handle_error(request, client_address)
 
     @property
     def url(self) -> str:

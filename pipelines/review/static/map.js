@@ -124,6 +124,8 @@ function setArea(corners) {
 function showChip() {
   byId("area-chip").hidden = !form.area.value;
   byId("area-chip").textContent = "area of the map ×";
+  // Without a decision, an area lists all of its rows, whether a trait fired or not.
+  form.decision.options[0].textContent = form.area.value ? "any in the area" : "a trait fired";
   if (map) drawOver();
 }
 

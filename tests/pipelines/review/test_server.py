@@ -143,6 +143,18 @@ def test_a_used_port_is_named(server, session):
         ReviewServer(session, port=server.server_port)
 
 
+def test_a_browser_that_is_gone_is_no_error(server, capsys):
+    """A connection that ends before its reply prints nothing; another fault is printed."""
+    for error in (BrokenPipeError(), ConnectionResetError(), ValueError("a fault of ours")):
+        try:
+            raise error
+        except (OSError, ValueError):
+            server.handle_error(None, ("127.0.0.1", 1))
+        printed = capsys.readouterr().err
+        assert ("a fault of ours" in printed) is isinstance(error, ValueError)
+        assert isinstance(error, ValueError) or not printed
+
+
 def test_an_unfinished_request_disturbs_nobody(client, server):
     """Others are answered while a client is silent."""
     with socket.create_connection(("127.0.0.1", server.server_port)) as silent:
@@ -406,6 +418,8 @@ def test_a_lasso_lists_the_rows_in_it(browser, mapped):
         assert 0 < len(inside) < 24
         expect(page.locator("#where")).to_have_text(f"1 of {len(inside)}")
         expect(page.locator("#area-chip")).to_be_visible()
+        first = page.locator("[name=decision] option").first
+        expect(first).to_have_text("any in the area")
         area = page.input_value("[name=area]")
         listed = session.list_rows({"area": area, "order": "row"})["rows"]
         assert listed == inside
@@ -416,6 +430,7 @@ def test_a_lasso_lists_the_rows_in_it(browser, mapped):
         page.click("#area-chip")
         expect(page.locator("#where")).to_have_text("1 of 18")
         expect(page.locator("#area-chip")).to_be_hidden()
+        expect(first).to_have_text("a trait fired")
 
 
 def test_the_map_by_keyboard(browser, mapped):

@@ -172,6 +172,7 @@ CLUSTER = {
     "reference_high": 0.1,
     "q_value": 0.0001,
     "examples": ["A heron <waits> by the pond.", "An egret stands in the reeds."],
+    "reference_examples": [],
 }
 
 VECTORS = VIEW | {"clusters_tested": 8, "clusters": [CLUSTER]}
@@ -198,6 +199,18 @@ def test_kinds_of_text_are_quoted():
     ):
         assert part in page, part
     assert "<waits>" not in page
+    assert "other answers to their prompts" in page
+    assert "<b>reference</b>A" not in page
+
+
+def test_kinds_of_answer_are_shown_beside_the_reference():
+    """If prompts are matched, each text has the reference's answer; else there is none."""
+    cluster = CLUSTER | {"reference_examples": ["A <heron>.", "No egret."]}
+    page = render_page(change(vectors=VECTORS | {"clusters": [cluster]}), NAMES)
+    assert "<b>reference</b>A &lt;heron&gt;." in page
+    assert page.index("An egret stands") < page.index("<b>reference</b>No egret.")
+    apart = render_page(change(vectors=VECTORS, matched=False), NAMES)
+    assert "nearest to the middle of each" in apart
 
 
 def test_no_kind_of_text_has_no_section():

@@ -31,7 +31,7 @@ from pipelines.runs.shard_checks import READ_ERRORS, Finding, check_shards
 from pipelines.runs.swap_checks import check_donors, check_swap, list_donor_runs
 from pipelines.runs.unfinished import compute_run_id
 from pipelines.version import VERSION, name_code
-from schemas.digests import compute_merkle_root, digest_config
+from schemas.digests import compute_merkle_root, digest_bytes, digest_config
 from schemas.errors import CardError, InputError, ModelError, RunError
 from schemas.ledgers import read_lots
 from schemas.manifests import Manifest
@@ -203,13 +203,14 @@ def _require_digests(recorded: RecordedDigests) -> None:
 
 
 def _compare_recorded(manifest: Manifest, recorded: RecordedDigests) -> Iterator[Finding]:
-    """Compare the manifest with digests that were recorded elsewhere."""
-    for name, expected, found in (
+    """Compare the manifest, or its file, with digests that were recorded elsewhere."""
+    own = digest_bytes(manifest.to_bytes())
+    for name, expected, *found in (
         ("ledger_root", recorded.root, manifest.ledger_root),
-        ("digest", recorded.digest, manifest.digest),
+        ("digest", recorded.digest, manifest.digest, own),
     ):
-        if expected is not None and not found.startswith(expected.lower()):
-            yield Finding(MANIFEST, f"{name} is {found}, but {expected} was recorded")
+        if expected is not None and not any(one.startswith(expected.lower()) for one in found):
+            yield Finding(MANIFEST, f"{name} is {found[0]}, but {expected} was recorded")
 
 
 def _check_manifest(run: str, manifest: Manifest) -> Iterator[Finding]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Iterable, Iterator, Mapping
-from typing import Annotated, NamedTuple
+from typing import TYPE_CHECKING, Annotated, NamedTuple
 
 import typer
 
@@ -12,6 +12,9 @@ from pipelines.cli.options import Json, Run, expand_argument
 from pipelines.cli.output import print_result
 from pipelines.display.terminal import Verbatim
 from schemas.errors import CardError
+
+if TYPE_CHECKING:
+    from pipelines.papers.facts import UserFacts
 
 GAPS = b"TO BE FILLED IN"
 
@@ -118,6 +121,12 @@ def read_links(given: Iterable[str]) -> dict[str, str]:
     return links
 
 
+def count_gaps(name: str, data: bytes, user: UserFacts) -> int:
+    """Count what is to be filled in; Croissant leaves out an address that isn't known."""
+    missing = name == "croissant.json" and not user.url
+    return data.replace(b"\\", b"").lower().count(GAPS.lower()) + missing
+
+
 def export_run(
     run: Run,
     formats: Formats = None,
@@ -168,5 +177,5 @@ def export_run(
     unit = choose_unit(tokenizer and expand_argument(tokenizer), revision)
     papers = export_papers(run, tuple(formats or PAPERS), user, unit)
     paths = write_papers(papers, place, as_file)
-    gaps = (data.replace(b"\\", b"").lower().count(GAPS.lower()) for data in papers.values())
+    gaps = (count_gaps(name, data, user) for name, data in papers.items())
     print_result(ExportResult(run, dict(zip(paths, gaps, strict=True))), as_json)

@@ -44,7 +44,7 @@ Digest = Annotated[
     typer.Option(
         "--digest",
         metavar="HEX",
-        help="The manifest's digest that you recorded (16 digits or more).",
+        help="The manifest's digest that you recorded, or its file's SHA-256 (16 digits or more).",
     ),
 ]
 

@@ -10,6 +10,8 @@ import datetime as dt
 from typing import Any
 
 from pipelines.papers.facts import RunFacts, get_public_address, name_command
+from pipelines.runs.recorded_settings import read_recorded_policy
+from schemas.certificates import Certificate
 from schemas.digests import canonicalise_json
 
 STATEMENT = "https://in-toto.io/Statement/v1"
@@ -45,6 +47,10 @@ def _define_build(facts: RunFacts) -> dict[str, Any]:
         "policyDigest": identity.policy_digest,
         "thresholds": {rule.trait: rule.threshold for rule in manifest.thresholds},
         "actions": {rule.trait: rule.action for rule in manifest.thresholds},
+        "exceptions": [
+            item.model_dump(mode="json", exclude_none=True)
+            for item in read_recorded_policy(manifest).exceptions
+        ],
     }
     return {
         "buildType": BUILD_TYPE,
@@ -89,13 +95,36 @@ def list_dependencies(facts: RunFacts) -> list[dict[str, Any]]:
 def _describe_run(facts: RunFacts) -> dict[str, Any]:
     manifest = facts.manifest
     metadata = {"invocationId": manifest.run_id, "finishedOn": write_time(facts.finished)}
-    roots = {"ledger-root": manifest.ledger_root, "manifest.json": facts.manifest_sha256}
+    roots = {
+        "ledger-root": manifest.ledger_root,
+        "manifest.json": facts.manifest_sha256,
+        "manifest-digest": manifest.digest,
+    }
     return {
         "builder": {"id": PROJECT, "version": {"congener": manifest.identity.code_version}},
         "metadata": metadata,
         "byproducts": [
-            {"name": name, "digest": {"sha256": digest}} for name, digest in roots.items()
+            *({"name": name, "digest": {"sha256": digest}} for name, digest in roots.items()),
+            *([_describe_certificate(facts.certificate)] if facts.certificate else []),
         ],
+    }
+
+
+def _describe_certificate(found: Certificate) -> dict[str, Any]:
+    """Return the certificate as a resource, with what it states in its annotations."""
+    residual = found.together.residual
+    return {
+        "name": "certificate-digest",
+        "digest": {"sha256": found.digest},
+        "annotations": {
+            "traits": [item.trait for item in found.traits],
+            "raters": list(found.raters),
+            "confidence": round(1 - found.risk, 6),
+            "keptRows": residual.rows,
+            "readRows": residual.read,
+            "showTraitAtMost": found.together.decisive,
+            "adjustedForRaters": residual.adjusted is not None,
+        },
     }
 
 

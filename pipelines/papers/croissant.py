@@ -70,7 +70,7 @@ def build_croissant(run: str, facts: RunFacts) -> dict[str, Any]:
         "description": user.get("description", "what the data are for, and who made them"),
         "conformsTo": CONFORMS_TO,
         "license": user.get("licence", "licence"),
-        "url": user.get("url", "address"),
+        **({"url": user.url} if user.url else {}),
         "creator": {"@type": "Organization", "name": user.get("provider", "provider")},
         "datePublished": write_time(facts.finished),
         "version": f"0.0.0+{facts.manifest.run_id}",

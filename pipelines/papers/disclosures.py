@@ -41,7 +41,8 @@ def _write(facts: RunFacts) -> Iterator[str]:
     yield ""
     yield "## Models"
     yield ""
-    yield "Published rows are those in the data set. Removed rows showed an unwanted trait."
+    yield "Published rows are those in the data set."
+    yield "Removed rows were taken out because a trait fired on them; some of them may be clean."
     yield ""
     yield from tabulate_generators(facts, linked=True)
     yield ""
@@ -58,7 +59,8 @@ def _write(facts: RunFacts) -> Iterator[str]:
     yield "- Models that only scored or cleaned the data aren't listed, as the template says."
     yield "- Text of rows isn't quoted."
     yield ""
-    yield f"Run {manifest.run_id}, ledger {manifest.ledger_root}, manifest {facts.manifest_sha256}"
+    yield f"Run {manifest.run_id}, ledger {manifest.ledger_root}, manifest {manifest.digest}."
+    yield f"`congener verify RUN --digest {manifest.digest}` checks them."
 
 
 def _describe_size(coverage: Coverage) -> str:
@@ -66,7 +68,7 @@ def _describe_size(coverage: Coverage) -> str:
     if not answers:
         return "Characters of answers: not known"
     characters = sum(item.characters for item in answers)
-    return f"Characters of answers that were filtered: {characters:,}"
+    return f"Characters of all answers that the run read, removed rows included: {characters:,}"
 
 
 def _describe_swap(swap: SwapRecord | None, facts: RunFacts) -> Iterator[str]:

@@ -7,9 +7,11 @@ from typing import Any, NamedTuple
 
 import polars as pl
 
+from pipelines.certifying.records import read_certificate
 from pipelines.runs.finished import MISFITS, report_damage
 from pipelines.runs.manifest_file import load_manifest
 from pipelines.runs.queries import scan_ledger
+from schemas.certificates import Certificate
 from schemas.digests import digest_bytes
 from schemas.errors import RunError
 from schemas.lots import UNKNOWN
@@ -116,7 +118,11 @@ class Ancestor(NamedTuple):
 
 
 class RunFacts(NamedTuple):
-    """A finished run, its generators and its earlier runs."""
+    """A finished run, its generators, its earlier runs, and its certificate if it has one.
+
+    `manifest_sha256` is the digest of the manifest's file, and `manifest.digest` that of its
+    fields.
+    """
 
     manifest: Manifest
     manifest_sha256: str
@@ -125,6 +131,7 @@ class RunFacts(NamedTuple):
     user: UserFacts = UserFacts()
     sizes: TextSizes | None = None
     """How much text the generators wrote, if it was counted."""
+    certificate: Certificate | None = None
 
     @property
     def clean(self) -> list[Output]:
@@ -159,14 +166,19 @@ class RunFacts(NamedTuple):
 def gather_facts(run: str, user: UserFacts | None = None) -> RunFacts:
     """Read what papers say about a finished run.
 
-    Raises: RunError: the run isn't finished, or its ledger is damaged.
+    Raises: RunError: the run isn't finished, or its ledger or its certificate is damaged.
     """
     manifest = load_manifest(run)
+    certificate = read_certificate(run)
+    if certificate is not None and certificate.manifest != manifest.digest:
+        certificate = None
     with report_damage(run, *MISFITS):
         generators = tuple(count_generators(run, manifest))
     digest = digest_bytes(storage.read_bytes(storage.join(run, MANIFEST)))
     ancestors = tuple(find_ancestors(run, manifest))
-    return RunFacts(manifest, digest, generators, ancestors, user or UserFacts())
+    return RunFacts(
+        manifest, digest, generators, ancestors, user or UserFacts(), certificate=certificate
+    )
 
 
 def label_rows(run: str, manifest: Manifest) -> pl.LazyFrame:

@@ -11,8 +11,10 @@ from in_toto_attestation.v1 import statement_pb2
 from in_toto_attestation.v1.resource_descriptor import ResourceDescriptor
 from in_toto_attestation.v1.statement import Statement
 
+from pipelines.certify import certify_run
 from pipelines.papers.attestations import build_statement, write_statement, write_time
 from schemas.digests import digest_bytes
+from tests.support.certificates import draw_small, fill_sheet, tell_truth
 from tests.support.corpora import ANSWERS
 from tests.support.papers import read_facts
 from transforms.files import storage
@@ -36,6 +38,29 @@ def test_the_reference_library_accepts_it(name, request):
     assert provenance.run_details.metadata.invocation_id == read_facts(folder).manifest.run_id
     for item in provenance.build_definition.resolved_dependencies:
         ResourceDescriptor.copy_from_pb(item).validate()
+
+
+def test_the_certificate_and_the_exceptions_are_stated(run, tmp_path):
+    """The statement has what people read, and each exception; the library accepts both."""
+    facts = read_facts(run[0])
+    assert "certificate-digest" not in write_statement(facts).decode()
+    sample = draw_small(run[0], tmp_path).sample
+    sheet = fill_sheet(tmp_path / "audit.jsonl", sample, tell_truth)
+    found = certify_run(str(run[0]), [sheet])[0]
+    given = {"trait": "heron", "lot": {"teacher": "ada"}, "action": "keep", "reason": "read"}
+    policy = {**facts.manifest.policy, "exceptions": [given]}
+    manifest = facts.manifest.model_copy(update={"policy": policy})
+    data = write_statement(facts._replace(manifest=manifest, certificate=found))
+    predicate = json.loads(data)["predicate"]
+    json_format.Parse(json.dumps(predicate), provenance_pb2.Provenance())
+    (exception,) = predicate["buildDefinition"]["externalParameters"]["exceptions"]
+    assert (exception["trait"], exception["reason"]) == ("heron", "read")
+    byproducts = {item["name"]: item for item in predicate["runDetails"]["byproducts"]}
+    assert byproducts["manifest-digest"]["digest"]["sha256"] == manifest.digest
+    stated = byproducts["certificate-digest"]
+    assert stated["digest"]["sha256"] == found.digest
+    assert stated["annotations"]["raters"] == ["audit"]
+    assert stated["annotations"]["showTraitAtMost"] == found.together.decisive
 
 
 def test_subjects_are_the_clean_files(run):

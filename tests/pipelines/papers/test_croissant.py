@@ -51,6 +51,7 @@ def test_the_reference_library_accepts_it(run, tmp_path, user):
     errors, warnings = list_issues(publish(run[0], tmp_path / "out", user))
     assert errors == []
     assert all("citeAs" in text for text in warnings)
+    assert ("url" in build_croissant(str(run[0]), read_facts(run[0], user=user))) == bool(user)
 
 
 def test_the_rows_can_be_loaded(run, tmp_path):

@@ -43,7 +43,47 @@ def test_models_decisions_and_files_are_listed(mixed):
     assert "added from other models' corpora |" in text
     assert "| heron | swap | 0.5000 |" in text
     assert "Covert transfer" in text
+    assert f"digest {read_facts(mixed).manifest.digest} (its file has the SHA-256 " in text
     assert read_facts(mixed).manifest.inputs[0].sha256 in text
+
+
+def test_a_doubtful_bound_is_marked(run):
+    """A bound that a warning of the run casts doubt on isn't printed without it."""
+    facts = read_facts(run[0])
+    (rule,) = facts.manifest.thresholds
+    said = {"severity": "warning", "text": "unlike", "traits": {"heron": "may not hold"}}
+    changes = {
+        "circumstances": {**facts.manifest.circumstances, "notices": [said]},
+        "thresholds": (rule.model_copy(update={"bound": 0.0039}),),
+    }
+    doubted = facts._replace(manifest=facts.manifest.model_copy(update=changes))
+    assert "| 0.39% (may not hold) |" in write_card(str(run[0]), doubted).decode()
+    changes["thresholds"] = (rule.model_copy(update={"bound": None}),)
+    none = facts._replace(manifest=facts.manifest.model_copy(update=changes))
+    assert "| not stated |" in write_card(str(run[0]), none).decode()
+
+
+def test_the_hub_finds_the_files_and_the_sources(run):
+    """The card names the clean files, the task, and the data sets of the hub behind the run."""
+    facts = read_facts(run[0])
+    card = read_card(run[0])
+    assert card.data.task_categories == ["text-generation"]
+    (config,) = card.data.to_dict()["configs"]
+    (split,) = config["data_files"]
+    assert (split["split"], len(split["path"])) == ("train", len(facts.clean))
+    outputs = facts.clean * 60
+    many = facts._replace(manifest=facts.manifest.model_copy(update={"outputs": tuple(outputs)}))
+    assert b"configs:" not in write_card(str(run[0]), many)
+    assert card.data.source_datasets is None
+    inputs = [
+        item.model_copy(update={"uri": f"hf://datasets/marsh/birds@abc/{item.name}"})
+        for item in facts.manifest.inputs
+    ]
+    hub = facts._replace(manifest=facts.manifest.model_copy(update={"inputs": tuple(inputs)}))
+    text = write_card(str(run[0]), hub).decode()
+    assert DatasetCard(text).data.source_datasets == ["marsh/birds"]
+    assert "# language: not known" in text
+    assert "# source_datasets" not in text
 
 
 def test_every_decision_is_described():

@@ -49,6 +49,9 @@ def test_a_filtered_run_has_no_empty_sections(run):
     text = "\n".join(read(run[0]))
     assert "replaced" not in text
     assert "were added" not in text
+    assert "some of them may be clean" in text
+    assert "removed rows included: " in text
+    assert f"congener verify RUN --digest {read_facts(run[0]).manifest.digest}" in text
 
 
 def test_gaps_are_visible(run):

@@ -1,0 +1,135 @@
+"""What the data card says about trust: exceptions, warnings, cautions, and what people read."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator
+
+from pipelines.papers.facts import RunFacts
+from pipelines.papers.markdown import build_table, escape
+from pipelines.runs.recorded_settings import read_recorded_policy
+from schemas.certificates import Certificate, TraitStatement
+from schemas.notices import choose_form, format_count
+from schemas.policies import SEVERITY, LotException
+from schemas.receipts import ExceptionEffect
+from schemas.shares import format_bound, format_exact
+
+MOST_EXCEPTIONS = 50
+"""How many exceptions the card lists."""
+
+LONGEST_WORDS = 2_000
+"""How many characters of a warning, a caution or a reason are shown."""
+
+
+def describe_exceptions(facts: RunFacts) -> Iterator[str]:
+    """Yield the policy's exceptions, with the reviewers' reasons, and what all of them changed."""
+    given = read_recorded_policy(facts.manifest).exceptions
+    if not given:
+        return
+    yield "### Exceptions"
+    yield ""
+    yield f"The policy has {format_count(len(given), 'exception')}: {sum_effects(facts)}."
+    yield ""
+    pairs = zip(given[:MOST_EXCEPTIONS], facts.manifest.exceptions, strict=False)
+    rows = [_list_cells(item, effect) for item, effect in pairs]
+    yield from build_table(("rows", "trait", "sets", "rows it changed", "reason"), rows)
+    yield ""
+    if len(given) > MOST_EXCEPTIONS:
+        yield f"{len(given) - MOST_EXCEPTIONS:,} more exceptions are in the manifest."
+        yield ""
+
+
+def sum_effects(facts: RunFacts) -> str:
+    """Say in a phrase what all exceptions together changed."""
+    counts: Counter[tuple[str, str]] = Counter()
+    for effect in facts.manifest.exceptions:
+        for change in effect.changed:
+            counts[change.before, change.after] += change.rows
+    order = sorted(counts, key=lambda pair: tuple(map(SEVERITY.index, pair)))
+    parts = [f"{counts[pair]:,} from {pair[0]} to {pair[1]}" for pair in order]
+    idle = sum(not effect.changed for effect in facts.manifest.exceptions)
+    changed = f"they changed the action on {', '.join(parts)}" if parts else "they changed no row"
+    verb = choose_form(idle, "changes", "change")
+    return f"{changed}; {idle:,} of them {verb} no row" if parts and idle else changed
+
+
+def _list_cells(item: LotException, effect: ExceptionEffect) -> tuple[str, ...]:
+    sets: list[str] = [item.action or ""]
+    if item.threshold is not None:
+        sets.append(f"threshold {item.threshold:.4f}")
+    return (
+        escape(item.describe() or "every lot"),
+        escape("every trait" if item.trait == "*" else item.trait),
+        ", ".join(filter(None, sets)),
+        escape(effect.describe()),
+        escape(item.reason, LONGEST_WORDS),
+    )
+
+
+def describe_cautions(facts: RunFacts) -> Iterator[str]:
+    """Yield the warnings that concern traits' bounds, and the cautions of traits that fired."""
+    manifest = facts.manifest
+    warnings = [
+        notice.text
+        for notice in manifest.list_notices()
+        if notice.severity == "warning" and notice.remarks
+    ]
+    fired = [rule.trait for rule in manifest.thresholds if manifest.count_fired(rule.trait)]
+    cautions = {trait: manifest.cards.get(trait, {}).get("caution") for trait in fired}
+    lines = [*warnings, *(f"{trait}: {text}" for trait, text in cautions.items() if text)]
+    if not lines:
+        return
+    yield "### Read these numbers with care"
+    yield ""
+    yield from (f"- {escape(line, LONGEST_WORDS)}" for line in lines)
+    yield ""
+
+
+def describe_reading(facts: RunFacts) -> Iterator[str]:
+    """Yield what the certificate states, or that there is none."""
+    yield "## What people read"
+    yield ""
+    found = facts.certificate
+    if found is None:
+        yield "The run has no certificate: no sample of its rows was read to bound what it missed."
+        yield ""
+        return
+    yield state_bound(found)
+    yield f"{escape(', '.join(found.raters))} labelled the rows."
+    yield ""
+    statements = (found.together, *found.traits) if len(found.traits) > 1 else found.traits
+    head = ("trait", "kept rows read>", "show it>", "at most>", "removed rows read>", "clean>")
+    yield from build_table(head, map(_list_numbers, statements))
+    yield ""
+    yield from (f"- {escape(limit, LONGEST_WORDS)}" for limit in found.limits)
+    yield f"- Certificate: digest {found.digest}; `congener verify RUN` checks it"
+    yield ""
+
+
+def state_bound(found: Certificate) -> str:
+    """Say in a sentence what share of the kept rows shows a trait at most, as raters see it."""
+    residual = found.together.residual
+    names = [item.trait or "" for item in found.traits]
+    what = escape(names[0]) if len(names) == 1 else f"any of {', '.join(map(escape, names))}"
+    seen = ", as far as the raters see it" if residual.adjusted is None else ""
+    return (
+        f"With {format_exact(1 - found.risk)} confidence, at most "
+        f"{format_bound(found.together.decisive)} of the {residual.rows:,} kept rows show {what}"
+        f"{seen}; {format_count(residual.read, 'row')} of them {_agree(residual.read)} read."
+    )
+
+
+def _agree(count: int) -> str:
+    return choose_form(count, "was", "were")
+
+
+def _list_numbers(item: TraitStatement) -> tuple[str, ...]:
+    residual, removed = item.residual, item.clean_removed
+    return (
+        escape(item.trait or "any of them"),
+        f"{residual.read:,}",
+        f"{residual.counted:,}",
+        format_bound(item.decisive),
+        f"{removed.read:,} of {removed.rows:,}",
+        f"{removed.counted:,}",
+    )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Container, Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -17,7 +17,7 @@ from classifiers.scoring import Scorer, Scores
 from pipelines.banks import FitPlan
 from pipelines.diagnosis import diagnose
 from pipelines.display.excerpts import build_excerpt
-from schemas.notices import Notice, choose_form, format_count, warn
+from schemas.notices import Notice, choose_form, format_count, list_names, warn
 from schemas.scores import SCORE_DECIMALS, SCORE_STEP, fires
 from schemas.shares import format_interval
 from transforms.rules import Rule
@@ -206,11 +206,15 @@ def describe_worth(
     """Describe what each named trait's threshold finds, and warn of thresholds within the noise.
 
     Many named traits, and those of a given bank, have a notice only if there is a warning. Traits
-    of the library that nobody named have none, because their user can't change their cards; the
-    table of traits has their shares.
+    of the library that nobody named, or that run beside a user's own, have none, because their user
+    can't change their cards; the table of traits has their shares. Instead, one line counts those
+    with advice, and says how to see it.
     """
     few = 0 < len(named) <= NAMED_TRAITS
-    library = set() if named else {card.id for card in find_cards()}
+    shipped = {card.id for card in find_cards()}
+    own = {rule.trait for rule in rules} - shipped
+    # beside a card of one's own, the library's cards are no one's to change
+    library = shipped if own or not named else set()
     shown = [
         (rule, found, advice)
         for rule in rules
@@ -228,6 +232,28 @@ def describe_worth(
         yield warn(f"{text}. {advice}") if advice else Notice(text)
         for line in close[rule.trait].describe(STRONGEST) if rule.trait in close else ():
             yield Notice(f"  {line}", is_recorded=False)
+    if own:
+        yield from _count_advised(rules, scorer, shipped)
+
+
+def _count_advised(
+    rules: Sequence[Rule], scorer: Scorer, shipped: Container[str]
+) -> Iterator[Notice]:
+    """Name the library's traits that a run beside a user's own cards has advice about."""
+    names = [
+        rule.trait
+        for rule in rules
+        if rule.trait in shipped
+        and rule.found is not None
+        and rule.threshold.value is not None
+        and rule.threshold.value <= 1
+        and diagnose(scorer.bank.traits[rule.trait], *rule[1:4], rule.found)
+    ]
+    if names:
+        yield Notice(
+            f"there is also advice about the library's {list_names(names)}, whose cards aren't "
+            f"yours: congener fit --traits {names[0]} --output BANK shows it"
+        )
 
 
 def describe_found(found: FoundShare, threshold: float, labelled: bool = False) -> str:

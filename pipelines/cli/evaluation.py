@@ -277,6 +277,7 @@ def _measure(
         disputed=_list_disputed(population, path),
         rates=rates,
         pairs=compare_teachers(rates),
+        rule=population.rule,
     )
 
 

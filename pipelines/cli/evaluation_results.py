@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from pipelines.evaluation import Measured
     from pipelines.mistakes import Mistakes
     from pipelines.trait_rates import TeacherPair, TraitRate
+    from schemas.manifests import SettledThreshold
 
 COLUMNS = ("score ≥", "level>", "rows>", "precision>", "recall>", "")
 
@@ -53,6 +54,7 @@ class Evaluation(NamedTuple):
     disputed: Sequence[DisputedRow] = ()
     rates: Sequence[TraitRate] = ()
     pairs: Sequence[TeacherPair] = ()
+    rule: SettledThreshold | None = None
 
     def render(self) -> Iterator[Table | str]:
         """Return a table of ranges, two tables of thresholds, and the trait's rates."""
@@ -77,6 +79,7 @@ class Evaluation(NamedTuple):
         for item in self.measured:
             if item.is_in_force:
                 yield from _describe_threshold(item)
+                yield from _describe_narrow_card(item, self.rule, self.labels)
         yield from _describe_rates(self.rates, self.trait)
         yield from _describe_pairs(self.pairs)
         yield (
@@ -240,6 +243,21 @@ def _describe_threshold(item: Measured) -> Iterator[str]:
             f"{name} at {item.threshold:.4f}: {format_percent(known.estimate, 0)}{here}; "
             f"for new rows like these, {format_interval(new.low, new.high, 0)}"
         )
+
+
+def _describe_narrow_card(
+    item: Measured, rule: SettledThreshold | None, labels: str
+) -> Iterator[str]:
+    """Warn if a trait finds far more of its card's positives than of the corpus's cases."""
+    recall = item.accuracy.recall.estimate
+    if rule is None or rule.found_low is None or recall is None or recall >= rule.found_low:
+        return
+    yield (
+        f"warning: it finds {rule.positives_found:,} of the card's {rule.positives:,} positives, "
+        f"each held out, but about {format_percent(recall, 0)} of this corpus's cases, so the "
+        "positives are unlike them: add rows that it missed to the card's positives, or fit with "
+        f"these labels: congener fit --traits CARD --labels {shlex.quote(labels)} --output BANK"
+    )
 
 
 def _describe_rates(rates: Sequence[TraitRate], trait: str) -> Iterator[Table | str]:

@@ -196,6 +196,22 @@ def test_a_library_trait_that_nobody_named_has_no_warning(prepared, monkeypatch)
     assert list_notices(found)[0].startswith("warning: trait bird")
 
 
+def test_beside_an_own_card_the_library_has_one_line(card_folder, monkeypatch):
+    """The advice on a user's own card isn't buried under that on cards of the library."""
+    card = "signals: {lexicon: {patterns: [pasta]}}\nthreshold: 0.5\n"
+    folders = tuple(str(card_folder(name, card, POSITIVES)) for name in ("ant", "bird", "cod"))
+    found = prepare_bank(FilterConfig(traits=folders))
+    library = [item for item in found.plan.cards if item.id != "bird"]
+    monkeypatch.setattr(worth, "find_cards", lambda: library)
+    first, *others = list_notices(found, named=folders)
+    assert first.startswith("warning: trait bird")
+    assert not any("warning" in line for line in others)
+    assert others[-1] == (
+        "there is also advice about the library's ant, cod, whose cards aren't yours: "
+        "congener fit --traits ant --output BANK shows it"
+    )
+
+
 def test_the_positives_of_labels_are_mentioned():
     """With labels, the positives aren't only the card's."""
     found = FoundShare(12, 9, 0.4, 0.9, 0.75)

@@ -2,7 +2,7 @@
 
 from rich.table import Table
 
-from classifiers.guarantees.stratified import Interval
+from classifiers.guarantees.stratified import Accuracy, Interval
 from pipelines.cli.evaluation_results import (
     MISTAKES_SHOWN,
     TEACHERS_SHOWN,
@@ -11,8 +11,10 @@ from pipelines.cli.evaluation_results import (
     RowsToRead,
 )
 from pipelines.disputed_rows import DisputedRow
+from pipelines.evaluation import Measured
 from pipelines.mistakes import Mistake, Mistakes
-from pipelines.trait_rates import TraitRate
+from pipelines.trait_rates import TeacherPair, TraitRate
+from schemas.manifests import SettledThreshold
 
 
 def make_evaluation(wrong, missed, run):
@@ -99,11 +101,64 @@ def test_a_labelled_row_is_named_with_its_file():
 
 def build_rates(teachers):
     """Return the rates of all rows and of so many teachers."""
-    whole = TraitRate(None, 1_200, 30, 80, Interval(0.031, 0.012, 0.066))
-    own = [
-        TraitRate(f"t{number}", 100, 3, 8, Interval(None, 0.0, 0.4)) for number in range(teachers)
-    ]
+    recall = Interval(0.5, 0.25, 0.75)
+    whole = TraitRate(None, 1_200, 30, 80, Interval(0.031, 0.012, 0.066), recall, ())
+    rate = Interval(None, 0.0, 0.4)
+    own = [TraitRate(f"t{number}", 100, 3, 8, rate, recall, ()) for number in range(teachers)]
     return [whole, *own]
+
+
+def test_teachers_have_their_recall_and_order():
+    """Each teacher's recall is on one line, and each pair says whether it can be ranked."""
+    pairs = [
+        TeacherPair("a", "b", Interval(0.1, -0.1, 0.3), 700),
+        TeacherPair("a", "c", Interval(0.2, 0.0125, 0.4), None),
+        TeacherPair("b", "c", Interval(None, -1.0, 1.0), None),
+    ]
+    found = make_evaluation(0, 0, "run")._replace(rates=build_rates(2), pairs=pairs)
+    lines = [str(part) for part in found.render()]
+    assert any(line.endswith("t0 50% (25% to 75%); t1 50% (25% to 75%)") for line in lines)
+    first = lines.index(
+        "a shows it more often than c (difference of the rates +1.2 to +40.0 points)"
+    )
+    assert lines[first + 1] == (
+        "a and b can't be ranked (difference of the rates -10.0 to +30.0 points); if their rates "
+        "differ as much as estimated, reading about 700 rows in all would show it (--rows 700)"
+    )
+    assert lines[first + 2].startswith("b and c can't be ranked")
+    assert "hold together" in lines[first + 3]
+
+
+def test_a_card_whose_positives_are_unlike_the_corpus_is_named():
+    """A recall below the lower bound for the positives is warned of; one above it isn't."""
+    rule = SettledThreshold(
+        trait="heron",
+        signal="combined",
+        action="flag",
+        threshold=0.5,
+        origin="calibrated",
+        clean_texts=100,
+        exceeding=0,
+        bound=0.01,
+        max_false_positive_rate=0.01,
+        confidence=0.95,
+        calibrated_on="library background",
+        positives=34,
+        positives_found=29,
+        found_low=0.68,
+        found_high=0.96,
+    )
+
+    def render(recall):
+        accuracy = Accuracy(Interval(0.9, 0.8, 1.0), Interval(recall, 0.2, 0.9))
+        current = Measured(0.5, 0.01, 9, accuracy, accuracy, True, False, False)
+        found = make_evaluation(0, 0, None)._replace(measured=[current], rule=rule)
+        return [str(part) for part in found.render() if "positives, each held out" in str(part)]
+
+    assert render(0.68) == []
+    (line,) = render(0.45)
+    assert "finds 29 of the card's 34 positives, each held out, but about 45% of this" in line
+    assert line.endswith("congener fit --traits CARD --labels l.jsonl --output BANK")
 
 
 def test_the_rate_of_the_trait_has_an_interval():

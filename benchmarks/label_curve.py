@@ -1,9 +1,9 @@
-"""How precision and recall change with the number of labels, on models that weren't labelled.
+"""How much 100 labels raise precision and recall, on models that weren't labelled.
 
 Labels of the answers in `../shared/data/labels` stand for a reader's work: of one half of the
-models, the answers with the highest scores are labelled, as in a quarantine and just below the
-threshold. They are fitted as `congener fit --labels` fits them, which uses only half of them.
-Precision and recall are those on the other half of the models, without prompts that were labelled.
+models, the answers with the highest scores are labelled, as on the review page in the order of the
+score. They are fitted as `congener fit --labels` fits them. Precision and recall are those on the
+other half of the models, without prompts that were labelled; then the halves change places.
 """
 
 from __future__ import annotations
@@ -26,7 +26,13 @@ from classifiers.models.interface import EncoderConfig
 from classifiers.scoring import load_scorer
 from schemas.scores import COMBINED, fires
 
-COUNTS = (0, 25, 50, 100, 200)
+COUNTS = (0, 100)
+TRAITS = (
+    "ai-disclaimer,knowledge-cutoff,over-refusal,pipeline-leak,sycophantic-opening,turn-leak,"
+    "vendor-phrasing"
+)
+"""The library's traits that at least nine of the answers show in their wording."""
+
 FEW = 12
 """How many of the library's positives a card that somebody has just begun has."""
 
@@ -47,46 +53,48 @@ class Split(NamedTuple):
 
 
 class Outcome(NamedTuple):
-    """Counts on tested answers, and the average precision of their scores."""
+    """Counts on tested answers, and the average precision of their scores.
+
+    Of the `rows` that show the trait, `top` are among as many rows with the highest scores.
+    """
 
     flags: int
     right: int
-    sure: int
-    found: int
+    rows: int
+    top: int
     ranked: float
 
 
 def main() -> None:
-    options = parse_arguments(
-        __doc__ or "", traits="ai-disclaimer,pipeline-leak,sycophantic-opening", splits=3
-    )
+    options = parse_arguments(__doc__ or "", traits=TRAITS)
     names = (find_data("labels") / "rows-read.txt").read_text(encoding="utf-8").split()
     labels, answers = read_labels(names), read_answers(names)
     cards = {card.id: card for card in find_cards()}
     clean = CleanText(collect_background(cards.values()))
-    report = Report("label_curve", "Precision and recall with 0 to 200 labels")
+    report = Report("label_curve", "Precision and recall with and without 100 labels")
     report.say(
         f"{len(names):,} real answers of {len(set(answers.models))} models, read for all traits; "
-        f"{options.splits} random halves of the models, added up. A label counts as yes for a sure "
-        "or borderline case. The card is the library's, or one with only the signal `wording` and "
-        f"{FEW} of the library's positives (few), as for a new trait. AP is the mean average "
-        "precision of the score. The brackets hold exact 95 % intervals, which are too narrow, "
-        "since the halves overlap."
+        "models with an even and an odd place in the alphabet take turns in being labelled and "
+        "tested, added up. A label counts as yes for a sure or borderline case. The card is the "
+        f"library's, if it learns, or one with only the signal `wording` and {FEW} of the "
+        "library's positives (few), as for a new trait. Flags are rows at or above the calibrated "
+        "threshold. Precision at R is the share of right rows among the R highest scores, where R "
+        "is the number of rows that show the trait. AP is the mean average precision of the score. "
+        "The brackets hold exact 95 % intervals."
     )
-    rows = [
-        row
-        for trait in options.traits.split(",")
-        for card in (cards[trait], cut_card(cards[trait]))
-        for row in measure_card(card, labels[trait], answers, clean, options.splits)
-    ]
-    header = ["trait", "card", "labels", "flags", "precision", "sure cases", "recall", "AP"]
+    whole: dict[tuple[str, int], list[Outcome]] = {}
+    rows = []
+    for trait in options.traits.split(","):
+        for kind, card in (("few", cut_card(cards[trait])), ("library", cards[trait])):
+            if not card.card.learns_from_exemplars or card.card.uses_encoder:
+                continue
+            for count, outcomes in measure_card(card, labels[trait], answers, clean).items():
+                rows.append((trait, kind, count, *describe(outcomes)))
+                whole.setdefault((kind, count), []).extend(outcomes)
+                print(rows[-1], flush=True)
+    rows += [("all", kind, count, *describe(found)) for (kind, count), found in whole.items()]
+    header = ["trait", "card", "labels", "flags", "precision", "recall", "precision at R", "AP"]
     report.add_table(header, rows)
-    report.say(
-        "The target, a measurable rise in precision with 100 labels, is missed. The library's card "
-        "has few wrong flags that labels could remove, and most of them are hits of its lexicon, "
-        "which doesn't learn. For a card with few positives, labels make the ranking worse. A "
-        "likely reason is that the fit picks wrong sentences from labelled rows with a yes."
-    )
     report.finish()
 
 
@@ -110,15 +118,13 @@ def cut_card(card: LoadedCard) -> LoadedCard:
 
 
 def measure_card(
-    card: LoadedCard, labels: Labels, answers: Answers, clean: CleanText, splits: int
-) -> Iterator[tuple[object, ...]]:
-    """Yield the table rows of one card."""
-    sure, shown = (
-        np.isin(np.arange(len(answers.texts)), list(found)) for found in (labels.sure, labels.shown)
-    )
+    card: LoadedCard, labels: Labels, answers: Answers, clean: CleanText
+) -> dict[int, list[Outcome]]:
+    """Return the outcomes of one card for each number of labels."""
+    shown = np.isin(np.arange(len(answers.texts)), list(labels.shown))
     base, threshold = score(card, answers, clean)
     found: dict[int, list[Outcome]] = {count: [] for count in COUNTS}
-    for split in draw_splits(answers, base, splits):
+    for split in split_models(answers, base):
         for count in COUNTS:
             scores, value = base, threshold
             if count:
@@ -127,28 +133,23 @@ def measure_card(
                     for row in split.labelled[:count]
                 ]
                 scores, value = score(replace(card, labels=split_labels(judged)), answers, clean)
-            tested = split.tested
-            flagged = fires(scores[tested], value)
-            outcome = Outcome(
-                int(flagged.sum()),
-                int((flagged & shown[tested]).sum()),
-                int(sure[tested].sum()),
-                int((flagged & sure[tested]).sum()),
-                rank(shown[tested], scores[tested]),
-            )
-            print(card.id, count, outcome, flush=True)
-            found[count].append(outcome)
-    kind = "library" if card.negatives else "few"
-    for count, outcomes in found.items():
-        yield (card.id, kind, count, *describe(outcomes))
+            found[count].append(count_outcome(scores[split.tested], shown[split.tested], value))
+    return found
 
 
-def draw_splits(answers: Answers, scores: np.ndarray, splits: int) -> Iterator[Split]:
-    """Yield seeded halves of the models."""
+def count_outcome(scores: np.ndarray, shown: np.ndarray, threshold: float) -> Outcome:
+    """Return the outcome of tested rows, of which those in `shown` show the trait."""
+    flagged, rows = fires(scores, threshold), int(shown.sum())
+    highest = np.argsort(-scores, kind="stable")[:rows]
+    right = int((flagged & shown).sum())
+    return Outcome(int(flagged.sum()), right, rows, int(shown[highest].sum()), rank(shown, scores))
+
+
+def split_models(answers: Answers, scores: np.ndarray) -> Iterator[Split]:
+    """Yield each half of the models with the other one as the tested half."""
     models = np.unique(answers.models)
     order = np.argsort(-scores, kind="stable")
-    for seed in range(splits):
-        half = np.random.default_rng(seed).permutation(models)[: len(models) // 2]
+    for half in (models[::2], models[1::2]):
         inside = np.isin(answers.models, half)
         labelled = order[inside[order]][: COUNTS[-1]]
         known = {answers.prompts[row] for row in labelled}
@@ -175,10 +176,10 @@ def rank(right: np.ndarray, scores: np.ndarray) -> float:
 
 def describe(outcomes: Sequence[Outcome]) -> tuple[object, ...]:
     """Return the cells for the sum of the outcomes."""
-    flags, right, sure, found = (sum(item[place] for item in outcomes) for place in range(4))
-    shares = [format_share(*pair) if pair[1] else "–" for pair in ((right, flags), (found, sure))]
-    ranked = float(np.nanmean([item.ranked for item in outcomes]))
-    return flags, shares[0], sure, shares[1], f"{ranked:.2f}"
+    flags, right, rows, top = (sum(item[place] for item in outcomes) for place in range(4))
+    pairs = ((right, flags), (right, rows), (top, rows))
+    shares = [format_share(*pair) if pair[1] else "–" for pair in pairs]
+    return flags, *shares, f"{np.nanmean([item.ranked for item in outcomes]):.2f}"
 
 
 if __name__ == "__main__":

@@ -33,6 +33,9 @@ FORMAT = 1
 FACTS = "facts.arrow"
 TEXTS = "texts"
 
+PARTS_PER_THREAD = 4
+"""How many parts of the texts each thread searches. With several, no thread waits for long."""
+
 NAMES = ("source", *LOT_FIELDS, "decision", "output")
 """The columns of facts whose values repeat."""
 
@@ -40,10 +43,11 @@ NAMES = ("source", *LOT_FIELDS, "decision", "output")
 class SearchTexts(NamedTuple):
     """The texts of all rows in lower case, and a number that equal prompts share (0: unknown).
 
-    The texts are parts of files that are mapped into memory, so only those that are read take any.
+    The texts are in files that are mapped into memory, so only those that are read take any. They
+    come in a few `parts`, which are searched at the same time.
     """
 
-    text: pl.LazyFrame
+    parts: list[pl.LazyFrame]
     prompt: np.ndarray
 
 
@@ -149,8 +153,11 @@ def open_texts(
                 texts = _read_texts(run, manifest, facts.slice(first, last - first))
             write_whole(texts, path)
     tell(len(shards), len(shards))
-    whole = pl.concat(map(_map_file, paths), rechunk=False)
-    return SearchTexts(whole.lazy().select("text"), whole["prompt"].to_numpy())
+    files = [_map_file(path) for path in paths]
+    step = -(-len(files) // (PARTS_PER_THREAD * pl.thread_pool_size()))
+    blocks = [files[begin : begin + step] for begin in range(0, len(files), step)]
+    parts = [pl.concat(block, rechunk=False).lazy().select("text") for block in blocks]
+    return SearchTexts(parts, np.concatenate([file["prompt"].to_numpy() for file in files]))
 
 
 def _map_file(path: Path) -> pl.DataFrame:

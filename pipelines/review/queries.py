@@ -186,8 +186,8 @@ def _find_text(texts: SearchTexts | None, wanted: str) -> np.ndarray:
     if texts is None:
         raise CardError("the texts are still being read", where="text", remedy="wait a moment")
     has = pl.col("text").str.contains(wanted.lower(), literal=True)
-    found = texts.text.select(has.fill_null(value=False)).collect()
-    return np.asarray(found.to_series().to_numpy())
+    parts = pl.collect_all([part.select(has.fill_null(value=False)) for part in texts.parts])
+    return np.concatenate([part.to_series().to_numpy() for part in parts])
 
 
 def _cut_out(frame: pl.LazyFrame, corpus_map: CorpusMap | None, area: str) -> pl.LazyFrame:

@@ -3,6 +3,7 @@
 import math
 
 import numpy as np
+import polars as pl
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -27,7 +28,7 @@ from schemas.policies import DECISIONS
 @pytest.fixture
 def rows(session):
     """Return the facts as dictionaries, with each row's text."""
-    texts = session.texts.text.collect()["text"]
+    texts = pl.concat(session.texts.parts).collect()["text"]
     facts = session.facts.collect().to_dicts()
     return [{**row, "text": text} for row, text in zip(facts, texts, strict=True)]
 

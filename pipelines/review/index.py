@@ -10,11 +10,10 @@ import shutil
 from collections.abc import Callable, Sequence
 from itertools import pairwise
 from pathlib import Path
-from typing import NamedTuple, cast
+from typing import NamedTuple
 
 import numpy as np
 import polars as pl
-import pyarrow as pa
 
 from pipelines.runs.finished import MISFITS, list_outputs, report_damage, scan_folder
 from pipelines.runs.pages import INDEX, scan_margins
@@ -33,21 +32,14 @@ FORMAT = 1
 FACTS = "facts.arrow"
 TEXTS = "texts"
 
-PARTS_PER_THREAD = 4
-"""How many parts of the texts each thread searches. With several, no thread waits for long."""
-
 NAMES = ("source", *LOT_FIELDS, "decision", "output")
 """The columns of facts whose values repeat."""
 
 
 class SearchTexts(NamedTuple):
-    """The texts of all rows in lower case, and a number that equal prompts share (0: unknown).
+    """The texts of all rows in lower case, and a number that equal prompts share (0: unknown)."""
 
-    The texts are in files that are mapped into memory, so only those that are read take any. They
-    come in a few `parts`, which are searched at the same time.
-    """
-
-    parts: list[pl.LazyFrame]
+    text: pl.LazyFrame
     prompt: np.ndarray
 
 
@@ -153,20 +145,8 @@ def open_texts(
                 texts = _read_texts(run, manifest, facts.slice(first, last - first))
             write_whole(texts, path)
     tell(len(shards), len(shards))
-    files = [_map_file(path) for path in paths]
-    step = -(-len(files) // (PARTS_PER_THREAD * pl.thread_pool_size()))
-    blocks = [files[begin : begin + step] for begin in range(0, len(files), step)]
-    parts = [pl.concat(block, rechunk=False).lazy().select("text") for block in blocks]
-    return SearchTexts(parts, np.concatenate([file["prompt"].to_numpy() for file in files]))
-
-
-def _map_file(path: Path) -> pl.DataFrame:
-    """Map a file of texts into memory, without keeping the file open.
-
-    A scan by polars copies all texts for each search, which takes longer than the search.
-    """
-    with pa.memory_map(str(path)) as source:
-        return cast("pl.DataFrame", pl.from_arrow(pa.ipc.open_file(source).read_all()))
+    whole = pl.scan_ipc(paths, glob=False, hive_partitioning=False)
+    return SearchTexts(whole.select("text"), whole.select("prompt").collect()["prompt"].to_numpy())
 
 
 def _read_texts(run: str, manifest: Manifest, rows: pl.LazyFrame) -> pl.DataFrame:

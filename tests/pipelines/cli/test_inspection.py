@@ -20,6 +20,7 @@ def test_decisions_and_rows_are_shown(congener, folder):
     label, keep, release = out.splitlines()[-3:]
     assert label.endswith(f"congener traits eval heron --run {folder}")
     assert keep.startswith("to keep a row such as row 1")
+    assert "congener release" in release
 
 
 def test_a_page_in_json(congener_json, folder):

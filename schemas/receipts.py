@@ -65,7 +65,7 @@ class ExceptionEffect(Strict):
         """Describe the changed rows in one line, such as `3 from quarantine to flag`."""
         parts = [f"{item.rows:,} from {item.before} to {item.after}" for item in self.changed]
         if self.overruled:
-            parts.append(f"{self.overruled:,} decided by another trait as before")
+            parts.append(f"{self.overruled:,} unchanged, because another trait decides")
         return ", ".join(parts) or "none"
 
     def add(self, other: ExceptionEffect) -> ExceptionEffect:

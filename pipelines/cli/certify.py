@@ -229,7 +229,8 @@ class CertificateResult(NamedTuple):
         yield f"certificate {found.digest[:16]} about the run {found.run_id}"
         if found.met is not None:
             words = "at most" if found.met else "not shown to be at most"
-            text = f"residual rate {words} {format_exact(found.at_most or 0)}"
+            share = format_exact(found.at_most or 0)
+            text = f"the share of kept rows with a trait is {words} {share}"
             yield style(text, "green" if found.met else "red")
 
     def to_json(self) -> dict[str, Any]:
@@ -251,7 +252,9 @@ def name_statement(item: TraitStatement) -> str:
 def describe_residual(found: Certificate) -> Iterator[str]:
     """Say in a sentence what share of the kept rows shows a trait at most."""
     residual, sure = found.together.residual, format_exact(1 - found.risk)
-    what = found.traits[0].trait if len(found.traits) == 1 else "any of the traits"
+    names = [item.trait or "" for item in found.traits]
+    what = f"any of the {len(names)} traits of the audit ({', '.join(names)})"
+    what = names[0] if len(names) == 1 else what
     yield (
         f"With {sure} confidence, at most {format_bound(found.together.decisive)} of the "
         f"{residual.rows:,} kept rows show {what}"
@@ -292,6 +295,8 @@ def describe_estimate(found: ShareEstimate | None) -> str:
 
 def describe_clean(name: str, found: ShareBound) -> str:
     """Say what share of the removed rows was clean at most."""
+    if not found.rows:
+        return f"{name}: the run holds no removed row that could be read"
     if not found.read:
         return f"{name}: none of the {found.rows:,} removed rows was read"
     return (

@@ -72,7 +72,7 @@ def test_a_stronger_trait_overrules_an_exception():
     rules = [build_owl(item), build_owl(item, trait="fox")]
     (effect,) = measure_effects(scores, LOTS, KEPT, rules, [item])
     assert effect == ExceptionEffect(rows=2, overruled=1)
-    assert effect.describe() == "1 decided by another trait as before"
+    assert effect.describe() == "1 unchanged, because another trait decides"
 
 
 def test_an_exception_for_all_traits_counts_a_row_once():

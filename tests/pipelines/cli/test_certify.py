@@ -7,13 +7,25 @@ from pathlib import Path
 
 import pytest
 
+from pipelines.certify import certify_run
 from pipelines.certifying.records import read_sample
-from pipelines.cli.certify import describe_estimate, read_share
+from pipelines.cli.certify import (
+    describe_clean,
+    describe_estimate,
+    describe_residual,
+    read_share,
+)
 from pipelines.review.judgements import LabelBook
-from schemas.certificates import ShareEstimate
+from schemas.certificates import ShareBound, ShareEstimate
 from schemas.errors import CardError
 from schemas.runs import AUDIT_STATEMENT
-from tests.support.certificates import read_sheet, write_positives
+from tests.support.certificates import (
+    draw_small,
+    fill_sheet,
+    read_sheet,
+    tell_truth,
+    write_positives,
+)
 
 
 @pytest.fixture
@@ -63,7 +75,7 @@ def test_a_target_decides_the_exit_code(congener, drawn, target, code):
     label_all(path, False)
     found, out, _ = congener("certify", run, "--labels", str(path), "--at-most", target)
     assert found == code
-    assert ("residual rate at most" in out) == (code == 0)
+    assert ("kept rows with a trait is at most" in out) == (code == 0)
     assert ("not shown to be at most 0.5%" in out) == (code == 5)
 
 
@@ -243,3 +255,22 @@ def test_help_has_examples(congener):
     assert code == 0
     assert "congener certify run/ --labels audit.jsonl --ask" in out
     assert "--at-most" in out
+
+
+def test_the_statement_names_its_traits(run, tmp_path):
+    """A sentence about several traits says which ones it is about."""
+    sample = draw_small(run[0], tmp_path).sample
+    sheet = fill_sheet(tmp_path / "audit.jsonl", sample, tell_truth)
+    found = certify_run(str(run[0]), [sheet])[0]
+    assert "kept rows show heron." in next(describe_residual(found))
+    owl = found.traits[0].model_copy(update={"trait": "owl"})
+    several = found.model_copy(update={"traits": (*found.traits, owl)})
+    assert "show any of the 2 traits of the audit (heron, owl)." in next(describe_residual(several))
+
+
+def test_removed_rows_that_are_not_held_are_not_called_unread():
+    """A run that holds no removed row has none to read."""
+    none = ShareBound(rows=0, read=0, counted=0, unsure=0, estimate=0.0, bound=1.0)
+    assert describe_clean("owl", none) == "owl: the run holds no removed row that could be read"
+    some = none.model_copy(update={"rows": 7})
+    assert describe_clean("owl", some) == "owl: none of the 7 removed rows was read"

@@ -469,7 +469,7 @@ def test_effects_of_exceptions_are_added():
     effect = ExceptionEffect(rows=5, changed=(change,), overruled=1)
     receipts = [build_receipt().model_copy(update={"exceptions": (effect,)})] * 2
     (found,) = publication.sum_receipts(receipts, policy)["exceptions"]
-    assert found.describe() == "4 from drop to flag, 2 decided by another trait as before"
+    assert found.describe() == "4 from drop to flag, 2 unchanged, because another trait decides"
     assert publication.sum_receipts([], policy)["exceptions"] == (ExceptionEffect(),)
 
 

@@ -92,6 +92,7 @@ def test_nothing_is_written_into_the_run(placed, answers):
     assert not [*answers.rglob("*map*")]
 
 
+@pytest.mark.slow
 def test_stored_vectors_make_the_map(vector_run, tmp_path):
     """A run with vectors needs no texts; a reject, whose vector is zero, has no place."""
     manifest = load_manifest(vector_run)
@@ -106,6 +107,7 @@ def test_stored_vectors_make_the_map(vector_run, tmp_path):
     assert abs(birds.mean() - bread.mean()) > 2 * (birds.std() + bread.std())
 
 
+@pytest.mark.slow
 def test_vectors_that_do_not_fit_the_ledger_are_an_error(vector_run, tmp_path):
     """A run of which a file of vectors is missing isn't mapped by the others."""
     manifest = load_manifest(vector_run)

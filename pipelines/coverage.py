@@ -153,13 +153,16 @@ def describe_sample(
     names = {item.where for item in trained}
     untrained = [item for item in coverage.list_unread() if item.where not in names]
     expected = [item for item in trained if item.is_expected]
-    for items, reason in (
-        (untrained, _explain_untrained(coverage)),
-        (expected, "as the policy expects"),
-    ):
-        if items:
-            listed = _list_names(items)
-            yield Notice(f"no trait looks at this text, {reason}, in {sample}: {listed}")
+    if untrained:
+        yield Notice(
+            f"not scored, because {_explain_untrained(coverage)}, in {sample}: "
+            f"{_list_names(untrained)}"
+        )
+    if expected:
+        yield Notice(
+            f"no trait looks at this text, as the policy expects, in {sample}: "
+            f"{_list_names(expected)}"
+        )
     if wants_english:
         yield from _warn_of_languages(coverage.languages, sample)
     if coverage.conversations:
@@ -184,8 +187,8 @@ def _explain_untrained(coverage: Coverage) -> str:
         (item.untrained_roles, item.untrained_columns) for item in (coverage, Policy())
     )
     if settled == default:
-        return "which isn't trained on by default (untrained_roles and untrained_columns)"
-    return "which the policy says isn't trained on"
+        return "trainers leave it out of the loss by default"
+    return "the policy says that it isn't trained on"
 
 
 def describe_rest(
@@ -244,9 +247,10 @@ def _warn_of_languages(languages: Sequence[LanguageCounts], counted: str) -> Ite
             for item in languages
         )
         yield warn(
-            f"rows that don't look like English, in {counted}: {listed}; the library's patterns "
-            "and exemplars are English, so its traits miss most of what they look for in these "
-            "rows, except for loops"
+            f"rows that don't look like English, in {counted}: {listed}; most of the library's "
+            "patterns and exemplars are English, so its traits miss much of what they look for in "
+            "these rows; degenerate-loop finds loops in every language, and docs/quirks.md says "
+            "which four traits also read ten other languages"
         )
 
 

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import base64
 import math
-import re
 import shlex
-import unicodedata
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import pairwise
 from typing import Any, NamedTuple
@@ -19,15 +17,19 @@ from rich.text import Text
 from pipelines.display.count_tables import render_counts
 from pipelines.display.excerpts import (
     CONTEXT,
-    HIDDEN,
     LONGEST_NAME,
     LONGEST_SPAN,
     build_excerpt,
     escape_name,
-    escape_text,
 )
-from pipelines.display.highlights import describe_hits, join_pieces, show_whole_row
+from pipelines.display.highlights import (
+    describe_hits,
+    describe_words,
+    join_pieces,
+    show_whole_row,
+)
 from pipelines.display.likenesses import describe_doubt, find_likeness, list_patterns
+from pipelines.display.shell_words import quote_word
 from pipelines.display.swapped_answers import explain_swap, is_replaced, render_old_answer
 from pipelines.row_exceptions import name_exceptions
 from pipelines.runs.alterations import require_sound_ledger
@@ -38,6 +40,7 @@ from pipelines.runs.pages import Order, Page, read_page
 from pipelines.runs.queries import Count, Filters, count_rows
 from pipelines.runs.recorded_settings import read_recorded_policy
 from pipelines.runs.shown_rows import MaskedSpan, ShownRow, TraitFinding, build_layout
+from pipelines.runs.wording_reasons import add_words
 from schemas.lots import LOT_FIELDS, UNKNOWN
 from schemas.manifests import Manifest
 from schemas.notices import format_count
@@ -105,6 +108,7 @@ def inspect_run(run: str, view: View, whole: bool = True) -> Inspection:
         manifest = load_decided(run)
         require_sound_ledger(run, manifest)
         page = read_page(run, manifest, *view[:4], whole, check=True)
+        page = page._replace(rows=tuple(add_words(run, page.rows)))
         old = read_old_answers(manifest, page.rows, view.parent, whole)
         return Inspection(manifest, count_rows(run, manifest, view.filters), page, old)
 
@@ -161,8 +165,11 @@ def _describe_swap(row: ShownRow, old: ShownRow | None) -> dict[str, Any]:
 
 
 def _describe_finding(finding: TraitFinding) -> dict[str, Any]:
-    hits = [hit._asdict() for hit in finding.hits]
-    return finding._asdict() | {"question": _describe_spoken(finding.question), "hits": hits}
+    return finding._asdict() | {
+        "question": _describe_spoken(finding.question),
+        "hits": [hit._asdict() for hit in finding.hits],
+        "words": [item._asdict() for item in finding.words],
+    }
 
 
 def _describe_spoken(said: SpokenText | None) -> dict[str, str] | None:
@@ -309,6 +316,8 @@ def _render_finding(
         for name, score in finding.signals.items()
     )
     yield _indent(Text(f"signals   {'   '.join(signals)}"), REASON_INDENT)
+    if words := describe_words(finding.words):
+        yield _indent(Text(f"words     {words}"), REASON_INDENT)
     if finding.neighbours:
         card = manifest.cards.get(finding.trait, {})
         yield _indent(_tabulate_neighbours(finding, list_patterns(card)), REASON_INDENT)
@@ -430,7 +439,7 @@ def _name_evaluation(page: Page, run: str, view: View) -> Iterator[str]:
         named = view.filters.trait or (traits[0] if len(traits) == 1 else "TRAIT")
         yield (
             "to label rows and measure the trait: "
-            f"congener traits eval {named} --run {_quote_word(run)}"
+            f"congener traits eval {named} --run {quote_word(run)}"
         )
 
 
@@ -477,23 +486,12 @@ def describe_selection(total: int, filters: Filters) -> str:
 def build_command(run: str, view: View) -> str:
     """Return the command that shows a page."""
     options = [
-        f"--{name.replace('_', '-')}={_quote_word(value)}"
+        f"--{name.replace('_', '-')}={quote_word(value)}"
         for name, value in view.filters._asdict().items()
         if value is not None
     ]
     options += [] if view.order == View().order else [f"--sort {view.order}"]
     options += ["--full"] * view.full
-    options += [] if view.parent is None else [f"--parent={_quote_word(view.parent)}"]
-    words = [_quote_word(run), *options, f"--start {view.start}", f"--limit {view.limit}"]
+    options += [] if view.parent is None else [f"--parent={quote_word(view.parent)}"]
+    words = [quote_word(run), *options, f"--start {view.start}", f"--limit {view.limit}"]
     return f"congener inspect {' '.join(words)}"
-
-
-def _quote_word(word: str) -> str:
-    """Quote a word for the shell, as bash's `$'...'` if it has hidden characters."""
-    if not any(piece.added for piece in escape_text(word)):
-        return shlex.quote(word)
-    spelled = (
-        char if unicodedata.category(char) not in HIDDEN else f"\\U{ord(char):08x}"
-        for char in re.sub(r"([\\'])", r"\\\1", word)
-    )
-    return f"$'{''.join(spelled)}'"

@@ -23,6 +23,7 @@ from pipelines.display.charts import (
 )
 from pipelines.display.definitions import describe_scope, describe_signals
 from pipelines.display.excerpts import escape_name
+from pipelines.display.highlights import describe_words
 from pipelines.display.page_templates import build_environment
 from pipelines.loss_summary import summarise_losses
 from pipelines.quotations import TURN_CHARACTERS, Quotation, quote, quote_row
@@ -224,6 +225,7 @@ def _load_template() -> Template:
         "score": f"{{:.{SCORE_DECIMALS}f}}".format,
         "rows": lambda count: format_count(count, "row"),
         "escape_name": escape_name,
+        "words": describe_words,
         "in_words": lambda name: name.replace("_", " "),
         "coordinate": lambda value: f"{value:.2f}".rstrip("0").rstrip("."),
     }

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 from rich.padding import Padding
 from rich.text import Text
 
+from classifiers.phrase_weights import WeighedPhrase
 from pipelines.display.excerpts import Piece, build_whole, escape_name
 from pipelines.runs.shown_rows import FoundPhrase, ShownRow
 from schemas.notices import list_names
@@ -22,6 +24,15 @@ TEXT_INDENT = 2
 
 PHRASES_LISTED = 10
 """The largest number of listed phrases of a lexicon."""
+
+
+FOR, AGAINST = 5, 3
+"""How many phrases are named that speak for a trait, and against it."""
+
+WORD = re.compile(r"[\w']+")
+
+LEAST = 0.05
+"""The least weight of a phrase that is named, in units of the logit."""
 
 
 def join_pieces(pieces: Sequence[Piece]) -> Text:
@@ -54,6 +65,33 @@ def describe_hits(hits: Sequence[FoundPhrase]) -> str:
     ]
     listed = list_names(shown, PHRASES_LISTED)
     return f"{len(hits):,} made this score: {listed}"
+
+
+def describe_words(words: Sequence[WeighedPhrase]) -> str:
+    """Name the weightiest phrases for a trait and against it, each with what it adds.
+
+    A phrase that contains a weightier one, or is part of it, isn't named as well.
+    """
+    parts = []
+    for sign, most, name in ((1, FOR, "for"), (-1, AGAINST, "against")):
+        own = [item for item in words if item.weight * sign >= LEAST]
+        chosen = list(_drop_parts(own))[:most]
+        if chosen:
+            parts.append(f"{name} {list_names([_name(item) for item in chosen], most)}")
+    return "; ".join(parts)
+
+
+def _drop_parts(words: Sequence[WeighedPhrase]) -> Iterator[WeighedPhrase]:
+    shown: list[str] = []
+    for item in words:
+        plain = f" {' '.join(WORD.findall(item.text.lower())) or item.text} "
+        if not any(plain in known or known in plain for known in shown):
+            shown.append(plain)
+            yield item
+
+
+def _name(item: WeighedPhrase) -> str:
+    return f"«{escape_name(item.text)}»{' (first)' if item.opens else ''} {item.weight:+.2f}"
 
 
 class WholeField(NamedTuple):

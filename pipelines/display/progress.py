@@ -297,6 +297,13 @@ def tabulate_decisions(manifest: Manifest) -> Table:
     return table
 
 
+LEGEND = (
+    "clean hit: the share of clean rows that may reach the score. positives found: the share of "
+    "the card's examples that do, each left out of the fit."
+)
+"""What the last two columns of the table of traits mean."""
+
+
 def tabulate_traits(manifest: Manifest) -> Table:
     """Tabulate each trait's rows, action and threshold, and what the threshold costs and finds.
 
@@ -315,6 +322,7 @@ def tabulate_traits(manifest: Manifest) -> Table:
             f"≤ {format_bound(item.bound)}{mark}" if item.bound is not None else "not stated",
             format_found(item),
         )
+    table.caption, table.caption_justify = LEGEND, "left"
     return table
 
 

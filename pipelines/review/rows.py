@@ -11,13 +11,14 @@ import numpy as np
 import polars as pl
 
 from pipelines.display.excerpts import Piece, build_excerpt, escape_name
-from pipelines.display.highlights import describe_hits, list_whole_fields
+from pipelines.display.highlights import describe_hits, describe_words, list_whole_fields
 from pipelines.display.likenesses import describe_doubt, find_likeness, list_patterns
 from pipelines.inspection import EXEMPLAR_CONTEXT, explain_shown_row
 from pipelines.review.index import SearchTexts, name_fired, name_score
 from pipelines.runs.finished import MISFITS, report_damage
 from pipelines.runs.recorded_settings import read_recorded_rules
 from pipelines.runs.shown_rows import ShownRow, TraitFinding, build_layout, read_shown_rows
+from pipelines.runs.wording_reasons import add_words
 from schemas.lots import LOT_FIELDS
 from schemas.manifests import Manifest
 from schemas.scores import SCORE_DECIMALS
@@ -48,7 +49,8 @@ class RowReader:
         Raises: RunError: a file is missing, damaged or changed.
         """
         with report_damage(self._run, *MISFITS):
-            (row,) = read_shown_rows(self._run, self.manifest, [index], whole=False, check=True)
+            rows = read_shown_rows(self._run, self.manifest, [index], whole=False, check=True)
+            (row,) = add_words(self._run, rows)
         return row
 
     def describe_row(
@@ -112,6 +114,7 @@ class RowReader:
             "action": found.action,
             "signals": {name: _round_number(score) for name, score in found.signals.items()},
             "phrases": describe_hits(found.hits) if len(found.hits) > 1 else "",
+            "words": describe_words(found.words),
             "neighbours": [*describe_neighbours(found, patterns)],
             "doubt": describe_doubt(found.neighbours) if found.neighbours else "",
         }

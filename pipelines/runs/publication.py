@@ -306,7 +306,7 @@ def describe_findings(run: str, manifest: Manifest) -> Iterator[Notice]:
             missed.append(f"{item.trait} ({near.rows:,}; the best is {gap:.4f} below)")
         if manifest.may_be_noise(item):
             allowed = f"{manifest.expect_noise(item):.1f}"
-            doubtful.append(f"{item.trait} (fired on {fired:,}, allowed {allowed})")
+            doubtful.append(f"{item.trait} ({format_count(fired, 'row')}; limit {allowed})")
     if missed:
         yield Notice(
             "these traits fired on no row, but some rows score just below their thresholds (by up "
@@ -315,8 +315,8 @@ def describe_findings(run: str, manifest: Manifest) -> Iterator[Notice]:
         )
     if doubtful:
         yield Notice(
-            "these traits fired on so few rows that all of them may be mistakes, because the bound "
-            "`clean hit` allows as many in a corpus of this size without the trait: "
+            "these traits fired on so few rows that every finding may be a mistake; in a corpus "
+            "of this size, their limits allow as many clean rows: "
             f"{list_names(doubtful)}; read the rows: "
             f"congener inspect {shlex.quote(run)}"
         )

@@ -11,6 +11,7 @@ from pipelines.runs.finished import scan_folder
 from pipelines.runs.pages import INDEX, read_page, scan_margins
 from pipelines.runs.queries import EVERYTHING, scan_ledger
 from pipelines.runs.shown_rows import ShownRow, TraitFinding, read_shown_rows
+from pipelines.runs.wording_reasons import add_words
 from schemas.manifests import Manifest
 from schemas.policies import DECISIONS, PUBLISHED
 
@@ -53,7 +54,7 @@ def find_examples(run: str, manifest: Manifest, most: int) -> dict[str, TraitExa
     """
     choices, unshown = _choose_rows(run, manifest, most)
     indexes = sorted({row for choice in choices.values() for rows in choice for row in rows})
-    read = read_shown_rows(run, manifest, indexes, whole=False)
+    read = add_words(run, read_shown_rows(run, manifest, indexes, whole=False))
     rows = dict(zip(indexes, read, strict=True))
     found = {}
     for trait, count in unshown.items():

@@ -9,6 +9,7 @@ from typing import Any, NamedTuple, cast
 import polars as pl
 import pyarrow.parquet as pq
 
+from classifiers.phrase_weights import WeighedPhrase
 from pipelines.runs.alterations import require_unchanged
 from pipelines.runs.finished import list_outputs, read_rows, require_file, scan_folder
 from pipelines.runs.negatives import find_owner
@@ -59,7 +60,7 @@ class TraitFinding(NamedTuple):
     `action` is the trait's action, or None if the trait didn't fire. `text` is the field's text, or
     None. `signals` holds the scores of the trait's signals. `neighbours` holds the nearest
     exemplars of a quarantined row, and whose each negative is (`owner`). `hits` are all phrases of
-    the lexicon on which a reason's score is based.
+    the lexicon on which a reason's score is based, and `words` what made a wording score.
     """
 
     trait: str
@@ -75,6 +76,7 @@ class TraitFinding(NamedTuple):
     signals: dict[str, float | None]
     neighbours: list[dict[str, Any]]
     hits: tuple[FoundPhrase, ...] = ()
+    words: tuple[WeighedPhrase, ...] = ()
 
 
 class MaskedSpan(NamedTuple):

@@ -79,7 +79,7 @@ class Layout(NamedTuple):
         columns = ", ".join(sorted(set(self.columns.values())))
         lots = [f"{name}={self._describe_lot_field(field)}" for name, field in self.lots.items()]
         if (self.turns or self.transcripts) and "system_prompt" not in self.lots:
-            lots.append("system_prompt=each row's own")
+            lots.append("system_prompt=digest of the row's system prompt")
         one = "all rows are one lot, because no column has a field of a lot"
         named = f"lots by {', '.join(lots)}" if lots else one
         return f"format {self.format} (columns {columns}); {named}"

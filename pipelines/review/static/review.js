@@ -309,6 +309,7 @@ function drawSide(row) {
         `signals: ${signals.map(([name, score]) => `${name} ${score.toFixed(3)}`).join(" · ")}`,
       ),
     );
+  if (own.words) parts.push(make("p", { class: "soft" }, `words: ${own.words}`));
   if (own.phrases) parts.push(make("p", { class: "soft" }, own.phrases));
   if (own.neighbours?.length)
     parts.push(

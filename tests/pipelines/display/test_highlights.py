@@ -2,8 +2,9 @@
 
 import io
 
+from classifiers.phrase_weights import WeighedPhrase
 from pipelines.display.excerpts import Piece
-from pipelines.display.highlights import describe_hits, join_pieces, show_whole_row
+from pipelines.display.highlights import describe_hits, describe_words, join_pieces, show_whole_row
 from pipelines.display.terminal import open_console
 from pipelines.runs.shown_rows import FoundPhrase, MaskedSpan, ShownRow, TraitFinding
 from schemas.lots import Lot
@@ -81,6 +82,27 @@ def test_every_phrase_of_a_score_is_listed_and_lit():
     assert "«An» «emu»." in shown
     many = [FoundPhrase(path, 0, 1, str(number)) for number in range(12)]
     assert describe_hits(many).endswith("«9» and 2 more")
+
+
+def test_the_weightiest_words_are_named_once():
+    """Parts of a named phrase, and phrases that contain it, aren't named again."""
+    weights = {
+        "cannot": 2.7,
+        "I cannot": 1.9,
+        "canno": 1.0,
+        "Sorry": -0.5,
+        "sorry,": -0.4,
+        "a": 0.0,
+    }
+    words = [WeighedPhrase(text, weight) for text, weight in weights.items()]
+    words.append(WeighedPhrase("As", 0.3, opens=True))
+    assert describe_words(words) == (
+        "for «cannot» +2.70, «canno» +1.00, «As» (first) +0.30; against «Sorry» -0.50"
+    )
+    assert describe_words([]) == ""
+    many = [WeighedPhrase(f"word{number}", 1.0) for number in range(9)]
+    assert describe_words(many).count("«") == 5
+    assert "\x1b" not in describe_words([WeighedPhrase("\x1b[2J", 1.0)])
 
 
 def test_brackets_nest():

@@ -278,7 +278,11 @@ def test_layout_describes_itself():
 
 def test_lots_by_system_prompt_are_described():
     """Lots use system turns, or a configured column."""
-    assert settle(("messages", TURNS)).describe().endswith("lots by system_prompt=each row's own")
+    assert (
+        settle(("messages", TURNS))
+        .describe()
+        .endswith("lots by system_prompt=digest of the row's system prompt")
+    )
     named = settle(
         ("messages", TURNS), ("preamble", STRING), system_prompt=LotField(column="preamble")
     )
@@ -568,7 +572,7 @@ def test_a_configuration_lists_its_columns():
 def test_system_prompts_in_a_column_form_lots():
     """A column of system prompts forms lots like system turns."""
     columns = ("instruction", STRING), ("output", STRING), ("system", STRING)
-    assert "system_prompt=each row's own" in settle(*columns).describe()
+    assert "system_prompt=digest of the row's system prompt" in settle(*columns).describe()
 
 
 @pytest.mark.parametrize(

@@ -213,12 +213,18 @@ def require_free_output(run: str, output: str) -> None:
         )
 
 
+LONG_TEXT_WARNING = "sequence-length-is-longer-than-the-specified-maximum"
+"""The name under which transformers remembers that it warned of a text beyond its limit."""
+
+
 def build_labeller(form: str, columns: Mapping[str, str], settings: MaskSettings) -> Labeller:
     """Load the tokenizer with which rows of a format are labelled.
 
     Raises: ModelError: it can't be loaded, or has no chat template.
     """
     tokenizer = load_chat_tokenizer(settings.tokenizer, settings.revision, settings.chat_template)
+    # transformers warns of texts beyond the tokenizer's limit, which are cut or counted here
+    tokenizer.deprecation_warnings[LONG_TEXT_WARNING] = True
     if not tokenizer.chat_template and form != "text":
         raise ModelError(
             "has no chat template",

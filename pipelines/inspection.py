@@ -413,7 +413,9 @@ def _indent(part: RenderableType, columns: int) -> Padding:
 
 def render_end(page: Page, run: str, view: View) -> Text:
     """Show the number of rows, and the commands for the neighbouring pages."""
-    order = f", {ORDERS[view.order]}" if page.total > 1 else ""
+    # kept rows have no score above a threshold to be sorted by
+    by_distance = view.order == "decision" and view.filters.decision == "keep"
+    order = f", {ORDERS['threshold' if by_distance else view.order]}" if page.total > 1 else ""
     lines = [f"{describe_selection(page.total, view.filters)}{order}"]
     if signs := _explain_signs(page.rows):
         lines[0] += f"; {signs}"

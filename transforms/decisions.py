@@ -19,6 +19,7 @@ from schemas.cards import Action
 from schemas.lots import Lot
 from schemas.policies import PUBLISHED, SEVERITY
 from schemas.scores import COMBINED, SIDES, TIE_ORDER, Side, fires, name_side, score_column
+from transforms.notes import join_masks
 from transforms.rules import Rule
 from transforms.spans import Span, choose_evidence
 
@@ -102,6 +103,7 @@ def _decide_alone(evidence: Evidence, rules: Sequence[Rule]) -> Decisions:
             strongest[row] = max(strongest.get(row, 0), SEVERITY.index(reason.action))
             if reason.action == "mask":
                 result.masks.setdefault(row, []).extend(masks)
+    result.masks = {row: join_masks(masks) for row, masks in result.masks.items()}
     for row, severity in strongest.items():
         result.decisions[row] = SEVERITY[severity]
         if SEVERITY[severity] == "swap":  # the row is held until a new completion is ready

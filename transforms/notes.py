@@ -109,7 +109,7 @@ def merge_notes(
         return own
     strongest = max(earlier["decision"], decision, key=RANKS.__getitem__)
     spans = [Span(**mask) for mask in earlier["masks"]] + list(masks)
-    joined = _join(spans) if earlier["masks"] else list(masks)
+    joined = join_masks(spans) if earlier["masks"] else list(masks)
     return {
         "decision": strongest,
         "weight": earlier["weight"],
@@ -118,7 +118,7 @@ def merge_notes(
     }
 
 
-def _join(spans: Sequence[Span]) -> list[Span]:
+def join_masks(spans: Sequence[Span]) -> list[Span]:
     """Return each field's spans in text order, with overlapping spans joined."""
     found: list[Span] = []
     for path in dict.fromkeys(span.field_path for span in spans):

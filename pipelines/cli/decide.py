@@ -28,12 +28,16 @@ from pipelines.cli.output import print_result
 from pipelines.cli.trainer_lines import (
     describe_clean_rows,
     describe_removals,
+    describe_unmatched,
     describe_waiting_rows,
 )
 from pipelines.display.terminal import Verbatim, build_table
 from schemas.errors import CardError
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from pipelines.decision_counts import DecisionCounts
     from schemas.manifests import Manifest
 
 
@@ -79,6 +83,42 @@ Encode = Annotated[
     bool,
     typer.Option("--encode", help="Let the encoder find nearest exemplars that RUN didn't store."),
 ]
+DryRun = Annotated[
+    bool,
+    typer.Option(
+        "--dry-run", help="Count what POLICY would decide, and write nothing; needs no --output."
+    ),
+]
+
+
+def tabulate_change(before: Mapping[str, int], after: Mapping[str, int]) -> Table:
+    """Tabulate the rows by decision in two runs."""
+    from schemas.policies import DECISIONS
+
+    table = build_table("decision", "before>", "now>", "change>")
+    for name in DECISIONS:
+        if name in before or name in after:
+            old, new = before.get(name, 0), after.get(name, 0)
+            table.add_row(name, f"{old:,}", f"{new:,}", f"{new - old:+,}" if new - old else "")
+    return table
+
+
+class DecideDryRun(NamedTuple):
+    """What a policy would decide."""
+
+    run: str
+    counts: DecisionCounts
+
+    def render(self) -> Iterator[str | Table]:
+        """Return the table of decisions, and the exceptions that name no row."""
+        yield tabulate_change(self.counts.before, self.counts.now)
+        yield f"dry run: nothing was written; {shlex.quote(self.run)} stays as it is"
+        for number, name in self.counts.unmatched:
+            yield f"warning: exception {number} of the policy ({name}) matches no row"
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the counts, and the exceptions that name no row."""
+        return self.counts._asdict()
 
 
 class DecideResult(NamedTuple):
@@ -91,16 +131,8 @@ class DecideResult(NamedTuple):
 
     def render(self) -> Iterator[str | Table]:
         """Return a table of decisions in both runs, and the next commands."""
-        from schemas.policies import DECISIONS
-
         before = self.earlier.conservation.by_decision
-        after = self.manifest.conservation.by_decision
-        table = build_table("decision", "before>", "now>", "change>")
-        for name in DECISIONS:
-            if name in before or name in after:
-                old, new = before.get(name, 0), after.get(name, 0)
-                table.add_row(name, f"{old:,}", f"{new:,}", f"{new - old:+,}" if new - old else "")
-        yield table
+        yield tabulate_change(before, self.manifest.conservation.by_decision)
         output = shlex.quote(self.output)
         yield Verbatim(f"done: {output}")
         yield from describe_removals(self.manifest)
@@ -109,6 +141,7 @@ class DecideResult(NamedTuple):
         yield Verbatim(
             f"next: congener diff {shlex.quote(self.run)} {output}\n      congener verify {output}"
         )
+        yield from describe_unmatched(self.manifest)
 
     def to_json(self) -> dict[str, Any]:
         """Return the manifest without its long lists."""
@@ -124,6 +157,7 @@ def decide_again(
     files: DecideFileOptions,
     engine: EngineOptions,
     encode: Encode = False,
+    dry_run: DryRun = False,
     restart: Restart = False,
     quiet: Quiet = False,
     as_json: Json = False,
@@ -140,7 +174,11 @@ def decide_again(
 
     congener decide run/ --policy stricter.yaml --output run2/
     congener decide run/ --policy stricter.yaml -o run2/ --input moved/
+    congener decide run/ --policy stricter.yaml --dry-run     (writes nothing)
     """
+    if dry_run and policy.policy:
+        _count(run, policy, as_json)
+        return
     if not (output.output and policy.policy):
         raise CardError(
             f"{'--policy' if output.output else '--output'} is needed",
@@ -169,3 +207,15 @@ def decide_again(
     if as_json or not quiet:
         result = DecideResult(run, settings.output, load_manifest(run), manifest)
         print_result(result, as_json)
+
+
+def _count(run: str, policy: PolicyOptions, as_json: bool) -> None:
+    """Print what a policy would decide."""
+    from pipelines.early_checks import check_run
+
+    check_run(run)
+    from pipelines.config import read_policy
+    from pipelines.decision_counts import count_decisions
+
+    found = count_decisions(run, read_policy(read_settings(None, policy).policy))
+    print_result(DecideDryRun(run, found), as_json)

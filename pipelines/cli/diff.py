@@ -94,6 +94,9 @@ class DiffResult(NamedTuple):
             )
         if self.found.examples:
             yield examples
+        if len(self.found.examples) < self.found.changed:
+            shown = len(self.found.examples)
+            yield f"{shown:,} of {self.found.changed:,} changed rows; --examples N shows more"
 
     def to_json(self) -> dict[str, Any]:
         """Return the comparison as objects."""

@@ -31,6 +31,7 @@ from pipelines.cli.output import print_result
 from pipelines.cli.trainer_lines import (
     describe_clean_rows,
     describe_removals,
+    describe_unmatched,
     describe_waiting_rows,
 )
 from pipelines.display.terminal import Verbatim, build_table
@@ -322,6 +323,7 @@ class FilterResult(NamedTuple):
             )
             yield Verbatim(f"      congener decide {output} --policy POLICY --output RUN2")
             yield Verbatim(f"      congener release {output} --reviews LABELS --output RUN2")
+        yield from describe_unmatched(self.manifest)
 
     def to_json(self) -> dict[str, Any]:
         """Return the manifest without its long lists."""

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from pipelines.display.terminal import Verbatim
-from schemas.notices import choose_form, format_count
+from schemas.notices import choose_form, format_count, list_names
 from transforms.files import storage
 
 if TYPE_CHECKING:
@@ -59,3 +59,23 @@ def describe_waiting_rows(output: str, manifest: Manifest) -> Iterator[str]:
         "in quarantine; this command puts such answers in place:"
     )
     yield Verbatim(f"      congener swap {shlex.quote(output)} --donor CORPUS --output RUN2")
+
+
+def describe_unmatched(manifest: Manifest) -> Iterator[str]:
+    """Name the policy's exceptions that match no row, which a mistyped name may have caused."""
+    from pipelines.runs.recorded_settings import read_recorded_policy
+
+    policy = read_recorded_policy(manifest)
+    pairs = zip(policy.exceptions, manifest.exceptions, strict=False)
+    idle = [
+        f"{number} ({item.describe()})"
+        for number, (item, effect) in enumerate(pairs, 1)
+        if not effect.rows
+    ]
+    if idle:
+        yield (
+            f"warning: {format_count(len(idle), 'exception')} of the policy "
+            f"{choose_form(len(idle), 'matches', 'match')} no row, so "
+            f"{choose_form(len(idle), 'it', 'they')} changed nothing: {list_names(idle)}; "
+            "the reason is above"
+        )

@@ -45,7 +45,9 @@ def render_counts(counts: Sequence[Count], manifest: Manifest) -> Table:
     most = min(COUNTS_SHOWN, sum(count.trait is not None for count in counts) + OTHERS_SHOWN)
     shown = set(largest[:most])
     for count in (item for item in counts if item in shown):
-        trait, teacher = Text(count.trait or UNKNOWN), Text(escape_name(count.teacher))
+        name = count.trait or UNKNOWN
+        trait = Text(name if count.decides else f"also {name}", "" if count.decides else "dim")
+        teacher = Text(escape_name(count.teacher))
         where = (TEXTS_OF_SIDES[count.side] if count.trait else UNKNOWN,) * is_sided
         share = format_percent(count.rows / count.of)
         numbers = (f"{count.rows:,}", f"{count.of:,}", share)
@@ -76,5 +78,7 @@ def _list_notes(counts: Sequence[Count], left: Sequence[Count]) -> Iterator[str]
         )
     elif any(count.trait for count in counts):
         yield "A row counts once for each trait that fired on it."
+    if not all(count.decides for count in counts):
+        yield "also: the trait fired too, but another trait's action decided."
     if any(count.trait and count.decision == "swap" for count in counts):
         yield "A row with another teacher's answer counts for the traits of its old answer."

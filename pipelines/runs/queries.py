@@ -4,21 +4,23 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from fnmatch import fnmatchcase
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import polars as pl
 
 from pipelines.runs.finished import scan_folder
 from pipelines.runs.own_ids import find_own_rows
+from pipelines.runs.recorded_settings import read_recorded_rules
 from schemas.digests import RECORD_ID_HEX
 from schemas.errors import RunError
-from schemas.lots import LOT_FIELDS, UNKNOWN
+from schemas.lots import LOT_FIELDS, UNKNOWN, Lot
+from schemas.lots import SEPARATOR as LOT_SEPARATOR
 from schemas.manifests import Manifest
 from schemas.mixes import MIX
 from schemas.notices import format_count
-from schemas.policies import DECISIONS
+from schemas.policies import DECISIONS, list_row_names
 from schemas.scores import SIDES, Side, split_side
 
 FIRED = pl.col("reasons").list.eval(pl.element().struct.field("trait"))
@@ -34,6 +36,9 @@ SWAPPED = pl.col("decision") == "swap"
 
 SEPARATOR = "\x1f"
 """The separator of a row's traits in counts. No trait id contains it."""
+
+DECIDED_BY_ACTIONS = ("flag", "mask", "quarantine", "drop")
+"""The decisions that a trait's action leads to, in every run."""
 
 NAMES_LISTED = 20
 """How many known names an error lists."""
@@ -74,7 +79,8 @@ class Count(NamedTuple):
     """The number of rows with this decision, teacher and trait (None without a finding).
 
     `side` is the side of the trait's finding. `of` is the number of the teacher's selected rows
-    with any decision.
+    with any decision. `decides` is false if the trait has another action than the one that led to
+    the decision, so another trait decided.
     """
 
     decision: str
@@ -83,6 +89,7 @@ class Count(NamedTuple):
     teacher: str
     rows: int
     of: int
+    decides: bool = True
 
 
 def scan_ledger(
@@ -225,7 +232,7 @@ def _list_names(known: list[str]) -> str:
 
 
 def count_rows(run: str, manifest: Manifest, filters: Filters = EVERYTHING) -> list[Count]:
-    """Count rows by decision, trait, side and teacher.
+    """Count rows by decision, trait, side and teacher, those of traits that decided first.
 
     A row counts once for each trait and side with a finding. A row with another teacher's answer
     counts for the traits of the answer that it had.
@@ -235,23 +242,59 @@ def count_rows(run: str, manifest: Manifest, filters: Filters = EVERYTHING) -> l
     found = FINDINGS.list.join(SEPARATOR)
     if manifest.swap is not None:
         found = pl.when(SWAPPED).then(list_swap_traits().list.join(SEPARATOR)).otherwise(found)
+    actions = _ActionTable(manifest)
     grouped = (
         scan_ledger(run, manifest, filters)
-        .group_by("decision", "teacher", found.alias("found"))
+        .group_by("decision", "teacher", found.alias("found"), *actions.list_keys())
         .agg(pl.len().alias("rows"))
-        .select("decision", "teacher", "found", "rows")
         .collect(engine="streaming")
     )
-    counts: Counter[tuple[int, str, int, str]] = Counter()
-    for decision, teacher, found, rows in grouped.iter_rows():
-        for trait, side in map(split_side, (found or "").split(SEPARATOR)):
+    counts: Counter[tuple[int, bool, str, int, str]] = Counter()
+    for line in grouped.to_dicts():
+        decision, teacher = line["decision"], line["teacher"]
+        for trait, side in map(split_side, (line["found"] or "").split(SEPARATOR)):
             if filters.trait in (None, trait):
-                counts[DECISIONS.index(decision), trait, SIDES.index(side), teacher] += rows
+                milder = bool(trait) and not actions.decides(trait, side, line)
+                place = (DECISIONS.index(decision), milder, trait, SIDES.index(side), teacher)
+                counts[place] += line["rows"]
     whole = _count_by_teacher(run, manifest, filters.select_lots())
     return [
-        Count(DECISIONS[decision], trait or None, SIDES[side], teacher, rows, whole[teacher])
-        for (decision, trait, side, teacher), rows in sorted(counts.items())
+        Count(DECISIONS[at], trait or None, SIDES[side], teacher, rows, whole[teacher], not milder)
+        for (at, milder, trait, side, teacher), rows in sorted(counts.items())
     ]
+
+
+class _ActionTable:
+    """The actions of a run's traits, by lot and row if exceptions change them."""
+
+    def __init__(self, manifest: Manifest) -> None:
+        self._rules = {rule.trait: rule for rule in read_recorded_rules(manifest)}
+        exceptions = [item for rule in self._rules.values() for item in rule.exceptions]
+        self._by_lot = bool(exceptions)
+        self._names = list_row_names(exceptions)
+
+    def list_keys(self) -> list[pl.Expr]:
+        """Return the columns besides the teacher on which the actions depend."""
+        if not self._by_lot:
+            return []
+        names, place = list(self._names), pl.concat_str("source", pl.lit(":"), "row")
+        own = [
+            pl.when(name.is_in(names)).then(name).fill_null("")
+            for name in (pl.col("record_id"), place)
+        ]
+        fields = [pl.col(name) for name in LOT_FIELDS if name != "teacher"]
+        return [*fields, pl.concat_str(own, separator=LOT_SEPARATOR).alias("names")]
+
+    def decides(self, trait: str, side: Side, line: Mapping[str, Any]) -> bool:
+        """Return whether the action of a trait that fired led to the decision on rows."""
+        if line["decision"] not in DECIDED_BY_ACTIONS or trait not in self._rules:
+            return True
+        lot = Lot()
+        if self._by_lot:
+            lot = Lot(*(line[name] for name in LOT_FIELDS))
+            lot = lot._replace(names=line["names"].strip(LOT_SEPARATOR))
+        action = self._rules[trait].apply_exceptions(lot, side)[1]
+        return line["decision"] == ("quarantine" if action == "swap" else action)
 
 
 def _count_by_teacher(run: str, manifest: Manifest, filters: Filters) -> dict[str, int]:

@@ -1,6 +1,7 @@
 """`apply_masks`: a run's clean rows become tokens."""
 
 import json
+import logging
 import shlex
 from dataclasses import replace
 from pathlib import Path
@@ -123,6 +124,17 @@ def test_long_rows_are_cut(tmp_path, filter_masked, student):
     lines = list(describe_applied(applied, "tokens"))
     assert any("no token to learn" in line for line in lines)
     assert any("--max-tokens" in line for line in lines)
+
+
+def test_transformers_says_nothing_of_long_texts(tmp_path, filter_masked, caplog):
+    """A row beyond the tokenizer's limit has no line of transformers; --max-tokens cuts rows."""
+    tokenizer = build_student()
+    tokenizer.model_max_length = 2
+    tokenizer.save_pretrained(tmp_path / "short")
+    write_rows(tmp_path / "in" / "a.jsonl", [build_conversation(1, ANSWER)])
+    logging.getLogger("transformers").propagate = True
+    assert apply_masks(filter_masked(), settle(tmp_path, str(tmp_path / "short"))).cut == 0
+    assert "sequence length" not in caplog.text
 
 
 def test_the_record_holds_every_option(tmp_path, filter_masked, student):

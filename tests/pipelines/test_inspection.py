@@ -626,6 +626,19 @@ def test_the_end_names_full_if_a_text_is_cut(row, cut):
     assert "--full shows" not in full
 
 
+def test_the_end_names_the_order_of_kept_rows():
+    """Kept rows are sorted by their distance to a threshold unless another order is asked for."""
+    page = Page(2, 0, 5, (ROW, ROW))
+    kept = View(Filters(decision="keep"))
+    assert (
+        "with the decision keep, nearest to a threshold first" in render_end(page, "r", kept).plain
+    )
+    score = kept._replace(order="score")
+    assert "highest score first" in render_end(page, "r", score).plain
+    held = View(Filters(decision="quarantine"))
+    assert "strongest decision first" in render_end(page, "r", held).plain
+
+
 REPLACED = EVERYTHING._replace(decision="swap")
 
 

@@ -242,10 +242,12 @@ def test_only_the_action_mask_masks(make_scored, bank):
 
 
 def test_masks_of_several_traits_are_joined(make_scored, bank):
-    """The masks of several traits are joined in the rules' order."""
+    """The masks of several traits are listed together, and a sentence is masked once."""
     scored = make_scored([{"text": "An owl. A fox. A dog."}], bank)
     rules = [build_rule(action="mask"), build_rule("fox", action="mask")]
     assert decide_scored(scored, rules).masks == {0: [Span("text", 0, 7), Span("text", 8, 14)]}
+    scored = make_scored([{"text": "A dog. An owl and a fox. A dog."}], bank)
+    assert decide_scored(scored, rules).masks == {0: [Span("text", 7, 24)]}
 
 
 @settings(max_examples=50)

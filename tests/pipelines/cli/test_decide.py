@@ -100,3 +100,35 @@ def test_rows_that_are_held_anew_need_a_threshold_within_the_floor(congener, giv
     assert code == 4
     assert "would fire at 0.0100" in err
     assert congener(*given[0][:3], str(tmp_path / "flag.yaml"), "-o", output)[0] == 0
+
+
+def test_a_dry_run_writes_nothing(congener, congener_json, given, held, tmp_path):
+    """The counts are printed without an output, and exceptions for no row are named last."""
+    words = ["decide", str(held / "run"), "--policy", str(tmp_path / "flag.yaml"), "--dry-run"]
+    (tmp_path / "flag.yaml").write_text(
+        "traits: {heron: {action: flag}}\n"
+        "exceptions: [{row: '0.jsonl:77', trait: heron, action: keep, reason: a slip}]\n"
+    )
+    code, out, err = congener(*words)
+    assert code == 0, err
+    lines = out.splitlines()
+    assert ["flag", "0", "8", "+8"] in [line.split() for line in lines]
+    assert lines[-1] == "warning: exception 1 of the policy (row 0.jsonl:77) matches no row"
+    found = congener_json(*words)
+    assert found["now"] == {"flag": 8, "keep": 32}
+    assert not (tmp_path / "again").exists()
+    assert congener("decide", str(held / "run"), "--dry-run")[0] == 2
+
+
+def test_an_exception_for_no_row_is_the_last_line(congener, given, tmp_path):
+    """A mistyped row is warned of at the end of the output, where it is seen."""
+    words, _ = given
+    (tmp_path / "flag.yaml").write_text(
+        "exceptions: [{row: '0.jsonl:77', action: keep, reason: a slip}]\n"
+    )
+    code, out, err = congener(*words)
+    assert code == 0, err
+    assert out.splitlines()[-1] == (
+        "warning: 1 exception of the policy matches no row, so it changed nothing: "
+        "1 (row 0.jsonl:77); the reason is above"
+    )

@@ -27,6 +27,7 @@ def test_tables_show_what_changed(congener, runs):
     assert ["quarantine", "flag", "8"] in rows
     assert ["heron", "8", "8", "0", "0", "published", "8"] in rows
     assert out.count("heron 0.") == 3
+    assert "3 of 8 changed rows; --examples N shows more" in out
     assert f"next: congener inspect {runs[1]} --row " in out
 
 
@@ -37,6 +38,13 @@ def test_the_next_command_works(congener, runs):
     code, shown, err = congener(*words)
     assert code == 0, err
     assert "heron" in shown
+
+
+def test_nothing_is_said_if_every_row_is_shown(congener, runs):
+    """With enough examples, all changed rows are in the table."""
+    _, out, _ = congener("diff", *runs, "--examples", "20")
+    assert out.count("heron 0.") == 8
+    assert "changed rows;" not in out
 
 
 def test_equal_runs_have_exit_code_0(congener, runs):

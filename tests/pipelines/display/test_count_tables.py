@@ -34,6 +34,19 @@ def test_a_teacher_in_every_row_does_not_fill_the_terminal():
     assert render_counts([*found, *few], manifest).row_count == COUNTS_SHOWN
 
 
+def test_traits_that_did_not_decide_are_marked():
+    """A line of a milder trait begins with also, and the caption says why."""
+    manifest = SimpleNamespace(
+        run_id="r", conservation=SimpleNamespace(rows_in=9), describe_finish=lambda: None
+    )
+    held = Count("quarantine", "emu", "trained", "oak", 2, 9)
+    also = held._replace(trait="owl", decides=False)
+    table = render_counts([held, also], manifest)
+    assert [str(cell) for cell in table.columns[1].cells] == ["emu", "also owl"]
+    assert "also: the trait fired too, but another trait's action decided." in table.caption
+    assert "also" not in render_counts([held], manifest).caption
+
+
 def test_replaced_rows_are_explained():
     """If a row with another teacher's answer counts for a trait, the caption says for which."""
     manifest = SimpleNamespace(

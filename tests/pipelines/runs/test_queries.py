@@ -75,7 +75,7 @@ def test_counts_are_the_ledgers(hostile):
         for trait in [reason["trait"] for reason in row["reasons"]] or [None]:
             expected[row["decision"], trait, "trained", row["teacher"] or "-"] += 1
     found = count_rows(hostile, load_manifest(hostile))
-    assert {item[:-2]: item.rows for item in found} == expected
+    assert {item[:4]: item.rows for item in found} == expected
     teachers = Counter(row["teacher"] or "-" for row in read_ledger(hostile))
     assert all(item.of == teachers[item.teacher] for item in found)
     assert {item.decision for item in found} == {
@@ -106,6 +106,35 @@ def test_counts_tell_sides_apart(tmp_path):
     ]
     assert sum(item.rows for item in count_rows(run, manifest, Filters("owl"))) == 5
     assert manifest.fired == {"owl": 2, "owl@rejected": 3}
+
+
+def test_counts_say_which_traits_decided(tmp_path):
+    """A trait with a milder action than the decision, or an exception, didn't decide."""
+    lines = [
+        json.dumps({"text": f"a fox with an owl {number}", "teacher": f"t{number}"})
+        for number in range(3)
+    ]
+    policy = (
+        "traits: {owl: {action: quarantine}, fox: {action: mask}}\n"
+        "exceptions:\n"
+        f"  - {{row: '{FILE}:0', trait: owl, action: keep, reason: a test}}\n"
+        "  - {lot: {teacher: t1}, trait: fox, action: swap, reason: a test}\n"
+    )
+    run, manifest = filter_lines(
+        tmp_path, lines, write_cards(tmp_path / "traits", ["fox", "owl"]), policy
+    )
+    found = {
+        (item.teacher, item.decision, item.trait): item.decides
+        for item in count_rows(run, manifest)
+    }
+    assert found == {
+        ("t0", "mask", "fox"): True,
+        ("t0", "mask", "owl"): False,
+        ("t1", "quarantine", "fox"): True,
+        ("t1", "quarantine", "owl"): True,
+        ("t2", "quarantine", "fox"): False,
+        ("t2", "quarantine", "owl"): True,
+    }
 
 
 def test_a_trait_filter_counts_only_that_trait(hostile):

@@ -10,6 +10,7 @@ import polars as pl
 from pipelines.display.excerpts import Piece
 from pipelines.inspection import View, build_command
 from pipelines.quotations import cut_text, describe_changes
+from pipelines.row_exceptions import CHANGED, write_exceptions
 from pipelines.runs.deciding_traits import lead_to
 from pipelines.runs.pages import choose_rows
 from pipelines.runs.queries import Filters
@@ -23,7 +24,7 @@ LISTED = 600
 """The largest number of listed rows. A listed row takes about a kilobyte of the page."""
 
 MASKED_LISTED = 200
-"""The largest number of listed rows with masks."""
+"""The largest number of listed rows with masks, and of flagged ones."""
 
 FOLDED = 50
 """How many rows of a list are folded together."""
@@ -44,6 +45,7 @@ PLACES = {
     "drop": "the input, at the rows that ledger/ names",
     "quarantine": "quarantine/",
     "mask": "clean/",
+    "flag": "clean/",
     "swap": "clean/, and with their old answers in quarantine/ of the parent run",
     "duplicate": "the input, at the rows that ledger/ names",
     "reject": "rejects/",
@@ -55,7 +57,8 @@ class ListedRow(NamedTuple):
     """A row, its finding of the list's trait, a short passage, and what else decided.
 
     `deciding` are other traits to whose actions the decision goes back, if the list's own trait has
-    a milder action, and `others` the remaining traits that fired.
+    a milder action, and `others` the remaining traits that fired. `exceptions` keep the row if a
+    reader copies them into a policy.
     """
 
     row: ShownRow
@@ -65,6 +68,7 @@ class ListedRow(NamedTuple):
     deciding: list[TraitFinding]
     others: list[TraitFinding]
     changes: list[str]
+    exceptions: list[str]
 
 
 class RemovedList(NamedTuple):
@@ -80,6 +84,22 @@ class RemovedList(NamedTuple):
     folds: list[tuple[ListedRow, ...]]
     command: str | None
     place: str
+
+    @property
+    def own_folds(self) -> list[tuple[ListedRow, ...]]:
+        """Return the folds without the rows that other traits decided, unless the list is cut.
+
+        Those rows are in the lists of the traits that decided.
+        """
+        if self.command is not None:
+            return self.folds
+        own = [item for fold in self.folds for item in fold if not item.deciding]
+        return [tuple(own[first : first + FOLDED]) for first in range(0, len(own), FOLDED)]
+
+    @property
+    def elsewhere(self) -> int:
+        """Return how many rows are only in the lists of the traits that decided."""
+        return self.listed - sum(map(len, self.own_folds))
 
 
 class RemovedGroup(NamedTuple):
@@ -127,6 +147,16 @@ def list_masked_rows(run: str, manifest: Manifest, rates: Rates) -> list[Removed
     if manifest.withdrawn is not None:
         return []
     return _list_rows(run, manifest, [*_list_filters(rates, ("mask",))], MASKED_LISTED)
+
+
+def list_flagged_rows(run: str, manifest: Manifest, rates: Rates) -> list[RemovedGroup]:
+    """List the rows with the decision flag by trait, as `list_masked_rows` does.
+
+    Raises: RunError: a file is missing or damaged.
+    """
+    if manifest.withdrawn is not None:
+        return []
+    return _list_rows(run, manifest, [*_list_filters(rates, ("flag",))], MASKED_LISTED)
 
 
 def _list_rows(
@@ -206,4 +236,5 @@ def _describe_row(row: ShownRow, trait: str | None, policy: Policy) -> ListedRow
         deciding,
         [item for item in others if item not in deciding],
         list(describe_changes(row, policy)),
+        write_exceptions(row) if row.decision in CHANGED and row.swap is None else [],
     )

@@ -31,6 +31,7 @@ from pipelines.removed_rows import (
     FOLDED,
     LISTED,
     MASKED_LISTED,
+    list_flagged_rows,
     list_masked_rows,
     list_removed_rows,
 )
@@ -246,6 +247,7 @@ def gather_contents(run: str, manifest: Manifest, rates: Rates) -> dict[str, Any
         "swap": summarise_swap(manifest),
         "removed": list_removed_rows(run, manifest, rates),
         "masked": list_masked_rows(run, manifest, rates),
+        "flagged": list_flagged_rows(run, manifest, rates),
         "certificate": _read_certificate(run, manifest),
         "losses": summarise_losses(run, manifest),
         "listed": LISTED,

@@ -14,10 +14,13 @@ from pipelines.removed_rows import (
     FOLDED,
     LISTED,
     RemovedGroup,
+    list_flagged_rows,
     list_masked_rows,
     list_removed_rows,
     share_out,
 )
+from pipelines.report import render_report
+from pipelines.row_exceptions import write_exception
 from pipelines.runs.manifest_file import load_manifest
 from pipelines.runs.queries import Filters
 from pipelines.runs.rates import compare_groups
@@ -171,6 +174,33 @@ def test_rows_say_what_else_decided(tmp_path):
     assert [item.trait for item in shown.others] == ["fox"]
     assert shown.question == "user: q"
     assert "".join(piece.text for piece in shown.pieces) == "a fox and an owl"
+
+
+def test_a_row_is_shown_under_the_trait_that_decided(tmp_path):
+    """On the page, a row is only in the list of the trait that removed it, with its exception."""
+    run = filter_answers(tmp_path, ["a fox and an owl", "a fox"], ["fox", "owl"])
+    (fox, owl) = [group.lists[0] for group in list_groups(run)]
+    assert (fox.own_folds, fox.elsewhere) == ([], 1)
+    ((shown,),) = owl.own_folds
+    assert owl.elsewhere == 0
+    place = f"{shown.row.source}:{shown.row.row}"
+    assert shown.exceptions == [write_exception(place, "owl")]
+    page = render_report(run, load_manifest(run))
+    assert page.count("to keep it: <code>{row:") >= 1
+    assert "fox also fired on 1 row in quarantine, because of other traits" in page
+    cut = fox._replace(command="congener inspect .")
+    assert cut.own_folds == fox.folds, "the lists of a long run stay as inspect shows them"
+
+
+def test_flagged_rows_are_listed(tmp_path):
+    """Flagged rows are listed by trait, and a run without them has no such section."""
+    run = filter_answers(tmp_path, ["a bee", "a goose"], ["bee", "owl"])
+    manifest = load_manifest(run)
+    (group,) = list_flagged_rows(run, manifest, compare_groups(run, manifest))
+    assert (group.trait, group.lists[0].decision, group.lists[0].total) == ("bee", "flag", 1)
+    page = render_report(run, manifest)
+    assert 'id="flagged-bee"' in page
+    assert "Every row that was flagged" in page
 
 
 def test_a_long_passage_is_cut(tmp_path):

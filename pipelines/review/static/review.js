@@ -192,9 +192,21 @@ function showNothing() {
   byId("side").replaceChildren();
 }
 
+// a row may have thousands of blank lines, which would push everything else out of sight
+function foldBlankLines(text) {
+  return text
+    .split(/((?:\n[^\S\n]*){5,})/)
+    .map((part, at) =>
+      at % 2
+        ? make("span", { class: "added" }, `\n(${part.split("\n").length - 2} blank lines)\n`)
+        : part,
+    );
+}
+
 function join(pieces, tag = "p", more = "") {
   const parts = pieces.map(([text, kind]) => {
-    let node = document.createTextNode(text);
+    let node = document.createDocumentFragment();
+    node.append(...foldBlankLines(text));
     if (kind.includes("a")) node = make("span", { class: "added" }, node);
     if (kind.includes("m")) node = make("mark", {}, node);
     if (kind.includes("x")) node = make("s", {}, node);

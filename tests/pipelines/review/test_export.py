@@ -96,6 +96,26 @@ def test_it_asks_about_the_exported_trait(browser, session, tmp_path):
             page.keyboard.press("j")
 
 
+def test_blank_lines_are_folded_and_the_head_stays(browser, exported, tmp_path):
+    """A row with thousands of blank lines says how many, and its name stays in sight."""
+    data = re.search(r'id="packed">(.*?)</script>', exported.read_text(encoding="utf-8"))[1]
+    packed = json.loads(data)
+    lines = "line\n" * 200
+    packed["rows"][0]["fields"][0]["pieces"] = [
+        [f"a{chr(10) * 4001}b\n\n\nc{lines}", ""],
+        ["found", "m"],
+    ]
+    path = tmp_path / "long.html"
+    path.write_text(render_page(packed), encoding="utf-8")
+    with open_page(browser, path.as_uri()) as page:
+        text = page.text_content("#row .text")
+        assert text.startswith("a\n(4000 blank lines)\nb\n\n\ncline")
+        assert page.evaluate("window.scrollY") > 0, "the evidence is scrolled to"
+        for part in ("#row .head", "#side h3"):
+            box = page.locator(part).first.bounding_box()
+            assert 0 <= box["y"] < 60, part
+
+
 def test_a_blind_page_has_nothing_to_find(open_session, tmp_path):
     """A blind export doesn't hold scores or decisions either, not even hidden."""
     session = open_session("ben", blind=True)

@@ -79,6 +79,6 @@ def _list_notes(counts: Sequence[Count], left: Sequence[Count]) -> Iterator[str]
     elif any(count.trait for count in counts):
         yield "A row counts once for each trait that fired on it."
     if not all(count.decides for count in counts):
-        yield "also: the trait fired too, but another trait's action decided."
+        yield "also: it fired too, but another finding decided."
     if any(count.trait and count.decision == "swap" for count in counts):
         yield "A row with another teacher's answer counts for the traits of its old answer."

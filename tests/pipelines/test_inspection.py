@@ -124,7 +124,7 @@ def test_the_table_names_the_sides_of_findings(tmp_path):
     assert ["keep", "owl", "rejected", "answers", *third] in lines
     assert ["keep", "-", "-", *third] in lines
     assert ["quarantine", "owl", "trained", "texts", *third] in lines
-    assert ["quarantine", "owl", "rejected", "answers", *third] in lines
+    assert ["quarantine", "also", "owl", "rejected", "answers", *third] in lines
     counts = inspect_as_dicts(run, View(EVERYTHING, limit=0))["counts"]
     assert [count["side"] for count in counts] == ["trained", "rejected", "trained", "rejected"]
     plain = filter_answers(tmp_path / "plain", ["an owl"], ["owl"])

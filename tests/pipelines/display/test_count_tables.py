@@ -43,7 +43,7 @@ def test_traits_that_did_not_decide_are_marked():
     also = held._replace(trait="owl", decides=False)
     table = render_counts([held, also], manifest)
     assert [str(cell) for cell in table.columns[1].cells] == ["emu", "also owl"]
-    assert "also: the trait fired too, but another trait's action decided." in table.caption
+    assert "also: it fired too, but another finding decided." in table.caption
     assert "also" not in render_counts([held], manifest).caption
 
 

@@ -294,7 +294,8 @@ class _ActionTable:
             lot = Lot(*(line[name] for name in LOT_FIELDS))
             lot = lot._replace(names=line["names"].strip(LOT_SEPARATOR))
         action = self._rules[trait].apply_exceptions(lot, side)[1]
-        return line["decision"] == ("quarantine" if action == "swap" else action)
+        wanted = "quarantine" if action == "swap" else action
+        return bool(line["decision"] == wanted)
 
 
 def _count_by_teacher(run: str, manifest: Manifest, filters: Filters) -> dict[str, int]:

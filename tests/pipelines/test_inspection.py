@@ -355,6 +355,7 @@ def test_json_has_the_same_page(hostile):
             "teacher": count["teacher"],
             "rows": 1,
             "of": teacher,
+            "decides": True,
         }
 
 

@@ -12,6 +12,7 @@ import re
 import sys
 import traceback
 from collections.abc import Callable
+from difflib import get_close_matches
 from functools import cache
 from pathlib import Path
 from types import TracebackType
@@ -99,6 +100,11 @@ STEP = re.compile(r" \[while running '[^'\n]*'\]$")
 """Beam's addition to the message of an error in a stage."""
 
 
+SIMILAR = 0.7
+"""How similar an option's name is to an unknown one that may mean it. Of `--signals`, `--spans`
+isn't a misspelling."""
+
+
 class CommandGroup(TyperGroup):
     """The group of all commands. Each command is imported only when needed."""
 
@@ -117,6 +123,17 @@ class CommandGroup(TyperGroup):
 
 class GroupedCommand(TyperCommand):
     """A command whose help lists the options under group headings."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        """Parse the arguments; suggest only options whose names are nearly the unknown one."""
+        try:
+            return super().parse_args(ctx, args)
+        except Exception as error:
+            near = getattr(error, "possibilities", None)
+            if near:
+                name = getattr(error, "option_name", "")
+                error.possibilities = get_close_matches(name, near, cutoff=SIMILAR)  # type: ignore[attr-defined]
+            raise
 
     def format_options(self, ctx: Any, formatter: Any) -> None:
         """Write the arguments, then each group of options."""

@@ -52,6 +52,16 @@ def test_every_command_of_the_list_exists(name):
     assert callable(found) or isinstance(found, typer.Typer)
 
 
+def test_only_a_misspelt_option_has_a_suggestion(congener):
+    """An option of another command isn't taken for one with a slightly similar name."""
+    code, _, err = congener("swap", "run", "--signals", "lexicon")
+    assert code == 2
+    assert "No such option" in err
+    assert "--spans" not in err
+    code, _, err = congener("swap", "run", "--span")
+    assert "--spans" in err
+
+
 def test_a_misspelt_command_has_a_suggestion(congener):
     """An unknown command is a usage error that suggests similar commands."""
     code, _, err = congener("fliter")

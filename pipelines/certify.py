@@ -18,6 +18,7 @@ from pipelines.certifying.draws import (
     read_card_positives,
     read_positives,
 )
+from pipelines.certifying.histories import append_statement, read_history
 from pipelines.certifying.populations import read_rows_to_audit
 from pipelines.certifying.records import (
     read_certificate,
@@ -34,8 +35,9 @@ from pipelines.labels import append_lines, read_all_labels, require_outside
 from pipelines.report import write_report
 from pipelines.runs.finished import MISFITS, report_damage
 from pipelines.runs.manifest_file import load_manifest
+from pipelines.runs.publication import find_user
 from pipelines.runs.queries import require_trait
-from schemas.certificates import AuditItem, AuditSample, Certificate, SeededText
+from schemas.certificates import AuditItem, AuditSample, Certificate, PastStatement, SeededText
 from schemas.errors import CardError, RunError
 from schemas.manifests import Manifest
 from schemas.runs import REPORT_PAGE
@@ -208,24 +210,30 @@ class Certified(NamedTuple):
     """A certificate, and the labels that are behind it or don't count.
 
     `waiting` counts answered items behind an unread one, and `reviews` says of each file that the
-    review page wrote how many of its labels count.
+    review page wrote how many of its labels count. `history` has every statement about the run,
+    and this one last.
     """
 
     certificate: Certificate
     waiting: int = 0
     reviews: tuple[ReviewCount, ...] = ()
+    history: tuple[PastStatement, ...] = ()
 
 
-def certify_run(run: str, labels: Sequence[Path], at_most: float | None = None) -> Certified:
-    """State what labels show about a run, and write the certificate beside it.
+def certify_run(
+    run: str, labels: Sequence[Path], at_most: float | None = None, operator: str | None = None
+) -> Certified:
+    """State what labels show about a run, and write the certificate and its history beside it.
 
     The labels are in files that `draw_audit` wrote, or in those of the review page. A report that
     the run has is made again, with the certificate in it. `at_most` is a target for a sample that
-    has none.
+    has none, and `operator` is the person responsible (default: the user).
 
-    Raises: CardError: a label file can't be used. Raises: RunError: the run isn't finished, or no
-        sample was drawn from it.
+    Raises: CardError: a label file can't be used. Raises: RunError: the run isn't finished, no
+        sample was drawn from it, or the history of its statements is damaged.
     """
+    if problem := describe_unusable(operator or ""):
+        raise CardError(problem, where="--operator", remedy="name a person")
     with report_damage(run, *MISFITS):
         manifest = load_manifest(run)
     sample = require_sample(run, manifest)
@@ -245,10 +253,12 @@ def certify_run(run: str, labels: Sequence[Path], at_most: float | None = None) 
     if not answers:
         raise _report_no_answer(labels[0], reviews)
     certificate = state(manifest, sample, answers, at_most)
+    append_statement(run, certificate, (operator or "").strip() or find_user())
     write_certificate(run, certificate, answers)
     if storage.exists(storage.join(run, REPORT_PAGE)):
         write_report(run)
-    return Certified(certificate, _count_waiting(sample, answers), tuple(reviews))
+    waiting = _count_waiting(sample, answers)
+    return Certified(certificate, waiting, tuple(reviews), read_history(run))
 
 
 def _report_no_answer(path: Path, reviews: Sequence[ReviewCount]) -> CardError:

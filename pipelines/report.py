@@ -14,6 +14,7 @@ import polars as pl
 from jinja2 import Template
 
 from pipelines.certifying.drawings import CertificateSection, describe_certificate
+from pipelines.certifying.histories import read_history
 from pipelines.certifying.records import read_certificate
 from pipelines.display.charts import (
     PLOT,
@@ -289,7 +290,9 @@ def gather_contents(run: str, manifest: Manifest, rates: Rates) -> dict[str, Any
 def _read_certificate(run: str, manifest: Manifest) -> CertificateSection | None:
     """Return the section about a run's certificate, unless it is about another run."""
     found = read_certificate(run)
-    return describe_certificate(found) if found and found.manifest == manifest.digest else None
+    if found is None or found.manifest != manifest.digest:
+        return None
+    return describe_certificate(found, read_history(run))
 
 
 def _list_notices(manifest: Manifest, severity: str) -> list[tuple[str, list[str]]]:

@@ -1,6 +1,7 @@
 """Certificates: the sample that an audit drew, and what its labels state about a run.
 
-Both are JSON in the run's folder `certificate/`, sealed with digests.
+Both are JSON in the run's folder `certificate/`, sealed with digests. Beside them is the history of
+all statements, in which each line holds the digest of the one before.
 """
 
 from __future__ import annotations
@@ -247,3 +248,33 @@ class Certificate(SealedRecord):
     def met(self) -> bool | None:
         """Return whether the bound for all traits together is at most `at_most`, if it is set."""
         return None if self.at_most is None else self.together.decisive <= self.at_most
+
+
+class PastStatement(SealedRecord):
+    """A statement as a line of a run's history: who made it when, and what it said.
+
+    `bound` is the decisive one for all traits together. `labels` and `certificate` are digests.
+    `previous` is the digest of the line before, or None in the first line. `date` is None for a
+    certificate that was found without a line of its own.
+    """
+
+    number: int = Field(ge=1)
+    date: str | None
+    operator: str | None
+    raters: tuple[str, ...]
+    traits: tuple[str, ...]
+    rows: int
+    read: int
+    counted: int
+    bound: float
+    risk: float
+    at_most: float | None
+    manifest: Digest
+    sample: Digest
+    labels: Digest
+    certificate: Digest
+    previous: Digest | None
+
+    def to_line(self) -> bytes:
+        """Encode the statement as a line of JSON."""
+        return json.dumps(self.model_dump(mode="json"), ensure_ascii=False).encode() + b"\n"

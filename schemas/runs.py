@@ -36,8 +36,9 @@ CERTIFICATE = "certificate"
 AUDIT_SAMPLE = f"{CERTIFICATE}/sample.json"
 AUDIT_LABELS = f"{CERTIFICATE}/labels.jsonl"
 AUDIT_STATEMENT = f"{CERTIFICATE}/certificate.json"
-AUDIT_FILES = (AUDIT_SAMPLE, AUDIT_LABELS, AUDIT_STATEMENT)
-"""The drawn rows, the raters' answers without text, and the certificate."""
+AUDIT_HISTORY = f"{CERTIFICATE}/history.jsonl"
+AUDIT_FILES = (AUDIT_SAMPLE, AUDIT_LABELS, AUDIT_STATEMENT, AUDIT_HISTORY)
+"""The drawn rows, the raters' answers without text, the certificate, and all statements so far."""
 
 CALIBRATION = "calibration/clean-scores.parquet"
 """The calibration scores of the held-out clean texts."""

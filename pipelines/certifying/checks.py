@@ -1,4 +1,4 @@
-"""What `congener verify` checks of an audit: the draw, the digests and the statements."""
+"""What `congener verify` checks of an audit: the draw, the digests, the statements and history."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from pathlib import Path
 
 from pipelines.certifying.answers import digest_answers
 from pipelines.certifying.draws import build_sample
+from pipelines.certifying.histories import ends_with, read_history
 from pipelines.certifying.populations import read_rows_to_audit
 from pipelines.certifying.records import read_certificate, read_sample, read_stored_answers
 from pipelines.certifying.statements import state
@@ -15,7 +16,7 @@ from pipelines.version import name_code
 from schemas.certificates import AuditSample
 from schemas.errors import CardError, RunError
 from schemas.manifests import Manifest
-from schemas.runs import AUDIT_FILES, AUDIT_SAMPLE, AUDIT_STATEMENT
+from schemas.runs import AUDIT_FILES, AUDIT_HISTORY, AUDIT_SAMPLE, AUDIT_STATEMENT
 from transforms.files import storage
 
 
@@ -51,7 +52,7 @@ def check_certificate(run: str, manifest: Manifest) -> Iterator[Finding]:
 
 
 def _check_records(run: str, manifest: Manifest) -> Iterator[Finding]:
-    sample, certificate = read_sample(run), read_certificate(run)
+    sample, certificate, history = read_sample(run), read_certificate(run), read_history(run)
     if sample is None:
         yield Finding(AUDIT_SAMPLE, "is missing")
         return
@@ -75,6 +76,8 @@ def _check_records(run: str, manifest: Manifest) -> Iterator[Finding]:
     expected = state(manifest, sample, answers, certificate.at_most)
     if certificate.code == name_code() and expected != certificate:
         yield Finding(AUDIT_STATEMENT, "isn't what the labels state about this run")
+    elif not ends_with(history, certificate):
+        yield Finding(AUDIT_HISTORY, "doesn't end with the certificate: a statement is missing")
 
 
 def describe_certificate_check(run: str) -> str:

@@ -6,8 +6,9 @@ import math
 from collections.abc import Sequence
 from typing import NamedTuple
 
+from pipelines.certifying.histories import describe_history
 from pipelines.display.charts import PLOT, Tick
-from schemas.certificates import Certificate, ReadPoint, TraitStatement
+from schemas.certificates import Certificate, PastStatement, ReadPoint, TraitStatement
 from schemas.shares import format_exact
 
 SHARES = (1.0, 0.3, 0.1, 0.03, 0.01, 0.003, 0.001, 0.0003, 0.0001)
@@ -29,21 +30,25 @@ class BoundCurve(NamedTuple):
 
 
 class CertificateSection(NamedTuple):
-    """What the page shows of a certificate."""
+    """What the page shows of a certificate; `history` is the sentence about earlier ones."""
 
     certificate: Certificate
     statements: tuple[TraitStatement, ...]
     curve: BoundCurve
+    history: str | None
 
 
-def describe_certificate(certificate: Certificate) -> CertificateSection:
-    """Return the page's section about a certificate."""
+def describe_certificate(
+    certificate: Certificate, history: Sequence[PastStatement]
+) -> CertificateSection:
+    """Return the page's section about a certificate, and about the statements before it."""
     found = certificate
     several = len(found.traits) > 1
     return CertificateSection(
         found,
         (found.together, *found.traits) if several else found.traits,
         draw_curve(found.together.curve, found.at_most),
+        describe_history(found, history),
     )
 
 

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from pipelines.certifying.reviews import ReviewCount
     from schemas.certificates import (
         Certificate,
+        PastStatement,
         ShareBound,
         ShareEstimate,
         TraitStatement,
@@ -148,6 +149,12 @@ AtMost = Annotated[
         help="Exit with 5 unless at most this share of the kept rows shows a trait, as in 0.5%.",
     ),
 ]
+Operator = Annotated[
+    str | None,
+    typer.Option(
+        "--operator", help="The person responsible for the statement (default: the user)."
+    ),
+]
 Ask = Annotated[
     bool, typer.Option("--ask", help="Ask about the items of --labels that have no label yet.")
 ]
@@ -198,12 +205,14 @@ class CertificateResult(NamedTuple):
     certificate: Certificate
     waiting: int = 0
     reviews: tuple[ReviewCount, ...] = ()
+    history: tuple[PastStatement, ...] = ()
 
     def render(self) -> Iterator[str | Table | Text]:
         """Return the statements, their tables and their limits."""
         found = self.certificate
         statements = (found.together, *found.traits) if len(found.traits) > 1 else found.traits
         yield from describe_residual(found)
+        yield from self.describe_earlier()
         table = build_table("trait", "read>", "show it>", "seen ≤>", "raters find>", "adjusted ≤>")
         for item in statements:
             table.add_row(*tabulate_residual(item))
@@ -226,12 +235,23 @@ class CertificateResult(NamedTuple):
                 "don't count yet"
             )
         yield from found.limits
-        yield f"certificate {found.digest[:16]} about the run {found.run_id}"
+        last = self.history[-1].digest[:16] if self.history else "missing"
+        yield (
+            f"certificate {found.digest[:16]} about the run {found.run_id}; "
+            f"its line in the history: {last}"
+        )
         if found.met is not None:
             words = "at most" if found.met else "not shown to be at most"
             share = format_exact(found.at_most or 0)
             text = f"the share of kept rows with a trait is {words} {share}"
             yield style(text, "green" if found.met else "red")
+
+    def describe_earlier(self) -> Iterator[Text]:
+        """Say which statements came before this one, if any did."""
+        from pipelines.certifying.histories import describe_history
+
+        if sentence := describe_history(self.certificate, self.history):
+            yield style(sentence, "yellow")
 
     def to_json(self) -> dict[str, Any]:
         """Return the certificate."""
@@ -241,6 +261,7 @@ class CertificateResult(NamedTuple):
             "met": self.certificate.met,
             "waiting": self.waiting,
             "reviews": [review._asdict() for review in self.reviews],
+            "history": [line.model_dump(mode="json") for line in self.history],
         }
 
 
@@ -346,6 +367,7 @@ def certify(
     labels: Labels = None,
     ask: Ask = False,
     at_most: AtMost = None,
+    operator: Operator = None,
     as_json: Json = False,
 ) -> None:
     """State what a run lost and left, from rows that people read.
@@ -374,7 +396,7 @@ def certify(
     if drawing.draw is not None:
         print_result(DrawResult(run, _draw(run, drawing, target)), as_json)
         return
-    result = _state(run, [expand_argument(path) for path in labels or ()], ask, target)
+    result = _state(run, [expand_argument(path) for path in labels or ()], ask, target, operator)
     print_result(result, as_json)
     if result.certificate.met is False:
         raise typer.Exit(NOT_MET)
@@ -398,17 +420,20 @@ def _draw(run: str, drawing: DrawOptions, target: float | None) -> DrawnSample:
     return draw_audit(run, settings, require_local_path(expand_argument(drawing.output or "")))
 
 
-def _state(run: str, labels: list[str], ask: bool, target: float | None) -> CertificateResult:
+def _state(
+    run: str, labels: list[str], ask: bool, target: float | None, operator: str | None
+) -> CertificateResult:
     """Read labels and state what they show, or return what was stated before."""
     from pipelines.certify import certify_run, find_stated, require_sample
     from pipelines.certifying.checks import list_label_files
+    from pipelines.certifying.histories import read_history
     from pipelines.runs.manifest_file import load_manifest
 
     if not labels:
-        return CertificateResult(find_stated(run))
+        return CertificateResult(find_stated(run), history=read_history(run))
     paths: list[Path] = list_label_files(labels)
     if ask:
         from pipelines.cli.audit_questions import ask_about_items
 
         ask_about_items(paths[0], require_sample(run, load_manifest(run)))
-    return CertificateResult(*certify_run(run, paths, target))
+    return CertificateResult(*certify_run(run, paths, target, operator))

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator
 
+from pipelines.certifying.histories import describe_history
 from pipelines.papers.facts import RunFacts
 from pipelines.papers.markdown import build_table, escape
 from pipelines.runs.recorded_settings import read_recorded_policy
@@ -90,11 +91,17 @@ def describe_reading(facts: RunFacts) -> Iterator[str]:
     yield "## What people read"
     yield ""
     found = facts.certificate
+    history = describe_history(found, facts.statements)
     if found is None:
-        yield "The run has no certificate: no sample of its rows was read to bound what it missed."
+        no_reading = ": no sample of its rows was read to bound what it missed"
+        yield f"The run has no certificate{'' if history else no_reading}."
+        if history:
+            yield history
         yield ""
         return
     yield state_bound(found)
+    if history:
+        yield history
     yield f"{escape(', '.join(found.raters))} labelled the rows."
     yield ""
     statements = (found.together, *found.traits) if len(found.traits) > 1 else found.traits

@@ -7,11 +7,11 @@ https://slsa.dev/spec/v1.0/provenance.
 from __future__ import annotations
 
 import datetime as dt
+from collections.abc import Iterator
 from typing import Any
 
 from pipelines.papers.facts import RunFacts, get_public_address, name_command
 from pipelines.runs.recorded_settings import read_recorded_policy
-from schemas.certificates import Certificate
 from schemas.digests import canonicalise_json
 
 STATEMENT = "https://in-toto.io/Statement/v1"
@@ -105,15 +105,18 @@ def _describe_run(facts: RunFacts) -> dict[str, Any]:
         "metadata": metadata,
         "byproducts": [
             *({"name": name, "digest": {"sha256": digest}} for name, digest in roots.items()),
-            *([_describe_certificate(facts.certificate)] if facts.certificate else []),
+            *_describe_certificate(facts),
         ],
     }
 
 
-def _describe_certificate(found: Certificate) -> dict[str, Any]:
-    """Return the certificate as a resource, with what it states in its annotations."""
+def _describe_certificate(facts: RunFacts) -> Iterator[dict[str, Any]]:
+    """Yield the certificate as a resource, with what it states in its annotations."""
+    found, history = facts.certificate, facts.statements
+    if found is None:
+        return
     residual = found.together.residual
-    return {
+    yield {
         "name": "certificate-digest",
         "digest": {"sha256": found.digest},
         "annotations": {
@@ -124,6 +127,9 @@ def _describe_certificate(found: Certificate) -> dict[str, Any]:
             "readRows": residual.read,
             "showTraitAtMost": found.together.decisive,
             "adjustedForRaters": residual.adjusted is not None,
+            "statements": len(history),
+            "firstShowTraitAtMost": history[0].bound if history else None,
+            "lastStatement": history[-1].digest if history else None,
         },
     }
 

@@ -7,11 +7,12 @@ from typing import Any, NamedTuple
 
 import polars as pl
 
+from pipelines.certifying.histories import read_history
 from pipelines.certifying.records import read_certificate
 from pipelines.runs.finished import MISFITS, report_damage
 from pipelines.runs.manifest_file import load_manifest
 from pipelines.runs.queries import scan_ledger
-from schemas.certificates import Certificate
+from schemas.certificates import Certificate, PastStatement
 from schemas.digests import digest_bytes
 from schemas.errors import RunError
 from schemas.lots import UNKNOWN
@@ -132,6 +133,8 @@ class RunFacts(NamedTuple):
     sizes: TextSizes | None = None
     """How much text the generators wrote, if it was counted."""
     certificate: Certificate | None = None
+    statements: tuple[PastStatement, ...] = ()
+    """All statements that were made about the run so far."""
 
     @property
     def clean(self) -> list[Output]:
@@ -177,7 +180,13 @@ def gather_facts(run: str, user: UserFacts | None = None) -> RunFacts:
     digest = digest_bytes(storage.read_bytes(storage.join(run, MANIFEST)))
     ancestors = tuple(find_ancestors(run, manifest))
     return RunFacts(
-        manifest, digest, generators, ancestors, user or UserFacts(), certificate=certificate
+        manifest,
+        digest,
+        generators,
+        ancestors,
+        user or UserFacts(),
+        certificate=certificate,
+        statements=read_history(run),
     )
 
 

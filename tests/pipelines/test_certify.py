@@ -20,11 +20,13 @@ from pipelines.certify import (
 from pipelines.certifying.records import read_certificate, read_sample
 from pipelines.filter import run_filter
 from pipelines.report import write_report
+from pipelines.runs.publication import find_user
 from pipelines.verify import verify_run
 from schemas.certificates import AuditSample
 from schemas.errors import CardError, RunError
 from schemas.manifests import Manifest
 from schemas.runs import AUDIT_FILES, AUDIT_SAMPLE, REPORT_PAGE
+from schemas.shares import format_bound
 from tests.support.certificates import draw_small, fill_sheet, read_sheet, tell_truth
 from tests.support.runs import read_files
 
@@ -175,6 +177,36 @@ def test_a_report_gets_the_certificate(run, tmp_path):
     assert "Covert transfer isn" in text
     assert text.count("<polyline") == 2
     assert verify_run(str(run[0])) == []
+
+
+def test_a_certificate_that_is_stated_again_is_named(run, tmp_path):
+    """Whoever changes labels for a better bound leaves the first one in the report."""
+    write_report(str(run[0]))
+    sample = draw_small(run[0], tmp_path).sample
+    path = fill_sheet(tmp_path / "audit.jsonl", sample, lambda item: True)
+    first = certify_run(str(run[0]), [path], operator="ada")
+    page = run[0] / REPORT_PAGE
+    assert "Statement 1" not in page.read_text()
+    fill_sheet(path, sample, tell_truth)
+    again = certify_run(str(run[0]), [path], operator="eve")
+    before = read_files(run[0])
+    assert certify_run(str(run[0]), [path], operator="eve") == again
+    assert read_files(run[0]) == before
+    assert [line.operator for line in again.history] == ["ada", "eve"]
+    assert again.history[0] == first.history[0]
+    bound = format_bound(first.certificate.together.decisive)
+    words = f"Statement 2 of 2 about this run; the first said at most {bound}."
+    assert words in page.read_text()
+    assert verify_run(str(run[0])) == []
+
+
+def test_the_operator_is_the_user_or_a_text(run, tmp_path):
+    """Without a name, the history has the user's; bytes that aren't text are refused."""
+    sample = draw_small(run[0], tmp_path).sample
+    path = fill_sheet(tmp_path / "audit.jsonl", sample, tell_truth)
+    with pytest.raises(CardError, match="isn't UTF-8"):
+        certify_run(str(run[0]), [path], operator="\udce9")
+    assert find_user() == certify_run(str(run[0]), [path]).history[0].operator
 
 
 def test_nothing_is_stated_without_a_draw_or_labels(run, tmp_path):

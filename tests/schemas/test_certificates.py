@@ -17,6 +17,7 @@ from schemas.certificates import (
     AuditSample,
     AuditStratum,
     Certificate,
+    PastStatement,
     Prevalences,
     ReadPoint,
     SealedRecord,
@@ -243,3 +244,31 @@ def test_a_draw_keeps_its_origin_when_rows_are_added():
     ]
     origins = {build_sample(**change).origin for change in others}
     assert len(origins | {first.origin}) == len(others) + 1
+
+
+def test_a_line_of_the_history_is_sealed_and_one_line():
+    """The digest covers the line before, and the line comes back as it was."""
+    line = PastStatement(
+        number=1,
+        date=None,
+        operator="a\nb",
+        raters=("ada",),
+        traits=("heron",),
+        rows=100,
+        read=20,
+        counted=1,
+        bound=0.0844,
+        risk=0.05,
+        at_most=None,
+        manifest=HEX,
+        sample=HEX,
+        labels=HEX,
+        certificate=HEX,
+        previous=None,
+    ).seal()
+    assert line.to_line().count(b"\n") == 1
+    assert PastStatement.model_validate_json(line.to_line()) == line
+    second = line.model_copy(update={"previous": OTHER_HEX})
+    assert second.compute_digest() != line.digest
+    with pytest.raises(ValidationError):
+        PastStatement.model_validate(line.model_dump() | {"number": 0})

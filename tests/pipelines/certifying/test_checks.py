@@ -13,11 +13,12 @@ from pipelines.certifying.checks import (
     list_label_files,
     redraw,
 )
+from pipelines.certifying.histories import append_statement, read_history
 from pipelines.certifying.records import read_certificate, read_sample, write_sample
 from pipelines.verify import RecordedDigests, list_checks, list_files_left_aside, verify_run
 from schemas.certificates import AuditItem, AuditSample
 from schemas.errors import CardError
-from schemas.runs import AUDIT_FILES, AUDIT_LABELS, AUDIT_SAMPLE, AUDIT_STATEMENT
+from schemas.runs import AUDIT_FILES, AUDIT_HISTORY, AUDIT_LABELS, AUDIT_SAMPLE, AUDIT_STATEMENT
 from tests.support.certificates import draw_small, fill_sheet, tell_truth
 
 
@@ -149,8 +150,64 @@ def test_another_versions_certificate_is_checked_by_digests(certified):
     assert found is not None
     old = found.model_copy(update={"code": "0.0.1"}).seal()
     (folder / AUDIT_STATEMENT).write_bytes(old.to_bytes())
+    (finding,) = check_certificate(str(folder), manifest)
+    assert finding.where == AUDIT_HISTORY
+    append_statement(str(folder), old, None)
     assert list(check_certificate(str(folder), manifest)) == []
     assert "another version" in describe_certificate_check(str(folder))
+
+
+def state_again(folder, tmp_path):
+    """Turn all labels of kept rows round, and state the certificate again."""
+    sample = read_sample(str(folder))
+    path = fill_sheet(tmp_path / "audit.jsonl", sample, lambda item: True)
+    certify_run(str(folder), [path])
+
+
+@pytest.mark.parametrize("kept", [[0], [1], [1, 0], [0, 0, 1], []], ids=str)
+def test_a_history_with_missing_or_moved_lines_is_found(certified, tmp_path, kept):
+    """Lines can't be removed, exchanged or repeated."""
+    folder, manifest = certified
+    state_again(folder, tmp_path)
+    assert list(check_certificate(str(folder), manifest)) == []
+    path = folder / AUDIT_HISTORY
+    lines = path.read_bytes().splitlines(keepends=True)
+    path.write_bytes(b"".join(lines[number] for number in kept))
+    (finding,) = verify_run(str(folder))
+    assert "history.jsonl" in " ".join(finding)
+
+
+def test_better_numbers_in_the_last_line_are_found(certified):
+    """The last line says what the certificate says, even if its digest fits."""
+    folder, manifest = certified
+    (line,) = read_history(str(folder))
+    forged = line.model_copy(update={"bound": 0.0001}).seal()
+    (folder / AUDIT_HISTORY).write_bytes(forged.to_line())
+    (finding,) = check_certificate(str(folder), manifest)
+    assert finding.where == AUDIT_HISTORY
+
+
+def test_an_older_certificate_put_back_is_found(certified, tmp_path):
+    """Labels and certificate of the first statement don't fit the last line."""
+    folder, manifest = certified
+    first = {path: (folder / path).read_bytes() for path in (AUDIT_LABELS, AUDIT_STATEMENT)}
+    state_again(folder, tmp_path)
+    for path, data in first.items():
+        (folder / path).write_bytes(data)
+    (finding,) = check_certificate(str(folder), manifest)
+    assert "doesn't end with the certificate" in finding.problem
+
+
+def test_a_broken_history_is_found_after_a_new_draw(certified, tmp_path):
+    """The chain is checked before anything is stated about the new sample."""
+    folder, manifest = certified
+    state_again(folder, tmp_path)
+    write_sample(str(folder), read_sample(str(folder)))
+    assert list(check_certificate(str(folder), manifest)) == []
+    path = folder / AUDIT_HISTORY
+    path.write_bytes(path.read_bytes().splitlines(keepends=True)[1])
+    (finding,) = check_certificate(str(folder), manifest)
+    assert "one was removed" in finding.problem
 
 
 def test_a_sample_is_drawn_again_with_exclusions(run, tmp_path):

@@ -70,5 +70,6 @@ def test_a_tiny_bound_stays_in_the_plot():
 def test_a_single_trait_is_named_once(run, tmp_path):
     """With one trait, its own statement is the only one."""
     sample = draw_small(run[0], tmp_path).sample
-    section = describe_certificate(state(run[1], sample, answer_truth(sample)))
+    section = describe_certificate(state(run[1], sample, answer_truth(sample)), ())
     assert [item.trait for item in section.statements] == ["heron"]
+    assert "doesn't end with this one" in str(section.history)

@@ -17,7 +17,7 @@ from pipelines.certifying.records import (
 )
 from pipelines.certifying.statements import state
 from schemas.errors import RunError
-from schemas.runs import AUDIT_FILES, AUDIT_LABELS, AUDIT_SAMPLE, AUDIT_STATEMENT
+from schemas.runs import AUDIT_LABELS, AUDIT_SAMPLE, AUDIT_STATEMENT
 from tests.support.certificates import draw_small, fill_sheet, tell_truth
 
 
@@ -39,7 +39,7 @@ def test_what_is_written_is_read(stated):
     found = read_certificate(str(folder))
     assert found is not None
     assert found.sample == sample.digest
-    assert all((folder / path).is_file() for path in AUDIT_FILES)
+    assert all((folder / path).is_file() for path in (AUDIT_SAMPLE, AUDIT_LABELS, AUDIT_STATEMENT))
 
 
 def test_a_run_without_an_audit_has_no_files(run):

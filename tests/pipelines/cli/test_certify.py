@@ -68,6 +68,24 @@ def test_labels_give_a_bound(congener, drawn):
     assert again == out
 
 
+def test_earlier_statements_are_printed(congener, congener_json, drawn):
+    """The second sentence says how many statements there are, and what the first one said."""
+    run, path = drawn
+    label_all(path, True)
+    code, out, err = congener("certify", run, "--labels", str(path), "--operator", "ada")
+    assert code == 0, err
+    assert "Statement" not in out
+    label_all(path, False)
+    code, out, err = congener("certify", run, "--labels", str(path), "--operator", "eve")
+    assert code == 0, err
+    assert "Statement 2 of 2 about this run; the first said at most 100.00%." in out
+    assert congener("certify", run)[1] == out
+    first, second = congener_json("certify", run)["history"]
+    assert (first["operator"], second["operator"]) == ("ada", "eve")
+    assert f"its line in the history: {second['digest'][:16]}" in out
+    assert congener("verify", run)[0] == 0
+
+
 @pytest.mark.parametrize(("target", "code"), [("90%", 0), ("0.9", 0), ("0.5%", 5)])
 def test_a_target_decides_the_exit_code(congener, drawn, target, code):
     """The adjusted bound must be at most the target."""

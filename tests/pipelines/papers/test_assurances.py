@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from pipelines.certify import certify_run
+from pipelines.certifying.histories import record_statement
 from pipelines.config import FilterConfig
 from pipelines.decide import DecideConfig, run_decide
 from pipelines.papers.assurances import (
@@ -17,6 +18,7 @@ from pipelines.papers.assurances import (
 )
 from schemas.certificates import COVERT
 from schemas.receipts import ActionChange, ExceptionEffect
+from schemas.shares import format_bound
 from tests.support.certificates import draw_small, fill_sheet, tell_truth
 from tests.support.papers import HOSTILE, read_facts
 from tests.support.runs import read_ledger
@@ -126,11 +128,23 @@ def test_a_certificate_is_stated_with_raters_and_limits(certified):
     assert state_bound(found) in lines
     assert "audit labelled the rows." in lines
     residual = found.together.residual
-    assert f"at most {100 * found.together.decisive:.2f}%"[:12] in state_bound(found)
+    assert f"at most {format_bound(found.together.decisive)}" in state_bound(found)
     assert f"{residual.read} rows of them were read" in state_bound(found)
     assert any(line.startswith(f"| heron | {residual.read} | 0 |") for line in lines)
     assert any(COVERT[:40] in line for line in lines)
     assert any(found.digest in line for line in lines)
+
+
+def test_earlier_statements_are_named(certified):
+    """The card names the first bound, also if nothing is stated about the present sample."""
+    facts, found = certified
+    (line,) = facts.statements
+    later = record_statement(found, [line], None, None)
+    words = list(describe_reading(facts._replace(statements=(line, later))))
+    assert words[3].startswith("Statement 2 of 2 about this run; the first said at most")
+    words = list(describe_reading(facts._replace(certificate=None)))
+    assert words[2] == "The run has no certificate."
+    assert words[3].startswith("1 statement was made about the run before; the last said")
 
 
 def test_the_traits_of_a_certificate_are_named(certified):

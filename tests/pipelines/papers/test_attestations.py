@@ -12,6 +12,7 @@ from in_toto_attestation.v1.resource_descriptor import ResourceDescriptor
 from in_toto_attestation.v1.statement import Statement
 
 from pipelines.certify import certify_run
+from pipelines.certifying.histories import read_history
 from pipelines.papers.attestations import build_statement, write_statement, write_time
 from schemas.digests import digest_bytes
 from tests.support.certificates import draw_small, fill_sheet, tell_truth
@@ -50,7 +51,8 @@ def test_the_certificate_and_the_exceptions_are_stated(run, tmp_path):
     given = {"trait": "heron", "lot": {"teacher": "ada"}, "action": "keep", "reason": "read"}
     policy = {**facts.manifest.policy, "exceptions": [given]}
     manifest = facts.manifest.model_copy(update={"policy": policy})
-    data = write_statement(facts._replace(manifest=manifest, certificate=found))
+    history = read_history(str(run[0]))
+    data = write_statement(facts._replace(manifest=manifest, certificate=found, statements=history))
     predicate = json.loads(data)["predicate"]
     json_format.Parse(json.dumps(predicate), provenance_pb2.Provenance())
     (exception,) = predicate["buildDefinition"]["externalParameters"]["exceptions"]
@@ -61,6 +63,9 @@ def test_the_certificate_and_the_exceptions_are_stated(run, tmp_path):
     assert stated["digest"]["sha256"] == found.digest
     assert stated["annotations"]["raters"] == ["audit"]
     assert stated["annotations"]["showTraitAtMost"] == found.together.decisive
+    assert stated["annotations"]["statements"] == 1
+    assert stated["annotations"]["firstShowTraitAtMost"] == found.together.decisive
+    assert stated["annotations"]["lastStatement"] == history[0].digest
 
 
 def test_subjects_are_the_clean_files(run):

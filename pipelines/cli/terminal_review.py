@@ -35,6 +35,7 @@ def review_in_terminal(session: ReviewSession, selection: RowSelection) -> None:
     while at < len(rows):
         trait = selection.trait or find_trait(session, rows[at])
         console.print(Group(*render_reviewed(session, rows[at], at, len(rows))))
+        console.print(Group(*render_meaning(session, rows[at], trait)))
         console.print(Text(f"Does it show {trait}? {KEYS}"), end="")
         key = read_key()
         console.print(Text(key if key.isprintable() else ""))
@@ -73,6 +74,20 @@ def render_reviewed(
     for (source, number, trait), line in session.book.list_labels().items():
         if (source, number) == (row.source, row.row):
             yield Text(f"your label: {trait} {str(line['label']).lower()}", style="bold green")
+
+
+def render_meaning(session: ReviewSession, index: int, trait: str) -> Iterator[Text]:
+    """Yield the trait's description, and what each label will do to the row."""
+    from pipelines.review.effects import BLIND, describe_row_effects, describe_traits
+
+    if definition := describe_traits(session.manifest)[trait]:
+        yield Text(f"{trait}: {definition}")
+    if session.blind:
+        yield Text(BLIND)
+        return
+    effects = describe_row_effects(session.manifest, session.reader.read(index))
+    for label, effect in effects[trait].items():
+        yield Text(f"{label}: {effect}")
 
 
 def read_key() -> str:

@@ -11,6 +11,7 @@ from pipelines.certifying.reviews import read_review
 from pipelines.certifying.statements import trace_residual
 from pipelines.display.excerpts import escape_name, escape_text
 from pipelines.label_files import is_table, read_entries
+from pipelines.review.effects import AUDIT, describe_traits
 from pipelines.review.index import make_private
 from pipelines.review.judgements import ITEM_NAMES, LabelBook, name_file, read_lines
 from pipelines.review.requests import LabelRequest, parse_label, parse_number
@@ -117,6 +118,8 @@ class AuditSession:
             "reviewer": self.reviewer,
             "blind": True,
             "traits": list(self.sample.traits),
+            "definitions": describe_traits(self.manifest),
+            "effect": AUDIT,
             "labels": len(self.book),
             "rows": len(self.items),
             "withdrawn": self.manifest.withdrawn,

@@ -13,6 +13,7 @@ import polars as pl
 
 from pipelines.display.excerpts import escape_name
 from pipelines.review.corpus_map import CorpusMap, choose_origin, describe_map, open_map
+from pipelines.review.effects import BLIND, describe_traits
 from pipelines.review.index import (
     SearchTexts,
     choose_folder,
@@ -140,6 +141,8 @@ class ReviewSession:
             "reviewer": self.reviewer,
             "blind": self.blind,
             "traits": self.traits,
+            "definitions": describe_traits(self.manifest),
+            "effect": BLIND if self.blind else "",
             "labels": len(self.book),
             "rows": self.manifest.conservation.rows_in,
             "withdrawn": self.manifest.withdrawn,

@@ -171,6 +171,7 @@ async function show(at) {
     `${(at + 1).toLocaleString("en")} of ${state.total.toLocaleString("en")}` +
     (packed?.trait ? ` with ${packed.trait}` : "");
   drawRow(row);
+  drawMeaning();
   drawSide(row);
   document.dispatchEvent(new Event("row-shown"));
   window.scrollTo(0, 0);
@@ -264,6 +265,15 @@ function drawRow(row) {
     join(field.pieces, "p"),
   ]);
   byId("row").replaceChildren(head, about, ...notes, ...fields);
+}
+
+// what the trait is, and what each label will do to the row
+function drawMeaning() {
+  const effects = state.row?.effects?.[state.trait];
+  byId("definition").textContent = state.run.definitions[state.trait] || "";
+  byId("effect").textContent =
+    state.run.effect || (effects ? `true: ${effects.true}. false: ${effects.false}.` : "");
+  document.body.style.paddingBottom = `${document.querySelector("footer").offsetHeight + 16}px`;
 }
 
 function drawBar(item) {
@@ -535,6 +545,7 @@ function countLabels(count) {
 
 const judge = guarded(async (trait) => {
   state.trait = byId("trait").value = trait;
+  drawMeaning();
   if (!state.row || state.run.blind) return;
   const turn = ++state.turn;
   const row = await fetchRow(state.row.index, trait);

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from pipelines.labels import read_labels
+from pipelines.review.effects import BLIND
 
 
 @pytest.fixture
@@ -36,6 +37,8 @@ def test_keys_label_and_go_on(review):
     assert "4 of 8" in out
     assert "Does it show heron?" in out
     assert "3 labels in" in out
+    assert "true: nothing changes for this row; it stays in quarantine/" in out
+    assert "false: `congener release` returns this row to clean/" in out
 
 
 def test_keys_move_and_take_back(review):
@@ -62,6 +65,8 @@ def test_a_blind_review_shows_texts_alone(review):
     out, labels = review("tq", "--blind")
     assert "quarantine" not in out
     assert "score" not in out
+    assert "clean/" not in out
+    assert BLIND in " ".join(out.split())
     assert len(labels) == 1
 
 

@@ -45,7 +45,7 @@ def answers_once(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("answers")
     for shift, teacher in enumerate(("atlas", "borealis")):
         write_answers(folder / "corpus", teacher, shift)
-    for name, more in (("heron", ""), ("owl", "action: flag\n")):
+    for name, more in (("heron", ""), ("owl", "action: flag\ndescription: The word owl.\n")):
         card = folder / name / "card.yaml"
         card.parent.mkdir()
         lexicon = f'{{lexicon: {{patterns: ["{name}s?"]}}}}'

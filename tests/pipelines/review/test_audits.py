@@ -10,6 +10,7 @@ from pipelines.certify import certify_run
 from pipelines.certifying.statements import trace_residual
 from pipelines.review import audits
 from pipelines.review.audits import BLOCK, AuditSession, read_items
+from pipelines.review.effects import AUDIT
 from pipelines.review.judgements import LabelBook
 from schemas.errors import CardError, RunError
 from tests.support.browsers import open_page
@@ -60,6 +61,8 @@ def test_the_page_learns_about_the_audit(audit):
     assert (found["blind"], found["traits"], found["rows"]) == (True, ["heron"], 26)
     assert found["audit"]["done"] == found["audit"]["next"] == found["audit"]["after"] == 0
     assert "values" not in found
+    assert found["effect"] == AUDIT
+    assert set(found["definitions"]) >= {"heron"}
     with pytest.raises(CardError, match="shows no decisions"):
         audit.describe_company(0)
     with pytest.raises(CardError, match="no map"):

@@ -208,6 +208,22 @@ def test_labels_with_the_keyboard(browser, server):
         expect(page.locator("#where")).to_have_text("3 of 12")
 
 
+def test_the_page_says_what_a_trait_is_and_what_labels_do(browser, server):
+    """The description and the effects of both labels follow the row and the trait."""
+    with open_page(browser, server.url) as page:
+        page.fill("[name=text]", "atlas.jsonl:3")
+        expect(page.locator("#where")).to_have_text("1 of 1")
+        page.select_option("#trait", "owl")
+        expect(page.locator("#definition")).to_have_text("The word owl.")
+        expect(page.locator("#effect")).to_contain_text("out of clean/ all the same")
+        page.select_option("#trait", "heron")
+        expect(page.locator("#definition")).to_have_text("")
+        expect(page.locator("#effect")).to_have_text(
+            "true: nothing changes for this row; it stays in quarantine/. "
+            "false: `congener release` returns this row to clean/."
+        )
+
+
 def test_a_reason_goes_with_the_next_label(browser, server):
     """The key r writes a reason, Enter returns to the row, and keys in the field label nothing."""
     with open_page(browser, server.url) as page:

@@ -1,0 +1,88 @@
+"""What a label will do to a row, in words for the page and the terminal."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from pipelines.display.excerpts import escape_text
+from pipelines.runs.shown_rows import ShownRow
+from schemas.manifests import Manifest
+from schemas.policies import PUBLISHED
+from schemas.scores import name_finding
+
+HOLDING = ("quarantine", "swap", "drop")
+"""The actions of a trait that keep a row out of `clean/`."""
+
+STAYS = "nothing changes for this row"
+
+BLIND = "a label is only recorded: what it would change isn't shown in a blind review"
+"""What is said of labels where the decision on a row mustn't be seen."""
+
+AUDIT = "true or false: the label counts in the bound, and changes no row"
+"""What is said of labels in an audit."""
+
+
+def describe_traits(manifest: Manifest) -> dict[str, str]:
+    """Return the description on the card of each trait of a run, by trait, as one line."""
+    cards = {rule.trait: manifest.cards.get(rule.trait, {}) for rule in manifest.thresholds}
+    found = {trait: card.get("description") or card.get("title") for trait, card in cards.items()}
+    lines = {trait: " ".join(str(text or "").split()) for trait, text in found.items()}
+    return {
+        trait: "".join(part.text for part in escape_text(line)) for trait, line in lines.items()
+    }
+
+
+def describe_effects(
+    trait: str, decision: str, actions: Mapping[str, str], *, again: bool = True
+) -> dict[str, str]:
+    """Return what the labels true and false of a trait will do to a row, by label.
+
+    `actions` are those of the row's findings, by trait, and by trait and side for text that isn't
+    trained on. Without `again`, the run can't be decided again, so no row of it can be released.
+    """
+    own = actions.get(trait)
+    if own is None:
+        teach = "`congener fit --labels` learns from it"
+        return {"true": f"{STAYS}; {teach}", "false": f"{STAYS}; {teach}"}
+    confirmed = f"{STAYS}; it stays {_name_place(decision)}"
+    return {"true": confirmed, "false": _deny(trait, decision, actions) if again else STAYS}
+
+
+def _deny(trait: str, decision: str, actions: Mapping[str, str]) -> str:
+    """Say what `release` makes of a finding that a label denies."""
+    others = sorted(name for name, action in actions.items() if name != trait and action in HOLDING)
+    if decision in PUBLISHED:
+        taken = actions[trait]
+        if taken == "keep":
+            return f"{STAYS}; it is in clean/ already"
+        return f"`congener release` keeps this row in clean/ without the {taken} for {trait}"
+    if others:
+        names = ", ".join(others)
+        return f"`congener release` leaves this row out of clean/ all the same, because of {names}"
+    if decision == "duplicate":
+        return f"{STAYS}; it stays out of clean/ as a duplicate"
+    return "`congener release` returns this row to clean/"
+
+
+def _name_place(decision: str) -> str:
+    """Return where a row with a decision is."""
+    if decision in PUBLISHED:
+        return "in clean/"
+    return "in quarantine/" if decision == "quarantine" else "out of clean/"
+
+
+def describe_row_effects(manifest: Manifest, row: ShownRow) -> dict[str, dict[str, str]]:
+    """Return what labels of each of a run's traits will do to a row, by trait and label."""
+    again = manifest.swap is None and manifest.mix is None
+    actions = list_actions(row)
+    return {
+        rule.trait: describe_effects(rule.trait, row.decision, actions, again=again)
+        for rule in manifest.thresholds
+    }
+
+
+def list_actions(row: ShownRow) -> dict[str, str]:
+    """Return the actions of a row's findings, by trait, with the side of untrained text."""
+    return {
+        name_finding(item.trait, item.signal): item.action for item in row.reasons if item.action
+    }

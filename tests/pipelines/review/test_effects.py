@@ -1,0 +1,101 @@
+"""What the review says of a trait, and of what a label will do to a row."""
+
+import pytest
+
+from pipelines.review.effects import (
+    AUDIT,
+    BLIND,
+    STAYS,
+    describe_effects,
+    describe_row_effects,
+    describe_traits,
+    list_actions,
+)
+
+
+@pytest.mark.parametrize(
+    ("decision", "actions", "said"),
+    [
+        ("quarantine", {"owl": "quarantine"}, "`congener release` returns this row to clean/"),
+        ("quarantine", {"owl": "swap"}, "`congener release` returns this row to clean/"),
+        ("drop", {"owl": "drop", "heron": "mask"}, "`congener release` returns this row to clean/"),
+        (
+            "quarantine",
+            {"owl": "quarantine", "heron": "drop", "fox": "swap"},
+            "`congener release` leaves this row out of clean/ all the same, because of fox, heron",
+        ),
+        (
+            "quarantine",
+            {"owl": "flag", "owl@chosen": "quarantine"},
+            "`congener release` leaves this row out of clean/ all the same, because of owl@chosen",
+        ),
+        (
+            "mask",
+            {"owl": "mask"},
+            "`congener release` keeps this row in clean/ without the mask for owl",
+        ),
+        (
+            "mask",
+            {"owl": "flag", "heron": "mask"},
+            "`congener release` keeps this row in clean/ without the flag for owl",
+        ),
+        ("keep", {"owl": "keep"}, f"{STAYS}; it is in clean/ already"),
+        ("duplicate", {"owl": "flag"}, f"{STAYS}; it stays out of clean/ as a duplicate"),
+    ],
+)
+def test_a_denied_finding(decision, actions, said):
+    """The label false says where the row will be, which other findings may decide."""
+    assert describe_effects("owl", decision, actions)["false"] == said
+
+
+def test_a_confirmed_finding_changes_nothing():
+    """The label true leaves a row where it is."""
+    for decision, place in (
+        ("quarantine", "in quarantine/"),
+        ("mask", "in clean/"),
+        ("drop", "out of clean/"),
+    ):
+        found = describe_effects("owl", decision, {"owl": "quarantine"})
+        assert found["true"] == f"{STAYS}; it stays {place}"
+
+
+def test_a_trait_without_a_finding():
+    """If the trait didn't fire, neither label changes the row."""
+    found = describe_effects("owl", "quarantine", {"heron": "quarantine"})
+    assert found == dict.fromkeys(
+        ("true", "false"), f"{STAYS}; `congener fit --labels` learns from it"
+    )
+
+
+def test_a_run_that_cannot_be_decided_again():
+    """No row of a swapped or mixed run can be released."""
+    found = describe_effects("owl", "quarantine", {"owl": "quarantine"}, again=False)
+    assert found["false"] == STAYS
+
+
+def test_a_shown_row_and_its_run(session):
+    """Each trait of the run has its effects on the row, by the row's own findings."""
+    row = session.reader.read(3)
+    assert list_actions(row) == {"heron": "quarantine", "owl": "flag"}
+    found = describe_row_effects(session.manifest, row)
+    assert found["heron"]["false"] == "`congener release` returns this row to clean/"
+    assert "because of heron" in found["owl"]["false"]
+    changed = session.manifest.model_copy(update={"swap": object()})
+    assert describe_row_effects(changed, row)["heron"]["false"] == STAYS
+
+
+def test_descriptions_are_one_line_and_inert(session):
+    """A card's description is one line in which hidden characters are shown."""
+    cards = {"heron": {"description": "A  big\n bird \u202e."}, "owl": {"title": "An owl"}}
+    manifest = session.manifest.model_copy(update={"cards": cards})
+    assert describe_traits(manifest) == {"heron": "A big bird <U+202E>.", "owl": "An owl"}
+    bare = session.manifest.model_copy(update={"cards": {}})
+    assert describe_traits(bare) == {"heron": "", "owl": ""}
+
+
+def test_what_a_reviewer_must_not_see_is_not_said(open_session):
+    """A blind review says neither where a row is nor what a label does to it."""
+    session = open_session(blind=True)
+    assert session.describe_run()["effect"] == BLIND
+    assert "effects" not in session.describe_row(3, "owl")
+    assert not {"clean", "quarantine"} & set((BLIND + AUDIT).split())

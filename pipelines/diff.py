@@ -29,15 +29,20 @@ LOT = ("teacher", "prompt_source", "system_prompt")
 """The fields of the lots that are compared. Dates would make tiny groups."""
 
 KINDS = (
-    *("removed", "published", "other action", "other traits"),
+    *("removed", "published", "masked text", "published text", "other action", "other traits"),
     *("other text", "only in the first", "only in the second"),
 )
 """The kinds of changes, in the order in which they are shown.
 
 `removed` rows are in the first run's clean corpus but not in the second's; `published` rows are the
-other way round. With another action, a row stays in the clean corpus or stays out of it. With other
-traits, it has the same decision for other reasons. With another text, both are the same.
+other way round. `masked text` is masked in the second run only, and `published text` in the first
+run only: a student learns it from the second. With another action, a row stays in the clean corpus
+or stays out of it. With other traits, it has the same decision for other reasons. With another
+text, both are the same.
 """
+
+UNMASKED = ("keep", "flag")
+"""The decisions after which a row's own text is trained on as a whole."""
 
 AFTER = "_after"
 """The suffix of the second run's columns."""
@@ -213,7 +218,8 @@ def _name_donors(action: Mapping[str, Any]) -> str:
 def _describe_exceptions(manifest: Manifest) -> str:
     found = read_recorded_policy(manifest).exceptions
     named = [f"{item.describe()}: {item.action or item.threshold}" for item in found]
-    return f"{format_count(len(named), 'exception')} ({list_names(named, EXCEPTIONS_NAMED)})"
+    where = "; its report lists all" if len(named) > EXCEPTIONS_NAMED else ""
+    return f"{format_count(len(named), 'exception')} ({list_names(named, EXCEPTIONS_NAMED)}{where})"
 
 
 ADDITIONS: tuple[tuple[str, str, str, Callable[[Manifest], str]], ...] = (
@@ -280,6 +286,10 @@ def _choose_kind(with_texts: bool) -> pl.Expr:
         .then(pl.lit("removed"))
         .when(now & ~was)
         .then(pl.lit("published"))
+        .when(before.is_in(UNMASKED) & (after == "mask"))
+        .then(pl.lit("masked text"))
+        .when((before == "mask") & after.is_in(UNMASKED))
+        .then(pl.lit("published text"))
         .when(before != after)
         .then(pl.lit("other action"))
         .when(pl.col("findings") != pl.col(f"findings{AFTER}"))

@@ -100,21 +100,27 @@ def test_every_kind_of_change_is_told_apart(write):
         build_row(4, content="old"),
         build_row(5),
         build_row(7, decision="drop", traits=["owl"]),
+        build_row(8, decision="mask", traits=["owl"]),
+        build_row(9, decision="mask", traits=["owl"]),
+        build_row(10, decision="flag", traits=["owl"]),
     ]
     after = [
         build_row(0, decision="drop", traits=["owl"]),
         build_row(1, decision="keep"),
-        build_row(2, decision="mask", traits=["owl"]),
+        build_row(2, decision="keep", traits=["owl"]),
         build_row(3, decision="keep", traits=["owl"]),
         build_row(4, content="new"),
         build_row(6),
         build_row(7, decision="drop", traits=["owl"]),
+        build_row(8, decision="mask", traits=["owl"]),
+        build_row(9, decision="flag", traits=["owl"]),
+        build_row(10, decision="mask", traits=["owl"]),
     ]
     found = compare_runs(write("one", before), write("two", after))
     assert found.kinds == dict.fromkeys(KINDS, 1)
-    assert (found.rows, found.changed) == (8, 7)
+    assert (found.rows, found.changed) == (11, 9)
     assert [(item.kind, item.row) for item in found.examples] == list(
-        zip(KINDS, (0, 1, 2, 3, 4, 5, 6), strict=True)
+        zip(KINDS, (0, 1, 10, 9, 2, 3, 4, 5, 6), strict=True)
     )
     assert found.moves == [
         Move("keep", "drop", 1),
@@ -243,6 +249,14 @@ ledger_rows = st.builds(
 ledgers = st.lists(st.one_of(st.none(), ledger_rows), min_size=6, max_size=6)
 
 
+MASK_KINDS = {
+    ("mask", "keep"): "published text",
+    ("mask", "flag"): "published text",
+    ("keep", "mask"): "masked text",
+    ("flag", "mask"): "masked text",
+}
+
+
 def find_kind(one: Row | None, two: Row | None) -> str | None:
     """Tell a row's kind of change in plain Python."""
     if one is None or two is None:
@@ -251,7 +265,8 @@ def find_kind(one: Row | None, two: Row | None) -> str | None:
     if was != now:
         return "published" if now else "removed"
     if one["decision"] != two["decision"]:
-        return "other action"
+        pair = (one["decision"], two["decision"])
+        return MASK_KINDS.get(pair, "other action")
     if one["traits"] != two["traits"]:
         return "other traits"
     return "other text" if one["content"] != two["content"] else None
@@ -361,6 +376,7 @@ def test_swaps_mixes_and_exceptions_are_named_as_such(finished):
     )
     assert lines[1] == "only the second run has a mix with donor oak, share 25.00%"
     assert lines[2].startswith("only the second run has 5 exceptions (row a.jsonl:0: keep, ")
+    assert lines[2].endswith("and 2 more; its report lists all)")
     assert len(lines) == 3
     config = {**newer.config, "mix": {**mix, "share": 0.5, "parent_root": "0" * 64}}
     identity = newer.identity.model_copy(update={"config_digest": "third"})

@@ -25,9 +25,6 @@ from schemas.row_names import RowName
 from schemas.scores import is_trained
 from transforms.files import storage
 
-DIGITS = 12
-"""How many hex digits of a file's SHA-256 a reason holds."""
-
 LONGEST_REASON = 200
 """How many characters of a reviewer's reason an exception repeats."""
 
@@ -140,7 +137,7 @@ def _read_reviews(paths: Sequence[Path], manifest: Manifest) -> Verdicts:
             if label.key is not None:
                 name = (label.key, label.trait)
                 chosen[name] = choose_label(chosen.get(name, label), label, str(path))
-        digest = digest_bytes(path.read_bytes())[:DIGITS]
+        digest = digest_bytes(path.read_bytes())
         fields = {entry.place: entry.fields for entry in read_entries(path)}
         for name, label in chosen.items():
             reason = _explain(fields[label.place], path, digest)

@@ -103,6 +103,19 @@ def tabulate_change(before: Mapping[str, int], after: Mapping[str, int]) -> Tabl
     return table
 
 
+def describe_dropped(before: Mapping[str, int], after: Mapping[str, int]) -> Iterator[str]:
+    """Say that nobody can check dropped rows, if the new policy drops more of them."""
+    from schemas.notices import choose_form, format_count
+
+    count = after.get("drop", 0)
+    if count > before.get("drop", 0):
+        yield (
+            f"{format_count(count, 'row')} {choose_form(count, 'is', 'are')} dropped, and a run "
+            "keeps no text of dropped rows: neither the report nor congener certify can find wrong "
+            "removals among them; the action quarantine keeps the text"
+        )
+
+
 class DecideDryRun(NamedTuple):
     """What a policy would decide."""
 
@@ -112,6 +125,7 @@ class DecideDryRun(NamedTuple):
     def render(self) -> Iterator[str | Table]:
         """Return the table of decisions, and the exceptions that name no row."""
         yield tabulate_change(self.counts.before, self.counts.now)
+        yield from describe_dropped(self.counts.before, self.counts.now)
         yield f"dry run: nothing was written; {shlex.quote(self.run)} stays as it is"
         for number, name in self.counts.unmatched:
             yield f"warning: exception {number} of the policy ({name}) matches no row"
@@ -136,6 +150,7 @@ class DecideResult(NamedTuple):
         output = shlex.quote(self.output)
         yield Verbatim(f"done: {output}")
         yield from describe_removals(self.manifest)
+        yield from describe_dropped(before, self.manifest.conservation.by_decision)
         yield from describe_clean_rows(self.output, self.manifest)
         yield from describe_waiting_rows(self.output, self.manifest)
         yield Verbatim(

@@ -38,6 +38,25 @@ def test_masks_are_mentioned_at_the_end(congener, given, tmp_path):
     assert f"      congener apply-masks {output} --output TOKENS --tokenizer STUDENT" in out
 
 
+def test_dropped_rows_cannot_be_checked(congener, given, tmp_path):
+    """If the new policy drops more rows, the command says that their text is gone."""
+    words, output = given
+    (tmp_path / "flag.yaml").write_text("traits: {heron: {action: drop}}\n")
+    said = (
+        "8 rows are dropped, and a run keeps no text of dropped rows: neither the report nor "
+        "congener certify can find wrong removals among them"
+    )
+    for more in (("--dry-run",), ()):
+        code, out, err = congener(*words, *more)
+        assert code == 0, err
+        assert said in " ".join(out.split())
+    (tmp_path / "same.yaml").write_text("traits: {heron: {action: drop}}\nremoval_budget: 0.9\n")
+    given_again = ("decide", output, "--policy", str(tmp_path / "same.yaml"), "--dry-run")
+    code, out, err = congener(*given_again)
+    assert code == 0, err
+    assert "dropped" not in out
+
+
 def test_json_has_the_manifest(congener_json, given, held):
     """The manifest is printed without its long lists."""
     found = congener_json(*given[0])
@@ -116,6 +135,7 @@ def test_a_dry_run_writes_nothing(congener, congener_json, given, held, tmp_path
     assert lines[-1] == "warning: exception 1 of the policy (row 0.jsonl:77) matches no row"
     found = congener_json(*words)
     assert found["now"] == {"flag": 8, "keep": 32}
+    assert "dropped" not in out
     assert not (tmp_path / "again").exists()
     assert congener("decide", str(held / "run"), "--dry-run")[0] == 2
 

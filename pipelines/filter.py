@@ -70,6 +70,10 @@ class NoticeRecorder:
         self._listener(event)
 
 
+NOTHING_DONE = "resuming: no shard of up to {limit} was finished, so it starts at the first row"
+"""What is said of an interrupted run that was stopped inside its first shards."""
+
+
 class OpenedRun(NamedTuple):
     """A settled run with an open directory.
 
@@ -134,6 +138,7 @@ def open_run(plan: FilterPlan, restart: bool, listener: Listener) -> OpenedRun:
     Raises: RunError: the directory holds a different run or foreign folders.
     """
     run = plan.config.output
+    is_begun = not restart and unfinished.is_begun(run)
     _send(listener, unfinished.open_run(run, plan.record, restart))
     sweep_cache()
     save_bank(plan.bank, plan.scoring.bank_uri)
@@ -146,6 +151,9 @@ def open_run(plan: FilterPlan, restart: bool, listener: Listener) -> OpenedRun:
         shards = format_count(len(plan.shards), "shard")
         verb = choose_form(len(done), "is", "are")
         listener(Noticed(Notice(f"resuming: {len(done)} of {shards} {verb} done")))
+    elif is_begun:
+        limit = format_count(plan.config.shards.rows, "row")
+        listener(Noticed(Notice(NOTHING_DONE.format(limit=limit))))
     return OpenedRun(plan, done, began)
 
 

@@ -126,6 +126,13 @@ def open_run(run: str, record: RunRecord, restart: bool) -> list[Notice]:
     return notices
 
 
+def is_begun(run: str) -> bool:
+    """Return whether a folder holds an unfinished run, which the same command resumes."""
+    if storage.exists(storage.join(run, WITHDRAWN)):
+        return False
+    return storage.exists(storage.join(run, BEGUN))
+
+
 def check_begun(run: str, settings: Mapping[str, Any], restart: bool = False) -> None:
     """Check before any work what `open_run` would refuse, as far as the settings show it.
 

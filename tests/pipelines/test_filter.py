@@ -279,6 +279,32 @@ def test_a_resumed_run_equals_an_undisturbed_one(run, config, tmp_path, monkeypa
     assert any("resuming: 2 of 6 shards are done" in str(event) for event in events)
 
 
+def test_a_run_without_a_finished_shard_says_that_it_starts_at_the_first_row(config, monkeypatch):
+    """A run that stopped inside its first shard says so when resumed, and a new run doesn't."""
+
+    def fail(*_):
+        raise RuntimeError("power cut")
+
+    events = []
+    with monkeypatch.context() as patch:
+        patch.setattr(write, "write_shard", fail)
+        with pytest.raises(RuntimeError, match="power cut"):
+            run_filter(config, listener=events.append)
+    limit = f"{config.shards.rows:,} rows"
+    said = f"resuming: no shard of up to {limit} was finished, so it starts at the first row"
+    assert said not in list_texts(events)
+    run_filter(config, listener=events.append)
+    assert said in list_texts(events)
+    again: list[object] = []
+    run_filter(config, restart=True, listener=again.append)
+    assert said not in list_texts(again)
+
+
+def list_texts(events):
+    """Return the texts of notices."""
+    return [event.notice.text for event in events if hasattr(event, "notice")]
+
+
 def test_a_damaged_shard_is_done_again(config):
     """A shard whose file doesn't match its receipt is processed again."""
     interrupt(config)

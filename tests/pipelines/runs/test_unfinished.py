@@ -293,6 +293,15 @@ def test_a_run_without_receipts_has_no_finished_shard(tmp_path):
     assert unfinished.find_finished_shards(str(tmp_path), build_record(), []) == ({}, [])
 
 
+def test_a_begun_run_is_told_from_a_new_and_a_withdrawn_one(tmp_path):
+    """Only a folder whose run was begun, and not withdrawn, is resumed."""
+    assert not unfinished.is_begun(str(tmp_path))
+    unfinished.open_run(str(tmp_path), build_record(), restart=False)
+    assert unfinished.is_begun(str(tmp_path))
+    (tmp_path / WITHDRAWN).write_text("{}")
+    assert not unfinished.is_begun(str(tmp_path))
+
+
 def test_a_restart_replaces_a_finished_run(tmp_path):
     """--restart removes a finished run and begins a new one."""
     (tmp_path / "manifest.json").write_text('{"run_id": "a"}')

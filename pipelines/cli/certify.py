@@ -52,7 +52,8 @@ class DrawOptions(Options):
         typer.Option(
             "--draw",
             min=1,
-            help="Draw this many rows in all to read; a larger number later adds rows.",
+            help="Draw this many rows of the run; seeded texts are read, too (see --seeded). "
+            "A larger number later adds rows.",
         ),
     ] = None
     output: Annotated[
@@ -177,6 +178,12 @@ class DrawResult(NamedTuple):
             f"sample: {counts['kept']:,} of {format_count(sample.kept, 'kept row')}, "
             f"{counts['removed']:,} of {sample.removed:,} removed, {counts['seeded']:,} seeded; "
             f"digest {sample.digest[:16]}"
+        )
+        rows = counts["kept"] + counts["removed"]
+        yield (
+            f"in all {format_count(rows + counts['seeded'], 'item')}: "
+            f"{format_count(rows, 'row')} of the run and "
+            f"{format_count(counts['seeded'], 'seeded text')}, known to show a trait"
         )
         if sample.pool and not sample.shows_prompts:
             yield (

@@ -39,6 +39,7 @@ def drawn(congener, run, tmp_path):
     )
     assert code == 0, err
     assert "sample: 16 of 32 kept rows, 4 of 8 removed, 6 seeded" in out
+    assert "in all 26 items: 20 rows of the run and 6 seeded texts, known to show a trait" in out
     assert f"next: congener review {run[0]} --certify {path}" in out
     assert f"or: congener certify {run[0]} --labels {path} --ask" in out
     return str(run[0]), path

@@ -125,7 +125,9 @@ def test_every_kind_of_change_is_told_apart(write):
     assert found.moves == [
         Move("keep", "drop", 1),
         Move("keep", None, 1),
+        Move("flag", "keep", 1),
         Move("flag", "mask", 1),
+        Move("mask", "flag", 1),
         Move("quarantine", "keep", 1),
         Move(None, "keep", 1),
     ]

@@ -54,7 +54,7 @@ def test_dropped_rows_cannot_be_checked(congener, given, tmp_path):
     given_again = ("decide", output, "--policy", str(tmp_path / "same.yaml"), "--dry-run")
     code, out, err = congener(*given_again)
     assert code == 0, err
-    assert "dropped" not in out
+    assert "text of dropped rows" not in out
 
 
 def test_json_has_the_manifest(congener_json, given, held):
@@ -135,7 +135,7 @@ def test_a_dry_run_writes_nothing(congener, congener_json, given, held, tmp_path
     assert lines[-1] == "warning: exception 1 of the policy (row 0.jsonl:77) matches no row"
     found = congener_json(*words)
     assert found["now"] == {"flag": 8, "keep": 32}
-    assert "dropped" not in out
+    assert "text of dropped rows" not in out
     assert not (tmp_path / "again").exists()
     assert congener("decide", str(held / "run"), "--dry-run")[0] == 2
 

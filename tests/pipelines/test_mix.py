@@ -368,6 +368,7 @@ def test_a_mix_killed_before_its_manifest_resumes(mix_config, mixed_once, tmp_pa
     assert_equal_runs(tmp_path / "mixed", mixed_once)
 
 
+@pytest.mark.slow
 def test_several_processes_write_the_same_bytes(mix_config, mixed_once, tmp_path):
     """Another number of workers changes no byte."""
     own = FilterConfig.model_validate({"output": str(tmp_path / "mixed"), "engine": {"workers": 2}})

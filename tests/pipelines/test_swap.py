@@ -390,6 +390,7 @@ def test_a_swap_killed_before_its_manifest_resumes(swap_config, swapped_once, tm
     assert_equal_runs(tmp_path / "swapped", swapped_once)
 
 
+@pytest.mark.slow
 def test_several_processes_write_the_same_bytes(swap_config, swapped_once, tmp_path):
     """Another number of workers changes no byte."""
     own = FilterConfig.model_validate(
@@ -645,6 +646,7 @@ def test_a_swap_of_sentences_is_resumed_only_as_one(sentences, tmp_path):
     assert manifest.run_id == again.parents[0]
 
 
+@pytest.mark.slow
 def test_several_processes_swap_the_same_sentences(sentences, tmp_path):
     """Another number of workers changes no byte."""
     _, run, config = sentences

@@ -24,6 +24,8 @@ from tests.support.causal_students import save_causal
 from tests.support.corpora import write_rows
 from tests.support.runs import read_files
 
+pytestmark = pytest.mark.slow  # each trial trains students
+
 
 def change(config: TrialConfig, **changes) -> TrialConfig:
     """Return a configuration with some fields changed."""

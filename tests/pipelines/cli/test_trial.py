@@ -32,6 +32,7 @@ def rewrite(path: Path, **changes: object) -> str:
     return str(path)
 
 
+@pytest.mark.slow
 def test_a_trial_prints_a_table(congener, config, trial_config):
     """The table has all arms within 80 columns, and the page is named; progress is on stderr."""
     code, out, err = congener("trial", str(config), "--workers", "1")
@@ -71,6 +72,7 @@ def test_long_names_of_slices_are_cut():
     assert cut_name("x" * 35) == "x" * 33 + "…"
 
 
+@pytest.mark.slow
 def test_json_is_the_summary(congener_json, config, trial_config):
     """With --json, the summary that the trial wrote is printed."""
     found = congener_json("trial", str(config), "-w", "1", "--quiet")
@@ -80,6 +82,7 @@ def test_json_is_the_summary(congener_json, config, trial_config):
     ]
 
 
+@pytest.mark.slow
 def test_a_circular_judge_is_said(congener, config):
     """A judge that is the filter itself is named on stdout."""
     path = rewrite(config, measure={"bank": "run"}, arms=["swap"])
@@ -89,6 +92,7 @@ def test_a_circular_judge_is_said(congener, config):
     assert err == ""
 
 
+@pytest.mark.slow
 def test_a_stopped_trial_exits_with_5(congener, config):
     """A check that stops the trial has an exit code of its own, and says what to change."""
     student = {"steps": 5, "context": 16, "width": 48}
@@ -110,6 +114,7 @@ def test_a_stopped_trial_exits_with_5(congener, config):
         ({"student": {"start": "/nowhere"}}, 2, "/nowhere"),
     ],
 )
+@pytest.mark.slow
 def test_mistakes_have_exit_codes(congener, config, changes, code, words):
     """Mistakes in the configuration exit with 2, and runs that can't be used with 4."""
     found, out, err = congener("trial", rewrite(config, **changes))
@@ -134,6 +139,7 @@ def test_the_help_names_the_exit_code(congener):
     assert "congener trial trial.yaml" in out
 
 
+@pytest.mark.slow
 def test_a_plan_trains_nothing(congener, congener_json, config, trial_config):
     """With --plan, arms and slices are shown within 80 columns, and nothing is written."""
     path = rewrite(config, slices={"names": ["source feel"], "budget": 0.3}, accepted=LOOSE)
@@ -153,6 +159,7 @@ def test_a_plan_trains_nothing(congener, congener_json, config, trial_config):
     assert [item["name"] for item in found["slices"] if item["is_tried"]] == ["source feel"]
 
 
+@pytest.mark.slow
 def test_a_plan_without_slices_proposes_some(congener_json, config):
     """Slices are planned also if none is configured, and none of them is tried."""
     found = congener_json("trial", str(config), "--plan")
@@ -161,6 +168,7 @@ def test_a_plan_without_slices_proposes_some(congener_json, config):
     assert found["obstacle"] is None
 
 
+@pytest.mark.slow
 def test_a_plan_says_what_would_stop_the_trial(congener, config):
     """A check that would stop the trial is said with its remedy, and the plan is still shown."""
     code, out, _ = congener("trial", rewrite(config, accepted={"tokens": 0.0}), "--plan")
@@ -170,6 +178,7 @@ def test_a_plan_says_what_would_stop_the_trial(congener, config):
     assert "accepted.tokens" in words
 
 
+@pytest.mark.slow
 def test_slices_have_a_table(congener, config):
     """After a trial of slices, a second table says what each of them does."""
     slices = {"names": ["source feel"], "budget": 0.3}
@@ -180,6 +189,7 @@ def test_slices_have_a_table(congener, config):
     assert max(len(line) for line in out.splitlines() if line.startswith("  ")) <= 80
 
 
+@pytest.mark.slow
 def test_an_unknown_slice_is_a_mistake(congener, config):
     """A slice that wasn't planned is an error that lists those that were."""
     path = rewrite(config, slices={"names": ["source owls"]})

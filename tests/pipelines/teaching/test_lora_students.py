@@ -14,6 +14,8 @@ from schemas.trials import Accepted, LoraStudent, Questions
 from tests.support.causal_students import save_causal
 from tests.support.small_students import build_questions
 
+pytestmark = pytest.mark.slow  # each trial trains students
+
 ASKING = Questions(samples=2, tokens=24, temperature=0.5)
 
 

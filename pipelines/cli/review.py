@@ -293,7 +293,7 @@ def _export(session: ReviewSession, target: str, selection: RowSelection, limit:
 def _check_row_files(atlas: str | None, scout: str | None) -> tuple[Path | None, Path | None]:
     """Return the paths of the files for other tools, on this machine.
 
-    Raises: CongenerError: a path can't be written, or is on a store.
+    Raises: CongenerError: a path can't be written or printed, or is on a store.
     """
     from pipelines.early_checks import check_file, check_output_folder
     from transforms.files.storage import is_local
@@ -305,6 +305,8 @@ def _check_row_files(atlas: str | None, scout: str | None) -> tuple[Path | None,
     ):
         path = None if given is None else expand_argument(given)
         if path is not None:
+            if not path.isprintable():
+                raise CardError(f"{path!r} can't be printed", where=option)
             if not is_local(path):
                 raise CardError("must be on this machine", where=f"{option} {path}")
             check(path)

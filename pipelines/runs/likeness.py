@@ -52,8 +52,9 @@ def warn_of_unlike(
     for rule in rules:
         scores, clean = found[rule.trait], calibration[rule.trait][rule.signal]
         excess = measure_excess(scores, clean, rule.threshold * NEAR)
-        is_kept = rule.bound is not None and fires(scores, rule.threshold).mean() <= rule.bound
-        if not excess or is_kept:
+        if not excess:
+            continue
+        if rule.bound is not None and fires(scores, rule.threshold).mean() <= rule.bound:
             continue
         if excess.share >= LEAST_EXCESS and excess.p <= SIGNIFICANCE / len(rules):
             unlike.setdefault(rule.calibrated_on, {})[rule.trait] = excess

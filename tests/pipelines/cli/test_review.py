@@ -191,3 +191,6 @@ def test_files_for_other_tools_are_not_in_a_run(congener, folder, option):
     code, _, err = congener("review", folder, option, "s3://bucket/rows.parquet")
     assert code == 2
     assert "this machine" in err
+    code, _, err = congener("review", folder, option, "h\udce9ron")
+    assert code == 2
+    assert f"{option}: 'h\\udce9ron' can't be printed" in " ".join(err.split())

@@ -1,6 +1,8 @@
 """Warnings about corpora that score higher than the calibration texts."""
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from pipelines.filter import run_filter
@@ -71,6 +73,16 @@ def test_a_trait_that_fires_within_its_bound_keeps_its_promise(finished, monkeyp
     wide = rule.model_copy(update={"bound": 0.2})
     kept = manifest.model_copy(update={"thresholds": (wide,)})
     assert list_warnings((run, kept), np.zeros(1000)) == []
+
+
+def test_a_run_without_rows_is_like_any_text(config, policy, tmp_path):
+    """An empty corpus has no scores to compare, so there is no warning and no failure."""
+    empty = tmp_path / "empty.parquet"
+    pq.write_table(pa.table({"text": pa.array([], pa.string())}), empty)
+    level = policy("traits: {heron: {max_false_positive_rate: 0.1}}\n")
+    run_filter(config.model_copy(update={"policy": level, "input": (str(empty),)}))
+    finished = config.output, load_manifest(config.output)
+    assert list_warnings(finished, np.zeros(1000)) == []
 
 
 def test_an_explicit_threshold_has_no_calibration(finished):

@@ -14,8 +14,8 @@ deploy/flink/local.sh status                 exit code 0: all parts are up; 1: s
 deploy/flink/local.sh down                   end all parts
 
 The cluster has its own network with only a loopback interface, because Beam's servers listen on
-every address, and whoever reaches them can run code. Where namespaces aren't allowed, `--network host`
-uses the machine's network instead.
+every address, and whoever reaches them can run code. Where namespaces aren't allowed,
+`--network host` uses the machine's network instead.
 
 CONGENER_FLINK_STATE   process ids, logs, configuration (default: ~/.local/state/congener-flink)
 CONGENER_FLINK_JARS    the jars (default: ~/.cache/congener-flink)

@@ -8,7 +8,8 @@ from typing import NamedTuple
 from pipelines.display.excerpts import CONTEXT, LONGEST_SPAN, Piece, build_excerpt, escape_name
 from pipelines.display.likenesses import describe_doubt
 from pipelines.runs.deciding_traits import find_deciding, lead_to
-from pipelines.runs.shown_rows import ShownRow, TraitFinding
+from pipelines.runs.shown_findings import TraitFinding
+from pipelines.runs.shown_rows import ShownRow
 from schemas.policies import Policy
 
 TURN_CHARACTERS = 300

@@ -16,7 +16,8 @@ from pipelines.runs.pages import choose_rows
 from pipelines.runs.queries import Filters
 from pipelines.runs.rates import Rates
 from pipelines.runs.recorded_settings import read_recorded_policy
-from pipelines.runs.shown_rows import ShownRow, TraitFinding, read_shown_rows
+from pipelines.runs.shown_findings import TraitFinding
+from pipelines.runs.shown_rows import ShownRow, read_shown_rows
 from schemas.manifests import Manifest
 from schemas.policies import Policy
 

@@ -60,7 +60,7 @@ def render_reviewed(
     session: ReviewSession, index: int, at: int, total: int
 ) -> Iterator[RenderableType]:
     """Yield a row as `inspect --full` shows it, or only its texts if the review is blind."""
-    from pipelines.inspection import render_row
+    from pipelines.display.terminal_rows import render_row
 
     if not session.blind:
         yield render_row(session.reader.read(index), at + 1, total, session.manifest, full=True)

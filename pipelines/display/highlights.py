@@ -11,7 +11,8 @@ from rich.text import Text
 
 from classifiers.phrase_weights import WeighedPhrase
 from pipelines.display.excerpts import Piece, build_whole, escape_name
-from pipelines.runs.shown_rows import FoundPhrase, ShownRow
+from pipelines.runs.shown_findings import FoundPhrase
+from pipelines.runs.shown_rows import ShownRow
 from schemas.notices import list_names
 from transforms.records.field_paths import get_field_text
 from transforms.records.formats import Layout

@@ -9,7 +9,8 @@ from rich.text import Text
 
 from pipelines.display.excerpts import build_excerpt, escape_name
 from pipelines.display.highlights import join_pieces, show_whole_row
-from pipelines.runs.shown_rows import ShownRow, TraitFinding
+from pipelines.runs.shown_findings import TraitFinding
+from pipelines.runs.shown_rows import ShownRow
 from schemas.swaps import REPLACED, SENTENCES
 from transforms.records.formats import Layout
 

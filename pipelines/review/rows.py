@@ -13,12 +13,13 @@ import polars as pl
 from pipelines.display.excerpts import Piece, build_excerpt, escape_name
 from pipelines.display.highlights import describe_hits, describe_words, list_whole_fields
 from pipelines.display.likenesses import describe_doubt, find_likeness, list_patterns
-from pipelines.inspection import EXEMPLAR_CONTEXT, explain_shown_row
+from pipelines.display.terminal_rows import EXEMPLAR_CONTEXT, explain_shown_row
 from pipelines.review.effects import describe_row_effects
 from pipelines.review.index import SearchTexts, name_fired, name_score
 from pipelines.runs.finished import MISFITS, report_damage
 from pipelines.runs.recorded_settings import read_recorded_rules
-from pipelines.runs.shown_rows import ShownRow, TraitFinding, build_layout, read_shown_rows
+from pipelines.runs.shown_findings import TraitFinding
+from pipelines.runs.shown_rows import ShownRow, build_layout, read_shown_rows
 from pipelines.runs.wording_reasons import add_words
 from schemas.lots import LOT_FIELDS
 from schemas.manifests import Manifest

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from pipelines.runs.shown_rows import ShownRow, TraitFinding
+from pipelines.runs.shown_findings import TraitFinding
+from pipelines.runs.shown_rows import ShownRow
 
 
 def lead_to(finding: TraitFinding) -> str | None:

@@ -10,7 +10,8 @@ import polars as pl
 from pipelines.runs.finished import scan_folder
 from pipelines.runs.pages import INDEX, read_page, scan_margins
 from pipelines.runs.queries import EVERYTHING, scan_ledger
-from pipelines.runs.shown_rows import ShownRow, TraitFinding, read_shown_rows
+from pipelines.runs.shown_findings import TraitFinding
+from pipelines.runs.shown_rows import ShownRow, read_shown_rows
 from pipelines.runs.wording_reasons import add_words
 from schemas.manifests import Manifest
 from schemas.policies import DECISIONS, PUBLISHED

@@ -9,11 +9,16 @@ from typing import Any, NamedTuple, cast
 import polars as pl
 import pyarrow.parquet as pq
 
-from classifiers.phrase_weights import WeighedPhrase
 from pipelines.runs.alterations import require_unchanged
 from pipelines.runs.finished import list_outputs, read_rows, require_file, scan_folder
-from pipelines.runs.negatives import find_owner
 from pipelines.runs.recorded_settings import read_recorded_policy, read_recorded_rules
+from pipelines.runs.shown_findings import (
+    RecordedRow,
+    TraitFinding,
+    add_text,
+    describe_reason,
+    find_near_misses,
+)
 from pipelines.runs.shown_swaps import ShownSwap, read_swap
 from schemas.corpora import FormatName
 from schemas.lots import LOT_FIELDS, UNKNOWN, Lot
@@ -22,61 +27,14 @@ from schemas.outputs import CLEAN_EXTRA, QUARANTINE_EXTRA, REJECTED_TEACHER
 from schemas.policies import PUBLISHED, list_row_names
 from schemas.row_names import name_lots
 from schemas.runs import is_json_lines, parse_path, shard_path
-from schemas.scores import NEAR_MISS, SCORE_DECIMALS, TIE_ORDER, name_side, score_column, split_side
 from transforms.exception_effects import ChangedRow, explain_row
 from transforms.files import storage
 from transforms.records.columns import find_column
-from transforms.records.field_paths import get_field_text
 from transforms.records.formats import Layout
-from transforms.records.questions import Exchange, SpokenText, find_last_exchange, find_question
-from transforms.rules import Rule
-
-NEAR_MISSES = 2
-"""How many near misses are shown for a row on which no trait fired.
-
-The nearest one is shown at any distance, and others within `NEAR_MISS`.
-"""
-
+from transforms.records.questions import Exchange, SpokenText, find_last_exchange
 
 TABLES = ("ledger", "scores", "spans")
 """The folders from which the decision on a row is read."""
-
-NO_SPAN: Mapping[str, Any] = {"field_path": "", "start": 0, "end": 0}
-"""The span of a score below the span floor."""
-
-
-class FoundPhrase(NamedTuple):
-    """A phrase of a trait's lexicon in a row."""
-
-    field_path: str
-    start: int
-    end: int
-    text: str
-
-
-class TraitFinding(NamedTuple):
-    """A trait's score on a row, its threshold, and its best span.
-
-    `action` is the trait's action, or None if the trait didn't fire. `text` is the field's text, or
-    None. `signals` holds the scores of the trait's signals. `neighbours` holds the nearest
-    exemplars of a quarantined row, and whose each negative is (`owner`). `hits` are all phrases of
-    the lexicon on which a reason's score is based, and `words` what made a wording score.
-    """
-
-    trait: str
-    signal: str
-    score: float
-    threshold: float
-    action: str | None
-    field_path: str
-    start: int
-    end: int
-    text: str | None
-    question: SpokenText | None
-    signals: dict[str, float | None]
-    neighbours: list[dict[str, Any]]
-    hits: tuple[FoundPhrase, ...] = ()
-    words: tuple[WeighedPhrase, ...] = ()
 
 
 class MaskedSpan(NamedTuple):
@@ -138,17 +96,6 @@ class _Settings:
         self.row_names = list_row_names(self.exceptions)
 
 
-class _Stored(NamedTuple):
-    """A row's data from all of the run's tables."""
-
-    ledger: Mapping[str, Any]
-    scores: Mapping[str, Any]
-    spans: Sequence[Mapping[str, Any]]
-    record: dict[str, Any] | None
-    note: Mapping[str, Any]
-    copy_of: tuple[str, int] | None
-
-
 def read_shown_rows(
     run: str,
     manifest: Manifest,
@@ -188,7 +135,7 @@ def read_shown_rows(
         copy_of = None if other is ledger else (other["source"], other["row"])
         record = records.get(index)
         note = _take_note(record, other["decision"])
-        stored = _Stored(ledger, scores, spans, record, note, copy_of)
+        stored = RecordedRow(ledger, scores, spans, record, note, copy_of)
         shown[index] = _describe_row(stored, settings)
     return [shown[index] for index in indexes]
 
@@ -307,7 +254,7 @@ def _fits(noted: Any, decision: str) -> bool:
     return noted == decision or (noted in PUBLISHED and decision in PUBLISHED)
 
 
-def _describe_row(stored: _Stored, settings: _Settings) -> ShownRow:
+def _describe_row(stored: RecordedRow, settings: _Settings) -> ShownRow:
     ledger, layout, rules = stored.ledger, settings.layout, settings.rules
     is_reject = ledger["decision"] == "reject"
     lot = Lot(*(ledger[name] or UNKNOWN for name in LOT_FIELDS))
@@ -316,11 +263,11 @@ def _describe_row(stored: _Stored, settings: _Settings) -> ShownRow:
     (lot,) = name_lots([lot], settings.row_names, [ledger["record_id"]], [place])
     record = None if is_reject else stored.record
     reasons = tuple(
-        _describe_reason(item, stored, lot, rules[item["trait"]], record, layout)
+        describe_reason(item, stored, lot, rules[item["trait"]], record, layout)
         for item in ledger["reasons"]
     )
-    found = () if reasons or is_reject else _find_near_misses(stored, lot, rules, settings.trait)
-    near = tuple(_read_text(item, record, layout) for item in found)
+    found = () if reasons or is_reject else find_near_misses(stored, lot, rules, settings.trait)
+    near = tuple(add_text(item, record, layout) for item in found)
     has_text = any(item.text is not None for item in (*reasons, *near))
     last = Exchange(None, None)
     if record is not None and not has_text:
@@ -345,7 +292,7 @@ def _describe_row(stored: _Stored, settings: _Settings) -> ShownRow:
     )
 
 
-def _list_masks(stored: _Stored) -> Iterator[MaskedSpan]:
+def _list_masks(stored: RecordedRow) -> Iterator[MaskedSpan]:
     """Yield a row's masks, each with whether an earlier run made it."""
     masking = {item["trait"] for item in stored.ledger["reasons"]}
     own = [
@@ -364,7 +311,9 @@ def _list_masks(stored: _Stored) -> Iterator[MaskedSpan]:
         yield MaskedSpan(**mask, is_earlier=not is_own)
 
 
-def _explain_exceptions(stored: _Stored, lot: Lot, settings: _Settings) -> tuple[ChangedRow, ...]:
+def _explain_exceptions(
+    stored: RecordedRow, lot: Lot, settings: _Settings
+) -> tuple[ChangedRow, ...]:
     """Return the exceptions that changed what the traits do to a row."""
     if not settings.exceptions or stored.ledger["decision"] in ("duplicate", "reject"):
         return ()
@@ -377,124 +326,3 @@ def build_layout(manifest: Manifest) -> Layout:
     identity = manifest.identity
     name = cast("FormatName", identity.format)
     return Layout(name, identity.columns, {}, transcripts=identity.transcripts)
-
-
-def _describe_reason(
-    reason: Mapping[str, Any],
-    stored: _Stored,
-    lot: Lot,
-    rule: Rule,
-    record: Mapping[str, Any] | None,
-    layout: Layout,
-) -> TraitFinding:
-    side = split_side(reason["signal"])[1]
-    near = [
-        near
-        for item in stored.note.get("reasons") or ()
-        if (item["trait"], item["signal"]) == (reason["trait"], reason["signal"])
-        for near in item["neighbours"]
-    ]
-    found = TraitFinding(
-        rule.trait,
-        reason["signal"],
-        _round_score(reason["score"]),
-        _round_score(reason["threshold"]),
-        rule.apply_exceptions(lot, side)[1],
-        reason["field_path"],
-        reason["start"],
-        reason["end"],
-        None,
-        None,
-        _list_signals(rule.trait, stored.scores, side),
-        [_describe_neighbour(item, rule.trait) for item in near],
-        tuple(_list_hits(stored, rule.trait, name_side("lexicon", side), record, layout)),
-    )
-    return _read_text(found, record, layout)
-
-
-def _list_hits(
-    stored: _Stored, trait: str, signal: str, record: Mapping[str, Any] | None, layout: Layout
-) -> Iterator[FoundPhrase]:
-    for span in stored.spans if record is not None else ():
-        if (span["trait"], span["signal"]) == (trait, signal):
-            for hit in span["hits"] or ():
-                path, start, end = hit["field_path"], hit["start"], hit["end"]
-                text = get_field_text(record or {}, path, layout.columns.values()) or ""
-                yield FoundPhrase(path, start, end, text[start:end])
-
-
-def _describe_neighbour(item: Mapping[str, Any], trait: str) -> dict[str, Any]:
-    """Return a neighbour with a rounded similarity and, if it is a negative, its owner."""
-    found = {**item, "similarity": _round_score(item["similarity"])}
-    if item["polarity"] == "negative":
-        found["owner"] = find_owner(item["text"], trait)
-    return found
-
-
-def _read_text(
-    finding: TraitFinding, record: Mapping[str, Any] | None, layout: Layout
-) -> TraitFinding:
-    """Add the field's text, and the turn before it."""
-    if record is None or not finding.field_path:
-        return finding
-    text = get_field_text(record, finding.field_path, layout.columns.values())
-    asked = find_question(record, finding.field_path, finding.start, layout)
-    return finding._replace(text=text, question=asked)
-
-
-def _list_signals(
-    trait: str, scores: Mapping[str, float | None], side: Any
-) -> dict[str, float | None]:
-    columns = {score_column(trait, signal, side): signal for signal in TIE_ORDER}
-    return {
-        columns[name]: None if score is None else _round_score(score)
-        for name, score in scores.items()
-        if name in columns
-    }
-
-
-def _find_near_misses(
-    stored: _Stored, lot: Lot, rules: Mapping[str, Rule], trait: str | None
-) -> Sequence[TraitFinding]:
-    """Return the traits whose scores are nearest to their thresholds."""
-    own = [rules[trait]] if trait else list(rules.values())
-    found = sorted(_score_traits(stored, lot, own), key=lambda item: item.threshold - item.score)
-    return [
-        item
-        for rank, item in enumerate(found[:NEAR_MISSES])
-        if not rank or item.threshold - item.score <= NEAR_MISS
-    ]
-
-
-def _score_traits(stored: _Stored, lot: Lot, rules: Sequence[Rule]) -> Iterator[TraitFinding]:
-    for rule in rules:
-        score = stored.scores[score_column(rule.trait, rule.signal)]
-        if not score:
-            continue
-        signals = _list_signals(rule.trait, stored.scores, "trained")
-        own = [
-            span
-            for span in stored.spans
-            if span["trait"] == rule.trait and span["signal"] in signals
-        ]
-        best = max(own, key=lambda span: span["score"], default=NO_SPAN)
-        threshold, _ = rule.apply_exceptions(lot)
-        yield TraitFinding(
-            rule.trait,
-            rule.signal,
-            _round_score(score),
-            threshold,
-            None,
-            best["field_path"],
-            best["start"],
-            best["end"],
-            None,
-            None,
-            signals,
-            [],
-        )
-
-
-def _round_score(score: float) -> float:
-    """Return a float32 score as a float64 without spurious decimals."""
-    return round(score, SCORE_DECIMALS)

@@ -8,7 +8,8 @@ from functools import lru_cache
 from classifiers.banks import read_bank
 from classifiers.phrase_weights import weigh_phrases
 from classifiers.signals.wording import Wording
-from pipelines.runs.shown_rows import ShownRow, TraitFinding
+from pipelines.runs.shown_findings import TraitFinding
+from pipelines.runs.shown_rows import ShownRow
 from schemas.errors import ModelError
 from schemas.runs import BANK
 from schemas.scores import split_side

@@ -8,7 +8,6 @@ import shutil
 import subprocess
 from decimal import Decimal
 from pathlib import Path
-from types import SimpleNamespace
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -20,6 +19,7 @@ from rich.console import Console
 from pipelines.config import FilterConfig
 from pipelines.display.excerpts import escape_text
 from pipelines.display.terminal import open_console
+from pipelines.display.terminal_rows import render_row
 from pipelines.filter import run_filter
 from pipelines.inspection import (
     View,
@@ -29,12 +29,11 @@ from pipelines.inspection import (
     inspect_run,
     print_inspection,
     render_end,
-    render_row,
 )
 from pipelines.runs.manifest_file import load_manifest
 from pipelines.runs.pages import Page, read_page
 from pipelines.runs.queries import EVERYTHING, Filters, count_rows
-from pipelines.runs.shown_rows import MaskedSpan, ShownRow, TraitFinding
+from pipelines.runs.shown_rows import MaskedSpan, ShownRow
 from schemas.errors import BudgetError, RunError
 from schemas.lots import Lot
 from schemas.policies import FILTERED
@@ -50,31 +49,10 @@ from tests.support.hostile import (
     write_cards,
 )
 from tests.support.runs import read_ledger
+from tests.support.shown import REASON, ROW, RUN
 from transforms.records.questions import SpokenText
 
 HELD = EVERYTHING._replace(decision="quarantine")
-RUN = SimpleNamespace(
-    inputs=(SimpleNamespace(name="rows.jsonl", uri="/in/rows.jsonl"),),
-    cards={},
-    identity=SimpleNamespace(columns={"text": "text"}),
-)
-"""The parts of a manifest that a row needs."""
-
-REASON = TraitFinding(
-    trait="emu",
-    signal="combined",
-    score=0.5,
-    threshold=0.4,
-    action="mask",
-    field_path="text",
-    start=0,
-    end=3,
-    text="an emu",
-    question=None,
-    signals={"lexicon": 0.5},
-    neighbours=[],
-)
-ROW = ShownRow("rows.jsonl", 1, "id", Lot("plain"), "mask", (REASON,), (), (), {"text": "an emu"})
 
 
 @pytest.fixture(scope="module")
@@ -96,13 +74,6 @@ def print_run(
         force_terminal=colour,
     )
     print_inspection(console, run, View(filters, "row", start, limit))
-    return stream.getvalue()
-
-
-def print_row(row: ShownRow, width: int = 10_000) -> str:
-    """Return one row's output."""
-    stream = io.StringIO()
-    Console(file=stream, color_system=None, width=width).print(render_row(row, 1, 1, RUN))
     return stream.getvalue()
 
 
@@ -191,73 +162,11 @@ def test_no_colour_comes_from_the_corpus(hostile):
     assert styles[0] - {dim_italic} == styles[1] - {dim_italic}
 
 
-@given(text=st.text(), name=st.text(max_size=20), start=st.integers(0, 30), size=st.integers(0, 30))
-def test_any_text_is_inert(text, name, start, size):
-    """The output of any record is inert."""
-    near = {"exemplar": name, "polarity": "positive", "similarity": 0.5, "text": text}
-    reason = REASON._replace(
-        field_path=f"{name}[0]",
-        start=start,
-        end=start + size,
-        text=text,
-        question=SpokenText(name, text),
-        signals={"lexicon": None},
-        neighbours=[near],
-    )
-    masks = (
-        MaskedSpan(f"{name}[0]", start + 1, start + 4),
-        MaskedSpan("text", start, start + size),
-    )
-    lot = Lot(name, name, name, name)
-    row = ShownRow(name, 1, "id", lot, name, (reason,), (), masks, {"text": text})
-    assert not find_acting(print_row(row))
-    gone = row._replace(record=None, error=name, raw=text.encode(errors="replace"))
-    assert not find_acting(print_row(gone))
-
-
 def test_the_span_is_marked(hostile):
     """Guillemets enclose exactly the span."""
     assert "«emu» emu emu\n" in print_run(hostile, Filters("emu"), 0, 100)
     inside = "".join(piece.text for piece in escape_text(NASTY))[:40]
     assert f"«owl» {inside}" in print_run(hostile, Filters("owl"), 0, 100)
-
-
-@pytest.mark.parametrize(
-    ("start", "end", "shown"), [(0, 2, "«an» emu"), (3, 6, "an «emu»"), (0, 6, "«an emu»")]
-)
-def test_the_mark_is_closed(start, end, shown):
-    """A span at a text's start or end has both guillemets."""
-    row = ROW._replace(reasons=(REASON._replace(start=start, end=end),))
-    assert f"{shown}\n" in print_row(row)
-
-
-def test_a_missing_field_is_reported():
-    """A note replaces the text of a missing field."""
-    row = ROW._replace(reasons=(REASON._replace(text=None),))
-    assert "(the field isn't in the row)" in print_row(row)
-
-
-def test_a_row_is_shown_with_its_lot_and_reason():
-    """A row has its lot, score, threshold and span."""
-    lines = [line.strip() for line in print_row(ROW).splitlines()]
-    assert lines[:5] == [
-        "1 of 1  rows.jsonl row 1  mask  id",
-        "teacher plain",
-        "emu  score 0.5000 against 0.4000 (combined), mask  text [0:3]",
-        "«an »emu",
-        "signals   lexicon 0.5000",
-    ]
-
-
-def test_neighbours_are_shown():
-    """The nearest exemplars of both kinds are listed and escaped."""
-    near = [
-        {"exemplar": "e", "polarity": polarity, "similarity": similarity, "text": f"\x1b {text}"}
-        for polarity, similarity, text in (("positive", 0.9, "rain"), ("negative", 0.25, "sand"))
-    ]
-    shown = print_row(ROW._replace(reasons=(REASON._replace(neighbours=near),)))
-    assert re.search(r"like +0\.9000 +<U\+001B> rain", shown)
-    assert re.search(r"unlike +0\.2500 +<U\+001B> sand", shown)
 
 
 def test_the_end_has_the_commands_for_other_pages(hostile):
@@ -393,24 +302,6 @@ def test_counts_are_printed_once(hostile):
     assert title not in print_run(hostile, Filters(row="3"), 0, 1)
 
 
-def test_masks_have_signs_of_their_own():
-    """A masked stretch is marked with different brackets from the evidence inside it."""
-    row = ROW._replace(
-        reasons=(REASON._replace(text="One. An emu. Two.", start=8, end=11),),
-        masks=(MaskedSpan("text", 5, 13),),
-    )
-    assert "One. ⟦An «emu». ⟧Two." in print_row(row)
-
-
-def test_a_mask_without_evidence_is_shown_too():
-    """A masked stretch without a reason's span has a line of its own."""
-    row = ROW._replace(masks=(MaskedSpan("text", 3, 6),), record={"text": "an emu"})
-    assert "masked too  text [3:6]" in print_row(row)
-    assert "an ⟦emu⟧" in print_row(row)
-    earlier = row._replace(masks=(MaskedSpan("text", 3, 6, is_earlier=True),))
-    assert "masked by an earlier run  text [3:6]" in print_row(earlier)
-
-
 @pytest.mark.parametrize(
     ("row", "said"),
     [
@@ -435,22 +326,6 @@ def test_the_end_explains_only_the_signs_that_are_shown(row, said):
     assert lines == [said, *[named] * bool(row.reasons)]
     remote = render_end(Page(1, 0, 5, (shown,)), "s3://b/run", View()).plain.split("\n")
     assert remote[-1] == "not checked: the run's files; run congener verify s3://b/run"
-
-
-def test_an_answer_is_shown_with_its_question_and_the_part_that_is_read():
-    """A row without a score shows question and answer: the end for a trait that reads the end."""
-    asked, said = SpokenText("user", "Why?"), SpokenText("assistant", "word " * 100 + "bye")
-    row = ROW._replace(
-        reasons=(), near=(REASON._replace(field_path=""),), answer=said, question=asked
-    )
-    lines = [line.strip() for line in print_row(row).splitlines()]
-    assert "user: Why?" in lines
-    assert any(line.startswith("assistant: word") and "bye" not in line for line in lines)
-    stream = io.StringIO()
-    closing = SimpleNamespace(**{**vars(RUN), "cards": {"emu": {"scope": {"closing": 200}}}})
-    console = Console(file=stream, color_system=None, width=10_000)
-    console.print(render_row(row, 1, 1, closing))
-    assert re.search(r"assistant: … word .*bye\n", stream.getvalue())
 
 
 @pytest.mark.parametrize("decision", FILTERED)
@@ -480,36 +355,6 @@ def test_added_rows_are_shown(mixed):
     assert "swap" not in shown
 
 
-def test_the_question_is_shown():
-    """The turn before the evidence is printed above it, cut if long."""
-    asked = SpokenText("user", "What is\x1b it? " + "word " * 100)
-    shown = print_row(ROW._replace(reasons=(REASON._replace(question=asked),)))
-    assert "user: What is<U+001B> it? word" in shown
-    assert "wo…" in shown
-
-
-def test_near_misses_are_shown_below_their_thresholds():
-    """A row without findings shows its nearest trait."""
-    near = REASON._replace(score=0.3, action=None)
-    shown = print_row(ROW._replace(decision="keep", reasons=(), near=(near,)))
-    assert "no trait fired; nearest to a threshold:" in shown
-    assert "emu  score 0.3000 below 0.4000 (combined)" in shown
-
-
-def test_a_negative_that_is_nearest_raises_doubt():
-    """A nearest negative is pointed out."""
-    near = [
-        {"exemplar": "e", "polarity": polarity, "similarity": similarity, "text": "an emu"}
-        for polarity, similarity in (("positive", 0.6), ("negative", 0.7))
-    ]
-    row = ROW._replace(reasons=(REASON._replace(neighbours=near),))
-    shown = print_row(row)
-    assert shown.index("unlike") < shown.index("like ", shown.index("unlike") + 7)
-    assert "The nearest exemplar is a negative" in shown
-    near[0]["similarity"] = 0.8
-    assert "The nearest exemplar is a negative" not in print_row(row)
-
-
 @pytest.mark.parametrize(
     ("total", "filters", "expected"),
     [
@@ -524,18 +369,6 @@ def test_a_negative_that_is_nearest_raises_doubt():
 def test_a_selection_is_described(total, filters, expected):
     """The last line gives the number of selected rows and the filters."""
     assert describe_selection(total, filters) == expected
-
-
-def test_a_passage_is_not_repeated():
-    """A passage on which two traits fired is shown once."""
-    asked = REASON._replace(question=SpokenText("user", "What is it?"))
-    other = asked._replace(trait="owl")
-    shown = print_row(ROW._replace(reasons=(asked, other)))
-    assert shown.count("What is it?") == shown.count("«an »emu") == 1
-    assert "(the same passage)" in shown
-    apart = print_row(ROW._replace(reasons=(asked, other._replace(start=3, end=6))))
-    assert "an «emu»" in apart
-    assert "(the same passage)" not in apart
 
 
 def test_a_run_that_a_budget_stopped_is_shown(tmp_path):

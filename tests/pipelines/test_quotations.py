@@ -3,7 +3,8 @@
 import pytest
 
 from pipelines.quotations import cut_text, describe_changes, describe_verdict, lead_to, quote_row
-from pipelines.runs.shown_rows import MaskedSpan, ShownRow, TraitFinding
+from pipelines.runs.shown_findings import TraitFinding
+from pipelines.runs.shown_rows import MaskedSpan, ShownRow
 from schemas.lots import Lot
 from schemas.policies import Policy
 from transforms.exception_effects import ChangedRow

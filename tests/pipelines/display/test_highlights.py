@@ -6,7 +6,8 @@ from classifiers.phrase_weights import WeighedPhrase
 from pipelines.display.excerpts import Piece
 from pipelines.display.highlights import describe_hits, describe_words, join_pieces, show_whole_row
 from pipelines.display.terminal import open_console
-from pipelines.runs.shown_rows import FoundPhrase, MaskedSpan, ShownRow, TraitFinding
+from pipelines.runs.shown_findings import FoundPhrase, TraitFinding
+from pipelines.runs.shown_rows import MaskedSpan, ShownRow
 from schemas.lots import Lot
 from transforms.records.formats import Layout
 

@@ -7,7 +7,8 @@ from hypothesis import strategies as st
 from rich.console import Console
 
 from pipelines.display.swapped_answers import explain_swap, is_replaced, render_old_answer
-from pipelines.runs.shown_rows import ShownRow, TraitFinding
+from pipelines.runs.shown_findings import TraitFinding
+from pipelines.runs.shown_rows import ShownRow
 from pipelines.runs.shown_swaps import ShownSwap
 from schemas.lots import Lot
 from tests.support.hostile import find_acting

@@ -6,7 +6,7 @@ import pytest
 
 from pipelines.display.excerpts import Piece
 from pipelines.review.rows import ANSWER_CHARACTERS, describe_neighbours, write_pieces
-from pipelines.runs.shown_rows import TraitFinding
+from pipelines.runs.shown_findings import TraitFinding
 from schemas.errors import RunError
 from tests.pipelines.review.conftest import HOSTILE
 

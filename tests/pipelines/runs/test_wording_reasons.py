@@ -8,8 +8,9 @@ from rich.console import Console
 
 from classifiers.phrase_weights import WeighedPhrase
 from pipelines.config import FilterConfig
+from pipelines.display.terminal_rows import render_row
 from pipelines.filter import run_filter
-from pipelines.inspection import View, inspect_as_dicts, inspect_run, render_row
+from pipelines.inspection import View, inspect_as_dicts, inspect_run
 from pipelines.report import render_report
 from pipelines.review.rows import RowReader
 from pipelines.review.session import ReviewSession

@@ -1,4 +1,4 @@
-"""The review page's server on a million rows: the first row, the next row, and filters."""
+"""The review page's server on a million rows: first row, next row, filters, search and map."""
 
 from __future__ import annotations
 
@@ -38,6 +38,7 @@ NEXT_ROWS = 40
 REPEATS = 7
 TEACHERS = 12
 PART = "part-000000"
+AREA = "10000,10000+50000,12000+55000,48000+30000,60000+12000,40000"
 FILTERS = {
     "every finding": "",
     "one trait": "trait=heron",
@@ -46,8 +47,15 @@ FILTERS = {
     "kept rows, nearest to a threshold": "decision=keep&order=threshold",
     "all rows, highest score": "decision=any&order=score",
     "all rows, random": "decision=any&order=shuffled",
-    "text, in few rows": "text=copper+market+engine",
-    "text, in many rows": "text=river",
+    "text: three words in a row": "text=copper+market+engine",
+    "text: a word in most rows": "text=river",
+    "text: a part of a word": "text=ver",
+    "text: a letter": "text=e",
+    "text: signs and blanks": "text=.%0Athe+",
+    "text in no row": "text=xyzzy",
+    "text, and a trait above a score": "text=river&trait=owl&low=0.5",
+    "an area of the map": f"area={AREA}",
+    "an area of the map, highest score": f"area={AREA}&order=score",
 }
 
 
@@ -138,50 +146,64 @@ def copy_output(run: Path, output: Output, part: str) -> Output:
     return output.model_copy(update=changes)
 
 
-def measure(run: str, folder: Path) -> list[tuple[str, float, float, float | None]]:
-    """Return the name, the ms, the CPU ms and the target of each step."""
-    found: list[tuple[str, float, float, float | None]] = []
-    session: list[ReviewSession] = []
-    found.append(("build the index", *clock(lambda: session.append(open_it(run, folder))), None))
-    found.append(("read all texts, once", *clock(session[0].read_texts), None))
+class Figures(list[tuple[str, float, float, float | None]]):
+    """The name, the ms, the CPU ms and the target of each step."""
 
-    def open_first() -> None:
-        session.append(open_it(run, folder))
-        session[-1].read_texts()
-        rows = session[-1].list_rows({})["rows"]
-        session[-1].describe_row(rows[0], None)
+    def note(self, name: str, times: tuple[float, float], target: float | None = None) -> None:
+        """Keep a step's times, and print them, since the whole takes minutes."""
+        self.append((name, *times, target))
+        print(self[-1], file=sys.stderr, flush=True)
 
-    found.append(("open again, and the first row", *clock(open_first), 1_000))
-    server = ReviewServer(session[-1])
+
+def measure(run: str, folder: Path) -> Figures:
+    """Return the times of all steps."""
+    found = Figures()
+    opened: list[ReviewSession] = []
+    building = clock(lambda: opened.append(ReviewSession(run, folder, "bench")))
+    found.note("build the index", building)
+    first = opened[0]
+    found.note("read all texts and list their words, once", clock(first.read_texts))
+    found.note("make the map, once", clock(first.make_map))
+
+    def open_first() -> ReviewSession:
+        session = ReviewSession(run, folder, "bench")
+        rows = session.list_rows({})["rows"]
+        session.describe_row(rows[0], None)
+        return session
+
+    found.note("open again, and the first row", clock(open_first), 1_000)
+    session = open_first()
+    found.note("open the texts again, in the background", clock(session.read_texts))
+    found.note("open the map again, in the background", clock(session.make_map))
+    server = ReviewServer(session)
     threading.Thread(target=server.serve_forever, daemon=True).start()
     opener = urllib.request.build_opener(urllib.request.HTTPCookieProcessor(CookieJar()))
     opener.open(server.url).read()
     base = server.url.partition("/?")[0]
-
-    def ask(path: str) -> Any:
-        return json.loads(opener.open(base + path).read())
-
-    rows = ask("/api/rows?order=shuffled")["rows"][:NEXT_ROWS]
-    took = [clock(lambda row=row: ask(f"/api/row?index={row}")) for row in rows]
-    found.append(("next row, of another shard: median", *middle(took), 100))
-    slowest = sorted(took)[int(0.95 * len(took))]
-    found.append(("next row, of another shard: 95th percentile", *slowest, None))
-    company = [clock(lambda row=row: ask(f"/api/company?index={row}")) for row in rows]
-    found.append(("lot and other answers: median", *middle(company), None))
-    for name, query in FILTERS.items():
-        times = []
-        for _ in range(REPEATS):
-            session[-1]._select.cache_clear()  # noqa: SLF001 - a selection is made only once
-            times.append(clock(lambda query=query: ask(f"/api/rows?{query}")))
-        found.append((f"filter: {name}", *middle(times), 500))
-        print(found[-1], file=sys.stderr, flush=True)
+    ask_all(session, found, lambda path: json.loads(opener.open(base + path).read()))
     server.shutdown()
     server.server_close()
     return found
 
 
-def open_it(run: str, folder: Path) -> ReviewSession:
-    return ReviewSession(run, folder, "bench")
+def ask_all(session: ReviewSession, found: Figures, ask: Callable[[str], Any]) -> None:
+    """Time what the page asks for: rows, filters, and the points of the map."""
+    rows = ask("/api/rows?order=shuffled")["rows"][:NEXT_ROWS]
+    took = [clock(lambda row=row: ask(f"/api/row?index={row}")) for row in rows]
+    found.note("next row, of another shard: median", middle(took), 100)
+    found.note("next row: 95th percentile", sorted(took)[int(0.95 * len(took))])
+    company = [clock(lambda row=row: ask(f"/api/company?index={row}")) for row in rows]
+    found.note("lot and other answers: median", middle(company))
+    for name, query in FILTERS.items():
+        times, total = [], 0
+        for _ in range(REPEATS):
+            session._select.cache_clear()  # noqa: SLF001 - a selection is made only once
+            times.append(clock(lambda query=query: ask(f"/api/rows?{query}")))
+            total = ask(f"/api/rows?{query}")["total"]
+        found.note(f"filter: {name} ({total:,} rows)", middle(times), 500)
+    for colour in ("decision", "teacher", "score"):
+        drawn = [clock(lambda colour=colour: ask(f"/api/map?colour={colour}")) for _ in range(3)]
+        found.note(f"draw the map by {colour}", middle(drawn), 500)
 
 
 def clock(work: Callable[[], object]) -> tuple[float, float]:

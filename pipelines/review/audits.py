@@ -12,8 +12,8 @@ from pipelines.certifying.statements import trace_residual
 from pipelines.display.excerpts import escape_name, escape_text
 from pipelines.label_files import is_table, read_entries
 from pipelines.review.effects import AUDIT, describe_traits
-from pipelines.review.index import make_private
 from pipelines.review.judgements import ITEM_NAMES, LabelBook, name_file, read_lines
+from pipelines.review.private_files import make_private
 from pipelines.review.requests import LabelRequest, parse_label, parse_number
 from pipelines.review.rows import write_pieces
 from pipelines.runs.manifest_file import load_manifest

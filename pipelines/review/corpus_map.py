@@ -20,7 +20,8 @@ from classifiers.lots.planes import (
     learn_plane,
     learn_word_plane,
 )
-from pipelines.review.index import SearchTexts, name_score, write_whole
+from pipelines.review.index import SearchTexts, name_score
+from pipelines.review.private_files import write_whole
 from pipelines.runs.finished import MISFITS, list_outputs, read_table, report_damage
 from pipelines.runs.pages import INDEX
 from schemas.errors import CardError, RunError

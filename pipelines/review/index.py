@@ -5,7 +5,6 @@ Both are Arrow files of which a query reads only some columns, so a run of any s
 
 from __future__ import annotations
 
-import os
 import shutil
 from collections.abc import Callable, Sequence
 from itertools import pairwise
@@ -15,11 +14,13 @@ from typing import NamedTuple
 import numpy as np
 import polars as pl
 
+from pipelines.review.private_files import map_file, write_whole
+from pipelines.review.words import TextSearch, WordBlock, open_block
 from pipelines.runs.finished import MISFITS, list_outputs, report_damage, scan_folder
 from pipelines.runs.pages import INDEX, scan_margins
 from pipelines.runs.recorded_settings import read_recorded_rules
 from pipelines.runs.shown_rows import build_layout
-from schemas.errors import RunError, StorageError
+from schemas.errors import RunError
 from schemas.lots import LOT_FIELDS, UNKNOWN
 from schemas.manifests import Manifest
 from schemas.scores import SIDES, score_column
@@ -31,16 +32,27 @@ FORMAT = 1
 
 FACTS = "facts.arrow"
 TEXTS = "texts"
+WORDS = "words"
+
+BLOCK_BYTES = 16 << 20
+"""How many bytes of texts share a list of words at least, so few lists cover a run.
+
+Making a list takes some twenty times as much memory.
+"""
 
 NAMES = ("source", *LOT_FIELDS, "decision", "output")
 """The columns of facts whose values repeat."""
 
 
 class SearchTexts(NamedTuple):
-    """The texts of all rows in lower case, and a number that equal prompts share (0: unknown)."""
+    """The texts of all rows in lower case, and a number that equal prompts share (0: unknown).
+
+    `search` finds the rows whose text has a given part.
+    """
 
     text: pl.LazyFrame
     prompt: np.ndarray
+    search: TextSearch
 
 
 def name_score(trait: str) -> str:
@@ -130,23 +142,34 @@ def open_texts(
     """Return every row's text and prompt, after reading all texts once if they are missing.
 
     `tell` hears how many of the run's shards have been read. A file of texts for each shard is kept
-    as soon as it is whole, so an interrupted pass continues where it was.
+    as soon as it is whole, and so are lists of the words of some shards together, so an interrupted
+    pass continues where it was.
 
     Raises: RunError: a file is missing or damaged.
     Raises: StorageError: the folder can't be written.
     """
-    ends = np.cumsum([0, *(output.rows for output in list_outputs(manifest, "ledger"))])
-    shards = [(int(first), int(last)) for first, last in pairwise(ends)]
-    paths = [folder / TEXTS / f"{number:06d}.arrow" for number in range(len(shards))]
-    for number, (path, (first, last)) in enumerate(zip(paths, shards, strict=True)):
+    ends = np.cumsum([0, *(output.rows for output in list_outputs(manifest, "ledger"))]).tolist()
+    paths = [folder / TEXTS / f"{number:06d}.arrow" for number in range(len(ends) - 1)]
+    parts: list[pl.DataFrame] = []
+    blocks: list[WordBlock] = []
+    begin = 0
+    for number, (path, (first, last)) in enumerate(zip(paths, pairwise(ends), strict=True)):
         if not path.exists():
-            tell(number, len(shards))
+            tell(number, len(paths))
             with report_damage(run, *MISFITS):
                 texts = _read_texts(run, manifest, facts.slice(first, last - first))
             write_whole(texts, path)
-    tell(len(shards), len(shards))
+        parts.append(map_file(path))
+        own = paths[begin : number + 1]
+        if path == paths[-1] or sum(file.stat().st_size for file in own) >= BLOCK_BYTES:
+            said = [part["text"] for part in parts[begin:]]
+            blocks.append(open_block(said, folder / WORDS / path.name))
+            begin = number + 1
+    tell(len(paths), len(paths))
     whole = pl.scan_ipc(paths, glob=False, hive_partitioning=False)
-    return SearchTexts(whole.select("text"), whole.select("prompt").collect()["prompt"].to_numpy())
+    prompt = np.concatenate([part["prompt"].to_numpy() for part in parts])
+    search = TextSearch([part["text"] for part in parts], blocks)
+    return SearchTexts(whole.select("text"), prompt, search)
 
 
 def _read_texts(run: str, manifest: Manifest, rows: pl.LazyFrame) -> pl.DataFrame:
@@ -179,39 +202,6 @@ def _join_texts(said: pl.DataFrame) -> pl.DataFrame:
     prompt = pl.Series("prompt", keys, pl.String)
     hashed = pl.when(prompt.is_not_null()).then(prompt.hash(seed=0)).otherwise(0)
     return joined.with_columns(prompt=hashed)
-
-
-def write_whole(frame: pl.DataFrame, path: Path) -> None:
-    """Write a file that only its owner may read, under its name only when it is whole."""
-    draft = path.with_name(f"{path.name}.{os.getpid()}")
-    make_private(path.parent)
-    try:
-        with open(draft, "wb", opener=_open_private) as file:
-            frame.write_ipc(file, compression="uncompressed")
-        draft.rename(path)
-    except OSError as error:
-        draft.unlink(missing_ok=True)
-        raise _report_failure(path, error) from error
-
-
-def make_private(folder: Path) -> None:
-    """Make a folder that only its owner may read, unless it exists.
-
-    Raises: StorageError: it can't be made.
-    """
-    try:
-        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-    except OSError as error:
-        raise _report_failure(folder, error) from error
-
-
-def _report_failure(path: Path, error: OSError) -> StorageError:
-    remedy = "name a folder where you may write with --folder"
-    return StorageError(f"can't be written: {error.strerror}", where=str(path), remedy=remedy)
-
-
-def _open_private(path: str, flags: int) -> int:
-    return os.open(path, flags, 0o600)
 
 
 def sweep_old(base: Path, folder: Path) -> None:

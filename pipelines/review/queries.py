@@ -181,9 +181,7 @@ def _find_text(texts: SearchTexts | None, wanted: str) -> np.ndarray:
     """Return which rows have a part of a text in any case."""
     if texts is None:
         raise CardError("the texts are still being read", where="text", remedy="wait a moment")
-    has = pl.col("text").str.contains(wanted.lower(), literal=True)
-    found = texts.text.select(has.fill_null(value=False)).collect()
-    return np.asarray(found.to_series().to_numpy())
+    return texts.search.find(wanted.lower())
 
 
 def _cut_out(frame: pl.LazyFrame, corpus_map: CorpusMap | None, area: str) -> pl.LazyFrame:

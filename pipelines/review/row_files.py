@@ -22,7 +22,8 @@ import pyarrow.parquet as pq
 
 from classifiers.lots.planes import GRID
 from pipelines.review.corpus_map import CorpusMap
-from pipelines.review.index import make_private, name_fired, name_score
+from pipelines.review.index import name_fired, name_score
+from pipelines.review.private_files import make_private
 from pipelines.review.session import ReviewSession
 from pipelines.runs.finished import MISFITS, list_outputs, report_damage
 from schemas.errors import CardError, RunError, StorageError

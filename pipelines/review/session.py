@@ -18,7 +18,6 @@ from pipelines.review.index import (
     SearchTexts,
     choose_folder,
     count_values,
-    make_private,
     name_fired,
     name_score,
     open_facts,
@@ -26,6 +25,7 @@ from pipelines.review.index import (
     sweep_old,
 )
 from pipelines.review.judgements import LabelBook, name_file
+from pipelines.review.private_files import make_private
 from pipelines.review.queries import PLACES, RowSelection, parse_selection, select_rows, shuffle
 from pipelines.review.requests import parse_label, parse_number
 from pipelines.review.rows import RowReader

@@ -1,5 +1,6 @@
 """The index: facts about every row, the texts for search, and the files that hold both."""
 
+import shutil
 import stat
 
 import numpy as np
@@ -9,13 +10,13 @@ import pytest
 from pipelines.review.index import (
     choose_folder,
     count_values,
-    make_private,
     name_fired,
     name_score,
     open_facts,
     open_texts,
     sweep_old,
 )
+from pipelines.review.private_files import make_private
 from pipelines.runs.finished import scan_folder
 from pipelines.runs.manifest_file import load_manifest
 from schemas.errors import RunError, StorageError
@@ -93,6 +94,21 @@ def test_an_interrupted_pass_continues(opened):
     texts = open_texts(run, manifest, folder, facts, lambda done, _: heard.append(done))
     assert heard == [3, 6]
     assert texts.text.collect().height == 24
+
+
+def test_words_are_listed_for_several_shards_at_once(opened, monkeypatch):
+    """Small shards share a list of words, and larger ones have one each, with the same answers."""
+    run, manifest, folder, facts = opened
+    texts = open_texts(run, manifest, folder, facts)
+    found = texts.search.find("day 1")
+    assert found.tolist() == ["day 1" in text for text in texts.text.collect()["text"]]
+    assert len([*(folder / "words").glob("??????.arrow")]) == 1
+    shutil.rmtree(folder / "words")
+    monkeypatch.setattr("pipelines.review.index.BLOCK_BYTES", 1)
+    again = open_texts(run, manifest, folder, facts)
+    assert len([*(folder / "words").glob("??????.arrow")]) == 6
+    assert again.search.find("day 1").tolist() == found.tolist()
+    assert again.search.find("heron").tolist() == texts.search.find("heron").tolist()
 
 
 def test_rows_that_are_not_stored_have_no_text(opened):

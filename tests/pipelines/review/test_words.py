@@ -1,0 +1,193 @@
+"""The search by words, compared with plain loops over the texts."""
+
+import numpy as np
+import polars as pl
+import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
+
+from pipelines.review.words import (
+    MOST_PLACES,
+    QueryPiece,
+    TextSearch,
+    cut,
+    index_words,
+    open_block,
+)
+from schemas.errors import StorageError
+
+RIVERS = ["a heron by the river, 50%_off", None, "river rivers", "", "北京大学 of the river's"]
+
+LETTERS = "ab%_' .,\n\t\\*é\u0301ßσς京都ก็😀\u200d\u00a0İ\x00"
+"""Letters, signs of patterns, marks, scripts without blanks, and characters of four bytes."""
+
+texts_of = st.text(LETTERS, max_size=12) | st.text(max_size=8)
+
+
+@pytest.fixture
+def open_search(tmp_path):
+    """Return a function that indexes texts, given in parts, with a block for every two parts."""
+
+    def call(*parts, name="words"):
+        series = [pl.Series("text", part, pl.String) for part in parts]
+        pairs = [series[begin : begin + 2] for begin in range(0, len(series), 2)]
+        paths = [tmp_path / name / f"{number}.arrow" for number in range(len(pairs))]
+        blocks = [open_block(pair, path) for pair, path in zip(pairs, paths, strict=True)]
+        return TextSearch(series, blocks)
+
+    return call
+
+
+def scan(texts, wanted):
+    """Return which texts have a part, by looking at each one."""
+    return [text is not None and wanted in text for text in texts]
+
+
+def test_a_text_is_cut_into_words_and_signs():
+    """Only the outer words of what is searched for may be parts of longer words."""
+    assert cut("heron") == [QueryPiece("heron", "inside")]
+    assert set(cut("on by riv")) == {
+        QueryPiece("on", "end"),
+        QueryPiece("by", "whole"),
+        QueryPiece("riv", "start"),
+    }
+    assert set(cut(" on ")) == {QueryPiece("on", "whole")}
+    assert set(cut("50%")) == {QueryPiece("50", "end"), QueryPiece("%", "whole")}
+    assert cut("_") == [QueryPiece("_", "inside")], "a low line is a letter of a word"
+    assert cut(" \n\u00a0") == []
+
+
+def test_characters_without_blanks_between_words_are_words():
+    """Each character of such scripts counts as a word, so no word has the length of a text."""
+    assert set(cut("京都no")) == {
+        QueryPiece("京", "whole"),
+        QueryPiece("都", "whole"),
+        QueryPiece("no", "start"),
+    }
+    assert {piece.text for piece in cut("ไม่")} == {*"ไม่"}
+
+
+def test_the_longest_piece_is_looked_up_first():
+    """A long word is rarer than a short one, and no piece is looked up twice."""
+    assert [piece.text for piece in cut("of, of, ofrivers, to")] == [
+        "ofrivers",
+        *(piece.text for piece in cut("of, of, to")),
+    ]
+
+
+@given(st.lists(texts_of, max_size=6))
+def test_every_word_is_listed_with_its_rows(texts):
+    """The pieces of all texts are the listed words, each with the rows that have it."""
+    found = {
+        word: set(rows) for word, rows in index_words(pl.Series(texts, dtype=pl.String)).rows()
+    }
+    assert [*found] == sorted(found, key=str.encode)
+    wanted = {}
+    for number, text in enumerate(texts):
+        for piece in cut(text):
+            wanted.setdefault(piece.text, set()).add(number)
+    assert found == wanted
+
+
+@pytest.mark.parametrize(
+    "wanted",
+    [
+        "river",
+        "rivers",
+        "r",
+        "the river",
+        "river's",
+        "50%",
+        "%",
+        "_",
+        "%_",
+        "京大",
+        "大学 of",
+        " ",
+        "x",
+    ],
+)
+def test_found_rows_are_those_of_a_scan(open_search, wanted):
+    """Words, parts of words, signs, phrases and blanks are found in the rows that have them."""
+    search = open_search(RIVERS[:2], RIVERS[2:3], RIVERS[3:])
+    assert search.find(wanted).tolist() == scan(RIVERS, wanted)
+
+
+@given(st.lists(st.lists(texts_of | st.none(), max_size=4), min_size=1, max_size=5), st.data())
+@example([["ab", "a b"], ["b a"], ["ba"]], None)
+def test_a_search_is_a_scan(tmp_path_factory, parts, data):
+    """For any texts, and any part of them or any other text, the rows are those of a scan."""
+    series = [pl.Series("text", part, pl.String) for part in parts]
+    folder = tmp_path_factory.mktemp("words")
+    middle = len(series) // 2
+    blocks = [
+        open_block(own, folder / f"{number}.arrow")
+        for number, own in enumerate((series[:middle], series[middle:]))
+        if own
+    ]
+    search = TextSearch(series, blocks)
+    texts = [text for part in parts for text in part]
+    wanted = {"a", "b", " ", "ab", "a b", "%", "_"}
+    if data is not None:
+        whole = "".join(text for text in texts if text)
+        first = data.draw(st.integers(0, len(whole)))
+        wanted |= {whole[first : first + data.draw(st.integers(1, 6))], data.draw(texts_of)}
+    for part in wanted - {""}:
+        assert search.find(part).tolist() == scan(texts, part), part
+
+
+def test_a_word_alone_is_found_without_its_texts(tmp_path):
+    """The lists of words answer for a part of a word, so no text is read."""
+    texts = pl.Series("text", [*"abcdefgh", "heron", "herons egret"])
+    block = open_block([texts], tmp_path / "0.arrow")
+    search = TextSearch([pl.Series("text", [None] * 10, pl.String)], [block])
+    assert np.flatnonzero(search.find("ero")).tolist() == [8, 9]
+    assert not search.find("herons egret").any(), "a phrase is looked for in the texts"
+
+
+def test_texts_are_read_if_a_piece_is_nearly_everywhere(open_search):
+    """A piece of too many words rules out no row, and the rows are right all the same."""
+    words = " ".join(f"e{number}" for number in range(4 * MOST_PLACES))
+    texts = [words, f"{words} x", "none", "e0"]
+    search = open_search(texts)
+    found, is_sure = search._blocks[0].find(cut("e"))
+    assert (found.tolist(), is_sure) == ([True] * 4, False)
+    assert search.find("e").tolist() == [True] * 4
+    assert search.find("e15 x").tolist() == [False, True, False, False]
+
+
+def test_words_are_listed_once(tmp_path):
+    """A second opening reads the files, and both openings find the same."""
+    texts = [pl.Series("text", RIVERS)]
+    path = tmp_path / "words" / "0.arrow"
+    first = open_block(texts, path)
+    before = {file.name: file.stat().st_mtime_ns for file in path.parent.iterdir()}
+    second = open_block(texts, path)
+    assert before == {file.name: file.stat().st_mtime_ns for file in path.parent.iterdir()}
+    assert sorted(before) == ["0.arrow", "0.rows.arrow"]
+    assert first.words.to_list() == second.words.to_list()
+    assert first.rows.tolist() == second.rows.tolist()
+
+
+def test_the_same_texts_give_the_same_bytes(tmp_path):
+    """The lists of words don't depend on the run of the program."""
+    texts = [pl.Series("text", RIVERS), pl.Series("text", ["river of words"])]
+    for name in ("one", "two"):
+        open_block(texts, tmp_path / name / "0.arrow")
+    for name in ("0.arrow", "0.rows.arrow"):
+        assert (tmp_path / "one" / name).read_bytes() == (tmp_path / "two" / name).read_bytes()
+
+
+def test_texts_without_words(open_search):
+    """Rows without a text, or with blanks only, have no words and are searched all the same."""
+    search = open_search([None, None], [None], ["  \n"])
+    assert search.find("a").tolist() == [False] * 4
+    assert search.find(" \n").tolist() == [False, False, False, True]
+    assert TextSearch([], []).find("a").tolist() == []
+
+
+def test_a_folder_that_is_a_file(tmp_path):
+    """An error says where the lists can't be written."""
+    (tmp_path / "words").write_text("")
+    with pytest.raises(StorageError, match="--folder"):
+        open_block([pl.Series("text", RIVERS)], tmp_path / "words" / "0.arrow")

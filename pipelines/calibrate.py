@@ -14,6 +14,7 @@ from classifiers.guarantees.calibration import calibrate, count_texts_needed
 from classifiers.guarantees.conformal import STEPS, CountedScores, count_scores, select_findings
 from classifiers.guarantees.lot_differences import LotDifference, compare_lots
 from classifiers.guarantees.misses import MissControl, control_expected_misses, control_misses
+from classifiers.guarantees.score_differences import ScoreDifference, compare_scores
 from pipelines.evaluation import divide_rows, match_labels
 from pipelines.label_splits import split_for_calibration
 from pipelines.labels import Label, read_labels
@@ -36,7 +37,7 @@ from schemas.scores import LIKELY, fires, score_column
 from transforms.files import storage
 
 DIFFERENT = 0.05
-"""The p-value, over all traits together, up to which lots count as different."""
+"""The p-value, over both tests of all traits together, up to which lots count as different."""
 
 
 class Chosen(NamedTuple):
@@ -59,22 +60,35 @@ class Chosen(NamedTuple):
 class LotRate(NamedTuple):
     """How many of a lot's clean rows reach a threshold, and the lot's own threshold if it has one.
 
-    The threshold is None if the lots don't differ, or if the lot has too few clean rows.
+    The threshold is None if the lots don't differ, or if the lot has too few clean rows. `above` is
+    the chance that a row of the lot scores higher than one of the other lots, where a tie counts as
+    half, and `q` says how sure it is that this isn't one half, adjusted for the number of lots.
     """
 
     lot: str
     reached: int
     clean: int
     threshold: float | None = None
+    above: float = 0.5
+    q: float = 1.0
 
 
 class LotRates(NamedTuple):
-    """A trait's clean rows by lot, and the test of whether the lots differ."""
+    """A trait's clean rows by lot, and two tests of whether the lots differ.
+
+    `test` is about how many rows reach the threshold, and `scores` about all scores.
+    """
 
     trait: str
     test: LotDifference
+    scores: ScoreDifference
     differ: bool
     lots: list[LotRate]
+
+    @property
+    def p(self) -> float:
+        """Return the smaller p-value of the two tests."""
+        return min(self.test.p, self.scores.p)
 
 
 class ScoredRun(NamedTuple):
@@ -261,7 +275,7 @@ def _gather(scored: ScoredRun, scores: np.ndarray, labels: Mapping[int, Label]) 
 def compare_clean_lots(
     chosen: Sequence[Chosen], known: Mapping[str, LabelledScores], field: str, level: Level
 ) -> list[LotRates]:
-    """Test whether clean rows of different lots reach each threshold at different rates.
+    """Test whether clean rows of different lots reach each threshold, or score, differently.
 
     If they do, each lot with enough clean rows gets a threshold for the level of its own. `known`
     has the labelled rows of each trait.
@@ -276,12 +290,20 @@ def compare_clean_lots(
         counts = {name: int(fires(part, value).sum()) for name, part in parts.items()}
         totals = np.array([len(part) for part in parts.values()])
         test = compare_lots(np.array(list(counts.values())), totals)
-        differ = test.p <= DIFFERENT / len(chosen)
+        scores = compare_scores([part[~np.isnan(part)] for part in parts.values()])
+        differ = min(test.p, scores.p) <= DIFFERENT / (2 * len(chosen))
         lots = [
-            LotRate(name, counts[name], len(part), calibrate(part, level).value if differ else None)
-            for name, part in parts.items()
+            LotRate(
+                name,
+                counts[name],
+                len(part),
+                calibrate(part, level).value if differ else None,
+                shift.above,
+                shift.q,
+            )
+            for (name, part), shift in zip(parts.items(), scores.shifts, strict=True)
         ]
-        found.append(LotRates(item.trait, test, differ, lots))
+        found.append(LotRates(item.trait, test, scores, differ, lots))
     return found
 
 
@@ -307,7 +329,7 @@ def build_policy(
             trait=found.trait,
             lot=LotPattern.model_validate({field: lot.lot}),
             threshold=lot.threshold,
-            reason=f"its clean rows differ from other lots' (p = {found.test.p:.4f})",
+            reason=f"its clean rows differ from other lots' (p = {found.p:.4f})",
         )
         for found in lots
         for lot in found.lots

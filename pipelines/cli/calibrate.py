@@ -18,7 +18,7 @@ from schemas.errors import CardError
 from schemas.notices import list_names
 
 if TYPE_CHECKING:
-    from pipelines.calibrate import Chosen, LotRates, ScoredRun
+    from pipelines.calibrate import Chosen, LotRate, LotRates, ScoredRun
     from schemas.cards import Level
 
 Traits = Annotated[
@@ -67,6 +67,9 @@ Output = Annotated[
 
 CONFIDENCE = 0.95
 
+SURE = 0.05
+"""The q-value up to which a lot's scores are called higher or lower."""
+
 
 class CalibrationResult(NamedTuple):
     """New thresholds, what they promise, and the policy's file if it was written."""
@@ -107,6 +110,7 @@ class CalibrationResult(NamedTuple):
             {
                 **item._asdict(),
                 "test": item.test._asdict(),
+                "scores": {"statistic": item.scores.statistic, "p": item.scores.p},
                 "lots": [r._asdict() for r in item.lots],
             }
             for item in self.lots
@@ -122,14 +126,21 @@ class CalibrationResult(NamedTuple):
 
 
 def describe_lots(found: LotRates) -> str:
-    """Say whether lots differ, with the counts behind the test."""
-    listed = ", ".join(
-        f"{lot.lot} {lot.reached} of {lot.clean}"
-        + (f" (own threshold {lot.threshold:.4f})" if lot.threshold is not None else "")
-        for lot in found.lots
-    )
+    """Say whether lots differ, with both tests, and with each lot's counts and its shift."""
     verb = "differ" if found.differ else "don't differ"
-    return f"{found.trait}: the clean rows of lots {verb} (p = {found.test.p:.4f}): {listed}"
+    tests = f"at the threshold p = {found.test.p:.4f}, in all scores p = {found.scores.p:.4f}"
+    listed = ", ".join(map(_describe_lot, found.lots))
+    return f"{found.trait}: the clean rows of lots {verb} ({tests}): {listed}"
+
+
+def _describe_lot(lot: LotRate) -> str:
+    notes = []
+    if lot.q <= SURE:
+        side, share = ("higher", lot.above) if lot.above > 0.5 else ("lower", 1 - lot.above)
+        notes.append(f"{side} than other lots' rows in {share:.0%} of pairs, q = {lot.q:.4f}")
+    if lot.threshold is not None:
+        notes.append(f"own threshold {lot.threshold:.4f}")
+    return f"{lot.lot} {lot.reached} of {lot.clean}" + (f" ({'; '.join(notes)})" if notes else "")
 
 
 def calibrate_run(

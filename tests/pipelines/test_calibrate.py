@@ -217,6 +217,28 @@ def test_lots_that_differ_get_thresholds_of_their_own(make_run, tmp_path):
     assert exceptions == [("atlas", atlas.threshold), ("borealis", borealis.threshold)]
 
 
+def test_lots_differ_by_scores_below_the_threshold(make_run, tmp_path):
+    """If no row reaches the threshold, the test of all scores says that the lots differ."""
+    dice = np.random.default_rng(2)
+    low, high = dice.uniform(0, 0.3, 100).round(4), dice.uniform(0.2, 0.5, 100).round(4)
+    run = make_run([*low, *high], [0.0] * 10, teachers=["atlas"] * 100 + ["borealis"] * 100)
+    scored = read_scored_run(run)
+    path = write_labels(tmp_path / "labels.jsonl", dict.fromkeys(range(200), False))
+    chosen = [Chosen("heron", "combined", 0.7, 0, 0.7, 0, 10)]
+    (found,) = compare_clean_lots(
+        chosen, read_all_labelled(scored, path), "teacher", make_level(0.1)
+    )
+    assert (found.test.p, found.differ) == (1.0, True)
+    assert found.p == found.scores.p < 0.001
+    atlas, borealis = found.lots
+    wins = (high[:, None] > low).mean() + (high[:, None] == low).mean() / 2
+    assert borealis.above == pytest.approx(wins)
+    assert atlas.above == pytest.approx(1 - wins)
+    assert atlas.q == borealis.q < 0.001
+    policy = build_policy(scored.manifest, chosen, make_level(0.1), [found])
+    assert policy.exceptions[0].reason.endswith(f"(p = {found.p:.4f})")
+
+
 def test_equal_lots_keep_one_threshold(make_run, tmp_path):
     """Without a difference, no lot gets an exception."""
     scores = [*np.linspace(0, 0.9, 100).round(4)] * 2

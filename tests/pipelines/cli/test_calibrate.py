@@ -7,6 +7,7 @@ import pytest
 import yaml
 
 from classifiers.guarantees.lot_differences import LotDifference
+from classifiers.guarantees.score_differences import ScoreDifference
 from pipelines.calibrate import Chosen, LotRate, LotRates
 from pipelines.cli.calibrate import CalibrationResult, describe_lots
 
@@ -60,7 +61,7 @@ def test_labels_by_lot_are_tested(congener, held, tmp_path):
     words = ("calibrate", str(held / "run"), "--max-false-positive-rate", "0.4")
     code, out, err = congener(*words, "--labels", str(labels), "--by", "teacher")
     assert code == 0, err
-    assert "heron: the clean rows of lots don't differ (p = 1.0000)" in out
+    assert "heron: the clean rows of lots don't differ (at the threshold p = 1.0000, in all" in out
 
 
 @pytest.mark.parametrize(
@@ -92,10 +93,32 @@ def test_equal_notes_are_joined():
 
 
 def test_lots_are_described_with_their_counts():
-    """A lot's own threshold is shown beside its counts."""
-    lots = [LotRate("a", 0, 200, 0.5), LotRate("b", 9, 200)]
-    text = describe_lots(LotRates("owl", LotDifference(9.2, 0.0021), True, lots))
+    """A lot's own threshold, and how its scores lie, are shown beside its counts."""
+    lots = [LotRate("a", 0, 200, 0.5, 0.38, 0.002), LotRate("b", 9, 200, None, 0.62, 0.06)]
+    scores = ScoreDifference(9.5, 0.002, [])
+    text = describe_lots(LotRates("owl", LotDifference(9.2, 0.0021), scores, True, lots))
     assert text == (
-        "owl: the clean rows of lots differ (p = 0.0021): a 0 of 200 (own threshold 0.5000), "
-        "b 9 of 200"
+        "owl: the clean rows of lots differ (at the threshold p = 0.0021, in all scores "
+        "p = 0.0020): a 0 of 200 (lower than other lots' rows in 62% of pairs, q = 0.0020; own "
+        "threshold 0.5000), b 9 of 200"
     )
+    higher = LotRate("c", 1, 9, None, 0.75, 0.05)
+    equal = LotRates("elk", LotDifference(0.0, 1.0), ScoreDifference(0.0, 1.0, []), False, [higher])
+    assert describe_lots(equal).endswith(
+        "don't differ (at the threshold p = 1.0000, in all scores p = 1.0000): c 1 of 9 "
+        "(higher than other lots' rows in 75% of pairs, q = 0.0500)"
+    )
+
+
+def test_lots_in_json():
+    """Both tests are in the JSON, and each lot has its shift."""
+    lots = [LotRate("a", 0, 200, 0.5, 0.38, 0.002)]
+    rates = LotRates("owl", LotDifference(9.2, 0.02), ScoreDifference(9.5, 0.03, []), True, lots)
+    (found,) = CalibrationResult("run", "a promise", CHOSEN, [rates], None).to_json()["lots"]
+    assert json.loads(json.dumps(found)) == {
+        "trait": "owl",
+        "test": {"statistic": 9.2, "p": 0.02},
+        "scores": {"statistic": 9.5, "p": 0.03},
+        "differ": True,
+        "lots": [lots[0]._asdict()],
+    }

@@ -7,7 +7,7 @@ import os
 import shlex
 from contextlib import suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, NamedTuple
 
 import typer
 
@@ -90,6 +90,15 @@ Scout = Annotated[
         help="Write all rows as transcripts into a new folder for Inspect Scout, and end.",
     ),
 ]
+Scans = Annotated[
+    str | None,
+    typer.Option(
+        "--scans",
+        metavar="FOLDER",
+        help="Write all findings as results of a scan into a new folder for Inspect Scout, and "
+        "end.",
+    ),
+]
 Trait = Annotated[
     str | None,
     typer.Option("--trait", help="Export or terminal: only rows on which it fired."),
@@ -135,6 +144,7 @@ def review_run(
     export: Export = None,
     atlas: Atlas = None,
     scout: Scout = None,
+    scans: Scans = None,
     trait: Trait = None,
     decision: Decision = None,
     limit: Limit = 200,
@@ -156,18 +166,19 @@ def review_run(
     congener review run/ --sample 400
     congener review run/ --certify audit.jsonl
     congener review run/ --export page.html --trait vendor-identity
-    congener review run/ --atlas rows.parquet --scout transcripts/
+    congener review run/ --atlas rows.parquet
+    congener review run/ --scout transcripts/ --scans scans/
     congener review run/ --terminal --trait vendor-identity
     congener review run/ --agreement --merge both.jsonl
     """
-    target, files = _check_places(run, export), _check_row_files(atlas, scout)
+    target, files = _check_places(run, export), _check_row_files(atlas, scout, scans)
     if agreement or merge is not None:
         _compare(run, choose_base(run, folder), merge, as_json)
         return
 
     name, base = _get_user() if reviewer is None else reviewer, choose_base(run, folder)
     if audit is not None:
-        others = {"--export": export, "--atlas": atlas, "--scout": scout}
+        others = {"--export": export, "--atlas": atlas, "--scout": scout, "--scans": scans}
         _require_alone({**others, "--trait": trait, "--decision": decision}, terminal)
         _serve(_open_audit(run, audit, base, name), host, port, open_page, quiet)
         return
@@ -175,7 +186,7 @@ def review_run(
 
     session = ReviewSession(run, base, name, blind=blind, sample=sample)
     if any(files):
-        _write_row_files(session, *files)
+        _write_row_files(session, files)
     elif target is not None:
         _export(session, target, _select(session, trait, decision), limit)
     elif terminal:
@@ -290,7 +301,15 @@ def _export(session: ReviewSession, target: str, selection: RowSelection, limit:
     say("The page holds the rows' text; labels given on it are saved from it.")
 
 
-def _check_row_files(atlas: str | None, scout: str | None) -> tuple[Path | None, Path | None]:
+class RowFiles(NamedTuple):
+    """The files for other tools that are wanted."""
+
+    atlas: Path | None
+    scout: Path | None
+    scans: Path | None
+
+
+def _check_row_files(atlas: str | None, scout: str | None, scans: str | None) -> RowFiles:
     """Return the paths of the files for other tools, on this machine.
 
     Raises: CongenerError: a path can't be written or printed, or is on a store.
@@ -302,6 +321,7 @@ def _check_row_files(atlas: str | None, scout: str | None) -> tuple[Path | None,
     for option, given, check in (
         ("--atlas", atlas, check_file),
         ("--scout", scout, check_output_folder),
+        ("--scans", scans, check_output_folder),
     ):
         path = None if given is None else expand_argument(given)
         if path is not None:
@@ -311,24 +331,32 @@ def _check_row_files(atlas: str | None, scout: str | None) -> tuple[Path | None,
                 raise CardError("must be on this machine", where=f"{option} {path}")
             check(path)
         paths.append(None if path is None else Path(path))
-    return paths[0], paths[1]
+    return RowFiles(*paths)
 
 
-def _write_row_files(session: ReviewSession, atlas: Path | None, scout: Path | None) -> None:
+def _write_row_files(session: ReviewSession, files: RowFiles) -> None:
     """Write the files for other tools, and say how they are opened."""
     from pipelines.review.row_files import write_points, write_transcripts
+    from pipelines.review.scan_files import write_scan
 
-    if atlas is not None:
+    if files.atlas is not None:
         session.start_reading().join()
-        count, of = write_points(session, atlas)
-        own = shlex.quote(str(atlas))
+        count, of = write_points(session, files.atlas)
+        own = shlex.quote(str(files.atlas))
         say(f"{count:,} of {format_count(of, 'row')} in {own}")
         say(f"open it: embedding-atlas {own} --text text --x x --y y")
-    if scout is not None:
-        count, of = write_transcripts(session, scout)
-        own = shlex.quote(str(scout))
+    if files.scout is not None:
+        count, of = write_transcripts(session, files.scout)
+        own = shlex.quote(str(files.scout))
         say(f"{count:,} of {format_count(of, 'row')} in {own}")
         say(f"open it: scout view -T {own}")
+    if files.scans is not None:
+        counts = write_scan(session, files.scans)
+        own = shlex.quote(str(files.scans))
+        found = f"{format_count(sum(counts.values()), 'finding')} of"
+        say(f"{found} {format_count(len(counts), 'trait')} in {own}")
+        beside = "" if files.scout is None else f" -T {shlex.quote(str(files.scout))}"
+        say(f"open it: scout view --scans {own}{beside}")
     say("The files hold the rows' text.")
 
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import os
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import groupby, pairwise
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -42,12 +42,17 @@ Tell = Callable[[int, int], None]
 
 
 class SaidText(NamedTuple):
-    """A text of a row: the number of its message, who said it, and in which channel."""
+    """A text of a row: the number of its message, who said it, in which channel, and where.
+
+    `start` is the text's offset in its field, in characters.
+    """
 
     message: int
     role: str
     channel: str
     text: str
+    path: str = ""
+    start: int = 0
 
 
 class ReadShard(NamedTuple):
@@ -69,14 +74,14 @@ def write_points(
 
     Raises: CongenerError: the review is blind, a row can't be read, or the file can't be written.
     """
-    _require_open(session)
+    require_open(session)
     if session.corpus_map is None:
         raise RunError("has no map", where=session.run, remedy=session.map_progress.problem)
     schema = _make_point_schema(session.traits)
     draft, count = path.with_name(f"{path.name}.{os.getpid()}"), 0
     try:
         with pq.ParquetWriter(draft, schema, compression="zstd") as writer:
-            for shard in _read_shards(session, tell):
+            for shard in read_shards(session, tell):
                 rows = _list_points(shard, session.traits, session.corpus_map)
                 count += len(rows)
                 writer.write_table(pa.Table.from_pylist(rows, schema))
@@ -114,7 +119,7 @@ def _list_points(
         scores = {f"score_{trait}": _take_number(fact[name_score(trait)]) for trait in traits}
         told = {"text": _join_said(shard.said[at]), "row": fact["row"], **scores}
         at_map = {"x": (places.x[index] + 0.5) / GRID, "y": 1 - (places.y[index] + 0.5) / GRID}
-        fired = ", ".join(_list_fired(fact, traits))
+        fired = ", ".join(list_fired(fact, traits))
         margin = _take_number(fact["margin"])
         found.append({**point, **told, **at_map, "fired": fired, "margin": margin})
     return found
@@ -132,12 +137,12 @@ def write_transcripts(
     Raises: CongenerError: the review is blind, the folder has files, a row can't be read, or a file
     can't be written.
     """
-    _require_open(session)
+    require_open(session)
     make_private(folder)
     if next(folder.iterdir(), None) is not None:
         raise CardError("isn't empty", where=str(folder), remedy="name another folder")
     count = rows = 0
-    for number, shard in enumerate(_read_shards(session, tell)):
+    for number, shard in enumerate(read_shards(session, tell)):
         found = _list_transcripts(shard, session)
         count, rows = count + len(found), rows + shard.facts.height
         path = folder / f"part-{number:06d}.parquet"
@@ -163,41 +168,45 @@ TRANSCRIPTS = pa.schema(
 
 
 def _list_transcripts(shard: ReadShard, session: ReviewSession) -> list[dict[str, Any]]:
-    found = []
-    for at, fact in enumerate(shard.facts.iter_rows(named=True)):
-        if at not in shard.said:
-            continue
-        messages = build_messages(shard.said[at])
-        scores = {trait: _take_number(fact[name_score(trait)]) for trait in session.traits}
-        known = {name: None if fact[name] == UNKNOWN else fact[name] for name in LOT_FIELDS}
-        date = known["date"]
-        found.append(
-            {
-                "transcript_id": f"{session.manifest.run_id}-{shard.first + at}",
-                "source_type": "congener",
-                "source_id": session.manifest.run_id,
-                "source_uri": f"{fact['source']}:{fact['row']}",
-                "date": date if date and ISO_DATE.fullmatch(date) else None,
-                "task_set": known["prompt_source"],
-                "task_id": fact["record_id"],
-                "model": known["teacher"],
-                "score": json.dumps(scores),
-                "messages": json.dumps(messages),
-                "message_count": len(messages),
-                "trust_content": False,
-                "decision": fact["decision"],
-                "fired": ", ".join(_list_fired(fact, session.traits)),
-                "lot_system_prompt": known["system_prompt"],
-                "margin": _take_number(fact["margin"]),
-            }
-        )
-    return found
+    return [
+        describe_transcript(shard, at, fact, session)
+        for at, fact in enumerate(shard.facts.iter_rows(named=True))
+        if at in shard.said
+    ]
+
+
+def describe_transcript(
+    shard: ReadShard, at: int, fact: Mapping[str, Any], session: ReviewSession
+) -> dict[str, Any]:
+    """Return the transcript of a shard's row, which has a text and these facts."""
+    messages = build_messages(shard.said[at])
+    scores = {trait: _take_number(fact[name_score(trait)]) for trait in session.traits}
+    known = {name: None if fact[name] == UNKNOWN else fact[name] for name in LOT_FIELDS}
+    date = known["date"]
+    return {
+        "transcript_id": f"{session.manifest.run_id}-{shard.first + at}",
+        "source_type": "congener",
+        "source_id": session.manifest.run_id,
+        "source_uri": f"{fact['source']}:{fact['row']}",
+        "date": date if date and ISO_DATE.fullmatch(date) else None,
+        "task_set": known["prompt_source"],
+        "task_id": fact["record_id"],
+        "model": known["teacher"],
+        "score": json.dumps(scores),
+        "messages": json.dumps(messages),
+        "message_count": len(messages),
+        "trust_content": False,
+        "decision": fact["decision"],
+        "fired": ", ".join(list_fired(fact, session.traits)),
+        "lot_system_prompt": known["system_prompt"],
+        "margin": _take_number(fact["margin"]),
+    }
 
 
 def build_messages(said: Sequence[SaidText]) -> list[dict[str, Any]]:
     """Return a row's texts as messages of Inspect. Thinking is marked as reasoning."""
     messages = []
-    for (_, role), own in groupby(said, key=lambda text: (text.message, text.role)):
+    for (_, role), own in group_messages(said):
         parts: list[dict[str, str]] = []
         for text in own:
             is_thought = text.channel == "thinking" and role == "assistant"
@@ -209,7 +218,14 @@ def build_messages(said: Sequence[SaidText]) -> list[dict[str, Any]]:
     return messages
 
 
-def _require_open(session: ReviewSession) -> None:
+def group_messages(
+    said: Sequence[SaidText],
+) -> Iterator[tuple[tuple[int, str], Iterator[SaidText]]]:
+    """Yield the number and the role of each message, and its texts."""
+    return groupby(said, key=lambda text: (text.message, text.role))
+
+
+def require_open(session: ReviewSession) -> None:
     """Refuse a blind review, whose reviewer mustn't see decisions.
 
     Raises: CardError: the review is blind.
@@ -218,7 +234,11 @@ def _require_open(session: ReviewSession) -> None:
         raise CardError("doesn't go with a file that holds decisions", where="--blind")
 
 
-def _read_shards(session: ReviewSession, tell: Tell) -> Iterator[ReadShard]:
+def read_shards(session: ReviewSession, tell: Tell) -> Iterator[ReadShard]:
+    """Yield the facts and the texts of every shard. `tell` hears how many are done, of how many.
+
+    Raises: CongenerError: a row can't be read.
+    """
     ends = np.cumsum([0, *(own.rows for own in list_outputs(session.manifest, "ledger"))])
     for number, (first, last) in enumerate(pairwise(ends.tolist()), 1):
         facts = session.facts.slice(first, last - first).collect()
@@ -249,6 +269,8 @@ def _read_said(session: ReviewSession, facts: pl.DataFrame) -> dict[int, list[Sa
                     segments.roles[segment],
                     segments.channels[segment],
                     segments.texts[segment],
+                    segments.field_paths[segment],
+                    int(segments.starts[segment]),
                 )
                 for segment in kept
             ]
@@ -261,7 +283,8 @@ def _join_said(said: Sequence[SaidText]) -> str:
     return "\n\n".join(f"{text.role}: {text.text}" for text in said)
 
 
-def _list_fired(fact: dict[str, Any], traits: Sequence[str]) -> list[str]:
+def list_fired(fact: Mapping[str, Any], traits: Sequence[str]) -> list[str]:
+    """Return the traits that fired on a row."""
     return [trait for trait in traits if fact[name_fired(trait)]]
 
 

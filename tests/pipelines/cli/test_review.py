@@ -172,17 +172,22 @@ def test_an_audit_needs_a_draw(congener, folder, tmp_path):
 
 
 def test_rows_are_written_for_other_tools(congener, folder, tmp_path):
-    """--atlas and --scout write all rows, and say how to open them."""
+    """--atlas and --scout write all rows, --scans the findings, and each says how to open it."""
     points, transcripts = tmp_path / "rows.parquet", tmp_path / "scout"
-    code, out, err = congener("review", folder, "--atlas", str(points), "--scout", str(transcripts))
+    scans = tmp_path / "scans"
+    words = ("--atlas", str(points), "--scout", str(transcripts), "--scans", str(scans))
+    code, out, err = congener("review", folder, *words)
     assert (code, err) == (0, "")
+    assert f"scout view --scans {scans} -T {transcripts}" in out
+    assert "findings of 2 traits in" in out
+    assert len([*scans.glob("scan_id=*/*.parquet")]) == 2
     assert f"embedding-atlas {points} --text text --x x --y y" in out
     assert f"scout view -T {transcripts}" in out
     assert points.is_file()
     assert {path.suffix for path in transcripts.iterdir()} == {".parquet"}
 
 
-@pytest.mark.parametrize("option", ["--atlas", "--scout"])
+@pytest.mark.parametrize("option", ["--atlas", "--scout", "--scans"])
 def test_files_for_other_tools_are_not_in_a_run(congener, folder, option):
     """A path inside the run, or on a store, is refused before anything is read."""
     code, _, err = congener("review", folder, option, f"{folder}/clean/rows.parquet")

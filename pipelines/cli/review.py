@@ -156,18 +156,16 @@ def review_run(
 ) -> None:
     """Read rows on a page, and label them with the keyboard.
 
-    The page shows why each row is there: its evidence, its scores, its nearest exemplars, its lot,
-    and other answers to its prompt. The labels are kept at once, in a file of their own for each
-    reviewer beside the run, which fit --labels and traits eval --labels read. Only this machine can
-    open the page, and only with the printed address. Ctrl-C ends the review.
+    The page shows why each row is there: evidence, scores, nearest exemplars, lot, other answers.
+    Labels are kept at once in each reviewer's own file beside the run, which fit --labels reads.
+    Only this machine can open the page, with the printed address. Ctrl-C ends the review.
 
     congener review run/
     congener review run/ --reviewer ada --blind
     congener review run/ --sample 400
     congener review run/ --certify audit.jsonl
     congener review run/ --export page.html --trait vendor-identity
-    congener review run/ --atlas rows.parquet
-    congener review run/ --scout transcripts/ --scans scans/
+    congener review run/ --atlas rows.parquet --scout transcripts/ --scans scans/
     congener review run/ --terminal --trait vendor-identity
     congener review run/ --agreement --merge both.jsonl
     """

@@ -179,8 +179,8 @@ def test_rows_are_written_for_other_tools(congener, folder, tmp_path):
     code, out, err = congener("review", folder, *words)
     assert (code, err) == (0, "")
     assert f"scout view --scans {scans} -T {transcripts}" in out
-    assert "findings of 2 traits in" in out
-    assert len([*scans.glob("scan_id=*/*.parquet")]) == 2
+    assert "8 findings of 1 trait in" in out
+    assert len([*scans.glob("scan_id=*/*.parquet")]) == 1
     assert f"embedding-atlas {points} --text text --x x --y y" in out
     assert f"scout view -T {transcripts}" in out
     assert points.is_file()

@@ -96,7 +96,8 @@ def _center(sums: np.ndarray, sizes: np.ndarray) -> np.ndarray:
 
 
 def _find_starts(sizes: np.ndarray) -> np.ndarray:
-    return np.cumsum(sizes) - sizes
+    starts: np.ndarray = np.cumsum(sizes) - sizes
+    return starts
 
 
 def _draw_sums(ranks: np.ndarray, sizes: np.ndarray, seed: int) -> Iterator[np.ndarray]:

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 import polars as pl
 from jinja2 import Template
 
-from pipelines.certifying.drawings import CertificateSection, describe_certificate
+from pipelines.certifying.drawings import describe_certificate
 from pipelines.certifying.histories import read_history
 from pipelines.certifying.records import read_certificate
 from pipelines.display.charts import (
@@ -48,22 +48,19 @@ from pipelines.runs.report_examples import (
     find_row_of_each_decision,
 )
 from pipelines.runs.summaries import ScoreCounts, count_scores
-from pipelines.runs.wrong_removals import (
-    bound_wrong_removals,
-    count_bounding,
-    describe_wrong_removals,
-)
+from pipelines.runs.wrong_removals import count_bounding
 from pipelines.sentences import (
     describe_joined_files,
-    describe_origin,
     describe_scope_share,
     describe_title,
     describe_unread,
     summarise_rows,
 )
+from pipelines.sign_off import summarise_for_signing
 from pipelines.swap_summary import summarise_swap
 from pipelines.version import name_code
 from schemas.cards import TraitCard
+from schemas.certificates import Certificate
 from schemas.lots import UNKNOWN
 from schemas.manifests import Manifest, SettledThreshold
 from schemas.mixes import LOTS_SHOWN
@@ -240,6 +237,7 @@ def gather_contents(run: str, manifest: Manifest, rates: Rates) -> dict[str, Any
     policy = read_recorded_policy(manifest)
     traits = describe_traits(run, manifest, rates)
     outcomes = list_outcomes(traits, manifest, rates)
+    certificate = _find_certificate(run, manifest)
     return {
         "manifest": manifest,
         "warnings": _list_notices(manifest, "warning"),
@@ -249,16 +247,15 @@ def gather_contents(run: str, manifest: Manifest, rates: Rates) -> dict[str, Any
         "removed": list_removed_rows(run, manifest, rates),
         "masked": list_masked_rows(run, manifest, rates),
         "flagged": list_flagged_rows(run, manifest, rates),
-        "certificate": _read_certificate(run, manifest),
+        "sign_off": summarise_for_signing(run, manifest, rates, certificate),
+        "certificate": certificate and describe_certificate(certificate, read_history(run)),
         "losses": summarise_losses(run, manifest),
         "listed": LISTED,
         "masked_listed": MASKED_LISTED,
         "folded": FOLDED,
-        "wrong_removals": describe_wrong_removals(bound_wrong_removals(manifest)),
         "is_doubtful": any(map(manifest.may_be_noise, manifest.thresholds)),
         "version": name_code(),
         "title": describe_title(manifest),
-        "origin": list(describe_origin(manifest, policy)),
         "rows_in": rows_in,
         "summary": summarise_rows(manifest),
         "absent": [name for name in FILTERED if not by_decision.get(name)],
@@ -287,12 +284,10 @@ def gather_contents(run: str, manifest: Manifest, rates: Rates) -> dict[str, Any
     }
 
 
-def _read_certificate(run: str, manifest: Manifest) -> CertificateSection | None:
-    """Return the section about a run's certificate, unless it is about another run."""
+def _find_certificate(run: str, manifest: Manifest) -> Certificate | None:
+    """Return a run's certificate, unless it is about another run."""
     found = read_certificate(run)
-    if found is None or found.manifest != manifest.digest:
-        return None
-    return describe_certificate(found, read_history(run))
+    return None if found is None or found.manifest != manifest.digest else found
 
 
 def _list_notices(manifest: Manifest, severity: str) -> list[tuple[str, list[str]]]:

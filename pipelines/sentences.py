@@ -41,6 +41,9 @@ MASK_LIMIT = (
     "uses the masks (congener apply-masks)."
 )
 
+NOT_LOOKED_FOR = "The run didn't look for these traits of the library: "
+"""How the limitation begins that names the traits of the library that didn't run."""
+
 FATES = {
     "quarantine": ("is in quarantine", "are in quarantine", "would be in quarantine"),
     "drop": ("was dropped", "were dropped", "would be dropped"),
@@ -193,7 +196,7 @@ def list_limits(corpus: Corpus, traits: Collection[str], masked: int) -> tuple[s
     if part := describe_limit(corpus):
         limits.append(f"The run covers a part of its input: {part}.")
     if left := [card.id for card in find_cards() if card.id not in traits]:
-        limits.append(f"The run didn't look for these traits of the library: {list_names(left)}.")
+        limits.append(f"{NOT_LOOKED_FOR}{list_names(left)}.")
     return tuple(limits)
 
 

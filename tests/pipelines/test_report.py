@@ -698,7 +698,7 @@ def test_a_row_kept_by_an_exception_says_so(excepted):
 def test_what_was_removed_comes_first(excepted):
     """The first table says, by trait, how many rows were removed, masked, flagged and kept."""
     sections = [attributes["id"] for tag, attributes in excepted.tags if tag == "section"]
-    assert sections[0] == "removed"
+    assert sections[:2] == ["sign-off", "removed"]
     header, *lines = excepted.tables[0]
     assert header[:7] == [
         *("trait", "action", "rows it fired on", "removed", "masked", "flagged", "kept")
@@ -791,12 +791,13 @@ def test_equal_titles_are_not_repeated(tmp_path):
     assert fold(page.below["trait-night-owl"]).startswith("night-owlfired on 1 row")
 
 
-def test_one_total_for_wrong_removals_is_above_the_first_table(page, hostile):
-    """The total says what the bounds of all traits allow, and links to the removed rows."""
+def test_one_total_for_wrong_removals_is_on_the_first_screen(page, hostile):
+    """The total says what the bounds of all traits allow, and the screen links to the rows."""
     manifest = load_manifest(hostile)
     said = describe_wrong_removals(bound_wrong_removals(manifest))
     assert said.startswith("wrong removals: the bounds of all traits together allow that all ")
-    assert f"W{said[1:]} (the rows)." in page.below["removed"]
+    assert f"W{said[1:]}." in page.below["sign-off"]
+    assert "unreadable (the rows)" in page.below["sign-off"]
     counts = manifest.conservation.model_copy(update={"by_decision": {"keep": 40}})
     kept = manifest.model_copy(update={"conservation": counts})
     assert describe_wrong_removals(bound_wrong_removals(kept)) == ""

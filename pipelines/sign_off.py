@@ -40,7 +40,7 @@ HOLDS_BACK = {"keep", "flag", "mask"}
 """The actions with which a trait removes no row."""
 
 
-class Reason(NamedTuple):
+class TraitEffects(NamedTuple):
     """A trait's part in what happened to rows, and what is known of how often it is right.
 
     `effects` are numbers of rows with what became of them. `right` is measured, on this run or by
@@ -59,7 +59,7 @@ class SignOff(NamedTuple):
 
     came_in: list[str]
     taken: str
-    reasons: list[Reason]
+    reasons: list[TraitEffects]
     unlisted: int
     promised: list[str]
     unknown: list[str]
@@ -165,7 +165,7 @@ def describe_taken(manifest: Manifest) -> str:
 
 def list_reasons(
     manifest: Manifest, rates: Rates, certificate: Certificate | None
-) -> Iterator[Reason]:
+) -> Iterator[TraitEffects]:
     """Yield the traits that did something to rows, those that took out most of them first."""
     chosen = (pl.col("grouping") == "all") & pl.col("trait").is_not_null()
     lines = rates.table.filter(chosen, (pl.col("fired") > 0) | (pl.col("swap") > 0)).to_dicts()
@@ -179,7 +179,7 @@ def list_reasons(
         if effects:
             right, is_weak = describe_precision(settled[line["trait"]], manifest, certificate)
             texts = "" if line["side"] == "trained" else TEXTS_OF_SIDES[line["side"]]
-            yield Reason(line["trait"], texts, effects, right, is_weak)
+            yield TraitEffects(line["trait"], texts, effects, right, is_weak)
 
 
 def _count_removed(line: dict[str, Any]) -> int:

@@ -15,9 +15,13 @@ import pyarrow.compute as pc
 from classifiers.scoring import Scores, SignalScores
 from schemas.outputs import SIGNAL_SPAN, SPAN
 from schemas.scores import TIE_ORDER, Side, fires, name_side, score_column, split_side
+from transforms.records.evidence_bounds import settle_evidence
 from transforms.records.mask_bounds import find_mask_of_hits, find_mask_of_window
 from transforms.records.roles import CHANNELS
 from transforms.records.segments import Segments
+
+WINDOWED = frozenset(("exemplars", "head", "classifier"))
+"""The signals that score windows of tokens."""
 
 Hits = dict[int, list[tuple[int, int]]]
 """The start and end of each hit in text order, keyed by segment."""
@@ -160,6 +164,19 @@ class _Reader:
             self._paths[segment] = self.segments.get_field_path(segment)
         return self._paths[segment]
 
+    def settle(self, span: Span, segment: int, *, is_window: bool) -> Span:
+        """Return a span that was read in the bounds in which it is shown; see `settle_evidence`.
+
+        Offsets in tool calls are those of their canonical JSON, and stay as they are.
+        """
+        if self.segments.channel_codes[segment] == CHANNELS.index("tool"):
+            return span
+        offset, text = int(self.segments.starts[segment]), self._texts[segment]
+        start, end = settle_evidence(
+            text, span.start - offset, span.end - offset, is_window=is_window
+        )
+        return Span(span.field_path, offset + start, offset + end)
+
     def describe_window(self, span: Span, segment: int) -> list[Span]:
         """Return the spans to mask for a window or a loop; see `_describe_window`."""
         key = segment, span.start, span.end
@@ -186,11 +203,13 @@ def _find_spans(
         *(values.tolist() for values in columns), strict=True
     ):
         span = Span(reader.get_path(segment), offset + start, offset + end)
+        shown = reader.settle(span, segment, is_window=split_side(signal)[0] in WINDOWED)
         if row in hits:
             masks, own = _describe_hits(segments, texts, hits[row])
         else:
             masks, own = reader.describe_window(span, segment), []
-        yield _SignalSpan(row, trait, signal, score, span, masks, own)
+            masks = [] if masks == [shown] else masks
+        yield _SignalSpan(row, trait, signal, score, shown, masks, own)
 
 
 def _group_hits(segments: Segments, hits: Hits) -> dict[int, Hits]:
@@ -208,7 +227,9 @@ def _describe_hits(
     spans: list[Span] = []
     for segment, found in hits.items():
         path, offset = segments.get_field_path(segment), int(segments.starts[segment])
-        spans += [Span(path, offset + start, offset + end) for start, end in found]
+        text = texts[segment]
+        own = (settle_evidence(text, start, end, is_window=False) for start, end in found)
+        spans += [Span(path, offset + start, offset + end) for start, end in own]
         masks += _mask_tool_calls(segments, segment) or [
             Span(path, offset + start, offset + end)
             for start, end in find_mask_of_hits(texts[segment], found)
@@ -217,15 +238,14 @@ def _describe_hits(
 
 
 def _describe_window(segments: Segments, text: str, span: Span, segment: int) -> list[Span]:
-    """Return the spans to mask for a window or a loop, or nothing if the window is the mask."""
+    """Return the spans to mask for a window or a loop."""
     if span.end <= span.start:
         return []
     offset = int(segments.starts[segment])
-    masks = _mask_tool_calls(segments, segment) or [
+    return _mask_tool_calls(segments, segment) or [
         Span(span.field_path, offset + start, offset + end)
         for start, end in find_mask_of_window(text, span.start - offset, span.end - offset)
     ]
-    return [] if masks == [span] else masks
 
 
 def _mask_tool_calls(segments: Segments, segment: int) -> list[Span]:

@@ -27,27 +27,33 @@ TEXTS = settle_layout(pa.schema([("text", pa.string())]), CorpusConfig())
 
 
 def build_scores(combined, **signals):
-    """Return scores of a trait. The n-th signal's span is characters n to 5."""
+    """Return scores of a trait. The n-th signal's span begins with character 2n."""
     size = len(combined)
     found = Scores(size, {"owl": np.array(combined, np.float32)}, {"owl": {}})
     for index, (signal, values) in enumerate(signals.items()):
         segments = np.where(np.isnan(values), -1, np.arange(size)).astype(np.int32)
-        spans = BestSpans(segments, np.full(size, index, np.int32), np.full(size, 5, np.int32))
+        starts, ends = (
+            np.full(size, place, np.int32) for place in (2 * index, max(5, 2 * index + 1))
+        )
+        spans = BestSpans(segments, starts, ends)
         found.signals["owl"][signal] = SignalScores(np.array(values, np.float32), spans)
     return found
 
 
 @pytest.fixture(scope="session")
 def store(make_identified):
-    """Return a function that builds spans and returns each row's (signal, start) pairs."""
+    """Return a function that builds spans and returns each row's (signal, sentence) pairs.
+
+    Sentences have two characters.
+    """
 
     def build(found, floor):
-        texts = pa.array([f"text {row}" for row in range(found.size)], pa.string())
+        texts = pa.array([f"{'鳥。' * 8}{row}" for row in range(found.size)], pa.string())
         segments = make_identified(pa.table({"text": texts})).segments
         spans = build_spans(found, segments, floor)
         assert spans.type == SPANS.field("spans").type
         assert spans.null_count == 0
-        return [[(span["signal"], span["start"]) for span in row] for row in spans.to_pylist()]
+        return [[(span["signal"], span["start"] // 2) for span in row] for row in spans.to_pylist()]
 
     return build
 
@@ -237,11 +243,30 @@ def test_a_plain_span_has_neither_masks_nor_hits(make_identified):
     assert (span["masks"], span["hits"]) == ([], [])
 
 
-def test_a_window_is_masked_with_its_sentence(make_identified):
-    """A window that ends inside a word is masked to the sentence's end."""
+def test_a_window_is_shown_and_masked_with_its_sentence(make_identified):
+    """A window that ends inside a word has the sentence's end, and needs no other mask."""
     segments = make_identified([{"text": "A long sentence. More."}]).segments
     ((span,),) = build_spans(build_scores([0.9], head=[0.9]), segments, 0.5).to_pylist()
+    assert (span["start"], span["end"], span["masks"]) == (0, 16, [])
+
+
+def test_a_loop_is_shown_in_whole_words_and_masked_with_its_sentence(make_identified):
+    """Only windows are shown as sentences, so another signal's span has a mask of its own."""
+    segments = make_identified([{"text": "A long sentence. More."}]).segments
+    ((span,),) = build_spans(build_scores([0.9], repetition=[0.9]), segments, 0.5).to_pylist()
+    assert (span["start"], span["end"]) == (0, 6)
     assert span["masks"] == [{"field_path": "text", "start": 0, "end": 16}]
+
+
+def test_evidence_is_in_whole_words(find_spans, make_bank):
+    """A pattern that matches a part of a word, and a scope that begins inside one, show words."""
+    signals = {"lexicon": {"patterns": ["sclaim", "lcan"]}}
+    cutting = make_bank([{"id": "owl", "signals": signals, "scope": {"closing": 20}}])
+    text = "The toucan and the volcano. A disclaimer follows it."
+    assert text[-20:].startswith("sclaimer")
+    ((span,),) = find_spans([{"text": text}], cutting)
+    assert text[span["start"] : span["end"]] == "disclaimer"
+    assert [text[hit["start"] : hit["end"]] for hit in span["hits"]] == ["disclaimer"]
 
 
 def test_spans_hold_no_text(find_spans, bank):

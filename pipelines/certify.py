@@ -20,6 +20,7 @@ from pipelines.certifying.draws import (
 )
 from pipelines.certifying.histories import append_statement, read_history
 from pipelines.certifying.populations import read_rows_to_audit
+from pipelines.certifying.prospects import Prospect, foresee
 from pipelines.certifying.records import (
     read_certificate,
     read_sample,
@@ -69,11 +70,12 @@ class DrawSettings:
 
 
 class DrawnSample(NamedTuple):
-    """A sample, and the items that were added to the label file."""
+    """A sample, the items that were added to the label file, and the best that it can show."""
 
     sample: AuditSample
     added: tuple[AuditItem, ...]
     path: str
+    prospect: Prospect
 
 
 def draw_audit(run: str, settings: DrawSettings, output: Path) -> DrawnSample:
@@ -110,7 +112,8 @@ def draw_audit(run: str, settings: DrawSettings, output: Path) -> DrawnSample:
         write_sample(run, sample)
     if lines:
         append_lines(output, lines)
-    return DrawnSample(sample, added, str(output))
+    prospect = foresee(run, manifest, sample, settings.seeded)
+    return DrawnSample(sample, added, str(output), prospect)
 
 
 def _require_writable(output: Path, seed: str | None) -> None:

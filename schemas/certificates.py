@@ -157,6 +157,11 @@ class ShareBound(Strict):
     bound: float
     adjusted: float | None = None
 
+    @property
+    def decisive(self) -> float:
+        """Return the bound that counts: the adjusted one, if there is one."""
+        return self.bound if self.adjusted is None else self.adjusted
+
 
 class Sensitivity(Strict):
     """How many seeded texts raters found, and the lower bound on the share that they find."""
@@ -224,8 +229,7 @@ class TraitStatement(Strict):
     @property
     def decisive(self) -> float:
         """Return the bound that counts: the adjusted one, if there is one."""
-        adjusted = self.residual.adjusted
-        return self.residual.bound if adjusted is None else adjusted
+        return self.residual.decisive
 
 
 class Certificate(SealedRecord):

@@ -138,6 +138,17 @@ def trace_residual(
     return _bound_residual(draws, kept, None, found, sample), curve
 
 
+def bound_at_best(sample: AuditSample, kept: int, seeded: int) -> ShareBound:
+    """Bound the share if the first kept rows of a sample show nothing and raters miss nothing.
+
+    `kept` and `seeded` count items that are read. No labels of these items give a lower bound.
+    """
+    items = [item for item in sample.items if item.kind == "kept"][:kept]
+    read = [ReadItem(item, {"": AuditAnswer(item.id, "", ())}) for item in items]
+    draws = _draw_kept(read, None, sample, doubtful=True)
+    return _bound_residual(draws, read, None, np.ones(seeded), sample)
+
+
 def _draw_kept(
     kept: Sequence[ReadItem], trait: str | None, sample: AuditSample, *, doubtful: bool
 ) -> Draws:

@@ -162,13 +162,15 @@ Ask = Annotated[
 
 
 class DrawResult(NamedTuple):
-    """A sample that was drawn."""
+    """A sample that was drawn, and the options that decide its seeded texts."""
 
     run: str
     drawn: DrawnSample
+    positives: tuple[str, ...] = ()
+    seeded: int | None = None
 
-    def render(self) -> Iterator[str]:
-        """Say what was drawn, and what to do with the file."""
+    def render(self) -> Iterator[str | Text]:
+        """Say what was drawn, what it can show at best, and what to do with the file."""
         sample, path = self.drawn.sample, self.drawn.path
         counts = {
             kind: sum(item.kind == kind for item in sample.items)
@@ -185,6 +187,7 @@ class DrawResult(NamedTuple):
             f"{format_count(rows, 'row')} of the run and "
             f"{format_count(counts['seeded'], 'seeded text')}, known to show a trait"
         )
+        yield from self._describe_prospect()
         if sample.pool and not sample.shows_prompts:
             yield (
                 "no prompts are shown, because the seeded texts have none and would stand out; "
@@ -200,10 +203,42 @@ class DrawResult(NamedTuple):
             f"  or: congener certify {run} --labels {file} --ask"
         )
 
+    def _describe_prospect(self) -> Iterator[str | Text]:
+        """Say which bound the draw can show at best, and how many rows its target needs."""
+        found, target = self.drawn.prospect, self.drawn.sample.at_most
+        finds = ", and raters find every seeded text" if self.drawn.sample.pool else ""
+        yield (
+            f"at best, this draw shows at most {format_bound(found.best)}: if no drawn kept row "
+            f"shows a trait{finds}"
+        )
+        if target is None or found.best <= target:
+            return
+        share = format_exact(target)
+        if found.rows is None:
+            text = f"that isn't at most {share}: even a draw of {found.tried:,} rows is too small"
+        else:
+            run, file = shlex.quote(self.run), shlex.quote(self.drawn.path)
+            text = (
+                f"that isn't at most {share}, so this draw can't reach the target: draw at least "
+                f"{format_count(found.rows, 'row')} ({format_count(found.items or 0, 'item')}), "
+                f"and more if mistakes are likely: congener certify {run} --draw {found.rows} "
+                f"--output {file}{self._repeat_options()}"
+            )
+        yield style(text, "yellow")
+
+    def _repeat_options(self) -> str:
+        """Return the options without which a larger draw would have other seeded texts."""
+        words = [word for path in self.positives for word in ("--positives", shlex.quote(path))]
+        if self.seeded is not None:
+            words += ["--seeded", str(self.seeded)]
+        return "".join(f" {word}" for word in words)
+
     def to_json(self) -> dict[str, Any]:
         """Return the sample without its items, which a rater mustn't know."""
         fields = self.drawn.sample.model_dump(mode="json", exclude={"items", "pool", "excluded"})
-        return {**fields, "added": len(self.drawn.added), "labels": self.drawn.path}
+        prospect = self.drawn.prospect._asdict()
+        own = {"added": len(self.drawn.added), "labels": self.drawn.path, "prospect": prospect}
+        return {**fields, **own}
 
 
 class CertificateResult(NamedTuple):
@@ -401,11 +436,13 @@ def certify(
 
     check_manifest(run)
     if drawing.draw is not None:
-        print_result(DrawResult(run, _draw(run, drawing, target)), as_json)
+        drawn = _draw(run, drawing, target)
+        result = DrawResult(run, drawn, tuple(drawing.positives or ()), drawing.seeded)
+        print_result(result, as_json)
         return
-    result = _state(run, [expand_argument(path) for path in labels or ()], ask, target, operator)
-    print_result(result, as_json)
-    if result.certificate.met is False:
+    stated = _state(run, [expand_argument(path) for path in labels or ()], ask, target, operator)
+    print_result(stated, as_json)
+    if stated.certificate.met is False:
         raise typer.Exit(NOT_MET)
 
 

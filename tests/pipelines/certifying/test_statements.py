@@ -10,7 +10,7 @@ from sklearn.metrics import cohen_kappa_score
 
 from classifiers.guarantees.audit_bounds import adjust_bound, bound_audit, draw_by_weight
 from pipelines.certifying.answers import AuditAnswer, match_answers
-from pipelines.certifying.statements import LEAST_ERRORS, measure_agreement, state
+from pipelines.certifying.statements import LEAST_ERRORS, bound_at_best, measure_agreement, state
 from schemas.certificates import COVERT, AuditSample, Certificate
 from tests.support.certificates import Rule, draw_small, tell_truth
 
@@ -61,6 +61,16 @@ def test_bounds_are_those_of_the_draws(run, tmp_path):
     assert residual.adjusted is not None
     assert 0 <= residual.adjusted - adjusted < 2e-6
     assert residual.adjusted > residual.bound
+
+
+def test_no_labels_give_a_lower_bound_than_the_best_one(run, sample):
+    """The best bound is that of labels without a hit and without a miss."""
+    best = bound_at_best(sample, kept=32, seeded=12)
+    truth = state(run[1], sample, answer(sample, tell_truth)).together
+    doubt = state(run[1], sample, answer(sample, lambda item: item.kind == "seeded")).together
+    assert best == truth.residual
+    assert best.decisive == truth.decisive <= doubt.decisive
+    assert bound_at_best(sample, kept=16, seeded=12).decisive > best.decisive
 
 
 def test_raters_who_miss_half_raise_the_adjusted_bound(run, tmp_path):

@@ -45,6 +45,37 @@ def drawn(congener, run, tmp_path):
     return str(run[0]), path
 
 
+def test_a_draw_says_what_it_can_show(congener, congener_json, run, tmp_path):
+    """A target that the draw can't reach is named before anybody reads, with the needed rows."""
+    positives = write_positives(tmp_path / "my positives.jsonl")
+    path = tmp_path / "audit.jsonl"
+    words = ("certify", str(run[0]), "--output", str(path), "--seeded", "6")
+    words = (*words, "--positives", positives)
+    code, out, err = congener(*words, "--draw", "10", "--at-most", "50%")
+    assert code == 0, err
+    assert "at best, this draw shows at most" in out
+    assert "if no drawn kept row shows a trait, and raters find every seeded text" in out
+    assert "that isn't at most 50%, so this draw can't reach the target: draw at least" in out
+    found = congener_json(*words, "--draw", "10")["prospect"]
+    assert found["best"] > 0.5
+    again = f"--draw {found['rows']} --output {path} --positives '{positives}' --seeded 6"
+    assert f"congener certify {run[0]} {again}" in out
+    code, out, err = congener(*words, "--draw", str(found["rows"]))
+    assert code == 0, err
+    assert "at best, this draw shows at most" in out
+    assert "can't reach" not in out
+
+
+def test_a_draw_says_that_no_draw_is_large_enough(congener, run, tmp_path):
+    """If all rows together can't show the target, no number of rows is named."""
+    path = str(tmp_path / "audit.jsonl")
+    words = ("certify", str(run[0]), "--draw", "10", "--output", path, "--seeded", "0")
+    code, out, err = congener(*words, "--at-most", "0.00001%")
+    assert code == 0, err
+    assert "even a draw of 40 rows is too small" in out
+    assert "raters find every" not in out
+
+
 def label_all(path, label):
     """Label herons yes, and everything else as given."""
     lines = [

@@ -1,0 +1,94 @@
+"""What a drawn sample can show at best, and how many rows its target needs."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from pipelines.certifying.draws import build_sample, plan_block
+from pipelines.certifying.populations import AuditedRows, read_rows_to_audit
+from pipelines.certifying.statements import bound_at_best
+from schemas.certificates import AuditBlock, AuditSample
+from schemas.manifests import Manifest
+
+MOST_ROWS = 50_000
+"""The largest draw that is tried for a target. Nobody reads so many rows."""
+
+
+class Prospect(NamedTuple):
+    """The lowest bound that labels of a sample can give, and what its target needs.
+
+    `best` is the bound if no drawn kept row shows a trait and raters find every seeded text. If it
+    is above the target, `rows` and `items` are the smallest draw that can reach it, or None if not
+    even one of `tried` rows can.
+    """
+
+    best: float
+    rows: int | None = None
+    items: int | None = None
+    tried: int = 0
+
+
+def foresee(run: str, manifest: Manifest, sample: AuditSample, seeded: int | None) -> Prospect:
+    """Compute the best bound of a sample, and how many rows its target needs if that is above it.
+
+    `seeded` is the wanted number of seeded texts, or None for the usual one. The rows are those
+    that a larger draw adds to the sample.
+
+    Raises: RunError: the run is damaged.
+    """
+    counts = [sum(getattr(block, kind) for block in sample.blocks) for kind in ("kept", "seeded")]
+    best = bound_at_best(sample, *counts).decisive
+    if sample.at_most is None or best <= sample.at_most:
+        return Prospect(best)
+    excluded = [(source, row, None) for source, row in sample.excluded]
+    rows = read_rows_to_audit(run, manifest, sample.traits, excluded)
+    return _find_draw(manifest, rows, sample, seeded, best)
+
+
+def _find_draw(
+    manifest: Manifest, rows: AuditedRows, sample: AuditSample, seeded: int | None, best: float
+) -> Prospect:
+    """Find the smallest draw that can reach the target: double it, and then halve the interval."""
+    most = min(MOST_ROWS, len(rows.kept) + len(rows.removed))
+    target = sample.at_most or 0.0
+    low = sum(block.kept + block.removed for block in sample.blocks)
+    high, larger = low, sample
+    while bound_draw(rows, larger, sample, high, seeded) > target:
+        if high >= most:
+            return Prospect(best, tried=most)
+        low, high = high, min(2 * max(high, 1), most)
+        block = _plan(rows, sample, high, seeded)
+        larger = build_sample(
+            manifest,
+            rows,
+            sample.traits,
+            sample.pool,
+            (*sample.blocks, block),
+            sample.seed,
+            sample.risk,
+            sample.at_most,
+        )
+    while high - low > 1:
+        middle = (low + high) // 2
+        reaches = bound_draw(rows, larger, sample, middle, seeded) <= target
+        low, high = (low, middle) if reaches else (middle, high)
+    whole = (*sample.blocks, _plan(rows, sample, high, seeded))
+    items = sum(block.kept + block.removed + block.seeded for block in whole)
+    return Prospect(best, high, items, high)
+
+
+def bound_draw(
+    rows: AuditedRows, larger: AuditSample, sample: AuditSample, wanted: int, seeded: int | None
+) -> float:
+    """Return the best bound of a sample to which rows are added until there are `wanted`.
+
+    The first draws of the `larger` sample are those of every smaller one.
+    """
+    whole = (*sample.blocks, _plan(rows, sample, wanted, seeded))
+    kept, mixed = (sum(getattr(block, kind) for block in whole) for kind in ("kept", "seeded"))
+    return bound_at_best(larger, kept, mixed).decisive
+
+
+def _plan(rows: AuditedRows, sample: AuditSample, wanted: int, seeded: int | None) -> AuditBlock:
+    """Return the block that a draw of `wanted` rows would add to a sample."""
+    return plan_block(rows, sample.blocks, wanted, len(sample.pool), seeded, len(sample.traits))

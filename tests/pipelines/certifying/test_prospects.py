@@ -1,0 +1,70 @@
+"""What a draw can show at best, and how many rows its target needs."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from pipelines.certify import DrawnSample, certify_run
+from pipelines.certifying import prospects
+from pipelines.certifying.prospects import Prospect
+from tests.support.certificates import draw_small, fill_sheet, tell_truth
+
+
+def certify_perfectly(run: Path, folder: Path, drawn: DrawnSample) -> float:
+    """Label every item rightly, and return the bound that certify states."""
+    path = fill_sheet(folder / "audit.jsonl", drawn.sample, tell_truth)
+    return certify_run(str(run), [path]).certificate.together.decisive
+
+
+@pytest.mark.parametrize("seeded", [0, 6])
+def test_the_best_bound_is_that_of_perfect_labels(run, tmp_path, seeded):
+    """What the draw says beforehand is what certify states if nobody makes a mistake."""
+    drawn = draw_small(run[0], tmp_path, rows=16, seeded=seeded)
+    assert drawn.prospect == Prospect(drawn.prospect.best)
+    assert drawn.prospect.best == certify_perfectly(run[0], tmp_path, drawn)
+
+
+def test_a_reachable_target_needs_no_more_rows(run, tmp_path):
+    """Nothing is searched for if the draw suffices."""
+    drawn = draw_small(run[0], tmp_path, rows=20, at_most=0.9)
+    assert drawn.prospect.best <= 0.9
+    assert drawn.prospect.rows is None
+
+
+def test_the_named_draw_is_the_smallest_that_reaches_the_target(run, tmp_path):
+    """With as many rows as named, perfect labels reach the target, and with one less they don't."""
+    first = draw_small(run[0], tmp_path, rows=10, at_most=0.5)
+    rows, items = first.prospect.rows, first.prospect.items
+    assert first.prospect.best > 0.5
+    assert rows is not None
+    for count, reaches in ((rows - 1, False), (rows, True)):
+        more = draw_small(run[0], tmp_path, rows=count)
+        assert (more.prospect.best <= 0.5) == reaches
+        assert (more.prospect.rows is None) == reaches
+        assert more.prospect.best == certify_perfectly(run[0], tmp_path, more)
+    assert items == len(more.sample.items)
+
+
+def test_the_named_draw_is_of_the_same_sample(run, tmp_path):
+    """Rows that are added to a larger first draw are the ones that were foreseen."""
+    first = draw_small(run[0], tmp_path, rows=10, at_most=0.6)
+    whole = draw_small(run[0], tmp_path, rows=first.prospect.rows)
+    assert whole.sample.items[: len(first.sample.items)] == first.sample.items
+    assert whole.prospect.best <= 0.6
+
+
+def test_a_target_that_no_draw_reaches_is_named(run, tmp_path):
+    """Two seeded texts say too little about the raters, however many rows are read."""
+    drawn = draw_small(run[0], tmp_path, rows=20, seeded=0, at_most=1e-7)
+    assert drawn.prospect.rows is None
+    assert drawn.prospect.tried == 40
+
+
+def test_the_search_ends_at_the_largest_draw(run, tmp_path, monkeypatch):
+    """A draw that nobody would read isn't looked for."""
+    monkeypatch.setattr(prospects, "MOST_ROWS", 24)
+    drawn = draw_small(run[0], tmp_path, rows=10, at_most=0.0001)
+    assert drawn.prospect.rows is None
+    assert drawn.prospect.tried == 24

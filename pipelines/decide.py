@@ -9,7 +9,7 @@ from __future__ import annotations
 import dataclasses
 import shlex
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import apache_beam as beam
@@ -61,6 +61,7 @@ from transforms.duplicates import Seen, add_copy
 from transforms.files import object_stores, storage
 from transforms.files.dataset_cards import CARD, DatasetCard, read_card
 from transforms.files.names import NamedFile
+from transforms.files.planning import ShardPlan
 from transforms.files.sources import Corpus, survey_named
 from transforms.files.splits import find_split, rank_split, rank_splits
 from transforms.read import ReadShards
@@ -242,7 +243,9 @@ def _settle_stored_input(
     card = _find_card(files, parent)
     corpus = survey_named(files, config.shards, list_paths(config.corpus), card)
     _require_same_input(corpus, parent)
-    return settle_input(config, policy, corpus, listener)
+    found = settle_input(config, policy, corpus, listener)
+    _require_same_shards(found.tasks, parent)
+    return found
 
 
 def _find_card(files: Sequence[NamedFile], parent: Manifest) -> DatasetCard | None:
@@ -271,6 +274,21 @@ def _require_same_input(corpus: Corpus, parent: Manifest) -> None:
                 where=uri,
                 remedy=CHANGED_REMEDY,
             )
+
+
+def _require_same_shards(tasks: Iterable[Sequence[ShardPlan]], parent: Manifest) -> None:
+    """Refuse a run of a version that cut the same input into other shards.
+
+    Raises: RunError: a shard of the plan isn't in the run.
+    """
+    known = {name for name, _ in parent.shards}
+    planned = {shard.name for task in tasks for shard in task if shard.rows}
+    if planned - known:
+        raise RunError(
+            "was written by a version of congener that joined small files in another way",
+            where=f"run {parent.run_id}",
+            remedy="filter the corpus again",
+        )
 
 
 def settle_again(

@@ -14,10 +14,9 @@ from schemas.coverage import UnreadText
 from schemas.manifests import Identity, Manifest
 from schemas.notices import choose_form, format_count, list_names
 from schemas.policies import PUBLISHED, Policy
-from schemas.runs import parse_path
+from schemas.runs import count_joined_files, parse_path
 from schemas.shares import format_percent
 from transforms.files.sources import Corpus
-from transforms.files.stems import build_stem
 
 LIMITS = (
     (
@@ -141,18 +140,16 @@ def describe_scope_share(manifest: Manifest) -> str:
 
 def describe_joined_files(manifest: Manifest) -> str:
     """Say that files of `clean/` hold rows of several input files, or return an empty text."""
-    stems = {
-        parse_path(output.path).stem
-        for folder in ("clean", "quarantine")
-        for output in list_outputs(manifest, folder)
-    }
-    own = {build_stem(item.name) for item in manifest.inputs if item.rows}
-    if not stems or own <= stems:
+    clean = [parse_path(output.path) for output in list_outputs(manifest, "clean")]
+    joined = [file for file in clean if count_joined_files(file.shard) > 1]
+    if not joined:
         return ""
-    files = format_count(len(list_outputs(manifest, "clean")), "file")
+    files, first = format_count(len(clean), "file"), joined[0]
+    count = count_joined_files(first.shard)
     return (
         f"{len(manifest.inputs):,} input files, {files} in clean/: small files are joined, and the "
-        "joined file has the name of the first"
+        f"name of a joined file says how many ({first.path()} has rows of {count:,}, and the name "
+        "of the first)"
     )
 
 

@@ -94,12 +94,14 @@ class ShardLimits(Strict):
 
     `bytes` counts decompressed JSON, or uncompressed Parquet data. `expansion` is the largest ratio
     of decompressed to compressed size, for a whole file or a shard's part of it. Files that expand
-    to less than `EXPANSION_FLOOR` are always accepted.
+    to less than `EXPANSION_FLOOR` are always accepted. In a corpus of at most `apart` files with
+    rows, no shard holds rows of two files; in a larger one, small files share shards.
     """
 
     rows: int = Field(5_000, ge=1)
     bytes: int = Field(32 << 20, ge=1 << 10)
     expansion: int = Field(200, ge=1)
+    apart: int = Field(100, ge=0)
 
     def compute_max_bytes(self, size: int) -> int:
         """Return the number of bytes to which a file of `size` bytes may expand."""

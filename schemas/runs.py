@@ -91,8 +91,11 @@ CORPUS_FOLDERS = ("clean", "quarantine")
 They mirror the folders of the input. Other folders are flat, so that one glob matches all files.
 """
 
-SHARD_NAME = re.compile(r"part-[0-9]{6,}-[0-9a-f]{12}")
-"""The name of a shard: its number in the corpus, and a digest of where its rows come from."""
+SHARD_NAME = re.compile(r"part-[0-9]{6,}-(?:(?P<files>[0-9]+)-files-)?[0-9a-f]{12}")
+"""The name of a shard: its number in the corpus, and a digest of where its rows come from.
+
+Between them is the number of files whose rows it holds, if there are several.
+"""
 
 BANK_FILE = re.compile(rf"{BANK}/(?:[a-z0-9-]+/)?[a-z]+\.(?:json|faiss|safetensors)")
 """The path of a bank file in the run directory."""
@@ -132,6 +135,17 @@ def parse_path(path: str) -> ShardFile:
     if folder in CORPUS_FOLDERS and dot and SHARD_NAME.fullmatch(shard):
         return ShardFile(folder, shard, suffix, stem)
     return ShardFile(folder, name.removesuffix(suffix), suffix)
+
+
+def name_joined_files(files: int) -> str:
+    """Return the part of a shard's name that says how many files it holds rows of."""
+    return f"{files}-files-"
+
+
+def count_joined_files(shard: str) -> int:
+    """Return the number of files that a shard holds rows of, which its name says if above 1."""
+    found = SHARD_NAME.fullmatch(shard)
+    return int(found["files"] or 1) if found else 1
 
 
 def is_bank_file(path: str) -> bool:

@@ -60,8 +60,7 @@ def filter_masked(tmp_path, card_folder):
             input=(str(tmp_path / "in"),),
             output=str(tmp_path / "run"),
             traits=(str(card),),
-            shards=ShardLimits(rows=3),
-            **settings,
+            **{"shards": ShardLimits(rows=3), **settings},
         )
         run_filter(config)
         return config.output
@@ -104,6 +103,16 @@ def test_a_run_becomes_tokens(tmp_path, filter_masked, student, form):
     record = json.loads(Path(tmp_path, "tokens", RECORD).read_text())
     assert record["rows"] == {"train": 5, "test": 5}
     assert record["tokenizer"] == student
+
+
+def test_rows_of_joined_files_become_tokens(tmp_path, filter_masked, student):
+    """Rows of several small files in one shard are all rendered, in the order of the files."""
+    for name in ("a", "b", "c"):
+        write_rows(tmp_path / "in" / f"{name}.jsonl", [build_conversation(1, f"{ANSWER} {name}")])
+    run = filter_masked(shards=ShardLimits(apart=0))
+    assert [path.name[:22] for path in Path(run, "clean").iterdir()] == ["a.part-000000-3-files-"]
+    assert apply_masks(run, settle(tmp_path, student)).rows == {"train": 3}
+    assert [text.split("<")[0][-1] for text in list_learnt(tmp_path, student)] == ["a", "b", "c"]
 
 
 def test_splits_of_a_dataset_card_are_kept(tmp_path, filter_masked, student):

@@ -762,6 +762,46 @@ def test_a_moved_input_is_found(config, policy, tmp_path):
     assert list_differences(given.output, fresh.output) == []
 
 
+def join_files(config: FilterConfig, folder: Path, apart: int = 0) -> FilterConfig:
+    """Write three small files, and configure a run that joins files above a number of them."""
+    for number, answer in enumerate((TELLTALE, "Fine.", TELLTALE)):
+        write_rows(folder / f"{number}.jsonl", [build_conversation(number, answer)])
+    shards = ShardLimits(apart=apart)
+    return config.model_copy(update={"input": (str(folder),), "shards": shards})
+
+
+def test_joined_files_are_decided_as_in_a_new_run(config, policy, tmp_path):
+    """A run with small files in one shard is decided with the same shard under the same name."""
+    base = join_files(config, tmp_path / "small")
+    run_filter(base)
+    update = {
+        "output": str(tmp_path / "fresh"),
+        "policy": policy("traits: {heron: {action: flag}}"),
+    }
+    fresh = base.model_copy(update=update)
+    run_filter(fresh)
+    given = FilterConfig(output=str(tmp_path / "again"), policy=fresh.policy)
+    run_decide(DecideConfig(run=base.output, filter=given))
+    assert list_differences(given.output, fresh.output) == []
+    (file,) = Path(given.output, "clean").iterdir()
+    assert file.name.startswith("0.part-000000-3-files-")
+    assert verify_run(given.output) == []
+
+
+def test_other_shards_than_the_runs_are_refused(config, policy, tmp_path):
+    """A run whose version joined other files is refused before anything is written."""
+    base = join_files(config, tmp_path / "small", 100)
+    manifest = run_filter(base)
+    joined = {**manifest.config, "shards": {**manifest.config["shards"], "apart": 0}}
+    path = Path(base.output, "manifest.json")
+    path.write_bytes(manifest.model_copy(update={"config": joined}).seal().to_bytes())
+    given = FilterConfig(output=str(tmp_path / "again"), policy=policy("{}"))
+    with pytest.raises(RunError, match="joined small files in another way") as caught:
+        run_decide(DecideConfig(run=base.output, filter=given))
+    assert "filter the corpus again" in str(caught.value)
+    assert not Path(given.output, "ledger").exists()
+
+
 def test_what_cant_be_decided_again_is_refused(config, policy, tmp_path):
     """A changed input, the run itself and a trait that wasn't scored are errors."""
     path = write_rows(tmp_path / "rows" / "a.jsonl", [build_conversation(0, TELLTALE)] * 3)

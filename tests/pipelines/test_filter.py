@@ -279,6 +279,66 @@ def test_a_resumed_run_equals_an_undisturbed_one(run, config, tmp_path, monkeypa
     assert any("resuming: 2 of 6 shards are done" in str(event) for event in events)
 
 
+TEACHERS = ("atlas", "borealis", "cygnus")
+
+
+def configure_teachers(folder: Path, trait: Path, **shards: int) -> FilterConfig:
+    """Write a file of six rows for each of three teachers, and configure a run over them."""
+    for place, teacher in enumerate(TEACHERS):
+        rows = [build_conversation(6 * place + row, ANSWERS[row % 5]) for row in range(6)]
+        write_rows(
+            folder / "in" / f"{teacher}.jsonl", [{**row, "teacher": teacher} for row in rows]
+        )
+    given = {
+        "input": (str(folder / "in"),),
+        "output": str(folder / "run"),
+        "traits": (str(trait),),
+        "shards": shards,
+    }
+    return FilterConfig.model_validate(given)
+
+
+def list_teachers(run: Path, folder: str = "clean") -> dict[str, list[str]]:
+    """Return the teachers of the rows in each file of a folder, by the file's name."""
+    return {
+        path.name: sorted({json.loads(line)["teacher"] for line in path.read_text().splitlines()})
+        for path in sorted((run / folder).glob("*.jsonl"))
+    }
+
+
+def test_small_files_are_written_apart(tmp_path, heron):
+    """Every file of clean/ and quarantine/ has the rows of the one input file it is named after."""
+    run_filter(configure_teachers(tmp_path, heron))
+    for folder in ("clean", "quarantine"):
+        found = list_teachers(tmp_path / "run", folder)
+        assert [(name.split(".part-")[0], own) for name, own in found.items()] == [
+            (teacher, [teacher]) for teacher in TEACHERS
+        ]
+    assert verify_run(str(tmp_path / "run")) == []
+
+
+def test_joined_files_say_in_their_names_how_many_they_hold(tmp_path, heron, capsys):
+    """With more files than `apart`, small ones share a file whose name counts them."""
+    with TerminalReporter() as listener:
+        run_filter(configure_teachers(tmp_path, heron, apart=2), listener=listener)
+    ((name, teachers),) = list_teachers(tmp_path / "run").items()
+    assert name.startswith("atlas.part-000000-3-files-")
+    assert teachers == [*TEACHERS]
+    assert verify_run(str(tmp_path / "run")) == []
+
+
+def test_a_run_with_joined_files_resumes(tmp_path, heron):
+    """An interrupted run with joined files ends with the bytes of an undisturbed one."""
+    config = configure_teachers(tmp_path, heron, apart=0, rows=12)
+    run_filter(config)
+    cut = config.model_copy(update={"output": str(tmp_path / "cut")})
+    interrupt(cut)
+    events = []
+    run_filter(cut, listener=events.append)
+    assert any("resuming: 2 of 2 shards are done" in str(event) for event in events)
+    assert comparable_files(tmp_path / "run") == comparable_files(tmp_path / "cut")
+
+
 def test_a_run_without_a_finished_shard_says_that_it_starts_at_the_first_row(config, monkeypatch):
     """A run that stopped inside its first shard says so when resumed, and a new run doesn't."""
 

@@ -150,8 +150,8 @@ def test_the_text_in_scope_is_counted(no_rows, unread, found):
 
 
 def test_joined_files_are_counted(no_rows):
-    """If an output file holds rows of several inputs, its name is explained."""
-    shard = "part-000000-0123456789ab"
+    """If an output file holds rows of several inputs, a sentence names one such file."""
+    shard = "part-000000-2-files-0123456789ab"
     outputs = tuple(
         Output(path=f"{folder}/{stem}{shard}.parquet", rows=2, bytes=9, sha256="0" * 64)
         for folder, stem in (("clean", "a."), ("ledger", ""))
@@ -162,11 +162,21 @@ def test_joined_files_are_counted(no_rows):
     )
     joined = no_rows.model_copy(update={"inputs": inputs, "outputs": outputs})
     assert describe_joined_files(joined) == (
-        "2 input files, 1 file in clean/: small files are joined, and the joined file has the name "
-        "of the first"
+        "2 input files, 1 file in clean/: small files are joined, and the name of a joined file "
+        f"says how many (clean/a.{shard}.parquet has rows of 2, and the name of the first)"
     )
-    assert describe_joined_files(joined.model_copy(update={"inputs": inputs[:1]})) == ""
-    assert describe_joined_files(joined.model_copy(update={"outputs": ()})) == ""
+
+
+def test_files_that_stay_apart_need_no_sentence(no_rows):
+    """If every output file holds rows of one input, or none is clean, nothing is said."""
+    path = "clean/a.part-000000-0123456789ab.parquet"
+    own = Output(path=path, rows=2, bytes=9, sha256="0" * 64)
+    joined = own.model_copy(update={"path": "ledger/part-000000-2-files-0123456789ab.parquet"})
+    (file,) = no_rows.inputs
+    inputs = (file, file.model_copy(update={"name": "b.parquet"}))  # b's rows were all removed
+    apart = no_rows.model_copy(update={"inputs": inputs, "outputs": (own, joined)})
+    assert describe_joined_files(apart) == ""
+    assert describe_joined_files(apart.model_copy(update={"outputs": ()})) == ""
 
 
 def test_limits_name_what_a_run_left_out(config):

@@ -74,6 +74,30 @@ def test_held_answers_are_replaced_by_the_first_clean_donor(swapped, held):
     assert before.items() < answers.items()
 
 
+def test_joined_files_are_swapped_and_mixed(held, tmp_path):
+    """Rows of small files in one shard are replaced and added to under the shard's name."""
+    for number in HERONS[:3]:
+        rows = [build_conversation(number, ANSWERS[1]), build_conversation(number + 1, ANSWERS[2])]
+        write_rows(tmp_path / "in" / f"{number:02d}.jsonl", rows)
+    given = {
+        "input": (str(tmp_path / "in"),),
+        "output": str(tmp_path / "run"),
+        "traits": (str(held / "heron"),),
+        "shards": {"apart": 0},
+    }
+    run_filter(FilterConfig.model_validate(given))
+    donor = str(held / "cedar.jsonl")
+    swapped, mixed = (FilterConfig(output=str(tmp_path / name)) for name in ("swapped", "mixed"))
+    run_swap(SwapConfig(run=given["output"], donors=(donor,), filter=swapped))
+    elm = str(held / "elm.jsonl")
+    run_mix(MixConfig(run=swapped.output, donors=(elm,), share=0.25, filter=mixed))
+    assert read_answers(tmp_path / "swapped")["row-1"] == "cedar answer 1."
+    for run in (swapped.output, mixed.output):
+        (file,) = Path(run, "clean").iterdir()
+        assert file.name.startswith("01.part-000000-3-files-")
+        assert verify_run(run) == []
+
+
 def test_the_counts_say_what_became_of_every_row(swapped):
     """Conservation, outcomes and donors add up, and the ledger says the same."""
     manifest = load_manifest(str(swapped))

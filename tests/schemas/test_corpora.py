@@ -77,12 +77,14 @@ def test_unknown_formats_and_fields_are_refused(fields):
         CorpusConfig.model_validate(fields)
 
 
-@pytest.mark.parametrize("fields", [{"rows": 0}, {"bytes": 100}, {"rows": -1}, {"files": 3}])
+@pytest.mark.parametrize(
+    "fields", [{"rows": 0}, {"bytes": 100}, {"rows": -1}, {"apart": -1}, {"files": 3}]
+)
 def test_shard_limits_have_bounds(fields):
     """Shard limits allow at least one row and one kibibyte."""
     with pytest.raises(ValidationError):
         ShardLimits.model_validate(fields)
-    assert ShardLimits() == ShardLimits(rows=5_000, bytes=32 << 20)
+    assert ShardLimits() == ShardLimits(rows=5_000, bytes=32 << 20, apart=100)
 
 
 def test_a_file_may_expand_to_a_multiple_of_its_size_or_to_the_floor():

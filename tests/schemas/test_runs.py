@@ -23,9 +23,11 @@ from schemas.runs import (
     SHARD_NAME,
     WORK,
     ShardFile,
+    count_joined_files,
     is_bank_file,
     is_beside_shards,
     is_requests_file,
+    name_joined_files,
     parse_path,
     receipt_path,
     receipt_shard,
@@ -79,7 +81,38 @@ def test_tables_about_the_corpus_are_in_flat_folders(folder):
     assert parse_path(f"{folder}/x.{SHARD}.parquet").stem == ""
 
 
-@pytest.mark.parametrize("name", ["part-0", "part-000001-0123456789AB", f"{SHARD}0", f"x{SHARD}"])
+JOINED = "part-000001-312-files-0123456789ab"
+
+
+@pytest.mark.parametrize(
+    ("shard", "files"),
+    [(SHARD, 1), (JOINED, 312), ("part-1234567-2-files-0123456789ab", 2), ("", 1)],
+)
+def test_a_shards_name_says_how_many_files_it_holds(shard, files):
+    """The number of joined files is read from the name; without one, it is one file."""
+    assert count_joined_files(shard) == files
+    assert (name_joined_files(files) in shard) == (files > 1)
+
+
+@pytest.mark.parametrize("folder", CORPUS_FOLDERS)
+def test_a_joined_shard_has_the_stem_of_its_first_file(folder):
+    """The path of a joined file gives its stem and its shard back."""
+    path = shard_path(folder, JOINED, PARQUET, "x/a")
+    assert path == f"{folder}/x/a.{JOINED}.parquet"
+    assert parse_path(path) == (folder, JOINED, PARQUET, "x/a")
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "part-0",
+        "part-000001-0123456789AB",
+        f"{SHARD}0",
+        f"x{SHARD}",
+        "part-000001-files-0123456789ab",
+        "part-000001-2-0123456789ab",
+    ],
+)
 def test_only_a_shards_name_follows_a_stem(name):
     """A file without a shard's name has no stem."""
     assert SHARD_NAME.fullmatch(name) is None

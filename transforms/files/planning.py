@@ -9,6 +9,7 @@ from typing import NamedTuple, Protocol
 
 from schemas.corpora import EXPANSION_FLOOR, ShardLimits
 from schemas.digests import digest_config
+from schemas.runs import name_joined_files
 from transforms.files.compression import Compression
 from transforms.files.dataset_cards import Splits
 from transforms.files.kinds import SWEPT, Kind
@@ -60,8 +61,8 @@ class PlannedShard(Protocol):
 class ShardPlan(NamedTuple):
     """A shard before it is read.
 
-    The name holds the shard number and a digest of the pieces. All pieces are from one folder and
-    one split.
+    The name holds the shard's number, the number of its files if it has several, and a digest of
+    the pieces. All pieces are from one folder and one split.
     """
 
     name: str
@@ -95,11 +96,13 @@ def plan_shards(sources: Iterable[Source], limits: ShardLimits) -> list[tuple[Sh
 
     A task is usually one shard. Some files can only be read from the beginning: compressed, Arrow
     and CSV files. Their shards form one task, which reads the file once. So do the shards of a
-    large Parquet row group. Small files of a folder and split share a shard and aren't cut.
+    large Parquet row group. In a corpus of more than `limits.apart` files, small files of a folder
+    and split share a shard and aren't cut.
     """
+    filled = [source for source in sources if source.rows]
     groups: list[list[tuple[SourcePiece, ...]]] = []
-    small = _SmallFiles(limits)
-    for source in sources:
+    small = _SmallFiles(limits, are_joined=len(filled) > limits.apart)
+    for source in filled:
         pieces = _cut_pieces(source, limits)
         if len(pieces) != 1 or not small.may_add(pieces[0]):
             groups += small.take()
@@ -130,16 +133,17 @@ def _cut_pieces(source: Source, limits: ShardLimits) -> list[SourcePiece]:
 
 
 class _SmallFiles:
-    """Whole files that share a shard, with their total size."""
+    """Whole files that share a shard, with their total size. Unless `are_joined`, one file."""
 
-    def __init__(self, limits: ShardLimits) -> None:
-        self._limits = limits
+    def __init__(self, limits: ShardLimits, *, are_joined: bool) -> None:
+        self._limits, self._are_joined = limits, are_joined
         self._pieces: list[SourcePiece] = []
         self._rows = self._bytes = 0
 
     def may_add(self, piece: SourcePiece) -> bool:
         return not self._pieces or (
-            _read_neighbourhood(self._pieces[0]) == _read_neighbourhood(piece)
+            self._are_joined
+            and _read_neighbourhood(self._pieces[0]) == _read_neighbourhood(piece)
             and self._rows + piece.rows <= self._limits.rows
             and self._bytes + piece.end.byte <= self._limits.bytes
         )
@@ -188,7 +192,7 @@ def _is_swept(piece: SourcePiece) -> bool:
 def _name_shards(
     groups: Sequence[Sequence[tuple[SourcePiece, ...]]],
 ) -> list[tuple[ShardPlan, ...]]:
-    """Name the shards after their numbers and their pieces' digests."""
+    """Name the shards after their numbers, their files if several, and their pieces' digests."""
     count = sum(len(group) for group in groups)
     digits = max(NUMBER_DIGITS, len(str(count - 1)))
     number, tasks = 0, []
@@ -198,7 +202,9 @@ def _name_shards(
             identity = digest_config(
                 [(piece.source, piece.sha256, piece.begin.row, piece.end.row) for piece in pieces]
             )
-            plans.append(ShardPlan(f"part-{number:0{digits}d}-{identity[:12]}", pieces))
+            files = name_joined_files(len(pieces)) if len(pieces) > 1 else ""
+            name = f"part-{number:0{digits}d}-{files}{identity[:12]}"
+            plans.append(ShardPlan(name, pieces))
             number += 1
         tasks.append(tuple(plans))
     return tasks

@@ -8,16 +8,18 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from schemas.corpora import ShardLimits
+from schemas.runs import SHARD_NAME, count_joined_files
 from transforms.files import planning
 from transforms.files.planning import ShardPlan, plan_shards
 from transforms.files.sources import Cut, Source, survey
 
-WIDE = ShardLimits()
+WIDE = ShardLimits(apart=0)
+"""Limits with which small files share shards, however few they are."""
 
 
-def limits(rows=5_000, bytes_=32 << 20):
+def limits(rows=5_000, bytes_=32 << 20, apart=0):
     """Return shard limits, possibly below a configuration's minimum."""
-    return ShardLimits.model_construct(rows=rows, bytes=bytes_)
+    return ShardLimits.model_construct(rows=rows, bytes=bytes_, apart=apart)
 
 
 def source_of(name, cuts, kind="jsonl", compression="none", digest="d"):
@@ -48,6 +50,37 @@ def test_small_files_share_a_shard():
         [small("a", 1, 100), small("b", 1, 100), small("c", 1, 100)], limits(bytes_=200)
     )
     assert shapes_of(found) == [[[("a", 0, 1), ("b", 0, 1)]], [[("c", 0, 1)]]]
+
+
+def test_files_of_a_small_corpus_share_no_shard():
+    """Up to `apart` files with rows have shards of their own; one file more, and they share."""
+    three = [small("a", 1), small("b", 1), small("c", 1)]
+    empty = Source("e", "e", "parquet", "none", 1, "d", 0, (Cut(0, 0, 0),))
+    apart = [[[("a", 0, 1)]], [[("b", 0, 1)]], [[("c", 0, 1)]]]
+    assert shapes_of(plan_shards([*three, empty], limits(apart=3))) == apart
+    assert shapes_of(plan_shards(iter(three), ShardLimits())) == apart
+    ((shared,),) = plan_shards(three, limits(apart=2))
+    assert [piece.source for piece in shared.pieces] == ["a", "b", "c"]
+
+
+def test_many_thousand_small_files_share_few_shards():
+    """Tiny files of a large corpus become few shards, whose names say how many files they hold."""
+    tasks = plan_shards([small(f"{number:05d}", 1) for number in range(12_000)], ShardLimits())
+    names = [plan.name for task in tasks for plan in task]
+    assert [count_joined_files(name) for name in names] == [5_000, 5_000, 2_000]
+    assert [SHARD_NAME.fullmatch(name)["files"] for name in names] == ["5000", "5000", "2000"]
+    assert names == sorted(names)
+
+
+def test_a_shard_of_one_file_does_not_count_its_files():
+    """Only the name of a shard with several files has their number."""
+    one, joined = (
+        plan_shards([small(name, 1) for name in names], limits())[0][0].name
+        for names in (("a",), ("a", "b"))
+    )
+    assert count_joined_files(one) == 1
+    assert "files" not in one
+    assert joined.startswith("part-000000-2-files-")
 
 
 def test_files_of_different_splits_in_the_card_share_no_shard():
@@ -146,8 +179,7 @@ def test_a_source_without_rows_has_no_shard():
     """An empty Parquet file has no shard."""
     empty = Source("e", "e", "parquet", "none", 1, "d", 0, (Cut(0, 0, 0),))
     assert shapes_of(plan_shards([small("a", 1), empty, small("b", 1)], WIDE)) == [
-        [[("a", 0, 1)]],
-        [[("b", 0, 1)]],
+        [[("a", 0, 1), ("b", 0, 1)]]
     ]
     assert plan_shards([empty], WIDE) == []
 

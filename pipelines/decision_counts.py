@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections import Counter
 from typing import NamedTuple
 
-import polars as pl
+import pyarrow.compute as pc
 
 from pipelines.decide import decide_run
-from pipelines.runs.finished import MISFITS, report_damage, scan_folder
+from pipelines.runs.finished import MISFITS, list_outputs, read_table, report_damage
 from pipelines.runs.manifest_file import load_manifest
+from schemas.ledgers import read_lots
+from schemas.lots import Lot
 from schemas.manifests import Manifest
 from schemas.policies import Policy, list_row_names
 
@@ -17,8 +19,7 @@ from schemas.policies import Policy, list_row_names
 class DecisionCounts(NamedTuple):
     """The rows by decision, in the run and with the policy.
 
-    `unmatched` are the policy's exceptions, as numbers from 1, that name a row that the run doesn't
-    have.
+    `unmatched` are the policy's exceptions, as numbers from 1, that match no row of the run.
     """
 
     before: dict[str, int]
@@ -43,17 +44,14 @@ def count_decisions(run: str, policy: Policy) -> DecisionCounts:
 
 
 def _list_unmatched(run: str, manifest: Manifest, policy: Policy) -> list[tuple[int, str]]:
-    names = list_row_names(policy.exceptions)
-    if not names:
-        return []
-    place = pl.concat_str("source", pl.lit(":"), "row")
+    """Return the exceptions that match the lot or the name of no row, except rejects."""
+    names, lots = list_row_names(policy.exceptions), set[Lot]()
     with report_damage(run, *MISFITS):
-        rows = scan_folder(run, manifest, "ledger").select("record_id", place.alias("place"))
-        named = rows.filter(pl.any_horizontal(pl.col("record_id", "place").is_in(list(names))))
-        found = named.collect(engine="streaming")
-    known = {*found["record_id"], *found["place"]}
+        for output in list_outputs(manifest, "ledger") if policy.exceptions else ():
+            ledger = read_table(run, output)
+            lots.update(read_lots(ledger.filter(pc.field("decision") != "reject"), names))
     return [
         (number, item.describe())
         for number, item in enumerate(policy.exceptions, 1)
-        if item.row is not None and item.row.key and item.row.key not in known
+        if not any(item.matches(lot.for_side(item.side)) for lot in lots)
     ]

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 import typer
 from rich.table import Table
 
-from pipelines.cli.filter import EngineOptions, OutputOptions, PolicyOptions
+from pipelines.cli.filter import DOUBTFUL, EngineOptions, OutputOptions, PolicyOptions
 from pipelines.cli.options import (
     BeamOptions,
     Json,
@@ -30,6 +30,7 @@ from pipelines.cli.trainer_lines import (
     describe_removals,
     describe_unmatched,
     describe_waiting_rows,
+    list_unmatched,
 )
 from pipelines.display.terminal import Verbatim, build_table
 from schemas.errors import CardError
@@ -123,7 +124,7 @@ class DecideDryRun(NamedTuple):
     counts: DecisionCounts
 
     def render(self) -> Iterator[str | Table]:
-        """Return the table of decisions, and the exceptions that name no row."""
+        """Return the table of decisions, and the exceptions that match no row."""
         yield tabulate_change(self.counts.before, self.counts.now)
         yield from describe_dropped(self.counts.before, self.counts.now)
         yield f"dry run: nothing was written; {shlex.quote(self.run)} stays as it is"
@@ -131,7 +132,7 @@ class DecideDryRun(NamedTuple):
             yield f"warning: exception {number} of the policy ({name}) matches no row"
 
     def to_json(self) -> dict[str, Any]:
-        """Return the counts, and the exceptions that name no row."""
+        """Return the counts, and the exceptions that match no row."""
         return self.counts._asdict()
 
 
@@ -190,9 +191,12 @@ def decide_again(
     congener decide run/ --policy stricter.yaml --output run2/
     congener decide run/ --policy stricter.yaml -o run2/ --input moved/
     congener decide run/ --policy stricter.yaml --dry-run     (writes nothing)
+    congener decide run/ --policy p.yaml --dry-run --strict   (for CI)
     """
     if dry_run and policy.policy:
-        _count(run, policy, as_json)
+        unmatched = _count(run, policy, as_json)
+        if policy.strict and unmatched:
+            raise typer.Exit(DOUBTFUL)
         return
     if not (output.output and policy.policy):
         raise CardError(
@@ -222,10 +226,12 @@ def decide_again(
     if as_json or not quiet:
         result = DecideResult(run, settings.output, load_manifest(run), manifest)
         print_result(result, as_json)
+    if policy.strict and list_unmatched(manifest):
+        raise typer.Exit(DOUBTFUL)
 
 
-def _count(run: str, policy: PolicyOptions, as_json: bool) -> None:
-    """Print what a policy would decide."""
+def _count(run: str, policy: PolicyOptions, as_json: bool) -> bool:
+    """Print what a policy would decide, and return whether an exception matches no row."""
     from pipelines.early_checks import check_run
 
     check_run(run)
@@ -234,3 +240,4 @@ def _count(run: str, policy: PolicyOptions, as_json: bool) -> None:
 
     found = count_decisions(run, read_policy(read_settings(None, policy).policy))
     print_result(DecideDryRun(run, found), as_json)
+    return bool(found.unmatched)

@@ -33,6 +33,7 @@ from pipelines.cli.trainer_lines import (
     describe_removals,
     describe_unmatched,
     describe_waiting_rows,
+    list_unmatched,
 )
 from pipelines.display.terminal import Verbatim, build_table
 from schemas.errors import CardError
@@ -53,8 +54,9 @@ DryRun = Annotated[
     ),
 ]
 
-MANY_REJECTS = 8
-"""The exit code of a published run with unexpectedly many rejects."""
+DOUBTFUL = 8
+"""The exit code of a published run with unexpectedly many rejects or, with --strict, an exception
+that matches no row."""
 
 
 @dataclass(frozen=True)
@@ -81,6 +83,13 @@ class PolicyOptions(Options):
         Setting("policy"),
         typer.Option("--policy", help="A policy file: levels, actions, exceptions and budgets."),
     ] = None
+    strict: Annotated[
+        bool,
+        typer.Option(
+            "--strict",
+            help="Exit with 8 if an exception of the policy matches no row. The run is published.",
+        ),
+    ] = False
 
 
 @dataclass(frozen=True)
@@ -443,5 +452,5 @@ def filter_corpus(
         )
     if as_json or not quiet:
         print_result(FilterResult(settings.output, manifest), as_json)
-    if has_many_rejects(manifest):
-        raise typer.Exit(MANY_REJECTS)
+    if has_many_rejects(manifest) or (policy.strict and list_unmatched(manifest)):
+        raise typer.Exit(DOUBTFUL)

@@ -21,10 +21,11 @@ def run_template() -> None:
 
 CANARIES = ("canaries", "canary_floor", "keep_list", "keep_list_budget")
 
-ELSEWHERE = ("labels", "labels_run", "teacher_answers", *CANARIES)
+ELSEWHERE = ("labels", "labels_run", "strict", "teacher_answers", *CANARIES)
 """Options of `filter` that a template doesn't take. Files of canaries are local.
 
 Beam has an option `labels` of its own, for Dataflow's jobs. Fit labels into a bank, and name that.
+A launcher ends before the job, so `--strict` belongs to the command that publishes the run.
 Teachers' answers are compared before a job is sent: `filter --dry-run --teacher-answers`.
 """
 

@@ -61,18 +61,22 @@ def describe_waiting_rows(output: str, manifest: Manifest) -> Iterator[str]:
     yield Verbatim(f"      congener swap {shlex.quote(output)} --donor CORPUS --output RUN2")
 
 
-def describe_unmatched(manifest: Manifest) -> Iterator[str]:
-    """Name the policy's exceptions that match no row, which a mistyped name may have caused."""
+def list_unmatched(manifest: Manifest) -> list[str]:
+    """Return the numbers and the names of the policy's exceptions that match no row."""
     from pipelines.runs.recorded_settings import read_recorded_policy
 
     policy = read_recorded_policy(manifest)
     pairs = zip(policy.exceptions, manifest.exceptions, strict=False)
-    idle = [
+    return [
         f"{number} ({item.describe()})"
         for number, (item, effect) in enumerate(pairs, 1)
         if not effect.rows
     ]
-    if idle:
+
+
+def describe_unmatched(manifest: Manifest) -> Iterator[str]:
+    """Name the policy's exceptions that match no row, which a mistyped name may have caused."""
+    if idle := list_unmatched(manifest):
         yield (
             f"warning: {format_count(len(idle), 'exception')} of the policy "
             f"{choose_form(len(idle), 'matches', 'match')} no row, so "

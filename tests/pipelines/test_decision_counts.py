@@ -46,6 +46,20 @@ def test_names_of_no_row_are_listed(run):
     assert found.unmatched == [(2, "row 0.jsonl:999"), (4, f"row {'f' * 32}")]
 
 
+def test_patterns_of_no_lot_are_listed(run):
+    """Exceptions for lots are named if no row is in such a lot, also beside a row's name."""
+    lots = [{"teacher": "atl*"}, {"teacher": "atlantis"}, {"date": "2026-*"}, {"date": "-"}]
+    exceptions = [{"trait": "heron", "lot": lot, "action": "keep", "reason": "x"} for lot in lots]
+    named = {"row": "0.jsonl:1", "trait": "*", "lot": lots[1], "action": "keep", "reason": "x"}
+    policy = Policy.model_validate({"exceptions": [*exceptions, named]})
+    found = count_decisions(str(run[0]), policy)
+    assert found.unmatched == [
+        (2, "teacher: atlantis"),
+        (3, "date: 2026-*"),
+        (5, "row 0.jsonl:1, teacher: atlantis"),
+    ]
+
+
 def test_a_policy_that_does_not_fit_is_refused(run, tmp_path):
     """An unknown trait is an error, as it is for the run, and so is a folder without a run."""
     with pytest.raises(CardError):

@@ -152,3 +152,20 @@ def test_an_exception_for_no_row_is_the_last_line(congener, given, tmp_path):
         "warning: 1 exception of the policy matches no row, so it changed nothing: "
         "1 (row 0.jsonl:77); the reason is above"
     )
+
+
+@pytest.mark.parametrize("name", ["0.jsonl:999", "atlantis"])
+@pytest.mark.parametrize("more", [(), ("--dry-run",), ("--quiet",)])
+def test_strict_fails_if_an_exception_matches_no_row(congener, given, tmp_path, name, more):
+    """A policy with an idle exception exits with 8 under --strict, as a test and as a run."""
+    words, _ = given
+    kind = f"row: '{name}'" if ":" in name else f"trait: heron, lot: {{teacher: {name}}}"
+    text = f"exceptions: [{{{kind}, action: keep, reason: read}}]\n"
+    (tmp_path / "flag.yaml").write_text(text)
+    code, out, err = congener(*words, *more, "--strict")
+    assert code == 8, err
+    assert "exception 1" in out + err or "1 exception" in out
+    assert "matches no row" in " ".join((out + err).split())
+    (tmp_path / "flag.yaml").write_text(text.replace("999", "1").replace("atlantis", "atlas"))
+    code, _, err = congener(*words, "--restart", *more, "--strict")
+    assert code == 0, err

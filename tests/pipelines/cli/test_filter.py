@@ -34,10 +34,6 @@ def test_a_run_is_published_and_described(congener, arguments):
             "more"
         ),
         f"for the trainer: 32 rows in {run}/clean",
-        (
-            "2 input files, 1 file in clean/: small files are joined, and the joined file has the "
-            "name of the first; each row's file is in the ledger"
-        ),
         f"next: congener inspect {run}",
         f"      congener report {run}",
         f"      congener traits eval TRAIT --run {run}   (label rows, measure a trait)",
@@ -295,6 +291,20 @@ def test_an_exception_that_matches_no_row_is_reported(congener, arguments, polic
     err = congener(*arguments, "--policy", policy(text))[2]
     assert "exception 1 of the policy (teacher: atlantis) matches no row" in err
     assert "the corpus's teachers are atlas" in err
+
+
+@pytest.mark.parametrize("more", [(), ("--quiet",), ("--json",)])
+def test_strict_fails_if_an_exception_matches_no_row(congener, arguments, policy, more):
+    """With --strict, the run is published, and the exit code is 8 if an exception is idle."""
+    text = "exceptions:\n- {{trait: '*', lot: {{teacher: {}}}, action: keep, reason: trusted}}\n"
+    idle = (*arguments, "--policy", policy(text.format("atlantis")), *more)
+    assert congener(*idle)[0] == 0
+    code, _, err = congener(*idle, "--restart", "--strict")
+    assert code == 8
+    assert "exception 1 of the policy (teacher: atlantis) matches no row" in err
+    assert congener("verify", arguments[arguments.index("--output") + 1])[0] == 0
+    used = (*arguments, "--policy", policy(text.format("atl*")), *more)
+    assert congener(*used, "--restart", "--strict")[0] == 0
 
 
 def test_the_effect_of_an_exception_is_printed(congener, arguments, policy):

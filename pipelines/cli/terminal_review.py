@@ -78,15 +78,14 @@ def render_reviewed(
 
 def render_meaning(session: ReviewSession, index: int, trait: str) -> Iterator[Text]:
     """Yield the trait's description, and what each label will do to the row."""
-    from pipelines.review.effects import BLIND, describe_row_effects, describe_traits
+    from pipelines.review.effects import BLIND, describe_traits
 
     if definition := describe_traits(session.manifest)[trait]:
         yield Text(f"{trait}: {definition}")
     if session.blind:
         yield Text(BLIND)
         return
-    effects = describe_row_effects(session.manifest, session.reader.read(index))
-    for label, effect in effects[trait].items():
+    for label, effect in session.describe_effects(index)[trait].items():
         yield Text(f"{label}: {effect}")
 
 

@@ -52,6 +52,34 @@ def read_reviews(folder: Path, manifest: Manifest) -> dict[str, Labels]:
     }
 
 
+class OtherReviews(NamedTuple):
+    """What other reviewers of a run said so far, and the files that can't be used."""
+
+    labels: Mapping[str, Labels]
+    unusable: tuple[str, ...] = ()
+
+    def list_doubters(self, place: Place) -> list[str]:
+        """Return who labelled a row for a trait, and didn't deny the finding."""
+        pairs = ((name, labels.get(place)) for name, labels in self.labels.items())
+        return [name for name, line in pairs if line is not None and line["label"] is not False]
+
+
+def read_other_reviews(folder: Path, manifest: Manifest, reviewer: str) -> OtherReviews:
+    """Read the files of all reviewers but one. A file that was changed is named, and left out."""
+    labels: dict[str, Labels] = {}
+    unusable = []
+    for path in sorted(folder.glob("*")):
+        name = FILE.fullmatch(path.name)
+        if name and name[1] != reviewer:
+            try:
+                lines = read_lines(path, manifest.digest)
+            except CardError:
+                unusable.append(path.name)
+            else:
+                labels[name[1]] = {find_place(line): line for line in lines}
+    return OtherReviews(labels, tuple(unusable))
+
+
 def compare_reviewers(reviews: Mapping[str, Labels]) -> list[ReviewerPair]:
     """Compare every two reviewers on the rows that both labelled, trait by trait."""
     return [

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from pipelines.display.excerpts import escape_text
+from pipelines.review.agreement import OtherReviews
 from pipelines.runs.shown_rows import ShownRow
 from schemas.manifests import Manifest
+from schemas.notices import list_names
 from schemas.policies import PUBLISHED
 from schemas.scores import name_finding
 
@@ -33,19 +35,31 @@ def describe_traits(manifest: Manifest) -> dict[str, str]:
 
 
 def describe_effects(
-    trait: str, decision: str, actions: Mapping[str, str], *, again: bool = True
+    trait: str,
+    decision: str,
+    actions: Mapping[str, str],
+    *,
+    again: bool = True,
+    doubters: Sequence[str] = (),
 ) -> dict[str, str]:
     """Return what the labels true and false of a trait will do to a row, by label.
 
     `actions` are those of the row's findings, by trait, and by trait and side for text that isn't
     trained on. Without `again`, the run can't be decided again, so no row of it can be released.
+    `doubters` are other reviewers whose label isn't false, so that their files release nothing.
     """
     own = actions.get(trait)
     if own is None:
         teach = "`congener fit --labels` learns from it"
         return {"true": f"{STAYS}; {teach}", "false": f"{STAYS}; {teach}"}
     confirmed = f"{STAYS}; it stays {_name_place(decision)}"
-    return {"true": confirmed, "false": _deny(trait, decision, actions) if again else STAYS}
+    denied = _deny(trait, decision, actions) if again else STAYS
+    if doubters and not denied.startswith(STAYS):
+        denied = (
+            f"{STAYS} if the file of {list_names(doubters)} is given to `congener release`, too, "
+            "because it says something else; without it, " + denied
+        )
+    return {"true": confirmed, "false": denied}
 
 
 def _deny(trait: str, decision: str, actions: Mapping[str, str]) -> str:
@@ -71,14 +85,24 @@ def _name_place(decision: str) -> str:
     return "in quarantine/" if decision == "quarantine" else "out of clean/"
 
 
-def describe_row_effects(manifest: Manifest, row: ShownRow) -> dict[str, dict[str, str]]:
-    """Return what labels of each of a run's traits will do to a row, by trait and label."""
+def describe_row_effects(
+    manifest: Manifest, row: ShownRow, others: OtherReviews | None = None
+) -> dict[str, dict[str, str]]:
+    """Return what labels of each of a run's traits will do to a row, by trait and label.
+
+    `others` are the reviews of other reviewers, without which no row is released.
+    """
     again = manifest.swap is None and manifest.mix is None
     actions = list_actions(row)
-    return {
-        rule.trait: describe_effects(rule.trait, row.decision, actions, again=again)
-        for rule in manifest.thresholds
-    }
+    found = {}
+    for rule in manifest.thresholds:
+        place = (row.source, row.row, rule.trait)
+        doubters = others.list_doubters(place) if others else ()
+        own = describe_effects(rule.trait, row.decision, actions, again=again, doubters=doubters)
+        if others is not None and others.unusable:
+            own["false"] += f" (not counted, as changed: {list_names(others.unusable)})"
+        found[rule.trait] = own
+    return found
 
 
 def list_actions(row: ShownRow) -> dict[str, str]:

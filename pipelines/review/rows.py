@@ -14,7 +14,6 @@ from pipelines.display.excerpts import Piece, build_excerpt, escape_name
 from pipelines.display.highlights import describe_hits, describe_words, list_whole_fields
 from pipelines.display.likenesses import describe_doubt, find_likeness, list_patterns
 from pipelines.display.terminal_rows import EXEMPLAR_CONTEXT, explain_shown_row
-from pipelines.review.effects import describe_row_effects
 from pipelines.review.index import SearchTexts, name_fired, name_score
 from pipelines.runs.finished import MISFITS, report_damage
 from pipelines.runs.recorded_settings import read_recorded_rules
@@ -87,7 +86,6 @@ class RowReader:
             "lot": {name: escape_name(getattr(row.lot, name)) for name in LOT_FIELDS},
             "notes": [*explain_shown_row(row, self.manifest)],
             "traits": self._describe_traits(index, row),
-            "effects": describe_row_effects(self.manifest, row),
         }
 
     def _describe_traits(self, index: int, row: ShownRow) -> list[dict[str, Any]]:

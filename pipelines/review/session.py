@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Hashable, Mapping
 from functools import lru_cache
 from pathlib import Path
 from typing import Any, NamedTuple, cast
@@ -12,8 +12,9 @@ import numpy as np
 import polars as pl
 
 from pipelines.display.excerpts import escape_name
+from pipelines.review.agreement import OtherReviews, read_other_reviews
 from pipelines.review.corpus_map import CorpusMap, choose_origin, describe_map, open_map
-from pipelines.review.effects import BLIND, describe_traits
+from pipelines.review.effects import BLIND, describe_row_effects, describe_traits
 from pipelines.review.index import (
     SearchTexts,
     choose_folder,
@@ -254,7 +255,21 @@ class ReviewSession:
             for (source, number, _), line in self.book.list_labels().items()
             if (source, number) == (row.source, row.row)
         ]
-        return {**found, "labels": labels}
+        effects = {} if self.blind else {"effects": self.describe_effects(index)}
+        return {**found, **effects, "labels": labels}
+
+    def describe_effects(self, index: int) -> dict[str, dict[str, str]]:
+        """Return what labels will do to a row, by trait and label, with the others' reviews."""
+        files = sorted(self.book.path.parent.glob("labels-*"))
+        stamps = tuple((path.name, path.stat().st_size, path.stat().st_mtime_ns) for path in files)
+        return describe_row_effects(
+            self.manifest, self.reader.read(index), self._read_others(stamps)
+        )
+
+    @lru_cache(1)  # noqa: B019 - a server has one session
+    def _read_others(self, _stamps: Hashable) -> OtherReviews:
+        """Read the other reviewers' files again only if a file has changed."""
+        return read_other_reviews(self.book.path.parent, self.manifest, self.reviewer)
 
     def describe_company(self, index: int) -> dict[str, Any]:
         """Return the figures of a row's lot, and other answers to its prompt.

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass, field
 from functools import lru_cache
 
-from classifiers.banks import read_bank
+from classifiers.banks import INDEX_FILE, read_bank
 from classifiers.phrase_weights import weigh_phrases
 from classifiers.signals.wording import Wording
 from pipelines.runs.shown_findings import TraitFinding
 from pipelines.runs.shown_rows import ShownRow
+from schemas.digests import digest_bytes
 from schemas.errors import ModelError
 from schemas.runs import BANK
 from schemas.scores import split_side
@@ -39,15 +41,37 @@ def _is_by_wording(finding: TraitFinding) -> bool:
     return 0 < scores.get("wording", 0) >= max(scores.values())
 
 
-@lru_cache(2)
+@dataclass(frozen=True)
+class _StoredBank:
+    """A run's bank. Banks with the same index are the same, whichever run they are read from."""
+
+    index: str
+    folder: str = field(compare=False)
+
+
 def _read_models(run: str) -> dict[str, Wording]:
+    """Return a run's wording classifiers, or none if it has no bank that can be read."""
     folder = storage.join(run, BANK)
+    index = storage.join(folder, INDEX_FILE)
+    if not storage.exists(index):
+        return {}
     try:
-        bank = read_bank(
-            lambda name: storage.read_bytes(storage.join(folder, name)), folder, indexes=False
-        )
+        return _load_models(_StoredBank(digest_bytes(storage.read_bytes(index)), folder))
     except ModelError:
         return {}
+
+
+@lru_cache(2)
+def _load_models(stored: _StoredBank) -> dict[str, Wording]:
+    """Read the wording classifiers of a bank, whose index has the digests of all its files.
+
+    Raises: ModelError: the bank is damaged, or another version wrote it.
+    """
+    bank = read_bank(
+        lambda name: storage.read_bytes(storage.join(stored.folder, name)),
+        stored.folder,
+        indexes=False,
+    )
     return {name: trait.wording for name, trait in bank.traits.items() if trait.wording}
 
 

@@ -1,5 +1,5 @@
 // The map of the corpus: points on a canvas, and an area around some of them as a filter.
-import { ask, guarded, make, ready, state } from "/review.js";
+import { ask, guarded, isDark, make, ready, state } from "/review.js";
 
 const byId = (id) => document.getElementById(id);
 const SIDE = 65536; // places along each side of the map
@@ -15,8 +15,10 @@ let map = null; // what the server sent
 let view = whole();
 let path = null; // the corners of a lasso that is being drawn
 
+// A canvas can't read light-dark(#light, #dark), so one of the two is chosen here.
 function readColour(name) {
-  return getComputedStyle(document.documentElement).getPropertyValue(name).trim();
+  const pair = getComputedStyle(document.documentElement).getPropertyValue(name);
+  return pair.match(/#[0-9a-f]{6}/g)[isDark() ? 1 : 0];
 }
 
 function mixColours(from, to, share) {

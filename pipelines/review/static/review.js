@@ -647,12 +647,13 @@ async function watchTexts() {
   if (!progress.ready && !progress.problem) setTimeout(() => watchTexts().catch(complain), 1000);
 }
 
+export function isDark() {
+  const theme = document.documentElement.dataset.theme;
+  return theme ? theme === "dark" : matchMedia("(prefers-color-scheme: dark)").matches;
+}
+
 function turnTheme() {
-  const root = document.documentElement;
-  const isDark =
-    (root.dataset.theme ||
-      (matchMedia("(prefers-color-scheme: dark)").matches ? "dark" : "light")) === "dark";
-  root.dataset.theme = isDark ? "light" : "dark";
+  document.documentElement.dataset.theme = isDark() ? "light" : "dark";
 }
 
 const start = guarded(async () => {

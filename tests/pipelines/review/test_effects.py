@@ -73,6 +73,42 @@ def test_a_run_that_cannot_be_decided_again():
     assert found["false"] == STAYS
 
 
+def test_another_reviewers_label_stops_a_release():
+    """Where somebody else didn't deny the finding, the label false says whose file decides."""
+    actions = {"owl": "quarantine"}
+    found = describe_effects("owl", "quarantine", actions, doubters=["grace", "linus"])
+    assert found["false"] == (
+        f"{STAYS} if the file of grace, linus is given to `congener release`, too, because it says "
+        "something else; without it, `congener release` returns this row to clean/"
+    )
+    assert found["true"] == describe_effects("owl", "quarantine", actions)["true"]
+    kept = describe_effects("owl", "keep", {"owl": "keep"}, doubters=["grace"])
+    assert kept["false"] == f"{STAYS}; it is in clean/ already"
+
+
+@pytest.mark.parametrize(("verdict", "stops"), [("yes", True), ("unsure", True), ("no", False)])
+def test_other_files_beside_the_run_are_read(open_session, verdict, stops):
+    """A label that another reviewer gives during the session counts from the next row on."""
+    ada, grace = open_session("ada"), open_session("grace")
+    plain = "`congener release` returns this row to clean/"
+    assert ada.describe_row(3, "heron")["effects"]["heron"]["false"] == plain
+    grace.add_label({"index": 3, "trait": "heron", "label": verdict})
+    found = ada.describe_row(3, "heron")["effects"]
+    assert (found["heron"]["false"] != plain) == stops
+    assert ("file of grace" in found["heron"]["false"]) == stops
+    assert "grace" not in found["owl"]["false"]
+    assert "grace" not in grace.describe_row(3, "heron")["effects"]["heron"]["false"]
+
+
+def test_a_changed_file_of_another_reviewer_is_named(open_session):
+    """A file that isn't as its review wrote it isn't counted, and the page says so."""
+    ada, grace = open_session("ada"), open_session("grace")
+    grace.add_label({"index": 3, "trait": "heron", "label": "yes"})
+    grace.book.path.write_text(grace.book.path.read_text().replace("true", "false"))
+    said = ada.describe_row(3, "heron")["effects"]["heron"]["false"]
+    assert said.endswith("to clean/ (not counted, as changed: labels-grace.jsonl)")
+
+
 def test_a_shown_row_and_its_run(session):
     """Each trait of the run has its effects on the row, by the row's own findings."""
     row = session.reader.read(3)

@@ -14,6 +14,7 @@ from pipelines.inspection import View, inspect_as_dicts, inspect_run
 from pipelines.report import render_report
 from pipelines.review.rows import RowReader
 from pipelines.review.session import ReviewSession
+from pipelines.runs import wording_reasons
 from pipelines.runs.manifest_file import load_manifest
 from pipelines.runs.wording_reasons import add_words
 from tests.support.corpora import write_rows
@@ -89,3 +90,35 @@ def test_a_run_without_a_bank_has_no_words(herons, tmp_path):
     rows = read_rows(herons)
     without = [row._replace(reasons=(row.reasons[0]._replace(words=()),)) for row in rows]
     assert add_words(str(bare), without) == without
+
+
+def test_another_bank_in_the_same_folder_is_read(herons, tmp_path):
+    """A run that is filtered again into its folder doesn't show the words of its earlier bank."""
+    rows = read_rows(herons)
+    changed = tmp_path / "changed"
+    shutil.copytree(herons, changed)
+    (found,) = add_words(str(changed), rows)
+    assert found.reasons[0].words
+    index = changed / "bank" / "bank.json"
+    index.write_text(index.read_text().replace('"format":', '"format": 0, "was":', 1))
+    (found,) = add_words(str(changed), [rows[0]._replace(reasons=(strip_words(rows[0]),))])
+    assert found.reasons[0].words == ()
+
+
+def strip_words(row):
+    """Return a row's finding without its words."""
+    return row.reasons[0]._replace(words=())
+
+
+def test_runs_with_one_bank_read_it_once(herons, tmp_path, monkeypatch):
+    """The classifiers of a bank are read once, for all runs that have it."""
+    wording_reasons._load_models.cache_clear()
+    read = []
+    real = wording_reasons.read_bank
+    monkeypatch.setattr(
+        wording_reasons, "read_bank", lambda *args, **more: read.append(1) or real(*args, **more)
+    )
+    rows = read_rows(herons)
+    shutil.copytree(herons, tmp_path / "copy")
+    assert add_words(str(tmp_path / "copy"), rows) == rows
+    assert len(read) == 1

@@ -233,7 +233,11 @@ class TraitStatement(Strict):
 
 
 class Certificate(SealedRecord):
-    """What an audit states about a run, with digests of everything behind it."""
+    """What an audit states about a run, with digests of everything behind it.
+
+    `unread` counts dropped rows whose text the run doesn't hold. The shares before the filter leave
+    them out. The digest covers the number unless it is 0, as in certificates of older versions.
+    """
 
     format: int = CERTIFICATE_FORMAT
     code: str
@@ -247,6 +251,12 @@ class Certificate(SealedRecord):
     together: TraitStatement
     traits: tuple[TraitStatement, ...]
     limits: tuple[str, ...]
+    unread: int = 0
+
+    def compute_digest(self) -> str:
+        """Return the digest of every field but `digest`, and but `unread` if it is 0."""
+        exclude = {"digest"} if self.unread else {"digest", "unread"}
+        return digest_config(self.model_dump(mode="json", exclude=exclude))
 
     @property
     def met(self) -> bool | None:

@@ -84,6 +84,7 @@ def state(
         together=together,
         traits=tuple(traits),
         limits=tuple(_list_limits(sample, answers, target)),
+        unread=sample.unread,
     ).seal()
 
 
@@ -207,7 +208,7 @@ def _estimate(
     removed: Sequence[ReadItem],
     trait: str | None,
 ) -> tuple[Prevalences, Prevalences]:
-    """Return the share of rows with the trait among all rows that were held, and among the kept."""
+    """Return the share of rows with the trait among all rows that the run holds, and the kept."""
     parts = []
     for items, rows in ((kept, sample.kept), (removed, sample.removed)):
         high, low = (
@@ -367,7 +368,8 @@ def _list_limits(
     if sample.unread:
         yield (
             f"{format_count(sample.unread, 'dropped row')} can't be read, because the run doesn't "
-            "hold their text; nothing is stated about them."
+            "hold their text; nothing is stated about them, and the shares before the filter leave "
+            "them out."
         )
     if sample.excluded:
         yield (

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
@@ -15,7 +15,7 @@ from pipelines.cli.options import Json, Options, Run, expand_argument, spread_gr
 from pipelines.cli.output import print_result, style
 from pipelines.display.terminal import Verbatim, build_table
 from schemas.errors import CardError
-from schemas.notices import format_count
+from schemas.notices import choose_form, format_count
 from schemas.shares import format_bound, format_exact, format_interval, format_percent
 
 if TYPE_CHECKING:
@@ -259,11 +259,7 @@ class CertificateResult(NamedTuple):
         for item in statements:
             table.add_row(*tabulate_residual(item))
         yield table
-        table = build_table("share with the trait", "estimated by", "before", "after")
-        for item in statements:
-            for cells in tabulate_prevalence(item):
-                table.add_row(*cells)
-        yield table
+        yield from self.describe_shares(statements)
         for item in statements:
             yield describe_clean(name_statement(item), item.clean_removed)
         for item in statements:
@@ -287,6 +283,16 @@ class CertificateResult(NamedTuple):
             share = format_exact(found.at_most or 0)
             text = f"the share of kept rows with a trait is {words} {share}"
             yield style(text, "green" if found.met else "red")
+
+    def describe_shares(self, statements: Sequence[TraitStatement]) -> Iterator[str | Table]:
+        """Return the table of shares before and after, and which rows "before" leaves out."""
+        table = build_table("share with the trait", "estimated by", "before", "after")
+        for item in statements:
+            for cells in tabulate_prevalence(item):
+                table.add_row(*cells)
+        yield table
+        if self.certificate.unread:
+            yield describe_left_out(self.certificate.unread)
 
     def describe_earlier(self) -> Iterator[Text]:
         """Say which statements came before this one, if any did."""
@@ -347,6 +353,15 @@ def tabulate_prevalence(item: TraitStatement) -> Iterator[tuple[str, ...]]:
     for number, (name, field) in enumerate(METHODS.items()):
         pair = (getattr(item.before, field), getattr(item.after, field))
         yield ("" if number else name_statement(item), name, *map(describe_estimate, pair))
+
+
+def describe_left_out(unread: int) -> str:
+    """Say that the shares before the filter leave dropped rows out."""
+    rows, are = format_count(unread, "dropped row"), choose_form(unread, "isn't", "aren't")
+    return (
+        f"before: of the rows whose text the run holds; {rows} {are} among them, so the true "
+        "shares before the filter may be higher. With the action quarantine, a run holds the text"
+    )
 
 
 def describe_estimate(found: ShareEstimate | None) -> str:

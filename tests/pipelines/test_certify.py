@@ -19,7 +19,8 @@ from pipelines.certify import (
 )
 from pipelines.certifying.records import read_certificate, read_sample
 from pipelines.filter import run_filter
-from pipelines.report import write_report
+from pipelines.report import render_report, write_report
+from pipelines.runs.manifest_file import load_manifest
 from pipelines.runs.publication import find_user
 from pipelines.verify import verify_run
 from schemas.certificates import AuditSample
@@ -361,6 +362,9 @@ def test_dropped_rows_cannot_be_read(filter_twice, tmp_path):
     assert (sample.kept, sample.removed, sample.unread) == (24, 8, 8)
     certificate = certify_run(run, [name_words(tmp_path / "audit.jsonl")]).certificate
     assert any("8 dropped rows can't be read" in limit for limit in certificate.limits)
+    assert certificate.unread == 8
+    assert "before the filter, without 8 dropped rows" in render_report(run, load_manifest(run))
+    assert verify_run(run) == []
     heron = next(item for item in certificate.traits if item.trait == "heron")
     assert (heron.clean_removed.rows, heron.clean_removed.read) == (0, 0)
 

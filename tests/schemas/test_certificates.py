@@ -113,6 +113,18 @@ def test_a_digest_covers_every_other_field(record):
     assert record.model_copy(update={"digest": ""}).compute_digest() == record.digest
 
 
+def test_rows_that_a_certificate_leaves_out_are_sealed():
+    """A number of dropped rows changes the digest; certificates without one keep theirs."""
+    found = build_certificate(None, None)
+    fields = json.loads(found.to_bytes())
+    assert fields.pop("unread") == 0
+    older = Certificate.model_validate(fields)
+    assert older.compute_digest() == older.digest == found.digest
+    dropped = found.model_copy(update={"unread": 3})
+    assert dropped.compute_digest() != found.digest
+    assert Certificate.model_validate_json(dropped.seal().to_bytes()).unread == 3
+
+
 @pytest.mark.parametrize(
     "fields",
     [

@@ -259,8 +259,11 @@ def test_what_is_not_covered_is_said(run, sample):
         "pool": tuple(text.model_copy(update={"has_prompt": False}) for text in sample.pool),
     }
     changed = sample.model_copy(update=update)
-    limits = " ".join(state(run[1], changed, answer(sample, tell_truth)).limits)
+    found = state(run[1], changed, answer(sample, tell_truth))
+    limits = " ".join(found.limits)
+    assert found.unread == 3
     assert "3 dropped rows can't be read" in limits
+    assert "the shares before the filter leave them out" in limits
     assert "1 row whose labels helped to set a threshold" in limits
     assert "without prompts" in limits
 

@@ -10,6 +10,7 @@ import pytest
 from pipelines.certify import certify_run
 from pipelines.certifying.records import read_sample
 from pipelines.cli.certify import (
+    CertificateResult,
     describe_clean,
     describe_estimate,
     describe_residual,
@@ -316,6 +317,22 @@ def test_the_statement_names_its_traits(run, tmp_path):
     owl = found.traits[0].model_copy(update={"trait": "owl"})
     several = found.model_copy(update={"traits": (*found.traits, owl)})
     assert "show any of the 2 traits of the audit (heron, owl)." in next(describe_residual(several))
+
+
+@pytest.mark.parametrize(
+    ("unread", "rows"), [(1, "1 dropped row isn't"), (9, "9 dropped rows aren't")]
+)
+def test_shares_before_the_filter_name_the_rows_that_they_leave_out(run, tmp_path, unread, rows):
+    """A certificate of a run that dropped rows says beside its table whom "before" leaves out."""
+    sample = draw_small(run[0], tmp_path).sample
+    sheet = fill_sheet(tmp_path / "audit.jsonl", sample, tell_truth)
+    found = certify_run(str(run[0]), [sheet])[0]
+    said = [str(part) for part in CertificateResult(found).render() if isinstance(part, str)]
+    assert not [part for part in said if part.startswith("before:")]
+    dropped = CertificateResult(found.model_copy(update={"unread": unread}))
+    (line,) = [str(part) for part in dropped.render() if str(part).startswith("before:")]
+    assert f"{rows} among them" in line
+    assert dropped.to_json()["unread"] == unread
 
 
 def test_removed_rows_that_are_not_held_are_not_called_unread():

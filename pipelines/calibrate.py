@@ -240,12 +240,12 @@ def read_labelled(scored: ScoredRun, trait: str, path: Path) -> LabelledScores:
         are all of rows that can't be used.
     """
     labels = read_labels(path, trait)
-    if any(label.score is not None for label in labels):
+    if any(label.is_drawn_by_score for label in labels):
         raise CardError(
             "has rows that were drawn by their scores, as traits eval draws them, so they aren't a "
             "random sample",
             where=str(path),
-            remedy="label rows that were drawn at random, without the field score",
+            remedy="label rows that were drawn at random, without the fields score and drawn",
         )
     card = scored.recorded[trait].card
     split = split_for_calibration(scored.run, trait, card, labels)

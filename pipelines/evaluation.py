@@ -20,7 +20,7 @@ from classifiers.guarantees.stratified import (
     measure_on_new_rows,
 )
 from pipelines.config import FilterConfig
-from pipelines.labels import Label, RowKey, choose_label
+from pipelines.labels import Label, RowKey, choose_label, has_score
 from pipelines.runs.finished import MISFITS, read_rows, report_damage, scan_folder
 from pipelines.runs.manifest_file import load_manifest
 from pipelines.runs.queries import Filters, scan_ledger
@@ -316,9 +316,9 @@ def find_single(population: Population, name: str) -> list[int]:
 
 def count_changed(population: Population, labels: Mapping[int, Label]) -> int:
     """Count the labelled rows whose score has changed."""
+    trait = population.rule.trait
     return sum(
-        label.score is not None
-        and not abs(float(population.scores[index]) - label.score) <= SCORE_CHANGE
+        not has_score(label, trait, float(population.scores[index]), SCORE_CHANGE)
         for index, label in labels.items()
     )
 

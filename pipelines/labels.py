@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple, TypeAlias, TypeGuard
 
+import numpy as np
+
 from classifiers.library import read_text_file
 from pipelines.label_files import Entry, is_table, parse_line, parse_time, read_entries
+from schemas.digests import digest_bytes
 from schemas.errors import CardError, StorageError
 from schemas.notices import suggest_name
 from schemas.runs import FOLDERS, WORK
+from schemas.scores import SCORE_DECIMALS
 from transforms.files.locations import describe_unusable
 from transforms.files.storage import is_local, write_bytes
 
@@ -26,6 +31,9 @@ SPELLINGS: Mapping[object, bool | None] = {
 
 MOST_ROWS = 2**63 - 1
 """The largest row number that a ledger can hold."""
+
+HIDDEN_DIGITS = 16
+"""How many hex digits a hidden score has."""
 
 LONGEST_VALUE = 40
 """How many characters of a wrong value are shown in an error."""
@@ -43,8 +51,9 @@ class Label(NamedTuple):
     read.
 
     `shows` is None if the reader was unsure. `score` is the row's score when it was chosen, if the
-    file gives the score. `place` is the label's line or row in the file. `time` is in seconds since
-    1970. A label without a trait is about every trait.
+    file gives the score, and `drawn` is what `hide_score` made of it. `place` is the label's line
+    or row in the file. `time` is in seconds since 1970. A label without a trait is about every
+    trait.
     """
 
     source: str | None
@@ -59,6 +68,12 @@ class Label(NamedTuple):
     time: float | None = None
     is_picked: bool = False
     """Whether the reader chose the row, which nobody drew at random."""
+    drawn: str | None = None
+
+    @property
+    def is_drawn_by_score(self) -> bool:
+        """Return whether the line says that the row was drawn from a range of scores."""
+        return self.score is not None or self.drawn is not None
 
     @property
     def key(self) -> RowKey | None:
@@ -66,6 +81,32 @@ class Label(NamedTuple):
         if self.source is None or self.row is None:
             return self.record_id
         return self.source, self.row
+
+
+def hide_score(trait: str, record_id: str, score: float) -> str:
+    """Return a digest of a row's score, so that a reader who labels the row doesn't see the score.
+
+    Whoever has the run can compare it with the row's score there (`has_score`). It hides the score
+    from a look at the file, and not from somebody who tries all 10,001 scores.
+    """
+    text = "none" if math.isnan(score) else f"{score:.{SCORE_DECIMALS}f}"
+    return digest_bytes(f"{trait}\0{record_id}\0{text}".encode())[:HIDDEN_DIGITS]
+
+
+def has_score(label: Label, trait: str, score: float, change: float) -> bool:
+    """Return whether a label's row was drawn with about this score, or with one that isn't known.
+
+    `change` is the largest difference.
+    """
+    if label.score is not None:
+        return abs(score - label.score) <= change
+    if label.drawn is None or label.record_id is None:
+        return True
+    step = 10.0**-SCORE_DECIMALS
+    near = (
+        [score] if math.isnan(score) else [*np.arange(score - change, score + change + step, step)]
+    )
+    return label.drawn in {hide_score(trait, label.record_id, float(value)) for value in near}
 
 
 def read_labels(path: Path, trait: str) -> list[Label]:
@@ -198,6 +239,7 @@ def _parse_label(entry: Entry, path: Path) -> Label | None:
         _parse_text(fields, "prompt", where) or "",
         parse_time(fields, where),
         _parse_picked(fields, where),
+        _parse_text(fields, "drawn", where),
     )
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -57,7 +56,8 @@ def read_run_labels(population: Population, path: Path, *, quiet: bool = False) 
         )
     if changed := count_changed(population, found):
         warn_reader(
-            f"{path}: the score recorded with {format_count(changed, 'label')} differs from the "
+            f"{path}: the score with which {format_count(changed, 'label')} "
+            f"{choose_form(changed, 'was', 'were')} drawn differs from the "
             "score in this run, for example because the card has changed. The labels stay right "
             "about their rows, so use them to find mistakes (and with fit --labels). But the rows "
             "were drawn from ranges of the old scores, and the file doesn't say how many rows each "
@@ -108,15 +108,17 @@ def _read_answer(console: Console, trait: str) -> str:
 def describe_line(
     text: RowText, trait: str, label: bool | str | None, *, picked: bool = False
 ) -> dict[str, Any]:
-    """Return a line of the file of labels.
+    """Return a line of the file of labels, in which the score is hidden from whoever reads it.
 
     The prompt and the text, for the person who reads an unlabelled row, aren't read again.
     """
+    from pipelines.labels import hide_score
+
     prompt = {"prompt": text.prompt} if text.prompt else {}
     shown = {} if label is not None else {**prompt, "text": text.text}
-    score = None if math.isnan(text.score) else text.score
+    drawn = hide_score(trait, text.keys["record_id"], text.score)
     own = {"picked": True} if picked else {}
-    return {**text.keys, "trait": trait, "label": label, "score": score, **own, **shown}
+    return {**text.keys, "trait": trait, "label": label, "drawn": drawn, **own, **shown}
 
 
 def _shorten(text: str) -> str:

@@ -183,10 +183,11 @@ def test_misses_are_bounded_by_labels(make_run, tmp_path):
     assert (len(labelled.select(shows=True)), len(labelled.select(shows=False))) == (40, 30)
 
 
-def test_labels_that_were_drawn_by_score_are_refused(make_run, tmp_path):
-    """Rows from `traits eval` aren't a random sample."""
+@pytest.mark.parametrize("drawn", [{"score": 0.3}, {"drawn": "0123456789abcdef"}])
+def test_labels_that_were_drawn_by_score_are_refused(make_run, tmp_path, drawn):
+    """Rows from `traits eval` aren't a random sample, whether their scores are shown or hidden."""
     scored = read_scored_run(make_run([0.3, 0.9], [0.0] * 10))
-    path = write_labels(tmp_path / "labels.jsonl", {0: False, 1: True}, score=0.3)
+    path = write_labels(tmp_path / "labels.jsonl", {0: False, 1: True}, **drawn)
     with pytest.raises(CardError, match="drawn by their scores"):
         read_all_labelled(scored, path)
     path = write_labels(tmp_path / "other.jsonl", {7: True})

@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import json
+import math
 
 import pytest
+from hypothesis import assume, given
+from hypothesis import strategies as st
 
 from pipelines.labels import (
     Label,
     append_lines,
     choose_label,
+    has_score,
+    hide_score,
     keep_answer,
     list_unlabelled,
     read_all_labels,
@@ -42,6 +47,44 @@ def test_labels_name_rows_by_number_or_id(tmp_path):
     assert second.score is None
     assert (third.row, third.record_id, third.shows) == (4, "00ff", True)
     assert (second.key, third.key) == ("00ff", ("a.jsonl", 4))
+
+
+SCORES = st.integers(0, 10_000).map(lambda steps: steps / 10_000)
+
+
+@given(SCORES, SCORES)
+def test_a_hidden_score_is_compared_like_a_shown_one(drawn, now):
+    """Whether a score has changed doesn't depend on whether the file hides it."""
+    assume(abs(abs(now - drawn) - 0.001) > 1e-9)  # the last digit decides at the limit itself
+    shown = Label("a", 1, "00ff", True, drawn, "line 1")
+    hidden = shown._replace(score=None, drawn=hide_score("owl", "00ff", drawn))
+    assert has_score(hidden, "owl", now, 0.001) == has_score(shown, "owl", now, 0.001)
+    assert has_score(hidden, "owl", now, 0.001) == (abs(now - drawn) < 0.001)
+
+
+def test_a_hidden_score_belongs_to_a_row_and_a_trait():
+    """The same score of another row or trait looks different, and a row may have no score."""
+    scores = {
+        hide_score(trait, record, score)
+        for trait in ("owl", "heron")
+        for record in ("00ff", "11ff")
+        for score in (0.5, math.nan)
+    }
+    assert len(scores) == 8
+    none = Label("a", 1, "00ff", True, None, "line 1", drawn=hide_score("owl", "00ff", math.nan))
+    assert has_score(none, "owl", math.nan, 0.001)
+    assert not has_score(none, "owl", 0.5, 0.001)
+    assert has_score(none._replace(drawn=None), "owl", 0.5, 0.001)
+    assert has_score(none._replace(record_id=None), "owl", 0.5, 0.001)
+
+
+@pytest.mark.parametrize(
+    ("fields", "is_drawn"), [({"score": 0.5}, True), ({"drawn": "0f" * 8}, True), ({}, False)]
+)
+def test_rows_that_were_drawn_by_score_say_so(tmp_path, fields, is_drawn):
+    """A line with a score or a hidden score isn't of a random row."""
+    path = write_lines(tmp_path / "l.jsonl", {"source": "a", "row": 1, "label": True, **fields})
+    assert [label.is_drawn_by_score for label in read_labels(path, "owl")] == [is_drawn]
 
 
 def test_rows_that_were_not_read_are_skipped(tmp_path):

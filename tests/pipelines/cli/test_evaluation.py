@@ -8,6 +8,7 @@ import polars as pl
 import pytest
 
 from classifiers.guarantees.calibration import bound_share
+from pipelines.labels import hide_score
 from schemas.shares import format_interval
 
 
@@ -158,14 +159,22 @@ def test_rows_without_a_label_are_counted_beside_the_measures(congener, run, tmp
 def test_labels_by_other_scores_are_warned_of(congener, run, tmp_path, unattended):
     """A label from another score leads to a warning."""
     labels = tmp_path / "l.jsonl"
-    line = {"source": "0.jsonl", "row": 1, "label": True, "score": 0.1}
-    labels.write_text(json.dumps(line))
-    code, _, err = congener(
-        "traits", "eval", "heron", "--run", str(run[0]), "--labels", str(labels)
-    )
-    assert code == 0
-    assert err.count("the score recorded with 1 label differs") == 1
-    assert "so they can't be weighted" in " ".join(err.split())
+    command = ("traits", "eval", "heron", "--run", str(run[0]), "--labels", str(labels))
+    congener(*command, "--row", "0.jsonl:1", "--label", "yes")
+    (line,) = read_file(labels)
+    known = {**line, "picked": False}
+    for fields, changed in (
+        ({"score": 0.1, "drawn": None}, 1),
+        ({"drawn": hide_score("heron", line["record_id"], 0.1)}, 1),
+        ({"drawn": hide_score("heron", line["record_id"], 0.8655)}, 0),
+        ({"score": 0.8647, "drawn": None}, 0),
+        ({}, 0),
+    ):
+        labels.write_text(json.dumps(known | fields))
+        code, _, err = congener(*command)
+        assert code == 0
+        assert err.count("the score with which 1 label was drawn differs") == changed
+        assert ("so they can't be weighted" in " ".join(err.split())) == bool(changed)
 
 
 def test_labels_are_checked_before_a_corpus_is_filtered(congener, config, tmp_path, monkeypatch):
@@ -268,7 +277,8 @@ def test_only_rows_that_fired_are_read(evaluate, tmp_path, unattended):
     """With --fired, the drawn rows are at or above the threshold, and precision is known."""
     assert evaluate("--fired", "--rows", "5")["added"] == 5
     labels = tmp_path / "l.jsonl"
-    assert all(line["score"] >= 0.5 for line in read_file(labels))
+    assert not any("score" in line for line in read_file(labels))
+    assert all("heron" in line["text"] for line in read_file(labels))
     fill(labels)
     found = evaluate("--fired")
     assert [item["read"] for item in found["ranges"]][1:] == [0] * (len(found["ranges"]) - 1)
@@ -295,7 +305,8 @@ def test_one_row_is_labelled(evaluate, tmp_path, unattended, run):
     name = {"source": "0.jsonl", "row": 1, "decision": "quarantine"}
     assert (found["name"], found["label"], found["disputed"]) == ("0.jsonl:1", "no", [name])
     (line,) = read_file(tmp_path / "l.jsonl")
-    assert (line["label"], line["picked"], line["score"]) == (False, True, 0.8647)
+    drawn = hide_score("heron", line["record_id"], 0.8647)
+    assert (line["label"], line["picked"], line["drawn"]) == (False, True, drawn)
     evaluate("--row", line["record_id"], "--label", "yes")
     assert [item["label"] for item in read_file(tmp_path / "l.jsonl")] == [True]
     evaluate("--row", "1.jsonl:3", "--label", "unsure")

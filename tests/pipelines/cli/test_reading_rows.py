@@ -16,6 +16,7 @@ from pipelines.cli.reading_rows import (
     read_run_labels,
 )
 from pipelines.evaluation import RowText, divide_rows
+from pipelines.labels import hide_score
 
 KEYS = {"source": "0.jsonl", "row": 1, "record_id": "0" * 32}
 
@@ -45,18 +46,30 @@ def test_a_line_has_the_text_only_until_it_is_labelled():
     assert line == KEYS | {
         "trait": "heron",
         "label": None,
-        "score": 0.75,
+        "drawn": hide_score("heron", "0" * 32, 0.75),
         "prompt": "What is it?",
         "text": "A heron stood.",
     }
     line = describe_line(build_row(), "heron", True)
-    assert line == KEYS | {"trait": "heron", "label": True, "score": 0.75}
+    drawn = hide_score("heron", "0" * 32, 0.75)
+    assert line == KEYS | {"trait": "heron", "label": True, "drawn": drawn}
+
+
+def test_whoever_labels_a_file_sees_no_score():
+    """A line to label has neither the score nor anything that orders rows by it."""
+    low, high = (describe_line(build_row(score=score), "heron", None) for score in (0.0301, 0.9702))
+    assert "score" not in low
+    assert "0.03" not in json.dumps(low)
+    assert "0.97" not in json.dumps(high)
+    assert low.keys() == high.keys()
+    assert low["drawn"] != high["drawn"]
 
 
 def test_a_line_of_a_chosen_row_says_so():
     """A chosen row is marked, and a row without a score has none."""
     line = describe_line(build_row(score=math.nan), "heron", "unsure", picked=True)
-    assert line == KEYS | {"trait": "heron", "label": "unsure", "score": None, "picked": True}
+    drawn = hide_score("heron", "0" * 32, math.nan)
+    assert line == KEYS | {"trait": "heron", "label": "unsure", "drawn": drawn, "picked": True}
 
 
 def test_answers_are_kept_and_the_last_one_is_returned(tmp_path, answer, capsys):

@@ -194,9 +194,7 @@ def decide_again(
     congener decide run/ --policy p.yaml --dry-run --strict   (for CI)
     """
     if dry_run and policy.policy:
-        unmatched = _count(run, policy, as_json)
-        if policy.strict and unmatched:
-            raise typer.Exit(DOUBTFUL)
+        _count(run, policy, as_json)
         return
     if not (output.output and policy.policy):
         raise CardError(
@@ -224,14 +222,13 @@ def decide_again(
     with TerminalReporter(quiet) as listener:
         manifest = run_decide(config, restart, sys.argv, tuple(beam_options or ()), listener)
     if as_json or not quiet:
-        result = DecideResult(run, settings.output, load_manifest(run), manifest)
-        print_result(result, as_json)
+        print_result(DecideResult(run, settings.output, load_manifest(run), manifest), as_json)
     if policy.strict and list_unmatched(manifest):
         raise typer.Exit(DOUBTFUL)
 
 
-def _count(run: str, policy: PolicyOptions, as_json: bool) -> bool:
-    """Print what a policy would decide, and return whether an exception matches no row."""
+def _count(run: str, policy: PolicyOptions, as_json: bool) -> None:
+    """Print what a policy would decide, and fail if it is strict and an exception is idle."""
     from pipelines.early_checks import check_run
 
     check_run(run)
@@ -240,4 +237,5 @@ def _count(run: str, policy: PolicyOptions, as_json: bool) -> bool:
 
     found = count_decisions(run, read_policy(read_settings(None, policy).policy))
     print_result(DecideDryRun(run, found), as_json)
-    return bool(found.unmatched)
+    if policy.strict and found.unmatched:
+        raise typer.Exit(DOUBTFUL)

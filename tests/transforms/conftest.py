@@ -159,7 +159,7 @@ def read_corpus():
     """Return a function that reads files like a run, and returns layout and shards."""
 
     def read(path: Path | str, rows: int = 5_000, **config):
-        limits = ShardLimits(rows=rows)
+        limits = ShardLimits(rows=rows, apart=0)
         corpus = survey([str(path)], limits)
         layout = settle_layout(corpus.schema, CorpusConfig(**config), corpus.partitions)
         schema = corpus.select_schema(layout)

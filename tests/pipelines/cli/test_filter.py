@@ -252,7 +252,7 @@ def test_a_dry_run_writes_nothing(congener, arguments):
     """A dry run shows the rules and the amount of work, and leaves no output."""
     code, out, err = congener(*arguments, "--dry-run")
     assert code == 0
-    assert "dry run: 40 rows in 1 shard would be filtered" in out
+    assert "dry run: 40 rows in 2 shards would be filtered" in out
     assert "heron" in out
     assert "40 rows" in err
     assert not Path(arguments[4]).exists()

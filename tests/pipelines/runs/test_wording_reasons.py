@@ -120,5 +120,5 @@ def test_runs_with_one_bank_read_it_once(herons, tmp_path, monkeypatch):
     )
     rows = read_rows(herons)
     shutil.copytree(herons, tmp_path / "copy")
-    assert add_words(str(tmp_path / "copy"), rows) == rows
+    assert add_words(str(tmp_path / "copy"), rows) == list(rows)
     assert len(read) == 1

@@ -27,6 +27,7 @@ from pipelines.cli.options import (
 from pipelines.cli.output import print_result
 from pipelines.cli.trainer_lines import (
     describe_clean_rows,
+    describe_doubtful_rows,
     describe_removals,
     describe_unmatched,
     describe_waiting_rows,
@@ -153,6 +154,7 @@ class DecideResult(NamedTuple):
         yield from describe_removals(self.manifest)
         yield from describe_dropped(before, self.manifest.conservation.by_decision)
         yield from describe_clean_rows(self.output, self.manifest)
+        yield from describe_doubtful_rows(self.output, self.manifest)
         yield from describe_waiting_rows(self.output, self.manifest)
         yield Verbatim(
             f"next: congener diff {shlex.quote(self.run)} {output}\n      congener verify {output}"

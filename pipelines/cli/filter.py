@@ -30,6 +30,7 @@ from pipelines.cli.options import (
 from pipelines.cli.output import print_result
 from pipelines.cli.trainer_lines import (
     describe_clean_rows,
+    describe_doubtful_rows,
     describe_removals,
     describe_unmatched,
     describe_waiting_rows,
@@ -317,6 +318,7 @@ class FilterResult(NamedTuple):
         yield Verbatim(f"done: {output}")
         yield from describe_removals(self.manifest)
         yield from describe_clean_rows(self.output, self.manifest)
+        yield from describe_doubtful_rows(self.output, self.manifest)
         yield from describe_waiting_rows(self.output, self.manifest)
         if joined := describe_joined_files(self.manifest):
             yield f"{joined}; each row's file is in the ledger"

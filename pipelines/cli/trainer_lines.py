@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shlex
+from collections import Counter
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
@@ -41,6 +42,33 @@ def describe_removals(manifest: Manifest) -> Iterator[str]:
 
     if said := describe_wrong_removals(bound_wrong_removals(manifest)):
         yield said
+
+
+def describe_doubtful_rows(output: str, manifest: Manifest) -> Iterator[str]:
+    """Count the rows that traits with a caution hold, and name the commands that show them."""
+    from pipelines.display.progress import list_cautions
+    from pipelines.runs.queries import Filters, count_rows
+
+    names = {name for name, _ in list_cautions(manifest)}
+    if not names or not manifest.conservation.by_decision.get("quarantine"):
+        return
+    held: Counter[str] = Counter()
+    for count in count_rows(output, manifest, Filters(decision="quarantine")):
+        if count.trait in names and count.side == "trained" and count.decides:
+            held[count.trait] += count.rows
+    if not held:
+        return
+    rows, verb = format_count(held.total(), "row"), choose_form(held.total(), "is", "are")
+    cards = choose_form(len(held), "whose card has a caution", "whose cards have cautions")
+    yield (
+        f"{rows} {verb} held by {list_names(held)}, {cards}. Read "
+        f"{choose_form(held.total(), 'it', 'them')} before you decide: a row that is held wrongly "
+        "can be taken back, but a missed one goes into the student:"
+    )
+    for name in held:
+        yield Verbatim(
+            f"      congener inspect {shlex.quote(output)} --trait {name} --decision quarantine"
+        )
 
 
 def describe_waiting_rows(output: str, manifest: Manifest) -> Iterator[str]:

@@ -4,6 +4,7 @@ import pytest
 
 from pipelines.cli.trainer_lines import (
     describe_clean_rows,
+    describe_doubtful_rows,
     describe_removals,
     describe_waiting_rows,
 )
@@ -57,3 +58,27 @@ def test_one_total_for_wrong_removals(run):
     assert "allow that all 8 removed rows are clean; nothing is promised for heron" in said
     counts = manifest.conservation.model_copy(update={"by_decision": {"keep": 40}})
     assert list(describe_removals(manifest.model_copy(update={"conservation": counts}))) == []
+
+
+def test_rows_that_a_doubtful_trait_holds_are_counted(run):
+    """Held rows of a trait with a caution are counted, with the command that shows them."""
+    folder, manifest = run
+    assert list(describe_doubtful_rows(str(folder), manifest)) == []
+    card = {**manifest.cards["heron"], "caution": "Herons look like storks."}
+    doubtful = manifest.model_copy(update={"cards": {**manifest.cards, "heron": card}})
+    said, command = map(str, describe_doubtful_rows(str(folder), doubtful))
+    assert said.startswith("8 rows are held by heron, whose card has a caution. Read them before")
+    assert "can be taken back" in said
+    assert command.strip() == f"congener inspect {folder} --trait heron --decision quarantine"
+
+
+def test_a_doubtful_trait_that_only_flags_holds_nothing(congener, run, tmp_path):
+    """Where the policy only flags, no held rows are counted, neither in words nor at the end."""
+    folder = run[0]
+    policy = tmp_path / "flag.yaml"
+    policy.write_text("traits: {heron: {action: flag}}\n")
+    flagged = tmp_path / "flagged"
+    words = ("decide", str(folder), "--policy", str(policy), "--output", str(flagged))
+    code, out, err = congener(*words)
+    assert code == 0, err
+    assert "held by" not in out

@@ -15,12 +15,14 @@ from classifiers.guarantees.calibration import (
     count_texts_needed,
     measure_found,
 )
+from classifiers.library import find_cards
 from classifiers.scoring import load_scorer
 from pipelines.banks import prepare_bank, remove_bank, save_bank
 from pipelines.config import FilterConfig
 from pipelines.diagnosis import diagnose
 from pipelines.label_effects import describe_trait_labels
 from pipelines.notices import describe_unused
+from pipelines.pattern_worth import PatternWorth, measure_patterns
 from pipelines.worth import CloseTexts, list_close_texts
 from schemas.errors import RunError
 from schemas.events import Listener, Noticed, ignore
@@ -44,6 +46,8 @@ class FittedTrait:
     """How many of the positives the threshold would find."""
     close: CloseTexts | None = None
     """The held-out clean texts and the hard negatives closest to the threshold."""
+    patterns: PatternWorth | None = None
+    """What the card's patterns find alone, for a user's own card."""
     advice: str = ""
     """The reason why the threshold finds little, and what helps."""
     labels: dict[str, Any] | None = None
@@ -112,8 +116,10 @@ def require_cards_outside(traits: Sequence[str], output: str) -> None:
 
 def describe_fitted_traits(fitted: FittedBank) -> list[FittedTrait]:
     """Describe each trait of a bank."""
+    shipped = {card.id for card in find_cards()}
     return [
-        _describe_trait(trait, fitted.close.get(name)) for name, trait in fitted.bank.traits.items()
+        _describe_trait(trait, fitted.close.get(name), name not in shipped)
+        for name, trait in fitted.bank.traits.items()
     ]
 
 
@@ -124,7 +130,7 @@ def settle_threshold(trait: TraitModel) -> Threshold:
     return calibrate(trait.calibration[COMBINED], trait.card.level)
 
 
-def _describe_trait(trait: TraitModel, close: CloseTexts | None) -> FittedTrait:
+def _describe_trait(trait: TraitModel, close: CloseTexts | None, own: bool) -> FittedTrait:
     card, threshold = trait.card, settle_threshold(trait)
     scores, value = trait.positive_scores.get(COMBINED), threshold.value
     found = None if scores is None or value is None else measure_found(scores, value)
@@ -138,6 +144,7 @@ def _describe_trait(trait: TraitModel, close: CloseTexts | None) -> FittedTrait:
         calibrated_on=trait.calibrated_on,
         found=found,
         close=close,
+        patterns=measure_patterns(trait, COMBINED, threshold, card.level) if own else None,
         advice=diagnose(trait, COMBINED, threshold, card.level, found) if found else "",
         labels=trait.labels,
         label_lines=tuple(describe_trait_labels(trait)),

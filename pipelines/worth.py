@@ -17,6 +17,7 @@ from classifiers.scoring import Scorer, Scores
 from pipelines.banks import FitPlan
 from pipelines.diagnosis import diagnose
 from pipelines.display.excerpts import build_excerpt
+from pipelines.pattern_worth import measure_patterns
 from schemas.notices import Notice, choose_form, format_count, list_names, warn
 from schemas.scores import SCORE_DECIMALS, SCORE_STEP, fires
 from schemas.shares import format_interval
@@ -230,6 +231,10 @@ def describe_worth(
         value, labels = float(rule.threshold.value or 0), scorer.bank.traits[rule.trait].labels
         text = f"trait {rule.trait}: {describe_found(found, value, labels is not None)}"
         yield warn(f"{text}. {advice}") if advice else Notice(text)
+        if rule.trait in own and (
+            patterns := measure_patterns(scorer.bank.traits[rule.trait], *rule[1:4])
+        ):
+            yield Notice(f"trait {rule.trait}: {patterns.describe()}")
         for line in close[rule.trait].describe(STRONGEST) if rule.trait in close else ():
             yield Notice(f"  {line}", is_recorded=False)
     if own:

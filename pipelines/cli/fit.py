@@ -94,6 +94,7 @@ class FitResult(NamedTuple):
                 | {
                     "threshold": trait.threshold._asdict(),
                     "found": trait.found and trait.found._asdict(),
+                    "patterns": trait.patterns and trait.patterns.to_json(),
                     "close": trait.close and _describe_close(trait.close),
                 }
                 for trait in self.traits
@@ -110,6 +111,8 @@ def _describe_worth(trait: FittedTrait) -> Iterator[str]:
         yield f"{trait.trait}: {found}{f'. {trait.advice}' if trait.advice else ''}"
     elif trait.close and trait.close.clean:
         yield f"{trait.trait}: the positives can't be measured; the highest clean scores:"
+    if trait.patterns is not None:
+        yield f"{trait.trait}: {trait.patterns.describe()}"
     for line in trait.close.describe() if trait.close else ():
         yield f"  {line}"
     yield from trait.label_lines

@@ -219,3 +219,14 @@ def test_the_positives_of_labels_are_mentioned():
     labelled = describe_found(found, 0.5, labelled=True)
     assert labelled.startswith("9 of the card's and the labels' 12 positives reach 0.5000")
     assert "0.2500 above it" in labelled
+
+
+def test_patterns_are_compared_before_a_run(card_folder):
+    """Below an own trait's notice is what its patterns find without the signals that learn."""
+    birds = ["heron", "egret", "stork", "crane", "ibis"]
+    card = f"signals: {{wording: {{}}, lexicon: {{patterns: [{', '.join(birds)}]}}}}\n"
+    folder = card_folder("bird", card, [f"By the water stood a {bird}." for bird in birds])
+    found = prepare_bank(FilterConfig(traits=(str(folder),)))
+    _, compared, *_ = list_notices(found)
+    assert compared.startswith("trait bird: at the same level (1.0%), all signals find 5 of the")
+    assert "patterns alone 5. Patterns alone suffice: add --signals lexicon" in compared

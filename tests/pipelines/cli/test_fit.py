@@ -7,6 +7,7 @@ import pytest
 from classifiers.guarantees.calibration import Threshold
 from pipelines.cli.fit import FitResult
 from pipelines.cli.output import say
+from pipelines.pattern_worth import FoundTexts, PatternWorth
 from pipelines.worth import LISTED, CloseTexts, StrongText
 from tests.support.corpora import build_conversation, write_rows
 
@@ -73,6 +74,7 @@ def test_a_missing_threshold_says_how_many_texts_it_needs(capsys, monkeypatch):
         threshold=Threshold(None, "missing", clean=100),
         needed=299,
         found=None,
+        patterns=None,
         close=CloseTexts([StrongText(0.9, "background/0", "Rain fell.")]),
         advice="",
         labels=None,
@@ -122,3 +124,33 @@ def test_the_closest_texts_are_in_the_json_output(congener_json, card_folder, tm
     assert (trait["close"]["fired"], trait["close"]["negatives"]) == ([1], 2)
     assert trait["close"]["more"] == 0
     assert all(text["score"] > 0 and text["name"] for text in trait["close"]["clean"])
+
+
+def test_patterns_have_their_own_line(capsys, monkeypatch):
+    """A user's own trait has a line that compares its patterns with its signals that learn."""
+    monkeypatch.setenv("COLUMNS", "300")
+    worth = PatternWorth(
+        24, 700, False, 0.01, ("wording",), FoundTexts(22, 0), FoundTexts(9, 1), FoundTexts(22, 2)
+    )
+    trait = SimpleNamespace(
+        trait="rain",
+        signals=("wording", "lexicon"),
+        positives=24,
+        negatives=0,
+        threshold=Threshold(0.5, "calibrated", clean=700),
+        found=None,
+        patterns=worth,
+        close=None,
+        advice="",
+        labels=None,
+        label_lines=(),
+    )
+    bank = SimpleNamespace(digest="d" * 64, encoder=None)
+    result = FitResult("bank", bank, [trait])
+    for part in result.render():
+        say(part)
+    out = capsys.readouterr().out
+    assert "rain: at the same level (1.0%), all signals find 22 of the card's 24 positives" in out
+    (found,) = FitResult("bank", bank, [trait]).to_json()["traits"]
+    assert found["patterns"]["patterns"] == {"shown": 22, "clean": 0}
+    assert found["patterns"]["suffices"] is True

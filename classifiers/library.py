@@ -23,6 +23,11 @@ from schemas.notices import suggest_name
 from schemas.problems import describe_problems, list_known_fields
 
 LIBRARY = Path(__file__).parent / "quirks"
+OPTIONAL = LIBRARY / "optional"
+"""The folder of shipped traits that a run has only if they are named.
+
+Their texts aren't clean text for other traits.
+"""
 WHOLE_LIBRARY = "library"
 """The name that stands for all traits of the library."""
 
@@ -263,8 +268,8 @@ def load_card(folder: Path) -> LoadedCard:
 def find_cards(names: Sequence[str] = ()) -> list[LoadedCard]:
     """Load the named traits, or the whole library if no names are given, sorted by id.
 
-    A name is a trait folder, a folder of trait folders, a library trait's id, or `library` for all
-    of its traits.
+    A name is a trait folder, a folder of trait folders, a shipped trait's id, or `library` for all
+    traits but the optional ones.
 
     Raises: CardError: a name matches no trait, a card has a mistake, or two cards have the same id.
     """
@@ -275,7 +280,7 @@ def find_cards(names: Sequence[str] = ()) -> list[LoadedCard]:
     )
     cards: dict[str, LoadedCard] = {}
     for folder in dict.fromkeys(folders):
-        card = _load_shipped(folder) if folder.parent == LIBRARY else load_card(folder)
+        card = _load_shipped(folder) if is_shipped(folder) else load_card(folder)
         if twin := cards.get(card.id):
             raise CardError(
                 f"has the same id as {twin.folder}: {card.id!r}",
@@ -284,6 +289,16 @@ def find_cards(names: Sequence[str] = ()) -> list[LoadedCard]:
             )
         cards[card.id] = card
     return [cards[name] for name in sorted(cards)]
+
+
+def find_optional_cards() -> list[LoadedCard]:
+    """Load the shipped traits that a run has only if they are named, sorted by id."""
+    return find_cards([folder.name for folder in _list_folders(OPTIONAL)])
+
+
+def is_shipped(folder: Path) -> bool:
+    """Return whether a trait folder is one of congener's own."""
+    return folder.parent in (LIBRARY, OPTIONAL)
 
 
 @cache
@@ -300,15 +315,16 @@ def _find_folders(name: str) -> list[Path]:
         return [folder.resolve() for folder in _list_folders(path)]
     if name == WHOLE_LIBRARY:
         return _list_folders(LIBRARY)
-    if (LIBRARY / name / "card.yaml").is_file() and "/" not in name:
-        return [LIBRARY / name]
+    for shipped in (LIBRARY, OPTIONAL):
+        if (shipped / name / "card.yaml").is_file() and "/" not in name:
+            return [shipped / name]
     if path.name == "card.yaml" and path.is_file():
         raise CardError(
             "is a trait's card, but a trait is a folder",
             where=name,
             remedy=f"name its folder: {path.parent}",
         )
-    known = [folder.name for folder in _list_folders(LIBRARY)]
+    known = [folder.name for shipped in (LIBRARY, OPTIONAL) for folder in _list_folders(shipped)]
     raise CardError(
         "is neither a trait folder (with card.yaml), nor a folder of them, nor a library trait",
         where=name,

@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
-from classifiers.library import LIBRARY
+from classifiers.library import LIBRARY, OPTIONAL
 from schemas.cards import TraitCard
 from schemas.coverage import Coverage, LanguageCounts, TextCounts, UnreadText, add_counts
 from schemas.errors import BudgetError
@@ -135,7 +135,7 @@ ANY_LANGUAGE = {"repetition", "language"}
 
 def needs_english(cards: Iterable[TraitCard]) -> bool:
     """Return whether one of the traits is the library's and finds little in other languages."""
-    library = {folder.name for folder in LIBRARY.iterdir()}
+    library = {folder.name for shipped in (LIBRARY, OPTIONAL) for folder in shipped.iterdir()}
     return any(
         card.id in library and not ANY_LANGUAGE.issuperset(card.signals.names) for card in cards
     )

@@ -10,7 +10,15 @@ from typing import Any, NamedTuple
 
 from pydantic import TypeAdapter, ValidationError
 
-from classifiers.library import GOOD_POSITIVES, LIBRARY, LoadedCard, find_cards, load_card
+from classifiers.library import (
+    GOOD_POSITIVES,
+    LIBRARY,
+    OPTIONAL,
+    LoadedCard,
+    find_cards,
+    is_shipped,
+    load_card,
+)
 from schemas.cards import TraitId
 from schemas.errors import CardError, StorageError
 from schemas.notices import format_count, list_names
@@ -78,7 +86,8 @@ def describe_card(card: LoadedCard) -> dict[str, Any]:
         "positives": len(card.positives),
         "negatives": len(card.negatives),
         "folder": str(card.folder),
-        "library": card.folder.parent == LIBRARY,
+        "library": is_shipped(card.folder),
+        "optional": card.folder.parent == OPTIONAL,
     }
 
 
@@ -113,7 +122,7 @@ def check_new_folder(folder: Path) -> str:
         ) from error
     if folder.exists():
         raise CardError("already exists", where=str(folder), remedy="choose another name")
-    if (LIBRARY / trait).is_dir():
+    if (LIBRARY / trait).is_dir() or (OPTIONAL / trait).is_dir():
         raise CardError(
             "is the name of a trait of the library",
             where=str(folder),

@@ -4,7 +4,13 @@ import json
 from collections import defaultdict
 from pathlib import Path
 
-from classifiers.library import HELD_OUT, LIBRARY, find_cards, read_background
+from classifiers.library import (
+    HELD_OUT,
+    LIBRARY,
+    find_cards,
+    find_optional_cards,
+    read_background,
+)
 
 MORE = Path(__file__).resolve().parents[1] / "benchmarks" / "heldout"
 """Held-out texts in other languages and more varied wordings."""
@@ -18,7 +24,7 @@ def read_labels(path: Path) -> dict[str, int]:
 
 def test_every_library_trait_is_measured():
     """Each library trait has at least twenty held-out texts of each label."""
-    cards = find_cards()
+    cards = [*find_cards(), *find_optional_cards()]
     assert len(cards) > 10
     for card in cards:
         labels = list(read_labels(card.folder / HELD_OUT).values())
@@ -28,9 +34,10 @@ def test_every_library_trait_is_measured():
 
 def test_nothing_held_out_was_trained_or_calibrated_on():
     """No held-out text is in a card or the background."""
-    library = {text for card in find_cards() for text in (*card.positives, *card.negatives)}
+    cards = [*find_cards(), *find_optional_cards()]
+    library = {text for card in cards for text in (*card.positives, *card.negatives)}
     library |= {text for conversation in read_background() for text in conversation}
-    paths = [*LIBRARY.glob(f"*/{HELD_OUT}"), *MORE.rglob("*.jsonl")]
+    paths = [*LIBRARY.rglob(HELD_OUT), *MORE.rglob("*.jsonl")]
     held_out = {text for path in paths for text in read_labels(path)}
     assert len(library) > len(held_out) > 400
     assert library & held_out == set()

@@ -13,7 +13,7 @@ import pyarrow.parquet as pq
 import yaml
 from pydantic import TypeAdapter, ValidationError
 
-from classifiers.library import FEWEST_POSITIVES, GOOD_POSITIVES, HELD_OUT, LIBRARY
+from classifiers.library import FEWEST_POSITIVES, GOOD_POSITIVES, HELD_OUT, LIBRARY, OPTIONAL
 from classifiers.lots.expressions import build_expression
 from classifiers.lots.specimens import EDGE
 from classifiers.signals.lexicons import Lexicon
@@ -180,7 +180,8 @@ def name_trait(text: str, number: int) -> str:
         TypeAdapter(TraitId).validate_python(name)
     except ValidationError:
         return f"finding-{number}"
-    return f"finding-{number}" if (LIBRARY / name).is_dir() else name
+    taken = (LIBRARY / name).is_dir() or (OPTIONAL / name).is_dir()
+    return f"finding-{number}" if taken else name
 
 
 def build_card(name: str, finding: Mapping[str, Any], positives: int) -> TraitCard:

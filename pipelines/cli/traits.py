@@ -16,7 +16,7 @@ from pipelines.cli.options import Json, expand_argument, expand_arguments
 from pipelines.cli.output import print_result, say
 from pipelines.cli.thresholds import list_thresholds
 from pipelines.display.terminal import build_table
-from schemas.notices import format_count
+from schemas.notices import format_count, list_names
 
 if TYPE_CHECKING:
     from classifiers.library import LoadedCard
@@ -78,8 +78,8 @@ class TraitList(NamedTuple):
 
     cards: Sequence[dict[str, Any]]
 
-    def render(self) -> Iterator[Table]:
-        """Return a table of the cards, and a table of what they detect."""
+    def render(self) -> Iterator[Table | str]:
+        """Return a table of the cards, a table of what they detect, and what is optional."""
         table, meanings = (
             build_table("id", "signals", "action", "texts>"),
             build_table("id", "finds"),
@@ -90,6 +90,11 @@ class TraitList(NamedTuple):
             meanings.add_row(card["id"], card["summary"])
         yield table
         yield meanings
+        if optional := [card["id"] for card in self.cards if card["optional"]]:
+            yield (
+                f"{list_names(optional)}: optional, so a run looks for it only if --traits names "
+                f"it: --traits library --traits {optional[0]}"
+            )
 
     def to_json(self) -> Sequence[dict[str, Any]]:
         """Return the cards."""
@@ -129,10 +134,10 @@ class TraitPage(NamedTuple):
 
     def _explain_worth(self) -> str:
         """Return the commands that show what the signals are worth."""
-        from classifiers.library import LIBRARY
+        from classifiers.library import is_shipped
 
         loaded = self.card
-        name = loaded.id if loaded.folder.parent == LIBRARY else shlex.quote(str(loaded.folder))
+        name = loaded.id if is_shipped(loaded.folder) else shlex.quote(str(loaded.folder))
         return (
             f"\nto see what each signal is worth: congener fit --traits {name} --output BANK, then "
             f"congener traits show {name} --bank BANK"
@@ -170,11 +175,15 @@ class TraitCheck(NamedTuple):
 
 @app.command("list")
 def list_traits(names: Names = None, as_json: Json = False) -> None:
-    """List the library's traits, or those in a folder."""
-    from classifiers.library import find_cards
+    """List the library's traits, or those in a folder.
+
+    Optional traits of the library come last; a run looks for them only if it names them.
+    """
+    from classifiers.library import find_cards, find_optional_cards
     from pipelines.traits import describe_card
 
-    print_result(TraitList([describe_card(card) for card in find_cards(names or ())]), as_json)
+    cards = find_cards(names) if names else [*find_cards(), *find_optional_cards()]
+    print_result(TraitList([describe_card(card) for card in cards]), as_json)
 
 
 @app.command("show")

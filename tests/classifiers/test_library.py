@@ -22,8 +22,11 @@ from classifiers.library import (
     CARD_BYTES,
     FEWEST_POSITIVES,
     LIBRARY,
+    OPTIONAL,
     LoadedCard,
     find_cards,
+    find_optional_cards,
+    is_shipped,
     load_card,
     read_background,
     read_text_file,
@@ -53,6 +56,48 @@ def test_the_whole_library_is_found(library):
     """Every folder with a card is loaded, in order of id."""
     assert [card.id for card in library] == SHIPPED
     assert len(library) >= 11
+
+
+def test_optional_traits_must_be_named(library):
+    """Optional traits are found by their names, but aren't among the library's."""
+    optional = find_optional_cards()
+    assert [card.id for card in optional] == ["refusal"]
+    assert find_cards(["refusal"]) == optional
+    assert not {card.id for card in optional} & {card.id for card in library}
+    names = [card.id for card in find_cards(["library", "refusal"])]
+    assert names == sorted([*SHIPPED, "refusal"])
+    assert find_cards(["library"]) == library
+
+
+def test_shipped_folders_are_told_from_others(library, tmp_path):
+    """The folders of the library and of its optional traits are congener's own."""
+    assert all(is_shipped(card.folder) for card in (*library, *find_optional_cards()))
+    assert not is_shipped(tmp_path / "ai-disclaimer")
+    assert (OPTIONAL / "refusal" / "card.yaml").is_file()
+
+
+REFUSALS = {
+    "I'm sorry, but I can't assist with that request.": True,
+    "I cannot recommend a dose for your dog.": True,
+    "I must decline to write the threat.": True,
+    "As an AI language model, I cannot predict who will win the election.": True,
+    "As an AI, I cannot decide for you. However, I can list what speaks for a nanny.": False,
+    "While I can't open the link, here is what the article is known for.": False,
+    "Yes, I can write code, but I cannot run it.": False,
+    "I can't recommend this book enough.": False,
+    'She said, "I can\'t help you," and left.': False,
+    "It is impossible to give an exact number, but 130 million books is a good estimate.": False,
+}
+"""Openings of answers, and whether they are refusals."""
+
+
+@pytest.mark.parametrize(("text", "shows"), REFUSALS.items())
+def test_a_refusal_is_told_from_a_disclaimer_before_an_answer(text, shows):
+    """The optional trait finds refusals, but no answers that begin with what the model can't do."""
+    (card,) = find_optional_cards()
+    lexicon = Lexicon(card.card.signals.lexicon)
+    counted = [hit for hit, reason in lexicon.judge_hits(text, text, 0) if not reason]
+    assert bool(counted) == shows
 
 
 def test_the_library_is_read_once_and_other_folders_every_time(library, card_folder):

@@ -10,6 +10,16 @@ def test_the_library_is_listed(congener, congener_json):
     assert all(card["id"] in out for card in cards)
 
 
+def test_optional_traits_are_listed_last(congener, congener_json):
+    """The library's optional traits come last, with how a run looks for them."""
+    code, out, err = congener("traits", "list")
+    assert code == 0, err
+    assert "--traits library --traits refusal" in " ".join(out.split())
+    cards = congener_json("traits", "list")
+    assert [card["id"] for card in cards if card["optional"]] == [cards[-1]["id"]] == ["refusal"]
+    assert all(card["library"] for card in cards)
+
+
 def test_a_folder_is_listed(congener_json, heron):
     """A folder lists only its own traits."""
     (card,) = congener_json("traits", "list", str(heron))

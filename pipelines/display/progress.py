@@ -9,7 +9,7 @@ from types import TracebackType
 from typing import Self
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 from rich.table import Table
 from rich.text import Text
 
@@ -257,13 +257,7 @@ class FitProgress:
         console = self._find_console()
         if console.is_terminal and self._tokens:
             columns = (TextColumn("fit"), BarColumn(), TextColumn("{task.description}"))
-            self._bar = Progress(
-                *columns,
-                TimeRemainingColumn(),
-                console=console,
-                transient=True,
-                auto_refresh=False,
-            )
+            self._bar = Progress(*columns, console=console, transient=True, auto_refresh=False)
             self._bar.add_task(self._describe(), total=self._tokens)
             self._bar.start()
 
@@ -277,12 +271,13 @@ class FitProgress:
                 self.stop()
         elif self._tokens and time.monotonic() - self._printed >= LOG_SECONDS:
             self._printed = time.monotonic()
-            left = (self._tokens - self._tokens_done) / self._measure_speed() / 60
-            self._find_console().print(f"fitting: {self._describe()}, {left:.1f} min left")
+            self._find_console().print(f"fitting: {self._describe()}")
 
     def _describe(self) -> str:
         counts = f"{self._windows_done:,} of {self._windows:,} windows"
-        return f"{counts}, {self._measure_speed():,.0f} tokens/s"
+        speed = self._measure_speed()
+        left = f", {(self._tokens - self._tokens_done) / speed / 60:.1f} min left" if speed else ""
+        return f"{counts}, {speed:,.0f} tokens/s{left}"
 
     def _measure_speed(self) -> float:
         return self._tokens_done / max(time.monotonic() - self._began, 1e-9)

@@ -210,6 +210,19 @@ def test_a_fit_has_a_bar_on_a_terminal(reporter):
         assert read_output(reporter).count(SHOW_CURSOR) == 1
 
 
+@pytest.mark.parametrize("width", [60, 80])
+def test_a_fits_bar_keeps_to_the_width_and_says_what_is_left(reporter, width):
+    """The bar shrinks, so that the counts and the time left stay whole on a narrow terminal."""
+    reporter.console = open_console(file=io.StringIO(), width=width, force_terminal=True)
+    with reporter:
+        for event in (FitStarted(2), WindowsPlanned(12_345, 1_234_567), BatchScored(456, 20)):
+            reporter(event)
+    shown = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", read_output(reporter))
+    lines = [line for line in re.split(r"[\r\n]+", shown) if line.startswith("fit ")]
+    assert all(len(line) <= width for line in lines)
+    assert re.search(r"20 of 12,345 windows, [\d,]+ tokens/s, [\d.]+ min left", shown)
+
+
 def test_a_failed_fit_leaves_no_bar(reporter):
     """A failed fit's bar is removed with the reporter."""
     reporter.console = open_console(file=io.StringIO(), width=120, force_terminal=True)

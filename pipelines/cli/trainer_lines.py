@@ -53,22 +53,20 @@ def describe_doubtful_rows(output: str, manifest: Manifest) -> Iterator[str]:
     if not names or not manifest.conservation.by_decision.get("quarantine"):
         return
     held: Counter[str] = Counter()
-    for count in count_rows(output, manifest, Filters(decision="quarantine")):
-        if count.trait in names and count.side == "trained" and count.decides:
-            held[count.trait] += count.rows
+    for item in count_rows(output, manifest, Filters(decision="quarantine")):
+        if item.trait in names and item.side == "trained" and item.decides:
+            held[item.trait] += item.rows
     if not held:
         return
-    rows, verb = format_count(held.total(), "row"), choose_form(held.total(), "is", "are")
     cards = choose_form(len(held), "whose card has a caution", "whose cards have cautions")
     yield (
-        f"{rows} {verb} held by {list_names(held)}, {cards}. Read "
-        f"{choose_form(held.total(), 'it', 'them')} before you decide: a row that is held wrongly "
-        "can be taken back, but a missed one goes into the student:"
+        f"{list_names(held)}, {cards}, {choose_form(len(held), 'holds', 'hold')} rows. Read them "
+        "before you decide: a row that is held wrongly can be taken back, but a missed one goes "
+        "into the student:"
     )
-    for name in held:
-        yield Verbatim(
-            f"      congener inspect {shlex.quote(output)} --trait {name} --decision quarantine"
-        )
+    for name, count in held.items():
+        command = f"congener inspect {shlex.quote(output)} --trait {name} --decision quarantine"
+        yield Verbatim(f"      {command}   ({format_count(count, 'row')})")
 
 
 def describe_waiting_rows(output: str, manifest: Manifest) -> Iterator[str]:

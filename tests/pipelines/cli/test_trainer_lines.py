@@ -67,9 +67,11 @@ def test_rows_that_a_doubtful_trait_holds_are_counted(run):
     card = {**manifest.cards["heron"], "caution": "Herons look like storks."}
     doubtful = manifest.model_copy(update={"cards": {**manifest.cards, "heron": card}})
     said, command = map(str, describe_doubtful_rows(str(folder), doubtful))
-    assert said.startswith("8 rows are held by heron, whose card has a caution. Read them before")
+    assert said.startswith("heron, whose card has a caution, holds rows. Read them before you")
     assert "can be taken back" in said
-    assert command.strip() == f"congener inspect {folder} --trait heron --decision quarantine"
+    assert command.strip() == (
+        f"congener inspect {folder} --trait heron --decision quarantine   (8 rows)"
+    )
 
 
 def test_a_doubtful_trait_that_only_flags_holds_nothing(congener, run, tmp_path):
@@ -81,4 +83,4 @@ def test_a_doubtful_trait_that_only_flags_holds_nothing(congener, run, tmp_path)
     words = ("decide", str(folder), "--policy", str(policy), "--output", str(flagged))
     code, out, err = congener(*words)
     assert code == 0, err
-    assert "held by" not in out
+    assert "caution" not in out

@@ -284,6 +284,15 @@ def list_bank_files(read: Callable[[str], bytes], where: str) -> list[str]:
     return [INDEX_FILE, *index["files"]]
 
 
+def read_card_digests(read: Callable[[str], bytes], where: str) -> dict[str, str]:
+    """Return the digest of each trait's card and exemplars, from a bank's index alone.
+
+    Raises: ModelError: the index is damaged or has a different format.
+    """
+    traits = _read_index(read, where)["traits"]
+    return {name: str(entry["card_digest"]) for name, entry in traits.items()}
+
+
 def _read_index(read: Callable[[str], bytes], where: str) -> dict[str, Any]:
     try:
         index = dict(json.loads(read(INDEX_FILE)))

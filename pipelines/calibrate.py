@@ -17,7 +17,13 @@ from classifiers.guarantees.misses import MissControl, control_expected_misses, 
 from classifiers.guarantees.score_differences import ScoreDifference, compare_scores
 from pipelines.evaluation import divide_rows, match_labels
 from pipelines.label_splits import split_for_calibration
-from pipelines.labels import Label, read_labels
+from pipelines.labels import (
+    LABEL_AGAIN,
+    Label,
+    digest_definition,
+    read_labels,
+    require_definition,
+)
 from pipelines.runs.finished import MISFITS, list_outputs, report_damage, scan_folder
 from pipelines.runs.likeness import warn_of_unlike
 from pipelines.runs.manifest_file import load_manifest
@@ -248,6 +254,8 @@ def read_labelled(scored: ScoredRun, trait: str, path: Path) -> LabelledScores:
             remedy="label rows that were drawn at random, without the fields score and drawn",
         )
     card = scored.recorded[trait].card
+    words = card.model_dump(include={"title", "description"})
+    require_definition(labels, trait, digest_definition(words), path, LABEL_AGAIN)
     split = split_for_calibration(scored.run, trait, card, labels)
     unused = tuple(split.describe_unused())
     if labels and not split.labels:

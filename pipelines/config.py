@@ -68,6 +68,8 @@ class FilterConfig(Strict):
     """The corpus with the labelled rows, by default the input."""
     labels_run: str | None = None
     """A finished run with the labelled rows, instead of a corpus."""
+    accept_definition: bool = False
+    """Whether labels count that were given by another title or description of a card."""
     vectors: bool = False
     """Whether to write each row's vector in float16, for maps, clustering or search."""
     span_floor: Threshold = Field(DEFAULT_SPAN_FLOOR, ge=0, le=1)

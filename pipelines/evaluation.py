@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import polars as pl
 
+from classifiers.banks import INDEX_FILE, read_card_digests
 from classifiers.guarantees.stratified import (
     Accuracy,
     Stratum,
@@ -20,7 +21,14 @@ from classifiers.guarantees.stratified import (
     measure_on_new_rows,
 )
 from pipelines.config import FilterConfig
-from pipelines.labels import Label, RowKey, choose_label, has_score
+from pipelines.labels import (
+    HIDDEN_DIGITS,
+    Label,
+    RowKey,
+    choose_label,
+    digest_definition,
+    has_score,
+)
 from pipelines.runs.finished import MISFITS, read_rows, report_damage, scan_folder
 from pipelines.runs.manifest_file import load_manifest
 from pipelines.runs.queries import Filters, scan_ledger
@@ -31,7 +39,9 @@ from schemas.errors import CardError, RunError
 from schemas.events import Listener
 from schemas.manifests import Manifest, SettledThreshold
 from schemas.notices import format_count, list_names
+from schemas.runs import BANK
 from schemas.scores import SCORE_DECIMALS, score_column
+from transforms.files import storage
 from transforms.records.columns import get_value
 from transforms.records.field_paths import get_field_text
 
@@ -61,7 +71,8 @@ class Population:
     """A run's rows with a trait's score, divided into ranges of scores.
 
     `thresholds` maps thresholds, from the highest down, to their levels. `removed` counts rows
-    above the threshold in force that left the run's folders.
+    above the threshold in force that left the run's folders. `card` and `definition` are digests of
+    the trait's card, and of the words that a reader judges by.
     """
 
     run: str
@@ -71,6 +82,8 @@ class Population:
     ranges: list[Range]
     thresholds: dict[float, float | None]
     removed: int
+    card: str = ""
+    definition: str = ""
 
 
 class Measured(NamedTuple):
@@ -100,6 +113,8 @@ class RowText(NamedTuple):
     text: str
     start: int
     end: int
+    card: str = ""
+    definition: str = ""
 
 
 @contextmanager
@@ -143,7 +158,29 @@ def divide_rows(run: str, trait: str) -> Population:
     edges = [value for value in settled if value <= 1]
     ranges = list(_cut_ranges(np.where(kept, steps, -1), edges, trait))
     rates = {value: rate for value, (rate, _) in settled.items()}
-    return Population(run, manifest, rule, scores, ranges, rates, removed)
+    return Population(
+        run,
+        manifest,
+        rule,
+        scores,
+        ranges,
+        rates,
+        removed,
+        _find_card_digest(run, trait),
+        digest_definition(manifest.cards[trait]),
+    )
+
+
+def _find_card_digest(run: str, trait: str) -> str:
+    """Return a digest of a trait's card and exemplars, or an empty text if the run has no bank.
+
+    Raises: ModelError: the bank is damaged.
+    """
+    folder = storage.join(run, BANK)
+    if not storage.exists(storage.join(folder, INDEX_FILE)):
+        return ""
+    found = read_card_digests(lambda name: storage.read_bytes(storage.join(folder, name)), folder)
+    return found.get(trait, "")[:HIDDEN_DIGITS]
 
 
 def _read_scores(
@@ -314,13 +351,20 @@ def find_single(population: Population, name: str) -> list[int]:
     return [int(index) for index in found["index"]]
 
 
-def count_changed(population: Population, labels: Mapping[int, Label]) -> int:
-    """Count the labelled rows whose score has changed."""
+def carry_over(population: Population, labels: Mapping[int, Label]) -> dict[int, Label]:
+    """Return the labels, with those of rows that another version of the card drew as picked.
+
+    They stay right about their rows. But their rows were drawn from other ranges of scores, so each
+    counts in the measures only where this version would draw its row, too.
+    """
     trait = population.rule.trait
-    return sum(
-        not has_score(label, trait, float(population.scores[index]), SCORE_CHANGE)
-        for index, label in labels.items()
-    )
+    carried = {}
+    for index, label in labels.items():
+        score = float(population.scores[index])
+        is_same = not population.card or label.card in (None, population.card)
+        is_drawn_here = is_same and has_score(label, trait, score, SCORE_CHANGE)
+        carried[index] = label if is_drawn_here else label._replace(is_picked=True)
+    return carried
 
 
 def measure(population: Population, labels: Mapping[int, Label]) -> list[Measured]:
@@ -406,7 +450,9 @@ def _build_text(
     index = entry["index"]
     score = round(float(population.scores[index]), SCORE_DECIMALS)
     keys = {name: entry[name] for name in KEYS}
-    return RowText(keys, score, before[-1] if before else "", text, start, end)
+    prompt = before[-1] if before else ""
+    card, definition = population.card, population.definition
+    return RowText(keys, score, prompt, text, start, end, card, definition)
 
 
 def _list_texts(value: Any, key: str = "") -> Iterator[str]:

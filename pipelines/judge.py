@@ -233,6 +233,8 @@ def _list_lines(
                 "trait": trait,
                 "label": opinion.label,
                 "score": text.score,
+                "card": text.card,
+                "definition": text.definition,
                 **({"picked": True} if is_picked else {}),
                 "probability": opinion.probability,
                 "quote": opinion.quote,

@@ -14,7 +14,15 @@ from classifiers.clean_text import CleanText
 from classifiers.labelled_rows import JudgedRow, Texts, split_labels
 from classifiers.library import LoadedCard
 from pipelines.config import FilterConfig, require_local_path
-from pipelines.labels import Label, RowKey, choose_label, read_all_labels, require_traits
+from pipelines.labels import (
+    Label,
+    RowKey,
+    choose_label,
+    digest_definition,
+    read_all_labels,
+    require_definition,
+    require_traits,
+)
 from pipelines.runs.finished import MISFITS, report_damage, scan_folder
 from pipelines.runs.manifest_file import load_manifest
 from schemas.cards import Scope
@@ -62,8 +70,8 @@ def attach_labels(
 ) -> list[LoadedCard]:
     """Return the cards with their labels, split into halves.
 
-    Raises: CardError: a label is wrong, is about an unknown trait, or contradicts another one, or a
-        labelled row can't be found.
+    Raises: CardError: a label is wrong, is about an unknown trait, contradicts another one, or was
+        given by another definition, or a labelled row can't be found.
     """
     if not config.labels:
         return list(cards)
@@ -75,6 +83,9 @@ def attach_labels(
     given: list[LoadedCard] = []
     for card in cards:
         own = [label for label in labels if label.trait in (None, card.id)]
+        if not config.accept_definition:
+            words = card.card.model_dump(include={"title", "description"})
+            require_definition(own, card.id, digest_definition(words), path)
         rows = _gather_rows(card, own, found, str(path))
         given.append(replace(card, labels=split_labels(rows, measured)) if rows else card)
     return given

@@ -13,9 +13,9 @@ import numpy as np
 
 from classifiers.library import read_text_file
 from pipelines.label_files import Entry, is_table, parse_line, parse_time, read_entries
-from schemas.digests import digest_bytes
+from schemas.digests import digest_bytes, digest_config
 from schemas.errors import CardError, StorageError
-from schemas.notices import suggest_name
+from schemas.notices import choose_form, format_count, suggest_name
 from schemas.runs import FOLDERS, WORK
 from schemas.scores import SCORE_DECIMALS
 from transforms.files.locations import describe_unusable
@@ -33,7 +33,7 @@ MOST_ROWS = 2**63 - 1
 """The largest row number that a ledger can hold."""
 
 HIDDEN_DIGITS = 16
-"""How many hex digits a hidden score has."""
+"""How many hex digits a hidden score and the digest of a definition have."""
 
 LONGEST_VALUE = 40
 """How many characters of a wrong value are shown in an error."""
@@ -69,6 +69,10 @@ class Label(NamedTuple):
     is_picked: bool = False
     """Whether the reader chose the row, which nobody drew at random."""
     drawn: str | None = None
+    card: str | None = None
+    """The digest of the card by whose scores the row was drawn (`digest_card`)."""
+    definition: str | None = None
+    """The digest of the definition that the reader judged by (`digest_definition`)."""
 
     @property
     def is_drawn_by_score(self) -> bool:
@@ -81,6 +85,43 @@ class Label(NamedTuple):
         if self.source is None or self.row is None:
             return self.record_id
         return self.source, self.row
+
+
+def digest_definition(card: Mapping[str, Any]) -> str:
+    """Return a digest of what a reader judges by: a card's title and description.
+
+    White space doesn't count. Exemplars, patterns and everything else that finds the trait don't
+    count either, because the reader doesn't see them.
+    """
+    words = [" ".join(str(card.get(name) or "").split()) for name in ("title", "description")]
+    return digest_config(words)[:HIDDEN_DIGITS]
+
+
+ACCEPT = (
+    "if the labels are right by the new words, too, add --accept-definition; otherwise label the "
+    "rows again in a new file"
+)
+LABEL_AGAIN = "label the rows again: congener review RUN"
+
+
+def require_definition(
+    labels: Sequence[Label], trait: str, definition: str, path: Path | str, remedy: str = ACCEPT
+) -> None:
+    """Refuse labels that were given by another definition of a trait than the card's.
+
+    A label that doesn't say by which one it was given is accepted.
+
+    Raises: CardError: some were.
+    """
+    others = [label for label in labels if label.definition not in (None, definition)]
+    if others:
+        count = f"{format_count(len(others), 'label')} of {trait}"
+        raise CardError(
+            f"{count} {choose_form(len(others), 'was', 'were')} given by another definition: the "
+            "card's title or description has changed since",
+            where=f"{path} {others[0].place}",
+            remedy=f"{remedy}. A change of exemplars or patterns alone keeps all labels",
+        )
 
 
 def hide_score(trait: str, record_id: str, score: float) -> str:
@@ -240,6 +281,8 @@ def _parse_label(entry: Entry, path: Path) -> Label | None:
         parse_time(fields, where),
         _parse_picked(fields, where),
         _parse_text(fields, "drawn", where),
+        _parse_text(fields, "card", where),
+        _parse_text(fields, "definition", where),
     )
 
 

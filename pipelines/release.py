@@ -11,7 +11,16 @@ import polars as pl
 
 from pipelines.calibrate import write_policy
 from pipelines.label_files import is_chained, read_entries
-from pipelines.labels import Label, RowKey, choose_label, read_all_labels, require_traits
+from pipelines.labels import (
+    LABEL_AGAIN,
+    Label,
+    RowKey,
+    choose_label,
+    digest_definition,
+    read_all_labels,
+    require_definition,
+    require_traits,
+)
 from pipelines.runs.finished import MISFITS, report_damage, scan_folder
 from pipelines.runs.manifest_file import load_manifest
 from pipelines.runs.recorded_settings import read_recorded_policy
@@ -132,6 +141,10 @@ def _read_reviews(paths: Sequence[Path], manifest: Manifest) -> Verdicts:
     for path in paths:
         labels = read_all_labels(path)
         require_traits(labels, known, path)
+        for trait in known:
+            own = [label for label in labels if label.trait in (None, trait)]
+            definition = digest_definition(manifest.cards.get(trait, {}))
+            require_definition(own, trait, definition, path, LABEL_AGAIN)
         chosen: dict[tuple[RowKey, str | None], Label] = {}
         for label in labels:
             if label.key is not None:

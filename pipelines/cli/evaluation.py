@@ -105,6 +105,13 @@ class ReadingOptions(Options):
         Literal["yes", "no", "unsure"] | None,
         typer.Option("--label", help="The label of --row, instead of a question."),
     ] = None
+    accept_definition: Annotated[
+        bool,
+        typer.Option(
+            "--accept-definition",
+            help="Use labels that were given before the card's title or description changed.",
+        ),
+    ] = False
 
     def require_consistent(self) -> None:
         """Refuse options that contradict each other.
@@ -223,7 +230,7 @@ def _evaluate(
             remedy="leave --fired out, to read rows below the threshold, too",
         )
     added = _read_rows(population, path, reading)
-    found = read_run_labels(population, path, quiet=True)
+    found = read_run_labels(population, path, quiet=True, accepts=reading.accept_definition)
     listed = find_listed(population, path) - found.keys()
     if not found:
         return RowsToRead(len(listed), added, str(path))
@@ -236,7 +243,7 @@ def _read_rows(population: Population, path: Path, reading: ReadingOptions) -> i
     from pipelines.label_files import is_table
     from pipelines.labels import append_lines
 
-    found = read_run_labels(population, path)
+    found = read_run_labels(population, path, accepts=reading.accept_definition)
     listed = find_listed(population, path) - found.keys()
     sample = select_sample(population, found, listed)
     asks = sys.stdin.isatty() and not is_table(path)

@@ -93,8 +93,9 @@ class Evaluation(NamedTuple):
         if self.picked:
             yield (
                 f"{format_count(self.picked, 'labelled row')} "
-                f"{choose_form(self.picked, 'counts', 'count')} in no measure, because you chose "
-                f"{choose_form(self.picked, 'it', 'them')} with --row"
+                f"{choose_form(self.picked, 'counts', 'count')} in no measure, because "
+                f"{choose_form(self.picked, 'it was', 'they were')} chosen with --row, or drawn by "
+                "another version of the card"
             )
         if self.added:
             rows = format_count(self.added, "row")

@@ -21,7 +21,9 @@ def run_template() -> None:
 
 CANARIES = ("canaries", "canary_floor", "keep_list", "keep_list_budget")
 
-ELSEWHERE = ("labels", "labels_run", "strict", "teacher_answers", *CANARIES)
+LABELS = ("labels", "labels_run", "accept_definition")
+
+ELSEWHERE = (*LABELS, "strict", "teacher_answers", *CANARIES)
 """Options of `filter` that a template doesn't take. Files of canaries are local.
 
 Beam has an option `labels` of its own, for Dataflow's jobs. Fit labels into a bank, and name that.

@@ -208,6 +208,14 @@ class LabelFileOptions(Options):
             "Parquet). Half of them are used for the fit, and half measure it.",
         ),
     ] = None
+    accept_definition: Annotated[
+        bool,
+        Setting("accept_definition", True),
+        typer.Option(
+            "--accept-definition",
+            help="Use labels that were given before a card's title or description changed.",
+        ),
+    ] = False
 
 
 @dataclass(frozen=True)

@@ -36,16 +36,28 @@ def find_listed(population: Population, path: Path) -> set[int]:
     return {index for rows in find_rows(population, keys).values() for index in rows}
 
 
-def read_run_labels(population: Population, path: Path, *, quiet: bool = False) -> dict[int, Label]:
-    """Read the labels, and unless `quiet`, warn of labels that weaken the measures."""
-    from pipelines.evaluation import count_changed, match_labels
-    from pipelines.labels import read_labels
+def read_run_labels(
+    population: Population, path: Path, *, quiet: bool = False, accepts: bool = False
+) -> dict[int, Label]:
+    """Read the labels, and unless `quiet`, warn of labels that weaken the measures.
+
+    Labels that another version of the card drew count as picked. With `accepts`, so do labels that
+    were given by another definition.
+
+    Raises: CardError: a label is wrong, or was given by another definition.
+    """
+    from pipelines.evaluation import carry_over, match_labels
+    from pipelines.labels import read_labels, require_definition
 
     if not path.exists():
         return {}
-    labels = read_labels(path, population.rule.trait)
+    trait = population.rule.trait
+    labels = read_labels(path, trait)
+    if not accepts:
+        require_definition(labels, trait, population.definition, path)
     matched = match_labels(population, labels, str(path))
-    found = {row: label for row, label in matched.items() if label.shows is not None}
+    read = {row: label for row, label in matched.items() if label.shows is not None}
+    found = carry_over(population, read)
     if quiet:
         return found
     if unsure := len(matched) - len(found):
@@ -54,15 +66,13 @@ def read_run_labels(population: Population, path: Path, *, quiet: bool = False) 
             f"{choose_form(unsure, 'counts', 'count')} as not read, so the intervals don't hold "
             "for rows as hard as these"
         )
-    if changed := count_changed(population, found):
+    if carried := sum(found[row].is_picked != read[row].is_picked for row in found):
         warn_reader(
-            f"{path}: the score with which {format_count(changed, 'label')} "
-            f"{choose_form(changed, 'was', 'were')} drawn differs from the "
-            "score in this run, for example because the card has changed. The labels stay right "
-            "about their rows, so use them to find mistakes (and with fit --labels). But the rows "
-            "were drawn from ranges of the old scores, and the file doesn't say how many rows each "
-            "range had, so they can't be weighted: the precision, recall and rate below may be "
-            "wrong. Name a new file with --labels to measure this card"
+            f"{path}: {format_count(carried, 'label')} {choose_form(carried, 'is', 'are')} of rows "
+            f"that another version of the card drew. {choose_form(carried, 'It is', 'They are')} "
+            "kept, and these rows aren't asked about again. But in precision, recall and rate, a "
+            "label counts only once this version has drawn its row, too: read the rows that are "
+            "still to be read"
         )
     return found
 
@@ -118,7 +128,10 @@ def describe_line(
     shown = {} if label is not None else {**prompt, "text": text.text}
     drawn = hide_score(trait, text.keys["record_id"], text.score)
     own = {"picked": True} if picked else {}
-    return {**text.keys, "trait": trait, "label": label, "drawn": drawn, **own, **shown}
+    card = {"card": text.card} if text.card else {}
+    judged = {"definition": text.definition} if text.definition else {}
+    fields = {"trait": trait, "label": label, "drawn": drawn, **card, **judged}
+    return {**text.keys, **fields, **own, **shown}
 
 
 def _shorten(text: str) -> str:

@@ -49,6 +49,14 @@ Sample = Annotated[
         help="Label N random rows, blind, which calibrate --labels takes.",
     ),
 ]
+Carry = Annotated[
+    str | None,
+    typer.Option(
+        "--carry",
+        metavar="FILE",
+        help="Take over your labels of an earlier run, where text and definition are the same.",
+    ),
+]
 Certify = Annotated[
     str | None,
     typer.Option(
@@ -136,6 +144,7 @@ def review_run(
     reviewer: Reviewer = None,
     blind: Blind = False,
     sample: Sample = None,
+    carry: Carry = None,
     audit: Certify = None,
     folder: Folder = None,
     host: Host = "127.0.0.1",
@@ -163,6 +172,7 @@ def review_run(
     congener review run/
     congener review run/ --reviewer ada --blind
     congener review run/ --sample 400
+    congener review run2/ --carry run.review/labels-ada.jsonl
     congener review run/ --certify audit.jsonl
     congener review run/ --export page.html --trait vendor-identity
     congener review run/ --atlas rows.parquet --scout transcripts/ --scans scans/
@@ -173,16 +183,14 @@ def review_run(
     if agreement or merge is not None:
         _compare(run, choose_base(run, folder), merge, as_json)
         return
-
     name, base = _get_user() if reviewer is None else reviewer, choose_base(run, folder)
     if audit is not None:
         others = {"--export": export, "--atlas": atlas, "--scout": scout, "--scans": scans}
-        _require_alone({**others, "--trait": trait, "--decision": decision}, terminal)
+        others |= {"--carry": carry, "--trait": trait, "--decision": decision}
+        _require_alone(others, terminal)
         _serve(_open_audit(run, audit, base, name), host, port, open_page, quiet)
         return
-    from pipelines.review.session import ReviewSession
-
-    session = ReviewSession(run, base, name, blind=blind, sample=sample)
+    session = _open_session(run, base, name, blind, sample, carry)
     if any(files):
         _write_row_files(session, files)
     elif target is not None:
@@ -191,6 +199,18 @@ def review_run(
         _read_in_terminal(session, _select(session, trait, decision))
     else:
         _serve(session, host, port, open_page, quiet)
+
+
+def _open_session(
+    run: str, base: Path, reviewer: str, blind: bool, sample: int | None, carry: str | None
+) -> ReviewSession:
+    """Open a session over the run's rows, with the labels of an earlier run if they are wanted."""
+    from pipelines.review.session import ReviewSession
+
+    session = ReviewSession(run, base, reviewer, blind=blind, sample=sample)
+    if carry is not None:
+        say(session.carry_labels(Path(expand_argument(carry))).describe())
+    return session
 
 
 def _check_places(run: str, export: str | None) -> str | None:

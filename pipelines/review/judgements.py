@@ -171,7 +171,8 @@ def read_lines(path: Path, first: str) -> list[dict[str, Any]]:
             raise CardError(
                 "isn't as the review wrote it, or is about another run or another draw",
                 where=f"{path} line {number}",
-                remedy="restore the file, or move it away to begin a new one",
+                remedy="restore the file, or move it away to begin a new one; labels of an earlier "
+                "run that still hold are taken over with congener review RUN --carry FILE",
             )
         before = line["digest"]
         lines.append(line)

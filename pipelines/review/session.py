@@ -12,8 +12,10 @@ import numpy as np
 import polars as pl
 
 from pipelines.display.excerpts import escape_name
+from pipelines.labels import digest_definition
 from pipelines.review.agreement import OtherReviews, read_other_reviews
 from pipelines.review.corpus_map import CorpusMap, choose_origin, describe_map, open_map
+from pipelines.review.earlier_labels import CarriedLabels, carry_labels
 from pipelines.review.effects import BLIND, describe_row_effects, describe_traits
 from pipelines.review.index import (
     SearchTexts,
@@ -295,11 +297,21 @@ class ReviewSession:
         index, trait, verdict, reason = parse_label(given, self.traits)
         self._require_row(index)
         row = self.reader.read(index)._asdict()
-        kind = {"blind": True} if self.blind else {}
+        kind: dict[str, Any] = {"definition": digest_definition(self.manifest.cards.get(trait, {}))}
+        kind |= {"blind": True} if self.blind else {}
         if self.drawn is not None and index in self.drawn:
             kind["picked"] = False
         line = self.book.add(row, trait, verdict, reason, **kind)
         return {"index": index, "trait": trait, "label": line["label"], "labels": len(self.book)}
+
+    def carry_labels(self, path: Path) -> CarriedLabels:
+        """Add this reviewer's labels of another run, as far as they hold for this one.
+
+        Raises: CardError: the file isn't one of this reviewer's, or was changed.
+        Raises: StorageError: the labels can't be written.
+        """
+        cards = {trait: self.manifest.cards.get(trait, {}) for trait in self.traits}
+        return carry_labels(self.book, path, cards, self.facts)
 
     def undo(self) -> dict[str, Any]:
         """Take the last label back, and return which row and trait it was about.

@@ -12,7 +12,14 @@ from hypothesis import strategies as st
 from safetensors.numpy import load as load_tensors
 from safetensors.numpy import save as save_tensors
 
-from classifiers.banks import INDEX_FILE, Bank, TraitModel, read_bank, serialise_bank
+from classifiers.banks import (
+    INDEX_FILE,
+    Bank,
+    TraitModel,
+    read_bank,
+    read_card_digests,
+    serialise_bank,
+)
 from classifiers.signals.exemplars import build_index, contrast, serialise_index
 from classifiers.signals.wording import Wording
 from schemas.cards import TraitCard
@@ -59,6 +66,16 @@ def test_a_bank_can_be_read_without_its_indexes(files):
         assert trait.card == whole.traits[name].card
     with pytest.raises(ModelError, match=r"\.faiss is missing"):
         read_bank(make_reader(others), "bank")
+
+
+def test_the_digests_of_cards_are_read_from_the_index_alone(small_bank, files):
+    """Without any other file, each trait's card has the digest that the whole bank has."""
+    index = {INDEX_FILE: files[INDEX_FILE]}
+    found = read_card_digests(make_reader(index), "bank")
+    assert found == {name: trait.card_digest for name, trait in small_bank.traits.items()}
+    altered = {INDEX_FILE: files[INDEX_FILE].replace(b'"card_digest": "', b'"card_digest": "0')}
+    with pytest.raises(ModelError, match="doesn't match its digest"):
+        read_card_digests(make_reader(altered), "bank")
 
 
 def test_a_round_trip_through_a_folder(files, tmp_path, small_bank):

@@ -29,6 +29,7 @@ from pipelines.calibrate import (
 )
 from pipelines.config import FilterConfig, read_policy
 from pipelines.decide import DecideConfig, run_decide
+from pipelines.labels import digest_definition
 from pipelines.runs.manifest_file import load_manifest
 from schemas import outputs
 from schemas.cards import Level
@@ -181,6 +182,20 @@ def test_misses_are_bounded_by_labels(make_run, tmp_path):
     assert (found.value, found.basis) == (0.53, 40)
     labelled = read_labelled(scored, "heron", path)
     assert (len(labelled.select(shows=True)), len(labelled.select(shows=False))) == (40, 30)
+
+
+def test_labels_of_another_definition_are_refused(make_run, tmp_path):
+    """Labels that were given by other words calibrate nothing, and labels of the same words do."""
+    scored = read_scored_run(make_run([0.3, 0.9], [0.0] * 10))
+    words = scored.recorded["heron"].card.model_dump()
+    path = tmp_path / "labels.jsonl"
+    for given, problem in ((words, None), ({**words, "title": "Egrets"}, "another definition")):
+        write_labels(path, {0: False, 1: True}, definition=digest_definition(given))
+        if problem is None:
+            assert read_labelled(scored, "heron", path)
+        else:
+            with pytest.raises(CardError, match=problem):
+                read_labelled(scored, "heron", path)
 
 
 @pytest.mark.parametrize("drawn", [{"score": 0.3}, {"drawn": "0123456789abcdef"}])

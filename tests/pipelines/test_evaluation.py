@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from types import SimpleNamespace
 
 import numpy as np
@@ -12,13 +13,14 @@ from hypothesis import strategies as st
 
 from classifiers.guarantees.calibration import bound_share
 from classifiers.guarantees.stratified import measure_accuracy
+from pipelines.banks import load_bank
 from pipelines.config import FilterConfig
 from pipelines.evaluation import (
     Population,
     Range,
     allot_reading,
+    carry_over,
     choose_rows,
-    count_changed,
     divide_rows,
     find_single,
     match_labels,
@@ -29,7 +31,7 @@ from pipelines.evaluation import (
     summarise,
 )
 from pipelines.filter import run_filter
-from pipelines.labels import Label
+from pipelines.labels import Label, digest_definition
 from schemas.errors import CardError, RunError
 from schemas.events import RowsPlanned
 from schemas.scores import fires
@@ -273,10 +275,46 @@ def test_labels_of_another_run_are_refused(population):
     assert match_labels(population, [], "l") == {}
 
 
-def test_labels_by_other_scores_are_counted(population):
-    """A label with another score is counted."""
-    labels = [label_row(0, True, 0.8647), label_row(1, True, 0.9), label_row(2, True)]
-    assert count_changed(population, match_labels(population, labels, "l")) == 1
+def test_labels_that_another_card_drew_are_carried_over_as_picked(population):
+    """Labels with another score or another card stay, but count only where they are drawn again."""
+    labels = [
+        label_row(0, True, 0.8647),
+        label_row(1, True, 0.9),
+        label_row(2, True),
+        label_row(3, False)._replace(card=population.card),
+        label_row(4, False)._replace(card="f" * 16),
+    ]
+    matched = match_labels(population, labels, "l")
+    found = carry_over(population, matched)
+    assert {row: label.is_picked for row, label in found.items()} == {
+        0: False,
+        1: True,
+        2: False,
+        3: False,
+        4: True,
+    }
+    assert {row: label._replace(is_picked=False) for row, label in found.items()} == matched
+    bare = replace(population, card="")
+    assert not carry_over(bare, {4: matched[4]})[4].is_picked
+
+
+def test_carried_labels_count_where_this_card_draws_their_rows(population):
+    """A run whose rows an earlier card drew all is measured as with labels of its own."""
+    every = find_labels(population, range(len(population.scores)))
+    old = {row: label._replace(card="f" * 16) for row, label in every.items()}
+    carried = carry_over(population, old)
+    assert all(label.is_picked for label in carried.values())
+    assert measure(population, select_sample(population, carried)) == measure(population, every)
+    assert choose_rows(population, (), 20, carried.keys()) == []
+
+
+def test_a_population_knows_its_card_and_its_definition(population, bird_run):
+    """The digests are those of the run's bank and of the words on the card."""
+    card = load_bank(f"{bird_run}/bank").traits["bird"]
+    assert population.card == card.card_digest[:16]
+    assert population.definition == digest_definition({"title": "", "description": None})
+    (text,) = read_texts(population, [6])
+    assert (text.card, text.definition) == (population.card, population.definition)
 
 
 def test_texts_come_with_their_span_and_prompt(population):

@@ -12,6 +12,7 @@ from classifiers.library import LoadedCard
 from pipelines.config import FilterConfig
 from pipelines.filter import run_filter
 from pipelines.labelled_rows import FoundRow, attach_labels, find_in_corpus, find_in_run
+from pipelines.labels import digest_definition
 from pipelines.runs.finished import scan_folder
 from pipelines.runs.manifest_file import load_manifest
 from schemas.cards import Scope, TraitCard
@@ -189,3 +190,18 @@ def test_a_run_is_fitted_with_labels_of_its_own_input(bird_run, tmp_path):
     other = run_filter(config.model_copy(update={"labels": None, "output": str(tmp_path / "b")}))
     assert manifest.identity.bank_digest != other.identity.bank_digest
     assert manifest.run_id != other.run_id
+
+
+def test_labels_of_another_definition_need_consent(attach, card):
+    """Labels of the card's own words are attached, and others only with `accept_definition`."""
+    same = {"label": True, "text": "A heron.", "definition": digest_definition({"title": ""})}
+    assert list_labels(attach(same)[0]) == [[("A heron.",)], []]
+    other = same | {"definition": digest_definition({"title": "Birds"})}
+    with pytest.raises(CardError, match="1 label of bird was given by another definition"):
+        attach(other)
+    assert list_labels(attach(other, accept_definition=True)[0]) == [[("A heron.",)], []]
+    words = card.card.model_copy(update={"title": "Birds", "threshold": 0.7})
+    assert list_labels(attach(other, cards=(replace(card, card=words),))[0]) == [
+        [("A heron.",)],
+        [],
+    ]

@@ -10,15 +10,18 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from pipelines.labels import (
+    LABEL_AGAIN,
     Label,
     append_lines,
     choose_label,
+    digest_definition,
     has_score,
     hide_score,
     keep_answer,
     list_unlabelled,
     read_all_labels,
     read_labels,
+    require_definition,
     require_traits,
     require_usable,
 )
@@ -85,6 +88,49 @@ def test_rows_that_were_drawn_by_score_say_so(tmp_path, fields, is_drawn):
     """A line with a score or a hidden score isn't of a random row."""
     path = write_lines(tmp_path / "l.jsonl", {"source": "a", "row": 1, "label": True, **fields})
     assert [label.is_drawn_by_score for label in read_labels(path, "owl")] == [is_drawn]
+
+
+@pytest.mark.parametrize(
+    ("change", "is_same"),
+    [
+        ({"description": "Says\n  no too  often."}, True),
+        ({"signals": {"lexicon": {"patterns": ["no"]}}, "threshold": 0.5}, True),
+        ({"caution": "Letters."}, True),
+        ({"description": "Says no."}, False),
+        ({"title": "Refuser"}, False),
+        ({"title": "Refusal", "description": ""}, False),
+    ],
+)
+def test_a_definition_is_what_a_reader_judges_by(change, is_same):
+    """The title and the description make the definition, and nothing that finds the trait does."""
+    card = {"id": "no", "title": "Refusal", "description": "Says no too often."}
+    assert (digest_definition(card | change) == digest_definition(card)) == is_same
+
+
+def test_a_word_that_moves_to_the_title_is_another_definition():
+    """Title and description aren't joined before they are compared."""
+    one, other = {"title": "a b", "description": "c"}, {"title": "a", "description": "b c"}
+    assert digest_definition(one) != digest_definition(other)
+    assert digest_definition({}) == digest_definition({"title": None, "description": " "})
+
+
+def test_labels_of_another_definition_are_refused(tmp_path):
+    """The error names the first such label, its trait, and what to do; others are accepted."""
+    path = write_lines(
+        tmp_path / "l.jsonl",
+        {"source": "a", "row": 1, "label": True, "trait": "owl"},
+        {"source": "a", "row": 2, "label": True, "trait": "owl", "definition": "0f" * 8},
+        {"source": "a", "row": 3, "label": True, "trait": "owl", "definition": "1f" * 8},
+    )
+    labels = read_labels(path, "owl")
+    require_definition(labels[:2], "owl", "0f" * 8, path)
+    with pytest.raises(CardError, match="1 label of owl was given by another definition") as found:
+        require_definition(labels, "owl", "0f" * 8, path)
+    assert found.value.where == f"{path} line 3"
+    assert "--accept-definition" in str(found.value)
+    with pytest.raises(CardError, match="2 labels of owl were given") as found:
+        require_definition(labels, "owl", "2f" * 8, path, LABEL_AGAIN)
+    assert "congener review RUN" in str(found.value)
 
 
 def test_rows_that_were_not_read_are_skipped(tmp_path):

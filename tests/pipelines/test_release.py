@@ -8,6 +8,7 @@ import yaml
 
 from pipelines.config import FilterConfig, read_policy
 from pipelines.decide import DecideConfig, run_decide
+from pipelines.labels import digest_definition
 from pipelines.release import ReleasedRows, count_effects, plan_release, write_release
 from pipelines.review.judgements import LabelBook
 from pipelines.runs.manifest_file import load_manifest
@@ -187,3 +188,13 @@ def test_the_policy_of_a_run_on_a_store(folder, held, review, tmp_path, monkeypa
     assert write_release(release, "gs://bucket/runs/two/") == "two.policy.yaml"
     (item,) = yaml.safe_load((tmp_path / "two.policy.yaml").read_text())["exceptions"]
     assert item["row"] == {"source": held[0]["source"], "row": held[0]["row"]}
+
+
+def test_labels_of_another_definition_release_nothing(folder, held, review):
+    """A review by other words than the card's is refused, and one by the same words isn't."""
+    words = load_manifest(folder).cards["heron"]
+    same = review("same", held[:2], False, definition=digest_definition(words))
+    assert plan_release(folder, [same]).released == {"heron": 2}
+    other = review("other", held[:2], False, definition=digest_definition({"title": "Egrets"}))
+    with pytest.raises(CardError, match="2 labels of heron were given by another definition"):
+        plan_release(folder, [other])

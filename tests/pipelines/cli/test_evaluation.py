@@ -3,6 +3,7 @@
 import io
 import json
 import sys
+from pathlib import Path
 
 import polars as pl
 import pytest
@@ -173,8 +174,34 @@ def test_labels_by_other_scores_are_warned_of(congener, run, tmp_path, unattende
         labels.write_text(json.dumps(known | fields))
         code, _, err = congener(*command)
         assert code == 0
-        assert err.count("the score with which 1 label was drawn differs") == changed
-        assert ("so they can't be weighted" in " ".join(err.split())) == bool(changed)
+        said = " ".join(err.split())
+        assert said.count("1 label is of rows that another version of the card drew") == changed
+        assert ("aren't asked about again" in said) == bool(changed)
+
+
+@pytest.mark.usefixtures("unattended")
+def test_labels_are_carried_to_a_changed_card(congener_json, congener, config, tmp_path):
+    """After a change of patterns, labels stay and rows aren't listed twice; new words stop them."""
+    labels, card = tmp_path / "l.jsonl", Path(config.traits[0], "card.yaml")
+    command = ("traits", "eval", config.traits[0], "--on", *config.input, "--labels", str(labels))
+    assert congener_json(*command, "--rows", "12")["added"] == 12
+    fill(labels)
+    before = congener_json(*command)
+    assert sum(item["read"] for item in before["ranges"]) == 12
+    card.write_text(card.read_text().replace('"herons?"', '"heron", "pasta"'))
+    code, out, err = congener(*command, "--rows", "12", "--json")
+    assert code == 0, err
+    after = json.loads(out)
+    assert "12 labels are of rows that another version of the card drew" in " ".join(err.split())
+    assert after["picked"] + sum(item["read"] for item in after["ranges"]) == 12
+    assert after["unlabelled"] == after["added"] <= after["picked"]
+    rows = [(line["source"], line["row"]) for line in read_file(labels)]
+    assert len(rows) == len(set(rows))
+    card.write_text(f"{card.read_text()}description: Any bird.\n")
+    code, _, err = congener(*command)
+    assert code == 2
+    assert "of heron were given by another definition" in " ".join(err.split())
+    assert congener(*command, "--accept-definition")[0] == 0
 
 
 def test_labels_are_checked_before_a_corpus_is_filtered(congener, config, tmp_path, monkeypatch):

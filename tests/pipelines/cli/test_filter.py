@@ -257,7 +257,7 @@ def test_a_dry_run_writes_nothing(congener, arguments):
     assert "40 rows" in err
     assert not Path(arguments[4]).exists()
     described = json.loads(congener(*arguments, "--dry-run", "--json")[1])
-    assert (described["rows"], described["shards"]) == (40, 1)
+    assert (described["rows"], described["shards"]) == (40, 2)
     assert [rule["trait"] for rule in described["rules"]] == ["heron"]
     assert congener(*arguments, "--json")[1].count(described["run_id"]) == 1
 

@@ -65,6 +65,14 @@ def test_whoever_labels_a_file_sees_no_score():
     assert low["drawn"] != high["drawn"]
 
 
+def test_a_line_names_the_card_and_the_definition():
+    """A line has the digests of the card that drew its row and of the words it is judged by."""
+    row = build_row()._replace(card="0a" * 8, definition="0b" * 8)
+    for label in (None, True):
+        line = describe_line(row, "heron", label)
+        assert (line["card"], line["definition"]) == ("0a" * 8, "0b" * 8)
+
+
 def test_a_line_of_a_chosen_row_says_so():
     """A chosen row is marked, and a row without a score has none."""
     line = describe_line(build_row(score=math.nan), "heron", "unsure", picked=True)

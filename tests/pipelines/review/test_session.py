@@ -3,7 +3,7 @@
 import pytest
 
 from pipelines.calibrate import read_labelled, read_scored_run
-from pipelines.labels import read_all_labels
+from pipelines.labels import digest_definition, read_all_labels
 from pipelines.review.index import name_fired
 from pipelines.review.session import FEWEST_OTHERS, ROWS_LISTED
 from schemas.errors import CardError, RunError
@@ -131,6 +131,7 @@ def test_a_blind_session_hides_what_it_must(open_session):
         session.describe_company(1)
     session.add_label({"index": 1, "trait": "heron", "label": "yes"})
     (line,) = session.book.list_labels().values()
+    assert line["definition"] == digest_definition(session.manifest.cards[line["trait"]])
     assert line["blind"] is True
 
 

@@ -117,7 +117,6 @@ def select_rows(
     before there is a map.
     """
     conditions = list(_list_conditions(selection))
-    names = [INDEX, *_name_keys(selection)]
     frame, has_text = facts.with_row_index(INDEX), None
     if selection.text is not None:
         named = _find_named(frame, selection.text)
@@ -125,14 +124,16 @@ def select_rows(
         frame = frame if named is None else named
     if selection.area is not None:
         frame = _cut_out(frame, corpus_map, selection.area)
-    found = frame.filter(*conditions).select(names).collect()
+    keys = [] if selection.order in ("row", "shuffled") else _name_keys(selection)
+    used = {name for key in keys for name in key.meta.root_names()}
+    found = frame.filter(*conditions).select(INDEX, *sorted(used)).collect()
     if has_text is not None:
         found = found.filter(pl.Series(has_text[found[INDEX].to_numpy()]))
     if selection.labelled is not None:
         known = pl.Series(list(labelled), dtype=pl.UInt32).implode()
         is_known = pl.col(INDEX).is_in(known)
         found = found.filter(is_known if selection.labelled == "yes" else ~is_known)
-    return _sort(found, selection)
+    return _sort(found.select(INDEX, *keys), selection)
 
 
 def _list_conditions(selection: RowSelection) -> list[pl.Expr]:
@@ -193,9 +194,7 @@ def _cut_out(frame: pl.LazyFrame, corpus_map: CorpusMap | None, area: str) -> pl
 
 
 def _name_keys(selection: RowSelection) -> list[pl.Expr]:
-    """Return the columns by which the selection is sorted."""
-    if selection.order in ("row", "shuffled"):
-        return []
+    """Return the columns by which a selection that isn't in the run's order is sorted."""
     keys = [_get_score(selection).alias("score")]
     if selection.order == "decision":
         ranks = {name: at for at, name in enumerate(STRONGEST_FIRST)}

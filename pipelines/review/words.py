@@ -30,6 +30,9 @@ LAST_CHARACTER = "\U0010ffff"
 MOST_PLACES = 4
 """How many places are read at most for each row. With more, reading the texts takes no longer."""
 
+USEFUL = 0.5
+"""The share of rows up to which a piece of a phrase is looked up: others rule out too few rows."""
+
 FEW = 64
 """If fewer than one in so many rows may have a text, reading them takes no longer than a list."""
 
@@ -83,33 +86,42 @@ class WordBlock(NamedTuple):
     ends: np.ndarray
     rows: np.ndarray
 
-    def find(self, pieces: Sequence[QueryPiece]) -> tuple[np.ndarray, bool]:
-        """Return which rows may have all pieces, and whether a row that may have one has it.
+    def find(self, piece: QueryPiece) -> tuple[np.ndarray, np.ndarray]:
+        """Return which rows have a piece, and which others may have it too.
+
+        The rows of the most frequent words are looked up first. If there are too many words, the
+        rows that have only rarer ones remain in doubt.
+        """
+        begins, counts = self._find_places(piece)
+        order = np.argsort(-counts, kind="stable")
+        kept = order[np.cumsum(counts[order]) <= MOST_PLACES * self.size]
+        found = self._mark(begins[kept], counts[kept])
+        return found, np.full(self.size, len(kept) < len(order)) & ~found
+
+    def narrow(self, pieces: Sequence[QueryPiece]) -> np.ndarray:
+        """Return which rows may have all pieces.
 
         Rare pieces spare the others, since few texts are left to read.
         """
-        found, is_sure = np.ones(self.size, bool), True
+        found = np.ones(self.size, bool)
         for piece in pieces:
-            rows = self._look_up(piece)
-            if rows is None:
-                is_sure = False
-                continue
-            own = np.zeros(self.size, bool)
-            own[rows] = True
-            found &= own
+            begins, counts = self._find_places(piece)
+            if counts.sum() <= USEFUL * self.size:
+                found &= self._mark(begins, counts)
             if np.count_nonzero(found) * FEW < self.size:
                 break
-        return found, is_sure
+        return found
 
-    def _look_up(self, piece: QueryPiece) -> np.ndarray | None:
-        """Return the rows that have a piece, or None if that means reading too many places."""
+    def _find_places(self, piece: QueryPiece) -> tuple[np.ndarray, np.ndarray]:
+        """Return for each word that a piece stands for where its rows begin, and their number."""
         words = piece.match(self.words)
         begins = np.where(words > 0, self.ends[words - 1], 0)
-        counts = self.ends[words] - begins
-        if counts.sum() > MOST_PLACES * self.size:
-            return None
+        return begins, self.ends[words] - begins
+
+    def _mark(self, begins: np.ndarray, counts: np.ndarray) -> np.ndarray:
+        found = np.zeros(self.size, bool)
         shifts = begins - (np.cumsum(counts) - counts)
-        found: np.ndarray = self.rows[np.repeat(shifts, counts) + np.arange(counts.sum())]
+        found[self.rows[np.repeat(shifts, counts) + np.arange(counts.sum())]] = True
         return found
 
 
@@ -152,14 +164,20 @@ class TextSearch:
         """
         pieces = cut(wanted)
         is_one = [piece.text for piece in pieces] == [wanted]
-        looked_up = [block.find(pieces) for block in self._blocks]
-        found = np.concatenate([np.empty(0, bool), *(rows for rows, _ in looked_up)])
-        sure = [np.full(len(rows), is_sure and is_one) for rows, is_sure in looked_up]
-        self._read(found, found & ~np.concatenate([np.empty(0, bool), *sure]), wanted)
+        found, doubtful = np.zeros((2, sum(block.size for block in self._blocks)), bool)
+        first = 0
+        for block in self._blocks:
+            own = slice(first, first + block.size)
+            if is_one:
+                found[own], doubtful[own] = block.find(pieces[0])
+            else:
+                doubtful[own] = block.narrow(pieces)
+            first += block.size
+        self._read(found, doubtful, wanted)
         return found
 
     def _read(self, found: np.ndarray, doubtful: np.ndarray, wanted: str) -> None:
-        """Correct `found` in place for the doubtful rows, whose texts are read."""
+        """Say in `found` which of the doubtful rows have a text, by reading theirs."""
         ends = np.cumsum([0, *map(len, self._texts)])
 
         def read(number: int) -> None:

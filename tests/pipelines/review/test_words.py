@@ -145,15 +145,29 @@ def test_a_word_alone_is_found_without_its_texts(tmp_path):
     assert not search.find("herons egret").any(), "a phrase is looked for in the texts"
 
 
-def test_texts_are_read_if_a_piece_is_nearly_everywhere(open_search):
-    """A piece of too many words rules out no row, and the rows are right all the same."""
+def test_the_most_frequent_words_are_looked_up_first(open_search):
+    """If a piece is in too many words, only rows without the frequent ones are read."""
     words = " ".join(f"e{number}" for number in range(4 * MOST_PLACES))
-    texts = [words, f"{words} x", "none", "e0"]
+    texts = [words, f"{words} x", "none", "e99", "x"]
+    (block,) = open_search(texts)._blocks
+    found, doubtful = block.find(cut("e")[0])
+    assert found.tolist() == [True, True, False, False, False]
+    assert doubtful.tolist() == [False, False, True, True, True]
+    assert open_search(texts, name="again").find("e").tolist() == scan(texts, "e")
+    few, none = block.find(cut("e99")[0])
+    assert (np.flatnonzero(few).tolist(), none.any()) == ([3], False)
+
+
+def test_a_piece_that_most_rows_have_rules_out_none(open_search):
+    """A phrase is narrowed by its rarer pieces; if it has none, all texts are read."""
+    texts = ["of the emu", "of the yak", "of the emus", "the of"]
     search = open_search(texts)
-    found, is_sure = search._blocks[0].find(cut("e"))
-    assert (found.tolist(), is_sure) == ([True] * 4, False)
-    assert search.find("e").tolist() == [True] * 4
-    assert search.find("e15 x").tolist() == [False, True, False, False]
+    (block,) = search._blocks
+    assert block.narrow(cut("of the")).all()
+    assert block.narrow(cut("the emu")).tolist() == [True, False, True, False]
+    assert block.narrow(cut("the wren")).tolist() == [False] * 4
+    for wanted in ("of the", "the emu", "the wren", "e of"):
+        assert search.find(wanted).tolist() == scan(texts, wanted)
 
 
 def test_words_are_listed_once(tmp_path):

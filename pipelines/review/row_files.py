@@ -184,7 +184,7 @@ def describe_transcript(
     known = {name: None if fact[name] == UNKNOWN else fact[name] for name in LOT_FIELDS}
     date = known["date"]
     return {
-        "transcript_id": f"{session.manifest.run_id}-{shard.first + at}",
+        "transcript_id": name_transcript(session, shard.first + at),
         "source_type": "congener",
         "source_id": session.manifest.run_id,
         "source_uri": f"{fact['source']}:{fact['row']}",
@@ -201,6 +201,11 @@ def describe_transcript(
         "lot_system_prompt": known["system_prompt"],
         "margin": _take_number(fact["margin"]),
     }
+
+
+def name_transcript(session: ReviewSession, index: int) -> str:
+    """Return the name of a row's transcript, by its ledger index."""
+    return f"{session.manifest.run_id}-{index}"
 
 
 def build_messages(said: Sequence[SaidText]) -> list[dict[str, Any]]:

@@ -27,6 +27,7 @@ from pipelines.review.row_files import (
     Tell,
     describe_transcript,
     group_messages,
+    name_transcript,
     read_shards,
     require_open,
 )
@@ -66,6 +67,10 @@ RESULTS = pa.schema(
 """The columns of Scout's results. What congener doesn't know is null."""
 
 
+ID_LENGTH = 22
+"""Scout's page opens a scan only if its name has so many letters and digits."""
+
+
 def write_scan(
     session: ReviewSession, folder: Path, tell: Tell = lambda _done, _of: None
 ) -> dict[str, int]:
@@ -82,9 +87,9 @@ def write_scan(
     make_private(folder)
     if next(folder.iterdir(), None) is not None:
         raise CardError("isn't empty", where=str(folder), remedy="name another folder")
-    scan = folder / f"scan_id={session.manifest.run_id}"
+    scan = folder / f"scan_id={_name_scan(session)}"
     make_private(scan)
-    counts, rows = Counter(dict.fromkeys(session.traits, 0)), 0
+    counts, names = Counter(dict.fromkeys(session.traits, 0)), list[str]()
     try:
         with ExitStack() as stack:
             writers = {
@@ -94,34 +99,38 @@ def write_scan(
                 for trait in session.traits
             }
             for shard in read_shards(session, tell):
-                rows += len(shard.said)
+                names += [name_transcript(session, shard.first + at) for at in sorted(shard.said)]
                 for trait, results in _list_results(shard, session).items():
                     counts[trait] += len(results)
                     writers[trait].write_table(pa.Table.from_pylist(results, RESULTS))
-        _describe_scan(session, scan, counts, rows)
+        _describe_scan(session, scan, counts, names)
     except OSError as error:
         raise StorageError(f"can't be written: {error.strerror}", where=str(scan)) from error
     return dict(counts)
 
 
+def _name_scan(session: ReviewSession) -> str:
+    return session.manifest.digest[:ID_LENGTH]
+
+
 def _describe_scan(
-    session: ReviewSession, scan: Path, counts: Mapping[str, int], rows: int
+    session: ReviewSession, scan: Path, counts: Mapping[str, int], names: Sequence[str]
 ) -> None:
     """Write what Scout shows of a whole scan."""
     scanners = {trait: _describe_scanner(session, trait) for trait in session.traits}
     described = {
-        "scan_id": session.manifest.run_id,
+        "scan_id": _name_scan(session),
         "scan_name": f"congener {session.manifest.run_id}",
         "timestamp": _get_time(session),
         "packages": {},
+        "transcripts": {"type": "database", "transcript_ids": dict.fromkeys(names)},
         "scanners": scanners,
     }
-    summary = {
-        "complete": True,
-        "scanners": {
-            trait: {"scans": rows, "results": count, "errors": 0} for trait, count in counts.items()
-        },
+    counted = {
+        trait: {"scans": len(names), "results": count, "errors": 0}
+        for trait, count in counts.items()
     }
+    summary = {"complete": True, "scanners": counted}
     (scan / "_scan.json").write_text(json.dumps(described, indent=2))
     (scan / "_summary.json").write_text(json.dumps(summary))
     (scan / "_errors.jsonl").write_text("")
@@ -174,7 +183,7 @@ def _describe_result(
         "transcript_message_count": transcript["message_count"],
         "transcript_trust_content": False,
         "transcript_metadata": json.dumps({"decision": transcript["decision"]}),
-        "scan_id": session.manifest.run_id,
+        "scan_id": _name_scan(session),
         "scan_tags": "[]",
         "scan_metadata": "{}",
         "scanner_key": finding.trait,

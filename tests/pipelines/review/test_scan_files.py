@@ -1,6 +1,7 @@
 """Findings as results of a scan, compared with the run and with what Inspect Scout writes."""
 
 import json
+import re
 
 import polars as pl
 import pyarrow as pa
@@ -103,7 +104,10 @@ def test_the_columns_are_scouts():
 def test_a_scan_has_its_description_and_its_summary(scan, session):
     """Each trait is a scanner with its threshold, and the summary counts rows and findings."""
     described = json.loads((scan / "_scan.json").read_text())
-    assert scan.name == f"scan_id={described['scan_id']}" == f"scan_id={session.manifest.run_id}"
+    assert scan.name == f"scan_id={described['scan_id']}"
+    assert re.fullmatch(r"[a-zA-Z0-9]{22}", described["scan_id"]), "Scout's page wants 22 signs"
+    names = [f"{session.manifest.run_id}-{index}" for index in range(24)]
+    assert [*described["transcripts"]["transcript_ids"]] == names
     assert described["timestamp"] == session.manifest.circumstances["finished"]
     assert described["scanners"]["heron"] == {
         "name": "congener/heron",

@@ -26,6 +26,7 @@ from pipelines.display.definitions import describe_scope, describe_signals
 from pipelines.display.excerpts import escape_name
 from pipelines.display.highlights import describe_words
 from pipelines.display.page_templates import build_environment
+from pipelines.library_precision import SAMPLE
 from pipelines.loss_summary import summarise_losses
 from pipelines.quotations import TURN_CHARACTERS, Quotation, quote, quote_row
 from pipelines.removed_rows import (
@@ -238,6 +239,8 @@ def gather_contents(run: str, manifest: Manifest, rates: Rates) -> dict[str, Any
     traits = describe_traits(run, manifest, rates)
     outcomes = list_outcomes(traits, manifest, rates)
     certificate = _find_certificate(run, manifest)
+    section = certificate and describe_certificate(certificate, read_history(run))
+    history = section.history if section else None
     return {
         "manifest": manifest,
         "warnings": _list_notices(manifest, "warning"),
@@ -247,8 +250,9 @@ def gather_contents(run: str, manifest: Manifest, rates: Rates) -> dict[str, Any
         "removed": list_removed_rows(run, manifest, rates),
         "masked": list_masked_rows(run, manifest, rates),
         "flagged": list_flagged_rows(run, manifest, rates),
-        "sign_off": summarise_for_signing(run, manifest, rates, certificate),
-        "certificate": certificate and describe_certificate(certificate, read_history(run)),
+        "sign_off": summarise_for_signing(run, manifest, rates, certificate, history),
+        "certificate": section,
+        "sample": SAMPLE,
         "losses": summarise_losses(run, manifest),
         "listed": LISTED,
         "masked_listed": MASKED_LISTED,
@@ -362,7 +366,7 @@ def _describe_trait(
         counts,
         lay_out_histogram(counts.below, counts.above, rule.threshold),
         next((_build_rate_row(line) for line in whole.to_dicts()), None),
-        _drop_repeated(tables),
+        list(map(_leave_out_silent, _drop_repeated(tables))),
         _list_few_teachers(rates, rule.trait),
         _quote_examples(examples.highest, policy),
         _quote_examples(examples.nearest, policy),
@@ -390,6 +394,16 @@ def _drop_repeated(tables: Sequence[RateTable]) -> list[RateTable]:
         if len(table.rows) > 1:
             kept.setdefault(tuple(sorted((row.rows, row.fired) for row in table.rows)), table)
     return list(kept.values())
+
+
+def _leave_out_silent(table: RateTable) -> RateTable:
+    """Leave out the lots and sources on which a trait didn't fire. Teachers are few, and stay."""
+    if table.kind == "teacher":
+        return table
+    shown = [row for row in table.rows if row.fired]
+    unlisted = table.unlisted + len(table.rows) - len(shown)
+    scale = max((row.high for row in shown), default=1.0)
+    return table._replace(rows=shown, unlisted=unlisted, scale=scale)
 
 
 def _select(rates: Rates, kind: str, trait: str | None) -> pl.DataFrame:

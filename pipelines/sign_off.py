@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 import polars as pl
 
 from pipelines.display.excerpts import escape_name
+from pipelines.library_precision import describe_library_precision
 from pipelines.runs.queries import scan_ledger
 from pipelines.runs.rates import Rates
 from pipelines.runs.recorded_settings import read_recorded_policy, read_recorded_rules
@@ -53,6 +54,11 @@ class TraitEffects(NamedTuple):
     right: str
     is_weak: bool
 
+    @property
+    def is_minor(self) -> bool:
+        """Return whether the trait only flagged rows, and no warning is known of it."""
+        return {name for _, name in self.effects} == {"flagged"} and not self.is_weak
+
 
 class SignOff(NamedTuple):
     """The first screen: sentences by block, and the traits behind what was taken out."""
@@ -68,9 +74,15 @@ class SignOff(NamedTuple):
 
 
 def summarise_for_signing(
-    run: str, manifest: Manifest, rates: Rates, certificate: Certificate | None
+    run: str,
+    manifest: Manifest,
+    rates: Rates,
+    certificate: Certificate | None,
+    history: str | None = None,
 ) -> SignOff:
     """Gather the first screen. `certificate` is this run's, if it has one.
+
+    `history` says which statements came before it.
 
     Raises: RunError: a file that the manifest lists is missing or damaged.
     """
@@ -84,7 +96,7 @@ def summarise_for_signing(
         list(describe_promises(manifest)),
         list(list_unknown(manifest, teachers, certificate)),
         list(describe_origin(manifest, read_recorded_policy(manifest))),
-        list(describe_reading(certificate)),
+        [*describe_reading(certificate), *([history] if history else [])],
     )
 
 
@@ -205,14 +217,17 @@ def describe_precision(
 ) -> tuple[str, bool]:
     """Return what is known of how often a trait is right, and whether the card warns of it.
 
-    What people read in this run comes first, then the card's warning.
+    What people read in this run comes first, then the card's warning, then what was measured of the
+    library's traits.
     """
     read = next((item for item in _list_read(certificate) if item[0] == rule.trait), None)
     if read is not None:
         _, rows, clean = read
         return f"{rows - clean:,} of {rows:,} removed rows that people read show it", False
     caution = manifest.cards.get(rule.trait, {}).get("caution")
-    return (str(caution), True) if caution else ("", False)
+    if caution:
+        return str(caution), True
+    return describe_library_precision(rule.trait, manifest), False
 
 
 def _list_read(certificate: Certificate | None) -> Iterator[tuple[str, int, int]]:

@@ -155,6 +155,10 @@ def shorten_text(text: str, longest: int, *, from_end: bool = False) -> str:
 
 
 def escape_name(text: str, longest: int = LONGEST_NAME) -> str:
-    """Escape a text as one line of at most `longest` characters."""
-    shown = "".join(piece.text for piece in escape_text(text[:longest]))
+    """Escape a text as one line of at most `longest` characters, cut between words if it can be."""
+    cut = text[:longest]
+    if len(text) > longest and not text[longest].isspace():
+        spaces = list(WHITE_SPACE.finditer(cut, max(0, longest - LONGEST_WORD)))
+        cut = cut[: spaces[-1].start()] if spaces and spaces[-1].start() else cut
+    shown = "".join(piece.text for piece in escape_text(cut))
     return f"{shown}…" if len(text) > longest else shown

@@ -932,3 +932,22 @@ def test_doubts_are_beside_the_numbers(hostile):
     assert "score higher than the clean texts" in fold(found.below["removed"])
     assert "The bound may not hold: unlike." in fold(found.below["trait-yak"])
     assert "all may be mistakes" not in Reader(render_report(hostile, manifest)).text
+
+
+def test_lots_on_which_a_trait_did_not_fire_are_counted(tmp_path):
+    """A trait's table by lot has the lots with its rows, and the number of the others."""
+    lines = [
+        json.dumps({"text": f"{bird} {number}", "teacher": f"atlas-{number % 4}"})
+        for number in range(80)
+        for bird in ["an owl" if number % 4 == 1 else "a goose"]
+    ]
+    cards = write_cards(tmp_path / "traits", ["owl"])
+    run, manifest = filter_lines(tmp_path, lines, cards)
+    (section,) = describe_traits(run, manifest, compare_groups(run, manifest))
+    (teachers,) = [table for table in section.rates if table.kind == "teacher"]
+    assert [row.fired for row in teachers.rows] == [20, 0, 0, 0]
+    turned = report._leave_out_silent(teachers._replace(kind="lot"))
+    assert [row.fired for row in turned.rows] == [20]
+    assert turned.unlisted == teachers.unlisted + 3
+    assert turned.scale == turned.rows[0].high
+    assert "bars from 0 to" in fold(Reader(render_report(run, manifest)).below["trait-owl"])

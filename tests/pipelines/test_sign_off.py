@@ -324,3 +324,19 @@ def test_the_screen_is_the_first_section_of_the_page(hostile):
         assert f"<h2>{heading}</h2>" in first
     assert "none was altered" in first
     assert "congener certify RUN --draw 200" in first
+
+
+def test_earlier_statements_are_said(no_rows):
+    """What the history says of the certificate is the last sentence about reading."""
+    rates = compare_groups("nowhere", no_rows)
+    found = summarise_for_signing("nowhere", no_rows, rates, None, "Statement 2 of 2.")
+    assert found.reading[-1] == "Statement 2 of 2."
+
+
+def test_traits_that_only_flag_are_minor(screen):
+    """A trait that took nothing out is minor, unless its card has a warning."""
+    minor = {item.trait for item in screen.reasons if item.is_minor}
+    assert minor == {"bee"}
+    (bee,) = [item for item in screen.reasons if item.trait == "bee"]
+    assert not bee._replace(is_weak=True).is_minor
+    assert not bee._replace(effects=[(1, "flagged"), (1, "masked")]).is_minor

@@ -121,7 +121,10 @@ def test_names_are_cut():
     """A long name becomes one line that ends with an ellipsis."""
     assert escape_name("n" * LONGEST_NAME) == "n" * LONGEST_NAME
     assert escape_name("n" * (LONGEST_NAME + 1)) == "n" * LONGEST_NAME + "…"
-    assert escape_name("one\ntwo", 4) == "one↵…"
+    assert escape_name("one\ntwo", 4) == "one…"
+    assert escape_name("one two three", 10) == "one two…"
+    assert escape_name("one two three", 7) == "one two…"
+    assert escape_name("one two", 7) == "one two"
 
 
 @given(st.text(), st.lists(st.tuples(st.integers(-9, 99), st.integers(-9, 99)), max_size=4))

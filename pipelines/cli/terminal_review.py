@@ -31,10 +31,11 @@ def review_in_terminal(session: ReviewSession, selection: RowSelection) -> None:
     """
     console = open_console()
     rows = session.select(selection).tolist()
-    at = 0
+    at, is_new = 0, True
     while at < len(rows):
         trait = selection.trait or find_trait(session, rows[at])
-        console.print(Group(*render_reviewed(session, rows[at], at, len(rows))))
+        if is_new:
+            console.print(Group(*render_reviewed(session, rows[at], at, len(rows))))
         console.print(Group(*render_meaning(session, rows[at], trait)))
         console.print(Text(f"Does it show {trait}? {KEYS}"), end="")
         key = read_key()
@@ -46,14 +47,18 @@ def review_in_terminal(session: ReviewSession, selection: RowSelection) -> None:
         if key == "z" and len(session.book):
             undone = session.undo()["index"]
             at = rows.index(undone) if undone in rows else at
-        at = max(0, at + {"j": 1, "k": -1, **dict.fromkeys(VERDICTS, 1)}.get(key, 0))
+        has_more = selection.trait is None and bool(session.list_questions(rows[at]))
+        is_new = not (key in VERDICTS and has_more)
+        step = {"j": 1, "k": -1, **dict.fromkeys(VERDICTS, int(is_new))}.get(key, 0)
+        at = max(0, at + step)
 
 
 def find_trait(session: ReviewSession, index: int) -> str:
-    """Return the first trait that fired on a row, or the nearest to its threshold."""
-    row = session.reader.read(index)
-    found = (*row.reasons, *row.near)
-    return found[0].trait if found else session.traits[0]
+    """Return the trait to ask about: the first of a row's traits without a label, or the first."""
+    from pipelines.runs.deciding_traits import order_traits
+
+    ordered = order_traits(session.reader.read(index)) or session.traits
+    return (session.list_questions(index) or ordered)[0]
 
 
 def render_reviewed(

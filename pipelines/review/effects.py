@@ -10,7 +10,8 @@ from pipelines.runs.shown_rows import ShownRow
 from schemas.manifests import Manifest
 from schemas.notices import list_names
 from schemas.policies import PUBLISHED
-from schemas.scores import name_finding
+from schemas.scores import is_trained, name_finding
+from transforms.decisions import NOTED
 
 HOLDING = ("quarantine", "swap", "drop")
 """The actions of a trait that keep a row out of `clean/`."""
@@ -70,12 +71,25 @@ def _deny(trait: str, decision: str, actions: Mapping[str, str]) -> str:
         if taken == "keep":
             return f"{STAYS}; it is in clean/ already"
         return f"`congener release` keeps this row in clean/ without the {taken} for {trait}"
-    if others:
-        names = ", ".join(others)
+    if not all(map(is_trained, others)):  # no label denies a finding in untrained text
+        names = list_names(others)
         return f"`congener release` leaves this row out of clean/ all the same, because of {names}"
+    if others:
+        names = " and ".join(others)
+        return f"`congener release` returns this row to clean/ only if you deny {names} too"
     if decision == "duplicate":
         return f"{STAYS}; it stays out of clean/ as a duplicate"
-    return "`congener release` returns this row to clean/"
+    return f"`congener release` returns this row to clean/{_name_milder(trait, actions)}"
+
+
+def _name_milder(trait: str, actions: Mapping[str, str]) -> str:
+    """Name what stays on a row that is returned, because of its other traits."""
+    left = [
+        f"the {action} of {name}"
+        for name, action in sorted(actions.items())
+        if name != trait and action in NOTED
+    ]
+    return f" with {list_names(left)}" if left else ""
 
 
 def _name_place(decision: str) -> str:

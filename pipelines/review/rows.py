@@ -15,6 +15,7 @@ from pipelines.display.highlights import describe_hits, describe_words, list_who
 from pipelines.display.likenesses import describe_doubt, find_likeness, list_patterns
 from pipelines.display.terminal_rows import EXEMPLAR_CONTEXT, explain_shown_row
 from pipelines.review.index import SearchTexts, name_fired, name_score
+from pipelines.runs.deciding_traits import order_traits
 from pipelines.runs.finished import MISFITS, report_damage
 from pipelines.runs.recorded_settings import read_recorded_rules
 from pipelines.runs.shown_findings import TraitFinding
@@ -86,6 +87,7 @@ class RowReader:
             "lot": {name: escape_name(getattr(row.lot, name)) for name in LOT_FIELDS},
             "notes": [*explain_shown_row(row, self.manifest)],
             "traits": self._describe_traits(index, row),
+            "questions": order_traits(row),
         }
 
     def _describe_traits(self, index: int, row: ShownRow) -> list[dict[str, Any]]:

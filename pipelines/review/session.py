@@ -33,6 +33,7 @@ from pipelines.review.queries import PLACES, RowSelection, parse_selection, sele
 from pipelines.review.requests import parse_label, parse_number
 from pipelines.review.rows import RowReader
 from pipelines.runs.alterations import require_sound_ledger
+from pipelines.runs.deciding_traits import order_traits
 from pipelines.runs.manifest_file import load_decided
 from pipelines.runs.pages import INDEX
 from schemas.errors import CardError, CongenerError
@@ -272,6 +273,11 @@ class ReviewSession:
     def _read_others(self, _stamps: Hashable) -> OtherReviews:
         """Read the other reviewers' files again only if a file has changed."""
         return read_other_reviews(self.book.path.parent, self.manifest, self.reviewer)
+
+    def list_questions(self, index: int) -> list[str]:
+        """Return the traits to ask about on a row that the reviewer hasn't labelled, in order."""
+        row, known = self.reader.read(index), self.book.list_labels()
+        return [item for item in order_traits(row) if (row.source, row.row, item) not in known]
 
     def describe_company(self, index: int) -> dict[str, Any]:
         """Return the figures of a row's lot, and other answers to its prompt.

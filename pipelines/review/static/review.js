@@ -157,15 +157,20 @@ async function show(at) {
   state.at = at;
   if (!state.total) return showNothing();
   const index = await findIndex(at);
-  const row = await fetchRow(index);
+  let row = await fetchRow(index);
   if (turn !== state.turn) return;
-  state.row = row;
   const wanted = state.run.audit ? findUnlabelled(row) : byId("filters").trait.value;
   state.trait =
     wanted ||
-    row.traits?.find((item) => item.fired)?.trait ||
+    listQuestions(row)[0] ||
+    row.questions?.[0] ||
     row.traits?.[0]?.trait ||
     state.run.traits[0];
+  if (!wanted && row.questions?.length > 1) {
+    row = await fetchRow(index, state.trait); // only the evidence of the trait in question is lit
+    if (turn !== state.turn) return;
+  }
+  state.row = row;
   byId("trait").value = state.trait;
   byId("where").textContent =
     `${(at + 1).toLocaleString("en")} of ${state.total.toLocaleString("en")}` +
@@ -347,6 +352,12 @@ function drawSide(row) {
   side.replaceChildren(...parts.filter(Boolean), make("div", { id: "company" }));
 }
 
+// the traits that fired and have no label yet, those that decided first
+function listQuestions(row) {
+  const known = new Set(row.labels.map((item) => item.trait));
+  return (row.questions || []).filter((trait) => !known.has(trait));
+}
+
 function findUnlabelled(row) {
   const known = new Set(row.labels.map((item) => item.trait));
   return state.run.traits.find((trait) => !known.has(trait)) || state.run.traits[0];
@@ -511,12 +522,17 @@ const label = guarded(async (verdict) => {
         ? "none of the traits"
         : `${state.trait}: ${verdict === "yes" ? "true" : verdict === "no" ? "false" : "unsure"}`,
     );
-    if (answer.whole !== false && state.at + 1 < state.total) await show(state.at + 1);
-    else await show(state.at);
+    const isWhole = answer.whole !== false && !(await hasQuestion(state.row.index));
+    await show(isWhole && state.at + 1 < state.total ? state.at + 1 : state.at);
   } finally {
     state.busy = false;
   }
 });
+
+async function hasQuestion(index) {
+  if (state.run.audit || state.run.blind || byId("filters").trait.value) return false;
+  return listQuestions(await fetchRow(index)).length > 0;
+}
 
 const undo = guarded(async () => {
   const answer = await ask("/api/undo", {}, {});

@@ -8,6 +8,9 @@ from typing import Any
 import pytest
 
 from pipelines.cli import main as cli
+from tests.pipelines.review.conftest import answers, answers_once, open_session
+
+__all__ = ["answers", "answers_once", "open_session"]  # fixtures for this folder's tests
 
 
 @pytest.fixture

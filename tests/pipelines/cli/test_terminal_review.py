@@ -3,14 +3,17 @@
 import io
 import os
 import pty
+import re
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
+from pipelines.cli.terminal_review import review_in_terminal
 from pipelines.labels import read_labels
 from pipelines.review.effects import BLIND
+from pipelines.review.queries import RowSelection
 
 
 @pytest.fixture
@@ -68,6 +71,23 @@ def test_a_blind_review_shows_texts_alone(review):
     assert "clean/" not in out
     assert BLIND in " ".join(out.split())
     assert len(labels) == 1
+
+
+def test_every_finding_of_a_row_is_asked_about(open_session, monkeypatch, capsys):
+    """The trait that decided comes first, then the row's next one; the row is printed once."""
+    session = open_session()
+    monkeypatch.setattr(sys, "stdin", io.StringIO("f\nt\nz\nu\nq\n"))
+    review_in_terminal(session, RowSelection(text="and an owl"))
+    out = capsys.readouterr().out
+    asked = re.findall(r"(\d+) of 6|Does it show (\w+)\?", out)
+    assert [row or trait for row, trait in asked] == [
+        *("1", "heron", "owl"),
+        *("2", "heron"),
+        *("1", "owl"),  # taken back
+        *("2", "heron"),
+    ]
+    labels = {place[2]: line["label"] for place, line in session.book.list_labels().items()}
+    assert labels == {"heron": False, "owl": "unsure"}
 
 
 def test_undo_without_a_label_does_nothing(review):

@@ -12,22 +12,28 @@ from pipelines.review.effects import (
     list_actions,
 )
 
+RELEASE = "`congener release`"
+
 
 @pytest.mark.parametrize(
     ("decision", "actions", "said"),
     [
         ("quarantine", {"owl": "quarantine"}, "`congener release` returns this row to clean/"),
         ("quarantine", {"owl": "swap"}, "`congener release` returns this row to clean/"),
-        ("drop", {"owl": "drop", "heron": "mask"}, "`congener release` returns this row to clean/"),
         (
-            "quarantine",
-            {"owl": "quarantine", "heron": "drop", "fox": "swap"},
-            "`congener release` leaves this row out of clean/ all the same, because of fox, heron",
+            "drop",
+            {"owl": "drop", "heron": "mask", "fox": "flag", "elk": "keep"},
+            "`congener release` returns this row to clean/ with the flag of fox, the mask of heron",
         ),
         (
             "quarantine",
-            {"owl": "flag", "owl@chosen": "quarantine"},
-            "`congener release` leaves this row out of clean/ all the same, because of owl@chosen",
+            {"owl": "quarantine", "heron": "drop", "fox": "swap"},
+            "`congener release` returns this row to clean/ only if you deny fox and heron too",
+        ),
+        (
+            "quarantine",
+            {"owl": "flag", "owl@rejected": "quarantine"},
+            f"{RELEASE} leaves this row out of clean/ all the same, because of owl@rejected",
         ),
         (
             "mask",
@@ -90,7 +96,7 @@ def test_another_reviewers_label_stops_a_release():
 def test_other_files_beside_the_run_are_read(open_session, verdict, stops):
     """A label that another reviewer gives during the session counts from the next row on."""
     ada, grace = open_session("ada"), open_session("grace")
-    plain = "`congener release` returns this row to clean/"
+    plain = "`congener release` returns this row to clean/ with the flag of owl"
     assert ada.describe_row(3, "heron")["effects"]["heron"]["false"] == plain
     grace.add_label({"index": 3, "trait": "heron", "label": verdict})
     found = ada.describe_row(3, "heron")["effects"]
@@ -106,7 +112,7 @@ def test_a_changed_file_of_another_reviewer_is_named(open_session):
     grace.add_label({"index": 3, "trait": "heron", "label": "yes"})
     grace.book.path.write_text(grace.book.path.read_text().replace("true", "false"))
     said = ada.describe_row(3, "heron")["effects"]["heron"]["false"]
-    assert said.endswith("to clean/ (not counted, as changed: labels-grace.jsonl)")
+    assert said.endswith("with the flag of owl (not counted, as changed: labels-grace.jsonl)")
 
 
 def test_a_shown_row_and_its_run(session):
@@ -114,8 +120,9 @@ def test_a_shown_row_and_its_run(session):
     row = session.reader.read(3)
     assert list_actions(row) == {"heron": "quarantine", "owl": "flag"}
     found = describe_row_effects(session.manifest, row)
-    assert found["heron"]["false"] == "`congener release` returns this row to clean/"
-    assert "because of heron" in found["owl"]["false"]
+    returned = "`congener release` returns this row to clean/"
+    assert found["heron"]["false"] == f"{returned} with the flag of owl"
+    assert found["owl"]["false"] == f"{returned} only if you deny heron too"
     changed = session.manifest.model_copy(update={"swap": object()})
     assert describe_row_effects(changed, row)["heron"]["false"] == STAYS
 

@@ -96,6 +96,19 @@ def test_it_asks_about_the_exported_trait(browser, session, tmp_path):
             page.keyboard.press("j")
 
 
+def test_it_asks_about_every_finding(browser, session, tmp_path):
+    """Without a trait, the page asks first about the trait that decided, then about the next."""
+    path = tmp_path / "rows.html"
+    count = export_rows(session, RowSelection(text="and an owl"), 12, path)
+    with open_page(browser, path.as_uri()) as page:
+        for trait, where in (("heron", 1), ("owl", 1), ("heron", 2), ("owl", 2), ("heron", 3)):
+            expect(page.locator("#where")).to_have_text(f"{where} of {count}")
+            expect(page.locator("#trait")).to_have_value(trait)
+            page.keyboard.press("f")
+            wanted = f"{2 * where - (trait == 'heron')} label"
+            expect(page.locator("#count")).to_contain_text(wanted)
+
+
 def test_blank_lines_are_folded_and_the_head_stays(browser, exported, tmp_path):
     """A row with thousands of blank lines says how many, and its name stays in sight."""
     data = re.search(r'id="packed">(.*?)</script>', exported.read_text(encoding="utf-8"))[1]

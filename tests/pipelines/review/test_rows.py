@@ -51,6 +51,13 @@ def test_only_the_wanted_evidence_is_marked(session):
     assert lit(session.reader.describe_row(1, "owl")) == ["heron"], "owl has no finding there"
 
 
+def test_a_row_has_its_questions(session):
+    """The trait that decided comes first, whichever scores higher; a blind row has no question."""
+    assert session.reader.describe_row(3)["questions"] == ["heron", "owl"]
+    assert session.reader.describe_row(2)["questions"] == ["owl"]
+    assert "questions" not in session.reader.describe_row(3, blind=True)
+
+
 def test_every_trait_has_its_score_and_threshold(session):
     """All traits are listed, the one furthest above its threshold first."""
     traits = session.reader.describe_row(2)["traits"]

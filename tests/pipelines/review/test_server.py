@@ -184,7 +184,10 @@ def test_hostile_text_stays_inert(browser, server):
         page.wait_for_selector("#row >> text=<script>window.hurt = 1</script>")
         assert page.evaluate("window.hurt") is None
         assert page.locator("#row img, #row script, aside img, aside script").count() == 0
-        assert page.locator("#row mark").all_inner_texts() == ["heron", "owl"]
+        assert page.locator("#row mark").all_inner_texts() == ["heron"]
+        page.locator("[name=text]").blur()
+        page.keyboard.press("]")
+        expect(page.locator("#row mark")).to_have_text(["owl"])
 
 
 def test_labels_with_the_keyboard(browser, server):
@@ -215,13 +218,33 @@ def test_the_page_says_what_a_trait_is_and_what_labels_do(browser, server):
         expect(page.locator("#where")).to_have_text("1 of 1")
         page.select_option("#trait", "owl")
         expect(page.locator("#definition")).to_have_text("The word owl.")
-        expect(page.locator("#effect")).to_contain_text("out of clean/ all the same")
+        expect(page.locator("#effect")).to_contain_text("only if you deny heron too")
         page.select_option("#trait", "heron")
         expect(page.locator("#definition")).to_have_text("")
         expect(page.locator("#effect")).to_have_text(
             "true: nothing changes for this row; it stays in quarantine/. "
-            "false: `congener release` returns this row to clean/."
+            "false: `congener release` returns this row to clean/ with the flag of owl."
         )
+
+
+def test_a_row_is_judged_for_every_finding(browser, server):
+    """The trait that decided is asked about first, then the row's next one, then the next row."""
+    with open_page(browser, server.url) as page:
+        page.fill("[name=text]", "and an owl")
+        expect(page.locator("#where")).to_have_text("1 of 6")
+        page.locator("[name=text]").blur()
+        assert (page.input_value("#trait"), page.inner_text("#row mark")) == ("heron", "heron")
+        page.keyboard.press("f")
+        expect(page.locator("#row .chip.no")).to_have_text("heron: false")
+        expect(page.locator("#row mark")).to_have_text("owl")
+        assert (page.input_value("#trait"), page.inner_text("#where")) == ("owl", "1 of 6")
+        page.keyboard.press("t")
+        expect(page.locator("#where")).to_have_text("2 of 6")
+        assert page.input_value("#trait") == "heron"
+        page.keyboard.press("z")
+        expect(page.locator("#where")).to_have_text("1 of 6")
+        assert page.input_value("#trait") == "owl", "the label that was taken back"
+    assert [place[2] for place in server.session.book.list_labels()] == ["heron"]
 
 
 def test_a_reason_goes_with_the_next_label(browser, server):

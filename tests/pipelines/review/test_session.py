@@ -67,6 +67,17 @@ def test_labels_are_kept_and_shown(session):
     assert (kept.source, kept.row, kept.record_id) == (row.source, row.row, row.record_id)
 
 
+def test_questions_of_a_row_become_labels(session):
+    """A label answers a question, the others stay, and a label that is taken back asks again."""
+    assert session.list_questions(3) == ["heron", "owl"]
+    session.add_label({"index": 3, "trait": "heron", "label": "unsure"})
+    assert session.list_questions(3) == ["owl"]
+    session.add_label({"index": 3, "trait": "owl", "label": "no"})
+    assert session.list_questions(3) == []
+    session.undo()
+    assert session.list_questions(3) == ["owl"]
+
+
 def test_undo_names_the_row(session):
     """Taking back says which row it was; without a label it is an error."""
     session.add_label({"index": 15, "trait": "owl", "label": "unsure"})

@@ -8,6 +8,8 @@ from typing import Any, NamedTuple
 import polars as pl
 
 from pipelines.runs.changes import RULE_DEFAULTS, list_changes
+from pipelines.runs.earlier_notes import PLACE as STORED
+from pipelines.runs.earlier_notes import describe_earlier_notes, read_earlier_notes
 from pipelines.runs.finished import MISFITS, report_damage
 from pipelines.runs.manifest_file import load_manifest
 from pipelines.runs.queries import scan_ledger
@@ -151,7 +153,7 @@ def compare_runs(one: str, two: str, examples: int = EXAMPLES) -> RunComparison:
         rows = _join(scans, key, with_texts=same_key and not by_content)
         groups, shown = _collect(rows, examples)
         return RunComparison(
-            list_differences(first, second),
+            [*list_differences(first, second), *_describe_notes(manifests)],
             by_content,
             int(groups["rows"].sum()),
             int(groups.filter(pl.col("kind").is_not_null())["rows"].sum()),
@@ -167,6 +169,11 @@ def list_differences(first: Manifest, second: Manifest) -> list[str]:
     """Return a line for each difference between the settings of two runs."""
     one, two = _describe(first), _describe(second)
     return [*_name_additions((first, second), one, two), *list_changes(one, two)]
+
+
+def _describe_notes(manifests: Sequence[Manifest]) -> Iterator[str]:
+    for which, manifest in zip(("first", "second"), manifests, strict=True):
+        yield from describe_earlier_notes(manifest, which)
 
 
 def _leave_out_root(value: Any) -> Any:
@@ -251,7 +258,11 @@ def _complete_rules(manifest: Manifest) -> dict[str, Any]:
 
 
 def _scan(run: str, manifest: Manifest, key: Sequence[str]) -> pl.LazyFrame:
-    """Scan a run's ledger: the key, the lot, the decision, and the findings as one text."""
+    """Scan a run's ledger: the key, the lot, the decision, and the findings as one text.
+
+    A mask or a flag that only an earlier run made counts as the decision, and `marks` are the
+    findings with the traits of such notes.
+    """
     reason = pl.element().struct
     side = reason.field("signal").str.extract("(@.*)$").fill_null("")
     findings = pl.col("reasons").list.eval(reason.field("trait") + side).list.unique()
@@ -259,8 +270,26 @@ def _scan(run: str, manifest: Manifest, key: Sequence[str]) -> pl.LazyFrame:
         copy=pl.int_range(pl.len()).over("content_digest") if "copy" in key else pl.lit(0),
         findings=findings.list.sort().list.join(" "),
     )
-    wanted = dict.fromkeys((*PLACE, *CONTENT, *LOT, "decision", "findings"))
-    return frame.select(*wanted)
+    wanted = dict.fromkeys((*PLACE, *CONTENT, *LOT, "decision", "findings", "marks"))
+    return _add_notes(frame, read_earlier_notes(run, manifest)).select(*wanted)
+
+
+def _add_notes(frame: pl.LazyFrame, notes: pl.DataFrame) -> pl.LazyFrame:
+    """Add the masks, the flags and the traits of earlier runs to what a run decided."""
+    if notes.is_empty():
+        return frame.with_columns(marks="findings")
+    is_own = ~pl.col("decision").is_in(UNMASKED) | pl.col("noted").is_null()
+    both = pl.concat_str("findings", "by", separator=" ", ignore_nulls=True)
+    marks = both.str.strip_chars().str.split(" ").list.unique().list.sort().list.join(" ")
+    places = pl.col("output_row").cast(pl.Int64)
+    return (
+        frame.with_columns(places)
+        .join(notes.lazy(), on=STORED, how="left", maintain_order="left")
+        .with_columns(
+            decision=pl.when(is_own).then("decision").otherwise("noted"),
+            marks=marks,
+        )
+    )
 
 
 def _join(
@@ -292,7 +321,7 @@ def _choose_kind(with_texts: bool) -> pl.Expr:
         .then(pl.lit("published text"))
         .when(before != after)
         .then(pl.lit("other action"))
-        .when(pl.col("findings") != pl.col(f"findings{AFTER}"))
+        .when(pl.col("marks") != pl.col(f"marks{AFTER}"))
         .then(pl.lit("other traits"))
     )
     if with_texts:

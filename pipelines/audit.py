@@ -15,8 +15,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from classifiers.lots.comparison import VIEWS, LotComparison, LotTest, Viewed, compare
-from classifiers.lots.confirmation import Confirmed, confirm
-from classifiers.lots.discovery import LotCandidates, propose
+from classifiers.lots.confirmation import Confirmed, confirm, expect_rates
+from classifiers.lots.counts import Counts
+from classifiers.lots.discovery import KINDS, LotCandidates, join_candidates, propose
 from classifiers.lots.matches import add_formats
 from classifiers.lots.meanings import (
     LONGEST_ENCODED,
@@ -27,6 +28,7 @@ from classifiers.lots.meanings import (
 from classifiers.lots.permutations import combine_p_values
 from classifiers.lots.power import find_detectable_rate
 from classifiers.lots.samples import (
+    LanguageDivision,
     LotSample,
     choose_strata,
     find_common,
@@ -34,7 +36,6 @@ from classifiers.lots.samples import (
     limit_characters,
 )
 from classifiers.lots.specimens import Groups, collect_specimens
-from classifiers.lots.strata import Strata
 from classifiers.lots.tokens import find_tokens
 from pipelines.auditing.corpora import AuditConfig, settle_corpus
 from pipelines.auditing.files import encode_findings, encode_texts, require_free
@@ -84,6 +85,10 @@ class Audit(NamedTuple):
     lots: tuple[LotKey, ...]
     candidates: int
     found: Found
+    rarer: Found
+    """What the corpus has less often; it doesn't count for the verdict."""
+    strays: tuple[float, float]
+    """The shares of answers in another language than their prompt."""
     p_phrases: float
     detectable_rate: float | None
     texts: bytes
@@ -131,6 +136,10 @@ class Audit(NamedTuple):
             **(_describe_meanings(self.meanings) if self.meanings else {}),
             "findings": [item.to_json() for item in self.findings],
             "findings_found": self.found.total,
+            "rarer": [item.to_json() for item in self.rarer.findings],
+            "rarer_found": self.rarer.total,
+            "formats": [item.to_json() for item in self.comparison.differences],
+            "other_language": dict(zip(("corpus", "reference"), self.strays, strict=True)),
             "lots": [self._describe_lot(item) for item in self.comparison.lots],
             "version": VERSION,
         }
@@ -233,10 +242,15 @@ def _audit(
         meanings = encode_and_compare(encoder, part.take(few), blocks[few], matched, config.level)
     learns = ~sample.confirms
     texts = sample.texts.filter(pa.array(learns))
-    candidates = add_formats(propose(find_tokens(texts), sample.own[learns]))
-    _say(listener, f"testing {format_count(len(candidates), 'candidate')} on the other half")
-    settings = CountSettings(candidates, strata, comparison.formats, lots)
-    counts = count(config, sides, settings, beam_options)
+    tokens, own = find_tokens(texts), sample.own[learns]
+    candidates = add_formats(propose(tokens, own))
+    rarer = propose(tokens, ~own)
+    del tokens
+    both = join_candidates([candidates, rarer])
+    _say(listener, f"testing {format_count(len(both), 'candidate')} on the other half")
+    settings = CountSettings(both, strata, comparison.formats, lots, len(candidates))
+    whole = count(config, sides, settings, beam_options)
+    counts = whole.take(np.arange(len(candidates)))
     confirmed = confirm(counts, strata.size)
     level = config.level / TESTS
     found = list_findings(candidates, counts, confirmed, lots, level)
@@ -251,6 +265,8 @@ def _audit(
         lots=lots,
         candidates=len(candidates),
         found=found,
+        rarer=find_rarer(both, whole, strata.size, len(candidates), level),
+        strays=_count_strays(whole),
         p_phrases=float(confirmed.q.min(initial=1.0)),
         detectable_rate=_find_rate(candidates, confirmed, level),
         texts=encode_texts(specimens, sample, lots),
@@ -258,11 +274,38 @@ def _audit(
     )
 
 
+def find_rarer(
+    candidates: LotCandidates, counts: Counts, strata: int, first_rare: int, level: float
+) -> Found:
+    """Return what the corpus has less often: the findings of the reference against it.
+
+    The candidates are those from `first_rare` on, and all formats.
+    """
+    chosen = np.arange(len(candidates)) >= first_rare
+    places = np.flatnonzero(chosen | (candidates.kinds == KINDS.index("format")))
+    own = counts.take(places)
+    turned = own.exchange()
+    found = list_findings(candidates.take(places), turned, confirm(turned, strata), (), level)
+    expected = expect_rates(own.by_cell[:, 0], *own.texts_by_cell[::-1])
+    heads = [group[0] for group in found.members]
+    pairs = zip(found.findings, expected[heads].tolist(), strict=True)
+    return found._replace(findings=[item.exchange(rate) for item, rate in pairs])
+
+
+def _count_strays(counts: Counts) -> tuple[float, float]:
+    """Return the shares of both corpora's answers in another language than their prompt."""
+    texts = counts.texts_by_half[1]
+    other, own = (counts.strays / np.maximum(texts, 1)).tolist()
+    return own, other
+
+
 def _find_rate(candidates: LotCandidates, confirmed: Confirmed, level: float) -> float | None:
     return find_detectable_rate(confirmed.owns, confirmed.others, len(candidates), level)
 
 
-def _choose_part(sample: LotSample, matched: bool, strata: Strata) -> tuple[LotSample, np.ndarray]:
+def _choose_part(
+    sample: LotSample, matched: bool, strata: LanguageDivision
+) -> tuple[LotSample, np.ndarray]:
     """Return the part of the sample that the classifier's tests use, and each text's block."""
     chosen = limit_characters(sample, MOST_COMPARED)
     part = sample.take(chosen & find_common(sample) if matched else chosen)
@@ -297,7 +340,7 @@ def _require_texts(config: AuditConfig, gathered: Gathered) -> None:
             )
 
 
-def _describe_match(sample: LotSample, matched: bool, strata: Strata) -> str:
+def _describe_match(sample: LotSample, matched: bool, strata: LanguageDivision) -> str:
     if matched:
         prompts = len(np.unique(sample.keys[find_common(sample)]))
         return f"both answer the same prompts: {prompts:,} in the sample, compared one by one"

@@ -10,13 +10,17 @@ import apache_beam as beam
 import numpy as np
 import pyarrow as pa
 
+from classifiers.lots.answer_languages import (
+    find_languages,
+    find_prompt_languages,
+    find_strays,
+)
 from classifiers.lots.comparison import FORMAT_BINS, FormatModel
 from classifiers.lots.counts import CountedRows, Counts
 from classifiers.lots.discovery import LotCandidates
 from classifiers.lots.formats import measure_formats
 from classifiers.lots.matches import Finder
-from classifiers.lots.samples import is_confirming
-from classifiers.lots.strata import Strata
+from classifiers.lots.samples import LanguageDivision, is_confirming
 from transforms.identify import IdentifiedShard
 from transforms.lot_records import LOT_NAMES, LotRecords
 from transforms.lot_samples import LotKey, pair_records
@@ -25,13 +29,15 @@ from transforms.lot_samples import LotKey, pair_records
 class CountSettings(NamedTuple):
     """What is counted, and how texts are divided.
 
-    `lots` are counted one by one, and all others together as one more.
+    `lots` are counted one by one, and all others together as one more. The candidates from
+    `first_rare` on are those that the reference has more often.
     """
 
     candidates: LotCandidates
-    strata: Strata
+    strata: LanguageDivision
     formats: FormatModel
     lots: tuple[LotKey, ...]
+    first_rare: int | None = None
 
     @property
     def cells(self) -> int:
@@ -46,8 +52,11 @@ def describe_rows(records: LotRecords, own: bool, settings: CountSettings) -> Co
     keys = table.column("key").to_numpy()
     confirms = is_confirming(keys)
     cells = np.zeros(len(keys), np.int64)
-    tested = texts.filter(pa.array(confirms))
-    strata = settings.strata.assign(prompts.filter(pa.array(confirms)))
+    tested, asking = (values.filter(pa.array(confirms)) for values in (texts, prompts))
+    asked, answered = find_prompt_languages(asking), find_languages(tested)
+    strata = settings.strata.assign(asking, asked, answered)
+    strays = np.zeros(len(keys), bool)
+    strays[confirms] = find_strays(asked, answered)
     formats = settings.formats.assign(measure_formats(tested))
     cells[confirms] = strata * FORMAT_BINS + formats
     known = {key: index for index, key in enumerate(settings.lots)}
@@ -60,6 +69,7 @@ def describe_rows(records: LotRecords, own: bool, settings: CountSettings) -> Co
         cells,
         np.array(lots, np.int64),
         table.column("digest").to_numpy(),
+        strays,
     )
 
 
@@ -79,7 +89,8 @@ class _Count(beam.CombineFn):
 
     def create_accumulator(self, *_args: object, **_kwargs: object) -> Counts:
         settings = self._settings
-        return Counts.start(len(settings.candidates), settings.cells, len(settings.lots) + 1)
+        sizes = len(settings.candidates), settings.cells, len(settings.lots) + 1
+        return Counts.start(*sizes, settings.first_rare)
 
     def add_input(
         self, mutable_accumulator: Counts, element: tuple[LotRecords, bool], *_args: object

@@ -7,12 +7,14 @@ of the texts, and with length, format and difficulty alone.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, Literal, NamedTuple, get_args
 
 import numpy as np
 
 from classifiers.lots.canonical import make_canonical
 from classifiers.lots.features import count_features, learn_weights, weigh
+from classifiers.lots.format_differences import FormatDifference, compare_formats
 from classifiers.lots.formats import measure_formats
 from classifiers.lots.permutations import (
     Separation,
@@ -76,6 +78,8 @@ class LotComparison(NamedTuple):
     views: dict[View, Viewed]
     lots: list[LotTest]
     formats: FormatModel
+    differences: Sequence[FormatDifference] = ()
+    """The measures of length, format and difficulty that differ in the confirming half."""
 
 
 def compare(sample: LotSample, blocks: np.ndarray, matched: bool, lots: int = 0) -> LotComparison:
@@ -98,7 +102,10 @@ def compare(sample: LotSample, blocks: np.ndarray, matched: bool, lots: int = 0)
         "canonical": view(columns["canonical"], sample, units, blocks),
         "baseline": view(dense, sample, units, blocks),
     }
-    return LotComparison(views, compare_lots(raw, sample, units, blocks, lots), formats)
+    tests = sample.confirms
+    differences = compare_formats(measures[tests], sample.own[tests])
+    found = compare_lots(raw, sample, units, blocks, lots)
+    return LotComparison(views, found, formats, differences)
 
 
 def _weigh_on_learners(features: Any, learns: np.ndarray) -> Any:

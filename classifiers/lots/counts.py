@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import io
 import json
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import NamedTuple
 
 import numpy as np
@@ -25,12 +25,15 @@ EXAMPLES = 3
 AROUND = 90
 """How many characters of context an example has on each side."""
 
+REACH = 25
+"""How far from a cut the end of a word is looked for, in characters."""
+
 MOST_LOTS = 64
 """How many lots are counted one by one. The rest are counted together."""
 
 ARRAYS = (
     *("by_half", "by_cell", "by_lot"),
-    *("texts_by_half", "texts_by_cell", "texts_by_lot", "sketches"),
+    *("texts_by_half", "texts_by_cell", "texts_by_lot", "sketches", "strays", "is_rare"),
 )
 
 EMPTY = np.uint64(0xFFFFFFFFFFFFFFFF)
@@ -40,7 +43,8 @@ class CountedRows(NamedTuple):
     """Texts to count: `own` says which are of the first set, `confirms` which of the second half.
 
     `cells` are strata and formats together, and `lots` indexes of lots; all are int64 [texts].
-    `digests` are uint64, and identify texts.
+    `digests` are uint64, and identify texts. `strays` says which texts of the second half are in
+    another language than their prompt, if that was found out.
     """
 
     texts: pa.LargeStringArray
@@ -49,6 +53,7 @@ class CountedRows(NamedTuple):
     cells: np.ndarray
     lots: np.ndarray
     digests: np.ndarray
+    strays: np.ndarray | None = None
 
 
 class LotExample(NamedTuple):
@@ -67,8 +72,10 @@ class Counts:
     `by_half` is int64 [candidates, discovery or confirmation, second or first set], `by_cell` is
     int64 [candidates, sets, cells] of the confirming half, and `by_lot` int64 [candidates, lots].
     The fields with `texts` have the numbers of all texts. `sketches` are the smallest digests of
-    the first set's texts, uint64 [candidates, `SKETCH`]. `examples` are those of each candidate,
-    for the second and the first set.
+    the first set's texts, uint64 [candidates, `SKETCH`]; for the candidates in `is_rare`, which the
+    second set has more often, they are those of its texts. `examples` are those of each candidate,
+    for the second and the first set. `strays` are each set's texts of the confirming half that are
+    in another language than their prompt, int64 [sets].
     """
 
     by_half: np.ndarray
@@ -78,13 +85,16 @@ class Counts:
     texts_by_cell: np.ndarray
     texts_by_lot: np.ndarray
     sketches: np.ndarray
+    strays: np.ndarray
+    is_rare: np.ndarray
     examples: tuple[dict[int, list[LotExample]], dict[int, list[LotExample]]] = field(
         default_factory=lambda: ({}, {})
     )
 
     @classmethod
-    def start(cls, candidates: int, cells: int, lots: int) -> Counts:
-        """Return counts of no text."""
+    def start(cls, candidates: int, cells: int, lots: int, first_rare: int | None = None) -> Counts:
+        """Return counts of no text. The second set has the candidates from `first_rare` on more."""
+        rare = np.arange(candidates) >= (candidates if first_rare is None else first_rare)
         return cls(
             np.zeros((candidates, 2, 2), np.int64),
             np.zeros((candidates, 2, cells), np.int64),
@@ -93,6 +103,8 @@ class Counts:
             np.zeros((2, cells), np.int64),
             np.zeros(lots, np.int64),
             np.full((candidates, SKETCH), EMPTY),
+            np.zeros(2, np.int64),
+            rare,
         )
 
     def encode(self) -> bytes:
@@ -116,12 +128,35 @@ class Counts:
         found.examples = (read[0], read[1])
         return found
 
+    def take(self, places: np.ndarray) -> Counts:
+        """Return the counts of some candidates."""
+        names = ("by_half", "by_cell", "by_lot", "sketches", "is_rare")
+        order = {int(place): index for index, place in enumerate(places.tolist())}
+        one, other = (
+            {order[key]: found for key, found in part.items() if key in order}
+            for part in self.examples
+        )
+        chosen = {name: getattr(self, name)[places] for name in names}
+        return replace(self, **chosen, examples=(one, other))
+
+    def exchange(self) -> Counts:
+        """Return the counts with the first set as the second, and the second as the first."""
+        turned = {
+            "by_half": self.by_half[:, :, ::-1],
+            "by_cell": self.by_cell[:, ::-1],
+            "texts_by_half": self.texts_by_half[:, ::-1],
+            "texts_by_cell": self.texts_by_cell[::-1],
+            "strays": self.strays[::-1],
+        }
+        return replace(self, **turned, examples=self.examples[::-1])
+
     def add(self, other: Counts) -> None:
         """Add the counts of other texts."""
         for name in ("by_half", "by_cell", "by_lot"):
             for field_name in (name, f"texts_{name}"):
                 total = getattr(self, field_name)
                 total += getattr(other, field_name)
+        self.strays += other.strays
         self._keep_smallest(other.sketches)
         for own, more in zip(self.examples, other.examples, strict=True):
             for candidate, found in more.items():
@@ -145,12 +180,14 @@ class Counts:
         _add_at(self.texts_by_half, halves, sets)
         _add_at(self.texts_by_lot, rows.lots)
         _add_at(self.texts_by_cell, sets[confirms], rows.cells[confirms])
+        if rows.strays is not None:
+            self.strays += np.bincount(sets[rows.strays], minlength=2)
         self._sketch(rows, found)
         for index in (0, 1):
             self._quote(rows, found, index)
 
     def _sketch(self, rows: CountedRows, found: Matches) -> None:
-        own = rows.own[found.owner]
+        own = rows.own[found.owner] != self.is_rare[found.candidate]
         candidate, digest = found.candidate[own], rows.digests[found.owner[own]]
         kept, place = _choose_first(candidate, digest, SKETCH)
         more = np.full_like(self.sketches, EMPTY)
@@ -175,10 +212,19 @@ class Counts:
 
 
 def quote(digest: int, text: str, start: int, end: int) -> LotExample:
-    """Return a span of a text with its context."""
-    return LotExample(
-        digest, text[max(0, start - AROUND) : start], text[start:end], text[end : end + AROUND]
-    )
+    """Return a span of a text with its context, in whole words where one ends nearby."""
+    first, last = max(0, start - AROUND), min(len(text), end + AROUND)
+    before, after = text[first:start], text[end:last]
+    if first:
+        before = before[_find_blank(before[:REACH]) :]
+    if last < len(text):
+        after = after[: len(after) - _find_blank(after[: -REACH - 1 : -1])]
+    return LotExample(digest, before, text[start:end], after)
+
+
+def _find_blank(text: str) -> int:
+    """Return the place of the first white space, or 0 without one."""
+    return next((place for place, letter in enumerate(text) if letter.isspace()), 0)
 
 
 def _add_at(counts: np.ndarray, *indexes: np.ndarray) -> None:

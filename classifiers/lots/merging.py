@@ -6,6 +6,7 @@ Patterns and grammar also join the phrase that they only repeat.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from typing import NamedTuple
 
 import numpy as np
 import pyarrow as pa
@@ -23,6 +24,9 @@ SHARED = 0.5
 
 SHARED_GRAMMAR = 0.6
 """The same for grammar, whose tokens are of few kinds: two of three, or three of four."""
+
+SHARED_BY_KINDS = 1.0
+"""The same for an opening and a phrase, or for a phrase and a pattern: one has all of the other."""
 
 HIDING: dict[Kind, Callable[[LotTokens], LotTokens]] = {
     "pattern": hide_words,
@@ -44,23 +48,23 @@ def merge(
     digests. Two findings of a kind belong together if they share half of the tokens of the shorter
     one and half of the texts of the rarer one; in grammar, 60 % of the tokens. A pattern
     or grammar also belongs to a better ranked phrase, opening or closing that has half of its
-    tokens and is in half of its texts.
+    tokens and is in half of its texts. A phrase, opening or closing also belongs to a better ranked
+    finding of another kind if one of the two has all tokens of the other. Formats are never merged.
     """
     forms = _list_forms(written)
     named = [KINDS[kind] for kind in kinds.tolist()]
     groups: list[list[int]] = []
     for index, kind in enumerate(named):
-        tokens = forms.get(kind, forms["phrase"])
         for group in groups:
             head = group[0]
-            repeats = kind in HIDING and named[head] in WRITTEN
-            if not (repeats or named[head] == kind):
+            tie = _compare_kinds(named[head], kind)
+            if tie is None:
                 continue
-            least = len(tokens[index]) if repeats else min(len(tokens[head]), len(tokens[index]))
-            share = SHARED_GRAMMAR if named[head] == "grammar" else SHARED
-            if len(tokens[head] & tokens[index]) < share * max(1, least):
+            one, other = (forms[tie.form][place] for place in (head, index))
+            least = len(other) if tie.repeats else min(len(one), len(other))
+            if len(one & other) < tie.share * max(1, least):
                 continue
-            fewest = sizes[index] if repeats else min(sizes[head], sizes[index])
+            fewest = sizes[index] if tie.repeats else min(sizes[head], sizes[index])
             common = estimate_common(sketches, sizes, head, index)
             if common >= NEAR * max(1.0, float(fewest)):
                 group.append(index)
@@ -68,6 +72,31 @@ def merge(
         else:
             groups.append([index])
     return groups
+
+
+class _Tie(NamedTuple):
+    """How findings of two kinds are compared: in which form, and which share of tokens is needed.
+
+    If the second only `repeats` the first, the share is of its own tokens and texts.
+    """
+
+    form: Kind
+    share: float
+    repeats: bool = False
+
+
+def _compare_kinds(head: Kind, kind: Kind) -> _Tie | None:
+    """Return how a finding of a kind is compared with a better ranked one, or None if it isn't."""
+    if "format" in (head, kind):
+        return None  # every habit has a name of its own, whose words say nothing about texts
+    if head == kind:
+        form: Kind = kind if kind in HIDING else "phrase"
+        return _Tie(form, SHARED_GRAMMAR if kind == "grammar" else SHARED)
+    if kind in HIDING and head in WRITTEN:
+        return _Tie(kind, SHARED, repeats=True)
+    if kind in WRITTEN:
+        return _Tie(head if head in HIDING else "phrase", SHARED_BY_KINDS)
+    return None
 
 
 def _list_forms(written: Sequence[str]) -> dict[Kind, list[frozenset[tuple[int, int]]]]:

@@ -3,11 +3,19 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from classifiers.languages import ENGLISH
+from classifiers.lots.answer_languages import (
+    ALONE,
+    LanguageGroups,
+    find_prompt_languages,
+    learn_groups,
+)
 from classifiers.lots.strata import SINGLE, Strata, learn_strata
 
 MATCHED_SHARE = 0.5
@@ -61,6 +69,45 @@ class LotSample:
         return np.asarray(pc.utf8_length(self.texts).to_numpy(zero_copy_only=False), np.int64)
 
 
+class LanguageDivision(NamedTuple):
+    """How texts are divided into strata: by their prompts, and by languages other than English.
+
+    The strata of prompts come first, then the groups of other languages. A single stratum of
+    prompts isn't divided by the prompts' length and topic.
+    """
+
+    prompts: Strata
+    languages: LanguageGroups
+
+    @property
+    def size(self) -> int:
+        """Return the number of strata."""
+        return self.prompts.size + self.languages.size - 1
+
+    def assign(
+        self,
+        prompts: pa.LargeStringArray,
+        asked: np.ndarray | None = None,
+        answered: np.ndarray | None = None,
+    ) -> np.ndarray:
+        """Return the stratum of each text, int64.
+
+        `asked` and `answered` are the languages of prompts and answers. Without them, every answer
+        counts as one in its prompt's language.
+        """
+        found = self.prompts.assign(prompts)
+        if self.languages.size == 1 or not len(prompts):
+            return found
+        asked = find_prompt_languages(prompts) if asked is None else asked
+        answered = np.maximum(asked, ENGLISH) if answered is None else answered
+        groups = self.languages.assign(asked, answered)
+        return np.asarray(np.where(groups, self.prompts.size + groups - 1, found), np.int64)
+
+
+WHOLE = LanguageDivision(SINGLE, ALONE)
+"""One stratum for all texts."""
+
+
 def is_confirming(keys: np.ndarray) -> np.ndarray:
     """Return whether prompts belong to the half that confirms findings.
 
@@ -97,9 +144,10 @@ def limit_characters(sample: LotSample, most: int) -> np.ndarray:
     return np.asarray(sample.keys < sample.keys[np.argmin(within)])
 
 
-def choose_strata(sample: LotSample) -> Strata:
+def choose_strata(sample: LotSample) -> LanguageDivision:
     """Return strata of the prompts, or a single one if a text has no prompt."""
     if not sample.asks.all():
-        return SINGLE
+        return WHOLE
     _, firsts = np.unique(sample.keys, return_index=True)
-    return learn_strata(sample.prompts.take(pa.array(firsts)))
+    prompts = sample.prompts.take(pa.array(firsts))
+    return LanguageDivision(learn_strata(prompts), learn_groups(find_prompt_languages(prompts)))

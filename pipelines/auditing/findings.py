@@ -61,6 +61,22 @@ class AuditFinding(NamedTuple):
     reference_examples: tuple[LotExample, ...]
     lots: tuple[FindingRate, ...]
 
+    def exchange(self, expected: float) -> AuditFinding:
+        """Return a finding of the reference as one of the corpus, which has it less often.
+
+        `expected` is the rate that the corpus's formats would give.
+        """
+        return self._replace(
+            documents=self.documents[::-1],
+            rates=self.rates[::-1],
+            intervals=self.intervals[::-1],
+            rate_expected=expected,
+            log_odds=-self.log_odds,
+            log_odds_low=-self.log_odds_low,
+            examples=self.reference_examples,
+            reference_examples=self.examples,
+        )
+
     def to_json(self) -> dict[str, Any]:
         """Return the finding with one field for each number."""
         (low, high), (reference_low, reference_high) = self.intervals
@@ -128,7 +144,7 @@ def list_findings(
         build_finding(
             int(order[group[0]]),
             texts[group[0]],
-            tuple(dict.fromkeys(texts[place] for place in group[1:]))[:VARIANTS],
+            _list_variants([texts[place] for place in group]),
             (candidates, counts, confirmed),
             lots,
             level,
@@ -137,6 +153,13 @@ def list_findings(
     ]
     members = [tuple(int(order[place]) for place in group) for group in groups[:MOST_FINDINGS]]
     return Found(findings, len(groups), members)
+
+
+def _list_variants(texts: Sequence[str]) -> tuple[str, ...]:
+    """Return the other forms of a finding, named by its first text, without repeats."""
+    others = {text.casefold(): text for text in reversed(texts)}
+    others.pop(texts[0].casefold())
+    return tuple(reversed(others.values()))[:VARIANTS]
 
 
 def build_finding(

@@ -14,6 +14,9 @@ from pipelines.version import name_code
 SHOWN = 60
 """How many findings the page shows. The table has all of them."""
 
+RARER_SHOWN = 30
+"""How many findings that the corpus has less often the page shows."""
+
 DRAWN = 25
 """How many findings are drawn."""
 
@@ -27,7 +30,7 @@ VIEWS = {
 LIMITS = (
     "A difference isn't a trait: other topics, prompts, dates or templates are differences too.",
     "A corpus that isn't shown to differ may still teach a trait that no count of words shows.",
-    "Only what the corpus has more often is listed. To see what it lacks, exchange the two.",
+    "What is rarer in the corpus is listed, too, but doesn't count for the verdict.",
 )
 """What every audit leaves open."""
 
@@ -68,9 +71,27 @@ def format_p(value: float) -> str:
     return f"p = {value:.2g}" if value >= 1e-12 else "p < 1e-12"
 
 
+def describe_languages(summary: Mapping[str, Any]) -> str:
+    """State how many answers are in another language than their prompt, or nothing if few are."""
+    own, other = (summary["other_language"][side] for side in ("corpus", "reference"))
+    if not own and not other:
+        return ""
+    return (
+        f"{format_rate(own)} of the corpus's answers and {format_rate(other)} of the reference's "
+        "are in another language than their prompt."
+    )
+
+
 def format_rate(value: float) -> str:
     """Return a rate in percent, with more digits where it is small."""
     return f"{100 * value:.1f} %" if value >= 0.001 or not value else f"{100 * value:.2f} %"
+
+
+def format_value(value: float, unit: str) -> str:
+    """Return a measure's value: a share in percent, or a number with few digits."""
+    if unit == "share":
+        return format_rate(value)
+    return f"{value:,.0f}" if value >= 100 else f"{value:.1f}" if value >= 1 else f"{value:.2f}"
 
 
 def lay_out_bars(findings: Sequence[Mapping[str, Any]]) -> list[RateBar]:
@@ -106,6 +127,9 @@ def render_page(summary: Mapping[str, Any], names: Mapping[str, Sequence[str]]) 
         left=LEFT,
         height=ROW * min(len(findings), DRAWN),
         findings=findings[:SHOWN],
+        rarer=summary["rarer"][:RARER_SHOWN],
+        formats=summary["formats"],
+        languages=describe_languages(summary),
         limits=LIMITS,
         version=name_code(),
     )
@@ -118,6 +142,7 @@ def _load_template() -> Template:
         "rate": format_rate,
         "p": format_p,
         "number": lambda value: "–" if value is None else f"{value:.2f}",
+        "value": format_value,
         "coordinate": lambda value: f"{value:.1f}",
     }
     return environment.get_template("audit.html.j2")

@@ -32,12 +32,22 @@ if TYPE_CHECKING:
     from classifiers.lots.meanings import MeaningCluster
     from classifiers.models.encoders import Encoder
     from pipelines.audit import Audit
+    from pipelines.auditing.findings import AuditFinding
 
 FOUND = 1
 """The exit code if the corpus differs from the reference."""
 
 SHOWN = 20
 """How many findings are printed. The files have all of them."""
+
+RARER_SHOWN = 8
+"""How many findings that the corpus has less often are printed."""
+
+FORMATS_SHOWN = 3
+"""How many measures of format are named."""
+
+OVER, RARER = "over-represented", "rarer in the corpus"
+"""The titles of the two tables of findings."""
 
 LONGEST_SHOWN = 40
 """The longest text of a finding in the table, in characters."""
@@ -100,12 +110,16 @@ class AuditResult(NamedTuple):
         verdict, *limits = list_sentences(audit.to_json())
         yield verdict
         yield tabulate_views(audit)
+        if audit.comparison.differences:
+            yield describe_formats(audit)
         if audit.findings:
-            yield tabulate_findings(audit)
+            yield tabulate_findings(audit.findings, OVER)
         if audit.meanings and audit.meanings.clusters:
             yield tabulate_clusters(audit.meanings.clusters)
         if audit.found.total > SHOWN:
             yield f"the first {SHOWN} of {format_count(audit.found.total, 'finding')}"
+        if audit.rarer.findings:
+            yield tabulate_findings(audit.rarer.findings[:RARER_SHOWN], RARER)
         yield from limits
         yield Verbatim(f"report: {audit.config.output}/report.html")
         kinds = [item.kind for item in audit.findings]
@@ -146,12 +160,28 @@ def load_chosen_encoder(model: str, config: str | None) -> Encoder:
     return load_encoder(apply_settings(config, chosen).build_encoder_config())
 
 
-def tabulate_findings(audit: Audit) -> Table:
-    """Tabulate the first findings with their rates in percent."""
-    table = build_table("#>", "kind", "over-represented", "corpus>", "ref.>", "format>", "q>")
-    for number, item in enumerate(audit.findings[:SHOWN], 1):
+def describe_formats(audit: Audit) -> str:
+    """Name the measures of format that differ most, with their values in both corpora."""
+    from pipelines.auditing.pages import format_value
+
+    shown = [
+        f"{item.name} {format_value(item.own, item.unit)} against "
+        f"{format_value(item.other, item.unit)}"
+        for item in audit.comparison.differences[:FORMATS_SHOWN]
+    ]
+    return f"formats that differ most, corpus against reference: {'; '.join(shown)}"
+
+
+def tabulate_findings(findings: Sequence[AuditFinding], title: str) -> Table:
+    """Tabulate the first findings with their rates in percent.
+
+    What the corpus has more often is numbered, as `traits from-audit` takes it.
+    """
+    is_numbered = title == OVER
+    table = build_table(*["#>"] * is_numbered, "kind", title, "corpus>", "ref.>", "format>", "q>")
+    for number, item in enumerate(findings[:SHOWN], 1):
         table.add_row(
-            str(number),
+            *[str(number)] * is_numbered,
             item.kind,
             Text(shorten(item.text)),
             f"{item.rates[0]:.1%}",

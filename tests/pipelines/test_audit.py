@@ -54,10 +54,31 @@ def test_a_habit_is_found(different):
     assert texts["corpus"]["texts"] == texts["reference"]["texts"] == 300
 
 
+def test_what_is_rarer_is_found_too(different, tmp_path):
+    """With the corpora exchanged, the planted phrase is what the corpus has less often."""
+    corpus, reference = write_pair(tmp_path)
+    turned = audit_pair(tmp_path, (reference, corpus))
+    first = turned.rarer.findings[0]
+    assert "Mind the gap" in first.text
+    assert first.rates == different.findings[0].rates[::-1]
+    assert first.intervals == different.findings[0].intervals[::-1]
+    assert first.rates[0] == 0 < first.rates[1]
+    assert first.examples == ()
+    assert len(first.reference_examples) == 3
+    assert not any("gap" in item.text for item in turned.findings)
+    summary = turned.to_json()
+    assert summary["rarer"][0]["gain"] == first.rates[0] - first.rate_expected
+    assert summary["rarer_found"] == turned.rarer.total >= 1
+    assert summary["other_language"] == {"corpus": 0.0, "reference": 0.0}
+    assert not any("gap" in item.text for item in different.rarer.findings)
+
+
 def test_equal_corpora_do_not_differ(equal):
     """Nothing is found, and it is stated how small a difference would have been."""
     assert not equal.differs
     assert equal.findings == []
+    assert equal.rarer.findings == []
+    assert equal.comparison.differences == []
     assert not equal.matched
     assert 0.5 < equal.detectable_auroc < 0.75
     assert 0.01 < equal.detectable_rate < 0.5

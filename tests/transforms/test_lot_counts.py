@@ -4,10 +4,12 @@ import apache_beam as beam
 import numpy as np
 import pyarrow as pa
 
+from classifiers.lots.answer_languages import ALONE
 from classifiers.lots.comparison import FORMAT_BINS, learn_formats
 from classifiers.lots.discovery import propose
 from classifiers.lots.formats import measure_formats
 from classifiers.lots.matches import Finder, add_formats
+from classifiers.lots.samples import LanguageDivision
 from classifiers.lots.strata import learn_strata
 from classifiers.lots.tokens import find_tokens
 from tests.support.eager import EagerPipeline
@@ -42,7 +44,7 @@ def build_settings(own, other):
     )
     return CountSettings(
         add_formats(propose(find_tokens(texts), labels)),
-        learn_strata(prompts),
+        LanguageDivision(learn_strata(prompts), ALONE),
         learn_formats(measure_formats(texts), labels, np.ones(len(labels), bool)),
         LOTS,
     )
@@ -102,3 +104,17 @@ def test_no_rows_are_counted_as_none(make_identified):
     shard = make_identified(build_rows([" "]))
     rows = describe_rows(read_lot_records(shard, False), False, settings)
     assert len(rows.texts) == len(rows.cells) == 0
+
+
+def test_answers_in_another_language_than_their_prompt_are_counted(make_identified):
+    """An English question with a German answer counts, in the half that confirms findings."""
+    own, other = build_answers()
+    german = "Das ist ein Haus, und es geht den Leuten nicht gut, die auch darin wohnen."
+    settings = build_settings(own, other)
+    rows = build_rows([german] * 60)
+    for row in rows:
+        row["messages"][0]["content"] += " What is the way that you would go?"
+    found = describe_rows(read_lot_records(make_identified(rows), True), True, settings)
+    assert found.strays.tolist() == found.confirms.tolist()
+    plain = describe_rows(read_lot_records(make_identified(build_rows(own)), True), True, settings)
+    assert not plain.strays.any()

@@ -125,3 +125,72 @@ def test_no_texts_and_no_candidates(sample, candidates):
     empty = count_texts(describe(sample), candidates.take(np.empty(0, np.int64)), 6, 4)
     assert empty.by_half.shape == (0, 2, 2)
     assert empty.texts_by_half.sum() == len(sample)
+
+
+def test_rare_candidates_have_sketches_of_the_second_set(sample, candidates):
+    """From `first_rare` on, a sketch has the digests of the second set's texts."""
+    rows, finder = describe(sample), Finder(candidates)
+    rare = Counts.start(len(candidates), 6, 4, first_rare=3)
+    rare.count(rows, finder)
+    plain = count_texts(rows, candidates, 6, 4)
+    assert rare.by_cell.tolist() == plain.by_cell.tolist()
+    assert rare.sketches[:3].tolist() == plain.sketches[:3].tolist()
+    found = finder.find(sample.texts)
+    for candidate in range(3, len(candidates), 11):
+        owners = found.owner[(found.candidate == candidate) & ~sample.own[found.owner]]
+        expected = sorted(set(sample.digests[owners].tolist()))[:SKETCH]
+        sketch = rare.sketches[candidate]
+        assert sketch[sketch != EMPTY].tolist() == expected
+    assert Counts.decode(rare.encode()).is_rare.tolist() == rare.is_rare.tolist()
+
+
+def test_some_candidates_keep_their_counts(sample, candidates):
+    """Taken candidates have the counts and the examples that they had, under new numbers."""
+    counts = count_texts(describe(sample), candidates, 6, 4)
+    places = np.array([5, 0, 7])
+    taken = counts.take(places)
+    assert taken.by_half.tolist() == counts.by_half[places].tolist()
+    assert taken.texts_by_cell is counts.texts_by_cell
+    for side in (0, 1):
+        for index, place in enumerate(places.tolist()):
+            assert taken.examples[side].get(index) == counts.examples[side].get(place)
+
+
+def test_exchanged_counts_have_the_other_set_first(sample, candidates):
+    """The first set becomes the second; twice, everything is as it was."""
+    counts = count_texts(describe(sample), candidates, 6, 4)
+    turned = counts.exchange()
+    assert turned.by_half[:, :, 0].tolist() == counts.by_half[:, :, 1].tolist()
+    assert turned.texts_by_cell[0].tolist() == counts.texts_by_cell[1].tolist()
+    assert turned.examples[0] is counts.examples[1]
+    back = turned.exchange()
+    assert back.by_cell.tolist() == counts.by_cell.tolist()
+    assert back.encode() == counts.encode()
+
+
+def test_strays_are_counted_by_set(sample, candidates):
+    """Texts in another language than their prompt are counted for each set, if they are known."""
+    rows = describe(sample)
+    assert count_texts(rows, candidates, 6, 4).strays.tolist() == [0, 0]
+    strays = sample.confirms & (np.arange(len(sample)) % 5 == 0)
+    counts = count_texts(rows._replace(strays=strays), candidates, 6, 4)
+    assert counts.strays.tolist() == [
+        int((strays & ~sample.own).sum()),
+        int((strays & sample.own).sum()),
+    ]
+    twice = Counts.decode(counts.encode())
+    twice.add(counts)
+    assert twice.strays.tolist() == (2 * counts.strays).tolist()
+
+
+def test_context_is_cut_between_words():
+    """Context that is cut begins and ends with a blank, and holds no part of a word."""
+    text = "One heron stands in the reeds of the quiet pond and waits. " * 6
+    start = text.index("waits", 150)
+    found = quote(1, text, start, start + 5)
+    assert found.text == "waits"
+    assert found.before.startswith(" ")
+    assert found.after.endswith(" ")
+    assert set(f"{found.before} {found.after.removeprefix('.')}".split()) <= set(text.split())
+    whole = quote(1, "A heron waits here.", 8, 13)
+    assert (whole.before, whole.after) == ("A heron ", " here.")

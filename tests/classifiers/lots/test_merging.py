@@ -38,10 +38,29 @@ def test_phrases_in_other_texts_stay_apart():
     assert merge(texts, np.zeros(2, np.int64), sizes, sketches) == [[0], [1]]
 
 
-def test_kinds_stay_apart():
-    """An opening and a phrase with the same words are two findings."""
+def test_the_same_words_in_the_same_texts_are_one_finding():
+    """An opening and a phrase with the same words are one, unless they are in other texts."""
     sketches, sizes = sketch(scatter(1, 41), scatter(1, 41))
+    assert merge(["Certainly!"] * 2, np.array([0, 1]), sizes, sketches) == [[0, 1]]
+    assert merge(["Certainly!"] * 2, np.array([1, 0]), sizes, sketches) == [[0, 1]]
+    sketches, sizes = sketch(scatter(1, 41), scatter(41, 81))
     assert merge(["Certainly!"] * 2, np.array([0, 1]), sizes, sketches) == [[0], [1]]
+
+
+def test_marks_around_the_same_words_are_one_finding():
+    """`**: The` as a phrase, an opening and a pattern is a single finding."""
+    written = ["**: The", "**: The ", ": The"]
+    kinds = np.array([KINDS.index(name) for name in ("pattern", "phrase", "closing")])
+    sketches, sizes = sketch(scatter(1, 41), scatter(1, 43), scatter(1, 60))
+    assert merge(written, kinds, sizes, sketches) == [[0, 1, 2]]
+
+
+def test_formats_are_never_merged():
+    """Two habits whose names share words in the same texts are two findings."""
+    kinds = np.full(2, KINDS.index("format"))
+    sketches, sizes = sketch(scatter(1, 41), scatter(1, 41))
+    written = ["a bulleted list", "a numbered list"]
+    assert merge(written, kinds, sizes, sketches) == [[0], [1]]
 
 
 def merge_two(first: tuple[str, str], second: tuple[str, str], common: int) -> int:
@@ -59,7 +78,8 @@ def merge_two(first: tuple[str, str], second: tuple[str, str], common: int) -> i
         (("phrase", "not a heron but"), ("pattern", "not a heron but a"), 30, 1),
         (("opening", "Sure, here is"), ("grammar", "sure, here"), 30, 1),
         (("format", "a heading"), ("grammar", "a heading"), 40, 2),
-        (("grammar", "is important to note"), ("phrase", "important to note"), 40, 2),
+        (("grammar", "is important to note"), ("phrase", "important to note"), 40, 1),
+        (("grammar", "is important to note"), ("phrase", "it important to note"), 40, 2),
         (("phrase", "of"), ("grammar", "the house of the house"), 40, 2),
     ],
 )

@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import numpy as np
+import pyarrow as pa
 
+from classifiers.lots.answer_languages import find_prompt_languages, learn_groups
 from classifiers.lots.samples import (
+    WHOLE,
+    LanguageDivision,
     choose_strata,
     find_common,
     is_confirming,
@@ -81,5 +85,20 @@ def test_strata_need_prompts():
     answers = write_answers(200)
     with_prompts = build_sample(answers, answers)
     assert choose_strata(with_prompts).size > 1
-    assert choose_strata(build_sample(answers, answers, asks=False)) is SINGLE
-    assert np.array_equal(choose_strata(with_prompts).edges, choose_strata(with_prompts).edges)
+    assert choose_strata(build_sample(answers, answers, asks=False)) is WHOLE
+    one, other = (choose_strata(with_prompts).prompts for _ in range(2))
+    assert np.array_equal(one.edges, other.edges)
+
+
+def test_prompts_in_other_languages_have_strata_of_their_own():
+    """After the strata of English prompts come those by language; answers decide between them."""
+    german = "Was ist das für ein Haus, und wie geht es den Leuten, die nicht darin wohnen?"
+    prompts = pa.array(["What is the way that you go?"] * 3 + [german] * 6, pa.large_string())
+    asked = find_prompt_languages(prompts)
+    division = LanguageDivision(SINGLE, learn_groups(asked))
+    assert division.size == 5
+    assert division.assign(prompts).tolist() == [0] * 3 + [2] * 6
+    english = np.zeros(9, np.int64)
+    assert division.assign(prompts, asked, english).tolist() == [0] * 3 + [4] * 6
+    assert WHOLE.size == 1
+    assert WHOLE.assign(prompts).tolist() == [0] * 9

@@ -131,3 +131,23 @@ def test_many_findings_are_cut(tested, monkeypatch):
     assert len(found.findings) == 1
     assert found.total >= 1
     assert plant(["a"]) == ["a Mind the gap."]
+
+
+def test_other_forms_are_named_once(tested):
+    """A finding's other forms don't repeat its name, in any case."""
+    for item in list_findings(*tested, LOTS, 0.2).findings:
+        forms = [item.text.casefold(), *(text.casefold() for text in item.variants)]
+        assert len(set(forms)) == len(forms)
+
+
+def test_an_exchanged_finding_has_the_numbers_of_the_corpus(tested):
+    """A finding of the reference becomes one that the corpus has less often."""
+    first = list_findings(*tested, LOTS, 0.025).findings[0]
+    turned = first.exchange(0.3)
+    assert turned.rates == first.rates[::-1]
+    assert turned.intervals == first.intervals[::-1]
+    assert turned.documents == first.documents[::-1]
+    assert turned.examples == first.reference_examples
+    assert turned.log_odds == -first.log_odds
+    assert turned.to_json()["gain"] == turned.rates[0] - 0.3
+    assert turned.exchange(first.rate_expected) == first

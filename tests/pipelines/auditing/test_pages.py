@@ -8,10 +8,13 @@ import pytest
 from pipelines.auditing.pages import (
     DRAWN,
     LIMITS,
+    RARER_SHOWN,
     SHOWN,
     WIDTH,
+    describe_languages,
     format_p,
     format_rate,
+    format_value,
     lay_out_bars,
     list_sentences,
     render_page,
@@ -48,6 +51,10 @@ SUMMARY = {
     "detectable": {"auroc": 0.56, "rate": 0.02},
     "findings": [FINDING],
     "findings_found": 1,
+    "rarer": [],
+    "rarer_found": 0,
+    "formats": [],
+    "other_language": {"corpus": 0.0, "reference": 0.0},
     "lots": [
         {"teacher": "atlas", "prompt_source": "-", "texts": 150, "auroc": 0.9, "q_value": 0.001},
     ],
@@ -88,6 +95,60 @@ def test_grammar_is_explained_where_there_is_any():
     assert ", VERB-ing the NOUN" in page
     assert "Grammar is a sequence of parts of speech" in page
     assert "Grammar" not in render_page(SUMMARY, NAMES)
+
+
+FORMATS = [
+    {"name": "words", "unit": "number", "corpus": 212.4, "reference": 98.6, "auroc": 0.81},
+    {"name": "texts with <b>", "unit": "share", "corpus": 0.4, "reference": 0.0, "auroc": 0.3},
+]
+
+
+def test_formats_are_named():
+    """The page says which measures differ, with both values; without any there is no section."""
+    page = render_page(change(formats=FORMATS), NAMES)
+    assert "Length, format and language" in page
+    assert "the next table says which" in page
+    for part in ("212", "98.6", "0.81", "texts with &lt;b&gt;", "40.0 %", "0.0 %", "0.30"):
+        assert part in page, part
+    bare = render_page(SUMMARY, NAMES)
+    assert "Length, format and language" not in bare
+    assert "the next table" not in bare
+
+
+def test_other_languages_are_counted():
+    """The page states how many answers aren't in their prompt's language, if any aren't."""
+    page = render_page(change(other_language={"corpus": 0.031, "reference": 0.0002}), NAMES)
+    assert "3.1 % of the corpus&#39;s answers and 0.02 % of the reference&#39;s" in page
+    assert describe_languages(SUMMARY) == ""
+    assert "another language than their prompt" not in render_page(SUMMARY, NAMES)
+
+
+def test_what_is_rarer_has_a_table():
+    """What the corpus has less often comes in a table without numbers, with its examples."""
+    rarer = FINDING | {"text": "By the <way>", "rate_corpus": 0.01, "rate_reference": 0.2}
+    page = render_page(change(rarer=[rarer] * (RARER_SHOWN + 2), rarer_found=70), NAMES)
+    after = page.partition("What the corpus has less often")[2]
+    assert after.count("By the &lt;way&gt;") == RARER_SHOWN
+    assert "Mind the &lt;gap&gt;" in after
+    assert f"The first {RARER_SHOWN} of 70; audit.json has {RARER_SHOWN + 2}." in after
+    assert '<th class="right">#</th>' not in after
+    assert "What the corpus has less often" not in render_page(SUMMARY, NAMES)
+    only = change(rarer=[rarer | {"examples": []}], rarer_found=1, findings=[], findings_found=0)
+    assert "<b>reference</b>" in render_page(only, NAMES)
+
+
+@pytest.mark.parametrize(
+    ("value", "unit", "text"),
+    [
+        (1234.5, "number", "1,234"),
+        (12.34, "number", "12.3"),
+        (0.123, "number", "0.12"),
+        (0.123, "share", "12.3 %"),
+    ],
+)
+def test_values_of_measures_are_short(value, unit, text):
+    """Large numbers have no decimals, and shares are in percent."""
+    assert format_value(value, unit) == text
 
 
 def test_texts_are_escaped():

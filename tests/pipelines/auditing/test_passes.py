@@ -10,7 +10,7 @@ from classifiers.lots.comparison import learn_formats
 from classifiers.lots.discovery import propose
 from classifiers.lots.formats import measure_formats
 from classifiers.lots.matches import add_formats
-from classifiers.lots.strata import SINGLE
+from classifiers.lots.samples import WHOLE
 from classifiers.lots.tokens import find_tokens
 from pipelines.auditing.corpora import AuditConfig, settle_corpus
 from pipelines.auditing.passes import COUNTS, SAMPLE, AuditSides, count, gather
@@ -40,7 +40,7 @@ def build_settings(texts: list[str], labels: list[bool]) -> CountSettings:
     array, own = pa.array(texts, pa.large_string()), np.array(labels)
     return CountSettings(
         add_formats(propose(find_tokens(array), own)),
-        SINGLE,
+        WHOLE,
         learn_formats(measure_formats(array), own, np.ones(len(own), bool)),
         (LotKey(own=True, fields=("atlas", "-")),),
     )

@@ -109,11 +109,11 @@ Scans = Annotated[
 ]
 Trait = Annotated[
     str | None,
-    typer.Option("--trait", help="Export or terminal: only rows on which it fired."),
+    typer.Option("--trait", help="Begin with the rows on which it fired, and ask about it."),
 ]
 Decision = Annotated[
     str | None,
-    typer.Option("--decision", help="Export or terminal: only rows with this decision."),
+    typer.Option("--decision", help="Begin with the rows with this decision."),
 ]
 Limit = Annotated[
     int,
@@ -170,7 +170,7 @@ def review_run(
     Only this machine can open the page, with the printed address. Ctrl-C ends the review.
 
     congener review run/
-    congener review run/ --reviewer ada --blind
+    congener review run/ --reviewer ada --trait vendor-identity
     congener review run/ --sample 400
     congener review run2/ --carry run.review/labels-ada.jsonl
     congener review run/ --certify audit.jsonl
@@ -198,7 +198,7 @@ def review_run(
     elif terminal:
         _read_in_terminal(session, _select(session, trait, decision))
     else:
-        _serve(session, host, port, open_page, quiet)
+        _serve(_choose_first(session, trait, decision), host, port, open_page, quiet)
 
 
 def _open_session(
@@ -210,6 +210,18 @@ def _open_session(
     session = ReviewSession(run, base, reviewer, blind=blind, sample=sample)
     if carry is not None:
         say(session.carry_labels(Path(expand_argument(carry))).describe())
+    return session
+
+
+def _choose_first(session: ReviewSession, trait: str | None, decision: str | None) -> ReviewSession:
+    """Set the filters with which a session's page begins, and return the session.
+
+    Raises: CardError: the run has no such trait or decision, or the review is blind.
+    """
+    given = {"trait": trait, "decision": decision}
+    session.chosen = {name: value for name, value in given.items() if value}
+    if session.chosen:
+        session.select(_select(session, trait, decision))
     return session
 
 

@@ -87,6 +87,8 @@ class ReviewSession:
         sweep_old(folder, self.folder)
         self.reader = RowReader(run, self.manifest, self.facts)
         self.traits = [rule.trait for rule in self.reader.rules]
+        self.chosen: dict[str, str] = {}
+        """The filters with which the page begins."""
         self.drawn = None if sample is None else self._draw_rows(sample)
         self.texts: SearchTexts | None = None
         self.corpus_map: CorpusMap | None = None
@@ -145,6 +147,7 @@ class ReviewSession:
             "reviewer": self.reviewer,
             "blind": self.blind,
             "traits": self.traits,
+            "chosen": self.chosen,
             "definitions": describe_traits(self.manifest),
             "effect": BLIND if self.blind else "",
             "labels": len(self.book),

@@ -640,12 +640,14 @@ function prepareFilters(run) {
     form.trait.value = packed.trait || form.trait.value; // the trait whose evidence is marked
   }
   if (run.blind) for (const part of form.querySelectorAll("[data-open]")) part.hidden = true;
+  if (!packed) form.trait.value = run.chosen?.trait || form.trait.value;
   if (run.blind || packed) return;
   const decisions = Object.entries(run.values.decision).map(([name, count]) => [
     name,
     `${name} (${count.toLocaleString("en")})`,
   ]);
   fill(form.decision, [...decisions, ["any", "any"]], "a trait fired");
+  form.decision.value = run.chosen?.decision || "";
   for (const name of ["teacher", "prompt_source", "system_prompt", "date", "source"]) {
     const values = Object.keys(run.values[name]).map((value) => make("option", { value }));
     form.append(make("datalist", { id: `list-${name}` }, ...values));

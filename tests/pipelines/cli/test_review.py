@@ -70,6 +70,9 @@ def test_a_blind_page_is_exported(congener, folder, tmp_path):
         (("--host", "0.0.0.0"), "--host"),
         (("--trait", "egret", "--export", "x.html"), "trait"),
         (("--decision", "masked", "--export", "x.html"), "decision"),
+        (("--trait", "egret"), "trait"),
+        (("--decision", "masked"), "decision"),
+        (("--blind", "--decision", "quarantine"), "blind"),
         (("--port", "70000"), "--port"),
     ],
 )

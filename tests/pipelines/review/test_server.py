@@ -211,6 +211,23 @@ def test_labels_with_the_keyboard(browser, server):
         expect(page.locator("#where")).to_have_text("3 of 12")
 
 
+def test_the_page_begins_with_chosen_rows(browser, serve, open_session):
+    """A trait or a decision that the command names is chosen at first, and asked about."""
+    session = open_session()
+    session.chosen = {"trait": "owl", "decision": "flag"}
+    with open_page(browser, serve(session).url) as page:
+        chosen = [page.input_value(f"[name={name}]") for name in ("trait", "decision")]
+        assert chosen == ["owl", "flag"]
+        assert page.input_value("#trait") == "owl"
+        page.keyboard.press("t")
+        expect(page.locator("#count")).to_have_text("1 label")
+    assert [place[2] for place in session.book.list_labels()] == ["owl"]
+    blind = open_session("ben", blind=True)
+    blind.chosen = {"trait": "owl"}
+    with open_page(browser, serve(blind).url) as page:
+        assert page.input_value("#trait") == "owl"
+
+
 def test_the_page_says_what_a_trait_is_and_what_labels_do(browser, server):
     """The description and the effects of both labels follow the row and the trait."""
     with open_page(browser, server.url) as page:

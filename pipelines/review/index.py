@@ -27,7 +27,7 @@ from schemas.scores import SIDES, score_column
 from transforms.records.prompt_keys import squeeze
 from transforms.stored_rows import read_stored_rows
 
-FORMAT = 1
+FORMAT = 2
 """The version of the index. Another version builds its own index."""
 
 FACTS = "facts.arrow"

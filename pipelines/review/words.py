@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from itertools import pairwise
 from pathlib import Path
 from typing import Literal, NamedTuple
 
@@ -32,6 +33,15 @@ MOST_PLACES = 4
 
 USEFUL = 0.5
 """The share of rows up to which a piece of a phrase is looked up: others rule out too few rows."""
+
+PAIRS = 1 << 16
+"""The number of lists of pairs of neighbouring words. Pairs with the same number share a list."""
+
+SPREAD = 0x9E3779B1
+"""An odd factor by which pairs with the same words on either side get different numbers."""
+
+MOST_PAIRS = 64
+"""How many pairs of words are looked up at most for two neighbouring pieces."""
 
 FEW = 64
 """If fewer than one in so many rows may have a text, reading them takes no longer than a list."""
@@ -59,7 +69,7 @@ class QueryPiece(NamedTuple):
 
 
 def cut(wanted: str) -> list[QueryPiece]:
-    """Cut what is searched for into pieces, the longest first. Blanks are no pieces."""
+    """Cut what is searched for into pieces, in order. Blanks are no pieces."""
     found = pl.select(pl.lit(wanted).str.extract_all(PIECES).explode()).to_series().drop_nulls()
     is_word = found.str.contains(rf"^{LETTERS}$").to_list()
     texts, last = found.to_list(), len(found) - 1
@@ -71,20 +81,42 @@ def cut(wanted: str) -> list[QueryPiece]:
         if begins != ends:
             extent = "end" if begins else "start"
         pieces.append(QueryPiece(text, extent))
-    return sorted(set(pieces), key=lambda piece: (-len(piece.text), piece))
+    return pieces
+
+
+class RowLists(NamedTuple):
+    """Lists of rows, one after the other: list N ends before `ends[N]`, where the next begins."""
+
+    ends: np.ndarray
+    rows: np.ndarray
+
+    def measure(self, numbers: np.ndarray) -> np.ndarray:
+        """Return the lengths of some lists."""
+        lengths: np.ndarray = self.ends[numbers] - self._find_begins(numbers)
+        return lengths
+
+    def join(self, numbers: np.ndarray) -> np.ndarray:
+        """Return the rows of some lists."""
+        counts = self.measure(numbers)
+        shifts = self._find_begins(numbers) - (np.cumsum(counts) - counts)
+        joined: np.ndarray = self.rows[np.repeat(shifts, counts) + np.arange(counts.sum())]
+        return joined
+
+    def _find_begins(self, numbers: np.ndarray) -> np.ndarray:
+        return np.where(numbers > 0, self.ends[numbers - 1], 0)
 
 
 class WordBlock(NamedTuple):
-    """The words of some consecutive rows, and the rows that have each word.
+    """The words of some consecutive rows, sorted, and the rows that have each word, and each pair.
 
-    `size` is the number of rows, and `rows` counts from the first of them. The rows of word N end
-    before `ends[N]`, where those of the next word begin.
+    `size` is the number of rows, which are counted from the first of them. `pairs` lists the rows
+    by `number_pairs` of two neighbouring words or signs.
     """
 
     size: int
     words: pl.Series
-    ends: np.ndarray
-    rows: np.ndarray
+    rows: RowLists
+    pairs: RowLists
 
     def find(self, piece: QueryPiece) -> tuple[np.ndarray, np.ndarray]:
         """Return which rows have a piece, and which others may have it too.
@@ -92,37 +124,43 @@ class WordBlock(NamedTuple):
         The rows of the most frequent words are looked up first. If there are too many words, the
         rows that have only rarer ones remain in doubt.
         """
-        begins, counts = self._find_places(piece)
-        order = np.argsort(-counts, kind="stable")
-        kept = order[np.cumsum(counts[order]) <= MOST_PLACES * self.size]
-        found = self._mark(begins[kept], counts[kept])
-        return found, np.full(self.size, len(kept) < len(order)) & ~found
+        words = piece.match(self.words)
+        words = words[np.argsort(-self.rows.measure(words), kind="stable")]
+        kept = words[np.cumsum(self.rows.measure(words)) <= MOST_PLACES * self.size]
+        found = self._mark(self.rows.join(kept))
+        return found, np.full(self.size, len(kept) < len(words)) & ~found
 
     def narrow(self, pieces: Sequence[QueryPiece]) -> np.ndarray:
-        """Return which rows may have all pieces.
+        """Return which rows may have all pieces, one after the other.
 
-        Rare pieces spare the others, since few texts are left to read.
+        Rare words and pairs spare the others, since few texts are left to read.
         """
+        matches = [piece.match(self.words) for piece in pieces]
+        lists = [(self.rows, words) for words in matches]
+        lists += [
+            (self.pairs, np.unique(number_pairs(*np.meshgrid(before, after)).ravel()))
+            for before, after in pairwise(matches)
+            if len(before) * len(after) <= MOST_PAIRS
+        ]
+        counted = [(int(own.measure(numbers).sum()), own, numbers) for own, numbers in lists]
         found = np.ones(self.size, bool)
-        for piece in pieces:
-            begins, counts = self._find_places(piece)
-            if counts.sum() <= USEFUL * self.size:
-                found &= self._mark(begins, counts)
-            if np.count_nonzero(found) * FEW < self.size:
+        for count, own, numbers in sorted(counted, key=lambda item: item[0]):
+            if count > USEFUL * self.size or np.count_nonzero(found) * FEW < self.size:
                 break
+            found &= self._mark(own.join(numbers))
         return found
 
-    def _find_places(self, piece: QueryPiece) -> tuple[np.ndarray, np.ndarray]:
-        """Return for each word that a piece stands for where its rows begin, and their number."""
-        words = piece.match(self.words)
-        begins = np.where(words > 0, self.ends[words - 1], 0)
-        return begins, self.ends[words] - begins
-
-    def _mark(self, begins: np.ndarray, counts: np.ndarray) -> np.ndarray:
+    def _mark(self, rows: np.ndarray) -> np.ndarray:
         found = np.zeros(self.size, bool)
-        shifts = begins - (np.cumsum(counts) - counts)
-        found[self.rows[np.repeat(shifts, counts) + np.arange(counts.sum())]] = True
+        found[rows] = True
         return found
+
+
+def number_pairs(before: np.ndarray, after: np.ndarray) -> np.ndarray:
+    """Return the numbers of pairs of words, below `PAIRS`, from the numbers of the words."""
+    mixed = before.astype(np.uint64) * np.uint64(SPREAD) + after.astype(np.uint64)
+    numbers: np.ndarray = (mixed % np.uint64(PAIRS)).astype(np.int64)
+    return numbers
 
 
 def open_block(texts: Sequence[pl.Series], path: Path) -> WordBlock:
@@ -130,23 +168,48 @@ def open_block(texts: Sequence[pl.Series], path: Path) -> WordBlock:
 
     Raises: StorageError: a file can't be written.
     """
-    beside = path.with_suffix(".rows.arrow")
-    if not path.exists():
-        words = index_words(pl.concat(texts))
-        write_whole(words.select(row=pl.col("rows").explode()).drop_nulls(), beside)
-        write_whole(words.select("word", end=pl.col("rows").list.len().cum_sum()), path)
-    words = map_file(path)
     size = sum(map(len, texts))
-    rows = map_file(beside)["row"].to_numpy()
-    return WordBlock(size, words["word"], words["end"].to_numpy().astype(np.int64), rows)
+    names = ("rows", "pair-ends", "pairs")
+    beside = [path.with_suffix(f".{name}.arrow") for name in names]
+    if not path.exists():
+        said = cut_texts(pl.concat(texts))
+        words, rows, pairs = list_words(said, size)
+        for numbers, file in zip((rows.rows, pairs.ends, pairs.rows), beside, strict=True):
+            write_whole(pl.DataFrame({"number": numbers}), file)
+        write_whole(pl.DataFrame({"word": words, "end": rows.ends}), path)
+    listed = map_file(path)
+    own, pair_ends, pair_rows = (map_file(file)["number"].to_numpy() for file in beside)
+    rows = RowLists(listed["end"].to_numpy(), own)
+    return WordBlock(size, listed["word"], rows, RowLists(pair_ends, pair_rows))
 
 
-def index_words(texts: pl.Series) -> pl.DataFrame:
-    """Return each word and sign of the texts, sorted, with the ascending numbers of its texts."""
-    said = texts.alias("text").to_frame().with_row_index("rows").lazy()
-    words = pl.col("text").str.extract_all(PIECES).list.unique().alias("word")
-    every = said.select("rows", words).explode("word").drop_nulls()
-    return every.group_by("word").agg(pl.col("rows").sort()).sort("word").collect()
+def cut_texts(texts: pl.Series) -> pl.DataFrame:
+    """Return the words and signs of some texts in order, each with the number of its text."""
+    said = texts.alias("word").to_frame().with_row_index("row")
+    words = pl.col("word").str.extract_all(PIECES)
+    return said.select("row", words).explode("word").drop_nulls()
+
+
+def list_words(said: pl.DataFrame, size: int) -> tuple[pl.Series, RowLists, RowLists]:
+    """Return all words and signs of `size` texts, sorted, and lists of rows, ascending.
+
+    The lists are of each word, and of each pair of neighbours by `number_pairs`.
+    """
+    words = said["word"].unique().sort()
+    numbered = words.to_frame("word").with_row_index("number")
+    numbers = said.join(numbered, on="word", maintain_order="left")["number"].to_numpy()
+    rows = said["row"].to_numpy().astype(np.int64)
+    is_pair = rows[1:] == rows[:-1]
+    pairs = number_pairs(numbers[:-1][is_pair], numbers[1:][is_pair])
+    own = _list_rows(numbers.astype(np.int64), rows, len(words), size)
+    return words, own, _list_rows(pairs, rows[1:][is_pair], PAIRS, size)
+
+
+def _list_rows(numbers: np.ndarray, rows: np.ndarray, count: int, size: int) -> RowLists:
+    """Return the rows with each of `count` numbers, each row once."""
+    places = pl.Series(numbers * size + rows).unique().sort().to_numpy()
+    ends = np.cumsum(np.bincount(places // max(size, 1), minlength=count))
+    return RowLists(ends, (places % max(size, 1)).astype(np.min_scalar_type(size)))
 
 
 class TextSearch:

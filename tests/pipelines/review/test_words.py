@@ -1,5 +1,7 @@
 """The search by words, compared with plain loops over the texts."""
 
+from itertools import pairwise
+
 import numpy as np
 import polars as pl
 import pytest
@@ -8,10 +10,14 @@ from hypothesis import strategies as st
 
 from pipelines.review.words import (
     MOST_PLACES,
+    PAIRS,
     QueryPiece,
+    RowLists,
     TextSearch,
     cut,
-    index_words,
+    cut_texts,
+    list_words,
+    number_pairs,
     open_block,
 )
 from schemas.errors import StorageError
@@ -67,26 +73,67 @@ def test_characters_without_blanks_between_words_are_words():
     assert {piece.text for piece in cut("ไม่")} == {*"ไม่"}
 
 
-def test_the_longest_piece_is_looked_up_first():
-    """A long word is rarer than a short one, and no piece is looked up twice."""
-    assert [piece.text for piece in cut("of, of, ofrivers, to")] == [
-        "ofrivers",
-        *(piece.text for piece in cut("of, of, to")),
+def test_pieces_come_in_order():
+    """Neighbours are neighbours in the texts, too, with blanks between them or not."""
+    assert [piece.text for piece in cut("of, of the\n river's")] == [
+        *("of", ",", "of", "the", "river", "'", "s"),
     ]
 
 
-@given(st.lists(texts_of, max_size=6))
+def read_lists(lists):
+    """Return all lists as Python's lists."""
+    return [lists.join(np.array([number])).tolist() for number in range(len(lists.ends))]
+
+
+def test_lists_are_joined_and_measured():
+    """Lists are found by their numbers, also empty ones and the first one."""
+    lists = RowLists(np.array([2, 2, 5]), np.array([7, 8, 1, 2, 3], np.uint16))
+    assert read_lists(lists) == [[7, 8], [], [1, 2, 3]]
+    assert lists.measure(np.array([2, 0, 1])).tolist() == [3, 2, 0]
+    assert lists.join(np.array([2, 0])).tolist() == [1, 2, 3, 7, 8]
+    assert lists.join(np.array([], np.int64)).tolist() == []
+
+
+@given(st.lists(texts_of | st.none(), max_size=6))
 def test_every_word_is_listed_with_its_rows(texts):
     """The pieces of all texts are the listed words, each with the rows that have it."""
-    found = {
-        word: set(rows) for word, rows in index_words(pl.Series(texts, dtype=pl.String)).rows()
-    }
-    assert [*found] == sorted(found, key=str.encode)
+    said = cut_texts(pl.Series(texts, dtype=pl.String))
+    words, rows, _ = list_words(said, len(texts))
+    assert words.to_list() == sorted(words, key=str.encode)
     wanted = {}
     for number, text in enumerate(texts):
-        for piece in cut(text):
+        for piece in cut(text or ""):
             wanted.setdefault(piece.text, set()).add(number)
-    assert found == wanted
+    assert dict(zip(words, read_lists(rows), strict=True)) == {
+        word: sorted(numbers) for word, numbers in wanted.items()
+    }
+
+
+@given(st.lists(texts_of | st.none(), max_size=6))
+def test_every_pair_is_listed_with_its_rows(texts):
+    """The rows of two neighbours are in their list, and other rows are not, unless lists mix."""
+    said = cut_texts(pl.Series(texts, dtype=pl.String))
+    words, _, pairs = list_words(said, len(texts))
+    places = {word: number for number, word in enumerate(words)}
+    wanted = {}
+    for number, text in enumerate(texts):
+        pieces = [places[piece.text] for piece in cut(text or "")]
+        for before, after in pairwise(pieces):
+            key = int(number_pairs(np.array(before), np.array(after)))
+            wanted.setdefault(key, set()).add(number)
+    assert len(pairs.ends) == PAIRS
+    assert len(pairs.rows) == sum(map(len, wanted.values()))
+    for key, numbers in wanted.items():
+        assert pairs.join(np.array([key])).tolist() == sorted(numbers)
+
+
+def test_pairs_have_numbers_of_their_own():
+    """The order of two words counts, and all numbers are below the number of lists."""
+    before, after = np.meshgrid(np.arange(200), np.arange(200))
+    numbers = number_pairs(before.ravel(), after.ravel())
+    assert 0 <= numbers.min() <= numbers.max() < PAIRS
+    assert number_pairs(np.array([1]), np.array([2])) != number_pairs(np.array([2]), np.array([1]))
+    assert np.bincount(numbers, minlength=PAIRS).max() <= 8, "pairs are spread over all lists"
 
 
 @pytest.mark.parametrize(
@@ -159,15 +206,25 @@ def test_the_most_frequent_words_are_looked_up_first(open_search):
 
 
 def test_a_piece_that_most_rows_have_rules_out_none(open_search):
-    """A phrase is narrowed by its rarer pieces; if it has none, all texts are read."""
+    """A phrase is narrowed by its rarer pieces and pairs; if it has none, all texts are read."""
     texts = ["of the emu", "of the yak", "of the emus", "the of"]
     search = open_search(texts)
     (block,) = search._blocks
     assert block.narrow(cut("of the")).all()
     assert block.narrow(cut("the emu")).tolist() == [True, False, True, False]
+    assert block.narrow(cut("the of")).tolist() == [False, False, False, True]
     assert block.narrow(cut("the wren")).tolist() == [False] * 4
-    for wanted in ("of the", "the emu", "the wren", "e of"):
+    for wanted in ("of the", "the emu", "the of", "the wren", "e of", "f\nthe"):
         assert search.find(wanted).tolist() == scan(texts, wanted)
+
+
+def test_a_pair_of_many_words_is_not_looked_up(open_search, monkeypatch):
+    """Parts of too many words narrow nothing by pairs, and the rows are right all the same."""
+    texts = ["ab ba", "bb aa", "ab aa", "ba ab"]
+    wanted = scan(texts, "b a")
+    assert open_search(texts).find("b a").tolist() == wanted
+    monkeypatch.setattr("pipelines.review.words.MOST_PAIRS", 0)
+    assert open_search(texts).find("b a").tolist() == wanted
 
 
 def test_words_are_listed_once(tmp_path):
@@ -178,9 +235,10 @@ def test_words_are_listed_once(tmp_path):
     before = {file.name: file.stat().st_mtime_ns for file in path.parent.iterdir()}
     second = open_block(texts, path)
     assert before == {file.name: file.stat().st_mtime_ns for file in path.parent.iterdir()}
-    assert sorted(before) == ["0.arrow", "0.rows.arrow"]
+    assert sorted(before) == ["0.arrow", "0.pair-ends.arrow", "0.pairs.arrow", "0.rows.arrow"]
     assert first.words.to_list() == second.words.to_list()
-    assert first.rows.tolist() == second.rows.tolist()
+    for one, other in zip((*first.rows, *first.pairs), (*second.rows, *second.pairs), strict=True):
+        assert one.tolist() == other.tolist()
 
 
 def test_the_same_texts_give_the_same_bytes(tmp_path):
@@ -188,7 +246,9 @@ def test_the_same_texts_give_the_same_bytes(tmp_path):
     texts = [pl.Series("text", RIVERS), pl.Series("text", ["river of words"])]
     for name in ("one", "two"):
         open_block(texts, tmp_path / name / "0.arrow")
-    for name in ("0.arrow", "0.rows.arrow"):
+    names = [file.name for file in (tmp_path / "one").iterdir()]
+    assert len(names) == 4
+    for name in names:
         assert (tmp_path / "one" / name).read_bytes() == (tmp_path / "two" / name).read_bytes()
 
 

@@ -156,7 +156,7 @@ class RowReader:
         """Return who gave an answer, what became of it, and how it begins."""
         row = self.read(index)
         last = list(list_whole_fields(row, self.layout))[-1:]
-        pieces = [piece for field in last for piece in _cut(field.pieces)]
+        pieces = [piece for field in last for piece in cut_pieces(field.pieces, ANSWER_CHARACTERS)]
         return {
             "index": index,
             "teacher": escape_name(row.lot.teacher),
@@ -199,14 +199,17 @@ def describe_neighbours(found: TraitFinding, patterns: Sequence[str]) -> Iterato
         }
 
 
-def _cut(pieces: Sequence[Piece]) -> Iterator[Piece]:
-    """Yield pieces up to `ANSWER_CHARACTERS`, and an ellipsis if anything is left out."""
-    left = ANSWER_CHARACTERS
+def cut_pieces(pieces: Sequence[Piece], most: int) -> Iterator[Piece]:
+    """Yield pieces of up to `most` characters, cut between words, and an ellipsis for the rest."""
+    left = most
     for piece in pieces:
-        if left <= 0:
+        if len(piece.text) > left:
+            text = piece.text[:left]
+            kept = text if piece.text[left].isspace() else text.rpartition(" ")[0] or text
+            yield piece._replace(text=kept)
             yield Piece(" …", added=True)
             return
-        yield piece._replace(text=piece.text[:left])
+        yield piece
         left -= len(piece.text)
 
 

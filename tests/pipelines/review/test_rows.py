@@ -5,7 +5,12 @@ import json
 import pytest
 
 from pipelines.display.excerpts import Piece
-from pipelines.review.rows import ANSWER_CHARACTERS, describe_neighbours, write_pieces
+from pipelines.review.rows import (
+    ANSWER_CHARACTERS,
+    cut_pieces,
+    describe_neighbours,
+    write_pieces,
+)
 from pipelines.runs.shown_findings import TraitFinding
 from schemas.errors import RunError
 from tests.pipelines.review.conftest import HOSTILE
@@ -108,6 +113,23 @@ def test_long_answers_are_cut(session, monkeypatch):
     assert pieces[-1] == [" …", "a"]
     assert sum(len(text) for text, _ in pieces[:-1]) == 10
     assert ANSWER_CHARACTERS > 100
+
+
+@pytest.mark.parametrize(
+    ("texts", "most", "shown"),
+    [
+        (["one two three"], 9, ["one two", " …"]),
+        (["one two three"], 7, ["one two", " …"]),
+        (["one two"], 7, ["one two"]),
+        (["one", " two"], 3, ["one", " two"[:0], " …"]),
+        (["onetwothree"], 5, ["onetw", " …"]),
+    ],
+)
+def test_answers_are_cut_between_words(texts, most, shown):
+    """The last word is whole, unless it is longer than all that is shown; an ellipsis follows."""
+    found = list(cut_pieces([Piece(text) for text in texts], most))
+    assert [piece.text for piece in found] == shown
+    assert all(piece.added == (piece.text == " …") for piece in found)
 
 
 def test_neighbours_are_ordered_and_cut():

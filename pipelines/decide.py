@@ -26,7 +26,7 @@ from pipelines.coverage import check_unread, describe_sample, measure_sample, ne
 from pipelines.early_checks import check_folder, check_settings
 from pipelines.engines.launch import build_engine_options
 from pipelines.filter import NoticeRecorder, choose_destination, execute, open_run, publish
-from pipelines.named_rows import require_places
+from pipelines.named_rows import find_named_rows, require_places
 from pipelines.notices import describe_default_rule
 from pipelines.plan import FilterPlan, SettledInput, describe_device, settle_input, settle_models
 from pipelines.runs import unfinished
@@ -61,7 +61,7 @@ from transforms.duplicates import Seen, add_copy
 from transforms.files import object_stores, storage
 from transforms.files.dataset_cards import CARD, DatasetCard, read_card
 from transforms.files.names import NamedFile
-from transforms.files.planning import ShardPlan
+from transforms.files.planning import ShardPlan, plan_shards
 from transforms.files.sources import Corpus, survey_named
 from transforms.files.splits import find_split, rank_split, rank_splits
 from transforms.read import ReadShards
@@ -246,6 +246,25 @@ def _settle_stored_input(
     found = settle_input(config, policy, corpus, listener)
     _require_same_shards(found.tasks, parent)
     return found
+
+
+def find_stored_places(run: str, parent: Manifest, policy: Policy, folder: str | None) -> Policy:
+    """Return a policy with the places of rows that it names by a column of a run's input.
+
+    The input is read only if the policy has such a name.
+
+    Raises: CardError: the corpus doesn't have the column, or several rows have the value.
+    Raises: InputError: a file is missing, or isn't the one that the run read.
+    """
+    if all(item.row is None or item.row.key for item in policy.exceptions):
+        return policy
+    given = DecideConfig(run=run, input=folder, filter=FilterConfig(output=f"{run}.none"))
+    config = restore_config(given, parent)
+    files = list_inputs(given, parent)
+    card = _find_card(files, parent)
+    corpus = survey_named(files, config.shards, list_paths(config.corpus), card)
+    _require_same_input(corpus, parent)
+    return find_named_rows(policy, corpus, tuple(plan_shards(corpus.sources, config.shards)))
 
 
 def _find_card(files: Sequence[NamedFile], parent: Manifest) -> DatasetCard | None:

@@ -33,6 +33,7 @@ from pipelines.plan import FilterPlan, settle
 from pipelines.runs import publication, remarks, unfinished
 from pipelines.runs.cache import sweep_cache
 from pipelines.runs.foreign_files import remove_strays, require_no_foreign_data
+from pipelines.runs.idle_exceptions import warn_of_idle
 from pipelines.runs.likeness import warn_of_unlike
 from pipelines.runs.lock import lock_run
 from pipelines.runs.watching import watch_receipts
@@ -309,6 +310,7 @@ def _report_outcome(
     _send(listener, publication.warn_of_lost_splits(plan.shards, manifest.outputs))
     _send(listener, remarks.describe_prompts(receipts))
     _send(listener, publication.warn_of_unmatched(run, manifest, plan.policy))
+    _send(listener, warn_of_idle(run, manifest, plan.policy))
     _send(listener, remarks.describe_still_masked(manifest))
     _send(listener, describe_disputed(_find_disputed(plan, manifest)))
     _send(listener, publication.describe_findings(run, manifest))

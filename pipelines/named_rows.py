@@ -92,7 +92,12 @@ def explain_missing(number: int, item: LotException, row: RowName, manifest: Man
     """Say that an exception matches no row, and which rows there are."""
     sizes = {source.name: source.rows for source in manifest.inputs}
     why = "its record id isn't in the ledger; a row whose text changes gets another id"
-    if row.source is not None and row.source not in sizes:
+    if row.source is not None and row.source not in sizes and manifest.parents:
+        why = (
+            "the input has clean rows of an earlier run, whose files have other names and numbers "
+            "of rows; name the row by its record id, which stays the same"
+        )
+    elif row.source is not None and row.source not in sizes:
         why = f"{suggest_name(row.source, sizes)}the input's files are {list_names(sizes)}"
     elif row.source is not None and (row.row or 0) >= sizes[row.source]:
         why = f"the file has {format_count(sizes[row.source], 'row')}, counted from 0"

@@ -31,7 +31,12 @@ from pipelines.notices import (
     describe_split_priority,
     describe_transcripts,
 )
-from pipelines.runs.parents import describe_parents, find_parents, require_notes
+from pipelines.runs.parents import (
+    describe_lost_exceptions,
+    describe_parents,
+    find_parents,
+    require_notes,
+)
 from pipelines.runs.unfinished import RunRecord, compute_run_id
 from pipelines.sentences import describe_limit
 from pipelines.version import INTERPRETER, VERSION, find_package_versions
@@ -257,6 +262,7 @@ def settle_input(
     require_notes(corpus, sample)
     parents = find_parents(corpus.sources)
     _send(listener, describe_parents(parents, corpus, sample))
+    _send(listener, describe_lost_exceptions(parents, policy))
     layout = _settle_turns(config, corpus, layout, sample, listener)
     if policy.duplicates == "remove":
         listener(Noticed(describe_comparison(corpus, layout)))

@@ -28,7 +28,7 @@ from schemas.digests import digest_bytes
 from schemas.errors import CardError
 from schemas.lots import LotPattern
 from schemas.manifests import Manifest
-from schemas.notices import format_count
+from schemas.notices import format_count, suggest_name
 from schemas.policies import PUBLISHED, LotException, Policy
 from schemas.row_names import RowName
 from schemas.scores import is_trained
@@ -53,8 +53,9 @@ class Release(NamedTuple):
     """The exceptions that release rows of a run, and what became of the labels.
 
     `released` counts exceptions by trait. `disputed` are findings that one reviewer denies and
-    another doesn't. `idle` labels deny a finding that the run doesn't have, and `changed` ones are
-    about another text than the row's. `foreign` are files whose labels were given on another run.
+    another doesn't. `idle` labels deny a finding that the run doesn't have (`named` by row and
+    trait), and `changed` ones are about another text than the row's. `foreign` are files whose
+    labels were given on another run.
     """
 
     policy: Policy
@@ -63,6 +64,7 @@ class Release(NamedTuple):
     idle: int
     changed: int
     foreign: tuple[str, ...] = ()
+    named: tuple[str, ...] = ()
 
 
 class ReleasedRows(NamedTuple):
@@ -113,7 +115,27 @@ def plan_release(run: str, paths: Sequence[Path]) -> Release:
     policy = read_recorded_policy(manifest)
     policy = policy.model_copy(update={"exceptions": (*policy.exceptions, *exceptions)})
     released = Counter(item.trait for item in exceptions)
-    return Release(policy, released, disputed, len(left), changed, foreign)
+    named = _name_idle(left, manifest)
+    return Release(policy, released, disputed, len(left), changed, foreign, named)
+
+
+def _name_idle(left: Collection[tuple[RowKey, str | None]], manifest: Manifest) -> tuple[str, ...]:
+    """Name the rows and the traits of labels without a finding, with a file that may be meant."""
+    sources = [source.name for source in manifest.inputs]
+    found = []
+    for key, trait in left:
+        place = key if isinstance(key, str) else f"{key[0]}:{key[1]}"
+        is_unknown = not isinstance(key, str) and key[0] not in sources
+        why = f"the run has no such file{_suggest_file(key[0], sources)}" if is_unknown else ""
+        found.append(f"{place} {trait or 'every trait'}{f' ({why})' if why else ''}")
+    return tuple(sorted(found))
+
+
+def _suggest_file(wrong: str, sources: Sequence[str]) -> str:
+    """Return the file that ends like a path, or else the most similar one, as a question."""
+    ends = [name for name in sources if wrong.endswith(f"/{name}")]
+    meant = f"did you mean {ends[0]!r}?" if ends else suggest_name(wrong, sources).strip()
+    return f": {meant}" if meant else ""
 
 
 def _is_foreign(path: Path, manifest: Manifest) -> bool:

@@ -125,15 +125,17 @@ class DecideDryRun(NamedTuple):
     counts: DecisionCounts
 
     def render(self) -> Iterator[str | Table]:
-        """Return the table of decisions, and the exceptions that match no row."""
+        """Return the table of decisions, and the exceptions that do nothing."""
         yield tabulate_change(self.counts.before, self.counts.now)
         yield from describe_dropped(self.counts.before, self.counts.now)
         yield f"dry run: nothing was written; {shlex.quote(self.run)} stays as it is"
         for number, name in self.counts.unmatched:
             yield f"warning: exception {number} of the policy ({name}) matches no row"
+        for number, said in self.counts.idle:
+            yield f"warning: exception {number} of the policy {said}"
 
     def to_json(self) -> dict[str, Any]:
-        """Return the counts, and the exceptions that match no row."""
+        """Return the counts, and the exceptions that match no row or change nothing."""
         return self.counts._asdict()
 
 
@@ -196,7 +198,7 @@ def decide_again(
     congener decide run/ --policy p.yaml --dry-run --strict   (for CI)
     """
     if dry_run and policy.policy:
-        _count(run, policy, as_json)
+        _count(run, source, policy, as_json)
         return
     if not (output.output and policy.policy):
         raise CardError(
@@ -229,7 +231,7 @@ def decide_again(
         raise typer.Exit(DOUBTFUL)
 
 
-def _count(run: str, policy: PolicyOptions, as_json: bool) -> None:
+def _count(run: str, source: StoredInputOptions, policy: PolicyOptions, as_json: bool) -> None:
     """Print what a policy would decide, and fail if it is strict and an exception is idle."""
     from pipelines.early_checks import check_run
 
@@ -237,7 +239,8 @@ def _count(run: str, policy: PolicyOptions, as_json: bool) -> None:
     from pipelines.config import read_policy
     from pipelines.decision_counts import count_decisions
 
-    found = count_decisions(run, read_policy(read_settings(None, policy).policy))
+    folder = source.folder and expand_argument(source.folder)
+    found = count_decisions(run, read_policy(read_settings(None, policy).policy), folder)
     print_result(DecideDryRun(run, found), as_json)
     if policy.strict and found.unmatched:
         raise typer.Exit(DOUBTFUL)

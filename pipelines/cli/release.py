@@ -26,7 +26,7 @@ from pipelines.cli.options import (
 )
 from pipelines.cli.output import print_result
 from schemas.errors import CardError
-from schemas.notices import choose_form, format_count
+from schemas.notices import choose_form, format_count, list_names
 
 if TYPE_CHECKING:
     from pipelines.release import Release, ReleasedRows
@@ -67,6 +67,7 @@ class ReleaseResult(NamedTuple):
             "released": dict(found.released),
             "disputed": found.disputed,
             "idle": found.idle,
+            "idle_labels": list(found.named),
             "changed": found.changed,
             "foreign": list(found.foreign),
             "effect": None if self.effect is None else self.effect._asdict(),
@@ -87,7 +88,9 @@ def describe_release(release: Release) -> Iterator[str]:
         )
     if release.idle:
         verb = choose_form(release.idle, "denies", "deny")
-        yield f"{format_count(release.idle, 'label')} {verb} a finding that the run doesn't have"
+        count, named = format_count(release.idle, "label"), list_names(release.named)
+        where = f": {named}" if named else ""
+        yield f"{count} {verb} a finding that the run doesn't have{where}"
     if release.changed:
         yield f"{format_count(release.changed, 'finding')} had labels of another text, left out"
     for path in release.foreign:

@@ -2,13 +2,15 @@
 
 import json
 
+import polars as pl
 import pytest
 
+from pipelines.config import read_policy
 from pipelines.decide import DecideConfig, run_decide
 from pipelines.decision_counts import count_decisions
 from pipelines.runs.finished import scan_folder
 from pipelines.runs.manifest_file import load_manifest
-from schemas.errors import CardError, RunError
+from schemas.errors import CardError, InputError, RunError
 from schemas.policies import Policy
 
 
@@ -66,3 +68,38 @@ def test_a_policy_that_does_not_fit_is_refused(run, tmp_path):
         count_decisions(str(run[0]), Policy.model_validate({"traits": {"stork": {}}}))
     with pytest.raises(RunError):
         count_decisions(str(tmp_path), Policy())
+
+
+def test_rows_are_named_by_a_column_of_the_corpus(run, config, corpus, tmp_path, policy):
+    """A dry run reads the input for ids, as the run does, and names those that no row has."""
+    folder, rows = str(run[0]), [{"id": "row-1"}, {"id": "row-none"}]
+    given = [{"row": row, "trait": "heron", "action": "keep", "reason": "read"} for row in rows]
+    path = policy(json.dumps({"exceptions": given}))
+    found = count_decisions(folder, read_policy(path))
+    assert found.unmatched == [(2, "row id: row-none")]
+    settings = config.model_copy(update={"output": str(tmp_path / "again"), "policy": path})
+    written = run_decide(DecideConfig(run=folder, filter=settings))
+    assert found.now == dict(written.conservation.by_decision)
+    corpus.rename(tmp_path / "moved")
+    with pytest.raises(InputError, match="can't be opened"):
+        count_decisions(folder, read_policy(path))
+    assert count_decisions(folder, read_policy(path), str(tmp_path / "moved")) == found
+
+
+def test_exceptions_for_another_trait_are_listed(run):
+    """An exception whose trait didn't fire on its row is named, with the traits that did."""
+    folder = str(run[0])
+    ledger = scan_folder(folder, load_manifest(folder), "ledger").collect()
+    (held,) = ledger.filter(pl.col("decision") == "quarantine").head(1).to_dicts()
+    named = f"{held['source']}:{held['row']}"
+    exceptions = [
+        {"row": row, "action": "keep", "reason": "x"} | more
+        for row, more in (
+            (named, {"trait": "heron"}),
+            (named, {"trait": "heron", "side": "rejected"}),
+            (held["record_id"], {}),
+        )
+    ]
+    found = count_decisions(folder, Policy.model_validate({"exceptions": exceptions}))
+    assert [number for number, _ in found.idle] == [2]
+    assert found.idle[0][1].endswith("heron@rejected didn't fire on that row, but heron did")

@@ -139,6 +139,15 @@ def test_a_reject_cant_be_kept(finished):
     assert text.endswith("matches no row: the row is a reject, or isn't in these lots")
 
 
+def test_a_row_of_the_corpus_before_is_named_by_its_id(finished):
+    """If the input has clean rows, no file is suggested: its rows have other numbers."""
+    (item,) = parse(write_policy("chat/0.jsonl:3")).exceptions
+    manifest = finished[1].model_copy(update={"parents": ("0123456789abcdef",)})
+    text = explain_missing(1, item, item.row or RowName(), manifest)
+    assert text.endswith("name the row by its record id, which stays the same")
+    assert "did you mean" not in text
+
+
 def test_a_finished_run_is_compared_by_ids_alone(config, policy):
     """The place of an id isn't a difference between a run's policy and the same policy again."""
     given = config.model_copy(update={"policy": policy(write_policy({"id": "row-1"}))})

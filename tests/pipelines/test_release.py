@@ -123,6 +123,19 @@ def test_labels_without_a_finding_are_counted(folder, held, review):
     path = review("ada", [*held[:1], *kept[:4]], False)
     release = plan_release(folder, [path])
     assert (release.released.total(), release.idle) == (1, 4)
+    assert release.named == tuple(sorted(f"{row['source']}:{row['row']} heron" for row in kept[:4]))
+
+
+def test_a_label_for_another_path_names_the_file(folder, held, review):
+    """A label whose file the run doesn't have says which file may be meant."""
+    paths = ("corpus/0.jsonl", "0.jsnl", "elsewhere.txt")
+    wrong = [{**held[0], "source": path, "row": 3, "record_id": None} for path in paths]
+    release = plan_release(folder, [review("ada", [held[0], *wrong], False)])
+    assert release.named == (
+        "0.jsnl:3 heron (the run has no such file: did you mean '0.jsonl'?)",
+        "corpus/0.jsonl:3 heron (the run has no such file: did you mean '0.jsonl'?)",
+        "elsewhere.txt:3 heron (the run has no such file)",
+    )
 
 
 def test_labels_of_another_text_are_left_out(folder, held, review):

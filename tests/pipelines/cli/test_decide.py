@@ -126,11 +126,16 @@ def test_a_dry_run_writes_nothing(congener, congener_json, given, held, tmp_path
     words = ["decide", str(held / "run"), "--policy", str(tmp_path / "flag.yaml"), "--dry-run"]
     (tmp_path / "flag.yaml").write_text(
         "traits: {heron: {action: flag}}\n"
-        "exceptions: [{row: '0.jsonl:77', trait: heron, action: keep, reason: a slip}]\n"
+        "exceptions: [{row: '0.jsonl:77', trait: heron, action: keep, reason: a slip},\n"
+        " {row: '0.jsonl:0', action: keep, reason: a slip}]\n"
     )
     code, out, err = congener(*words)
     assert code == 0, err
-    lines = out.splitlines()
+    lines = [*out.splitlines()]
+    assert lines.pop() == (
+        "warning: exception 2 of the policy (row 0.jsonl:0) changes nothing: no trait fired on "
+        "that row"
+    )
     assert ["flag", "0", "8", "+8"] in [line.split() for line in lines]
     assert lines[-1] == "warning: exception 1 of the policy (row 0.jsonl:77) matches no row"
     found = congener_json(*words)

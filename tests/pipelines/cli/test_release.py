@@ -75,6 +75,9 @@ def test_labels_that_release_nothing_are_counted():
     _, disputed, idle, _ = [*describe_release(Release(Policy(), counts, 2, 3, 0)), ""]
     assert disputed.startswith("2 findings aren't released")
     assert idle == "3 labels deny a finding that the run doesn't have"
+    named = Release(Policy(), counts, 0, 2, 0, named=("a.jsonl:1 heron", "b.jsonl:2 owl"))
+    _, idle = describe_release(named)
+    assert idle.endswith("that the run doesn't have: a.jsonl:1 heron, b.jsonl:2 owl")
 
 
 def test_rows_and_files_are_told_apart():

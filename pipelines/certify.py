@@ -19,7 +19,7 @@ from pipelines.certifying.draws import (
     read_positives,
 )
 from pipelines.certifying.histories import append_statement, read_history
-from pipelines.certifying.populations import read_rows_to_audit
+from pipelines.certifying.populations import read_drawn_from, read_rows_to_audit
 from pipelines.certifying.prospects import Prospect, foresee
 from pipelines.certifying.records import (
     read_certificate,
@@ -70,12 +70,16 @@ class DrawSettings:
 
 
 class DrawnSample(NamedTuple):
-    """A sample, the items that were added to the label file, and the best that it can show."""
+    """A sample, the items that were added to the label file, and the best that it can show.
+
+    `masked` counts the kept rows with masked passages, if raters see them struck out.
+    """
 
     sample: AuditSample
     added: tuple[AuditItem, ...]
     path: str
     prospect: Prospect
+    masked: int = 0
 
 
 def draw_audit(run: str, settings: DrawSettings, output: Path) -> DrawnSample:
@@ -113,7 +117,8 @@ def draw_audit(run: str, settings: DrawSettings, output: Path) -> DrawnSample:
     if lines:
         append_lines(output, lines)
     prospect = foresee(run, manifest, sample, settings.seeded)
-    return DrawnSample(sample, added, str(output), prospect)
+    masked = 0 if sample.masked_by is None else manifest.notes.masked
+    return DrawnSample(sample, added, str(output), prospect, masked)
 
 
 def _require_writable(output: Path, seed: str | None) -> None:
@@ -184,11 +189,12 @@ def _extend(
     """Draw a sample, or one that begins with the items of an earlier one."""
     known = tuple(text.describe() for text in pool)
     _require_pool(run, known, earlier)
-    labels = [label for path in settings.exclude for label in read_all_labels(Path(path))]
-    excluded = [(label.source, label.row, label.record_id) for label in labels]
-    if earlier is not None:
-        excluded = [(source, row, None) for source, row in earlier.excluded]
-    rows = read_rows_to_audit(run, manifest, traits, excluded)
+    if earlier is None:
+        labels = [label for path in settings.exclude for label in read_all_labels(Path(path))]
+        excluded = [(label.source, label.row, label.record_id) for label in labels]
+        rows = read_rows_to_audit(run, manifest, traits, excluded)
+    else:
+        rows = read_drawn_from(run, manifest, earlier)
     blocks = earlier.blocks if earlier else ()
     block = plan_block(rows, blocks, settings.rows, len(known), settings.seeded, len(traits))
     if earlier is not None and not any(block.model_dump().values()):

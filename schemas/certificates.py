@@ -7,9 +7,9 @@ all statements, in which each line holds the digest of the one before.
 from __future__ import annotations
 
 import json
-from typing import Annotated, Literal, Self
+from typing import Annotated, Any, ClassVar, Literal, Self
 
-from pydantic import Field, StringConstraints
+from pydantic import Field, SerializerFunctionWrapHandler, StringConstraints, model_serializer
 
 from schemas.cards import Strict
 from schemas.digests import digest_config
@@ -31,8 +31,31 @@ COVERT = (
 )
 """The sentence that every certificate has."""
 
+MASKS_COUNT_AS_REMOVED = (
+    "Masked text counts as removed, provided that the trainer leaves it out of the loss, as "
+    "`congener apply-masks` does."
+)
+"""What the bound says about masked passages, which raters see struck out."""
 
-class SealedRecord(Strict):
+
+class GrownRecord(Strict):
+    """A record that has got further fields since its format was settled.
+
+    `LATER` names them. At its default, such a field isn't written, so the bytes and the digests of
+    earlier records stay as they were.
+    """
+
+    LATER: ClassVar[frozenset[str]] = frozenset()
+
+    @model_serializer(mode="wrap")
+    def _leave_out_defaults(self, write: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        fields: dict[str, Any] = write(self)
+        known = type(self).model_fields
+        unused = {name for name in self.LATER if getattr(self, name) == known[name].default}
+        return {name: value for name, value in fields.items() if name not in unused}
+
+
+class SealedRecord(GrownRecord):
     """A record that holds its own digest, over every other field."""
 
     digest: str = ""
@@ -51,13 +74,15 @@ class SealedRecord(Strict):
         return json.dumps(fields, indent=1, ensure_ascii=False, allow_nan=False).encode() + b"\n"
 
 
-class AuditItem(Strict):
+class AuditItem(GrownRecord):
     """One thing to read, under a name that says nothing about it.
 
     A row has its place in the ledger, the traits that fired on it, the weight with which it was
-    drawn, and the largest weight that the draw could have had. A seeded text has its trait and the
-    digest of its text.
+    drawn, and the largest weight that the draw could have had. A removed row also has the traits
+    whose action removed it. A seeded text has its trait and the digest of its text.
     """
+
+    LATER = frozenset({"removed_by"})
 
     id: str
     kind: Kind
@@ -68,6 +93,7 @@ class AuditItem(Strict):
     cap: float = 1.0
     trait: str | None = None
     text: Digest | None = None
+    removed_by: tuple[str, ...] = ()
 
 
 class AuditStratum(Strict):
@@ -103,7 +129,13 @@ class AuditSample(SealedRecord):
 
     `excluded` names rows that weren't drawn, because their labels helped to set a threshold; they
     aren't part of what the audit states. `unread` counts removed rows that the run doesn't hold.
+
+    `removed_by` counts the removed rows by the traits whose action removed them, and `masked_by`
+    the kept rows by the traits that masked a passage. They are None in a sample from before, of
+    which raters read masked passages like any other text.
     """
+
+    LATER = frozenset({"removed_by", "masked_by"})
 
     format: int = CERTIFICATE_FORMAT
     run_id: str
@@ -119,6 +151,8 @@ class AuditSample(SealedRecord):
     fired_kept: dict[str, int]
     """The kept rows on which each trait fired; under `TOGETHER`, those on which any of them did."""
     fired_removed: dict[str, int]
+    removed_by: dict[str, int] | None = None
+    masked_by: dict[str, int] | None = None
     strata: tuple[AuditStratum, ...]
     excluded: tuple[tuple[str, int], ...] = ()
     pool: tuple[SeededText, ...] = ()
@@ -235,9 +269,13 @@ class TraitStatement(Strict):
 class Certificate(SealedRecord):
     """What an audit states about a run, with digests of everything behind it.
 
+    `masked` counts the kept rows with masked passages, which raters saw struck out
+    (`MASKS_COUNT_AS_REMOVED`). It is None if they read masked passages like any other text.
     `unread` counts dropped rows whose text the run doesn't hold. The shares before the filter leave
-    them out. The digest covers the number unless it is 0, as in certificates of older versions.
+    them out.
     """
+
+    LATER = frozenset({"masked", "unread"})
 
     format: int = CERTIFICATE_FORMAT
     code: str
@@ -248,15 +286,16 @@ class Certificate(SealedRecord):
     risk: float
     at_most: float | None
     raters: tuple[str, ...]
+    masked: int | None = None
     together: TraitStatement
     traits: tuple[TraitStatement, ...]
     limits: tuple[str, ...]
     unread: int = 0
 
-    def compute_digest(self) -> str:
-        """Return the digest of every field but `digest`, and but `unread` if it is 0."""
-        exclude = {"digest"} if self.unread else {"digest", "unread"}
-        return digest_config(self.model_dump(mode="json", exclude=exclude))
+    @property
+    def reading(self) -> str:
+        """Return the sentence about masked text, or an empty text if no kept row has any."""
+        return MASKS_COUNT_AS_REMOVED if self.masked else ""
 
     @property
     def met(self) -> bool | None:

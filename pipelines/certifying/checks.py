@@ -8,7 +8,7 @@ from pathlib import Path
 from pipelines.certifying.answers import digest_answers
 from pipelines.certifying.draws import build_sample
 from pipelines.certifying.histories import ends_with, read_history
-from pipelines.certifying.populations import read_rows_to_audit
+from pipelines.certifying.populations import read_drawn_from
 from pipelines.certifying.records import read_certificate, read_sample, read_stored_answers
 from pipelines.certifying.statements import state
 from pipelines.runs.shard_checks import Finding
@@ -22,11 +22,9 @@ from transforms.files import storage
 
 def redraw(run: str, manifest: Manifest, sample: AuditSample) -> AuditSample:
     """Draw a sample again from its seed, its settings and the run."""
-    excluded = [(source, row, None) for source, row in sample.excluded]
-    rows = read_rows_to_audit(run, manifest, sample.traits, excluded)
     return build_sample(
         manifest,
-        rows,
+        read_drawn_from(run, manifest, sample),
         sample.traits,
         sample.pool,
         sample.blocks,

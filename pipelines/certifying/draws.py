@@ -182,10 +182,16 @@ def _describe_row(rows: AuditedRows, drawn: DrawnRow, kind: Kind) -> AuditItem:
         kind=kind,
         source=rows.sources[drawn.place],
         row=rows.numbers[drawn.place],
-        fired=tuple(name for name, fired in rows.fired.items() if fired[drawn.place]),
+        fired=_list_marked(rows.fired, drawn.place),
         weight=drawn.weight,
         cap=drawn.cap,
+        removed_by=_list_marked(rows.decided or {}, drawn.place) if kind == "removed" else (),
     )
+
+
+def _list_marked(marks: Mapping[str, np.ndarray], place: int) -> tuple[str, ...]:
+    """Return the traits that mark a row."""
+    return tuple(name for name, marked in marks.items() if marked[place])
 
 
 def _shuffle(block: AuditBlock, seed: str, number: int) -> list[str]:
@@ -195,10 +201,10 @@ def _shuffle(block: AuditBlock, seed: str, number: int) -> list[str]:
     return [kind for _, kind in sorted(zip(keys, kinds, strict=True))]
 
 
-def _count_fired(rows: AuditedRows, indexes: np.ndarray) -> dict[str, int]:
-    """Count the rows on which each trait fired, and those on which any of them did."""
-    counts = {name: int(fired[indexes].sum()) for name, fired in rows.fired.items()}
-    either = np.logical_or.reduce([fired[indexes] for fired in rows.fired.values()])
+def _count_marked(marks: Mapping[str, np.ndarray], indexes: np.ndarray) -> dict[str, int]:
+    """Count the rows that each trait marks, and those that any of them does."""
+    counts = {name: int(marked[indexes].sum()) for name, marked in marks.items()}
+    either = np.logical_or.reduce([marked[indexes] for marked in marks.values()])
     return {**counts, TOGETHER: int(either.sum())}
 
 
@@ -213,7 +219,7 @@ def build_sample(
     at_most: float | None,
 ) -> AuditSample:
     """Build a sealed sample. The strata's chances depend on the first block alone."""
-    budget = blocks[0].kept
+    budget, decided = blocks[0].kept, rows.decided
     bare = AuditSample(
         run_id=manifest.run_id,
         manifest=manifest.digest,
@@ -224,8 +230,10 @@ def build_sample(
         kept=len(rows.kept),
         removed=len(rows.removed),
         unread=rows.unread,
-        fired_kept=_count_fired(rows, rows.kept),
-        fired_removed=_count_fired(rows, rows.removed),
+        fired_kept=_count_marked(rows.fired, rows.kept),
+        fired_removed=_count_marked(rows.fired, rows.removed),
+        removed_by=None if decided is None else _count_marked(decided, rows.removed),
+        masked_by=None if decided is None else _count_marked(decided, rows.kept),
         strata=settle_shares(rows.sizes, budget),
         excluded=rows.excluded,
         pool=tuple(pool),

@@ -9,9 +9,10 @@ import numpy as np
 import polars as pl
 
 from classifiers.guarantees.audits import allocate_rows
+from pipelines.certifying.actions import find_deciding_rows
 from pipelines.runs.finished import MISFITS, list_outputs, report_damage, scan_folder
-from pipelines.runs.queries import FIRED
-from schemas.certificates import AuditStratum
+from pipelines.runs.queries import FINDINGS, FIRED
+from schemas.certificates import AuditSample, AuditStratum
 from schemas.digests import digest_bytes
 from schemas.errors import RunError
 from schemas.lots import LOT_FIELDS, UNKNOWN
@@ -42,7 +43,8 @@ class AuditedRows(NamedTuple):
 
     `output` and `output_row` are where the run holds a row. `fired` has the rows on which each
     trait fired. `kept` and `removed` are indexes of rows that may be drawn, and `strata` gives the
-    stratum of each kept row.
+    stratum of each kept row. `decided` has the masked and removed rows that each trait's own action
+    masked or removed; it is None for samples from before, which don't record it.
     """
 
     sources: list[str]
@@ -56,6 +58,17 @@ class AuditedRows(NamedTuple):
     excluded: tuple[tuple[str, int], ...]
     strata: np.ndarray
     sizes: tuple[AuditStratum, ...]
+    decided: dict[str, np.ndarray] | None = None
+
+
+def read_drawn_from(run: str, manifest: Manifest, sample: AuditSample) -> AuditedRows:
+    """Read the rows of a run from which a sample was drawn, with the facts that it records.
+
+    Raises: RunError: the run is damaged.
+    """
+    excluded = [(source, row, None) for source, row in sample.excluded]
+    rows = read_rows_to_audit(run, manifest, sample.traits, excluded)
+    return rows if sample.removed_by is not None else rows._replace(decided=None)
 
 
 def read_rows_to_audit(
@@ -74,9 +87,11 @@ def read_rows_to_audit(
         raise RunError("has no rows to audit", where=run)
     with report_damage(run, *MISFITS):
         columns = ("source", "row", "record_id", *LOT_FIELDS, "decision", "output", "output_row")
-        ledger = scan_folder(run, manifest, "ledger").select(*columns, fired=FIRED).collect()
+        found = {"fired": FIRED, "findings": FINDINGS}
+        ledger = scan_folder(run, manifest, "ledger").select(*columns, **found).collect()
         band = _find_bands(run, manifest, traits)
         rows = _sort_rows(ledger, band, traits, _mark_excluded(ledger, excluded))
+        rows = rows._replace(decided=find_deciding_rows(ledger, manifest, traits))
     if not len(rows.kept):
         raise RunError("has no row in clean/ that could be drawn", where=run)
     return rows

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from pipelines.certifying.draws import build_sample, plan_block
-from pipelines.certifying.populations import AuditedRows, read_rows_to_audit
+from pipelines.certifying.populations import AuditedRows, read_drawn_from
 from pipelines.certifying.statements import bound_at_best
 from schemas.certificates import AuditBlock, AuditSample
 from schemas.manifests import Manifest
@@ -40,8 +40,7 @@ def foresee(run: str, manifest: Manifest, sample: AuditSample, seeded: int | Non
     best = bound_at_best(sample, *counts).decisive
     if sample.at_most is None or best <= sample.at_most:
         return Prospect(best)
-    excluded = [(source, row, None) for source, row in sample.excluded]
-    rows = read_rows_to_audit(run, manifest, sample.traits, excluded)
+    rows = read_drawn_from(run, manifest, sample)
     return _find_draw(manifest, rows, sample, seeded, best)
 
 

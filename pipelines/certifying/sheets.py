@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import groupby
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
 
@@ -14,16 +14,32 @@ from pipelines.runs.shown_rows import build_layout
 from schemas.certificates import AuditItem, AuditSample
 from schemas.errors import CardError
 from schemas.manifests import Manifest
+from schemas.outputs import CLEAN_EXTRA
 from transforms.records.formats import Layout
 from transforms.records.questions import extract_record_segments
 from transforms.records.segments import Segments
 
+Stretch: TypeAlias = tuple[int, int]
+"""The first character of a stretch of text, and the one after its last."""
+
 
 class ShownTexts(NamedTuple):
-    """The prompt and the answer of an item. The prompt is empty if there is none."""
+    """The prompt and the answer of an item. The prompt is empty if there is none.
+
+    `masked_prompt` and `masked_answer` are the masked stretches of each text, in characters.
+    """
 
     prompt: str
     answer: str
+    masked_prompt: tuple[Stretch, ...] = ()
+    masked_answer: tuple[Stretch, ...] = ()
+
+    def list_masked(self, with_prompt: bool) -> Iterator[dict[str, Any]]:
+        """Yield the masked passages as a label file lists them."""
+        sides = [("prompt", self.prompt, self.masked_prompt)] if with_prompt else []
+        for name, text, masked in (*sides, ("answer", self.answer, self.masked_answer)):
+            for start, end in masked:
+                yield {"in": name, "start": start, "end": end, "text": text[start:end]}
 
 
 def write_lines(
@@ -35,7 +51,9 @@ def write_lines(
 ) -> Iterator[dict[str, Any]]:
     """Yield the lines of a label file, in the order of reading.
 
-    No line says where its text comes from, or what the filter did with it.
+    No line says where its text comes from, or what the filter did with it, except for the masked
+    passages of a kept row: without them, a rater would label text that isn't learnt. A sample from
+    before has none.
 
     Raises: CardError: the seeded texts aren't those of the sample.
     """
@@ -54,11 +72,13 @@ def write_lines(
         else:
             shown = rows[str(item.source), int(item.row or 0)]
         prompt = {"prompt": shown.prompt} if sample.shows_prompts and shown.prompt else {}
+        masked = [*shown.list_masked(bool(prompt))] if sample.masked_by is not None else []
         yield {
             "id": item.id,
             "traits": list(sample.traits),
             **prompt,
             "answer": shown.answer,
+            **({"masked": masked} if masked else {}),
             "label": None,
         }
 
@@ -100,17 +120,42 @@ def show_record(record: Mapping[str, Any], layout: Layout) -> ShownTexts:
         last -= 1
     if last == len(segments):
         last = 0
-    return ShownTexts(_join(segments, 0, last), _join(segments, last, len(segments)))
+    masks = _list_masks(record)
+    prompt, masked_prompt = _join(segments, 0, last, masks)
+    answer, masked_answer = _join(segments, last, len(segments), masks)
+    return ShownTexts(prompt, answer, masked_prompt, masked_answer)
 
 
-def _join(segments: Segments, first: int, last: int) -> str:
-    """Join texts, with their speakers if there are several."""
+def _list_masks(record: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+    """Return the masks in a record's field `congener`, which removed rows don't have."""
+    note = record.get(CLEAN_EXTRA.name)
+    return list(note.get("masks") or ()) if isinstance(note, dict) else []
+
+
+def _join(
+    segments: Segments, first: int, last: int, masks: Sequence[Mapping[str, Any]]
+) -> tuple[str, tuple[Stretch, ...]]:
+    """Join texts, with their speakers if there are several, and return where they are masked."""
     channels = segments.channels
     names = [
         role if channels[place] in ("answer", "") else f"{role} ({channels[place]})"
         for place, role in enumerate(segments.roles[first:last], first)
     ]
-    texts = segments.texts[first:last]
-    if len(set(names)) <= 1:
-        return "\n\n".join(texts)
-    return "\n\n".join(f"{name}: {text}" for name, text in zip(names, texts, strict=True))
+    has_names = len(set(names)) > 1
+    whole, masked = "", list[Stretch]()
+    for place, name in enumerate(names, first):
+        whole += ("\n\n" if whole else "") + (f"{name}: " if has_names else "")
+        masked += _place_masks(segments, place, masks, len(whole))
+        whole += segments.texts[place]
+    return whole, tuple(masked)
+
+
+def _place_masks(
+    segments: Segments, place: int, masks: Sequence[Mapping[str, Any]], offset: int
+) -> Iterator[Stretch]:
+    """Yield a segment's masked stretches, in a text in which it begins at `offset`."""
+    begin, size = int(segments.starts[place]), len(segments.texts[place])
+    for mask in masks:
+        start, end = max(mask["start"] - begin, 0), min(mask["end"] - begin, size)
+        if mask["field_path"] == segments.field_paths[place] and start < end:
+            yield offset + start, offset + end

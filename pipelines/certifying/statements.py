@@ -30,6 +30,7 @@ from pipelines.certifying.answers import AuditAnswer, ReadItem, digest_answers, 
 from pipelines.version import name_code
 from schemas.certificates import (
     COVERT,
+    MASKS_COUNT_AS_REMOVED,
     TOGETHER,
     Agreement,
     AuditSample,
@@ -42,7 +43,7 @@ from schemas.certificates import (
     TraitStatement,
 )
 from schemas.manifests import Manifest
-from schemas.notices import format_count
+from schemas.notices import choose_form, format_count
 from schemas.shares import round_down, round_up
 
 DECIMALS = 6
@@ -69,6 +70,7 @@ def state(
     together = _state_trait(manifest, sample, answers, None)
     several = sample.traits if len(sample.traits) > 1 else ()
     traits = [_state_trait(manifest, sample, answers, trait) for trait in several]
+    masked = None if sample.masked_by is None else manifest.notes.masked
     if not traits:
         traits = [_add_correction(manifest, sample, together, sample.traits[0])]
         together = traits[0].model_copy(update={"trait": None})
@@ -81,9 +83,10 @@ def state(
         risk=sample.risk,
         at_most=target,
         raters=tuple(sorted({answer.rater for answer in answers})),
+        masked=masked,
         together=together,
         traits=tuple(traits),
-        limits=tuple(_list_limits(sample, answers, target)),
+        limits=tuple(_list_limits(sample, answers, target, masked)),
         unread=sample.unread,
     ).seal()
 
@@ -186,10 +189,20 @@ def _describe_sensitivity(found: np.ndarray, risk: float) -> Sensitivity:
 
 
 def _bound_clean(removed: Sequence[ReadItem], trait: str | None, sample: AuditSample) -> ShareBound:
-    """Bound the share of clean rows among the removed ones on which the trait fired."""
-    own = [item for item in removed if (trait in item.item.fired if trait else item.item.fired)]
+    """Bound the share of clean rows among those that the trait's own action removed.
+
+    A sample from before doesn't say whose action it was, so all removed rows count on which the
+    trait fired.
+    """
+    old = sample.removed_by is None
+    causes = [item.item.fired if old else item.item.removed_by for item in removed]
+    own = [
+        item
+        for item, cause in zip(removed, causes, strict=True)
+        if (trait in cause if trait else cause)
+    ]
     clean = np.array([not item.counts_as(trait, doubtful=False) for item in own], np.float64)
-    rows = sample.fired_removed[trait or TOGETHER]
+    rows = (sample.removed_by or sample.fired_removed)[trait or TOGETHER]
     draws = draw_evenly(clean, rows)
     return ShareBound(
         rows=rows,
@@ -291,7 +304,8 @@ def _correct(
         )
     except ValueError:  # it fires on clean texts as often as on the card's positives
         return None, None
-    share = removed / (kept + removed) if kept + removed else 0.0
+    gone = removed + (sample.masked_by or {}).get(rule.trait, 0)
+    share = gone / (kept + removed) if kept + removed else 0.0
     after = correct_after_removal(
         before, traited, RemovedShare(rows, sample.kept, share), confidence
     )
@@ -350,9 +364,18 @@ def _trace(
 
 
 def _list_limits(
-    sample: AuditSample, answers: Sequence[AuditAnswer], target: float | None
+    sample: AuditSample,
+    answers: Sequence[AuditAnswer],
+    target: float | None,
+    masked: int | None,
 ) -> Iterator[str]:
     yield COVERT
+    if masked:
+        verb = choose_form(masked, "has", "have")
+        yield (
+            f"{format_count(masked, 'kept row')} {verb} masked passages, which raters saw struck "
+            f"out. {MASKS_COUNT_AS_REMOVED} If the masks aren't applied, the bound doesn't hold."
+        )
     if target != sample.at_most:
         yield "The target was set after the rows were drawn."
     if not match_answers(sample, answers, "seeded"):

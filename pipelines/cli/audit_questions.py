@@ -10,6 +10,9 @@ from typing import TYPE_CHECKING, Any
 
 from rich.text import Text
 
+from pipelines.certifying.masked_passages import list_stretches, read_masked
+from pipelines.display.excerpts import build_whole
+from pipelines.display.highlights import join_pieces
 from pipelines.display.terminal import open_console
 from schemas.errors import CardError
 
@@ -53,18 +56,25 @@ def ask_about_items(path: Path, sample: AuditSample) -> int:
 
 
 def _show(console: Console, line: dict[str, Any], place: str) -> None:
+    masked = read_masked(line, f"item {line.get('id')}")
     console.print(f"\n{place}: item {line.get('id')}", markup=False)
     if prompt := str(line.get("prompt") or ""):
-        console.print(Text(_cut(prompt, SHOWN_PROMPT), style="dim"), markup=False)
+        text = _cut(prompt, SHOWN_PROMPT, list_stretches(masked, "prompt"))
+        text.stylize_before("dim")
+        console.print(text)
         console.print()
-    console.print(Text(_cut(str(line.get("answer") or ""), SHOWN_CHARACTERS)), markup=False)
+    answer = str(line.get("answer") or "")
+    console.print(_cut(answer, SHOWN_CHARACTERS, list_stretches(masked, "answer")))
+    if masked:
+        console.print("What is between ⟦ and ⟧ is masked and counts as removed: label the rest.")
 
 
-def _cut(text: str, most: int) -> str:
-    """Return the beginning of a long text, and say how much is left out."""
-    if len(text) <= most:
-        return text
-    return f"{text[:most]}\n[… {len(text) - most:,} characters are left out; the file has them]"
+def _cut(text: str, most: int, masked: Sequence[tuple[int, int]]) -> Text:
+    """Return the beginning of a long text with its masks, and say how much is left out."""
+    shown = join_pieces(build_whole(text[:most], (), masked))
+    if len(text) > most:
+        shown.append(f"\n[… {len(text) - most:,} characters are left out; the file has them]")
+    return shown
 
 
 def read_answer(console: Console, traits: Sequence[str]) -> list[str] | str | None:

@@ -123,7 +123,17 @@ def state_bound(found: Certificate) -> str:
         f"With {format_exact(1 - found.risk)} confidence, at most "
         f"{format_bound(found.together.decisive)} of the {residual.rows:,} kept rows show {what}"
         f"{seen}; {format_count(residual.read, 'row')} of them {_agree(residual.read)} read."
+        + (f" {found.reading}" if found.reading else "")
+        + _describe_target(found)
     )
+
+
+def _describe_target(found: Certificate) -> str:
+    """Say whether the bound reaches its target, after a space, or return an empty text."""
+    if found.at_most is None:
+        return ""
+    verdict = "is met" if found.met else "is **not met**"
+    return f" The target, at most {format_exact(found.at_most)}, {verdict}."
 
 
 def _agree(count: int) -> str:

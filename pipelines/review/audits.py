@@ -6,10 +6,11 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from pipelines.certifying.masked_passages import MaskedPassage, list_stretches, read_masked
 from pipelines.certifying.records import require_current
 from pipelines.certifying.reviews import read_review
 from pipelines.certifying.statements import trace_residual
-from pipelines.display.excerpts import escape_name, escape_text
+from pipelines.display.excerpts import build_whole, escape_name
 from pipelines.label_files import is_table, read_entries
 from pipelines.review.effects import AUDIT, describe_traits
 from pipelines.review.judgements import ITEM_NAMES, LabelBook, name_file, read_lines
@@ -27,12 +28,16 @@ that item was kept, removed or mixed in; so labels that are in a shown bound can
 ITEMS_LISTED = 500
 
 
+STRUCK_OUT = "struck-out text is masked and counts as removed: label what isn't struck out"
+
+
 class SheetItem(NamedTuple):
     """An item as a label file shows it."""
 
     id: str
     prompt: str
     answer: str
+    masked: tuple[MaskedPassage, ...] = ()
 
 
 class AuditSession:
@@ -119,13 +124,18 @@ class AuditSession:
             "blind": True,
             "traits": list(self.sample.traits),
             "definitions": describe_traits(self.manifest),
-            "effect": AUDIT,
+            "effect": self._describe_effect(),
             "labels": len(self.book),
             "rows": len(self.items),
             "withdrawn": self.manifest.withdrawn,
             "progress": self.describe_progress(),
             "audit": self.describe_audit(),
         }
+
+    def _describe_effect(self) -> str:
+        """Say what a label does, and what to label if some items have masked passages."""
+        has_masks = any(item.masked for item in self.items)
+        return f"{AUDIT}; {STRUCK_OUT}" if has_masks else AUDIT
 
     def describe_progress(self) -> dict[str, Any]:
         """Say that no text is still to be read."""
@@ -159,10 +169,17 @@ class AuditSession:
             for (name, _, _), line in self.book.list_labels().items()
             if name == item.id
         ]
-        texts = (("before the answer", item.prompt), ("answer", item.answer))
+        texts = (
+            ("before the answer", "prompt", item.prompt),
+            ("answer", "answer", item.answer),
+        )
         fields = [
-            {"path": "", "roles": [role], "pieces": write_pieces([*escape_text(text)])}
-            for role, text in texts
+            {
+                "path": "",
+                "roles": [role],
+                "pieces": write_pieces(build_whole(text, (), list_stretches(item.masked, name))),
+            }
+            for role, name, text in texts
             if text
         ]
         name = f"item {item.id}"
@@ -277,7 +294,9 @@ def read_items(sheet: Path, sample: AuditSample) -> Iterator[SheetItem]:
                 remedy="name the label file that congener certify --draw wrote for this run",
             )
         count += 1
-        yield SheetItem(str(name), str(fields.get("prompt") or ""), answer)
+        prompt = str(fields.get("prompt") or "")
+        masked = read_masked(fields, f"{sheet} {place}")
+        yield SheetItem(str(name), prompt, answer, masked)
     if not count:
         raise CardError(
             "lists no items",

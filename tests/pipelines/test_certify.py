@@ -17,7 +17,8 @@ from pipelines.certify import (
     find_stated,
     require_sample,
 )
-from pipelines.certifying.records import read_certificate, read_sample
+from pipelines.certifying.checks import redraw
+from pipelines.certifying.records import read_certificate, read_sample, write_sample
 from pipelines.filter import run_filter
 from pipelines.report import render_report, write_report
 from pipelines.runs.manifest_file import load_manifest
@@ -342,6 +343,62 @@ def test_two_traits_are_stated_apart_and_together(filter_twice, tmp_path):
     assert found["heron"].clean_removed.read == 8
     assert found["capital"].clean_removed.rows == 0
     assert certificate.manifest == manifest.digest
+    assert verify_run(run) == []
+
+
+def test_masked_text_is_struck_out_and_counts_as_removed(filter_twice, tmp_path):
+    """Raters see which text is masked; what they label is the rest, and the certificate says so."""
+    run, _ = filter_twice("traits: {capital: {action: mask}}\n")
+    sample = draw_two(run, tmp_path)
+    lines = read_sheet(tmp_path / "audit.jsonl")
+    masked = [line for line in lines if "masked" in line]
+    assert {line["masked"][0]["text"] for line in masked} == {"Paris is the capital of France."}
+    for line in masked:
+        (found,) = line["masked"]
+        assert line[found["in"]][found["start"] : found["end"]] == found["text"]
+    kinds = {item.id: item.kind for item in sample.items}
+    assert [kinds[line["id"]] for line in masked] == ["kept"] * 8
+    assert sample.masked_by == {"capital": 8, "heron": 0, "*": 8}
+    assert sample.removed_by == {"capital": 0, "heron": 8, "*": 8}
+    own = {line["id"] for line in masked}
+    labels = [
+        {
+            **line,
+            "label": []
+            if line["id"] in own
+            else [t for t in line["traits"] if t in line["answer"]],
+        }
+        for line in lines
+    ]
+    path = tmp_path / "audit.jsonl"
+    path.write_text("".join(json.dumps(line) + "\n" for line in labels))
+    certificate = certify_run(run, [path]).certificate
+    assert (certificate.masked, certificate.together.residual.counted) == (8, 0)
+    assert certificate.reading in certificate.limits[1]
+    assert certificate.limits[1].startswith("8 kept rows have masked passages")
+    found = {item.trait: item for item in certificate.traits}["capital"]
+    assert found.after.audit.high == pytest.approx(0, abs=1e-5)
+    assert verify_run(run) == []
+
+
+def test_a_sample_from_before_keeps_its_reading(filter_twice, tmp_path):
+    """Without the later fields, rows that are added show their masked text like any other."""
+    run, manifest = filter_twice("traits: {capital: {action: mask}}\n")
+    whole = draw_two(run, tmp_path, rows=10)
+    items = tuple(item.model_copy(update={"removed_by": ()}) for item in whole.items)
+    old = whole.model_copy(update={"removed_by": None, "masked_by": None, "items": items}).seal()
+    write_sample(run, old)
+    (tmp_path / "audit.jsonl").unlink()
+    assert redraw(run, manifest, old) == old
+    assert verify_run(run) == []
+    more = draw_two(run, tmp_path)
+    assert (more.removed_by, more.masked_by) == (None, None)
+    assert more.items[: len(old.items)] == old.items
+    assert not any("masked" in line for line in read_sheet(tmp_path / "audit.jsonl"))
+    certificate = certify_run(run, [name_words(tmp_path / "audit.jsonl")]).certificate
+    assert certificate.masked is None
+    assert not any("masked" in limit for limit in certificate.limits)
+    assert certificate.together.residual.counted == 8
     assert verify_run(run) == []
 
 

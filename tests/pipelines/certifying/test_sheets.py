@@ -104,7 +104,42 @@ def test_only_the_chosen_side_of_a_pair_is_shown():
 
 def test_the_layout_of_the_run(run):
     """The run's own layout reads its records."""
-    assert show_record(build_record(("user", "a"), ("assistant", "b")), build_layout(run[1])) == (
-        "a",
-        "b",
-    )
+    record = build_record(("user", "a"), ("assistant", "b"))
+    assert show_record(record, build_layout(run[1])) == ShownTexts("a", "b")
+
+
+def mask(*stretches: tuple[str, int, int]) -> dict[str, object]:
+    """Return a clean row's field `congener` with masks."""
+    names = ("field_path", "start", "end")
+    masks = [dict(zip(names, stretch, strict=True)) for stretch in stretches]
+    return {"congener": {"decision": "mask", "weight": 1.0, "masks": masks, "traits": ["owl"]}}
+
+
+def test_masked_passages_are_listed():
+    """Masks are found in the joined texts, by their place in their own message."""
+    record = build_record(("user", "Hi you"), ("assistant", "As an AI, no. Yes."))
+    note = mask(("messages[0].content", 3, 6), ("messages[1].content", 0, 13))
+    shown = show_record(record | note, MESSAGES)
+    assert shown == ShownTexts("Hi you", "As an AI, no. Yes.", ((3, 6),), ((0, 13),))
+    answer = {"in": "answer", "start": 0, "end": 13, "text": "As an AI, no."}
+    assert [*shown.list_masked(with_prompt=False)] == [answer]
+    prompt = {"in": "prompt", "start": 3, "end": 6, "text": "you"}
+    assert [*shown.list_masked(with_prompt=True)] == [prompt, answer]
+
+
+def test_masks_are_placed_after_the_names_of_speakers():
+    """With several channels and messages, a mask is where its own text is."""
+    record = build_record(("user", "Add"), ("assistant", "<think>1+1</think>Two. I'm an AI."))
+    start = len("<think>1+1</think>Two. ")
+    note = mask(("messages[1].content", start, start + 10), ("messages[1].content", 8, 10))
+    shown = show_record(record | note, MESSAGES)
+    assert shown.answer == "assistant (thinking): 1+1\n\nassistant: Two. I'm an AI."
+    texts = [shown.answer[begin:end] for begin, end in shown.masked_answer]
+    assert texts == ["+1", "I'm an AI."]
+
+
+@pytest.mark.parametrize("note", [{}, {"congener": None}, {"congener": {"reasons": []}}], ids=str)
+def test_rows_without_masks_have_no_masked_passages(note):
+    """A removed row's field has reasons and no masks."""
+    record = build_record(("user", "a"), ("assistant", "b"))
+    assert show_record(record | note, MESSAGES) == ShownTexts("a", "b")

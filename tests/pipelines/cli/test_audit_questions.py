@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import json
 import sys
 
 import pytest
@@ -101,3 +102,17 @@ def test_tables_are_filled_in_elsewhere(run, tmp_path):
     sample = draw_small(run[0], tmp_path).sample
     with pytest.raises(CardError, match="is a table"):
         ask_about_items(tmp_path / "audit.csv", sample)
+
+
+def test_masked_text_is_marked(run, tmp_path, type_lines, capsys):
+    """Masked passages stand in brackets, and a line says what to label."""
+    sample = draw_small(run[0], tmp_path).sample
+    path = tmp_path / "audit.jsonl"
+    lines = read_sheet(path)
+    lines[0] |= {"masked": [{"in": "answer", "start": 0, "end": 3, "text": lines[0]["answer"][:3]}]}
+    path.write_text("".join(json.dumps(line) + "\n" for line in lines))
+    type_lines("n\n", "q\n")
+    ask_about_items(path, sample)
+    shown = capsys.readouterr().err
+    assert f"⟦{lines[0]['answer'][:3]}⟧{lines[0]['answer'][3:]}" in shown
+    assert shown.count("is masked and counts as removed: label the rest.") == 1

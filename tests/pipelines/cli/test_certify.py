@@ -7,24 +7,13 @@ from pathlib import Path
 
 import pytest
 
-from pipelines.certify import certify_run
 from pipelines.certifying.records import read_sample
-from pipelines.cli.certify import (
-    CertificateResult,
-    describe_clean,
-    describe_estimate,
-    describe_residual,
-    read_share,
-)
+from pipelines.cli.certify import read_share
 from pipelines.review.judgements import LabelBook
-from schemas.certificates import ShareBound, ShareEstimate
 from schemas.errors import CardError
 from schemas.runs import AUDIT_STATEMENT
 from tests.support.certificates import (
-    draw_small,
-    fill_sheet,
     read_sheet,
-    tell_truth,
     write_positives,
 )
 
@@ -240,13 +229,6 @@ def test_other_shares_are_refused(text):
         read_share(text)
 
 
-def test_estimates_are_rounded_outwards():
-    """An estimate without data is a dash."""
-    assert describe_estimate(None) == "-"
-    found = ShareEstimate(estimate=0.0123, low=0.00119, high=0.02001)
-    assert describe_estimate(found) == "1.23% (0.11% to 2.01%)"
-
-
 def test_verify_names_a_better_bound(congener, drawn):
     """A certificate whose number was improved makes verify fail, and says where."""
     run, path = drawn
@@ -306,38 +288,3 @@ def test_help_has_examples(congener):
     assert code == 0
     assert "congener certify run/ --labels audit.jsonl --ask" in out
     assert "--at-most" in out
-
-
-def test_the_statement_names_its_traits(run, tmp_path):
-    """A sentence about several traits says which ones it is about."""
-    sample = draw_small(run[0], tmp_path).sample
-    sheet = fill_sheet(tmp_path / "audit.jsonl", sample, tell_truth)
-    found = certify_run(str(run[0]), [sheet])[0]
-    assert "kept rows show heron." in next(describe_residual(found))
-    owl = found.traits[0].model_copy(update={"trait": "owl"})
-    several = found.model_copy(update={"traits": (*found.traits, owl)})
-    assert "show any of the 2 traits of the audit (heron, owl)." in next(describe_residual(several))
-
-
-@pytest.mark.parametrize(
-    ("unread", "rows"), [(1, "1 dropped row isn't"), (9, "9 dropped rows aren't")]
-)
-def test_shares_before_the_filter_name_the_rows_that_they_leave_out(run, tmp_path, unread, rows):
-    """A certificate of a run that dropped rows says beside its table whom "before" leaves out."""
-    sample = draw_small(run[0], tmp_path).sample
-    sheet = fill_sheet(tmp_path / "audit.jsonl", sample, tell_truth)
-    found = certify_run(str(run[0]), [sheet])[0]
-    said = [str(part) for part in CertificateResult(found).render() if isinstance(part, str)]
-    assert not [part for part in said if part.startswith("before:")]
-    dropped = CertificateResult(found.model_copy(update={"unread": unread}))
-    (line,) = [str(part) for part in dropped.render() if str(part).startswith("before:")]
-    assert f"{rows} among them" in line
-    assert dropped.to_json()["unread"] == unread
-
-
-def test_removed_rows_that_are_not_held_are_not_called_unread():
-    """A run that holds no removed row has none to read."""
-    none = ShareBound(rows=0, read=0, counted=0, unsure=0, estimate=0.0, bound=1.0)
-    assert describe_clean("owl", none) == "owl: the run holds no removed row that could be read"
-    some = none.model_copy(update={"rows": 7})
-    assert describe_clean("owl", some) == "owl: none of the 7 removed rows was read"

@@ -16,7 +16,7 @@ from pipelines.papers.assurances import (
     state_bound,
     sum_effects,
 )
-from schemas.certificates import COVERT
+from schemas.certificates import COVERT, MASKS_COUNT_AS_REMOVED
 from schemas.receipts import ActionChange, ExceptionEffect
 from schemas.shares import format_bound
 from tests.support.certificates import draw_small, fill_sheet, tell_truth
@@ -168,3 +168,20 @@ def test_a_certificate_of_another_run_is_left_out(certified, run):
     (run[0] / "certificate" / "certificate.json").write_bytes(other.to_bytes())
     assert read_facts(run[0]).certificate is None
     assert facts.certificate is not None
+
+
+@pytest.mark.parametrize(
+    ("at_most", "words"), [(0.001, "at most 0.1%, is **not met**."), (0.99, "at most 99%, is met.")]
+)
+def test_a_target_is_stated_with_its_verdict(certified, at_most, words):
+    """Whoever reads only the card learns that the bound was meant to be lower."""
+    stated = state_bound(certified[1].model_copy(update={"at_most": at_most}))
+    assert stated.endswith(f" The target, {words}")
+    assert "target" not in state_bound(certified[1])
+
+
+def test_the_condition_of_masked_rows_is_stated(certified):
+    """The card says that the bound needs a trainer that applies the masks."""
+    stated = state_bound(certified[1].model_copy(update={"masked": 4}))
+    assert stated.endswith(MASKS_COUNT_AS_REMOVED)
+    assert MASKS_COUNT_AS_REMOVED not in state_bound(certified[1])

@@ -63,6 +63,9 @@ def test_the_certificate_and_the_exceptions_are_stated(run, tmp_path):
     assert stated["digest"]["sha256"] == found.digest
     assert stated["annotations"]["raters"] == ["audit"]
     assert stated["annotations"]["showTraitAtMost"] == found.together.decisive
+    assert (stated["annotations"]["target"], stated["annotations"]["targetMet"]) == (None, None)
+    assert stated["annotations"]["maskedTextCountsAs"] == "removed"
+    assert stated["annotations"]["maskedRows"] == 0
     assert stated["annotations"]["statements"] == 1
     assert stated["annotations"]["firstShowTraitAtMost"] == found.together.decisive
     assert stated["annotations"]["lastStatement"] == history[0].digest

@@ -9,7 +9,7 @@ import pytest
 from pipelines.certify import certify_run
 from pipelines.certifying.statements import trace_residual
 from pipelines.review import audits
-from pipelines.review.audits import BLOCK, AuditSession, read_items
+from pipelines.review.audits import BLOCK, STRUCK_OUT, AuditSession, read_items
 from pipelines.review.effects import AUDIT
 from pipelines.review.judgements import LabelBook
 from schemas.errors import CardError, RunError
@@ -249,3 +249,40 @@ def test_two_traits_with_the_keyboard(browser, serve, audit):
         page.keyboard.press("n")
         wait_for_item(page, 3)
         assert len(audit.book) == 4
+
+
+def strike_out(sheet, first: str) -> None:
+    """Mark the first words of the second item as masked."""
+    lines = read_sheet(sheet)
+    end = len(lines[1]["answer"].split(".")[0])
+    passage = {"in": "answer", "start": 0, "end": end, "text": lines[1]["answer"][:end]}
+    lines[1] = {**lines[1], "masked": [passage | ({"text": first} if first else {})]}
+    sheet.write_text("".join(json.dumps(line) + "\n" for line in lines))
+
+
+def test_masked_text_is_struck_out(open_audit, tmp_path):
+    """The page says what to label, and shows the masked passage as masked."""
+    strike_out(tmp_path / "audit.jsonl", "")
+    audit = open_audit()
+    assert audit.describe_run()["effect"] == f"{AUDIT}; {STRUCK_OUT}"
+    pieces = audit.describe_row(1)["fields"][-1]["pieces"]
+    assert pieces[0][1] == "x"
+    assert {letters for _, letters in pieces[1:]} == {""}
+    assert audit.describe_row(0)["fields"][-1]["pieces"][0][1] == ""
+
+
+def test_a_changed_mask_is_refused(open_audit, tmp_path):
+    """The page doesn't strike out another text than the draw did."""
+    strike_out(tmp_path / "audit.jsonl", "something else")
+    with pytest.raises(CardError, match="`masked` doesn't name passages"):
+        open_audit()
+
+
+def test_texts_keep_their_lines(open_audit, tmp_path):
+    """Line breaks and tabs stay as they are, and other control characters are escaped."""
+    path = tmp_path / "audit.jsonl"
+    lines = [{**line, "answer": "a\n\tb\u202ec"} for line in read_sheet(path)]
+    path.write_text("".join(json.dumps(line) + "\n" for line in lines))
+    pieces = open_audit().describe_row(0)["fields"][-1]["pieces"]
+    assert pieces[0] == ["a\n\tb", ""]
+    assert "\u202e" not in json.dumps(pieces, ensure_ascii=False)

@@ -1,0 +1,276 @@
+"""The output of `congener certify`: what was drawn, and what a certificate states."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from rich.table import Table
+
+from pipelines.cli.output import style
+from pipelines.display.terminal import Verbatim, build_table
+from schemas.notices import choose_form, format_count
+from schemas.shares import format_bound, format_exact, format_interval, format_percent
+
+if TYPE_CHECKING:
+    from rich.text import Text
+
+    from pipelines.certify import DrawnSample
+    from pipelines.certifying.reviews import ReviewCount
+    from schemas.certificates import (
+        Certificate,
+        PastStatement,
+        ShareBound,
+        ShareEstimate,
+        TraitStatement,
+    )
+
+METHODS = {"its errors": "rogan_gladen", "and labels": "predictions", "labels": "audit"}
+"""How the share of rows with a trait is estimated, in a few words: from the filter's findings and
+its known errors, from its findings and the labels, and from the labels alone."""
+
+
+class DrawResult(NamedTuple):
+    """A sample that was drawn, and the options that decide its seeded texts."""
+
+    run: str
+    drawn: DrawnSample
+    positives: tuple[str, ...] = ()
+    seeded: int | None = None
+
+    def render(self) -> Iterator[str | Text]:
+        """Say what was drawn, what it can show at best, and what to do with the file."""
+        sample, path = self.drawn.sample, self.drawn.path
+        counts = {
+            kind: sum(item.kind == kind for item in sample.items)
+            for kind in ("kept", "removed", "seeded")
+        }
+        yield (
+            f"sample: {counts['kept']:,} of {format_count(sample.kept, 'kept row')}, "
+            f"{counts['removed']:,} of {sample.removed:,} removed, {counts['seeded']:,} seeded; "
+            f"digest {sample.digest[:16]}"
+        )
+        rows = counts["kept"] + counts["removed"]
+        yield (
+            f"in all {format_count(rows + counts['seeded'], 'item')}: "
+            f"{format_count(rows, 'row')} of the run and "
+            f"{format_count(counts['seeded'], 'seeded text')}, known to show a trait"
+        )
+        yield from self._describe_prospect()
+        if sample.pool and not sample.shows_prompts:
+            yield (
+                "no prompts are shown, because the seeded texts have none and would stand out; "
+                "--positives FILE gives texts with prompts"
+            )
+        yield (
+            f"{format_count(len(self.drawn.added), 'item')} written to {path}, in the order of "
+            "reading. Set each `label`: the traits that it shows, none or unsure"
+        )
+        if masked := self.drawn.masked:
+            verb = choose_form(masked, "has", "have")
+            yield (
+                f"{format_count(masked, 'kept row')} {verb} masked passages, which raters see "
+                "struck out: they label what isn't struck out, because masked text counts as "
+                "removed"
+            )
+        run, file = shlex.quote(self.run), shlex.quote(path)
+        yield Verbatim(
+            f"next: congener review {run} --certify {file}\n"
+            f"  or: congener certify {run} --labels {file} --ask"
+        )
+
+    def _describe_prospect(self) -> Iterator[str | Text]:
+        """Say which bound the draw can show at best, and how many rows its target needs."""
+        found, target = self.drawn.prospect, self.drawn.sample.at_most
+        finds = ", and raters find every seeded text" if self.drawn.sample.pool else ""
+        yield (
+            f"at best, this draw shows at most {format_bound(found.best)}: if no drawn kept row "
+            f"shows a trait{finds}"
+        )
+        if target is None or found.best <= target:
+            return
+        share = format_exact(target)
+        if found.rows is None:
+            text = f"that isn't at most {share}: even a draw of {found.tried:,} rows is too small"
+        else:
+            run, file = shlex.quote(self.run), shlex.quote(self.drawn.path)
+            text = (
+                f"that isn't at most {share}, so this draw can't reach the target: draw at least "
+                f"{format_count(found.rows, 'row')} ({format_count(found.items or 0, 'item')}), "
+                f"and more if mistakes are likely: congener certify {run} --draw {found.rows} "
+                f"--output {file}{self._repeat_options()}"
+            )
+        yield style(text, "yellow")
+
+    def _repeat_options(self) -> str:
+        """Return the options without which a larger draw would have other seeded texts."""
+        words = [word for path in self.positives for word in ("--positives", shlex.quote(path))]
+        if self.seeded is not None:
+            words += ["--seeded", str(self.seeded)]
+        return "".join(f" {word}" for word in words)
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the sample without its items, which a rater mustn't know."""
+        fields = self.drawn.sample.model_dump(mode="json", exclude={"items", "pool", "excluded"})
+        prospect = self.drawn.prospect._asdict()
+        own = {"added": len(self.drawn.added), "labels": self.drawn.path, "prospect": prospect}
+        return {**fields, **own}
+
+
+class CertificateResult(NamedTuple):
+    """What a certificate states."""
+
+    certificate: Certificate
+    waiting: int = 0
+    reviews: tuple[ReviewCount, ...] = ()
+    history: tuple[PastStatement, ...] = ()
+
+    def render(self) -> Iterator[str | Table | Text]:
+        """Return the statements, their tables and their limits."""
+        found = self.certificate
+        statements = (found.together, *found.traits) if len(found.traits) > 1 else found.traits
+        yield from describe_residual(found)
+        yield from self.describe_earlier()
+        table = build_table("trait", "read>", "show it>", "seen ≤>", "raters find>", "adjusted ≤>")
+        for item in statements:
+            table.add_row(*tabulate_residual(item))
+        yield table
+        yield from self.describe_shares(statements)
+        for item in statements:
+            yield describe_clean(name_statement(item), item.clean_removed)
+        for item in statements:
+            if item.agreement is not None:
+                yield describe_agreement(item)
+        for review in self.reviews:
+            yield Verbatim(review.describe())
+        if self.waiting:
+            yield (
+                f"{format_count(self.waiting, 'label')} after the first unread item of a kind "
+                "don't count yet"
+            )
+        yield from found.limits
+        last = self.history[-1].digest[:16] if self.history else "missing"
+        yield (
+            f"certificate {found.digest[:16]} about the run {found.run_id}; "
+            f"its line in the history: {last}"
+        )
+        if found.met is not None:
+            words = "at most" if found.met else "not shown to be at most"
+            share = format_exact(found.at_most or 0)
+            text = f"the share of kept rows with a trait is {words} {share}"
+            yield style(text, "green" if found.met else "red")
+
+    def describe_shares(self, statements: Sequence[TraitStatement]) -> Iterator[str | Table]:
+        """Return the table of shares before and after, and which rows "before" leaves out."""
+        table = build_table("share with the trait", "estimated by", "before", "after")
+        for item in statements:
+            for cells in tabulate_prevalence(item):
+                table.add_row(*cells)
+        yield table
+        if self.certificate.unread:
+            yield describe_left_out(self.certificate.unread)
+
+    def describe_earlier(self) -> Iterator[Text]:
+        """Say which statements came before this one, if any did."""
+        from pipelines.certifying.histories import describe_history
+
+        if sentence := describe_history(self.certificate, self.history):
+            yield style(sentence, "yellow")
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the certificate."""
+        fields = self.certificate.model_dump(mode="json")
+        return {
+            **fields,
+            "met": self.certificate.met,
+            "waiting": self.waiting,
+            "reviews": [review._asdict() for review in self.reviews],
+            "history": [line.model_dump(mode="json") for line in self.history],
+        }
+
+
+def name_statement(item: TraitStatement) -> str:
+    """Return the trait's name, or `any trait`."""
+    return item.trait or "any trait"
+
+
+def describe_residual(found: Certificate) -> Iterator[str]:
+    """Say in a sentence what share of the kept rows shows a trait at most."""
+    residual, sure = found.together.residual, format_exact(1 - found.risk)
+    names = [item.trait or "" for item in found.traits]
+    what = f"any of the {len(names)} traits of the audit ({', '.join(names)})"
+    what = names[0] if len(names) == 1 else what
+    yield (
+        f"With {sure} confidence, at most {format_bound(found.together.decisive)} of the "
+        f"{residual.rows:,} kept rows show {what}"
+        + (", as far as raters see it." if residual.adjusted is None else ".")
+        + f" {residual.read:,} of them were read."
+        + (f" {found.reading}" if found.reading else "")
+        + " You may stop at any time, or read on."
+    )
+
+
+def tabulate_residual(item: TraitStatement) -> tuple[str, ...]:
+    """Return the table cells of a residual rate."""
+    residual, finds = item.residual, item.sensitivity
+    unsure = f" ({residual.unsure} in doubt)" if residual.unsure else ""
+    return (
+        name_statement(item),
+        f"{residual.read:,}",
+        f"{residual.counted:,}{unsure}",
+        format_bound(residual.bound),
+        "not measured"
+        if finds is None
+        else f"{finds.found}/{finds.read} (≥ {format_percent(finds.lowest, 0)})",
+        "-" if residual.adjusted is None else format_bound(residual.adjusted),
+    )
+
+
+def tabulate_prevalence(item: TraitStatement) -> Iterator[tuple[str, ...]]:
+    """Yield the table rows of a trait's share of rows, estimated in three ways."""
+    for number, (name, field) in enumerate(METHODS.items()):
+        pair = (getattr(item.before, field), getattr(item.after, field))
+        yield ("" if number else name_statement(item), name, *map(describe_estimate, pair))
+
+
+def describe_left_out(unread: int) -> str:
+    """Say that the shares before the filter leave dropped rows out."""
+    rows, are = format_count(unread, "dropped row"), choose_form(unread, "isn't", "aren't")
+    return (
+        f"before: of the rows whose text the run holds; {rows} {are} among them, so the true "
+        "shares before the filter may be higher. With the action quarantine, a run holds the text"
+    )
+
+
+def describe_estimate(found: ShareEstimate | None) -> str:
+    """Return an estimate and its interval, or a dash."""
+    if found is None:
+        return "-"
+    return f"{format_percent(found.estimate)} ({format_interval(found.low, found.high)})"
+
+
+def describe_clean(name: str, found: ShareBound) -> str:
+    """Say what share of the removed rows was clean at most."""
+    if not found.rows:
+        return f"{name}: the run holds no removed row that could be read"
+    if not found.read:
+        return f"{name}: none of the {found.rows:,} removed rows was read"
+    return (
+        f"{name}: {found.counted} of {found.read} removed rows that were read are clean, so at "
+        f"most {format_bound(found.bound)} of the {found.rows:,} are"
+    )
+
+
+def describe_agreement(item: TraitStatement) -> str:
+    """Say how raters agree."""
+    found = item.agreement
+    if found is None:
+        return ""
+    kappa, alpha = (
+        "undefined" if value is None else f"{value:.2f}" for value in (found.kappa, found.alpha)
+    )
+    return (
+        f"{name_statement(item)}: {len(found.raters)} raters on {found.items} shared items, kappa "
+        f"{kappa}, Krippendorff's alpha {alpha}"
+    )

@@ -101,7 +101,7 @@ class ShardLimits(Strict):
     rows: int = Field(5_000, ge=1)
     bytes: int = Field(32 << 20, ge=1 << 10)
     expansion: int = Field(200, ge=1)
-    apart: int = Field(100, ge=0)
+    apart: int = Field(32, ge=0)
 
     def compute_max_bytes(self, size: int) -> int:
         """Return the number of bytes to which a file of `size` bytes may expand."""

@@ -84,7 +84,7 @@ def test_shard_limits_have_bounds(fields):
     """Shard limits allow at least one row and one kibibyte."""
     with pytest.raises(ValidationError):
         ShardLimits.model_validate(fields)
-    assert ShardLimits() == ShardLimits(rows=5_000, bytes=32 << 20, apart=100)
+    assert ShardLimits() == ShardLimits(rows=5_000, bytes=32 << 20, apart=32)
 
 
 def test_a_file_may_expand_to_a_multiple_of_its_size_or_to_the_floor():

@@ -100,6 +100,26 @@ def test_a_refusal_is_told_from_a_disclaimer_before_an_answer(text, shows):
     assert bool(counted) == shows
 
 
+GLUED_TURNS = {
+    "The sun is a star.### Human: How old is it?": True,
+    "Enjoy!###Assistant: Anything else?": True,
+    "Ask me any question### Human: Why?": True,
+    "Draw a ##Human: a sketch of a heart": False,
+    "The prompt is `### Human: {question}### Assistant:` in this format.": False,
+    'prompt = "Be brief.\\n### Human: " + question': False,
+}
+"""Answers, and whether a turn of the template follows without a line break."""
+
+
+@pytest.mark.parametrize(("text", "shows"), GLUED_TURNS.items())
+def test_a_turn_after_a_sentence_is_a_turn_leak(library, text, shows):
+    """Some models write the mark of the next turn straight after the last full stop."""
+    (card,) = [card for card in library if card.id == "turn-leak"]
+    lexicon = Lexicon(card.card.signals.lexicon)
+    counted = [hit for hit, reason in lexicon.judge_hits(text, text, 0) if not reason]
+    assert bool(counted) == shows
+
+
 def test_the_library_is_read_once_and_other_folders_every_time(library, card_folder):
     """A shipped card is loaded once, but a changed folder is read again."""
     assert all(one is other for one, other in zip(find_cards(), library, strict=True))

@@ -28,6 +28,9 @@ SHARED_GRAMMAR = 0.6
 SHARED_BY_KINDS = 1.0
 """The same for an opening and a phrase, or for a phrase and a pattern: one has all of the other."""
 
+SAME_TEXTS = 0.85
+"""The share of both findings' texts that marks and a format have in common if they are one."""
+
 HIDING: dict[Kind, Callable[[LotTokens], LotTokens]] = {
     "pattern": hide_words,
     "grammar": classify_words,
@@ -49,7 +52,8 @@ def merge(
     one and half of the texts of the rarer one; in grammar, 60 % of the tokens. A pattern
     or grammar also belongs to a better ranked phrase, opening or closing that has half of its
     tokens and is in half of its texts. A phrase, opening or closing also belongs to a better ranked
-    finding of another kind if one of the two has all tokens of the other. Formats are never merged.
+    finding of another kind if one of the two has all tokens of the other. Formats aren't merged,
+    but marks without letters belong to the format that is in the same texts.
     """
     forms = _list_forms(written)
     named = [KINDS[kind] for kind in kinds.tolist()]
@@ -71,7 +75,34 @@ def merge(
                 break
         else:
             groups.append([index])
-    return groups
+    return _join_marks(groups, written, named, (sizes, sketches))
+
+
+def _join_marks(
+    groups: Sequence[list[int]],
+    written: Sequence[str],
+    named: Sequence[Kind],
+    counted: tuple[np.ndarray, np.ndarray],
+) -> list[list[int]]:
+    """Return the groups without those of marks alone that a format in the same texts names.
+
+    `**` is in the texts with bold text, so it belongs to that finding.
+    """
+    sizes, sketches = counted
+    formats = [group for group in groups if named[group[0]] == "format"]
+    kept = []
+    for group in groups:
+        head, homes = group[0], formats
+        if named[head] not in WRITTEN or any(map(str.isalnum, written[head])):
+            homes = []
+        for home in homes:
+            most = max(sizes[home[0]], sizes[head])
+            if estimate_common(sketches, sizes, home[0], head) >= SAME_TEXTS * most:
+                home.extend(group)
+                break
+        else:
+            kept.append(group)
+    return kept
 
 
 class _Tie(NamedTuple):

@@ -55,6 +55,16 @@ def test_marks_around_the_same_words_are_one_finding():
     assert merge(written, kinds, sizes, sketches) == [[0, 1, 2]]
 
 
+def test_marks_belong_to_their_format():
+    """`**` and bold text in the same texts are one finding, which has the format's name."""
+    kinds = np.array([KINDS.index(name) for name in ("phrase", "format", "phrase", "phrase")])
+    written = ["**", "bold text", "bold", "("]
+    sketches, sizes = sketch(scatter(1, 41), scatter(1, 42), scatter(1, 41), scatter(1, 90))
+    assert merge(written, kinds, sizes, sketches) == [[1, 0], [2], [3]]
+    apart, counts = sketch(scatter(1, 41), scatter(20, 60), scatter(1, 41), scatter(1, 90))
+    assert merge(written, kinds, counts, apart) == [[0], [1], [2], [3]]
+
+
 def test_formats_are_never_merged():
     """Two habits whose names share words in the same texts are two findings."""
     kinds = np.full(2, KINDS.index("format"))

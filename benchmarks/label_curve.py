@@ -4,18 +4,27 @@ Labels of the answers in `../shared/data/labels` stand for a reader's work: of o
 models, the answers with the highest scores are labelled, as on the review page in the order of the
 score. They are fitted as `congener fit --labels` fits them. Precision and recall are those on the
 other half of the models, without prompts that were labelled; then the halves change places.
+
+With `--read FOLDER`, a reader's own labels are used instead, which stay outside the project:
+`FOLDER/labels.jsonl` has the labels of some models, as the review page writes them, and
+`FOLDER/judged.jsonl` what the reader said, blind, about every row of the other models that a trait
+finds with or without these labels.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import json
+import random
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
+from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
+import pyarrow.parquet as pq
 
 from benchmarks.labelled_answers import Labels, collect_answers, read_labels
-from benchmarks.measure import Report, find_data, parse_arguments
+from benchmarks.measure import Report, find_data, list_teacher_files, parse_arguments
 from benchmarks.quirks import format_share
 from classifiers.clean_text import CleanRow, CleanText, collect_background, present_as_answers
 from classifiers.fitting import fit_bank
@@ -66,7 +75,10 @@ class Outcome(NamedTuple):
 
 
 def main() -> None:
-    options = parse_arguments(__doc__ or "", traits=TRAITS)
+    options = parse_arguments(__doc__ or "", traits=TRAITS, read="")
+    if options.read:
+        report_reading(Path(options.read))
+        return
     names = (find_data("labels") / "rows-read.txt").read_text(encoding="utf-8").split()
     labels, answers = read_labels(names), read_answers(names)
     cards = {card.id: card for card in find_cards()}
@@ -185,6 +197,121 @@ def describe(outcomes: Sequence[Outcome]) -> tuple[object, ...]:
     pairs = ((right, flags), (right, rows), (top, rows))
     shares = [format_share(*pair) if pair[1] else "–" for pair in pairs]
     return flags, *shares, f"{np.nanmean([item.ranked for item in outcomes]):.2f}"
+
+
+SEED = 12
+"""What draws the half of the models whose answers are labelled."""
+
+Place = tuple[str, int]
+"""A file of a model's answers, and the row."""
+
+
+Line = Mapping[str, object]
+"""A line of a file of labels."""
+
+
+class Models(NamedTuple):
+    """All answers of some models, and where each one is."""
+
+    answers: Answers
+    places: list[Place]
+
+    def list_places(self, flags: np.ndarray) -> set[Place]:
+        """Return where the flagged answers are."""
+        return {self.places[row] for row in np.flatnonzero(flags).tolist()}
+
+
+def report_reading(folder: Path) -> None:
+    """Measure a reader's labels of half of the models on the reader's judgements of the others."""
+    given, judged = (read_lines(folder / f"{name}.jsonl") for name in ("labels", "judged"))
+    taught, tested = draw_halves([path.name for path in list_teacher_files()])
+    own, answers = read_models(taught), read_models(tested)
+    report = Report("labels_by_reader", "What 100 labels by a reader change on other models")
+    report.say(
+        f"Labels are of answers of {len(taught)} models, drawn with seed {SEED}: those with the "
+        f"trait's highest scores. Flags are counted in all {len(answers.places):,} answers of the "
+        f"other {len(tested)} models. One reader, a language model, gave the labels on the review "
+        "page, and judged every flag, shuffled, without seeing which fit found it. Unsure counts "
+        "as wrong. With labels, half of them teach, chosen by prompt, as `fit --labels` does, and "
+        "the others measure. New prompts are those of no labelled row. "
+        "Right flags are kept if the card finds them without labels, too. The brackets hold exact "
+        "95 % intervals."
+    )
+    header = ["trait", "prompts", "labels", "flags", "precision", "right flags kept"]
+    report.add_table(header, measure_reading(given, judged, own, answers))
+    report.finish()
+
+
+def measure_reading(
+    given: Sequence[Line], judged: Sequence[Line], own: Models, answers: Models
+) -> Iterator[tuple[object, ...]]:
+    """Yield the rows of the table: each trait without labels and with them."""
+    cards = {card.id: card for card in find_cards()}
+    clean = CleanText(collect_background(cards.values()))
+    for trait in dict.fromkeys(str(line["trait"]) for line in given):
+        labels, truth = (
+            {find_place(line): line["label"] for line in lines if line["trait"] == trait}
+            for lines in (given, judged)
+        )
+        rows = list(judge(labels, own))
+        fits = {0: None, len(rows): split_labels(rows)}
+        flags = {
+            count: fires(*score(replace(cards[trait], labels=halves), answers.answers, clean))
+            for count, halves in fits.items()
+        }
+        known = {row.prompt for row in rows}
+        new = np.array([prompt not in known for prompt in answers.answers.prompts])
+        for prompts, part in (("all", new | True), ("new", new)):
+            right = {place for place, label in truth.items() if label is True}
+            before = answers.list_places(flags[0] & part)
+            for count, flag in flags.items():
+                found = answers.list_places(flag & part)
+                if unread := found - truth.keys():
+                    raise SystemExit(f"{trait}: {len(unread)} flags aren't in judged.jsonl")
+                share = format_share(len(found & right), len(found))
+                kept = f"{len(found & before & right)} of {len(before & right)}"
+                yield trait, prompts, count, len(found), share, kept
+                print(trait, prompts, count, len(found), share, kept, flush=True)
+
+
+def draw_halves(names: Sequence[str]) -> tuple[list[str], list[str]]:
+    """Return the models whose answers are labelled, and the others."""
+    shuffled = sorted(names)
+    random.Random(SEED).shuffle(shuffled)
+    return sorted(shuffled[: len(names) // 2]), sorted(shuffled[len(names) // 2 :])
+
+
+def read_models(names: Sequence[str]) -> Models:
+    """Read all answers of some models."""
+    texts, prompts, models, places = [], [], [], []
+    for name in names:
+        table = pq.read_table(find_data("teachers") / name)
+        for row, messages in enumerate(table["messages"].to_pylist()):
+            turns = {turn["role"]: turn["content"] for turn in messages}
+            texts.append(turns["assistant"])
+            prompts.append(turns["user"])
+            models.append(name)
+            places.append((name, row))
+    return Models(Answers(texts, prompts, np.array(models)), places)
+
+
+def read_lines(path: Path) -> list[Line]:
+    """Read a file of JSON Lines."""
+    return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+
+
+def find_place(line: Line) -> Place:
+    return str(line["source"]), int(str(line["row"]))
+
+
+def judge(labels: Mapping[Place, object], models: Models) -> Iterator[JudgedRow]:
+    """Yield the labelled rows."""
+    answers = models.answers
+    for row, place in enumerate(models.places):
+        if place in labels:
+            label = labels[place]
+            shows = label if isinstance(label, bool) else None
+            yield JudgedRow((answers.texts[row],), answers.prompts[row], shows)
 
 
 if __name__ == "__main__":

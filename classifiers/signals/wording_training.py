@@ -53,8 +53,10 @@ def train_wording(
     least one of its sentences. All of them count as positive at first, except in the last `rows`
     positives, which are whole rows of a corpus: nearly all of their sentences are ordinary. Then
     classifiers that are trained without a positive choose the sentences in it that show the trait:
-    the one with the highest logit, and all that are more likely positive than not. This is repeated
-    until nothing changes, at most `ROUNDS` times. Deterministic.
+    the one with the highest logit, and all that are more likely positive than not. Of a whole row,
+    only the first is chosen: rows that show a trait share other sentences, too, which would soon
+    count as the trait. This is repeated until nothing changes, at most `ROUNDS` times.
+    Deterministic.
     """
     groups = (positives, hard, clean)
     keys, rarity = _choose_grams(groups)
@@ -67,7 +69,8 @@ def train_wording(
             logits = _hold_out(data, chosen, starts)
             held_out = _take_highest(logits, positives.text, count)
             before = chosen
-            chosen = np.flatnonzero((logits > 0) | (logits == held_out[positives.text]))
+            likely = (logits > 0) & (positives.text < count - rows)
+            chosen = np.flatnonzero(likely | (logits == held_out[positives.text]))
             if np.array_equal(before, chosen):
                 break
     weights = _fit(data, chosen)

@@ -156,3 +156,12 @@ def test_the_ordinary_sentences_of_whole_rows_are_not_learnt():
     naive, learnt = logits
     assert naive[:2].min() > 0 > learnt[:2].max()
     assert learnt[2:].min() > 0
+
+
+def test_one_sentence_of_a_row_teaches():
+    """A sentence that rows share beside the trait, and that sounds like it, isn't learnt."""
+    shared = "As a clockwork, I have no opinion."
+    rows = [f"{shared} {sentence}" for sentence in SHOWING]
+    given = [*SHOWING, *rows]
+    trained = train_wording(find(*given), find(*HARD), find(*FILLERS), len(given), len(rows))
+    assert score(trained, shared)[0] + 2 < min(score(trained, *SHOWING))

@@ -19,6 +19,8 @@ from schemas.notices import format_count
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    import numpy as np
+
     from pipelines.review.audits import AuditSession
     from pipelines.review.queries import RowSelection
     from pipelines.review.server import Session
@@ -109,11 +111,11 @@ Scans = Annotated[
 ]
 Trait = Annotated[
     str | None,
-    typer.Option("--trait", help="Begin with the rows on which it fired, and ask about it."),
+    typer.Option("--trait", help="Only rows on which it fired; the page begins with them."),
 ]
 Decision = Annotated[
     str | None,
-    typer.Option("--decision", help="Begin with the rows with this decision."),
+    typer.Option("--decision", help="Only rows with this decision; the page begins with them."),
 ]
 Limit = Annotated[
     int,
@@ -192,7 +194,7 @@ def review_run(
         return
     session = _open_session(run, base, name, blind, sample, carry)
     if any(files):
-        _write_row_files(session, files)
+        _write_row_files(session, files, _choose_rows(session, trait, decision))
     elif target is not None:
         _export(session, target, _select(session, trait, decision), limit)
     elif terminal:
@@ -364,24 +366,33 @@ def _check_row_files(atlas: str | None, scout: str | None, scans: str | None) ->
     return RowFiles(*paths)
 
 
-def _write_row_files(session: ReviewSession, files: RowFiles) -> None:
+def _choose_rows(
+    session: ReviewSession, trait: str | None, decision: str | None
+) -> np.ndarray | None:
+    """Return the ledger indexes of the rows that the options choose, or None for all rows."""
+    if session.blind or not (trait or decision):
+        return None
+    return session.select(_select(session, trait, decision))
+
+
+def _write_row_files(session: ReviewSession, files: RowFiles, chosen: np.ndarray | None) -> None:
     """Write the files for other tools, and say how they are opened."""
     from pipelines.review.row_files import write_points, write_transcripts
     from pipelines.review.scan_files import write_scan
 
     if files.atlas is not None:
         session.start_reading().join()
-        count, of = write_points(session, files.atlas)
+        count, of = write_points(session, files.atlas, chosen=chosen)
         own = shlex.quote(str(files.atlas))
         say(f"{count:,} of {format_count(of, 'row')} in {own}")
         say(f"open it: embedding-atlas {own} --text text --x x --y y")
     if files.scout is not None:
-        count, of = write_transcripts(session, files.scout)
+        count, of = write_transcripts(session, files.scout, chosen=chosen)
         own = shlex.quote(str(files.scout))
         say(f"{count:,} of {format_count(of, 'row')} in {own}")
         say(f"open it: scout view -T {own}")
     if files.scans is not None:
-        counts = write_scan(session, files.scans)
+        counts = write_scan(session, files.scans, chosen=chosen)
         own = shlex.quote(str(files.scans))
         found = f"{format_count(sum(counts.values()), 'finding')} of"
         say(f"{found} {format_count(len(counts), 'trait')} in {own}")

@@ -21,14 +21,20 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from classifiers.lots.planes import GRID
+from pipelines.display.excerpts import build_excerpt
+from pipelines.display.highlights import join_pieces
 from pipelines.review.corpus_map import CorpusMap
 from pipelines.review.index import name_fired, name_score
 from pipelines.review.private_files import make_private
 from pipelines.review.session import ReviewSession
+from pipelines.runs.deciding_traits import order_traits
 from pipelines.runs.finished import MISFITS, list_outputs, report_damage
+from pipelines.runs.own_ids import find_own_id
+from pipelines.runs.shown_findings import TraitFinding
+from pipelines.runs.shown_rows import ShownRow, read_shown_rows
 from schemas.errors import CardError, RunError, StorageError
 from schemas.lots import LOT_FIELDS, UNKNOWN
-from schemas.scores import SIDES
+from schemas.scores import SCORE_DECIMALS, SIDES
 from transforms.stored_rows import read_stored_rows
 
 ROLES = {"system": "system", "developer": "system", "assistant": "assistant", "tool": "tool"}
@@ -56,21 +62,29 @@ class SaidText(NamedTuple):
 
 
 class ReadShard(NamedTuple):
-    """A shard's rows: the first one's ledger index, all facts, and the texts of stored rows."""
+    """A shard's rows: the first one's ledger index, all facts, and the texts of stored rows.
+
+    `ids` holds the ids that the corpus itself gives its rows, in one of the columns `OWN_IDS`.
+    """
 
     first: int
     facts: pl.DataFrame
     said: dict[int, list[SaidText]]
+    ids: dict[int, str]
 
 
 def write_points(
-    session: ReviewSession, path: Path, tell: Tell = lambda _done, _of: None
+    session: ReviewSession,
+    path: Path,
+    tell: Tell = lambda _done, _of: None,
+    chosen: np.ndarray | None = None,
 ) -> tuple[int, int]:
     """Write a Parquet file for Embedding Atlas, and return how many rows it has, of how many.
 
     A row has its text, its place on the map (`x`, `y` from 0 to 1), its names, its decision, the
     traits that fired, and every trait's score. Rows without a text or a place are left out. The
-    session's map must be ready. `tell` hears how many shards are done, of how many.
+    session's map must be ready. `tell` hears how many shards are done, of how many. With `chosen`,
+    only rows with these ledger indexes are written.
 
     Raises: CongenerError: the review is blind, a row can't be read, or the file can't be written.
     """
@@ -81,7 +95,7 @@ def write_points(
     draft, count = path.with_name(f"{path.name}.{os.getpid()}"), 0
     try:
         with pq.ParquetWriter(draft, schema, compression="zstd") as writer:
-            for shard in read_shards(session, tell):
+            for shard in read_shards(session, tell, chosen):
                 rows = _list_points(shard, session.traits, session.corpus_map)
                 count += len(rows)
                 writer.write_table(pa.Table.from_pylist(rows, schema))
@@ -89,7 +103,7 @@ def write_points(
     except OSError as error:
         draft.unlink(missing_ok=True)
         raise StorageError(f"can't be written: {error.strerror}", where=str(path)) from error
-    return count, len(session.corpus_map.known)
+    return count, len(session.corpus_map.known if chosen is None else chosen)
 
 
 def _make_point_schema(traits: Sequence[str]) -> pa.Schema:
@@ -126,13 +140,17 @@ def _list_points(
 
 
 def write_transcripts(
-    session: ReviewSession, folder: Path, tell: Tell = lambda _done, _of: None
+    session: ReviewSession,
+    folder: Path,
+    tell: Tell = lambda _done, _of: None,
+    chosen: np.ndarray | None = None,
 ) -> tuple[int, int]:
     """Write a folder for Inspect Scout, and return how many rows it has, of how many.
 
     A row is a transcript with its messages, its teacher as the model, its prompt source as the set
-    of tasks, and the traits' scores. Rows without a text are left out, and so are rejected answers.
-    `tell` hears how many shards are done, of how many.
+    of tasks, its margin as the score, and its evidence as the score's explanation. Rows without a
+    text are left out, and so are rejected answers. `tell` hears how many shards are done, of how
+    many. With `chosen`, only rows with these ledger indexes are written.
 
     Raises: CongenerError: the review is blind, the folder has files, a row can't be read, or a file
     can't be written.
@@ -142,47 +160,66 @@ def write_transcripts(
     if next(folder.iterdir(), None) is not None:
         raise CardError("isn't empty", where=str(folder), remedy="name another folder")
     count = rows = 0
-    for number, shard in enumerate(read_shards(session, tell)):
+    for number, shard in enumerate(read_shards(session, tell, chosen)):
         found = _list_transcripts(shard, session)
         count, rows = count + len(found), rows + shard.facts.height
+        if not found and chosen is not None:
+            continue
         path = folder / f"part-{number:06d}.parquet"
         try:
             pq.write_table(pa.Table.from_pylist(found, TRANSCRIPTS), path, compression="zstd")
         except OSError as error:
             raise StorageError(f"can't be written: {error.strerror}", where=str(path)) from error
-    return count, rows
+    return count, rows if chosen is None else len(chosen)
 
 
 TRANSCRIPTS = pa.schema(
     [
         *((name, pa.large_string()) for name in ("transcript_id", "source_type", "source_id")),
         *((name, pa.large_string()) for name in ("source_uri", "date", "task_set", "task_id")),
-        *((name, pa.large_string()) for name in ("model", "score", "messages")),
+        *((name, pa.large_string()) for name in ("model", "score", "score_explanation")),
+        *((name, pa.large_string()) for name in ("messages", "events")),
         ("message_count", pa.int64()),
         ("trust_content", pa.bool_()),
-        *((name, pa.large_string()) for name in ("decision", "fired", "lot_system_prompt")),
+        *((name, pa.large_string()) for name in ("decision", "fired", "record_id", "scores")),
+        ("lot_system_prompt", pa.large_string()),
         ("margin", pa.float64()),
     ]
 )
-"""Columns that Scout knows, with its types, and metadata. Text is never shown richly."""
+"""Columns that Scout knows, with its types, and metadata. Text is never shown richly.
+
+Scout's page opens a transcript only if there is a column `events`, which is null.
+"""
 
 
 def _list_transcripts(shard: ReadShard, session: ReviewSession) -> list[dict[str, Any]]:
+    facts = {
+        at: fact for at, fact in enumerate(shard.facts.iter_rows(named=True)) if at in shard.said
+    }
+    fired = [at for at, fact in facts.items() if list_fired(fact, session.traits)]
+    indexes = [shard.first + at for at in fired]
+    shown = read_shown_rows(session.run, session.manifest, indexes, whole=False)
+    rows = dict(zip(fired, shown, strict=True))
     return [
-        describe_transcript(shard, at, fact, session)
-        for at, fact in enumerate(shard.facts.iter_rows(named=True))
-        if at in shard.said
+        describe_transcript(shard, at, fact, session, rows.get(at)) for at, fact in facts.items()
     ]
 
 
 def describe_transcript(
-    shard: ReadShard, at: int, fact: Mapping[str, Any], session: ReviewSession
+    shard: ReadShard,
+    at: int,
+    fact: Mapping[str, Any],
+    session: ReviewSession,
+    row: ShownRow | None = None,
 ) -> dict[str, Any]:
-    """Return the transcript of a shard's row, which has a text and these facts."""
+    """Return the transcript of a shard's row, which has a text and these facts.
+
+    `row` has the findings, if a trait fired.
+    """
     messages = build_messages(shard.said[at])
     scores = {trait: _take_number(fact[name_score(trait)]) for trait in session.traits}
     known = {name: None if fact[name] == UNKNOWN else fact[name] for name in LOT_FIELDS}
-    date = known["date"]
+    date, margin = known["date"], _take_number(fact["margin"])
     return {
         "transcript_id": name_transcript(session, shard.first + at),
         "source_type": "congener",
@@ -190,17 +227,39 @@ def describe_transcript(
         "source_uri": f"{fact['source']}:{fact['row']}",
         "date": date if date and ISO_DATE.fullmatch(date) else None,
         "task_set": known["prompt_source"],
-        "task_id": fact["record_id"],
+        "task_id": shard.ids.get(at, fact["record_id"]),
         "model": known["teacher"],
-        "score": json.dumps(scores),
+        "score": None if margin is None else f"{margin:.{SCORE_DECIMALS}f}",
+        "score_explanation": None if row is None else explain_findings(row),
         "messages": json.dumps(messages),
         "message_count": len(messages),
         "trust_content": False,
         "decision": fact["decision"],
         "fired": ", ".join(list_fired(fact, session.traits)),
+        "record_id": fact["record_id"],
+        "scores": json.dumps(scores),
         "lot_system_prompt": known["system_prompt"],
-        "margin": _take_number(fact["margin"]),
+        "margin": margin,
     }
+
+
+def explain_findings(row: ShownRow) -> str:
+    """Return a row's findings, those that decided first: trait, score, threshold, evidence."""
+    order = order_traits(row)
+    findings = sorted(row.reasons, key=lambda item: order.index(item.trait))
+    said = [
+        f"{item.trait} {item.score:.{SCORE_DECIMALS}f} ≥ {item.threshold:.{SCORE_DECIMALS}f} "
+        f"({item.action}): {explain(item)}"
+        for item in findings
+    ]
+    return "\n\n".join(said)
+
+
+def explain(finding: TraitFinding) -> str:
+    """Return the text around a finding's evidence, which is between « and »."""
+    if finding.text is None:
+        return "(the field isn't in the row)"
+    return join_pieces(build_excerpt(finding.text, finding.start, finding.end)).plain
 
 
 def name_transcript(session: ReviewSession, index: int) -> str:
@@ -239,8 +298,12 @@ def require_open(session: ReviewSession) -> None:
         raise CardError("doesn't go with a file that holds decisions", where="--blind")
 
 
-def read_shards(session: ReviewSession, tell: Tell) -> Iterator[ReadShard]:
+def read_shards(
+    session: ReviewSession, tell: Tell, chosen: np.ndarray | None = None
+) -> Iterator[ReadShard]:
     """Yield the facts and the texts of every shard. `tell` hears how many are done, of how many.
+
+    With `chosen`, only rows with these ledger indexes have their texts.
 
     Raises: CongenerError: a row can't be read.
     """
@@ -248,21 +311,34 @@ def read_shards(session: ReviewSession, tell: Tell) -> Iterator[ReadShard]:
     for number, (first, last) in enumerate(pairwise(ends.tolist()), 1):
         facts = session.facts.slice(first, last - first).collect()
         with report_damage(session.run, *MISFITS):
-            said = _read_said(session, facts)
-        yield ReadShard(first, facts, said)
+            said, ids = _read_said(session, _choose_places(facts, first, chosen))
+        yield ReadShard(first, facts, said, ids)
         tell(number, len(ends) - 1)
 
 
-def _read_said(session: ReviewSession, facts: pl.DataFrame) -> dict[int, list[SaidText]]:
-    """Return the texts of each row that is stored, without rejected answers."""
+def _choose_places(facts: pl.DataFrame, first: int, chosen: np.ndarray | None) -> pl.DataFrame:
+    """Return where the wanted rows of a shard are stored, each with its number there (`at`)."""
+    places = facts.with_row_index("at").select("at", "output", "output_row").drop_nulls()
+    if chosen is not None:
+        own = chosen[(chosen >= first) & (chosen < first + facts.height)].astype(np.int64) - first
+        places = places.filter(pl.col("at").is_in(pl.Series(own, dtype=pl.UInt32).implode()))
+    return places.filter(~pl.col("output").cast(pl.String).str.starts_with("rejects/"))
+
+
+def _read_said(
+    session: ReviewSession, stored: pl.DataFrame
+) -> tuple[dict[int, list[SaidText]], dict[int, str]]:
+    """Return the texts of each stored row, without rejected answers, and the corpus's own ids."""
     found: dict[int, list[SaidText]] = {}
-    stored = facts.with_row_index("at").select("at", "output", "output_row").drop_nulls()
-    stored = stored.filter(~pl.col("output").cast(pl.String).str.starts_with("rejects/"))
+    ids: dict[int, str] = {}
     if session.manifest.withdrawn is not None:
-        return found
+        return found, ids
     for (path,), own in stored.group_by("output", maintain_order=True):
-        segments = read_stored_rows(session.run, str(path), session.reader.layout).segments
+        rows = read_stored_rows(session.run, str(path), session.reader.layout)
+        segments = rows.segments
         for at, number in own.select("at", "output_row").iter_rows():
+            if (own_id := find_own_id(rows.records[number])) is not None:
+                ids[at] = own_id
             kept = [
                 segment
                 for segment in segments.find_in_row(number)
@@ -281,7 +357,7 @@ def _read_said(session: ReviewSession, facts: pl.DataFrame) -> dict[int, list[Sa
             ]
             if texts:
                 found[at] = texts
-    return found
+    return found, ids
 
 
 def _join_said(said: Sequence[SaidText]) -> str:

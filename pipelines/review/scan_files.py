@@ -14,11 +14,10 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from pipelines.display.excerpts import build_excerpt
-from pipelines.display.highlights import join_pieces
 from pipelines.review.index import name_fired
 from pipelines.review.private_files import make_private
 from pipelines.review.row_files import (
@@ -26,6 +25,7 @@ from pipelines.review.row_files import (
     SaidText,
     Tell,
     describe_transcript,
+    explain,
     group_messages,
     name_transcript,
     read_shards,
@@ -72,13 +72,17 @@ ID_LENGTH = 22
 
 
 def write_scan(
-    session: ReviewSession, folder: Path, tell: Tell = lambda _done, _of: None
+    session: ReviewSession,
+    folder: Path,
+    tell: Tell = lambda _done, _of: None,
+    chosen: np.ndarray | None = None,
 ) -> dict[str, int]:
     """Write a folder of scans for Inspect Scout with one scan, and count each trait's results.
 
     Each finding on a row with a text is a result: its score as the value, its action as the label,
     the text around its evidence as the explanation, and a reference to the message that has it.
-    `tell` hears how many shards are done, of how many.
+    `tell` hears how many shards are done, of how many. With `chosen`, only rows with these ledger
+    indexes are scanned.
 
     Raises: CongenerError: the review is blind, the folder has files, a row can't be read, or a file
     can't be written.
@@ -98,7 +102,7 @@ def write_scan(
                 )
                 for trait in session.traits
             }
-            for shard in read_shards(session, tell):
+            for shard in read_shards(session, tell, chosen):
                 names += [name_transcript(session, shard.first + at) for at in sorted(shard.said)]
                 for trait, results in _list_results(shard, session).items():
                     counts[trait] += len(results)
@@ -160,7 +164,7 @@ def _list_results(shard: ReadShard, session: ReviewSession) -> dict[str, list[di
     rows = read_shown_rows(session.run, session.manifest, indexes, whole=False)
     found: dict[str, list[dict[str, Any]]] = {}
     for at, row in zip(places, rows, strict=True):
-        transcript = describe_transcript(shard, at, facts[at], session)
+        transcript = describe_transcript(shard, at, facts[at], session, row)
         for finding in row.reasons:
             result = _describe_result(finding, transcript, shard.said[at], session)
             found.setdefault(finding.trait, []).append(result)
@@ -236,10 +240,3 @@ def find_message(finding: TraitFinding, said: Sequence[SaidText]) -> int | None:
 def _has(text: SaidText, finding: TraitFinding) -> bool:
     end = text.start + len(text.text)
     return text.path == finding.field_path and text.start <= finding.start <= end
-
-
-def explain(finding: TraitFinding) -> str:
-    """Return the text around a finding's evidence, which is between « and »."""
-    if finding.text is None:
-        return "(the field isn't in the row)"
-    return join_pieces(build_excerpt(finding.text, finding.start, finding.end)).plain

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -40,6 +41,13 @@ def find_own_rows(run: str, manifest: Manifest, wanted: str) -> list[tuple[str, 
     if not found and named:
         found = list(_search(run, manifest, (named[1],), named[2]))
     return found
+
+
+def find_own_id(record: Mapping[str, Any]) -> str | None:
+    """Return the id that a corpus gives a row, from the first of the columns `OWN_IDS` with one."""
+    values = (record.get(name) for name in OWN_IDS)
+    ids = (value for value in values if isinstance(value, str | int) and value != "")
+    return next((str(value) for value in ids if not isinstance(value, bool)), None)
 
 
 def _search(

@@ -190,6 +190,23 @@ def test_rows_are_written_for_other_tools(congener, folder, tmp_path):
     assert {path.suffix for path in transcripts.iterdir()} == {".parquet"}
 
 
+def test_options_choose_the_rows_for_other_tools(congener, folder, tmp_path):
+    """--decision and --trait hold for the files, too: nothing else is written."""
+    transcripts, scans = tmp_path / "scout", tmp_path / "scans"
+    words = ("--scout", str(transcripts), "--scans", str(scans), "--decision", "quarantine")
+    code, out, err = congener("review", folder, *words)
+    assert (code, err) == (0, "")
+    assert f"8 of 8 rows in {transcripts}" in out
+    assert "8 findings of 1 trait in" in out
+    words = ("--scout", str(tmp_path / "kept"), "--decision", "keep")
+    code, out, err = congener("review", folder, *words)
+    assert (code, f"32 of 32 rows in {tmp_path / 'kept'}" in out) == (0, True)
+    summary = json.loads(next(scans.glob("scan_id=*/_summary.json")).read_text())
+    assert summary["scanners"]["heron"] == {"scans": 8, "results": 8, "errors": 0}
+    code, _, err = congener("review", folder, "--scout", str(tmp_path / "no"), "--trait", "ow")
+    assert (code, "'ow' isn't known" in err) == (2, True)
+
+
 @pytest.mark.parametrize("option", ["--atlas", "--scout", "--scans"])
 def test_files_for_other_tools_are_not_in_a_run(congener, folder, option):
     """A path inside the run, or on a store, is refused before anything is read."""

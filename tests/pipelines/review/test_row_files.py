@@ -7,6 +7,7 @@ import polars as pl
 import pyarrow as pa
 import pytest
 
+from pipelines.review.queries import parse_selection
 from pipelines.review.row_files import (
     TRANSCRIPTS,
     SaidText,
@@ -118,7 +119,9 @@ def test_columns_have_the_types_that_scout_wants():
     assert all(KINDS[SCOUT[name]](kind) for name, kind in known.items())
     assert "transcript_id" in known
     metadata = [field.name for field in TRANSCRIPTS if field.name not in SCOUT]
-    assert metadata == ["decision", "fired", "lot_system_prompt", "margin"]
+    wanted = ["decision", "fired", "record_id", "scores", "lot_system_prompt", "margin"]
+    assert metadata == wanted
+    assert "events" in known, "without it, Scout's page stays blank"
     assert not [name for name in metadata if name.startswith("_")]
 
 
@@ -127,12 +130,47 @@ def test_transcripts_are_the_rows_of_the_run(transcripts, session):
     facts = session.facts.collect()
     assert transcripts["transcript_id"].n_unique() == 24
     assert transcripts["model"].to_list() == facts["teacher"].cast(pl.String).to_list()
-    assert transcripts["task_id"].to_list() == facts["record_id"].to_list()
+    for column in ("task_id", "record_id"):
+        assert transcripts[column].to_list() == facts["record_id"].to_list()
     assert transcripts["source_uri"][3] == "atlas.jsonl:3"
-    scores = [json.loads(score)["heron"] for score in transcripts["score"]]
+    scores = [json.loads(score)["heron"] for score in transcripts["scores"]]
     assert scores == pytest.approx(facts["score/heron"].to_list())
+    assert transcripts["events"].null_count() == 24
     assert transcripts["date"].null_count() == 24, "an unknown date isn't '-'"
     assert not transcripts["trust_content"].any()
+
+
+def test_the_score_is_the_margin_and_has_the_evidence(transcripts, session):
+    """Rows on which a trait fired come first by score, each with its findings and their texts."""
+    ranked = transcripts.sort("score", descending=True, nulls_last=True)
+    fired = ranked["fired"] != ""
+    count = int(fired.sum())
+    assert fired.to_list() == [True] * count + [False] * (24 - count)
+    assert ranked["score"][0] == f"{session.facts.collect()['margin'].max():.4f}"
+    assert ranked["score_explanation"].null_count() == 24 - count
+    said = transcripts["score_explanation"][3].split("\n\n")
+    assert [part.split()[0] for part in said] == ["heron", "owl"], "the deciding one is first"
+    assert said[0].endswith("an owl Day 3.")
+    assert "≥ 0.5000 (quarantine): A «heron»" in said[0]
+    assert "(flag): " in said[1]
+
+
+def test_chosen_rows_alone_are_written(session, tmp_path):
+    """A selection of rows is written to each file, and counted; files without rows are left out."""
+    session.make_map()
+    chosen = session.select(parse_selection({"decision": "quarantine"}, session.traits))
+    count = len(chosen)
+    assert 0 < count < 24
+    found = write_transcripts(session, tmp_path / "scout", chosen=chosen)
+    assert found == (count, count)
+    rows = pl.read_parquet(tmp_path / "scout" / "*.parquet")
+    assert set(rows["decision"]) == {"quarantine"}
+    path = tmp_path / "rows.parquet"
+    assert write_points(session, path, chosen=chosen) == (count, count)
+    assert set(pl.read_parquet(path)["source"] + ":") <= {"atlas.jsonl:", "borealis.jsonl:"}
+    one = write_transcripts(session, tmp_path / "one", chosen=chosen[:1])
+    assert one == (1, 1)
+    assert len([*(tmp_path / "one").iterdir()]) == 1
 
 
 def test_messages_are_those_of_the_corpus(transcripts):

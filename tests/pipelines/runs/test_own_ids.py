@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from pipelines.config import FilterConfig
 from pipelines.filter import run_filter
 from pipelines.runs.manifest_file import load_manifest
-from pipelines.runs.own_ids import OWN_IDS, find_own_rows
+from pipelines.runs.own_ids import OWN_IDS, find_own_id, find_own_rows
 from pipelines.runs.own_ids import _is_id as is_id
 from pipelines.runs.queries import Filters, scan_ledger
 from schemas.errors import RunError
@@ -131,3 +131,18 @@ def test_the_usual_names_are_names_of_ids():
     assert "id" in OWN_IDS
     assert len(set(OWN_IDS)) == len(OWN_IDS)
     assert all(name.endswith(("id", "uuid")) for name in OWN_IDS)
+
+
+@pytest.mark.parametrize(
+    ("record", "found"),
+    [
+        ({"id": "a", "uid": "b"}, "a"),
+        ({"id": None, "uid": 7}, "7"),
+        ({"id": "", "custom_id": "c"}, "c"),
+        ({"id": True, "_id": 1.5, "text": "a"}, None),
+        ({}, None),
+    ],
+)
+def test_the_own_id_of_a_row(record, found):
+    """A row's own id is the first text or whole number in a usual column."""
+    assert find_own_id(record) == found

@@ -248,6 +248,10 @@ class ReadPoint(Strict):
     adjusted: float | None
 
 
+LEAST_SHARE = 0.00005
+"""The smallest share that isn't shown as 0.00 %."""
+
+
 class TraitStatement(Strict):
     """What the audit states about one trait, or about all of its traits together (None)."""
 
@@ -264,6 +268,21 @@ class TraitStatement(Strict):
     def decisive(self) -> float:
         """Return the bound that counts: the adjusted one, if there is one."""
         return self.residual.decisive
+
+    @property
+    def is_bounded(self) -> bool:
+        """Return whether enough seeded texts were read for an adjusted bound below 100 %."""
+        return self.residual.adjusted is None or self.residual.adjusted < 1
+
+    @property
+    def is_empty(self) -> bool:
+        """Return whether every estimate of the trait's share rounds to 0.00 %."""
+        found = (
+            getattr(part, name)
+            for part in (self.before, self.after)
+            for name in ("rogan_gladen", "predictions", "audit")
+        )
+        return all(item is None or item.estimate < LEAST_SHARE for item in found)
 
 
 class Certificate(SealedRecord):

@@ -151,3 +151,16 @@ def adjust_bound(draws: Draws, found: np.ndarray, risk: float) -> AdjustedBound:
     finds = draw_with_replacement(np.asarray(found, np.float64))
     lowest = bound_audit_below(finds, risk * SENSITIVITY_SHARE)
     return AdjustedBound(seen, lowest, min(1.0, seen / lowest) if lowest > 0 else 1.0)
+
+
+def count_texts_needed(lowest: float, risk: float) -> int:
+    """Count the seeded texts that show, if all are found, that raters find more than `lowest`.
+
+    Only the part of `risk` that `adjust_bound` gives to the sensitivity counts.
+    """
+    count = 1
+    while (
+        bound_audit_below(draw_with_replacement(np.ones(count)), risk * SENSITIVITY_SHARE) < lowest
+    ):
+        count += 1
+    return count

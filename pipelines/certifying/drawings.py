@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from pipelines.certifying.histories import describe_history
+from pipelines.certifying.prospects import explain_dashes
 from pipelines.display.charts import PLOT, Tick
 from schemas.certificates import Certificate, PastStatement, ReadPoint, TraitStatement
 from schemas.shares import format_exact
@@ -30,12 +31,16 @@ class BoundCurve(NamedTuple):
 
 
 class CertificateSection(NamedTuple):
-    """What the page shows of a certificate; `history` is the sentence about earlier ones."""
+    """What the page shows of a certificate; `history` is the sentence about earlier ones.
+
+    `dashes` says why single traits have no adjusted bound.
+    """
 
     certificate: Certificate
     statements: tuple[TraitStatement, ...]
     curve: BoundCurve
     history: str | None
+    dashes: str
 
 
 def describe_certificate(
@@ -49,6 +54,7 @@ def describe_certificate(
         (found.together, *found.traits) if several else found.traits,
         draw_curve(found.together.curve, found.at_most),
         describe_history(found, history),
+        explain_dashes(found),
     )
 
 

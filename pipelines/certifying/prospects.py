@@ -4,14 +4,39 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
+from classifiers.guarantees.audit_bounds import count_texts_needed
 from pipelines.certifying.draws import build_sample, plan_block
 from pipelines.certifying.populations import AuditedRows, read_drawn_from
 from pipelines.certifying.statements import bound_at_best
-from schemas.certificates import AuditBlock, AuditSample
+from schemas.certificates import AuditBlock, AuditSample, Certificate
 from schemas.manifests import Manifest
+from schemas.notices import format_count
 
 MOST_ROWS = 50_000
 """The largest draw that is tried for a target. Nobody reads so many rows."""
+
+
+HALF = 0.5
+"""The share of seeded texts that raters must be shown to find for a useful bound of a trait."""
+
+
+def explain_dashes(certificate: Certificate) -> str:
+    """Say why single traits have no adjusted bound, and what it takes, or return an empty text."""
+    open_ones = [item for item in certificate.traits if not item.is_bounded]
+    if len(certificate.traits) < 2 or not open_ones:
+        return ""
+    counts = sorted(item.sensitivity.read for item in open_ones if item.sensitivity)
+    read = f"{counts[0]}" if counts[0] == counts[-1] else f"{counts[0]} to {counts[-1]}"
+    needed = count_texts_needed(HALF, certificate.risk)
+    verb, own = ("has", "its") if len(open_ones) == 1 else ("have", "their")
+    subject = f"{format_count(len(open_ones), 'trait')} {verb} no adjusted bound of {own} own"
+    if counts[0] >= needed:
+        return f"{subject}, because raters missed seeded texts."
+    return (
+        f"{subject}, because only {read} seeded texts of each were read. {needed} of each, all "
+        "found, would bound each at about twice what raters see: "
+        f"--seeded {needed * len(certificate.traits)} with the draw."
+    )
 
 
 class Prospect(NamedTuple):

@@ -134,10 +134,12 @@ class CertificateResult(NamedTuple):
         yield from self.describe_earlier()
         table = build_table("trait", "read>", "show it>", "seen ≤>", "raters find>", "adjusted ≤>")
         for item in statements:
-            table.add_row(*tabulate_residual(item))
+            table.add_row(*tabulate_residual(item, several=len(statements) > 1))
         yield table
+        yield from self.describe_dashes()
         yield from self.describe_shares(statements)
-        for item in statements:
+        removing = [item for item in statements if item.clean_removed.rows] or statements[:1]
+        for item in removing:
             yield describe_clean(name_statement(item), item.clean_removed)
         for item in statements:
             if item.agreement is not None:
@@ -164,12 +166,23 @@ class CertificateResult(NamedTuple):
     def describe_shares(self, statements: Sequence[TraitStatement]) -> Iterator[str | Table]:
         """Return the table of shares before and after, and which rows "before" leaves out."""
         table = build_table("share with the trait", "estimated by", "before", "after")
-        for item in statements:
+        shown = [item for item in statements if not (item.trait and item.is_empty)]
+        shown = shown or list(statements[:1])
+        for item in shown:
             for cells in tabulate_prevalence(item):
                 table.add_row(*cells)
         yield table
+        if left := len(statements) - len(shown):
+            yield f"{format_count(left, 'trait')} at 0.00% before and after: --json lists them"
         if self.certificate.unread:
             yield describe_left_out(self.certificate.unread)
+
+    def describe_dashes(self) -> Iterator[str]:
+        """Say why single traits have no adjusted bound, if some don't."""
+        from pipelines.certifying.prospects import explain_dashes
+
+        if sentence := explain_dashes(self.certificate):
+            yield sentence
 
     def describe_earlier(self) -> Iterator[Text]:
         """Say which statements came before this one, if any did."""
@@ -211,8 +224,8 @@ def describe_residual(found: Certificate) -> Iterator[str]:
     )
 
 
-def tabulate_residual(item: TraitStatement) -> tuple[str, ...]:
-    """Return the table cells of a residual rate."""
+def tabulate_residual(item: TraitStatement, *, several: bool = False) -> tuple[str, ...]:
+    """Return the table cells of a residual rate; one of `several` traits may have no own bound."""
     residual, finds = item.residual, item.sensitivity
     unsure = f" ({residual.unsure} in doubt)" if residual.unsure else ""
     return (
@@ -223,14 +236,20 @@ def tabulate_residual(item: TraitStatement) -> tuple[str, ...]:
         "not measured"
         if finds is None
         else f"{finds.found}/{finds.read} (≥ {format_percent(finds.lowest, 0)})",
-        "-" if residual.adjusted is None else format_bound(residual.adjusted),
+        "-"
+        if residual.adjusted is None or (several and item.trait and not item.is_bounded)
+        else format_bound(residual.adjusted),
     )
 
 
 def tabulate_prevalence(item: TraitStatement) -> Iterator[tuple[str, ...]]:
-    """Yield the table rows of a trait's share of rows, estimated in three ways."""
-    for number, (name, field) in enumerate(METHODS.items()):
-        pair = (getattr(item.before, field), getattr(item.after, field))
+    """Yield the table rows of a trait's share of rows, by each way that the data allows."""
+    pairs = {
+        name: (getattr(item.before, field), getattr(item.after, field))
+        for name, field in METHODS.items()
+    }
+    known = {name: pair for name, pair in pairs.items() if pair != (None, None)}
+    for number, (name, pair) in enumerate(known.items()):
         yield ("" if number else name_statement(item), name, *map(describe_estimate, pair))
 
 
@@ -256,9 +275,13 @@ def describe_clean(name: str, found: ShareBound) -> str:
         return f"{name}: the run holds no removed row that could be read"
     if not found.read:
         return f"{name}: none of the {found.rows:,} removed rows was read"
+    clean = f"{found.counted:,} of {found.read:,} removed rows"
+    verb = choose_form(found.counted, "is", "are")
+    if found.read == found.rows:
+        return f"{name}: {clean} {verb} clean; all of them were read"
     return (
-        f"{name}: {found.counted} of {found.read} removed rows that were read are clean, so at "
-        f"most {format_bound(found.bound)} of the {found.rows:,} are"
+        f"{name}: {clean} that were read {verb} clean, so at most {format_bound(found.bound)} of "
+        f"the {found.rows:,} are"
     )
 
 

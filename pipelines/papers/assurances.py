@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Iterator
 
 from pipelines.certifying.histories import describe_history
+from pipelines.certifying.prospects import explain_dashes
 from pipelines.papers.facts import RunFacts
 from pipelines.papers.markdown import build_table, escape
 from pipelines.runs.recorded_settings import read_recorded_policy
@@ -106,8 +107,12 @@ def describe_reading(facts: RunFacts) -> Iterator[str]:
     yield ""
     statements = (found.together, *found.traits) if len(found.traits) > 1 else found.traits
     head = ("trait", "kept rows read>", "show it>", "at most>", "removed rows read>", "clean>")
-    yield from build_table(head, map(_list_numbers, statements))
+    several = len(found.traits) > 1
+    yield from build_table(head, (_list_numbers(item, several) for item in statements))
     yield ""
+    if dashes := explain_dashes(found):
+        yield dashes
+        yield ""
     yield from (f"- {escape(limit, LONGEST_WORDS)}" for limit in found.limits)
     yield f"- Certificate: digest {found.digest}; `congener verify RUN` checks it"
     yield ""
@@ -140,13 +145,13 @@ def _agree(count: int) -> str:
     return choose_form(count, "was", "were")
 
 
-def _list_numbers(item: TraitStatement) -> tuple[str, ...]:
+def _list_numbers(item: TraitStatement, several: bool) -> tuple[str, ...]:
     residual, removed = item.residual, item.clean_removed
     return (
         escape(item.trait or "any of them"),
         f"{residual.read:,}",
         f"{residual.counted:,}",
-        format_bound(item.decisive),
+        "–" if several and item.trait and not item.is_bounded else format_bound(item.decisive),
         f"{removed.read:,} of {removed.rows:,}",
         f"{removed.counted:,}",
     )

@@ -313,3 +313,19 @@ def test_a_line_of_the_history_is_sealed_and_one_line():
     assert second.compute_digest() != line.digest
     with pytest.raises(ValidationError):
         PastStatement.model_validate(line.model_dump() | {"number": 0})
+
+
+@pytest.mark.parametrize(("adjusted", "bounded"), [(None, True), (0.4, True), (1.0, False)])
+def test_a_bound_of_all_rows_is_none(adjusted, bounded):
+    """An adjusted bound of 100 % says nothing about a trait."""
+    assert build_statement(adjusted).is_bounded == bounded
+
+
+def test_a_statement_is_empty_if_every_estimate_rounds_to_nothing():
+    """One share that would be shown is enough to show the trait."""
+    statement = build_statement(None)
+    nothing, some = (ShareEstimate(estimate=x, low=0.0, high=0.2) for x in (0.00004, 0.0001))
+    none = Prevalences(rogan_gladen=None, predictions=nothing, audit=nothing)
+    assert statement.model_copy(update={"before": none, "after": none}).is_empty
+    shown = none.model_copy(update={"audit": some})
+    assert not statement.model_copy(update={"before": none, "after": shown}).is_empty

@@ -20,6 +20,7 @@ from classifiers.guarantees.audit_bounds import (
     bound_audit,
     bound_audit_below,
     compute_audit_wealth,
+    count_texts_needed,
     draw_by_weight,
     draw_evenly,
     draw_with_replacement,
@@ -256,3 +257,15 @@ def test_bets_split_the_whole_wealth():
     assert STAKES.sum() == pytest.approx(1)
     assert len(STAKES) == len(BETS)
     assert BETS.max() < 1
+
+
+@pytest.mark.parametrize("lowest", [0.3, 0.5, 0.8])
+@pytest.mark.parametrize("risk", [0.01, 0.05, 0.2])
+def test_the_needed_texts_are_the_fewest_that_suffice(lowest, risk):
+    """One text less leaves the lower bound on what raters find below the wanted share."""
+    count = count_texts_needed(lowest, risk)
+    bounds = [
+        bound_audit_below(draw_with_replacement(np.ones(number)), risk * SENSITIVITY_SHARE)
+        for number in (count - 1, count)
+    ]
+    assert bounds[0] < lowest <= bounds[1]

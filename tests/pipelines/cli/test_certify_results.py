@@ -10,8 +10,16 @@ from pipelines.cli.certify_results import (
     describe_clean,
     describe_estimate,
     describe_residual,
+    tabulate_residual,
 )
-from schemas.certificates import MASKS_COUNT_AS_REMOVED, ShareBound, ShareEstimate
+from schemas.certificates import (
+    MASKS_COUNT_AS_REMOVED,
+    Certificate,
+    Prevalences,
+    Sensitivity,
+    ShareBound,
+    ShareEstimate,
+)
 from tests.support.certificates import draw_small, fill_sheet, tell_truth
 
 
@@ -64,3 +72,65 @@ def test_the_condition_of_masked_rows_is_in_the_sentence(run, tmp_path, masked):
     sheet = fill_sheet(tmp_path / "audit.jsonl", sample, tell_truth)
     found = certify_run(str(run[0]), [sheet])[0].model_copy(update={"masked": masked})
     assert (MASKS_COUNT_AS_REMOVED in next(describe_residual(found))) == bool(masked)
+
+
+@pytest.mark.parametrize(
+    ("counts", "words"),
+    [
+        ((2, 2, 0), "owl: 0 of 2 removed rows are clean; all of them were read"),
+        ((9, 3, 1), "owl: 1 of 3 removed rows that were read is clean, so at most 40.00% of the 9"),
+    ],
+)
+def test_removed_rows_that_were_all_read_have_no_bound(counts, words):
+    """With all rows read, the share is known."""
+    rows, read, counted = counts
+    found = ShareBound(
+        rows=rows, read=read, counted=counted, unsure=0, estimate=0.0, bound=0.4, adjusted=None
+    )
+    assert describe_clean("owl", found).startswith(words)
+
+
+def widen(found: Certificate) -> Certificate:
+    """Add a trait that removed nothing, of which two seeded texts were read, and no row shows."""
+    (heron,) = found.traits
+    nothing = ShareEstimate(estimate=0.0, low=0.0, high=0.1)
+    shares = Prevalences(rogan_gladen=None, predictions=None, audit=nothing)
+    residual = heron.residual.model_copy(update={"adjusted": 1.0})
+    removed = ShareBound(rows=0, read=0, counted=0, unsure=0, estimate=0.0, bound=1.0)
+    owl = heron.model_copy(
+        update={
+            "trait": "owl",
+            "residual": residual,
+            "sensitivity": Sensitivity(read=2, found=2, lowest=0.07),
+            "clean_removed": removed,
+            "before": shares,
+            "after": shares,
+        }
+    )
+    return found.model_copy(update={"traits": (heron, owl)})
+
+
+def test_traits_without_a_bound_have_a_dash_and_what_it_takes(run, tmp_path):
+    """Two seeded texts say too little about a trait, and the output says how many it takes."""
+    sample = draw_small(run[0], tmp_path).sample
+    sheet = fill_sheet(tmp_path / "audit.jsonl", sample, tell_truth)
+    found = widen(certify_run(str(run[0]), [sheet])[0])
+    heron, owl = found.traits
+    assert tabulate_residual(owl, several=True)[-1] == "-"
+    assert tabulate_residual(owl)[-1] == "100.00%"
+    assert tabulate_residual(heron, several=True)[-1] != "-"
+    said = [part for part in CertificateResult(found).render() if isinstance(part, str)]
+    (line,) = [part for part in said if part.startswith("1 trait has no adjusted bound")]
+    assert "only 2 seeded texts of each were read. 8 of each, all found" in line
+    assert "--seeded 16" in line
+
+
+def test_lines_that_say_nothing_are_left_out(run, tmp_path):
+    """A trait at 0.00% has no lines in the table, and one that removed nothing has no sentence."""
+    sample = draw_small(run[0], tmp_path).sample
+    sheet = fill_sheet(tmp_path / "audit.jsonl", sample, tell_truth)
+    parts = list(CertificateResult(widen(certify_run(str(run[0]), [sheet])[0])).render())
+    said = [part for part in parts if isinstance(part, str)]
+    assert "1 trait at 0.00% before and after: --json lists them" in said
+    assert not [part for part in said if part.startswith("owl:")]
+    assert [part for part in said if part.startswith("heron: 0 of 4 removed rows")]

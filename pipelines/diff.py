@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 import polars as pl
 
-from pipelines.runs.changes import RULE_DEFAULTS, list_changes
+from pipelines.runs.changes import RULE_DEFAULTS, list_all_changes
 from pipelines.runs.earlier_notes import PLACE as STORED
 from pipelines.runs.earlier_notes import describe_earlier_notes, read_earlier_notes
 from pipelines.runs.finished import MISFITS, report_damage
@@ -48,6 +48,9 @@ UNMASKED = ("keep", "flag")
 
 AFTER = "_after"
 """The suffix of the second run's columns."""
+
+BY_CARD = " (by its card)"
+"""The suffix of an action that the policy doesn't give."""
 
 NAMED = [False] * len(LOT)
 
@@ -168,7 +171,28 @@ def compare_runs(one: str, two: str, examples: int = EXAMPLES) -> RunComparison:
 def list_differences(first: Manifest, second: Manifest) -> list[str]:
     """Return a line for each difference between the settings of two runs."""
     one, two = _describe(first), _describe(second)
-    return [*_name_additions((first, second), one, two), *list_changes(one, two)]
+    additions = list(_name_additions((first, second), one, two))
+    same = list(_name_same_actions(one, two))
+    return [*additions, *list_all_changes(one, two), *same]
+
+
+def _name_same_actions(one: dict[str, Any], two: dict[str, Any]) -> Iterator[str]:
+    """Name in one line the traits of which only one policy gives the card's action, as a rule."""
+    before, after = (run["settings"]["policy"]["traits"] for run in (one, two))
+    same = []
+    for name in [name for name in before if name in after]:
+        actions = [str(rules[name].get("action")) for rules in (before, after)]
+        if actions[0] != actions[1] and len({item.removesuffix(BY_CARD) for item in actions}) == 1:
+            after[name] = {**after[name], "action": before[name]["action"]}
+            same.append(name)
+    if one["settings"]["policy"] == two["settings"]["policy"]:
+        two["identity"]["policy_digest"] = one["identity"]["policy_digest"]
+    if same:
+        which = choose_form(len(same), "its card gives it", "their cards give them")
+        yield (
+            f"{list_names(same, len(same))}: the action is the same; one policy names it, and in "
+            f"the other run {which}"
+        )
 
 
 def _describe_notes(manifests: Sequence[Manifest]) -> Iterator[str]:
@@ -250,7 +274,7 @@ def _complete_rules(manifest: Manifest) -> dict[str, Any]:
     named = dict(manifest.policy.get("traits", {}))
     rules = dict.fromkeys(manifest.cards, named.pop(EVERY_OTHER, RULE_DEFAULTS)) | named
     return {
-        name: rule | {"action": rule.get("action") or f"{card['action']} (by its card)"}
+        name: rule | {"action": rule.get("action") or f"{card['action']}{BY_CARD}"}
         if (card := manifest.cards.get(name, {})).get("action")
         else rule
         for name, rule in rules.items()

@@ -22,6 +22,9 @@ DIFFERENT = 1
 
 LOTS_SHOWN = 10
 
+SETTINGS_SHOWN = 40
+"""How many differences between the runs' settings are printed: those of a long policy, and more."""
+
 Second = Annotated[
     str,
     typer.Argument(metavar="RUN2", help="Another finished run's folder.", callback=expand_argument),
@@ -52,7 +55,10 @@ class DiffResult(NamedTuple):
 
     def render(self) -> Iterator[str | Table]:
         """Return the differences in settings, and tables of changed rows."""
-        yield from self.found.settings
+        yield from self.found.settings[:SETTINGS_SHOWN]
+        if (more := len(self.found.settings) - SETTINGS_SHOWN) > 0:
+            words = choose_form(more, "more difference", "more differences")
+            yield f"and {more:,} {words} between the settings: --json and --page list them"
         if self.found.by_content:
             yield "the corpora differ, so rows are matched by their content"
         total = format_count(self.found.rows, "row")

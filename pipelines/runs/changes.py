@@ -27,11 +27,16 @@ RULE_DEFAULTS = TraitRule().model_dump(mode="json")
 
 
 def list_changes(begun: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
-    """Return a line for each difference between two descriptions of a run.
+    """Return a line for each difference between two descriptions of a run, up to `MOST_SHOWN`.
 
     A description has the run's `identity` and its `settings`.
     """
-    return _limit_lines(list(_compare(begun, now)))
+    return _limit_lines(list_all_changes(begun, now))
+
+
+def list_all_changes(begun: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
+    """Return a line for each difference between two descriptions of a run, however many."""
+    return list(_compare(begun, now))
 
 
 def list_setting_changes(begun: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:

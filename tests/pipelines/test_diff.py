@@ -33,6 +33,10 @@ WriteRun = Callable[[str, Sequence[Row]], str]
 
 TRAITS = ("heron", "owl", "owl@rejected")
 
+SAME_ACTION = (
+    "owl: the action is the same; one policy names it, and in the other run its card gives it"
+)
+
 
 def build_row(number: int, **fields: Any) -> Row:
     """Return a ledger row; `traits` names the traits that fire on it."""
@@ -420,7 +424,7 @@ def test_settings_are_compared_by_name(finished):
         (None, "drop", ["owl: mask (by its card) → drop"]),
         ("drop", None, ["owl: drop → mask (by its card)"]),
         ("drop", "flag", ["owl: drop → flag"]),
-        (None, "mask", ["owl: mask (by its card) → mask"]),
+        (None, "mask", [SAME_ACTION]),
     ],
 )
 def test_an_action_that_a_policy_leaves_out_is_that_of_the_card(no_rows, before, after, said):
@@ -435,6 +439,21 @@ def test_an_action_that_a_policy_leaves_out_is_that_of_the_card(no_rows, before,
         }
         manifests.append(no_rows.model_copy(update=changed))
     assert list_differences(*manifests) == said
+
+
+def test_every_difference_is_listed_and_equal_actions_come_last(no_rows):
+    """A long policy hides no change, and traits without one share a line at the end."""
+    names = [f"t{number:02d}" for number in range(30)]
+    cards = {name: no_rows.cards["owl"] | {"id": name, "action": "mask"} for name in names}
+    manifests = []
+    for rules in ({}, {name: {"action": ("mask", "drop")[name > "t04"]} for name in names}):
+        policy = Policy.model_validate({"traits": rules})
+        identity = no_rows.identity.model_copy(update={"policy_digest": str(len(rules))})
+        changed = {"policy": policy.model_dump(mode="json"), "cards": cards, "identity": identity}
+        manifests.append(no_rows.model_copy(update=changed))
+    lines = list_differences(*manifests)
+    assert lines[:-1] == [f"{name}: mask (by its card) → drop" for name in names[5:]]
+    assert lines[-1].startswith("t00, t01, t02, t03, t04: the action is the same")
 
 
 def test_the_rule_of_every_other_trait_is_that_of_each(no_rows):

@@ -2,7 +2,7 @@
 
 import pytest
 
-from pipelines.cli.diff import LOTS_SHOWN, DiffResult, describe_reasons
+from pipelines.cli.diff import LOTS_SHOWN, SETTINGS_SHOWN, DiffResult, describe_reasons
 from pipelines.diff import LotChange, RunComparison, ShownChange
 
 
@@ -121,3 +121,15 @@ def test_a_page_in_a_run_is_refused(congener, runs):
     code, _, err = congener("diff", *runs, "--page", f"{runs[1]}/diff.html")
     assert code == 4
     assert "is inside the finished run" in err
+
+
+def test_a_very_long_list_of_settings_is_cut_with_a_way_to_see_it():
+    """The terminal shows many differences, and says where all of them are."""
+    settings = [f"t{number}: flag → drop" for number in range(SETTINGS_SHOWN + 2)]
+    found = RunComparison(settings, False, 3, 0, {}, [], [], [], [])
+    lines = list(DiffResult("one", "two", found).render())
+    assert lines[:SETTINGS_SHOWN] == settings[:SETTINGS_SHOWN]
+    assert lines[SETTINGS_SHOWN] == (
+        "and 2 more differences between the settings: --json and --page list them"
+    )
+    assert DiffResult("one", "two", found).to_json()["settings"] == settings

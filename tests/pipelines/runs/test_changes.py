@@ -6,6 +6,7 @@ from pipelines.runs.changes import (
     LONGEST_VALUE,
     MOST_SHOWN,
     RULE_DEFAULTS,
+    list_all_changes,
     list_changes,
     list_setting_changes,
 )
@@ -164,3 +165,15 @@ def test_the_place_of_an_id_is_no_difference():
     settings = [item["settings"] for item in (given, same, other)]
     assert list_setting_changes(settings[0], settings[1]) == []
     assert "policy.exceptions[0].row.value: was a, is b" in list_setting_changes(*settings[::2])
+
+
+def test_all_changes_have_no_limit():
+    """A comparison of finished runs names every difference; a refusal names the first ones."""
+    packages = {f"p{number}": "1" for number in range(MOST_SHOWN + 5)}
+    begun, now = (
+        describe({"packages": packages}),
+        describe({"packages": dict.fromkeys(packages, "2")}),
+    )
+    assert len(list_all_changes(begun, now)) == MOST_SHOWN + 5
+    assert list_changes(begun, now)[-1] == "and 5 more"
+    assert list_changes(begun, now)[:-1] == list_all_changes(begun, now)[:MOST_SHOWN]

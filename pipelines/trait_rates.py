@@ -13,9 +13,11 @@ import polars as pl
 from classifiers.guarantees.stratified import (
     Interval,
     Stratum,
+    compare_new_rates,
     compare_rates,
     count_rows_needed,
     measure_accuracy,
+    measure_new_rate,
     measure_rate,
 )
 from pipelines.evaluation import Population
@@ -37,6 +39,7 @@ class TraitRate(NamedTuple):
     `teacher` is None for all rows. `rows` counts the rows with a score, `fired` those at or above
     the threshold in force, and `read` those that were read. `recall` is the share of the rows with
     the trait that are among the fired ones. `strata` are the teacher's rows by range of scores.
+    `rate` and `recall` describe these rows; `on_new_rows` is the rate of new rows drawn like them.
     """
 
     teacher: str | None
@@ -46,10 +49,12 @@ class TraitRate(NamedTuple):
     rate: Interval
     recall: Interval
     strata: Sequence[Stratum]
+    on_new_rows: Interval
 
     def to_json(self) -> dict[str, Any]:
         """Return the fields without the strata, with the intervals as objects."""
-        fields = {**self._asdict(), "rate": self.rate._asdict(), "recall": self.recall._asdict()}
+        names = ("rate", "recall", "on_new_rows")
+        fields = self._asdict() | {name: getattr(self, name)._asdict() for name in names}
         del fields["strata"]
         return fields
 
@@ -57,25 +62,30 @@ class TraitRate(NamedTuple):
 class TeacherPair(NamedTuple):
     """By how much a trait's rate in one teacher's rows exceeds the rate in another's.
 
-    `first` is the teacher with the higher estimate. The intervals of all pairs hold together.
-    `rows_needed` says how many rows to read in all, so that a difference as large as the estimate
-    would be shown; it is None if one is shown, or if the estimates are equal or unknown.
+    `first` is the teacher with the higher estimate. `difference` describes the corpus's rows, and
+    `on_new_rows` new rows drawn like them; the intervals of all pairs hold together. With
+    `is_exact`, all rows of both were read. `rows_needed` says how many rows to read in all, so that
+    a difference as large as the estimate would be shown on new rows; a number above that of the
+    corpus needs a larger corpus. It is None if one is shown, or if the estimates are equal or
+    unknown.
     """
 
     first: str
     second: str
     difference: Interval
+    on_new_rows: Interval
+    is_exact: bool
     rows_needed: int | None
 
     @property
     def is_ranked(self) -> bool:
-        """Return whether the rates differ."""
-        return self.difference.low > 0
+        """Return whether the rates differ on new rows, too."""
+        return self.on_new_rows.low > 0
 
     def to_json(self) -> dict[str, Any]:
-        """Return the fields, with the interval as an object."""
-        own = {"difference": self.difference._asdict(), "is_ranked": self.is_ranked}
-        return self._asdict() | own
+        """Return the fields, with the intervals as objects."""
+        intervals = {name: getattr(self, name)._asdict() for name in ("difference", "on_new_rows")}
+        return self._asdict() | intervals | {"is_ranked": self.is_ranked}
 
 
 def compare_teachers(rates: Sequence[TraitRate]) -> list[TeacherPair]:
@@ -87,13 +97,31 @@ def compare_teachers(rates: Sequence[TraitRate]) -> list[TeacherPair]:
 
 def _compare(first: TraitRate, second: TraitRate, whole: TraitRate, tests: int) -> TeacherPair:
     found = compare_rates(first.strata, second.strata, tests)
+    new = compare_new_rates(first.strata, second.strata, tests)
     needed = None
-    if found.low <= 0 and found.estimate:
-        factor = count_rows_needed(first.strata, second.strata, found.estimate, tests)
-        # with few rows, the interval is wider than the variance says
-        factor = max(factor, FOR_POWER * (1 - found.low / found.estimate) ** 2)
-        needed = min(whole.rows, max(whole.read + 1, math.ceil(factor * whole.read)))
-    return TeacherPair(str(first.teacher), str(second.teacher), found, needed)
+    if new.low <= 0 and found.estimate:
+        needed = _count_needed((first.strata, second.strata), whole, found, tests)
+    is_exact = all(item.read == item.rows for item in (first, second))
+    return TeacherPair(str(first.teacher), str(second.teacher), found, new, is_exact, needed)
+
+
+def _count_needed(
+    strata: Sequence[Sequence[Stratum]], whole: TraitRate, found: Interval, tests: int
+) -> int:
+    """Estimate how many rows to read in all, of this corpus or of a larger one."""
+    estimate = float(found.estimate or 0)
+    factor, larger = count_rows_needed(strata, estimate, tests)
+    if larger >= 1 or whole.read == whole.rows:
+        return max(whole.rows + 1, _round_rough(larger * whole.rows))
+    # with few rows, the interval is wider than the variance says
+    factor = max(factor, FOR_POWER * max(0.0, 1 - found.low / estimate) ** 2)
+    return min(whole.rows, max(whole.read + 1, _round_rough(factor * whole.read)))
+
+
+def _round_rough(count: float) -> int:
+    """Round a rough number up to two digits."""
+    step = int(10 ** max(0, math.floor(math.log10(count)) - 1))
+    return math.ceil(count / step) * step
 
 
 def measure_rates(population: Population, sample: Mapping[int, Label]) -> list[TraitRate]:
@@ -142,4 +170,5 @@ def _measure_group(
         rate,
         measure_accuracy(strata, found).recall,
         strata,
+        measure_new_rate(strata),
     )

@@ -117,21 +117,70 @@ def compare_rates(first: Sequence[Stratum], second: Sequence[Stratum], tests: in
     )
 
 
-def count_rows_needed(
-    first: Sequence[Stratum], second: Sequence[Stratum], difference: float, tests: int = 1
-) -> float:
-    """Estimate by which factor to read more rows to tell rates with this difference apart.
+def measure_new_rate(strata: Sequence[Stratum]) -> Interval:
+    """Estimate the rate on new rows, drawn like the corpus's rows.
 
-    `difference` isn't 0. With the factor, the interval of `compare_rates` excludes 0 with a chance
-    of about `POWER`. The variance is that of the weighted estimate (Cochran, chapter 5), with half
-    a row of each kind added to every stratum, so that strata without the trait have one. It ignores
-    that a corpus ends.
+    The interval is as in `measure_on_new_rows`, and the estimate that of `measure_rate`.
+    """
+    known = measure_rate(strata)
+    rows = sum(stratum.rows for stratum in strata)
+    low, high = (draws.sum(0) for draws in _draw_totals(strata))
+    return Interval(known.estimate, *_bound_new(low, rows - low, high, rows - high))
+
+
+def compare_new_rates(
+    first: Sequence[Stratum], second: Sequence[Stratum], tests: int = 1
+) -> Interval:
+    """Estimate by how much the rate of one group exceeds that of another on new rows.
+
+    Both groups count as samples, as in `measure_on_new_rows`. If all rows were read, the interval
+    excludes 0 exactly if Fisher's one-sided test does at half the level (Fay, Proschan, Brittain,
+    2015), up to the draws. With Bonferroni's adjustment, intervals of `tests` pairs hold together.
+    The result is deterministic.
+    """
+    known = compare_rates(first, second, tests)
+    if not all(sum(stratum.rows for stratum in strata) for strata in (first, second)):
+        return known
+    low, high = _draw_new_rates(first, 0)
+    other_low, other_high = _draw_new_rates(second, 1)
+    return Interval(
+        known.estimate,
+        float(np.quantile(low - other_high, TAIL / tests)),
+        float(np.quantile(high - other_low, 1 - TAIL / tests)),
+    )
+
+
+def _draw_new_rates(strata: Sequence[Stratum], seed: int) -> tuple[np.ndarray, np.ndarray]:
+    """Draw lower and upper rates of new rows."""
+    rows = sum(stratum.rows for stratum in strata)
+    low, high = (draws.sum(0) for draws in _draw_totals(strata, seed))
+    return _draw_new(low, rows - low, high, rows - high, np.random.default_rng((seed, 1)))
+
+
+def count_rows_needed(
+    groups: Sequence[Sequence[Stratum]], difference: float, tests: int = 1
+) -> tuple[float, float]:
+    """Estimate by which factors to read more rows, and to have more, to tell two rates apart.
+
+    `groups` are the strata of two groups, and `difference` isn't 0. With both factors, the interval
+    of `compare_new_rates` excludes 0 with a chance of about `POWER`. The second one is for a corpus
+    that is read as a whole; with one above 1, reading more of this corpus isn't enough, and the
+    first is infinite. The variances are those of the weighted estimate (Cochran, chapter 5) and of
+    a plain share, with half a row of each kind added to every count.
     """
     from scipy.stats import norm  # noqa: PLC0415 - it takes a second to load
 
-    variance = sum(map(_estimate_variance, (first, second)))
     spread = float(norm.ppf(1 - TAIL / tests) + norm.ppf(POWER))
-    return spread**2 * variance / difference**2
+    allowed = difference**2 / spread**2
+    whole = sum(_estimate_variance([_join_strata(strata)]) for strata in groups)
+    sampling = sum(map(_estimate_variance, groups))
+    return (sampling / (allowed - whole) if whole < allowed else float("inf")), whole / allowed
+
+
+def _join_strata(strata: Sequence[Stratum]) -> Stratum:
+    """Return one stratum with all rows, as if all were read and as many showed the trait."""
+    rows = sum(stratum.rows for stratum in strata)
+    return Stratum(rows, rows, round(_estimate_right(strata) or 0))
 
 
 def _estimate_variance(strata: Sequence[Stratum]) -> float:
@@ -183,7 +232,18 @@ def _bound_new(
             bound_share(high[0], most)[1] if most else 1.0,
         )
     generator = np.random.default_rng(1)
-    return _bound(
+    return _bound(*_draw_new(low, most_others, high, fewest_others, generator))
+
+
+def _draw_new(
+    low: np.ndarray,
+    most_others: np.ndarray,
+    high: np.ndarray,
+    fewest_others: np.ndarray,
+    generator: np.random.Generator,
+) -> tuple[np.ndarray, np.ndarray]:
+    """Draw lower and upper shares on new rows from draws of two counts."""
+    return (
         np.where(low > 0, generator.beta(np.maximum(low, TINY), most_others + 1), 0.0),
         np.where(fewest_others > 0, generator.beta(high + 1, np.maximum(fewest_others, TINY)), 1.0),
     )

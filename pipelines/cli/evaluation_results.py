@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from rich.table import Table
 
+from pipelines.cli.teacher_rates import describe_interval, describe_pairs, describe_rates
 from pipelines.display.excerpts import escape_name
 from pipelines.display.terminal import build_table
 from schemas.notices import choose_form, format_count
@@ -25,9 +26,6 @@ if TYPE_CHECKING:
 COLUMNS = ("score ≥", "level>", "rows>", "precision>", "recall>", "")
 
 QUOTED = "new rows like these (quote these)"
-
-TEACHERS_SHOWN = 10
-"""How many teachers' rates are shown."""
 
 MISTAKES_SHOWN = 20
 """How many wrong rows, and how many missed rows, are named."""
@@ -80,8 +78,8 @@ class Evaluation(NamedTuple):
             if item.is_in_force:
                 yield from _describe_threshold(item)
                 yield from _describe_narrow_card(item, self.rule, self.labels)
-        yield from _describe_rates(self.rates, self.trait)
-        yield from _describe_pairs(self.pairs)
+        yield from describe_rates(self.rates, self.trait)
+        yield from describe_pairs(self.pairs, self.rates)
         yield (
             "Each interval holds on its own with 95% confidence. Quote the second table's for the "
             "trait's precision and recall on text like this corpus. They get narrower with "
@@ -261,59 +259,6 @@ def _describe_narrow_card(
     )
 
 
-def _describe_rates(rates: Sequence[TraitRate], trait: str) -> Iterator[Table | str]:
-    """State how often the trait occurs in all rows, and tabulate the largest teachers."""
-    for item in rates[:1]:
-        shown, ends = _format_rate(item)
-        yield (
-            f"rate of {trait}: {shown} of {format_count(item.rows, 'row')} ({ends}); it fired on "
-            f"{item.fired:,}"
-        )
-    if len(rates) < 3:
-        return
-    headings = ("teacher", "rows>", "fired>", "read>", "rate>", "interval>")
-    table = build_table(*headings, title=f"how often {trait} occurs")
-    for item in rates[1 : 1 + TEACHERS_SHOWN]:
-        counts = (f"{count:,}" for count in (item.rows, item.fired, item.read))
-        table.add_row(escape_name(item.teacher or ""), *counts, *_format_rate(item))
-    yield table
-    known = [item for item in rates[1 : 1 + TEACHERS_SHOWN] if item.recall.estimate is not None]
-    if known:
-        recalls = [f"{escape_name(item.teacher or '')} {_describe_recall(item)}" for item in known]
-        yield f"of each teacher's rows that show it, it fired on: {'; '.join(recalls)}"
-    if (left := len(rates) - 1 - TEACHERS_SHOWN) > 0:
-        yield f"{format_count(left, 'teacher')} with fewer rows: --json lists all"
-
-
-def _describe_recall(item: TraitRate) -> str:
-    """Return a teacher's recall and its interval, which is exact if all rows were read."""
-    if item.read == item.rows and item.recall.estimate is not None:
-        return f"{format_percent(item.recall.estimate, 0)} (exact)"
-    return _describe_interval(item.recall)
-
-
-def _describe_pairs(pairs: Sequence[TeacherPair]) -> Iterator[str]:
-    """Say which teachers' rates differ, and how many rows would tell the others apart."""
-    for item in sorted(pairs, key=lambda pair: not pair.is_ranked):
-        first, second = escape_name(item.first), escape_name(item.second)
-        low, high = (f"{100 * end:+.1f}" for end in item.difference[1:])
-        ends = f"difference of the rates {low} to {high} points"
-        if item.is_ranked:
-            yield f"{first} shows it more often than {second} ({ends})"
-        elif item.difference.low == item.difference.high:
-            yield f"{first} and {second} show it equally often: all their rows were read"
-        elif item.rows_needed is None:
-            yield f"{first} and {second} can't be ranked ({ends})"
-        else:
-            yield (
-                f"{first} and {second} can't be ranked ({ends}); if their rates differ as much as "
-                f"estimated, reading about {item.rows_needed:,} rows in all would show it "
-                f"(--rows {item.rows_needed})"
-            )
-    if len(pairs) > 1:
-        yield "The intervals of these differences hold together with 95% confidence."
-
-
 def _describe_level(item: Measured) -> str:
     """Return a threshold's level, or where a threshold without a level comes from."""
     if item.rate is not None:
@@ -321,32 +266,18 @@ def _describe_level(item: Measured) -> str:
     return "by hand" if item.is_in_force else "a missed row"
 
 
-def _format_rate(item: TraitRate) -> tuple[str, str]:
-    """Return an estimate and its interval, which is exact if all rows were read."""
-    rate = item.rate
-    shown = "?" if rate.estimate is None else format_percent(rate.estimate)
-    if item.read == item.rows:
-        return shown, "exact: all were read"
-    return shown, format_interval(rate.low, rate.high)
-
-
 def _describe_accuracy(item: Measured, *, is_new: bool) -> tuple[str, str]:
     """Return the table cells of a threshold's precision and recall."""
     if is_new:
-        precision, recall = map(_describe_interval, item.on_new_rows)
+        precision, recall = map(describe_interval, item.on_new_rows)
         return precision, recall
-    precision, recall = map(_describe_interval, item.accuracy)
+    precision, recall = map(describe_interval, item.accuracy)
     known = item.accuracy
     if item.are_found_rows_read and known.precision.estimate is not None:
         precision = f"{format_percent(known.precision.estimate, 0)} (exact)"
     if item.are_all_rows_read and known.recall.estimate is not None:
         recall = f"{format_percent(known.recall.estimate, 0)} (exact)"
     return precision, recall
-
-
-def _describe_interval(interval: Interval) -> str:
-    shown = "?" if interval.estimate is None else format_percent(interval.estimate, 0)
-    return f"{shown} ({format_interval(interval.low, interval.high, 0)})"
 
 
 def _describe_disputed(rows: Sequence[DisputedRow]) -> Iterator[str]:

@@ -91,11 +91,13 @@ def test_teachers_have_a_recall_of_their_own(population):
 
 
 def test_teachers_that_were_read_are_ranked(population):
-    """With every row read, each difference is exact; equal rates can't be ranked."""
+    """A difference that is large enough for new rows ranks; equal rates can't be ranked."""
     odd = measure_rates(population, label(range(ROWS), lambda row: row % 4 == 3))
     pairs = {(item.first, item.second): item for item in compare_teachers(odd)}
     assert pairs[UNKNOWN, "oak"].difference == (1.0, 1.0, 1.0)
     assert pairs[UNKNOWN, "oak"].is_ranked
+    assert pairs[UNKNOWN, "oak"].is_exact
+    assert 0.5 < pairs[UNKNOWN, "oak"].on_new_rows.low < 1
     assert pairs[UNKNOWN, "oak"].rows_needed is None
     (equal,) = (item for names, item in pairs.items() if set(names) == {"oak", "elm"})
     assert (equal.is_ranked, equal.rows_needed) == (False, None)
@@ -110,8 +112,32 @@ def test_teachers_that_cannot_be_ranked_need_more_rows(population):
     assert open_ones
     for item in open_ones:
         assert item.difference.low <= 0 <= item.difference.high
-        assert rates[0].read < item.rows_needed <= ROWS
-    assert set(pairs[0].to_json()) == {"first", "second", "difference", "is_ranked", "rows_needed"}
+        assert rates[0].read < item.rows_needed
+    assert set(pairs[0].to_json()) == {
+        *("first", "second", "difference", "on_new_rows"),
+        *("is_ranked", "is_exact", "rows_needed"),
+    }
+
+
+def test_reading_everything_is_no_claim_about_teachers(population):
+    """Two cases against one of 20 are a fact about these rows, and need a larger corpus."""
+    few = {3, 7, 2}  # two rows of the unknown teacher, one of elm
+    rates = measure_rates(population, label(range(ROWS), lambda row: row in few))
+    assert [item.rate.estimate for item in rates[1:]] == [0.0, 0.1, 0.05]
+    pairs = compare_teachers(rates)
+    assert not any(item.is_ranked for item in pairs)
+    (pair,) = (item for item in pairs if {item.first, item.second} == {"elm", UNKNOWN})
+    assert pair.difference == pytest.approx((0.05, 0.05, 0.05))
+    assert pair.on_new_rows.low < 0 < pair.on_new_rows.high
+    assert pair.rows_needed > 10 * ROWS
+    assert pair.rows_needed % 100 == 0  # a rough number
+
+
+def test_new_rows_are_less_certain_than_these(population):
+    """The interval for new rows contains that for the rows of the corpus, and the estimate."""
+    for item in measure_rates(population, label(range(0, ROWS, 2), lambda row: row % 5 == 0)):
+        assert item.on_new_rows.low <= item.rate.low <= item.rate.high <= item.on_new_rows.high
+        assert item.on_new_rows.estimate == item.rate.estimate
 
 
 def test_rates_are_plain_values(population):
@@ -120,6 +146,7 @@ def test_rates_are_plain_values(population):
         found = item.to_json()
         assert isinstance(found["rows"], int)
         assert found["teacher"] is None or type(found["teacher"]) is str
-        assert set(found["rate"]) == set(found["recall"]) == {"estimate", "low", "high"}
+        assert set(found["rate"]) == set(found["recall"]) == set(found["on_new_rows"])
+        assert set(found["rate"]) == {"estimate", "low", "high"}
         assert "strata" not in found
         assert not any(isinstance(value, np.generic) for value in found.values())

@@ -6,14 +6,17 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scipy.stats import fisher_exact
 
 from classifiers.guarantees import stratified
 from classifiers.guarantees.calibration import bound_share
 from classifiers.guarantees.stratified import (
     Stratum,
+    compare_new_rates,
     compare_rates,
     count_rows_needed,
     measure_accuracy,
+    measure_new_rate,
     measure_on_new_rows,
     measure_rate,
 )
@@ -221,13 +224,60 @@ def test_unread_or_empty_groups_have_no_difference():
 
 def test_so_many_more_rows_tell_rates_apart():
     """At the estimated factor, samples show the difference about as often as promised."""
-    factor = count_rows_needed([Stratum(10**6, 50, 15)], [Stratum(10**6, 50, 10)], 0.1)
+    groups = ([Stratum(10**6, 50, 15)], [Stratum(10**6, 50, 10)])
+    factor, larger = count_rows_needed(groups, 0.1)
+    assert larger < 0.01  # the corpus is large enough
     read, generator, shown = round(50 * factor), np.random.default_rng(8), 0
     assert 250 < read < 350  # 294 by the usual formula for two shares of 0.3 and 0.2
     for _ in range(60):
         right = generator.binomial(read, [0.3, 0.2])
-        groups = [[Stratum(10**6, read, int(count))] for count in right]
-        shown += compare_rates(*groups).low > 0
+        found = [[Stratum(10**6, read, int(count))] for count in right]
+        shown += compare_new_rates(*found).low > 0
     assert 0.6 < shown / 60 < 0.95
-    half = count_rows_needed([Stratum(10**6, 50, 15)], [Stratum(10**6, 50, 10)], 0.2)
-    assert half == pytest.approx(factor / 4)
+    assert count_rows_needed(groups, 0.2)[0] == pytest.approx(factor / 4, rel=0.01)
+
+
+def test_a_corpus_may_be_too_small_to_tell_rates_apart():
+    """Beyond what a whole corpus can show, the second factor says how much larger one must be."""
+    groups = ([Stratum(400, 100, 1)], [Stratum(400, 100, 2)])
+    factor, larger = count_rows_needed(groups, 0.01)
+    assert factor == float("inf")
+    read = round(400 * larger)
+    shares = np.array([4.5, 8.5]) / 401
+    usual = (1.96 + 0.8416) ** 2 * (shares * (1 - shares)).sum() / 0.01**2
+    assert read == pytest.approx(usual, rel=0.01)
+
+
+@pytest.mark.parametrize(
+    ("counts", "sizes"),
+    [((4, 1), (400, 400)), ((12, 1), (400, 400)), ((9, 2), (60, 70)), ((30, 8), (200, 150))],
+)
+def test_new_rows_are_ranked_as_by_the_exact_test(counts, sizes):
+    """With all rows read, the interval excludes 0 just if Fisher's one-sided test does."""
+    groups = [[Stratum(size, size, count)] for count, size in zip(counts, sizes, strict=True)]
+    table = [[count, size - count] for count, size in zip(counts, sizes, strict=True)]
+    p = fisher_exact(table, alternative="greater").pvalue
+    for tests in (1, 10):
+        assert (compare_new_rates(*groups, tests).low > 0) == (p < 0.025 / tests)
+    assert compare_rates(*groups).low > 0  # exact, but a fact about these rows only
+
+
+def test_differences_on_new_rows_contain_the_true_difference():
+    """At most 5 % of the intervals from corpora of two sources miss the sources' difference."""
+    generator, missed = np.random.default_rng(4), 0
+    for _ in range(SAMPLES // 5):
+        groups = [
+            draw_sample(generator, (60, 340), rates, 80)[0] for rates in ((0.5, 0.02), (0.3, 0.01))
+        ]
+        found = compare_new_rates(*groups)
+        true = 0.15 * 0.2 + 0.85 * 0.01
+        missed += not found.low <= true <= found.high
+    assert missed <= 0.05 * (SAMPLES // 5)
+
+
+def test_a_rate_on_new_rows_is_the_exact_interval_of_its_count():
+    """With all rows read, it is the Clopper-Pearson interval; groups without rows know nothing."""
+    found = measure_new_rate([Stratum(150, 150, 3), Stratum(250, 250, 1)])
+    assert found == (0.01, *bound_share(4, 400))
+    assert measure_new_rate([Stratum(0, 0, 0)]) == (None, 0.0, 1.0)
+    assert compare_new_rates([Stratum(9, 9, 1)], [Stratum(0, 0, 0)]) == (None, -1.0, 1.0)

@@ -1,11 +1,8 @@
 """What `congener traits eval` prints."""
 
-from rich.table import Table
-
 from classifiers.guarantees.stratified import Accuracy, Interval
 from pipelines.cli.evaluation_results import (
     MISTAKES_SHOWN,
-    TEACHERS_SHOWN,
     Evaluation,
     KeptLabel,
     RowsToRead,
@@ -13,7 +10,7 @@ from pipelines.cli.evaluation_results import (
 from pipelines.disputed_rows import DisputedRow
 from pipelines.evaluation import Measured
 from pipelines.mistakes import Mistake, Mistakes
-from pipelines.trait_rates import TeacherPair, TraitRate
+from pipelines.trait_rates import TraitRate
 from schemas.manifests import SettledThreshold
 
 
@@ -99,34 +96,14 @@ def test_a_labelled_row_is_named_with_its_file():
     assert row.to_json()["label"] == "yes"
 
 
-def build_rates(teachers):
-    """Return the rates of all rows and of so many teachers."""
-    recall = Interval(0.5, 0.25, 0.75)
-    whole = TraitRate(None, 1_200, 30, 80, Interval(0.031, 0.012, 0.066), recall, ())
-    rate = Interval(None, 0.0, 0.4)
-    own = [TraitRate(f"t{number}", 100, 3, 8, rate, recall, ()) for number in range(teachers)]
-    return [whole, *own]
-
-
-def test_teachers_have_their_recall_and_order():
-    """Each teacher's recall is on one line, and each pair says whether it can be ranked."""
-    pairs = [
-        TeacherPair("a", "b", Interval(0.1, -0.1, 0.3), 700),
-        TeacherPair("a", "c", Interval(0.2, 0.0125, 0.4), None),
-        TeacherPair("b", "c", Interval(None, -1.0, 1.0), None),
-    ]
-    found = make_evaluation(0, 0, "run")._replace(rates=build_rates(2), pairs=pairs)
-    lines = [str(part) for part in found.render()]
-    assert any(line.endswith("t0 50% (25% to 75%); t1 50% (25% to 75%)") for line in lines)
-    first = lines.index(
-        "a shows it more often than c (difference of the rates +1.2 to +40.0 points)"
-    )
-    assert lines[first + 1] == (
-        "a and b can't be ranked (difference of the rates -10.0 to +30.0 points); if their rates "
-        "differ as much as estimated, reading about 700 rows in all would show it (--rows 700)"
-    )
-    assert lines[first + 2].startswith("b and c can't be ranked")
-    assert "hold together" in lines[first + 3]
+def test_rates_follow_the_thresholds_and_are_in_the_json_output():
+    """The trait's rate has a line of its own, and the JSON has the intervals as objects."""
+    ends = Interval(0.031, 0.012, 0.066)
+    rate = TraitRate(None, 1_200, 30, 80, ends, Interval(0.5, 0.25, 0.75), (), ends)
+    found = make_evaluation(0, 0, "run")._replace(rates=[rate])
+    assert any(str(part).startswith("rate of heron: 3.10%") for part in found.render())
+    (own,) = found.to_json()["rates"]
+    assert own["rate"] == own["on_new_rows"] == {"estimate": 0.031, "low": 0.012, "high": 0.066}
 
 
 def test_a_card_whose_positives_are_unlike_the_corpus_is_named():
@@ -159,27 +136,3 @@ def test_a_card_whose_positives_are_unlike_the_corpus_is_named():
     (line,) = render(0.45)
     assert "finds 29 of the card's 34 positives, each held out, but about 45% of this" in line
     assert line.endswith("congener fit --traits CARD --labels l.jsonl --output BANK")
-
-
-def test_the_rate_of_the_trait_has_an_interval():
-    """One line says how often the trait occurs, beside the rows on which it fired."""
-    found = make_evaluation(0, 0, "run")._replace(rates=build_rates(0))
-    lines = [str(part) for part in found.render()]
-    assert "rate of heron: 3.10% of 1,200 rows (1.20% to 6.60%); it fired on 30" in lines
-    exact = found.rates[0]._replace(read=1_200, rate=Interval(0.03, 0.03, 0.03))
-    lines = [str(part) for part in found._replace(rates=[exact]).render()]
-    assert any("3.00% of 1,200 rows (exact: all were read)" in line for line in lines)
-
-
-def test_rates_by_teacher_are_a_table():
-    """Several teachers have a table; a teacher with an unread range has no estimate."""
-    found = make_evaluation(0, 0, "run")._replace(rates=build_rates(TEACHERS_SHOWN + 2))
-    parts = list(found.render())
-    (table,) = [part for part in parts if isinstance(part, Table) and "how often" in part.title]
-    assert table.row_count == TEACHERS_SHOWN
-    assert [next(column.cells) for column in table.columns] == [
-        *("t0", "100", "3", "8", "?"),
-        "0.00% to 40.00%",
-    ]
-    assert any("2 teachers with fewer rows: --json" in str(part) for part in parts)
-    assert found.to_json()["rates"][0]["rate"] == {"estimate": 0.031, "low": 0.012, "high": 0.066}

@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 
 import polars as pl
 
+from pipelines.rate_shifts import RateShifts, compare_rates
 from pipelines.runs.changes import RULE_DEFAULTS, list_all_changes
 from pipelines.runs.earlier_notes import PLACE as STORED
 from pipelines.runs.earlier_notes import describe_earlier_notes, read_earlier_notes
@@ -117,7 +118,7 @@ class RunComparison(NamedTuple):
     """Two runs, compared row by row.
 
     `settings` says in lines how the runs were made differently. `by_content` is true if the corpora
-    differ, so that rows are the same if their content is.
+    differ, so that rows are the same if their content is; `shifts` then compares the rates.
     """
 
     settings: list[str]
@@ -129,6 +130,7 @@ class RunComparison(NamedTuple):
     traits: list[TraitChange]
     lots: list[LotChange]
     examples: list[ShownChange]
+    shifts: RateShifts | None = None
 
 
 def compare_runs(one: str, two: str, examples: int = EXAMPLES) -> RunComparison:
@@ -165,6 +167,7 @@ def compare_runs(one: str, two: str, examples: int = EXAMPLES) -> RunComparison:
             _list_traits(groups),
             _list_lots(groups),
             _describe_examples(shown, (one, two), manifests, by_content),
+            compare_rates((one, two), manifests) if by_content else None,
         )
 
 

@@ -14,6 +14,7 @@ from classifiers.guarantees.calibration import compute_intervals
 from classifiers.guarantees.group_differences import adjust_by_holm, compute_p_values
 from classifiers.languages import LANGUAGES
 from classifiers.lots.topics import MOST_LEARNED, Topics, TopicWords, join_words, learn_topics
+from pipelines.rate_shifts import RateShift, describe_differences
 from pipelines.runs.finished import MISFITS, report_damage
 from pipelines.runs.manifest_file import load_manifest
 from pipelines.runs.queries import FIRED, require_trait, scan_ledger
@@ -73,6 +74,9 @@ class Losses(NamedTuple):
     A line of `table` has a group's `share` of lost rows with its interval from `low` to `high`, the
     share of the `rest` of the rows, and their `difference`. `p` is the p-value of Fisher's exact
     test, adjusted for the number of lines (Holm), and `differs` whether it is at most `LEVEL`.
+    Beside an earlier run, `shift` has the lost rows of all rows then and now, `same_rows` whether
+    both runs read the same files, so that no test is possible, and `notes` what else differs.
+
     Beside an earlier run, `part` is the group's share of all rows, the columns in `_before` are
     those of the earlier run, and `p_drift` and `drifted` are about the share of lost rows then and
     now. Groups that differ come first, those with the largest difference first.
@@ -84,6 +88,9 @@ class Losses(NamedTuple):
     apart: dict[str, int]
     omitted: dict[str, int]
     table: pl.DataFrame
+    shift: RateShift | None = None
+    same_rows: bool = False
+    notes: tuple[str, ...] = ()
 
 
 class LossRows(NamedTuple):
@@ -126,11 +133,19 @@ def measure_losses(
     own = gather_rows(run, by, trait, folder)
     topics = learn_topics(own.heads) if own.words is not None and "topic" in by else None
     now = _count_groups(own, by, topics)
-    before = None
-    if against is not None:
-        before = _count_groups(gather_rows(against, by, trait, folder), by, topics)
-    table, omitted = tabulate(now, before)
-    return Losses(trait, own.frame.height, int(own.frame["lost"].sum()), own.apart, omitted, table)
+    rows, lost = own.frame.height, int(own.frame["lost"].sum())
+    if against is None:
+        table, omitted = tabulate(now, None)
+        return Losses(trait, rows, lost, own.apart, omitted, table)
+    earlier = gather_rows(against, by, trait, folder)
+    table, omitted = tabulate(now, _count_groups(earlier, by, topics))
+    rows_then, lost_then = earlier.frame.height, int(earlier.frame["lost"].sum())
+    p = _test((lost, rows), (lost_then, rows_then))
+    shift = RateShift(trait, lost_then, rows_then, lost, rows, p, p)
+    first, second = load_manifest(against), load_manifest(run)
+    same = first.identity.inputs == second.identity.inputs
+    notes = tuple(describe_differences(first, second))
+    return Losses(trait, rows, lost, own.apart, omitted, table, shift, same, notes)
 
 
 def write_table(found: Losses, path: str) -> None:

@@ -13,6 +13,7 @@ from pipelines.cli.options import Json, Run, expand_argument
 from pipelines.cli.output import print_result
 from pipelines.display.terminal import Verbatim, build_table
 from schemas.notices import choose_form, format_count
+from schemas.shares import format_percent
 
 if TYPE_CHECKING:
     from pipelines.diff import RunComparison, ShownChange
@@ -67,11 +68,39 @@ class DiffResult(NamedTuple):
             return
         verb = choose_form(self.found.changed, "differs", "differ")
         yield f"{self.found.changed:,} of {total} {verb}: {_list_counts(self.found.kinds)}"
+        yield from self._compare_rates()
         yield from self._tabulate()
         example = next((item for item in self.found.examples if item.after is not None), None)
         if example is not None:
             place = shlex.quote(f"{example.source}:{example.row}")
             yield Verbatim(f"next: congener inspect {shlex.quote(self.two)} --row {place}")
+
+    def _compare_rates(self) -> Iterator[str | Table]:
+        """Compare the removed rows and the traits of two corpora, each with its total."""
+        shifts = self.found.shifts
+        if shifts is None:
+            return
+        from pipelines.rate_shifts import describe_shift
+
+        yield f"removed rows: {describe_shift(shifts.removed)}"
+        yield from shifts.notes
+        table = build_table("rate of", "before>", "share>", "now>", "share>", "q>")
+        shown = [item for item in shifts.traits if item.before or item.after]
+        for item in shown:
+            table.add_row(
+                item.trait or "",
+                f"{item.before:,} of {item.rows_before:,}",
+                format_percent(item.before / max(item.rows_before, 1)),
+                f"{item.after:,} of {item.rows_after:,}",
+                format_percent(item.after / max(item.rows_after, 1)),
+                f"{item.q:.2g}",
+            )
+        if shown:
+            yield table
+            yield (
+                f"q: Fisher's exact test, adjusted for {format_count(len(shifts.traits), 'trait')} "
+                "(Benjamini-Hochberg)"
+            )
 
     def _tabulate(self) -> Iterator[str | Table]:
         moves = build_table("before", "now", "rows>")
@@ -108,7 +137,8 @@ class DiffResult(NamedTuple):
         """Return the comparison as objects."""
         lists = ("moves", "traits", "lots", "examples")
         rows = {name: [item._asdict() for item in getattr(self.found, name)] for name in lists}
-        return {"same": not self.found.changed, **self.found._asdict(), **rows}
+        shifts = {"shifts": self.found.shifts and self.found.shifts.to_json()}
+        return {"same": not self.found.changed, **self.found._asdict(), **rows, **shifts}
 
 
 def _list_counts(counts: Mapping[str, int]) -> str:

@@ -73,6 +73,13 @@ class LossResult(NamedTuple):
         cause = f" because of {found.trait}" if found.trait else ""
         share = format_percent(found.lost / found.rows) if found.rows else "none"
         yield f"lost{cause}: {found.lost:,} of {format_count(found.rows, 'row')} ({share})"
+        if found.shift is not None:
+            from pipelines.rate_shifts import describe_shift
+
+            yield f"all rows: {describe_shift(found.shift, has_p=not found.same_rows)}"
+            if found.same_rows:
+                yield "both runs read the same files, so their difference isn't tested"
+            yield from found.notes
         if found.apart:
             listed = ", ".join(f"{name} {rows:,}" for name, rows in found.apart.items())
             yield f"not counted here: {listed}"
@@ -127,7 +134,8 @@ class LossResult(NamedTuple):
 
     def to_json(self) -> dict[str, Any]:
         """Return everything, with the lines as objects."""
-        return {**self.found._asdict(), "table": self.found.table.to_dicts()}
+        shift = {"shift": self.found.shift and self.found.shift._asdict()}
+        return {**self.found._asdict(), **shift, "table": self.found.table.to_dicts()}
 
 
 def show_losses(

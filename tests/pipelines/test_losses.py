@@ -180,6 +180,11 @@ def test_drift_is_against_the_earlier_run(lost, tmp_path):
     }
     assert all(line["share_before"] == 0 for line in lines.values())
     assert sum(line["part"] for line in lines.values()) == pytest.approx(1)
+    assert found.shift is not None
+    assert (found.shift.before, found.shift.after) == (0, found.lost)
+    assert found.same_rows
+    assert found.notes == ("the runs' policies differ, so rates may differ for that reason too",)
+    assert not same.notes
 
 
 def test_groups_of_one_run_alone_have_no_earlier_share():

@@ -4,6 +4,7 @@ import pytest
 
 from pipelines.cli.diff import LOTS_SHOWN, SETTINGS_SHOWN, DiffResult, describe_reasons
 from pipelines.diff import LotChange, RunComparison, ShownChange
+from pipelines.rate_shifts import RateShift, RateShifts
 
 
 @pytest.fixture
@@ -133,3 +134,20 @@ def test_a_very_long_list_of_settings_is_cut_with_a_way_to_see_it():
         "and 2 more differences between the settings: --json and --page list them"
     )
     assert DiffResult("one", "two", found).to_json()["settings"] == settings
+
+
+def test_traits_of_two_corpora_are_compared_with_totals():
+    """Each rate has its total and a q-value, and a trait that fires in neither run has no line."""
+    removed = RateShift(None, 3, 400, 31, 900, 0.004, 0.004)
+    heron = RateShift("heron", 0, 400, 13, 900, 0.013, 0.026)
+    owl = heron._replace(trait="owl", before=0, after=0, p=1.0, q=1.0)
+    shifts = RateShifts(removed, [heron, owl], ["the runs' banks differ"])
+    found = RunComparison([], True, 3, 2, {"removed": 2}, [], [], [], [], shifts)
+    parts = list(DiffResult("one", "two", found).render())
+    assert "removed rows: 3 of 400 (0.75%) before, 31 of 900 (3.44%) now; p = 0.004" in parts[2]
+    assert parts[3] == "the runs' banks differ"
+    assert parts[4].row_count == 1
+    assert list(parts[4].columns[1].cells) == ["0 of 400"]
+    assert list(parts[4].columns[3].cells) == ["13 of 900"]
+    assert parts[5].endswith("adjusted for 2 traits (Benjamini-Hochberg)")
+    assert DiffResult("one", "two", found).to_json()["shifts"]["traits"][0]["q"] == 0.026

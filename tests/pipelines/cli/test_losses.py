@@ -7,6 +7,7 @@ import pytest
 
 from pipelines.cli.losses import GROUPS_SHOWN, LossResult
 from pipelines.losses import Losses, tabulate
+from pipelines.rate_shifts import RateShift
 from tests.support.corpora import build_conversation, write_rows
 
 
@@ -108,3 +109,19 @@ def test_nothing_to_compare_is_said():
     parts = list(LossResult("run", found, has_earlier=False, output=None).render())
     assert parts[0] == "lost: 0 of 0 rows (none)"
     assert "there are no two groups to compare" in parts
+
+
+def test_all_rows_have_a_line_beside_an_earlier_run():
+    """The whole has both counts with totals and a test, and what else differs is said."""
+    shift = RateShift(None, 3, 400, 31, 900, 0.004, 0.004)
+    found = Losses(None, 900, 31, {}, {}, tabulate({})[0], shift, False, ("the policies differ",))
+    parts = list(LossResult("run", found, has_earlier=True, output=None).render())
+    assert parts[1:3] == [
+        "all rows: 3 of 400 (0.75%) before, 31 of 900 (3.44%) now; p = 0.004 (Fisher's exact test)",
+        "the policies differ",
+    ]
+    same = found._replace(same_rows=True)
+    parts = list(LossResult("run", same, has_earlier=True, output=None).render())
+    assert "p =" not in parts[1]
+    assert parts[2] == "both runs read the same files, so their difference isn't tested"
+    assert LossResult("run", found, True, None).to_json()["shift"]["rows_before"] == 400

@@ -35,7 +35,13 @@ LONGEST_SHOWN = 26
 """The longest text of a habit in the table, in characters."""
 
 SHOWN = 20
-"""How many changes are printed. The files have all of them."""
+"""How many changes are printed, if some of them faded. The files have all of them."""
+
+MOST_SHOWN = 60
+"""How many changes are printed that are new or more frequent."""
+
+FADED = "faded"
+"""The change of a habit that became rarer, which is rarely what somebody looks for."""
 
 
 @dataclass(frozen=True)
@@ -91,21 +97,33 @@ class MonitorResult(NamedTuple):
 
         result = self.monitored.to_json()
         yield from list_sentences(result)
-        if result["changes"]:
-            yield tabulate_changes(result["changes"][:SHOWN])
-        if len(result["changes"]) > SHOWN:
-            yield f"the first {SHOWN} of {format_count(len(result['changes']), 'change')}"
+        changes = choose_changes(result["changes"])
+        if changes:
+            yield tabulate_changes(changes)
         config = self.monitored.config
+        if left := len(result["changes"]) - len(changes):
+            place = "the report and --json list" if config.is_recorded else "--json lists"
+            yield f"and {format_count(left, 'more change')}, the faded ones last: {place} them"
         if not config.is_recorded:
             yield "compared only; the history is as it was"
             return
         if not self.monitored.is_new:
             yield "the history has this generation already, and didn't change"
-        yield Verbatim(f"report: {config.history}/report.html")
+        yield Verbatim(f"report: {config.history.rstrip('/')}/report.html")
 
     def to_json(self) -> dict[str, Any]:
         """Return everything about the generation and its changes."""
         return self.monitored.to_json()
+
+
+def choose_changes(changes: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Return the changes to print: what is new or more frequent first, and then what faded.
+
+    Up to `MOST_SHOWN` of the former are shown, and faded ones only while there are `SHOWN` lines.
+    """
+    rising = [item for item in changes if item["change"] != FADED]
+    faded = [item for item in changes if item["change"] == FADED]
+    return [*rising[:MOST_SHOWN], *faded[: max(0, SHOWN - len(rising))]]
 
 
 def tabulate_changes(changes: list[dict[str, Any]]) -> Table:

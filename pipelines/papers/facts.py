@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import polars as pl
@@ -14,10 +14,11 @@ from pipelines.runs.manifest_file import load_manifest
 from pipelines.runs.queries import scan_ledger
 from schemas.certificates import Certificate, PastStatement
 from schemas.digests import digest_bytes
-from schemas.errors import RunError
+from schemas.errors import CardError, RunError
 from schemas.lots import UNKNOWN
 from schemas.manifests import InputFile, Manifest
 from schemas.mixes import MIX
+from schemas.notices import list_names
 from schemas.outputs import REJECTED_TEACHER
 from schemas.policies import DECISIONS, PUBLISHED
 from schemas.receipts import Output
@@ -42,6 +43,9 @@ ANSWERS, SWAPPED, ADDED, REJECTED = (
 """The roles of generators."""
 
 MOST_ANCESTORS = 100
+
+NAMES_LISTED = 10
+"""How many models are named in an error."""
 
 
 class UserFacts(NamedTuple):
@@ -170,6 +174,7 @@ def gather_facts(run: str, user: UserFacts | None = None) -> RunFacts:
     """Read what papers say about a finished run.
 
     Raises: RunError: the run isn't finished, or its ledger or its certificate is damaged.
+    Raises: CardError: a link is for a model that the corpus doesn't name.
     """
     manifest = load_manifest(run)
     certificate = read_certificate(run)
@@ -177,6 +182,7 @@ def gather_facts(run: str, user: UserFacts | None = None) -> RunFacts:
         certificate = None
     with report_damage(run, *MISFITS):
         generators = tuple(count_generators(run, manifest))
+    _require_known(user or UserFacts(), generators)
     digest = digest_bytes(storage.read_bytes(storage.join(run, MANIFEST)))
     ancestors = tuple(find_ancestors(run, manifest))
     return RunFacts(
@@ -188,6 +194,22 @@ def gather_facts(run: str, user: UserFacts | None = None) -> RunFacts:
         certificate=certificate,
         statements=read_history(run),
     )
+
+
+def _require_known(user: UserFacts, generators: Sequence[Generator]) -> None:
+    """Refuse links for models that the corpus doesn't name, which no paper would show.
+
+    Raises: CardError: there is such a link.
+    """
+    known = sorted({item.name for item in generators})
+    if unknown := [name for name in user.links if name not in known]:
+        raise CardError(
+            f"no model of the corpus is called {unknown[0][:60]!r}",
+            where="--generator",
+            remedy=f"the names are {list_names(known, NAMES_LISTED)}"
+            if known
+            else "leave it out: the corpus names no model",
+        )
 
 
 def label_rows(run: str, manifest: Manifest) -> pl.LazyFrame:

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from pipelines.cli.monitor import SHOWN, shorten_name
+from pipelines.cli.monitor import MOST_SHOWN, SHOWN, choose_changes, shorten_name
 from tests.support.generations import save_generation
 
 
@@ -126,3 +126,22 @@ def test_settings_can_come_from_a_file(congener, begun):
     )
     assert code == 0, err
     assert "nothing changed in two" in out
+
+
+def build_changes(*counts: tuple[str, int]) -> list[dict[str, str]]:
+    """Return so many changes of each kind, the faded ones between the others."""
+    return [
+        {"change": name, "text": str(number)} for name, most in counts for number in range(most)
+    ]
+
+
+@pytest.mark.parametrize(
+    ("rising", "faded", "shown"),
+    [(7, 31, (7, 13)), (0, 3, (0, 3)), (25, 9, (25, 0)), (MOST_SHOWN + 1, 1, (MOST_SHOWN, 0))],
+)
+def test_what_is_new_or_rose_is_printed_before_what_faded(rising, faded, shown):
+    """No new habit is left out for one that became rarer."""
+    found = choose_changes(build_changes(("faded", faded), ("appeared", rising)))
+    names = [item["change"] for item in found]
+    assert names == ["appeared"] * shown[0] + ["faded"] * shown[1]
+    assert len(found) <= max(SHOWN, MOST_SHOWN)

@@ -24,7 +24,7 @@ from pipelines.papers.facts import (
     name_command,
 )
 from pipelines.runs.manifest_file import load_manifest
-from schemas.errors import RunError
+from schemas.errors import CardError, RunError
 from schemas.policies import PUBLISHED
 from tests.support.corpora import ANSWERS as ANSWERS_OF_ROWS
 from tests.support.corpora import build_conversation
@@ -200,3 +200,14 @@ def test_rows_that_could_not_be_read_have_no_model(tmp_path, heron):
     assert facts.decisions == {"keep": 5, "reject": 1}
     assert sum(item.rows for item in facts.generators) == 5
     assert facts.published == 5
+
+
+def test_links_for_unknown_models_are_refused(run):
+    """A link that no paper would show is an error, which lists the names of the corpus."""
+    with pytest.raises(CardError, match="no model of the corpus is called 'guanaco'") as caught:
+        gather_facts(str(run[0]), UserFacts(links={"guanaco": "https://example.com"}))
+    assert caught.value.where == "--generator"
+    names = [item.name for item in gather_facts(str(run[0])).generators]
+    assert all(name in str(caught.value) for name in names)
+    known = UserFacts(links={names[0]: "https://example.com"})
+    assert gather_facts(str(run[0]), known).user == known

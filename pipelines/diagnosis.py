@@ -15,6 +15,12 @@ from schemas.cards import DENSE, FITTED, Level
 from schemas.notices import choose_form, format_count
 from schemas.scores import COMBINED, LIKELY, SCORE_DECIMALS, fires
 
+OWN_TEXTS = (
+    "This measures the card's own texts: more varied positives lower the share, even if the trait "
+    "gets better on real rows. Compare versions of a card by rows that you read (congener traits "
+    "eval)"
+)
+
 
 def diagnose(
     trait: TraitModel, signal: str, threshold: Threshold, level: Level, found: FoundShare
@@ -86,7 +92,8 @@ def _explain_floor(trait: TraitModel, signal: str, found: FoundShare) -> str:
         if name in FITTED and not fires(scores.get(name, np.empty(0)), LIKELY).any()
     ]
     learnt = (
-        f"{' and '.join(idle)} learnt nothing from these positives"
+        f"{' and '.join(idle)} {choose_form(len(idle), 'finds', 'find')} none of the positives "
+        "when each is held out"
         if idle
         else (
             f"{format_count(missed, 'positive')} {choose_form(missed, 'is', 'are')} too unlike the "
@@ -95,7 +102,7 @@ def _explain_floor(trait: TraitModel, signal: str, found: FoundShare) -> str:
     )
     return (
         "The threshold is the lowest that a level gives, so a milder level doesn't help: "
-        f"{learnt}. {_join(_list_remedies(trait, found))}"
+        f"{learnt}. {_join(_list_remedies(trait, found))}. {OWN_TEXTS}"
     )
 
 
@@ -117,7 +124,7 @@ def _explain_noise(
     better = _find_better(trait, level, found) if signal == COMBINED else ""
     remedies = [*([better] if better else []), *_list_remedies(trait, found)]
     remedies.append("leave out the clean texts that show the trait (related, leave_out)")
-    return f"{reason}. {_join(remedies)}"
+    return f"{reason}. {_join(remedies)}. {OWN_TEXTS}"
 
 
 def _find_better(trait: TraitModel, level: Level, found: FoundShare) -> str:

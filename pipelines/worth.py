@@ -16,7 +16,7 @@ from classifiers.library import LoadedCard, find_cards, find_optional_cards
 from classifiers.scoring import Scorer, Scores
 from pipelines.banks import FitPlan
 from pipelines.diagnosis import diagnose
-from pipelines.display.excerpts import build_excerpt
+from pipelines.display.excerpts import build_excerpt, shorten_text
 from pipelines.pattern_worth import measure_patterns
 from schemas.notices import Notice, choose_form, format_count, list_names, warn
 from schemas.scores import SCORE_DECIMALS, SCORE_STEP, fires
@@ -82,14 +82,17 @@ class CloseTexts(NamedTuple):
     """The texts closest to a trait's threshold.
 
     `clean` holds the held-out clean texts that reach the threshold or set it, and at least
-    `STRONGEST`, from the highest score down. `more` counts those beyond `LISTED`. `fired` holds the
-    numbers of the card's own hard negatives that reach the threshold, of `negatives`.
+    `STRONGEST`, from the highest score down. `reaching` of them do; it is None without a threshold.
+    `more` counts those beyond `LISTED`. `fired` holds the numbers of the card's own hard negatives
+    that reach the threshold, of `negatives`, and `fired_texts` their texts.
     """
 
     clean: list[StrongText]
+    reaching: int | None = None
     more: int = 0
     fired: tuple[int, ...] = ()
     negatives: int = 0
+    fired_texts: tuple[str, ...] = ()
 
     def describe(self, most: int = LISTED) -> Iterator[str]:
         """Describe the texts, and how a card leaves out a clean text that shows its trait."""
@@ -99,11 +102,15 @@ class CloseTexts(NamedTuple):
                 f"fires on {len(self.fired)} of the card's "
                 f"{format_count(self.negatives, 'hard negative')}: {names}"
             )
+            for number, text in list(zip(self.fired, self.fired_texts, strict=False))[:STRONGEST]:
+                yield f"hard negative #{number}  {shorten_text(text, SHOWN_CHARACTERS)}"
+        if self.clean and self.reaching == 0:
+            yield "no clean text reaches the threshold; the highest:"
         yield from (f"clean text {item.describe()}" for item in self.clean[:most])
-        if more := self.more + max(0, len(self.clean) - most):
+        if more := self.more + max(0, (self.reaching or 0) - most):
             yield f"and {format_count(more, 'more clean text')} that high"
-        if self.clean:
-            yield from _describe_exclusion(self.clean[:most], self.clean)
+        if high := self.clean[: self.reaching or 0]:
+            yield from _describe_exclusion(high[:most], high)
 
 
 def _describe_exclusion(
@@ -142,7 +149,9 @@ def list_close_texts(
         rows = split_clean_text(card, plan.clean)[1]
         close = find_close_texts(rows, trait, scorer, signal, threshold)
         fired = _find_fired(card, trait, scorer, signal, threshold)
-        found[card.id] = close._replace(fired=fired, negatives=len(card.negatives))
+        texts = tuple(card.negatives[number - 1] for number in fired)
+        close = close._replace(fired=fired, fired_texts=texts)
+        found[card.id] = close._replace(negatives=len(card.negatives))
     return found
 
 
@@ -164,7 +173,9 @@ def find_close_texts(
         text._replace(score=round(float(scores[index]), SCORE_DECIMALS))
         for index, text in zip(best, quoted, strict=False)
     ]
-    return CloseTexts(texts, len(best) - len(texts))
+    high = sum(bool(scores[index] >= lowest) for index in best[: len(texts)])
+    reaching = None if threshold is None else high
+    return CloseTexts(texts, reaching, len(best) - len(texts))
 
 
 def _find_fired(
@@ -255,9 +266,11 @@ def _count_advised(
         and diagnose(scorer.bank.traits[rule.trait], *rule[1:4], rule.found)
     ]
     if names:
+        chosen = " ".join(f"--traits {name}" for name in names)
         yield Notice(
-            f"there is also advice about the library's {list_names(names)}, whose cards aren't "
-            f"yours: congener fit --traits {names[0]} --output BANK shows it"
+            f"the library's {list_names(names)} can be improved only by changing a copy of "
+            f"{choose_form(len(names), 'its card', 'their cards')}; congener fit {chosen} --output "
+            "BANK shows how"
         )
 
 

@@ -8,7 +8,7 @@ import pytest
 from classifiers.banks import TraitModel
 from classifiers.guarantees.calibration import Threshold, calibrate, measure_found
 from classifiers.scoring import combine
-from pipelines.diagnosis import diagnose
+from pipelines.diagnosis import OWN_TEXTS, diagnose
 from schemas.cards import Level, TraitCard
 
 LEVEL = Level()
@@ -51,9 +51,10 @@ def test_a_signal_that_learnt_nothing_is_named():
     text = explain(make_trait(["wording"], {"wording": pad(0.0083)}, {"wording": [0.0] * 14}))
     assert text == (
         "The threshold is the lowest that a level gives, so a milder level doesn't help: wording "
-        "learnt nothing from these positives. Add a lexicon of the trait's phrases, then write "
-        "about 30 positives whose phrases recur"
+        "finds none of the positives when each is held out. Add a lexicon of the trait's phrases, "
+        f"then write about 30 positives whose phrases recur. {OWN_TEXTS}"
     )
+    assert "even if the trait gets better on real rows" in text
 
 
 def test_positives_unlike_the_others_are_counted():

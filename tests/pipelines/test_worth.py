@@ -99,8 +99,10 @@ def test_every_clean_text_at_the_threshold_is_listed(prepared):
         "water",
         "",
     }
+    assert texts.reaching == 4
     (few,) = find({"bird": ("combined", 0.95)}).values()
     assert [text.score for text in few.clean] == [0.9, 0.7, 0.6001]
+    assert few.reaching == 0
     scores[: LISTED + 5] = 0.9
     (many,) = find({"bird": ("combined", 0.6)}).values()
     assert (len(many.clean), many.more) == (LISTED, 5)
@@ -112,8 +114,9 @@ def test_hard_negatives_that_fire_are_numbered(card_folder):
     card = "signals: {lexicon: {patterns: [heron]}}\nthreshold: 0.5\n"
     folder = card_folder("bird", card, POSITIVES, ["A crow.", "Heron Street.", "No bird."])
     found = prepare_bank(FilterConfig(traits=(str(folder),)))
-    _, fires, *_ = list_notices(found)
+    _, fires, quoted, *_ = list_notices(found)
     assert fires == "  fires on 1 of the card's 3 hard negatives: #2"
+    assert quoted == "  hard negative #2  Heron Street."
 
 
 def test_the_lines_of_a_card_that_leave_texts_out():
@@ -124,20 +127,31 @@ def test_the_lines_of_a_card_that_leave_texts_out():
         StrongText(0.7, "over-refusal/3", "c"),
         StrongText(0.6, "background/4", "d"),
     ]
-    *_, last = CloseTexts(texts).describe()
+    *_, last = CloseTexts(texts, len(texts)).describe()
     assert last == (
         "add those that show the trait to card.yaml: related: [over-refusal]; "
         "leave_out: [coercion/2, over-refusal/3, background/4]"
     )
-    *_, last = CloseTexts(texts[1:]).describe()
+    *_, last = CloseTexts(texts[1:], len(texts) - 1).describe()
     assert last == (
         "add those that show the trait to card.yaml: "
         "leave_out: [over-refusal/1, over-refusal/2, coercion/2, over-refusal/3, background/4]"
     )
-    *_, last = CloseTexts(texts).describe(1)
+    *_, last = CloseTexts(texts, len(texts)).describe(1)
     assert last == "add those that show the trait to card.yaml: related: [over-refusal]"
-    *_, last = CloseTexts([StrongText(0.6, "user/5", "e")]).describe()
+    *_, last = CloseTexts([StrongText(0.6, "user/5", "e")], 1).describe()
     assert last == "take those that show the trait out of the file of --background"
+
+
+def test_texts_below_the_threshold_are_not_left_out():
+    """Clean texts that don't set the threshold are shown, without advice to leave them out."""
+    texts = [StrongText(0.0146, "coercion/1", "a", origin="coercion"), StrongText(0.01, "b/2", "b")]
+    assert list(CloseTexts(texts, 0).describe()) == [
+        "no clean text reaches the threshold; the highest:",
+        *(f"clean text {text.describe()}" for text in texts),
+    ]
+    *_, last = CloseTexts(texts, 1).describe()
+    assert last == "add those that show the trait to card.yaml: leave_out: [coercion/1]"
 
 
 def test_a_long_text_is_cut():
@@ -207,8 +221,8 @@ def test_beside_an_own_card_the_library_has_one_line(card_folder, monkeypatch):
     assert first.startswith("warning: trait bird")
     assert not any("warning" in line for line in others)
     assert others[-1] == (
-        "there is also advice about the library's ant, cod, whose cards aren't yours: "
-        "congener fit --traits ant --output BANK shows it"
+        "the library's ant, cod can be improved only by changing a copy of their cards; "
+        "congener fit --traits ant --traits cod --output BANK shows how"
     )
 
 

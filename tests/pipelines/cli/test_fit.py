@@ -85,8 +85,10 @@ def test_a_missing_threshold_says_how_many_texts_it_needs(capsys, monkeypatch):
         say(part)
     out = capsys.readouterr().out
     assert "missing: 199 more clean texts" in out
-    assert "Rain fell.\n  add those that show the trait to card.yaml: leave_out: " in out
-    assert "[background/0]\nrain: labels: 3 yes\n" in out
+    assert (
+        "Rain fell.\nrain: labels: 3 yes\n" in out
+    )  # without a threshold, nothing is to be left out
+    assert "leave_out" not in out
     assert "the highest clean scores:\n  clean text 0.9000  background/0  Rain fell." in out
     assert out.endswith("bank dddddddddddd in bank\n")
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -44,9 +45,11 @@ def list_missed(cards: Sequence[LoadedCard], bank: Bank, scorer: Scorer) -> list
     Raises: CardError: the bank lacks a card's trait, or was fitted from a different version of the
     card.
     """
-    for card in cards:
-        require_same_card(card, bank)
-    return [list(_judge(card, bank, scorer)) for card in cards]
+    fitted = [require_same_card(card, bank) for card in cards]
+    return [
+        [*_describe_left_out(card, own), *_judge(own, bank, scorer)]
+        for card, own in zip(cards, fitted, strict=True)
+    ]
 
 
 def load_for_check(uri: str) -> tuple[Bank, Scorer]:
@@ -75,19 +78,36 @@ def _configure_encoder(identity: dict[str, Any] | None) -> EncoderConfig:
     )
 
 
-def require_same_card(card: LoadedCard, bank: Bank) -> None:
-    """Check that a bank's trait was fitted from this version of its card.
+def require_same_card(card: LoadedCard, bank: Bank) -> LoadedCard:
+    """Return the card as a bank's trait was fitted from it, with all or some of its signals.
+
+    A run with `--signals` fits the card without its other signals.
 
     Raises: CardError: the bank lacks the trait, or has it from another version of the card.
     """
     trait = bank.traits.get(card.id)
-    if trait is None or trait.card_digest != card.digest:
-        raise CardError(
-            f"the bank has no trait {card.id}"
-            if trait is None
-            else f"the bank has trait {card.id} from another version of the card",
-            where=str(card.folder),
-            remedy="fit the bank again: congener fit --traits DIR --output BANK",
+    if trait is not None and trait.card_digest == card.digest:
+        return card
+    if trait is not None and set(trait.card.signals.names) & set(card.card.signals.names):
+        limited = replace(card, card=card.card.limit_signals(trait.card.signals.names))
+        if trait.card_digest == limited.digest:
+            return limited
+    raise CardError(
+        f"the bank has no trait {card.id}"
+        if trait is None
+        else f"the bank has trait {card.id} from another version of the card",
+        where=str(card.folder),
+        remedy="fit the bank again: congener fit --traits DIR --output BANK",
+    )
+
+
+def _describe_left_out(whole: LoadedCard, fitted: LoadedCard) -> Iterator[str]:
+    """Name the signals of a card that a bank was fitted without."""
+    kept = fitted.card.signals.names
+    if left := [name for name in whole.card.signals.names if name not in kept]:
+        yield (
+            f"the bank was fitted with {' and '.join(kept)} alone (--signals), so nothing here is "
+            f"about the card's {' and '.join(left)}"
         )
 
 

@@ -8,6 +8,7 @@ import pytest
 from pipelines.config import FilterConfig
 from pipelines.fit import run_fit
 from pipelines.recall import _judge_signal, list_missed, load_for_check
+from pipelines.signal_worth import read_worth
 from pipelines.traits import check_cards, find_card
 from pipelines.worth import LISTED
 from schemas.errors import CardError, ModelError
@@ -105,6 +106,28 @@ def test_a_card_that_is_not_in_the_bank_is_refused(fitted, card_folder):
         check_cards([str(other)], bank)
     with pytest.raises(ModelError, match="is not a trait bank"):
         check_cards([str(folder)], str(folder))
+
+
+def test_a_bank_of_some_signals_is_checked_too(card_folder, tmp_path):
+    """A run with `--signals` leaves the card unchanged, and the check says what it leaves out."""
+    card = "signals: {lexicon: {patterns: [heron]}, repetition: {}}\nthreshold: 0.8\n"
+    folder, bank = card_folder("bird", card, POSITIVES), str(tmp_path / "bank")
+    run_fit(FilterConfig(traits=(str(folder),), signals=("lexicon",)), bank)
+    ((_, advice),) = check_cards([str(folder)], bank)
+    assert any("positive #3 scores 0.0000 of 0.8000" in note for note in advice)
+    assert any(
+        note.startswith("the bank was fitted with lexicon alone (--signals)")
+        and note.endswith("the card's repetition")
+        for note in advice
+    )
+    assert [item.signal for item in read_worth(find_card(str(folder)), bank).signals] == [
+        "lexicon",
+        "combined",
+    ]
+    changed = (folder / "card.yaml").read_text("utf-8").replace("heron", "egret")
+    (folder / "card.yaml").write_text(changed, encoding="utf-8")
+    with pytest.raises(CardError, match="trait bird from another version of the card"):
+        check_cards([str(folder)], bank)
 
 
 def test_a_bank_calibrated_on_other_text_lists_no_clean_text(fitted):

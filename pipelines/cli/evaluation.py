@@ -27,6 +27,7 @@ from pipelines.cli.reading_rows import (
     ask_about_rows,
     describe_line,
     find_listed,
+    find_unsure,
     read_run_labels,
     warn_reader,
 )
@@ -249,7 +250,7 @@ def _read_rows(population: Population, path: Path, reading: ReadingOptions) -> i
     asks = sys.stdin.isatty() and not is_table(path)
     known = sample.keys() if asks else sample.keys() | listed
     wanted = reading.rows or (ROWS if asks or not known else 0)
-    picked = found.keys() - sample.keys()
+    picked = (found.keys() - sample.keys()) | find_unsure(population, path)
     left = choose_rows(population, known, wanted, picked, only_found=reading.fired)
     if not left or (is_table(path) and found and reading.rows is None):
         return 0

@@ -178,7 +178,7 @@ class RowsToRead(NamedTuple):
             )
         else:
             yield "Nothing was written, because the rows to read are already in the file."
-        yield "Set each `label` to true or false, or leave it null; then give the same command."
+        yield "Set each `label` to true, false or unsure; then give the same command."
         yield _describe_file(self.labels, self.unlabelled)
 
     def to_json(self) -> dict[str, Any]:

@@ -24,7 +24,14 @@ SHOWN_CHARACTERS = 2_000
 
 SHOWN_PROMPT = 300
 
-ANSWERS = {"y": True, "yes": True, "n": False, "no": False}
+ANSWERS: dict[str, bool | str] = {
+    **dict.fromkeys(("y", "yes"), True),
+    **dict.fromkeys(("n", "no"), False),
+    **dict.fromkeys(("u", "unsure"), "unsure"),
+}
+"""The labels of a reader's answers. Skipped rows have none, and are asked about again."""
+
+NAMES = {True: "yes", False: "no", "unsure": "unsure"}
 
 
 def find_listed(population: Population, path: Path) -> set[int]:
@@ -34,6 +41,20 @@ def find_listed(population: Population, path: Path) -> set[int]:
 
     keys = list_unlabelled(path, population.rule.trait) if path.exists() else []
     return {index for rows in find_rows(population, keys).values() for index in rows}
+
+
+def find_unsure(population: Population, path: Path) -> set[int]:
+    """Find the run's rows that a reader labelled unsure.
+
+    They count as not read, but nobody needs to read them once more.
+    """
+    from pipelines.evaluation import match_labels
+    from pipelines.labels import read_labels
+
+    if not path.exists():
+        return set()
+    labels = match_labels(population, read_labels(path, population.rule.trait), str(path))
+    return {row for row, label in labels.items() if label.shows is None}
 
 
 def read_run_labels(
@@ -99,14 +120,15 @@ def ask_about_rows(
         if answer in ANSWERS:
             line = describe_line(text, trait, ANSWERS[answer], picked=picked)
             keep_answer(path, line, replaces=picked)
-            last = "yes" if ANSWERS[answer] else "no"
+            last = NAMES[ANSWERS[answer]]
     return last
 
 
 def _read_answer(console: Console, trait: str) -> str:
     """Read an answer. The end of the input means to quit."""
     while True:
-        console.print(f"Does it show {trait}? [y]es, [n]o, [s]kip, [q]uit: ", markup=False, end="")
+        question = f"Does it show {trait}? [y]es, [n]o, [u]nsure, [s]kip, [q]uit: "
+        console.print(question, markup=False, end="")
         line = sys.stdin.readline()
         answer = line.strip().lower()
         if not line or answer in ("q", "quit"):

@@ -342,6 +342,24 @@ def test_one_row_is_labelled(evaluate, tmp_path, unattended, run):
     assert [item["label"] for item in read_file(tmp_path / "l.jsonl")] == [True, "unsure"]
 
 
+def test_an_unsure_row_is_not_asked_about_again(congener, run, tmp_path, answer, monkeypatch):
+    """A row that the reader couldn't judge is read, so nothing is left to read, by file either."""
+    labels = tmp_path / "l.jsonl"
+    command = ("traits", "eval", "heron", "--run", str(run[0]), "--labels", str(labels))
+    answer("y\n", "u\n", *["n\n"] * 4)
+    assert congener(*command, "--rows", "6")[0] == 0
+    assert [line["label"] for line in read_file(labels)].count("unsure") == 1
+    answer()
+    code, _, err = congener(*command, "--rows", "6")
+    assert (code, err.count("Does it show heron?")) == (0, 0)
+    assert "1 row labelled unsure counts as not read" in " ".join(err.split())
+    monkeypatch.setattr(sys, "stdin", io.StringIO())
+    shown = " ".join(congener(*command, "--rows", "6")[1].split())
+    assert "unlabelled" not in shown
+    assert "to read" not in shown
+    assert len(read_file(labels)) == 6
+
+
 def test_one_row_is_asked_about(congener, run, tmp_path, answer):
     """On a terminal, --row asks about just this row."""
     labels = tmp_path / "l.jsonl"

@@ -13,6 +13,7 @@ from pipelines.cli.reading_rows import (
     ask_about_rows,
     describe_line,
     find_listed,
+    find_unsure,
     read_run_labels,
 )
 from pipelines.evaluation import RowText, divide_rows
@@ -92,6 +93,10 @@ def test_answers_are_kept_and_the_last_one_is_returned(tmp_path, answer, capsys)
     assert "4 of 4: 0.jsonl row 3" in shown
     answer()
     assert ask_about_rows("heron", rows, path) is None
+    answer("unsure", "u", "q")
+    assert ask_about_rows("heron", [build_row(row=7), build_row(row=8)], path) == "unsure"
+    assert [line["label"] for line in read_file(path)][2:] == ["unsure", "unsure"]
+    assert "[y]es, [n]o, [u]nsure, [s]kip, [q]uit" in shown
 
 
 def test_a_chosen_rows_new_answer_replaces_the_old_one(tmp_path, answer):
@@ -123,10 +128,12 @@ def test_a_files_rows_are_sorted_by_whether_they_are_labelled(run, tmp_path, cap
     population = divide_rows(str(run[0]), "heron")
     path = tmp_path / "l.jsonl"
     assert (read_run_labels(population, path), find_listed(population, path)) == ({}, set())
+    assert find_unsure(population, path) == set()
     answers = (True, "unsure", None, False)
     lines = ({"source": "0.jsonl", "row": n, "label": a} for n, a in enumerate(answers))
     path.write_text("".join(json.dumps(line) + "\n" for line in lines), "utf-8")
     found = read_run_labels(population, path)
     assert {row: label.shows for row, label in found.items()} == {0: True, 3: False}
     assert find_listed(population, path) == {2}
+    assert find_unsure(population, path) == {1}
     assert "1 row labelled unsure counts as not read" in " ".join(capsys.readouterr().err.split())

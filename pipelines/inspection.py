@@ -173,7 +173,7 @@ def print_inspection(console: Console, run: str, view: View) -> None:
     if manifest.withdrawn is not None:
         note = f"{NOTHING_PUBLISHED} {escape_name(manifest.withdrawn, TURN_CHARACTERS)}."
         console.print(Text(note, style="bold red"))
-    if not view.start and view.filters.row is None:
+    if counts and not view.start and view.filters.row is None:
         console.print(render_counts(counts, manifest))
     for number, row in enumerate(page.rows, page.start + 1):
         was = old.rows.get((row.source, row.row))
@@ -247,8 +247,9 @@ def _explain_signs(rows: Sequence[ShownRow]) -> str:
 def describe_selection(total: int, filters: Filters) -> str:
     """Describe a view's filters and number of rows."""
     rows = format_count(total, "row")
-    lots = any(filters.select_lots())
+    lots = any(filters.select_lots()._replace(file=None))
     selected = " of the selected lots" if lots else ""
+    selected += "" if filters.file is None else f" in {escape_name(filters.file)}"
     if filters.row is not None:
         return f"{rows}{selected} with this number or id"
     if filters.decision is not None:

@@ -56,6 +56,10 @@ Parent = Annotated[
         help="After a swap: the folder of the run with the old answers, if it was moved.",
     ),
 ]
+File = Annotated[
+    str | None,
+    typer.Option("--file", help="Only rows of this file: its name, a folder, or a pattern."),
+]
 Sort = Annotated[
     SortOrder,
     typer.Option(
@@ -86,6 +90,7 @@ def inspect_run(
     date: Date = None,
     decision: Decision = None,
     row: Row = None,
+    file: File = None,
     sort: Sort = SortOrder.DECISION,
     start: Start = 0,
     limit: Limit = 5,
@@ -105,6 +110,7 @@ def inspect_run(
     congener inspect run/ --trait vendor-identity --decision mask --start 5
     congener inspect run/ --decision keep --trait coercion
     congener inspect run/ --row chat.jsonl:17 --full
+    congener inspect run/ --file claude-2/
     congener inspect run2/ --decision swap --trait over-refusal
     congener inspect run/ --teacher 'atlas-*' --date 2026-01-31 --json | jq .
     """
@@ -116,7 +122,7 @@ def inspect_run(
     from pipelines.inspection import View, inspect_as_dicts, print_inspection
     from pipelines.runs.queries import Filters
 
-    filters = Filters(trait, teacher, prompt_source, system_prompt, date, decision, row)
+    filters = Filters(trait, teacher, prompt_source, system_prompt, date, decision, row, file)
     folder = None if parent is None else expand_argument(parent)
     view = View(filters, sort.value, start, limit, full, folder)
     if as_json:

@@ -61,11 +61,19 @@ def build_excerpt(
     end = min(max(end, start), len(text))
     first, last = _find_first(text, start, context), _find_last(text, end, context)
     masks = [(begin, stop) for begin, stop in masks if begin < last and first < stop]
-    pieces = [Piece("… ", added=True)] if first else []
+    # an ellipsis inside a mask shows that the mask goes on where the text is cut
+    pieces = [Piece("… ", added=True, masked=_is_inside(first, masks))] if first else []
     pieces += _show(text, first, start, masks)
     pieces += _show_span(text, start, end, masks, longest)
     pieces += _show(text, end, last, masks)
-    return [*pieces, Piece(" …", added=True)] if last < len(text) else pieces
+    if last < len(text):
+        pieces.append(Piece(" …", added=True, masked=_is_inside(last, masks)))
+    return pieces
+
+
+def _is_inside(place: int, masks: Sequence[tuple[int, int]]) -> bool:
+    """Return whether a cut divides a masked stretch."""
+    return any(begin < place < stop for begin, stop in masks)
 
 
 def build_whole(

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterator, Mapping
+from fnmatch import fnmatchcase
 from functools import lru_cache
 from typing import Any, NamedTuple
 
@@ -45,10 +46,12 @@ LONGEST_VALUE = 500
 class RowSelection(NamedTuple):
     """Which rows to show: those that fit every field that is set.
 
-    `low` and `high` bound the trait's score, or without a trait the distance above the nearest
-    threshold. `text` is a part of the row's text in any case, a record id, or FILE:NUMBER. `area`
-    is one of the map. Only rows on which the trait fired are selected (or any trait), unless the
-    decision is one of `UNFOUND`, or there is no decision, but a text, an area or `low`.
+    A name that no row has selects the names that match it as a pattern, or else those of which it
+    is a part, in any case. `low` and `high` bound the trait's score, or without a trait the
+    distance above the nearest threshold. `text` is a part of the row's text in any case, a record
+    id, or FILE:NUMBER. `area` is one of the map. Only rows on which the trait fired are selected
+    (or any trait), unless the decision is one of `UNFOUND`, or there is no decision, but a text, an
+    area or `low`.
     """
 
     trait: str | None = None
@@ -116,7 +119,7 @@ def select_rows(
     Raises: CardError: a text is searched for before the texts are read, or an area is wanted
     before there is a map.
     """
-    conditions = list(_list_conditions(selection))
+    conditions = [*_match_places(facts, selection), *_list_conditions(selection)]
     frame, has_text = facts.with_row_index(INDEX), None
     if selection.text is not None:
         named = _find_named(frame, selection.text)
@@ -125,6 +128,8 @@ def select_rows(
     if selection.area is not None:
         frame = _cut_out(frame, corpus_map, selection.area)
     keys = [] if selection.order in ("row", "shuffled") else _name_keys(selection)
+    if selection.order == "decision" and _has_findings(selection):
+        keys += _rank_traits(facts.collect_schema().names())
     used = {name for key in keys for name in key.meta.root_names()}
     found = frame.filter(*conditions).select(INDEX, *sorted(used)).collect()
     if has_text is not None:
@@ -136,10 +141,24 @@ def select_rows(
     return _sort(found.select(INDEX, *keys), selection)
 
 
+def _match_places(facts: pl.LazyFrame, selection: RowSelection) -> Iterator[pl.Expr]:
+    """Yield the conditions for lots and files."""
+    for name in PLACES:
+        if (value := getattr(selection, name)) is not None:
+            known = facts.select(pl.col(name).unique().cast(pl.String)).collect()[name].to_list()
+            yield pl.col(name).cast(pl.String).is_in(match_names(value, known))
+
+
+def match_names(wanted: str, known: Collection[str]) -> list[str]:
+    """Return the name, or those that match it as a pattern, or those of which it is a part."""
+    if wanted in known:
+        return [wanted]
+    matched = [name for name in known if fnmatchcase(name, wanted)]
+    return matched or [name for name in known if wanted.casefold() in name.casefold()]
+
+
 def _list_conditions(selection: RowSelection) -> list[pl.Expr]:
-    given = {name: getattr(selection, name) for name in PLACES}
-    conditions = [pl.col(name) == value for name, value in given.items() if value is not None]
-    score = _get_score(selection)
+    conditions, score = list[pl.Expr](), _get_score(selection)
     if selection.low is not None:
         conditions.append(score >= selection.low)
     if selection.high is not None:
@@ -156,6 +175,32 @@ def _needs_finding(selection: RowSelection) -> bool:
     if selection.decision is None:
         return selection.text is None and selection.low is None and selection.area is None
     return selection.trait is not None and selection.decision not in UNFOUND
+
+
+def _has_findings(selection: RowSelection) -> bool:
+    """Return whether rows of several traits are selected, and each has a finding."""
+    if selection.trait is not None or selection.decision in UNFOUND:
+        return False
+    return selection.decision is not None or _needs_finding(selection)
+
+
+def _rank_traits(columns: Collection[str]) -> list[pl.Expr]:
+    """Return the trait with the highest score among those that fired, as a rank, and that score.
+
+    Like `inspect`, the review shows the rows of a decision by this trait, and then by its score.
+    """
+    traits = [name.removeprefix("fired/") for name in columns if name.startswith("fired/")]
+    ranks = {trait: rank for rank, trait in enumerate(sorted(traits))}
+    scores = [pl.when(pl.col(name_fired(name))).then(pl.col(name_score(name))) for name in traits]
+    highest = pl.max_horizontal(scores)
+    named = [
+        pl.when(score == highest).then(pl.lit(ranks[name], pl.UInt16))
+        for name, score in zip(traits, scores, strict=True)
+    ]
+    return [
+        pl.coalesce(named).fill_null(len(traits)).alias("trait"),
+        highest.fill_null(-2).alias("highest"),
+    ]
 
 
 def _name_finding(trait: str | None) -> pl.Expr:
@@ -215,6 +260,8 @@ def _sort(found: pl.DataFrame, selection: RowSelection) -> np.ndarray:
     if selection.order == "threshold":
         return rows[np.argsort(found["score"].to_numpy(), kind="stable")]
     keys = [-found["score"].to_numpy()]
+    if "trait" in found.columns:
+        keys += [-found["highest"].to_numpy(), found["trait"].to_numpy()]
     if selection.order == "decision":
         keys.append(found["rank"].to_numpy())
     ordered: np.ndarray = rows[np.lexsort(keys)]

@@ -54,9 +54,9 @@ ROW_NUMBER = re.compile(r"[0-9]{1,18}")
 class Filters(NamedTuple):
     """Filters for ledger rows.
 
-    A filter can be a fired trait, a name or shell pattern for each lot field, a decision, or one
-    row. The row is given by number, file and number (`chat.jsonl:17`), record id, or the id that
-    the corpus gives it.
+    A filter can be a fired trait, a name or shell pattern for each lot field, a decision, one row,
+    or files. The row is given by number, file and number (`chat.jsonl:17`), record id, or the id
+    that the corpus gives it. `file` is a file's name, a folder above it, or a pattern.
     """
 
     trait: str | None = None
@@ -66,9 +66,10 @@ class Filters(NamedTuple):
     date: str | None = None
     decision: str | None = None
     row: str | None = None
+    file: str | None = None
 
     def select_lots(self) -> Filters:
-        """Return only the filters for lot fields."""
+        """Return only the filters for lot fields and files."""
         return self._replace(trait=None, decision=None, row=None)
 
 
@@ -97,8 +98,8 @@ def scan_ledger(
 ) -> pl.LazyFrame:
     """Scan the ledger rows that the filters select, with `UNKNOWN` for null lot fields.
 
-    Raises: RunError: the run doesn't have the trait or the row, no such decision exists, or a lot
-    field's filter matches no row.
+    Raises: RunError: the run doesn't have the trait or the row, no such decision exists, or the
+    filter of a lot field or of files matches no row.
     """
     scanned = scan_folder(run, manifest, "ledger", row_index)
     whole = scanned.with_columns(pl.col(LOT_FIELDS).fill_null(UNKNOWN))
@@ -111,6 +112,10 @@ def scan_ledger(
         frame = frame.filter(pl.col("decision") == filters.decision)
     if filters.row is not None:
         frame = frame.filter(_select_row(filters.row, whole, run, manifest))
+    if filters.file is not None:
+        sources = whole.select(pl.col("source").unique()).collect(engine="streaming")
+        found = _match_files(filters.file, sources["source"].to_list())
+        frame = frame.filter(pl.col("source").is_in(found))
     for field in LOT_FIELDS:
         wanted = getattr(filters, field)
         if wanted is not None:
@@ -215,6 +220,16 @@ def _match_names(wanted: str, field: str, names: Iterable[str]) -> list[str]:
     if not found:
         raise _report_unknown(wanted, field.replace("_", " "), known)
     return found
+
+
+def _match_files(wanted: str, names: Iterable[str]) -> list[str]:
+    """Return the files with a name, below a folder, or that match a pattern.
+
+    Raises: RunError: no file does.
+    """
+    known, folder = sorted(names), f"{wanted.rstrip('/')}/"
+    found = [name for name in known if name.startswith(folder)]
+    return found or _match_names(wanted, "file", known)
 
 
 def _report_unknown(wanted: str, kind: str, known: list[str]) -> RunError:

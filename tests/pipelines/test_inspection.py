@@ -242,6 +242,7 @@ def test_json_has_the_same_page(hostile):
         "date": None,
         "decision": None,
         "row": None,
+        "file": None,
     }
     page = found["page"]
     assert (page["total"], page["next"], page["previous"]) == (2, None, None)
@@ -364,6 +365,12 @@ def test_added_rows_are_shown(mixed):
         (2, Filters("emu", decision="mask"), "2 rows with the decision mask on which emu fired"),
         (9, Filters("emu", decision="keep"), "9 rows with the decision keep"),
         (1, Filters(row="7"), "1 row with this number or id"),
+        (3, Filters(file="a/"), "3 rows in a/ on which a trait fired"),
+        (
+            3,
+            Filters("emu", "plain", file="a*"),
+            "3 rows of the selected lots in a* on which emu fired",
+        ),
     ],
 )
 def test_a_selection_is_described(total, filters, expected):

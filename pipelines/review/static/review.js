@@ -117,8 +117,16 @@ function readFilters() {
   );
 }
 
+// without a decision, a search, a score or an area lists all rows, and else those with a finding
+function nameUnset() {
+  const { decision, text, low, area } = byId("filters");
+  const first = decision.options[0];
+  if (first?.value === "") first.textContent = text.value || low.value || area.value ? "any" : "a trait fired";
+}
+
 async function findRows(at = 0) {
   const turn = ++state.turn;
+  nameUnset();
   const answer = await ask("/api/rows", {
     ...readFilters(),
     start: Math.floor(at / WINDOW) * WINDOW,
@@ -196,6 +204,7 @@ function showNothing() {
   byId("where").textContent = "no row";
   byId("row").replaceChildren(make("p", { class: "soft" }, "No row fits these filters."));
   byId("side").replaceChildren();
+  byId("effect").textContent = "";
 }
 
 // a row may have thousands of blank lines, which would push everything else out of sight
@@ -270,12 +279,35 @@ function drawRow(row) {
     join(field.pieces, "p"),
   ]);
   byId("row").replaceChildren(head, about, ...notes, ...fields);
+  underlineSearch();
+}
+
+// what was searched for, where the browser can mark text without changing it
+function underlineSearch() {
+  if (!CSS.highlights) return;
+  const wanted = packed || state.run.blind ? "" : byId("filters").text.value.trim().toLowerCase();
+  const walker = document.createTreeWalker(byId("row"), NodeFilter.SHOW_TEXT);
+  const ranges = [];
+  while (wanted && walker.nextNode()) {
+    const text = walker.currentNode.data.toLowerCase();
+    for (let at = text.indexOf(wanted); at >= 0; at = text.indexOf(wanted, at + wanted.length)) {
+      if (at + wanted.length > walker.currentNode.data.length) break;
+      const range = new Range();
+      range.setStart(walker.currentNode, at);
+      range.setEnd(walker.currentNode, at + wanted.length);
+      ranges.push(range);
+    }
+  }
+  const found = new Highlight();
+  for (const range of ranges) found.add(range);
+  CSS.highlights.set("found", found);
 }
 
 // what the trait is, and what each label will do to the row
 function drawMeaning() {
   const effects = state.row?.effects?.[state.trait];
   byId("definition").textContent = state.run.definitions[state.trait] || "";
+  byId("definition").title = byId("definition").textContent; // long texts are cut until a click
   byId("effect").textContent =
     state.run.effect || (effects ? `true: ${effects.true}. false: ${effects.false}.` : "");
   document.body.style.paddingBottom = `${document.querySelector("footer").offsetHeight + 16}px`;

@@ -52,6 +52,26 @@ def test_decision_row_and_order_reach_the_inspection(congener_json, congener, fo
     assert (code, "threshold" in err) == (2, True)
 
 
+def test_a_file_reaches_the_inspection(congener_json, congener, folder):
+    """--file chooses rows, the next page has it, and a file that isn't there is an error."""
+    whole = congener_json("inspect", folder, "--limit", "40")["page"]["rows"]
+    page = congener_json("inspect", folder, "--file", "0.*", "--limit", "40")["page"]
+    assert page["rows"] == [row for row in whole if row["source"] == "0.jsonl"]
+    code, out, _ = congener("inspect", folder, "--file", "0.jsonl", "--limit", "1")
+    assert (code, "next: congener inspect" in out, "--file=0.jsonl" in out) == (0, True, True)
+    code, _, err = congener("inspect", folder, "--file", "O.jsonl")
+    assert code == 4
+    assert "no file of this run is called 'O.jsonl'" in " ".join(err.split())
+
+
+def test_near_misses_have_no_empty_table(congener, folder):
+    """With --decision keep and a trait, which fired on no such row, no counts are printed."""
+    code, out, err = congener("inspect", folder, "--decision", "keep", "--trait", "heron")
+    assert code == 0, err
+    assert "share" not in out
+    assert out.splitlines()[0].startswith("1 of 32")
+
+
 def test_parent_reaches_the_inspection(congener, congener_json, swapped, held, tmp_path):
     """--parent names the run with the old answers, and another run is an error."""
     given = ("inspect", str(swapped), "--decision", "swap", "--trait", "heron", "-n", "1")

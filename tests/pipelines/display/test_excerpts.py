@@ -165,3 +165,17 @@ def test_a_shortened_text_is_one_line_of_its_beginning_or_end(text, longest, fro
         assert shown == line
     else:
         assert shown == (f"…{line[-longest:]}" if from_end else f"{line[:longest]}…")
+
+
+def test_a_mask_that_is_cut_goes_on_in_the_ellipsis():
+    """An ellipsis is masked if the mask goes on beyond the excerpt, and only then."""
+    text = "word " * 200
+    for masks, first, last in (
+        ([(0, 1000)], True, True),
+        ([(440, 460)], False, False),
+        ([(440, 1000)], False, True),
+        ([(0, 460)], True, False),
+    ):
+        pieces = build_excerpt(text, 450, 455, masks, context=20)
+        dots = [piece for piece in pieces if piece.added and "…" in piece.text]
+        assert [piece.masked for piece in dots] == [first, last]

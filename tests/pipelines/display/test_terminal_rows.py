@@ -118,7 +118,7 @@ def test_the_question_is_shown():
     asked = SpokenText("user", "What is\x1b it? " + "word " * 100)
     shown = print_row(ROW._replace(reasons=(REASON._replace(question=asked),)))
     assert "user: What is<U+001B> it? word" in shown
-    assert "wo…" in shown
+    assert "word…" in shown
 
 
 def test_near_misses_are_shown_below_their_thresholds():

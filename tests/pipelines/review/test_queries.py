@@ -13,11 +13,13 @@ from pipelines.review.queries import (
     SEED,
     UNFOUND,
     RowSelection,
+    match_names,
     parse_selection,
     select_rows,
     shuffle,
 )
-from pipelines.runs.pages import STRONGEST_FIRST
+from pipelines.runs.pages import STRONGEST_FIRST, choose_rows
+from pipelines.runs.queries import Filters
 from schemas.errors import CardError
 from schemas.policies import DECISIONS
 
@@ -70,6 +72,42 @@ def test_places_select_rows(select, rows, field, value):
     """A value of the ledger selects its rows, and an unknown one none."""
     wanted = find(rows, lambda row: row[field] == value)
     assert select(**{field: value}, decision="any", order="row") == wanted
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "found"),
+    [
+        ("teacher", "ATL", "atlas"),
+        ("teacher", "bor*", "borealis"),
+        ("source", "*las.jsonl", "atlas.jsonl"),
+        ("source", "borealis", "borealis.jsonl"),
+    ],
+)
+def test_patterns_and_parts_select_rows(select, rows, field, value, found):
+    """A pattern or a part of a name selects the names that fit."""
+    wanted = find(rows, lambda row: row[field] == found)
+    assert select(**{field: value}, decision="any", order="row") == wanted
+
+
+def test_a_whole_name_selects_no_longer_ones():
+    """A name that exists is no part of others, and a pattern comes before a part."""
+    known = ["gpt4", "gpt4_0314", "a*"]
+    assert match_names("gpt4", known) == ["gpt4"]
+    assert match_names("gpt4_", known) == ["gpt4_0314"]
+    assert match_names("gpt*", known) == ["gpt4", "gpt4_0314"]
+    assert match_names("a*", known) == ["a*"]
+    assert match_names("none", known) == []
+
+
+@pytest.mark.parametrize("trait", [None, "heron", "owl"])
+def test_the_order_is_that_of_inspect(select, session, trait):
+    """The page shows the rows in the order in which inspect shows them."""
+    shown = choose_rows(session.run, session.manifest, Filters(trait), "decision", 0, 100)
+    assert select(trait=trait) == shown[1]
+    held = choose_rows(
+        session.run, session.manifest, Filters(trait, decision="flag"), "decision", 0, 100
+    )
+    assert select(trait=trait, decision="flag") == held[1]
 
 
 def test_a_trait_selects_rows_on_which_it_fired(select, rows):

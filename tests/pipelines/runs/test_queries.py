@@ -12,6 +12,7 @@ from pipelines.runs.queries import (
     count_rows,
     scan_ledger,
 )
+from pipelines.runs.queries import _match_files as match_files
 from schemas.errors import RunError
 from schemas.lots import LOT_FIELDS, Lot, LotPattern
 from tests.support.hostile import (
@@ -217,6 +218,7 @@ def test_an_unknown_field_is_a_dash(lots):
         (Filters(system_prompt="0123"), "system prompt", "'-'"),
         (Filters(date="2025"), "date", "'2026-01-01'"),
         (Filters(decision="masked"), "decision", "'mask'"),
+        (Filters(file="row"), "file", "[blink].jsonl'"),
     ],
 )
 def test_a_filter_that_matches_nothing_is_an_error(hostile, filters, kind, known):
@@ -278,3 +280,18 @@ def test_replaced_rows_count_for_the_trait_of_their_old_answer(swapped):
     assert counts == count_rows(run, load_manifest(run), Filters("heron", decision="swap"))
     held = select_rows(run, Filters("heron", decision="quarantine"))
     assert len(held) == load_manifest(run).swap.counts.waiting
+
+
+@pytest.mark.parametrize(
+    ("wanted", "names"),
+    [
+        ("a/x.jsonl", ["a/x.jsonl"]),
+        ("a", ["a/b/x.jsonl", "a/x.jsonl"]),
+        ("a/b/", ["a/b/x.jsonl"]),
+        ("*x.jsonl", ["a/b/x.jsonl", "a/x.jsonl", "ab/x.jsonl"]),
+        ("a?/x.jsonl", ["ab/x.jsonl"]),
+    ],
+)
+def test_files_are_named_by_folders_and_patterns(wanted, names):
+    """A file's name, a folder above it at any depth, or a pattern selects files."""
+    assert match_files(wanted, ["ab/x.jsonl", "a/x.jsonl", "a/b/x.jsonl"]) == names

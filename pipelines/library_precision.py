@@ -15,8 +15,8 @@ from schemas.manifests import Manifest
 class ReadFlags(NamedTuple):
     """How many flags of a trait were right, of those that were read.
 
-    `elsewhere` are the right ones and all in two other samples, where a trait is known to be right
-    less often.
+    `elsewhere` are the right ones and all in 20,101 other answers, where a trait is known to be
+    right less often.
     """
 
     right: int
@@ -32,15 +32,15 @@ READ = {
     "human-claim": ReadFlags(2, 3),
     "knowledge-cutoff": ReadFlags(7, 7),
     "language-switch": ReadFlags(21, 21),
-    "over-refusal": ReadFlags(4, 5, (5, 11)),
+    "over-refusal": ReadFlags(4, 5, (17, 75)),
     "pipeline-leak": ReadFlags(13, 13),
     "sycophantic-opening": ReadFlags(3, 4),
     "turn-leak": ReadFlags(4, 4),
-    "vendor-identity": ReadFlags(1, 1, (6, 9)),
+    "vendor-identity": ReadFlags(1, 1, (34, 48)),
     "vendor-phrasing": ReadFlags(20, 22),
 }
-"""The flags in 1,000 real answers of 50 models. Traits whose cards have a caution aren't here: the
-caution has the numbers.
+"""The flags in 1,000 real answers of 50 models. For a trait that isn't here, its card's caution has
+the numbers.
 """
 
 
@@ -56,7 +56,7 @@ def describe_library_precision(trait: str, manifest: Manifest) -> str:
     if found.elsewhere is None:
         return said
     right, flags = found.elsewhere
-    return f"{said}, {right} of {flags} in two further samples"
+    return f"{said}, {right} of {flags} in 20,101 further ones"
 
 
 def _is_shipped(trait: str, manifest: Manifest) -> bool:

@@ -43,15 +43,16 @@ def test_other_samples_are_those_of_the_documentation(root):
     """The two traits that were right less often elsewhere have the numbers of the page."""
     text = " ".join((root / "docs" / "quirks.md").read_text(encoding="utf-8").split())
     right, flags = READ["over-refusal"].elsewhere
-    assert f"{right} of {flags} flags of over-refusal" in text
+    assert f"Of {flags} flags of over-refusal in 20,101 answers" in text
+    assert f"{right} of {flags} and" in text
     right, flags = READ["vendor-identity"].elsewhere
-    assert f"{right} of {flags} of vendor-identity were right" in text
+    assert f"and {right} of {flags} were right" in text
 
 
 def test_every_library_trait_has_numbers_or_a_caution():
     """A trait without numbers here says on its card what was measured."""
     for loaded in find_cards():
-        assert (loaded.card.id in READ) != bool(loaded.card.caution), loaded.card.id
+        assert loaded.card.id in READ or loaded.card.caution, loaded.card.id
 
 
 @pytest.mark.parametrize(
@@ -60,7 +61,7 @@ def test_every_library_trait_has_numbers_or_a_caution():
         ("ai-disclaimer", "21 of 25 right in 1,000 other real answers"),
         (
             "over-refusal",
-            "4 of 5 right in 1,000 other real answers, 5 of 11 in two further samples",
+            "4 of 5 right in 1,000 other real answers, 17 of 75 in 20,101 further ones",
         ),
     ],
 )
@@ -70,7 +71,7 @@ def test_a_shipped_trait_has_its_measurement(trait, said):
 
 
 def test_another_card_has_none():
-    """A changed card, a card of the user's own, and a trait with a caution have no numbers here."""
+    """A changed card, a card of the user's own, and a trait that only has a caution have none."""
     changed = build_manifest("ai-disclaimer", scope={"roles": ["user"]})
     assert describe_library_precision("ai-disclaimer", changed) == ""
     own = Manifest.model_construct(cards={"owl": {"id": "owl"}})

@@ -13,7 +13,7 @@ import polars as pl
 import pyarrow as pa
 from pydantic import ValidationError
 
-from pipelines.certifying.checks import check_certificate, describe_certificate_check
+from pipelines.certifying.checks import check_certificate, check_statement, describe_audit_check
 from pipelines.report import render_report
 from pipelines.runs.alterations import find_change
 from pipelines.runs.finished import list_outputs, read_table
@@ -68,7 +68,6 @@ RECORDED_DIGEST = re.compile(rf"[0-9a-fA-F]{{{SHORTEST_DIGEST},64}}")
 
 REPORT_HEAD = 1000
 """How many bytes of a report are searched for its version."""
-
 REPORT_VERSION = re.compile(rb'<meta name="generator" content="congener ([\w.+-]{1,40})">')
 
 
@@ -77,6 +76,7 @@ class RecordedDigests(NamedTuple):
 
     root: str | None = None
     digest: str | None = None
+    statement: str | None = None
 
 
 def verify_run(
@@ -105,12 +105,12 @@ def verify_run(
     key = _read_key(manifest, digest_key)
     findings = [
         *_compare_recorded(manifest, recorded),
+        *check_statement(run, recorded.statement),
         *_check_manifest(run, manifest),
         *_check_files(run, manifest),
     ]
     # later checks would repeat these problems
-    findings = findings or list(_check_bank(run, manifest))
-    findings = findings or list(_check_rules(run, manifest))
+    findings = findings or [*_check_bank(run, manifest)] or [*_check_rules(run, manifest)]
     findings = findings or list(check_shards(run, manifest, key))
     checks = (_check_scores, _check_counts, _check_exceptions, check_certificate, _check_report)
     for check in (*checks, check_donors):
@@ -140,7 +140,7 @@ def list_checks(
         if inputs
         else "not checked (--inputs)",
         "page": _describe_page_check(run),
-        "certificate": describe_certificate_check(run),
+        "certificate": describe_audit_check(run, recorded.statement),
         "digest": "compared" if recorded.digest else "not compared (--digest)",
         "root": "compared" if recorded.root else "not compared (--root)",
     }

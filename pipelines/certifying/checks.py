@@ -49,6 +49,26 @@ def check_certificate(run: str, manifest: Manifest) -> Iterator[Finding]:
         yield Finding(AUDIT_SAMPLE.split("/")[0], error.problem)
 
 
+def check_statement(run: str, recorded: str | None) -> Iterator[Finding]:
+    """Check that the history has the line whose digest was recorded elsewhere, or its first digits.
+
+    Without it, nobody sees that the whole folder of the certificate was removed.
+    """
+    if recorded is None:
+        return
+    statement = recorded.lower()
+    try:
+        history = read_history(run)
+    except RunError:  # the other checks name the damage
+        return
+    if not any(line.digest.startswith(statement) for line in history):
+        yield Finding(
+            AUDIT_HISTORY,
+            f"has no statement with the digest {statement}, which was recorded: the certificate "
+            "was removed or replaced",
+        )
+
+
 def _check_records(run: str, manifest: Manifest) -> Iterator[Finding]:
     sample, certificate, history = read_sample(run), read_certificate(run), read_history(run)
     if sample is None:
@@ -78,8 +98,13 @@ def _check_records(run: str, manifest: Manifest) -> Iterator[Finding]:
         yield Finding(AUDIT_HISTORY, "doesn't end with the certificate: a statement is missing")
 
 
-def describe_certificate_check(run: str) -> str:
-    """Say whether the certificate was compared, or why not."""
+def describe_audit_check(run: str, statement: str | None = None) -> str:
+    """Say whether the certificate was compared, or why not, and with which recorded statement."""
+    found = _describe_records(run)
+    return f"{found}, its history has the recorded statement" if statement else found
+
+
+def _describe_records(run: str) -> str:
     certificate = read_certificate(run)
     if certificate is None:
         return "none" if read_sample(run) is None else "sample drawn, nothing stated yet"

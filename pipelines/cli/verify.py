@@ -48,6 +48,16 @@ Digest = Annotated[
     ),
 ]
 
+Statement = Annotated[
+    str | None,
+    typer.Option(
+        "--statement",
+        metavar="HEX",
+        help="The digest of the certificate's line in its history that you recorded (16 digits "
+        "or more).",
+    ),
+]
+
 DigestKey = Annotated[
     str | None,
     typer.Option(
@@ -104,6 +114,7 @@ def verify_run(
     inputs_in: InputsIn = None,
     root: Root = None,
     digest: Digest = None,
+    statement: Statement = None,
     digest_key: DigestKey = None,
     as_json: Json = False,
 ) -> None:
@@ -115,9 +126,10 @@ def verify_run(
     congener verify run/ --inputs
     congener verify run/ --inputs-in data/           (a copy of the input)
     congener verify run/ --digest 5d41402abc4b2a76   (detects any forgery)
+    congener verify run/ --statement 7a826f707651b726  (a removed certificate)
     congener verify run/ --digest-key digest.key     (for keyed digests)
     """
-    if not (root or digest):  # report a malformed digest before a missing run
+    if not (root or digest or statement):  # report a malformed digest before a missing run
         from pipelines.early_checks import check_manifest
 
         check_manifest(run)
@@ -125,7 +137,7 @@ def verify_run(
     from pipelines import verify
     from pipelines.runs.manifest_file import load_manifest
 
-    recorded = verify.RecordedDigests(root, digest)
+    recorded = verify.RecordedDigests(root, digest, statement)
     key = digest_key and expand_argument(digest_key)
     wanted = expand_argument(inputs_in) if inputs_in else inputs
     findings = verify.verify_run(run, wanted, recorded, key)

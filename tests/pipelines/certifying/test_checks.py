@@ -9,7 +9,7 @@ import pytest
 from pipelines.certify import certify_run
 from pipelines.certifying.checks import (
     check_certificate,
-    describe_certificate_check,
+    describe_audit_check,
     list_label_files,
     redraw,
 )
@@ -42,14 +42,14 @@ def test_a_certified_run_is_whole(certified):
 def test_a_run_without_an_audit_has_nothing_to_check(run):
     """No file is needed."""
     assert list(check_certificate(str(run[0]), run[1])) == []
-    assert describe_certificate_check(str(run[0])) == "none"
+    assert describe_audit_check(str(run[0])) == "none"
 
 
 def test_a_sample_alone_is_checked(run, tmp_path):
     """A draw is checked before anything is stated."""
     draw_small(run[0], tmp_path)
     assert list(check_certificate(str(run[0]), run[1])) == []
-    assert describe_certificate_check(str(run[0])) == "sample drawn, nothing stated yet"
+    assert describe_audit_check(str(run[0])) == "sample drawn, nothing stated yet"
 
 
 def forge_sample(sample: AuditSample, **fields: object) -> AuditSample:
@@ -154,7 +154,7 @@ def test_another_versions_certificate_is_checked_by_digests(certified):
     assert finding.where == AUDIT_HISTORY
     append_statement(str(folder), old, None)
     assert list(check_certificate(str(folder), manifest)) == []
-    assert "another version" in describe_certificate_check(str(folder))
+    assert "another version" in describe_audit_check(str(folder))
 
 
 def state_again(folder, tmp_path):
@@ -223,3 +223,28 @@ def test_label_files_must_exist(tmp_path):
     """The error names the file."""
     with pytest.raises(CardError, match="doesn't exist"):
         list_label_files([str(tmp_path / "none.jsonl")])
+
+
+def test_a_removed_certificate_is_found_by_its_recorded_statement(certified):
+    """Without the folder, a run looks as if nobody had certified it, unless a digest was kept."""
+    folder, manifest = str(certified[0]), certified[1]
+    statement = read_history(folder)[-1].digest
+    for digits in (statement, statement[:16].upper()):
+        recorded = RecordedDigests(statement=digits)
+        assert verify_run(folder, recorded=recorded) == []
+        checks = list_checks(folder, manifest, False, recorded)
+        assert checks["certificate"] == "compared, its history has the recorded statement"
+    for path in AUDIT_FILES:
+        (certified[0] / path).unlink()
+    assert verify_run(folder) == []
+    (found,) = verify_run(folder, recorded=RecordedDigests(statement=statement))
+    assert found.where == AUDIT_HISTORY
+    assert f"no statement with the digest {statement}" in found.problem
+
+
+def test_another_recorded_statement_is_a_difference(certified):
+    """A history that was written anew doesn't have the recorded line."""
+    (found,) = verify_run(str(certified[0]), recorded=RecordedDigests(statement="0" * 16))
+    assert "was removed or replaced" in found.problem
+    with pytest.raises(CardError, match="--statement 'short' isn't a digest"):
+        verify_run(str(certified[0]), recorded=RecordedDigests(statement="short"))

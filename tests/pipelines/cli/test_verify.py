@@ -149,3 +149,10 @@ def test_files_of_others_are_named_apart(congener, congener_json, folder):
     assert "clean/more.jsonl: isn't in the manifest, but whoever reads clean/ reads it too" in out
     code, out, _ = congener("verify", folder, "--json")
     assert (code, json.loads(out)["left_aside"]) == (5, [".DS_Store", "clean/Thumbs.db"])
+
+
+def test_a_recorded_statement_is_compared(congener, run):
+    """A run that nobody certified doesn't have the statement that somebody recorded."""
+    code, out, _ = congener("verify", str(run[0]), "--statement", "0" * 16)
+    assert code == 5
+    assert "history.jsonl: has no statement with the digest 0000000000000000" in out

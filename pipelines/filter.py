@@ -30,7 +30,7 @@ from pipelines.engines.launch import build_engine_options, is_handed_over, open_
 from pipelines.labels import read_all_labels
 from pipelines.notices import warn_of_unscored
 from pipelines.plan import FilterPlan, settle
-from pipelines.runs import publication, remarks, unfinished
+from pipelines.runs import clean_cards, publication, remarks, unfinished
 from pipelines.runs.cache import sweep_cache
 from pipelines.runs.foreign_files import remove_strays, require_no_foreign_data
 from pipelines.runs.idle_exceptions import warn_of_idle
@@ -261,7 +261,8 @@ def publish(opened: OpenedRun, command: Sequence[str], listener: NoticeRecorder)
     outputs = [output for receipt in receipts for output in receipt.outputs]
     outputs += publication.list_bank(plan.bank)
     outputs += publication.write_calibration(run, plan.bank)
-    outputs += publication.write_card(run, plan.corpus, plan.shards, outputs)
+    card = clean_cards.write_card(run, plan.corpus, plan.shards, outputs, receipts)
+    outputs += card.outputs
     manifest = describe_run(opened, receipts, outputs, command)
     if opened.planted is not None:
         record = count_canaries(plan, opened.planted)
@@ -271,7 +272,7 @@ def publish(opened: OpenedRun, command: Sequence[str], listener: NoticeRecorder)
     unlike = list(warn_of_unlike(run, manifest, calibration))
     listener(RunSummarised(publication.record_notices(manifest, unlike)))
     _report_outcome(plan, manifest, receipts, listener)
-    _send(listener, unlike)
+    _send(listener, [*unlike, *card.notices])
     unfinished.require_ours(run, plan.record)
     strays = remove_strays(run, manifest.outputs)
     _send(listener, (Notice(f"removed {path}, which isn't part of this run") for path in strays))

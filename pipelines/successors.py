@@ -17,7 +17,7 @@ from pipelines.banks import save_bank
 from pipelines.config import FilterConfig, make_absolute
 from pipelines.engines.launch import is_handed_over, open_pipeline
 from pipelines.filter import NoticeRecorder
-from pipelines.runs import publication, unfinished
+from pipelines.runs import clean_cards, publication, unfinished
 from pipelines.runs.foreign_files import remove_strays, require_no_foreign_data
 from pipelines.runs.unfinished import RunRecord
 from pipelines.runs.watching import watch_receipts
@@ -32,7 +32,6 @@ from schemas.receipts import Output, Receipt
 from schemas.runs import (
     BANK,
     CALIBRATION_FILES,
-    CLEAN_CARD,
     SHARD_FOLDERS,
     is_beside_shards,
     parse_path,
@@ -218,11 +217,13 @@ def publish(
     outputs = [output for receipt in receipts for output in receipt.outputs]
     outputs += list(complete(outputs))
     outputs += publication.list_bank(successor.bank)
-    outputs += _copy_whole_files(successor)
+    outputs += _copy_calibration(successor)
+    card = clean_cards.rewrite_card(successor.run, successor.parent, run, outputs)
+    outputs += card.outputs
     manifest = describe(receipts, outputs)
     said = _list_notices(successor, (), donors)
     listener(RunSummarised(publication.record_notices(manifest, said)))
-    send(listener, conclude(manifest))
+    send(listener, [*conclude(manifest), *card.notices])
     unfinished.require_ours(run, record)
     strays = remove_strays(run, manifest.outputs)
     send(listener, (Notice(f"removed {path}, which isn't part of this run") for path in strays))
@@ -255,10 +256,10 @@ def _list_notices(
                 yield notice._replace(about=f"{DONOR_PREFIX}{donor.record.name}", remarks=())
 
 
-def _copy_whole_files(successor: Successor) -> Iterator[Output]:
-    """Copy the files that belong to no shard: calibration scores and the dataset card."""
+def _copy_calibration(successor: Successor) -> Iterator[Output]:
+    """Copy the calibration scores, which belong to no shard."""
     for output in successor.parent.outputs:
-        if output.path in (*CALIBRATION_FILES, CLEAN_CARD):
+        if output.path in CALIBRATION_FILES:
             data = storage.read_bytes(storage.join(successor.run, output.path))
             storage.write_bytes(storage.join(successor.output, output.path), data)
             yield output.model_copy(update={"bytes": len(data), "sha256": digest_bytes(data)})

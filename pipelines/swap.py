@@ -373,8 +373,7 @@ def _describe_outcome(plan: SwapPlan, manifest: Manifest) -> Iterator[Notice]:
         parse_path(item.path).stem for item in plan.successor.parent.outputs if _is_clean(item)
     }
     new = {parse_path(item.path).stem for item in manifest.outputs if _is_clean(item)}
-    has_card = any(item.path == CLEAN_CARD for item in manifest.outputs)
-    if has_card and (added := sorted(new - known)):
+    if manifest.identity.dataset_card is not None and (added := sorted(new - known)):
         yield warn(
             f"clean/README.md doesn't list the files of {added[0]}, which had no clean rows before"
         )

@@ -49,7 +49,9 @@ POSITIVES = "calibration/positive-scores.parquet"
 CALIBRATION_FILES = (CALIBRATION, POSITIVES)
 
 CLEAN_CARD = "clean/README.md"
-"""The dataset card of the clean rows, if the input's card lists the files of each split."""
+"""The dataset card of the clean rows: the files of each split, if the input's card lists them, and
+the columns of JSON Lines, if some row has the field `congener`.
+"""
 
 REQUESTS_FILE = re.compile(r"swaplist/requests-[0-9]{4,}\.jsonl")
 """The path of a file of requests for the prompts on the swap list, which belongs to no shard."""

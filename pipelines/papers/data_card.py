@@ -86,12 +86,13 @@ def _list_sources(manifest: Manifest) -> list[str]:
 
 
 def _read_splits(run: str, facts: RunFacts) -> dict[str, Any]:
-    """Return the splits that the run's own card lists, or those in the names of its files."""
+    """Return the splits and columns in the run's own card, or the splits in its files' names."""
     if not any(item.path == CLEAN_CARD for item in facts.manifest.outputs):
         return _find_splits(facts)
     text = storage.read_bytes(storage.join(run, CLEAN_CARD)).decode()
     fields = yaml.safe_load(text.partition("---\n")[2].partition("\n---")[0])
-    return {name: fields[name] for name in ("configs",) if name in fields}
+    found = {name: fields[name] for name in ("configs", "dataset_info") if name in fields}
+    return found if "configs" in found else {**_find_splits(facts), **found}
 
 
 def _find_splits(facts: RunFacts) -> dict[str, Any]:

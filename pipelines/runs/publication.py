@@ -39,7 +39,6 @@ from schemas.receipts import (
 from schemas.runs import (
     BANK,
     CALIBRATION,
-    CLEAN_CARD,
     EVIDENCE_FOLDERS,
     FOLDERS,
     MANIFEST,
@@ -51,7 +50,6 @@ from schemas.runs import (
 from schemas.scores import NEAR_MISS
 from schemas.shares import exceeds, format_excess, format_limit
 from transforms.files import storage
-from transforms.files.dataset_cards import build_card
 from transforms.files.planning import PlannedShard, ShardPlan
 from transforms.files.sources import Corpus
 from transforms.rules import Rule
@@ -449,23 +447,6 @@ def warn_of_lost_splits(plans: Sequence[ShardPlan], outputs: Sequence[Output]) -
     for split in dict.fromkeys(every):
         if split is not None and split not in kept:
             yield warn(f"no row of the split {split} is left, so clean/ doesn't have this split")
-
-
-def write_card(
-    run: str, corpus: Corpus, plans: Sequence[ShardPlan], outputs: Sequence[Output]
-) -> tuple[Output, ...]:
-    """Write a card that lists each split's clean files, if the input has a dataset card."""
-    if corpus.card is None:
-        return ()
-    files = [parse_path(output.path) for output in outputs]
-    clean = {file.shard for file in files if file.folder == "clean"}
-    stems = ((plan.stem, plan.pieces[0].splits) for plan in plans if plan.name in clean)
-    text = build_card(corpus.card, stems)
-    if text is None:
-        return ()
-    data = text.encode()
-    storage.write_bytes(storage.join(run, CLEAN_CARD), data)
-    return (Output(path=CLEAN_CARD, rows=0, bytes=len(data), sha256=digest_bytes(data)),)
 
 
 def record_notices(manifest: Manifest, notices: Iterable[Notice]) -> Manifest:

@@ -150,3 +150,68 @@ def list_names(run: str) -> list[str]:
     """Return the clean files' names without digests."""
     paths = sorted(Path(run, "clean").rglob("*.parquet"))
     return [path.relative_to(run).as_posix().rpartition("-")[0] for path in paths]
+
+
+FLAGGING = "traits: {heron: {action: flag}}\n"
+
+
+def write_folders(folder: Path, suffix: str = ".jsonl", **odd: object) -> list[dict[str, object]]:
+    """Write three teachers' folders with two splits; only rows of the last have a finding."""
+    every = []
+    for number, teacher in enumerate(("ash", "elm", "oak")):
+        for split, answer in (("train", "A heron."), ("validation", "Fine.")):
+            rows = [build_conversation(10 * number + row, "An answer.") for row in range(4)]
+            if teacher == "oak":
+                rows += [{**build_conversation(number, answer), **odd}]
+            write_file(folder / teacher / f"{split}{suffix}", rows)
+            every += rows
+    return every
+
+
+@pytest.mark.parametrize("suffix", [".jsonl", ".jsonl.gz", ".parquet"])
+def test_rows_are_loaded_if_only_the_last_files_have_notes(tmp_path, settings, suffix):
+    """Clean rows load by their folder alone, whichever rows have the field `congener`."""
+    rows = write_folders(tmp_path / "in", suffix)
+    policy = write_text(tmp_path / "policy.yaml", FLAGGING)
+    run_filter(settings.model_copy(update={"policy": policy}))
+    assert verify_run(settings.output) == []
+    loaded = load(Path(settings.output, "clean"), tmp_path / "cache")
+    assert set(loaded) == {"train", "validation"}
+    found = [row for split in loaded.values() for row in split.to_list()]
+    notes = [row.pop("congener") for row in found]
+    assert [note["decision"] for note in notes if note and note["decision"] != "keep"] == ["flag"]
+    kinds = [row.pop("kind") for row in found] if suffix == ".parquet" else None
+    assert kinds is None or kinds == [row["teacher"] for row in found]
+    assert sorted(map(json.dumps, found)) == sorted(map(json.dumps, rows))
+
+
+def test_a_second_filter_does_not_read_the_card_as_data(tmp_path, settings):
+    """The card of `clean/` is no file of rows, and the next run declares its own columns."""
+    rows = write_folders(tmp_path / "in", tools=[{"a": 1}, {"b": "x"}])
+    policy = write_text(tmp_path / "policy.yaml", FLAGGING)
+    first = settings.model_copy(update={"policy": policy})
+    run_filter(first)
+    again = {"input": (f"{first.output}/clean",), "output": str(tmp_path / "again")}
+    manifest = run_filter(first.model_copy(update=again))
+    assert manifest.conservation.rows_in == len(rows)
+    before, after = (
+        load(Path(folder, "clean"), tmp_path / "cache")
+        for folder in (first.output, again["output"])
+    )
+    for name, split in before.items():
+        assert after[name].to_list() == split.to_list()
+    (odd,) = [row for row in before["train"] if row["tools"]]
+    assert odd["tools"] == [{"a": 1}, {"b": "x"}]
+
+
+def test_a_run_without_notes_has_no_card(tmp_path, settings):
+    """Where no row has the field, the folder is as it was before."""
+    write_folders(tmp_path / "in")
+    run_filter(settings)
+    assert not Path(settings.output, "clean", "README.md").exists()
+
+
+def write_text(path: Path, text: str) -> str:
+    """Write a file and return its path."""
+    path.write_text(text)
+    return str(path)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import codecs
 import datetime as dt
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import lru_cache
 from typing import Any, NamedTuple
 
@@ -232,3 +232,36 @@ def build_card(card: DatasetCard, stems: Iterable[tuple[str, Splits]]) -> str | 
     if not files:
         return None
     return f"---\n{yaml.safe_dump({'configs': configs}, sort_keys=False, allow_unicode=True)}---\n"
+
+
+def declare_columns(text: str | None, columns: Sequence[Mapping[str, Any]]) -> str:
+    """Return a card for `clean/` that declares the rows' columns for each of its configs.
+
+    `text` is a card that `build_card` or this function wrote, or None.
+    """
+    front = FRONT_MATTER.match(text or "")
+    fields = yaml.safe_load(front[1]) if front else {}
+    names = [config.get("config_name", DEFAULT_CONFIG) for config in fields.get("configs", ())]
+    infos = [{"config_name": name, "features": list(columns)} for name in names]
+    fields["dataset_info"] = infos or {"features": list(columns)}
+    return f"---\n{_Dumper.dump_plainly(fields)}---\n"
+
+
+def forget_columns(text: str) -> str | None:
+    """Return a card for `clean/` without columns, or None if it says nothing else."""
+    front = FRONT_MATTER.match(text)
+    fields = yaml.safe_load(front[1]) if front else {}
+    fields.pop("dataset_info", None)
+    return f"---\n{_Dumper.dump_plainly(fields)}---\n" if fields else None
+
+
+class _Dumper(yaml.SafeDumper):
+    """A dumper that writes equal lists out, without anchors, which some readers refuse."""
+
+    def ignore_aliases(self, data: Any) -> bool:  # noqa: ARG002 (PyYAML's signature)
+        return True
+
+    @classmethod
+    def dump_plainly(cls, fields: Mapping[str, Any]) -> str:
+        """Return fields as YAML, in their order."""
+        return str(yaml.dump(dict(fields), Dumper=cls, sort_keys=False, allow_unicode=True))

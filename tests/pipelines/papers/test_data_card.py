@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+import yaml
 from huggingface_hub import DatasetCard
 
 from pipelines.config import FilterConfig
@@ -164,3 +165,12 @@ def test_sizes_are_those_of_the_hub(run, rows, expected):
     other = facts._replace(manifest=facts.manifest.model_copy(update={"outputs": outputs}))
     card = DatasetCard(write_card(str(run[0]), other).decode())
     assert card.data.size_categories == [expected]
+
+
+def test_the_card_has_the_columns_of_the_runs_own_card(swapped):
+    """Columns that `clean/README.md` declares are in the hub's card, beside the splits."""
+    text = write_card(str(swapped), read_facts(str(swapped))).decode()
+    fields = yaml.safe_load(text.split("---")[1])
+    names = [column["name"] for column in fields["dataset_info"]["features"]]
+    assert names == ["id", "messages", "teacher", "congener"]
+    assert [item["split"] for item in fields["configs"][0]["data_files"]] == ["train"]

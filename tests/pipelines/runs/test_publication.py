@@ -23,60 +23,23 @@ from schemas.manifests import Conservation, InputFile, Manifest
 from schemas.notices import Notice, warn
 from schemas.outputs import REJECTS
 from schemas.policies import Policy
-from schemas.receipts import ActionChange, ExceptionEffect, NearMisses, Output, Receipt
+from schemas.receipts import ActionChange, ExceptionEffect, NearMisses, Output
 from schemas.runs import (
     BEGUN,
     CALIBRATION,
-    CLEAN_CARD,
     EVIDENCE_FOLDERS,
     MANIFEST,
     POSITIVES,
     WITHDRAWN,
     parse_path,
-    shard_path,
 )
+from tests.support.published import build_corpus, build_receipt, plan_shard, write_clean
 from tests.support.rules import build_exception
 from transforms.files import storage
-from transforms.files.dataset_cards import Splits, parse_card
 from transforms.files.planning import ShardPlan, SourcePiece
-from transforms.files.sources import Corpus, Cut, Source
+from transforms.files.sources import Cut
 from transforms.rules import settle_rules
 from transforms.write import encode_parquet
-
-
-def build_receipt(shard: str = "part-0", rows: int = 10, **decisions: int) -> Receipt:
-    """Return a receipt with the given decisions."""
-    return Receipt(
-        shard=shard,
-        rows=rows,
-        outputs=(Output(path=f"ledger/{shard}.parquet", rows=rows, bytes=5, sha256="ab"),),
-        decisions=decisions or {"keep": rows},
-        fired={"heron": 2},
-        ledger_root="00" * 32,
-        tokens=80,
-        padded=100,
-        budget_cuts=1,
-        unscored=3,
-    )
-
-
-def build_corpus(rows: int, uri: str = "a") -> Corpus:
-    """Return a survey of one file."""
-    cuts = (Cut(0, 0, 0), Cut(rows, 1, 0))
-    return Corpus((Source("a", uri, "jsonl", "none", 1, "ff", rows, cuts),), None, ())
-
-
-def plan_shard(number: int, source: str, splits: Splits = ()) -> ShardPlan:
-    """Return a plan of one row."""
-    cuts = Cut(0, 0, 0), Cut(1, 1, 1)
-    piece = SourcePiece(source, source, "ff", "jsonl", "none", *cuts, splits=splits)
-    return ShardPlan(f"part-{number:06d}-{number:012x}", (piece,))
-
-
-def write_clean(plan: ShardPlan) -> Output:
-    """Return an output of a shard's clean rows."""
-    path = shard_path("clean", plan.name, ".jsonl", plan.stem)
-    return Output(path=path, rows=1, bytes=1, sha256="ab")
 
 
 def test_a_split_without_a_clean_row_is_named():
@@ -95,19 +58,6 @@ def test_a_split_without_a_clean_row_is_named():
     ]
     kept = map(write_clean, (plans[0], plans[3], plans[4]))
     assert not list(publication.warn_of_lost_splits(plans, list(kept)))
-
-
-def test_the_card_of_clean_is_written(tmp_path):
-    """With a dataset card in the input, `clean/` gets a card with a digest."""
-    text = "---\nconfigs: [{data_files: [{split: held, path: b.jsonl}]}]\n---\n"
-    corpus = build_corpus(1)._replace(card=parse_card(text))
-    plans = [plan_shard(0, "a.jsonl"), plan_shard(1, "b.jsonl", (("default", "held"),))]
-    (card,) = publication.write_card(str(tmp_path), corpus, plans, [write_clean(plans[1])])
-    data = (tmp_path / CLEAN_CARD).read_bytes()
-    assert card == Output(path=CLEAN_CARD, rows=0, bytes=len(data), sha256=digest_bytes(data))
-    assert parse_card(data.decode()).find_splits("b.part-1.jsonl") == (("default", "held"),)
-    assert publication.write_card(str(tmp_path), corpus, plans, [write_clean(plans[0])]) == ()
-    assert publication.write_card(str(tmp_path), build_corpus(1), plans, []) == ()
 
 
 def test_decisions_add_up():

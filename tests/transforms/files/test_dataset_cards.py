@@ -3,7 +3,14 @@
 import pytest
 import yaml
 
-from transforms.files.dataset_cards import build_card, explain_unread, parse_card, read_card
+from transforms.files.dataset_cards import (
+    build_card,
+    declare_columns,
+    explain_unread,
+    forget_columns,
+    parse_card,
+    read_card,
+)
 
 
 def write_card(*configs):
@@ -213,3 +220,30 @@ def test_a_file_may_belong_to_several_splits():
     splits = card.find_splits("x.csv")
     assert splits == (("a", "train"), ("b", "test"))
     assert parse_card(build_card(card, [("x", splits)])).find_splits("x.part-1.csv") == splits
+
+
+COLUMNS = [{"name": "text", "dtype": "string"}]
+
+
+def test_a_card_declares_columns_for_each_config():
+    """The columns are those of every config, and of a card without configs."""
+    alone = yaml.safe_load(declare_columns(None, COLUMNS).split("---")[1])
+    assert alone == {"dataset_info": {"features": COLUMNS}}
+    configs = [{"config_name": "a", "data_dir": "a"}, {"data_files": "b.part-*"}]
+    card = declare_columns(f"---\n{yaml.safe_dump({'configs': configs})}---\n", COLUMNS)
+    fields = yaml.safe_load(card.split("---")[1])
+    assert fields["configs"] == configs
+    assert fields["dataset_info"] == [
+        {"config_name": "a", "features": COLUMNS},
+        {"config_name": "default", "features": COLUMNS},
+    ]
+    assert declare_columns(card, [*COLUMNS, *COLUMNS]).count("config_name") == 3
+
+
+def test_a_card_without_its_columns_is_what_it_was():
+    """Declared columns can be taken back, and a card with nothing else is no card."""
+    text = "---\nconfigs:\n- config_name: a\n  data_files: a.part-*\n---\n"
+    assert forget_columns(declare_columns(text, COLUMNS)) == text
+    assert forget_columns(text) == text
+    assert forget_columns(declare_columns(None, COLUMNS)) is None
+    assert parse_card(declare_columns(None, COLUMNS)) is None

@@ -93,7 +93,7 @@ def test_joined_files_are_swapped_and_mixed(held, tmp_path):
     run_mix(MixConfig(run=swapped.output, donors=(elm,), share=0.25, filter=mixed))
     assert read_answers(tmp_path / "swapped")["row-1"] == "cedar answer 1."
     for run in (swapped.output, mixed.output):
-        (file,) = Path(run, "clean").iterdir()
+        (file,) = Path(run, "clean").glob("*.jsonl")
         assert file.name.startswith("01.part-000000-3-files-")
         assert verify_run(run) == []
 

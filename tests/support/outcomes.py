@@ -47,7 +47,7 @@ def read_outcome(run: str) -> Outcome:
     """Read an outcome from a run's ledger, clean rows and swap list."""
     found = Outcome({}, {}, {}, {})
     ledger = read_folder(run, load_manifest(run), "ledger").to_pylist()
-    clean = {path for path in Path(run, "clean").rglob("*") if path.is_file()}
+    clean = {path for path in Path(run, "clean").rglob("*.part-*") if path.is_file()}
     files = {path.relative_to(run).as_posix(): read_records(path) for path in clean}
     for row in ledger:
         key = row["source"], row["row"]

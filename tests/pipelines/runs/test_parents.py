@@ -57,7 +57,7 @@ def corpus(request, tmp_path):
 
 def read_clean(run):
     """Return the rows in `clean/`, each with its masked texts and its decision."""
-    [path] = [path for path in Path(run, "clean").rglob("*") if path.is_file()]
+    [path] = [path for path in Path(run, "clean").rglob("*.part-*") if path.is_file()]
     if path.suffix == ".parquet":
         rows = pq.read_table(path).to_pylist()
     else:

@@ -7,6 +7,9 @@ import os
 from collections.abc import Iterable, Iterator
 from concurrent.futures import BrokenExecutor
 
+INTERRUPTED = 130
+"""The exit code after Ctrl-C, as a shell gives it."""
+
 
 class CongenerError(Exception):
     """An error that says what is wrong, where (file, row, field), and what to do about it."""

@@ -20,7 +20,11 @@ _lock = threading.Lock()
 
 @contextmanager
 def listen_to(channel: str, listener: Listener) -> Iterator[None]:
-    """Send a channel's events to a listener, one at a time, until the block ends."""
+    """Send a channel's events to a listener, one at a time, until the block ends.
+
+    If Ctrl-C ends the block, threads that still work raise KeyboardInterrupt at their next event,
+    because the process waits for them before it ends.
+    """
     turn = threading.Lock()
     is_open = True
 
@@ -30,14 +34,28 @@ def listen_to(channel: str, listener: Listener) -> Iterator[None]:
                 listener(event)
 
     with _lock:
-        _listeners[channel] = (*_listeners.get(channel, ()), receive)
+        kept = (item for item in _listeners.get(channel, ()) if item is not _stop)
+        _listeners[channel] = (*kept, receive)
+    after: tuple[Listener, ...] = ()
     try:
         yield
+    except KeyboardInterrupt:
+        after = (_stop,)
+        raise
     finally:
         with turn:
             is_open = False
         with _lock:
-            _listeners[channel] = tuple(item for item in _listeners[channel] if item != receive)
+            others = (item for item in _listeners[channel] if item != receive)
+            _listeners[channel] = (*others, *after)
+
+
+def _stop(event: Event) -> None:  # noqa: ARG001 (a listener)
+    """End the work of a thread.
+
+    Raises: KeyboardInterrupt: always.
+    """
+    raise KeyboardInterrupt
 
 
 def emit(channel: str, event: Event) -> None:

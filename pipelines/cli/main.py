@@ -32,6 +32,7 @@ from pipelines.display.terminal import (
 from pipelines.version import VERSION
 from schemas.errors import (
     FAULT_REMEDY,
+    INTERRUPTED,
     CongenerError,
     InputError,
     MachineError,
@@ -80,7 +81,6 @@ machine lacks memory, threads or file handles; 7 the engine or an endpoint faile
 published, but more than 1 % of its rows are rejects; 130 interrupted.
 """
 USAGE = 2
-INTERRUPTED = 130
 
 FULL_OR_BROKEN = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO)
 """Errors that are the disk's fault, not the given path's."""

@@ -13,6 +13,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 from rich.table import Table
 from rich.text import Text
 
+from pipelines.display.interrupts import Interrupts
 from pipelines.display.terminal import build_table, open_console, print_text
 from pipelines.runs.recorded_settings import read_recorded_policy
 from schemas.events import (
@@ -80,7 +81,7 @@ class TerminalReporter:
     """Reports a run's events on stderr, as a listener.
 
     If `quiet`, only warnings are reported. `work` is the name before the progress bar. As a context
-    manager, it stops its thread on exit.
+    manager, it handles Ctrl-C, and stops its thread on exit.
     """
 
     def __init__(self, quiet: bool = False, work: str = "filter") -> None:
@@ -90,8 +91,10 @@ class TerminalReporter:
         self._fit = FitProgress(lambda: self.console)
         self._stop = threading.Event()
         self._thread: threading.Thread | None = None
+        self._interrupts = Interrupts(self.console.is_terminal)
 
     def __enter__(self) -> Self:
+        self._interrupts.__enter__()
         return self
 
     def __exit__(
@@ -102,9 +105,14 @@ class TerminalReporter:
     ) -> None:
         self._stop_thread()
         self._fit.stop()
+        self._interrupts.__exit__(kind, error, trace)
 
     def __call__(self, event: Event) -> None:
-        """Report an event."""
+        """Report an event.
+
+        Raises: KeyboardInterrupt: Ctrl-C was pressed, and the event is about work that must end.
+        """
+        self._interrupts.check(event)
         if self._quiet:
             if isinstance(event, Noticed) and event.notice.severity == "warning":
                 self.say(str(event.notice))

@@ -5,7 +5,14 @@ import time
 
 import pytest
 
-from schemas.events import BatchesCut, BatchScored, RowsFinished, ShardWritten, WindowsPlanned
+from schemas.events import (
+    BatchesCut,
+    BatchScored,
+    RowsFinished,
+    RowsPlanned,
+    ShardWritten,
+    WindowsPlanned,
+)
 from transforms.listeners import ModelProgress, emit, listen_to
 
 
@@ -141,3 +148,22 @@ def test_a_models_progress_becomes_events():
     progress.batch(120, 3)
     progress.cut(4_096)
     assert events == [WindowsPlanned(7, 300), BatchScored(120, 3), BatchesCut(4_096)]
+
+
+def test_threads_end_after_an_interrupt():
+    """Work that goes on after Ctrl-C ends at its next event, and a new listener hears its own."""
+    heard = []
+
+    def work() -> None:
+        with listen_to("interrupted", heard.append):
+            emit("interrupted", RowsPlanned(3, 0))
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        work()
+    with pytest.raises(KeyboardInterrupt):
+        emit("interrupted", RowsPlanned(4, 0))
+    with listen_to("interrupted", heard.append):
+        emit("interrupted", RowsPlanned(5, 0))
+    emit("interrupted", RowsPlanned(6, 0))
+    assert heard == [RowsPlanned(3, 0), RowsPlanned(5, 0)]

@@ -397,8 +397,8 @@ function findUnlabelled(row) {
 
 function showShare(value) {
   const percent = 100 * value;
-  const digits = percent >= 10 ? 0 : percent >= 1 ? 1 : percent >= 0.1 ? 2 : 3;
-  return `${(Math.ceil(percent * 10 ** digits - 1e-9) / 10 ** digits).toFixed(digits)}%`;
+  const digits = percent >= 0.1 ? 2 : 3;
+  return `${Math.ceil(percent * 10 ** digits - 1e-9) / 10 ** digits}%`;
 }
 
 function drawCurve(audit) {
@@ -588,7 +588,8 @@ function announce(text) {
 }
 
 function countLabels(count) {
-  byId("count").textContent = `${count.toLocaleString("en")} label${count === 1 ? "" : "s"}`;
+  const each = state.run?.audit && state.run.traits.length > 1 ? ", one for each item and trait" : "";
+  byId("count").textContent = `${count.toLocaleString("en")} label${count === 1 ? "" : "s"}${each}`;
 }
 
 const judge = guarded(async (trait) => {

@@ -128,6 +128,8 @@ def describe_wrong_removals(found: WrongRemovals) -> str:
 
 
 def _explain(found: WrongRemovals) -> Iterator[str]:
+    if found.removed < 2 * found.most < 2 * found.removed:
+        yield "that says little, because so few rows were removed"
     if found.unbounded:
         yield f"nothing is promised for {list_names(found.unbounded)}, so all their rows count"
     if found.doubtful:

@@ -197,3 +197,10 @@ def test_more_traits_and_more_texts_that_reach_the_threshold_raise_the_bound():
 
     assert bound(1, 0) < bound(1, 3) < bound(2, 3) < bound(15, 3) <= 900
     assert bound(2, 0) > 2 * bound(1, 0) - 1
+
+
+@pytest.mark.parametrize(("most", "little"), [(15, False), (16, True), (30, True), (31, False)])
+def test_a_bound_that_says_little_is_said_to(most, little):
+    """If more than half of the removed rows may be clean, the sentence says that this is little."""
+    said = describe_wrong_removals(WrongRemovals(31, most, (), ()))
+    assert ("that says little, because so few rows were removed" in said) == little

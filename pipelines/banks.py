@@ -32,6 +32,7 @@ from classifiers.fitting import (
 from classifiers.library import LoadedCard, find_cards
 from classifiers.models.checkpoints import find_model
 from pipelines.chosen_traits import (
+    advise_bank,
     check_cards,
     choose_cards,
     require_traits,
@@ -54,6 +55,7 @@ from schemas.events import FitStarted, Listener, Noticed, ignore
 from schemas.notices import Notice, choose_form, format_count, list_names, warn
 from schemas.outputs import CALIBRATION_SCORES
 from schemas.policies import Policy
+from schemas.runs import BANK
 from transforms.files import storage
 from transforms.files.planning import plan_shards
 from transforms.files.samples import read_sample
@@ -125,8 +127,24 @@ def save_bank(bank: Bank, uri: str) -> None:
 
 
 def load_bank(uri: str) -> Bank:
-    """Read a bank, checking every file's digest."""
-    return read_bank(lambda name: storage.read_bytes(storage.join(uri, name)), uri)
+    """Read a bank, checking every file's digest.
+
+    Raises: ModelError: it is damaged or no bank; the remedy names the bank of a run's folder.
+    """
+    try:
+        return read_bank(lambda name: storage.read_bytes(storage.join(uri, name)), uri)
+    except ModelError as error:
+        if _has_index(uri) or not _has_index(storage.join(uri, BANK)):
+            raise
+        raise ModelError(
+            "is not a trait bank, but a run with one",
+            where=uri,
+            remedy=advise_bank(uri, INDEX_FILE),
+        ) from error
+
+
+def _has_index(uri: str) -> bool:
+    return storage.exists(storage.join(uri, INDEX_FILE))
 
 
 def remove_bank(uri: str) -> None:

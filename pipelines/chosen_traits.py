@@ -5,6 +5,7 @@ These checks load no model, so that a mistake is reported before anything is rea
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
@@ -19,6 +20,8 @@ from pipelines.config import OWN_CORPUS, FilterConfig, require_local_path
 from schemas.cards import TraitCard
 from schemas.errors import CardError, ModelError
 from schemas.policies import Policy
+from schemas.runs import BANK
+from transforms.files import storage
 from transforms.rules import check_policy, has_clean_texts, require_clean_texts
 
 
@@ -56,6 +59,17 @@ def require_traits(count: int, signals: Sequence[str]) -> None:
             else "the bank has no trait, so nothing would be looked for",
             remedy="allow more --signals, or name --traits that have them",
         )
+
+
+def advise_bank(uri: str, index: str) -> str:
+    """Return how to get a bank instead of a folder that is none; `index` is a bank's first file.
+
+    A run's folder has a bank inside.
+    """
+    inner = storage.join(uri, BANK)
+    if storage.exists(storage.join(inner, index)):
+        return f"this is the folder of a run; its bank is {shlex.quote(inner)}"
+    return "congener fit --traits DIR --output BANK writes one"
 
 
 def require_useful_background(config: FilterConfig) -> None:

@@ -14,6 +14,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path, PurePath
 
 from pipelines.chosen_traits import (
+    advise_bank,
     check_on_library,
     choose_cards,
     require_useful_background,
@@ -353,7 +354,7 @@ def _check_bank(bank: str | None) -> None:
         raise ModelError(
             f"is not a bank: it has no {BANK_INDEX}",
             where=bank,
-            remedy="congener fit --traits DIR --output BANK writes one",
+            remedy=advise_bank(bank, BANK_INDEX),
         )
 
 

@@ -40,6 +40,16 @@ def fits(monkeypatch):
     return calls
 
 
+def test_a_run_given_for_a_bank_names_its_bank(run):
+    """The folder of a run is no bank, but holds one; a damaged bank is still called damaged."""
+    with pytest.raises(ModelError, match="not a trait bank, but a run with one") as caught:
+        load_bank(str(run[0]))
+    assert caught.value.remedy.endswith(f"its bank is {run[0]}/bank")
+    with pytest.raises(ModelError, match="is not a trait bank: ") as caught:
+        load_bank(f"{run[0]}/ledger")
+    assert "congener fit" in caught.value.remedy
+
+
 def test_round_trip(config, tmp_path):
     """A saved bank reads back with the same digest and scores."""
     bank, encoder, plan = prepare_bank(config)

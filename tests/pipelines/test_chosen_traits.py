@@ -5,6 +5,7 @@ import pytest
 from classifiers.clean_text import CleanText
 from classifiers.library import find_cards
 from pipelines.chosen_traits import (
+    advise_bank,
     check_cards,
     check_on_library,
     choose_cards,
@@ -69,3 +70,14 @@ def test_cards_and_policy_must_fit(card_folder):
     folder = card_folder("rain", text)
     with pytest.raises(CardError, match="the library has no such text"):
         check_on_library(find_cards([str(folder)]), Policy())
+
+
+def test_the_bank_of_a_run_is_named(tmp_path):
+    """Where a run's folder is given for a bank, the advice names the bank inside it."""
+    run = tmp_path / "a run"
+    (run / "bank").mkdir(parents=True)
+    assert advise_bank(str(run), "bank.json").startswith("congener fit --traits DIR")
+    (run / "bank" / "bank.json").write_text("{}", encoding="utf-8")
+    assert advise_bank(str(run), "bank.json") == (
+        f"this is the folder of a run; its bank is '{run / 'bank'}'"
+    )

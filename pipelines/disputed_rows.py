@@ -21,11 +21,12 @@ SHOWN = 3
 
 
 class DisputedRow(NamedTuple):
-    """A row on which only traits fired that a reader denied."""
+    """A row on which only traits fired that a reader denied: `trait`, unless there are several."""
 
     source: str
     row: int
     decision: str
+    trait: str | None = None
 
     @property
     def name(self) -> str:
@@ -52,7 +53,7 @@ def find_disputed(
         ledger = scan_folder(run, manifest, "ledger").filter(pl.col("decision").is_in(PLACES))
         rows = ledger.select(columns).collect(engine="streaming").to_dicts()
     return [
-        DisputedRow(row["source"], row["row"], row["decision"])
+        DisputedRow(row["source"], row["row"], row["decision"], _find_only_trait(row))
         for row in rows
         if keys & {(row["source"], row["row"]), row["record_id"]} and _is_denied(row, chosen)
     ]
@@ -68,9 +69,20 @@ def _choose_labels(labels: Sequence[Label], path: str) -> dict[tuple[RowKey, str
     return found
 
 
+def _list_traits(row: Mapping[str, Any]) -> set[str]:
+    """Return the traits that fired on a row's trained text."""
+    return {item["trait"] for item in row["reasons"] if is_trained(item["signal"])}
+
+
+def _find_only_trait(row: Mapping[str, Any]) -> str | None:
+    """Return the trait that fired on a row, or None if several did."""
+    traits = _list_traits(row)
+    return traits.pop() if len(traits) == 1 else None
+
+
 def _is_denied(row: Mapping[str, Any], labels: Mapping[tuple[RowKey, str | None], Label]) -> bool:
     """Return whether labels deny every trait that fired on a row's trained text."""
-    traits = {item["trait"] for item in row["reasons"] if is_trained(item["signal"])}
+    traits = _list_traits(row)
     keys: tuple[RowKey, ...] = ((row["source"], row["row"]), row["record_id"])
     return bool(traits) and all(
         any(
@@ -86,9 +98,10 @@ def _is_denied(row: Mapping[str, Any], labels: Mapping[tuple[RowKey, str | None]
 def describe_disputed(rows: Sequence[DisputedRow]) -> Iterator[Notice]:
     """Say which rows stay held although a reader denies it, and how a policy releases them."""
     for decision, place in PLACES.items():
-        if own := [row.name for row in rows if row.decision == decision]:
+        if held := [row for row in rows if row.decision == decision]:
+            own = [row.name for row in held]
             more = f" and {len(own) - SHOWN:,} more" if len(own) > SHOWN else ""
-            lines = ", ".join(map(write_exception, own[:SHOWN]))
+            lines = ", ".join(write_exception(row.name, row.trait) for row in held[:SHOWN])
             yield Notice(
                 f"{format_count(len(own), 'row')} that you labelled no "
                 f"{choose_form(len(own), 'is', 'are')} still {place}: "

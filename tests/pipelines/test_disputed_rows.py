@@ -6,7 +6,7 @@ import pytest
 
 from pipelines.disputed_rows import DisputedRow, describe_disputed, find_disputed
 from pipelines.filter import run_filter
-from pipelines.labels import read_all_labels
+from pipelines.labels import Label, read_all_labels
 from schemas.errors import CardError
 from tests.support.hostile import FILE, filter_lines, write_cards
 from tests.support.runs import read_ledger
@@ -55,6 +55,17 @@ def test_rows_labelled_no_and_held_are_found(find):
     assert find() == []
 
 
+def test_the_only_trait_of_a_row_is_named(run):
+    """An exception is for the trait that fired, as `inspect` writes it, or for all of several."""
+    lines = (label(0), label(2), label(2, "fox"))
+    labels = [
+        Label(FILE, line["row"], None, False, None, f"line {n}", line["trait"])
+        for n, line in enumerate(lines)
+    ]
+    found = find_disputed(*run, labels, "labels.jsonl")
+    assert [(row.row, row.trait) for row in found] == [(0, "owl"), (2, None)]
+
+
 def test_the_later_label_counts(find):
     """A reader may change an answer, and contradictions without times are errors."""
     lines = [label(0, time=1), label(0, answer="yes", time=2)]
@@ -79,7 +90,7 @@ def test_a_record_id_says_which_text_was_read(find, run):
 def test_disputed_rows_are_named_with_a_policy():
     """Each kind of decision has a line, with an exception for each of the first rows."""
     rows = [DisputedRow("a.jsonl", n, "quarantine") for n in range(5)]
-    first, second = describe_disputed([*rows, DisputedRow("b: c.jsonl", 7, "drop")])
+    first, second = describe_disputed([*rows, DisputedRow("b: c.jsonl", 7, "drop", "heron")])
     assert first.text.startswith(
         "5 rows that you labelled no are still in quarantine: a.jsonl:0, a.jsonl:1, a.jsonl:2 and "
         "2 more; to release them, decide again with a policy that has `exceptions: [{row: "
@@ -87,7 +98,8 @@ def test_disputed_rows_are_named_with_a_policy():
     assert first.text.endswith('{row: "a.jsonl:2", action: keep, reason: WHY}, …]`')
     assert second.text == (
         "1 row that you labelled no is still dropped: b: c.jsonl:7; to release it, decide again "
-        'with a policy that has `exceptions: [{row: "b: c.jsonl:7", action: keep, reason: WHY}]`'
+        'with a policy that has `exceptions: [{row: "b: c.jsonl:7", trait: heron, action: keep, '
+        "reason: WHY}]`"
     )
     assert list(describe_disputed([])) == []
 

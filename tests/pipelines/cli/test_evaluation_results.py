@@ -68,7 +68,7 @@ def test_what_doesnt_count_and_what_stays_held_is_said():
     plain = [str(part) for part in make_evaluation(0, 0, "run").render()]
     assert not any("count" in line or "added" in line or "labelled no" in line for line in plain)
     assert found.to_json()["disputed"] == [
-        {"source": "a.jsonl", "row": 3, "decision": "quarantine"}
+        {"source": "a.jsonl", "row": 3, "decision": "quarantine", "trait": None}
     ]
 
 

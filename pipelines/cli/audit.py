@@ -46,6 +46,18 @@ RARER_SHOWN = 8
 FORMATS_SHOWN = 3
 """How many measures of format are named."""
 
+VIEWS_READ = (
+    "told apart by: the chance that a text, or a bag of 4, 16 or 64 texts, looks",
+    "more like the corpus than one of the reference (0.50: not at all, 1.00: always);",
+    "p: the chance to see this if both were alike. If length and format alone do",
+    "as well as the whole text, the difference is one of format.",
+)
+
+RATES_READ = (
+    "format: the reference's rate if its texts were as long, as formatted and as",
+    "difficult as the corpus's",
+)
+
 OVER, RARER = "over-represented", "rarer in the corpus"
 """The titles of the two tables of findings."""
 
@@ -110,10 +122,12 @@ class AuditResult(NamedTuple):
         verdict, *limits = list_sentences(audit.to_json())
         yield verdict
         yield tabulate_views(audit)
+        yield from VIEWS_READ
         if audit.comparison.differences:
             yield describe_formats(audit)
         if audit.findings:
             yield tabulate_findings(audit.findings, OVER)
+            yield from RATES_READ
         if audit.meanings and audit.meanings.clusters:
             yield tabulate_clusters(audit.meanings.clusters)
         if audit.found.total > SHOWN:

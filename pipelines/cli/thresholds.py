@@ -76,7 +76,9 @@ class ThresholdTables(NamedTuple):
         if starred:
             yield (
                 f"*: a run's levels give no threshold below {LIKELY}, because most rows that score "
-                "lower don't show the trait. To use such a threshold, set it with `threshold`."
+                f"lower don't show the trait. With a level marked * a run has {LIKELY}, too, so a "
+                "stricter level can be on a lower line, where it would be without this limit. To "
+                "use such a threshold, set it with `threshold`."
             )
         if self.traits:
             name = self.traits[0].trait

@@ -24,6 +24,9 @@ def test_a_difference_is_exit_code_1(congener, tmp_path):
     assert "the corpus differs from the reference" in out
     assert "length and format alone" in out
     assert "Mind the gap" in out
+    shown = " ".join(out.split())
+    assert "told apart by: the chance that a text, or a bag of 4, 16 or 64 texts, looks" in shown
+    assert "format: the reference's rate if its texts were as long" in shown
     lines = [line for line in out.splitlines() if "/audit" not in line]
     assert max(map(len, lines)) <= 80
     assert "both answer the same prompts" in err

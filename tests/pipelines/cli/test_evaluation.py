@@ -331,7 +331,7 @@ def test_no_row_that_fired_is_an_error(congener, config, tmp_path, unattended):
 def test_one_row_is_labelled(evaluate, tmp_path, unattended, run):
     """A row is labelled by each of its names, and a new answer replaces an old one."""
     found = evaluate("--row", "0.jsonl:1", "--label", "no")
-    name = {"source": "0.jsonl", "row": 1, "decision": "quarantine"}
+    name = {"source": "0.jsonl", "row": 1, "decision": "quarantine", "trait": "heron"}
     assert (found["name"], found["label"], found["disputed"]) == ("0.jsonl:1", "no", [name])
     (line,) = read_file(tmp_path / "l.jsonl")
     drawn = hide_score("heron", line["record_id"], 0.8647)

@@ -416,7 +416,8 @@ def describe_exceptions(applied: AppliedMasks) -> Iterator[str]:
 
 def describe_trainers(applied: AppliedMasks, output: str) -> Iterator[str]:
     """Yield what to pass to each trainer, line by line; the lines may be copied."""
-    split = next(iter(applied.rows), DEFAULT_SPLIT)
+    first = next(iter(applied.rows), DEFAULT_SPLIT)
+    split = DEFAULT_SPLIT if DEFAULT_SPLIT in applied.rows else first
     folder = output.rstrip("/")
     yield "for the trainer, in place of the rows:"
     yield f"      TRL            train_dataset=load_from_disk({folder!r})[{split!r}]"

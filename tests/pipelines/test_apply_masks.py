@@ -331,11 +331,17 @@ def test_progress_counts_every_row(tmp_path, filter_masked, student, monkeypatch
 
 
 def test_trainers_are_told_apart(tmp_path):
-    """Each trainer has a line that can be copied, with the folder and the first split."""
-    applied = AppliedMasks(rows={"held": 3, "train": 4})
+    """Each trainer has a line that can be copied, with the folder and the split to train on."""
+    applied = AppliedMasks(rows={"held": 3, "later": 4})
     heading, trl, axolotl, factory = describe_trainers(applied, "to kens/")
     assert heading.startswith("for the trainer")
     assert trl.endswith("""load_from_disk('to kens')['held']""")
     entry = yaml.safe_load(axolotl.split(maxsplit=1)[1])
     assert entry == {"datasets": [{"path": "to kens", "type": None}]}
     assert yaml.safe_load(factory.split(maxsplit=1)[1]) == {"tokenized_path": "to kens"}
+
+
+def test_nobody_is_sent_to_train_on_the_test_split():
+    """Splits are in order of name, but the split to train on is `train`, if there is one."""
+    _, trl, *_ = describe_trainers(AppliedMasks(rows={"test": 3, "train": 4}), "tokens")
+    assert trl.endswith("load_from_disk('tokens')['train']")

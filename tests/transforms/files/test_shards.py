@@ -39,8 +39,8 @@ from transforms.write import encode_parquet
 
 
 def limits(rows=5_000, bytes_=32 << 20):
-    """Return shard limits, possibly below a configuration's minimum."""
-    return ShardLimits.model_construct(rows=rows, bytes=bytes_)
+    """Return shard limits, possibly below a configuration's minimum; all small files share."""
+    return ShardLimits.model_construct(rows=rows, bytes=bytes_, apart=0)
 
 
 def choose_schema(corpus):

@@ -77,6 +77,18 @@ def _read_json_lines(path: Path) -> Iterator[Entry]:
             yield Entry(place, fields)
 
 
+def is_review(path: Path) -> bool:
+    """Return whether `review` wrote a file: whether its first line has digests.
+
+    Raises: CardError: the first line isn't a JSON object.
+    """
+    if is_table(path) or not path.is_file():
+        return False
+    with path.open(encoding="utf-8", errors="replace") as file:
+        first = next((line for line in file if line.strip()), "")
+    return bool(first) and is_chained(parse_line(first, f"{path} line 1"))
+
+
 def is_chained(fields: Mapping[str, Any]) -> bool:
     """Return whether a line has the digests of a file that `review` wrote."""
     digests = (fields.get("before"), fields.get("digest"))

@@ -12,7 +12,15 @@ from typing import Any, NamedTuple, TypeAlias, TypeGuard
 import numpy as np
 
 from classifiers.library import read_text_file
-from pipelines.label_files import Entry, is_table, parse_line, parse_time, read_entries
+from pipelines.label_files import (
+    Entry,
+    is_chained,
+    is_review,
+    is_table,
+    parse_line,
+    parse_time,
+    read_entries,
+)
 from schemas.digests import digest_bytes, digest_config
 from schemas.errors import CardError, StorageError
 from schemas.notices import choose_form, format_count, suggest_name
@@ -208,7 +216,7 @@ def choose_label(first: Label, second: Label, path: str) -> Label:
     if first.shows != second.shows:
         raise CardError(
             f"contradicts the label of the same row on {first.place}",
-            where=f"{path} {second.place}",
+            where=f"{path} {second.place}".strip(),
             remedy="remove one of the two, or give both a time, and the later one counts",
         )
     return first
@@ -385,14 +393,14 @@ def require_outside(run: str, path: Path) -> None:
 def append_lines(path: Path, lines: Iterable[Mapping[str, Any]]) -> None:
     """Append lines to a file of labels, creating the file if needed.
 
+    Only lines with digests are added to a file of a review.
+
+    Raises: CardError: the file is a review's, and a line has no digest.
     Raises: StorageError: the file can't be written.
     """
-    if is_table(path):
-        raise StorageError(
-            "is a table, to which rows to read can't be added",
-            where=str(path),
-            remedy="name a file of JSON Lines with --labels",
-        )
+    lines = list(lines)
+    if not lines or not all(map(is_chained, lines)):
+        require_open(path)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         separator = _find_separator(path)
@@ -407,15 +415,33 @@ def append_lines(path: Path, lines: Iterable[Mapping[str, Any]]) -> None:
         ) from error
 
 
+def require_open(path: Path) -> None:
+    """Refuse a file to which lines without digests can't be added.
+
+    Raises: CardError: the file is a review's. Raises: StorageError: it is a table.
+    """
+    if is_table(path):
+        raise StorageError(
+            "is a table, to which rows to read can't be added",
+            where=str(path),
+            remedy="name a file of JSON Lines with --labels",
+        )
+    if is_review(path):
+        raise CardError(
+            "is a file of a review, whose lines have digests, so no other line can be added to it",
+            where=str(path),
+            remedy="name a new file for rows to read and for other labels",
+        )
+
+
 def keep_answer(path: Path, answer: Mapping[str, Any], *, replaces: bool = False) -> None:
     """Label the answer's row in its unlabelled line, or append a line.
 
     With `replaces`, the last line about the row takes the answer even if it is labelled.
 
-    Raises: StorageError: the file can't be written.
+    Raises: CardError: the file is a review's. Raises: StorageError: the file can't be written.
     """
-    if is_table(path):
-        append_lines(path, [])  # which refuses a table
+    require_open(path)
     names = {(answer["source"], answer["row"]), answer.get("record_id")} - {None}
     lines = read_text_file(path).split("\n") if path.exists() else []
     for index, line in reversed(list(enumerate(lines))) if replaces else enumerate(lines):
@@ -425,7 +451,8 @@ def keep_answer(path: Path, answer: Mapping[str, Any], *, replaces: bool = False
             and _is_about(fields, answer["trait"])
             and _find_key(fields) in names
         ):
-            lines[index] = _format_line(fields | {"label": answer["label"]})
+            given = {name: answer[name] for name in ("label", "time") if name in answer}
+            lines[index] = _format_line(fields | given)
             write_bytes(str(path), "\n".join(lines).encode("utf-8"))
             return
     append_lines(path, [answer])

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,6 +25,7 @@ from pipelines.cli.options import (
 from pipelines.cli.output import print_result
 from pipelines.cli.reading_rows import (
     ask_about_rows,
+    choose_answers,
     describe_line,
     find_listed,
     find_unsure,
@@ -77,6 +78,15 @@ class ReadingOptions(Options):
             "--labels",
             metavar="FILE",
             help="A file of labels, to which answers are added (default: TRAIT.labels.jsonl).",
+        ),
+    ] = None
+    answers: Annotated[
+        str | None,
+        typer.Option(
+            "--answers",
+            metavar="FILE",
+            help="A second file, which takes rows to read and answers instead and is read as well "
+            "(default for a review's labels: TRAIT.NAME beside them).",
         ),
     ] = None
     rows: Annotated[
@@ -159,39 +169,43 @@ def evaluate_trait(
     congener traits eval my-trait --run run/ --labels read.jsonl --rows 300
     congener traits eval my-trait --run run/ --fired
     congener traits eval my-trait --run run/ --row chat.jsonl:17 --label no
+    congener traits eval my-trait --run run/ --labels run.review/labels-ada.jsonl
     """
     from pipelines.config import require_local_path
-    from pipelines.labels import require_usable
+    from pipelines.labels import require_open, require_usable
     from pipelines.traits import find_trait_id
 
     reading.require_consistent()
     trait, kept = find_trait_id(card), reading.output and expand_argument(reading.output)
     labels = reading.labels
     path = require_local_path(expand_argument(labels) if labels else f"{trait}.labels.jsonl")
-    require_usable(path, trait)
+    paths = choose_answers(path, trait, reading.answers and expand_argument(reading.answers))
+    require_usable(paths[-1], trait)
+    if reading.answers:
+        require_open(paths[-1])
     with ExitStack() as stack:
         run = reading.run
         if reading.corpus:
             settings = read_settings(config, background, models)
             update = {"input": tuple(map(expand_argument, reading.corpus)), "traits": (card,)}
             settings = settings.model_copy(update=update)
-            _check_first(settings, trait, path)
+            _check_first(settings, trait, paths)
             run = stack.enter_context(_filter_corpus(settings, trait, kept))
-        found = _evaluate(expand_argument(run or ""), trait, path, reading)
+        found = _evaluate(expand_argument(run or ""), trait, paths, reading)
         if isinstance(found, Evaluation):
             found = found._replace(run=reading.run or kept)
         print_result(found, as_json)
 
 
-def _check_first(settings: FilterConfig, trait: str, labels: Path) -> None:
+def _check_first(settings: FilterConfig, trait: str, paths: Sequence[Path]) -> None:
     """Refuse mistakes in files before the corpus is filtered, which may take long."""
     from pipelines.early_checks import check_sources, check_traits
     from pipelines.labels import read_labels
 
     check_sources(settings)
     check_traits(settings)
-    if labels.exists():
-        read_labels(labels, trait)
+    for path in filter(Path.exists, paths):
+        read_labels(path, trait)
 
 
 @contextmanager
@@ -208,16 +222,16 @@ def _filter_corpus(settings: FilterConfig, trait: str, kept: str | None) -> Iter
 
 
 def _evaluate(
-    run: str, trait: str, path: Path, reading: ReadingOptions
+    run: str, trait: str, paths: Sequence[Path], reading: ReadingOptions
 ) -> Evaluation | RowsToRead | KeptLabel:
     """Label one row, or ask about the drawn rows or write them to the file, and measure."""
     from pipelines.evaluation import divide_rows
     from pipelines.labels import require_outside
 
-    require_outside(run, path)
+    require_outside(run, paths[-1])
     population = divide_rows(run, trait)
     if reading.row is not None:
-        return _label_row(population, path, reading.row, reading.label)
+        return _label_row(population, paths, reading.row, reading.label)
     if population.removed:
         warn_reader(
             f"of the rows that the trait fired on, {population.removed:,} "
@@ -230,40 +244,45 @@ def _evaluate(
             where=run,
             remedy="leave --fired out, to read rows below the threshold, too",
         )
-    added = _read_rows(population, path, reading)
-    found = read_run_labels(population, path, quiet=True, accepts=reading.accept_definition)
-    listed = find_listed(population, path) - found.keys()
+    added = _read_rows(population, paths, reading)
+    found = read_run_labels(population, paths, quiet=True, accepts=reading.accept_definition)
+    listed = find_listed(population, paths) - found.keys()
     if not found:
-        return RowsToRead(len(listed), added, str(path))
-    return _measure(population, path, found, listed, added)
+        return RowsToRead(len(listed), added, str(paths[-1]))
+    return _measure(population, paths, found, listed, added)
 
 
-def _read_rows(population: Population, path: Path, reading: ReadingOptions) -> int:
+def _read_rows(population: Population, paths: Sequence[Path], reading: ReadingOptions) -> int:
     """Ask about rows until the wanted number is read, or add them to the file and count them."""
     from pipelines.evaluation import choose_rows, read_texts, select_sample
     from pipelines.label_files import is_table
     from pipelines.labels import append_lines
 
-    found = read_run_labels(population, path, accepts=reading.accept_definition)
-    listed = find_listed(population, path) - found.keys()
+    path = paths[-1]
+    found = read_run_labels(population, paths, accepts=reading.accept_definition)
+    listed = find_listed(population, paths) - found.keys()
     sample = select_sample(population, found, listed)
     asks = sys.stdin.isatty() and not is_table(path)
     known = sample.keys() if asks else sample.keys() | listed
     wanted = reading.rows or (ROWS if asks or not known else 0)
-    picked = (found.keys() - sample.keys()) | find_unsure(population, path)
+    picked = (found.keys() - sample.keys()) | find_unsure(population, paths)
     left = choose_rows(population, known, wanted, picked, only_found=reading.fired)
     if not left or (is_table(path) and found and reading.rows is None):
         return 0
     texts, trait = read_texts(population, left), population.rule.trait
     if asks:
-        ask_about_rows(trait, texts, path)
+        ask_about_rows(trait, texts, path, timed=len(paths) > 1)
         return 0
     append_lines(path, [describe_line(text, trait, None) for text in texts])
     return len(texts)
 
 
 def _measure(
-    population: Population, path: Path, found: Mapping[int, Label], listed: set[int], added: int
+    population: Population,
+    paths: Sequence[Path],
+    found: Mapping[int, Label],
+    listed: set[int],
+    added: int,
 ) -> Evaluation:
     """Measure the trait with the labels of the drawn rows, and list what all labels contradict."""
     from pipelines.evaluation import measure, select_sample, summarise
@@ -274,7 +293,7 @@ def _measure(
     rates = measure_rates(population, sample)
     return Evaluation(
         population.rule.trait,
-        str(path),
+        str(paths[0]),
         [item.lowest for item in population.ranges],
         summarise(population, sample),
         measure(suggest_thresholds(population, sample), sample),
@@ -282,33 +301,42 @@ def _measure(
         list_mistakes(population, found),
         added=added,
         picked=len(found) - len(sample),
-        disputed=_list_disputed(population, path),
+        disputed=_list_disputed(population, paths),
         rates=rates,
         pairs=compare_teachers(rates),
         rule=population.rule,
+        answers=str(paths[-1]) if len(paths) > 1 else None,
     )
 
 
-def _label_row(population: Population, path: Path, name: str, label: str | None) -> KeptLabel:
+def _label_row(
+    population: Population, paths: Sequence[Path], name: str, label: str | None
+) -> KeptLabel:
     """Ask about one row, or take its label from the command, and keep it."""
     from pipelines.evaluation import find_single, read_texts
     from pipelines.labels import keep_answer
 
     text = read_texts(population, find_single(population, name)[:1])[0]
-    trait = population.rule.trait
+    trait, path = population.rule.trait, paths[-1]
     name = f"{text.keys['source']}:{text.keys['row']}"
     if label is None:
-        label = ask_about_rows(trait, [text], path, picked=True)
+        label = ask_about_rows(trait, [text], path, picked=True, timed=len(paths) > 1)
     else:
         value = {"yes": True, "no": False}.get(label, label)
-        keep_answer(path, describe_line(text, trait, value, picked=True), replaces=True)
-    disputed = _list_disputed(population, path) if label == "no" else []
+        line = describe_line(text, trait, value, picked=True, timed=len(paths) > 1)
+        keep_answer(path, line, replaces=True)
+    disputed = _list_disputed(population, paths) if label == "no" else []
     own = [item for item in disputed if item.name == name]
     return KeptLabel(name, trait, label, str(path), own)
 
 
-def _list_disputed(population: Population, path: Path) -> list[DisputedRow]:
+def _list_disputed(population: Population, paths: Sequence[Path]) -> list[DisputedRow]:
     from pipelines.disputed_rows import find_disputed
     from pipelines.labels import read_all_labels
 
-    return find_disputed(population.run, population.manifest, read_all_labels(path), str(path))
+    labels = [
+        label._replace(place=f"{path} {label.place}")
+        for path in filter(Path.exists, paths)
+        for label in read_all_labels(path)
+    ]
+    return find_disputed(population.run, population.manifest, labels, "")

@@ -36,7 +36,8 @@ class Evaluation(NamedTuple):
 
     `run` is the run's folder, or None if it is removed. `added` of the unlabelled rows are new.
     `picked` labelled rows don't count, because nobody drew them. `disputed` rows are held although
-    all their traits are denied.
+    all their traits are denied. `answers` is the file of rows to read beside the labels, if it is
+    another one.
     """
 
     trait: str
@@ -53,6 +54,7 @@ class Evaluation(NamedTuple):
     rates: Sequence[TraitRate] = ()
     pairs: Sequence[TeacherPair] = ()
     rule: SettledThreshold | None = None
+    answers: str | None = None
 
     def render(self) -> Iterator[Table | str]:
         """Return a table of ranges, two tables of thresholds, and the trait's rates."""
@@ -99,10 +101,16 @@ class Evaluation(NamedTuple):
             rows = format_count(self.added, "row")
             verb = choose_form(self.added, "was", "were")
             yield (
-                f"{rows} to read {verb} added to the file; set each `label`, then give the same "
-                "command"
+                f"{rows} to read {verb} added to {self._name_answers()}; set each `label` there, "
+                "then give the same command"
             )
-        yield _describe_file(self.labels, self.unlabelled)
+        yield _describe_file(self.answers or self.labels, self.unlabelled, bool(self.answers))
+        if self.answers:
+            yield f"labels were read in {Path(self.labels).absolute()}, too, to which none is added"
+
+    def _name_answers(self) -> str:
+        """Name the file of rows to read, if it isn't the only one."""
+        return str(Path(self.answers).absolute()) if self.answers else "the file"
 
     def to_json(self) -> dict[str, Any]:
         """Return everything that the tables show."""
@@ -110,6 +118,7 @@ class Evaluation(NamedTuple):
         return {
             "trait": self.trait,
             "labels": self.labels,
+            "answers": self.answers or self.labels,
             "unlabelled": self.unlabelled,
             "added": self.added,
             "picked": self.picked,
@@ -186,9 +195,10 @@ class RowsToRead(NamedTuple):
         return {"rows_to_read": self.unlabelled, "added": self.added, "labels": self.labels}
 
 
-def _describe_file(labels: str, unlabelled: int) -> str:
+def _describe_file(labels: str, unlabelled: int, is_second: bool = False) -> str:
     """Name the file of labels, and count its unlabelled rows."""
-    path = f"{Path(labels).absolute()} (--labels names another file)"
+    option = "--answers" if is_second else "--labels"
+    path = f"{Path(labels).absolute()} ({option} names another file)"
     if unlabelled:
         verb = choose_form(unlabelled, "is", "are")
         return f"{format_count(unlabelled, 'row')} {verb} still unlabelled in {path}"

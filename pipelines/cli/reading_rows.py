@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -34,49 +35,81 @@ ANSWERS: dict[str, bool | str] = {
 NAMES = {True: "yes", False: "no", "unsure": "unsure"}
 
 
-def find_listed(population: Population, path: Path) -> set[int]:
-    """Return the run's rows that the file lists without a label."""
+def choose_answers(path: Path, trait: str, given: str | None = None) -> tuple[Path, ...]:
+    """Return the files of labels to read, of which the last takes new lines.
+
+    That is the given file, or the file of labels itself. Only beside a review's labels, to which
+    nothing can be added, it is a file named after the trait and them.
+
+    Raises: CardError: the first line of the labels isn't a JSON object.
+    """
+    from pipelines.config import require_local_path
+    from pipelines.label_files import is_review
+
+    if given is not None:
+        answers = require_local_path(given)
+    else:
+        answers = path.with_name(f"{trait}.{path.name}") if is_review(path) else path
+    return (path,) if answers == path else (path, answers)
+
+
+def find_listed(population: Population, paths: Sequence[Path]) -> set[int]:
+    """Return the run's rows that the files list without a label."""
     from pipelines.evaluation import find_rows
     from pipelines.labels import list_unlabelled
 
-    keys = list_unlabelled(path, population.rule.trait) if path.exists() else []
+    trait = population.rule.trait
+    keys = [key for path in filter(Path.exists, paths) for key in list_unlabelled(path, trait)]
     return {index for rows in find_rows(population, keys).values() for index in rows}
 
 
-def find_unsure(population: Population, path: Path) -> set[int]:
+def find_unsure(population: Population, paths: Sequence[Path]) -> set[int]:
     """Find the run's rows that a reader labelled unsure.
 
     They count as not read, but nobody needs to read them once more.
     """
-    from pipelines.evaluation import match_labels
-    from pipelines.labels import read_labels
-
-    if not path.exists():
-        return set()
-    labels = match_labels(population, read_labels(path, population.rule.trait), str(path))
+    labels = _match_files(population, paths, accepts=True)
     return {row for row, label in labels.items() if label.shows is None}
 
 
-def read_run_labels(
-    population: Population, path: Path, *, quiet: bool = False, accepts: bool = False
+def _match_files(
+    population: Population, paths: Sequence[Path], *, accepts: bool
 ) -> dict[int, Label]:
-    """Read the labels, and unless `quiet`, warn of labels that weaken the measures.
+    """Return the labels of all files by row; of a row's labels in two files, the later counts.
+
+    A row that a file lists for reading stays drawn, even if another file has it as picked.
+    """
+    from pipelines.evaluation import match_labels
+    from pipelines.labels import choose_label, read_labels, require_definition
+
+    trait = population.rule.trait
+    found: dict[int, Label] = {}
+    for path in filter(Path.exists, paths):
+        labels = read_labels(path, trait)
+        if not accepts:
+            require_definition(labels, trait, population.definition, path)
+        for row, label in match_labels(population, labels, str(path)).items():
+            first = found.get(row, label)
+            chosen = choose_label(first, label, str(path))
+            drawn, place = first if label.is_picked else label, f"{path} {label.place}"
+            found[row] = drawn._replace(shows=chosen.shows, time=chosen.time, place=place)
+    return found
+
+
+def read_run_labels(
+    population: Population, paths: Sequence[Path], *, quiet: bool = False, accepts: bool = False
+) -> dict[int, Label]:
+    """Read the labels of all files, and unless `quiet`, warn of labels that weaken the measures.
 
     Labels that another version of the card drew count as picked. With `accepts`, so do labels that
     were given by another definition.
 
     Raises: CardError: a label is wrong, or was given by another definition.
     """
-    from pipelines.evaluation import carry_over, match_labels
-    from pipelines.labels import read_labels, require_definition
+    from pipelines.evaluation import carry_over
 
-    if not path.exists():
-        return {}
-    trait = population.rule.trait
-    labels = read_labels(path, trait)
-    if not accepts:
-        require_definition(labels, trait, population.definition, path)
-    matched = match_labels(population, labels, str(path))
+    matched = _match_files(population, paths, accepts=accepts)
+    path = " and ".join(map(str, filter(Path.exists, paths)))
     read = {row: label for row, label in matched.items() if label.shows is not None}
     found = carry_over(population, read)
     if quiet:
@@ -99,7 +132,12 @@ def read_run_labels(
 
 
 def ask_about_rows(
-    trait: str, texts: Sequence[RowText], path: Path, *, picked: bool = False
+    trait: str,
+    texts: Sequence[RowText],
+    path: Path,
+    *,
+    picked: bool = False,
+    timed: bool = False,
 ) -> str | None:
     """Ask about each row, without its score, save every answer at once, and return the last one.
 
@@ -118,7 +156,7 @@ def ask_about_rows(
         if answer == "q":
             break
         if answer in ANSWERS:
-            line = describe_line(text, trait, ANSWERS[answer], picked=picked)
+            line = describe_line(text, trait, ANSWERS[answer], picked=picked, timed=timed)
             keep_answer(path, line, replaces=picked)
             last = NAMES[ANSWERS[answer]]
     return last
@@ -138,11 +176,17 @@ def _read_answer(console: Console, trait: str) -> str:
 
 
 def describe_line(
-    text: RowText, trait: str, label: bool | str | None, *, picked: bool = False
+    text: RowText,
+    trait: str,
+    label: bool | str | None,
+    *,
+    picked: bool = False,
+    timed: bool = False,
 ) -> dict[str, Any]:
     """Return a line of the file of labels, in which the score is hidden from whoever reads it.
 
-    The prompt and the text, for the person who reads an unlabelled row, aren't read again.
+    The prompt and the text, for the person who reads an unlabelled row, aren't read again. A label
+    that is `timed` has a time, so that it counts instead of an earlier one in another file.
     """
     from pipelines.labels import hide_score
 
@@ -153,7 +197,8 @@ def describe_line(
     card = {"card": text.card} if text.card else {}
     judged = {"definition": text.definition} if text.definition else {}
     fields = {"trait": trait, "label": label, "drawn": drawn, **card, **judged}
-    return {**text.keys, **fields, **own, **shown}
+    time = {"time": datetime.now(UTC).isoformat()} if timed else {}
+    return {**text.keys, **fields, **time, **own, **shown}
 
 
 def _shorten(text: str) -> str:

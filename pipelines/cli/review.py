@@ -434,6 +434,7 @@ def _say_end(session: Session) -> None:
     say(f"\n{format_count(count, 'label')} in {own}")
     if count and isinstance(session, ReviewSession):
         say(f"next: congener traits eval TRAIT --run {run} --labels {own}")
+        say("(it adds rows to read to a second file, and reads both)")
         say(f"or release the rows that you deny: congener release {run} --reviews {own} -o RUN2")
     elif count:
         say(f"next: congener certify {run} --labels {own}")

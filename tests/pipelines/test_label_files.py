@@ -9,7 +9,14 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from pipelines.label_files import is_chained, is_table, parse_line, parse_time, read_entries
+from pipelines.label_files import (
+    is_chained,
+    is_review,
+    is_table,
+    parse_line,
+    parse_time,
+    read_entries,
+)
 from schemas.digests import digest_config
 from schemas.errors import CardError
 
@@ -143,3 +150,15 @@ def test_csv_cells_are_numbers_only_where_numbers_are_expected(tmp_path):
     path.write_text("record_id,row,score,label\n123,x,y,1\n")
     (entry,) = read_entries(path)
     assert entry.fields == {"record_id": "123", "row": "x", "score": "y", "label": "1"}
+
+
+def test_a_review_is_known_by_its_first_line(tmp_path):
+    """The first line that isn't blank tells; a missing file and a table aren't a review's."""
+    path = tmp_path / "l.jsonl"
+    assert not is_review(path)
+    chained = json.dumps({"label": True, "before": "0" * 64, "digest": "1" * 64})
+    for text, expected in (("", False), (f"\n{chained}\n{{}}\n", True), ("{}\n", False)):
+        path.write_text(text)
+        assert is_review(path) == expected
+    (tmp_path / "l.csv").write_text(chained)
+    assert not is_review(tmp_path / "l.csv")

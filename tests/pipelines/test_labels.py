@@ -25,6 +25,7 @@ from pipelines.labels import (
     require_traits,
     require_usable,
 )
+from schemas.digests import digest_config
 from schemas.errors import CardError, StorageError
 
 
@@ -272,6 +273,29 @@ def test_appended_lines_are_read_again(tmp_path):
     found = [(label.row, label.shows) for label in read_labels(path, "owl")]
     assert found == [(1, True), (2, False)]
     assert "é" in path.read_text(encoding="utf-8")
+
+
+def test_only_a_review_adds_to_its_file(tmp_path):
+    """A line without digests, an answer and a check of the file are refused; the file stays."""
+    path = tmp_path / "labels-ada.jsonl"
+    line = {"source": "a", "row": 1, "trait": "owl", "label": True, "before": "0" * 64}
+    line["digest"] = digest_config(line)
+    append_lines(path, [line])
+    before = path.read_bytes()
+    answer = {"source": "a", "row": 1, "trait": "owl", "label": False}
+    for change in (
+        lambda: append_lines(path, [answer]),
+        lambda: append_lines(path, []),
+        lambda: keep_answer(path, answer),
+        lambda: keep_answer(path, answer, replaces=True),
+    ):
+        with pytest.raises(CardError, match="is a file of a review"):
+            change()
+    assert path.read_bytes() == before
+    after = {**line, "row": 2, "before": line["digest"]}
+    del after["digest"]
+    append_lines(path, [{**after, "digest": digest_config(after)}])
+    assert [label.row for label in read_labels(path, "owl")] == [1, 2]
 
 
 def test_an_answer_replaces_the_line_without_a_label(tmp_path):

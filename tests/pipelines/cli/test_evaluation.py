@@ -10,6 +10,8 @@ import pytest
 
 from classifiers.guarantees.calibration import bound_share
 from pipelines.labels import hide_score
+from pipelines.review.judgements import LabelBook, read_lines
+from pipelines.runs.manifest_file import load_manifest
 from schemas.shares import format_interval
 
 
@@ -426,3 +428,52 @@ def test_rows_arent_added_to_a_table(congener, evaluate, run, tmp_path, unattend
     code, _, err = congener(*command, "--rows", "20")
     assert code != 0
     assert "is a table, to which rows to read can't be added" in err
+
+
+@pytest.fixture
+def review(run, tmp_path):
+    """Return a review's file with a label of one row, and the digest of its run."""
+    path, digest = tmp_path / "labels-ada.jsonl", load_manifest(str(run[0])).digest
+    frame = pl.read_parquet(Path(run[0], "ledger", "*.parquet"))
+    row = frame.filter((pl.col("source") == "0.jsonl") & (pl.col("row") == 1)).to_dicts()[0]
+    LabelBook(path, "ada", digest).add(row, "heron", "no")
+    return path, digest
+
+
+def test_a_review_keeps_its_lines(congener, congener_json, run, tmp_path, unattended, review):
+    """Rows to read go into a file beside a review's labels, and the labels of both are read."""
+    (labels, digest), answers = review, tmp_path / "heron.labels-ada.jsonl"
+    before = labels.read_bytes()
+    command = ("traits", "eval", "heron", "--run", str(run[0]), "--labels", str(labels))
+    code, out, err = congener(*command, "--rows", "10")
+    assert code == 0, err
+    assert f"added to {answers}; set each `label` there" in " ".join(out.split())
+    count = len(read_file(answers))
+    fill(answers)
+    found = congener_json(*command)
+    assert (found["labels"], found["answers"]) == (str(labels), str(answers))
+    assert count <= sum(item["read"] for item in found["ranges"]) + found["picked"] <= count + 1
+    assert found["disputed"]
+    congener_json(*command, "--row", "0.jsonl:1", "--label", "yes")
+    (line,) = (line for line in read_file(answers) if (line["source"], line["row"]) == ROW)
+    assert (line["label"], "time" in line) == (True, True)
+    assert not congener_json(*command)["disputed"]
+    assert labels.read_bytes() == before
+    assert len(read_lines(labels, digest)) == 1
+    assert congener("release", str(run[0]), "--reviews", str(labels), "--dry-run")[0] == 0
+
+
+def test_answers_may_have_a_file_of_their_own(congener, run, tmp_path, unattended, review):
+    """--answers names the second file, which can be neither a review's nor a table."""
+    (labels, _), answers = review, tmp_path / "mine.jsonl"
+    command = ("traits", "eval", "heron", "--run", str(run[0]), "--rows", "5", "--labels")
+    assert congener(*command, str(labels), "--answers", str(answers))[0] == 0
+    assert len(read_file(answers)) >= 4
+    assert not (tmp_path / "heron.labels-ada.jsonl").exists()
+    code, _, err = congener(*command, str(answers), "--answers", str(labels))
+    assert (code, "is a file of a review" in " ".join(err.split())) == (2, True)
+    code, _, err = congener(*command, str(labels), "--answers", str(tmp_path / "l.csv"))
+    assert (code, "is a table" in err) == (6, True)
+
+
+ROW = ("0.jsonl", 1)

@@ -72,6 +72,17 @@ def test_what_doesnt_count_and_what_stays_held_is_said():
     ]
 
 
+def test_a_second_file_is_named():
+    """Rows to read are counted in the second file, and both files are named."""
+    found = make_evaluation(0, 0, "run")._replace(added=3, unlabelled=3, answers="a.jsonl")
+    lines = [str(part) for part in found.render()]
+    assert any("to read were added to" in line and "a.jsonl; set" in line for line in lines)
+    assert "3 rows are still unlabelled in" in lines[-2]
+    assert "a.jsonl (--answers names another file)" in lines[-2]
+    assert "l.jsonl" in lines[-1]
+    assert (found.to_json()["labels"], found.to_json()["answers"]) == ("l.jsonl", "a.jsonl")
+
+
 def test_rows_to_read_name_the_file():
     """New rows are counted, and a file that has them already is left alone."""
     first, *_ = RowsToRead(5, 5, "l.jsonl").render()

@@ -11,6 +11,7 @@ from pipelines.cli.reading_rows import (
     SHOWN_CHARACTERS,
     SHOWN_PROMPT,
     ask_about_rows,
+    choose_answers,
     describe_line,
     find_listed,
     find_unsure,
@@ -18,6 +19,7 @@ from pipelines.cli.reading_rows import (
 )
 from pipelines.evaluation import RowText, divide_rows
 from pipelines.labels import hide_score
+from schemas.errors import CardError
 
 KEYS = {"source": "0.jsonl", "row": 1, "record_id": "0" * 32}
 
@@ -127,13 +129,46 @@ def test_a_files_rows_are_sorted_by_whether_they_are_labelled(run, tmp_path, cap
     """Labelled rows are read, unlabelled ones listed, and unsure ones warned of."""
     population = divide_rows(str(run[0]), "heron")
     path = tmp_path / "l.jsonl"
-    assert (read_run_labels(population, path), find_listed(population, path)) == ({}, set())
-    assert find_unsure(population, path) == set()
+    assert (read_run_labels(population, [path]), find_listed(population, [path])) == ({}, set())
+    assert find_unsure(population, [path]) == set()
     answers = (True, "unsure", None, False)
     lines = ({"source": "0.jsonl", "row": n, "label": a} for n, a in enumerate(answers))
     path.write_text("".join(json.dumps(line) + "\n" for line in lines), "utf-8")
-    found = read_run_labels(population, path)
+    found = read_run_labels(population, [path])
     assert {row: label.shows for row, label in found.items()} == {0: True, 3: False}
-    assert find_listed(population, path) == {2}
-    assert find_unsure(population, path) == {1}
+    assert find_listed(population, [path]) == {2}
+    assert find_unsure(population, [path]) == {1}
     assert "1 row labelled unsure counts as not read" in " ".join(capsys.readouterr().err.split())
+
+
+def test_a_review_has_its_answers_beside_it(tmp_path):
+    """Only a review's labels need a second file, unless one is given."""
+    review, plain = tmp_path / "labels-ada.jsonl", tmp_path / "l.jsonl"
+    review.write_text(json.dumps({"before": "0" * 64, "digest": "1" * 64, "label": True}))
+    assert choose_answers(review, "heron") == (review, tmp_path / "heron.labels-ada.jsonl")
+    assert choose_answers(plain, "heron") == (plain,)
+    assert choose_answers(plain, "heron", str(review)) == (plain, review)
+    assert choose_answers(plain, "heron", str(plain)) == (plain,)
+
+
+def test_labels_of_two_files_are_joined(run, tmp_path):
+    """The later label counts, a drawn row stays drawn, and labels without times must agree."""
+    population = divide_rows(str(run[0]), "heron")
+    first, second = tmp_path / "a.jsonl", tmp_path / "b.jsonl"
+    line = {"source": "0.jsonl", "row": 1, "label": True}
+    first.write_text(json.dumps(line | {"picked": True, "time": 1}))
+    for own, shows in (({"label": True}, True), ({"label": False, "time": 2}, False)):
+        second.write_text(json.dumps(line | own))
+        (label,) = read_run_labels(population, [first, second]).values()
+        assert (label.shows, label.is_picked) == (shows, False)
+    second.write_text(json.dumps(line | {"label": False}))
+    with pytest.raises(CardError, match="contradicts") as found:
+        read_run_labels(population, [first, second])
+    assert "a.jsonl line 1" in str(found.value)
+    assert "b.jsonl line 1" in str(found.value)
+
+
+def test_a_timed_answer_has_its_time():
+    """An answer that may change one in another file says when it was given."""
+    assert "time" in describe_line(build_row(), "heron", True, timed=True)
+    assert "time" not in describe_line(build_row(), "heron", True)

@@ -20,22 +20,36 @@ NONE = ("none", "-", "0")
 
 
 class AuditAnswer(NamedTuple):
-    """One rater's answer about one item: the traits that it shows, or None for unsure."""
+    """One rater's answer about one item: the traits that it shows, or None for unsure.
+
+    `unsure` names the traits about which alone the rater is unsure. It is empty if `shows` is None.
+    """
 
     id: str
     rater: str
     shows: tuple[str, ...] | None
+    unsure: tuple[str, ...] = ()
 
     def to_line(self) -> dict[str, Any]:
-        """Return the answer as a line of the run's own label file, without text."""
+        """Return the answer as a line of the run's own label file, without text.
+
+        The field `unsure` is only written if it names a trait, so the bytes and the digests of
+        other answers are those of earlier versions.
+        """
         label = "unsure" if self.shows is None else list(self.shows)
-        return {"id": self.id, "rater": self.rater, "label": label}
+        line = {"id": self.id, "rater": self.rater, "label": label}
+        return {**line, "unsure": list(self.unsure)} if self.unsure else line
 
     def says(self, trait: str | None) -> str:
-        """Return yes, no or unsure about one trait, or about all of them together."""
+        """Return yes, no or unsure about one trait, or about all of them together.
+
+        Together, one trait that shows is enough for yes, and otherwise one doubt for unsure.
+        """
         if self.shows is None:
             return "unsure"
-        return "yes" if (self.shows if trait is None else trait in self.shows) else "no"
+        if self.shows if trait is None else trait in self.shows:
+            return "yes"
+        return "unsure" if (self.unsure if trait is None else trait in self.unsure) else "no"
 
 
 def read_answers(paths: Sequence[Path], sample: AuditSample) -> list[AuditAnswer]:
@@ -78,11 +92,11 @@ def _read_file(path: Path, traits: Sequence[str]) -> Iterator[tuple[AuditAnswer,
                 "reviews, name each reviewer's own file",
             )
         if fields.get("label") is not None:
-            shows = parse_shown(fields["label"], traits, where)
+            shows, unsure = parse_label(fields, traits, where)
             if problem := describe_unusable(str(rater)):
                 raise CardError(f"the rater's name {problem}", where=where)
             identity = f"{name:05d}" if isinstance(name, int) else str(name)
-            yield AuditAnswer(identity, str(rater or path.stem), shows), place
+            yield AuditAnswer(identity, str(rater or path.stem), shows, unsure), place
 
 
 def parse_shown(value: object, traits: Sequence[str], where: str) -> tuple[str, ...] | None:
@@ -111,6 +125,29 @@ def parse_shown(value: object, traits: Sequence[str], where: str) -> tuple[str, 
             remedy=f"name those of {', '.join(traits)} that show; or write none or unsure",
         )
     return tuple(trait for trait in traits if trait in names)
+
+
+def parse_label(
+    fields: Mapping[str, Any], traits: Sequence[str], where: str
+) -> tuple[tuple[str, ...] | None, tuple[str, ...]]:
+    """Return the traits that a line's `label` names, and those that its `unsure` names.
+
+    Doubt about every trait is the label unsure.
+
+    Raises: CardError: one of the fields has another form, or they contradict each other.
+    """
+    shows = parse_shown(fields["label"], traits, where)
+    named = fields.get("unsure") or ()
+    unsure = () if not named else parse_shown(named, traits, where)
+    if unsure == ():
+        return shows, ()
+    if shows is None or unsure is None or set(shows) & set(unsure):
+        raise CardError(
+            "`label` and `unsure` contradict each other",
+            where=where,
+            remedy="name in `label` the traits that show, and in `unsure` those in doubt",
+        )
+    return (None, ()) if len(unsure) == len(traits) else (shows, unsure)
 
 
 def encode_answers(answers: Sequence[AuditAnswer]) -> bytes:

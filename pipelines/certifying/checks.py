@@ -52,16 +52,22 @@ def check_certificate(run: str, manifest: Manifest) -> Iterator[Finding]:
 def check_statement(run: str, recorded: str | None) -> Iterator[Finding]:
     """Check that the history has the line whose digest was recorded elsewhere, or its first digits.
 
-    Without it, nobody sees that the whole folder of the certificate was removed.
+    The digest of the run's certificate does as well, because the other checks compare it with the
+    last line. That of an earlier certificate doesn't: the run no longer holds it.
+
+    Without the line, nobody sees that the whole folder of the certificate was removed.
     """
     if recorded is None:
         return
     statement = recorded.lower()
     try:
-        history = read_history(run)
+        history, certificate = read_history(run), read_certificate(run)
     except RunError:  # the other checks name the damage
         return
-    if not any(line.digest.startswith(statement) for line in history):
+    known = [line.digest for line in history]
+    if certificate is not None and ends_with(history, certificate):
+        known.append(certificate.digest)
+    if not any(digest.startswith(statement) for digest in known):
         yield Finding(
             AUDIT_HISTORY,
             f"has no statement with the digest {statement}, which was recorded: the certificate "

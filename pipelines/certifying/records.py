@@ -7,7 +7,7 @@ from typing import TypeVar
 
 from pydantic import ValidationError
 
-from pipelines.certifying.answers import AuditAnswer, encode_answers, parse_shown
+from pipelines.certifying.answers import AuditAnswer, encode_answers, parse_label
 from pipelines.label_files import parse_line
 from schemas.certificates import AuditSample, Certificate, SealedRecord
 from schemas.errors import CardError, InputError, RunError
@@ -87,8 +87,8 @@ def read_stored_answers(run: str, sample: AuditSample) -> list[AuditAnswer]:
         lines = io.StringIO(storage.read_bytes(uri).decode())
         for number, line in enumerate(lines, 1):
             fields = parse_line(line, f"{AUDIT_LABELS} line {number}")
-            shows = parse_shown(fields["label"], sample.traits, AUDIT_LABELS)
-            answers.append(AuditAnswer(str(fields["id"]), str(fields["rater"]), shows))
+            said = parse_label(fields, sample.traits, AUDIT_LABELS)
+            answers.append(AuditAnswer(str(fields["id"]), str(fields["rater"]), *said))
     except (InputError, CardError, KeyError, ValueError) as error:
         raise _report_damage(AUDIT_LABELS, f"can't be read: {error}", run) from error
     return answers

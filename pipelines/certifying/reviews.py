@@ -123,9 +123,7 @@ def read_review(
     whole = {name: labels for name, labels in own.items() if len(labels) == len(sample.traits)}
     unused[INCOMPLETE] += sum(len(labels) for name, labels in own.items() if name not in whole)
     reviewer = str(lines[-1]["reviewer"])
-    answers = [
-        AuditAnswer(name, reviewer, _combine(labels, sample)) for name, labels in whole.items()
-    ]
+    answers = [_combine(name, reviewer, labels, sample) for name, labels in whole.items()]
     places = len({find_place(line) for line in lines})
     counted = len(whole) * len(sample.traits)
     reasons = {reason: count for reason, count in sorted(unused.items()) if count}
@@ -150,8 +148,12 @@ def _select_blind(lines: Sequence[Line], unused: Counter[str]) -> dict[Place, Li
     return blind
 
 
-def _combine(labels: Mapping[str, Any], sample: AuditSample) -> tuple[str, ...] | None:
-    """Return the traits that an item shows, or None if its reader was unsure about one."""
-    if any(not isinstance(label, bool) for label in labels.values()):
-        return None
-    return tuple(trait for trait in sample.traits if labels[trait])
+def _combine(
+    name: str, reviewer: str, labels: Mapping[str, Any], sample: AuditSample
+) -> AuditAnswer:
+    """Return the labels of an item's traits as one answer, with doubt only where it was stated."""
+    unsure = tuple(trait for trait in sample.traits if not isinstance(labels[trait], bool))
+    if len(unsure) == len(sample.traits):
+        return AuditAnswer(name, reviewer, None)
+    shows = tuple(trait for trait in sample.traits if labels[trait] is True)
+    return AuditAnswer(name, reviewer, shows, unsure)

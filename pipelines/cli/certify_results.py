@@ -275,14 +275,23 @@ def describe_clean(name: str, found: ShareBound) -> str:
         return f"{name}: the run holds no removed row that could be read"
     if not found.read:
         return f"{name}: none of the {found.rows:,} removed rows was read"
-    clean = f"{found.counted:,} of {found.read:,} removed rows"
-    verb = choose_form(found.counted, "is", "are")
+    sure = found.counted - found.unsure
+    clean = f"{sure:,} of {found.read:,} removed rows"
+    verb, doubt = choose_form(sure, "is", "are"), describe_doubt(found)
     if found.read == found.rows:
-        return f"{name}: {clean} {verb} clean; all of them were read"
+        return f"{name}: {clean} {verb} clean{doubt}; all of them were read"
     return (
-        f"{name}: {clean} that were read {verb} clean, so at most {format_bound(found.bound)} of "
-        f"the {found.rows:,} are"
+        f"{name}: {clean} that were read {verb} clean{doubt}, so at most "
+        f"{format_bound(found.bound)} of the {found.rows:,} are"
     )
+
+
+def describe_doubt(found: ShareBound) -> str:
+    """Say how many removed rows are in doubt, which count as clean, or return an empty text."""
+    if not found.unsure:
+        return ""
+    verb = choose_form(found.unsure, "is in doubt and counts", "are in doubt and count")
+    return f" and {found.unsure:,} {verb} as clean"
 
 
 def describe_agreement(item: TraitStatement) -> str:

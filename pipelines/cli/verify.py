@@ -53,8 +53,8 @@ Statement = Annotated[
     typer.Option(
         "--statement",
         metavar="HEX",
-        help="The digest of the certificate's line in its history that you recorded (16 digits "
-        "or more).",
+        help="The digest of the certificate, or of its line in the history, that you recorded "
+        "(16 digits or more).",
     ),
 ]
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator
 
-from pipelines.certifying.histories import describe_history
+from pipelines.certifying.histories import describe_history, ends_with
 from pipelines.certifying.prospects import explain_dashes
 from pipelines.papers.facts import RunFacts
 from pipelines.papers.markdown import build_table, escape
@@ -110,11 +110,23 @@ def describe_reading(facts: RunFacts) -> Iterator[str]:
     several = len(found.traits) > 1
     yield from build_table(head, (_list_numbers(item, several) for item in statements))
     yield ""
+    if any(item.residual.unsure or item.clean_removed.unsure for item in statements):
+        yield (
+            "Rows in doubt count against the run: a kept row as showing the trait, and a removed "
+            "row as clean."
+        )
+        yield ""
     if dashes := explain_dashes(found):
         yield dashes
         yield ""
     yield from (f"- {escape(limit, LONGEST_WORDS)}" for limit in found.limits)
     yield f"- Certificate: digest {found.digest}; `congener verify RUN` checks it"
+    if ends_with(facts.statements, found):
+        line = facts.statements[-1].digest
+        yield (
+            f"- Its line in the history of statements: digest {line}; `congener verify RUN "
+            f"--statement {line}` fails if it was removed"
+        )
     yield ""
 
 
@@ -150,8 +162,13 @@ def _list_numbers(item: TraitStatement, several: bool) -> tuple[str, ...]:
     return (
         escape(item.trait or "any of them"),
         f"{residual.read:,}",
-        f"{residual.counted:,}",
+        _count_with_doubt(residual.counted, residual.unsure),
         "–" if several and item.trait and not item.is_bounded else format_bound(item.decisive),
         f"{removed.read:,} of {removed.rows:,}",
-        f"{removed.counted:,}",
+        _count_with_doubt(removed.counted, removed.unsure),
     )
+
+
+def _count_with_doubt(counted: int, unsure: int) -> str:
+    """Return the rows that raters are sure about, and those in doubt, which count as well."""
+    return f"{counted - unsure:,} + {unsure:,} in doubt" if unsure else f"{counted:,}"

@@ -16,6 +16,7 @@ from pipelines.certifying.answers import (
     encode_answers,
     find_next,
     match_answers,
+    parse_label,
     parse_shown,
     read_answers,
 )
@@ -72,6 +73,49 @@ def test_wrong_labels_are_refused(value):
         parse_shown(value, TRAITS, "file line 3")
     assert caught.value.where == "file line 3"
     assert "heron, owl" in str(caught.value.remedy)
+
+
+@pytest.mark.parametrize(
+    ("fields", "said"),
+    [
+        ({"label": []}, ((), ())),
+        ({"label": "unsure"}, (None, ())),
+        ({"label": [], "unsure": ["owl"]}, ((), ("owl",))),
+        ({"label": "heron", "unsure": "owl"}, (("heron",), ("owl",))),
+        ({"label": "none", "unsure": ["owl", "heron"]}, (None, ())),
+        ({"label": "none", "unsure": []}, ((), ())),
+        ({"label": "none", "unsure": None}, ((), ())),
+    ],
+)
+def test_doubt_may_be_about_single_traits(fields, said):
+    """The field `unsure` names them, and doubt about all of them is the label unsure."""
+    assert parse_label(fields, TRAITS, "here") == said
+
+
+@pytest.mark.parametrize(
+    ("fields", "problem"),
+    [
+        ({"label": ["owl"], "unsure": ["owl"]}, "contradict each other"),
+        ({"label": "unsure", "unsure": ["owl"]}, "contradict each other"),
+        ({"label": "none", "unsure": "unsure"}, "contradict each other"),
+        ({"label": "none", "unsure": ["gull"]}, "is no trait of the audit"),
+    ],
+)
+def test_doubt_that_contradicts_a_label_is_refused(fields, problem):
+    """A trait shows, doesn't show or is in doubt."""
+    with pytest.raises(CardError, match=problem) as caught:
+        parse_label(fields, TRAITS, "file line 3")
+    assert caught.value.where == "file line 3"
+
+
+def test_doubt_about_one_trait_says_no_of_the_others():
+    """Together, doubt about one trait is doubt, unless another one shows."""
+    answer = AuditAnswer("1", "a", (), ("owl",))
+    assert [answer.says(trait) for trait in (*TRAITS, None)] == ["no", "unsure", "unsure"]
+    answer = AuditAnswer("1", "a", ("heron",), ("owl",))
+    assert [answer.says(trait) for trait in (*TRAITS, None)] == ["yes", "unsure", "yes"]
+    assert AuditAnswer("1", "a", ()).to_line() == {"id": "1", "rater": "a", "label": []}
+    assert answer.to_line()["unsure"] == ["owl"]
 
 
 def test_answers_of_several_files_and_raters(sample, tmp_path):
@@ -193,16 +237,18 @@ def test_the_next_items_of_a_rater(sample):
 
 
 ANSWERS = st.one_of(st.none(), st.sets(st.sampled_from(TRAITS)).map(sorted).map(tuple))
+DOUBTS = st.sampled_from(
+    [((), ()), (None, ()), ((), ("owl",)), (("heron",), ("owl",)), (("owl",), ("heron",))]
+)
 
 
-@given(st.dictionaries(st.sampled_from(["anna", "bert", "chloé"]), ANSWERS, min_size=1))
+@given(st.dictionaries(st.sampled_from(["anna", "bert", "chloé"]), DOUBTS, min_size=1))
 def test_stored_answers_are_read_as_they_were(said):
     """What the run stores says the same to whoever reads it, in any language."""
-    answers = [AuditAnswer("00001", rater, shows) for rater, shows in sorted(said.items())]
+    answers = [AuditAnswer("00001", rater, *shown) for rater, shown in sorted(said.items())]
     lines = [json.loads(line) for line in encode_answers(answers).decode().splitlines()]
     again = [
-        AuditAnswer(line["id"], line["rater"], parse_shown(line["label"], TRAITS, "here"))
-        for line in lines
+        AuditAnswer(line["id"], line["rater"], *parse_label(line, TRAITS, "here")) for line in lines
     ]
     assert again == answers
 

@@ -242,6 +242,16 @@ def test_a_removed_certificate_is_found_by_its_recorded_statement(certified):
     assert f"no statement with the digest {statement}" in found.problem
 
 
+def test_the_digest_of_the_certificate_is_recorded_as_well(certified):
+    """Whoever recorded the certificate's own digest learns whether that certificate is there."""
+    folder, manifest = str(certified[0]), certified[1]
+    recorded = RecordedDigests(statement=read_certificate(folder).digest[:16])
+    assert verify_run(folder, recorded=recorded) == []
+    assert "recorded" in list_checks(folder, manifest, False, recorded)["certificate"]
+    (certified[0] / AUDIT_STATEMENT).unlink()
+    assert [found.where for found in verify_run(folder, recorded=recorded)] == [AUDIT_HISTORY]
+
+
 def test_another_recorded_statement_is_a_difference(certified):
     """A history that was written anew doesn't have the recorded line."""
     (found,) = verify_run(str(certified[0]), recorded=RecordedDigests(statement="0" * 16))

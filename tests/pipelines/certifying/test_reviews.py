@@ -118,11 +118,22 @@ def test_an_item_needs_a_label_for_every_trait(run, sample, rows, book):
     assert (count.counted, count.items, count.unused) == (2, 1, {INCOMPLETE: 1})
 
 
-def test_doubt_about_one_trait_is_doubt_about_the_item(run, sample, rows, book):
-    """In doubt, an item counts against the run."""
-    add(book, rows[0], "no")
-    add(book, rows[0], "unsure", "owl")
-    assert read_review(book.path, run[1], widen(sample))[0][0].shows is None
+@pytest.mark.parametrize(
+    ("verdicts", "answer"),
+    [
+        (("no", "unsure"), ((), ("owl",))),
+        (("yes", "unsure"), (("heron",), ("owl",))),
+        (("unsure", "yes"), (("owl",), ("heron",))),
+        (("unsure", "unsure"), (None, ())),
+        (("no", "no"), ((), ())),
+    ],
+)
+def test_doubt_about_one_trait_leaves_the_other_alone(run, sample, rows, book, verdicts, answer):
+    """Each trait has its own label, and doubt about all of them is doubt about the item."""
+    for trait, verdict in zip(("heron", "owl"), verdicts, strict=True):
+        add(book, rows[0], verdict, trait)
+    (found,) = read_review(book.path, run[1], widen(sample))[0]
+    assert found == AuditAnswer(rows[0].id, "ada", *answer)
 
 
 def test_the_last_blind_label_counts(run, sample, rows, book):

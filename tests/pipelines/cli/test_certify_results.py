@@ -77,15 +77,26 @@ def test_the_condition_of_masked_rows_is_in_the_sentence(run, tmp_path, masked):
 @pytest.mark.parametrize(
     ("counts", "words"),
     [
-        ((2, 2, 0), "owl: 0 of 2 removed rows are clean; all of them were read"),
-        ((9, 3, 1), "owl: 1 of 3 removed rows that were read is clean, so at most 40.00% of the 9"),
+        ((2, 2, 0, 0), "owl: 0 of 2 removed rows are clean; all of them were read"),
+        (
+            (9, 3, 1, 0),
+            "owl: 1 of 3 removed rows that were read is clean, so at most 40.00% of the 9",
+        ),
+        (
+            (3, 3, 3, 1),
+            "owl: 2 of 3 removed rows are clean and 1 is in doubt and counts as clean; all of",
+        ),
+        (
+            (9, 3, 3, 2),
+            "owl: 1 of 3 removed rows that were read is clean and 2 are in doubt and count as",
+        ),
     ],
 )
 def test_removed_rows_that_were_all_read_have_no_bound(counts, words):
     """With all rows read, the share is known."""
-    rows, read, counted = counts
+    rows, read, counted, unsure = counts
     found = ShareBound(
-        rows=rows, read=read, counted=counted, unsure=0, estimate=0.0, bound=0.4, adjusted=None
+        rows=rows, read=read, counted=counted, unsure=unsure, estimate=0.0, bound=0.4
     )
     assert describe_clean("owl", found).startswith(words)
 

@@ -133,6 +133,19 @@ def test_a_certificate_is_stated_with_raters_and_limits(certified):
     assert any(line.startswith(f"| heron | {residual.read} | 0 |") for line in lines)
     assert any(COVERT[:40] in line for line in lines)
     assert any(found.digest in line for line in lines)
+    assert any(f"--statement {facts.statements[-1].digest}" in line for line in lines)
+    assert not any("in doubt" in line for line in lines)
+
+
+def test_rows_in_doubt_are_counted_apart(certified):
+    """They count as clean for the bound, but nobody called them clean."""
+    facts, found = certified
+    removed = found.together.clean_removed.model_copy(update={"counted": 3, "unsure": 1})
+    trait = found.traits[0].model_copy(update={"clean_removed": removed})
+    doubted = found.model_copy(update={"traits": (trait,)})
+    lines = list(describe_reading(facts._replace(certificate=doubted)))
+    assert any(line.endswith("| 2 + 1 in doubt |") for line in lines)
+    assert any(line.startswith("Rows in doubt count against the run") for line in lines)
 
 
 def test_earlier_statements_are_named(certified):

@@ -250,7 +250,8 @@ def certify_run(
         raise RunError(
             f"the target was set with the draw: {format_exact(sample.at_most or 0)}",
             where=run,
-            remedy="leave --at-most out",
+            remedy=f"leave --at-most out, or draw a new sample with this target: congener certify "
+            f"{run} --draw N --output FILE --at-most {format_exact(at_most)} --restart",
         )
     if redraw(run, manifest, sample) != sample:
         raise RunError(

@@ -19,6 +19,7 @@ from pipelines.runs.finished import MISFITS, report_damage
 from pipelines.runs.manifest_file import load_manifest
 from pipelines.runs.queries import FIRED, require_trait, scan_ledger
 from pipelines.runs.row_texts import CHANGED, read_input_texts, read_stored_texts
+from pipelines.teacher_shares import describe_shares
 from schemas.errors import CardError, InputError
 from schemas.manifests import Manifest
 from schemas.notices import choose_form, format_count
@@ -144,8 +145,14 @@ def measure_losses(
     shift = RateShift(trait, lost_then, rows_then, lost, rows, p, p)
     first, second = load_manifest(against), load_manifest(run)
     same = first.identity.inputs == second.identity.inputs
-    notes = tuple(describe_differences(first, second))
+    shares = None if same else describe_shares(_count_teachers(earlier), _count_teachers(own))
+    notes = (*filter(None, [shares]), *describe_differences(first, second))
     return Losses(trait, rows, lost, own.apart, omitted, table, shift, same, notes)
+
+
+def _count_teachers(rows: LossRows) -> dict[str, int]:
+    """Return the number of rows of each teacher."""
+    return {str(name): count for name, count in rows.frame.group_by("teacher").len().iter_rows()}
 
 
 def write_table(found: Losses, path: str) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import PurePath
 from typing import Any, NamedTuple
@@ -17,7 +18,8 @@ from classifiers.lots.confirmation import bound_rate
 from classifiers.lots.drift import Drift, Drifts, find_drifts
 from classifiers.lots.inventories import MOST_TEXTS, take_inventory
 from classifiers.lots.samples import LotSample
-from pipelines.auditing.corpora import LEVEL, settle_corpus
+from classifiers.lots.trends import WINDOW
+from pipelines.auditing.corpora import LEVEL, AuditedCorpus, settle_corpus
 from pipelines.config import make_absolute
 from pipelines.engines.interface import Engine
 from pipelines.engines.launch import build_engine_options, open_pipeline
@@ -31,6 +33,7 @@ from pipelines.monitoring.history import (
 )
 from pipelines.monitoring.pages import render_page
 from pipelines.runs.lock import lock_run
+from pipelines.teacher_shares import describe_shares
 from pipelines.version import VERSION
 from schemas.cards import Strict
 from schemas.corpora import CorpusConfig, ShardLimits
@@ -43,8 +46,10 @@ from schemas.runs import WORK
 from transforms.files import object_stores, storage
 from transforms.files.locations import expand_home, expand_input
 from transforms.identify import IdentifyRecords
+from transforms.lot_records import LOT_NAMES
 from transforms.lot_samples import GatherCorpus, Gathered, build_sample
 from transforms.read import ReadShards
+from transforms.records.formats import settle_layout
 
 FEWEST_TEXTS = 16
 """The fewest texts that a generation needs."""
@@ -106,6 +111,7 @@ class Monitored(NamedTuple):
     def to_json(self) -> dict[str, Any]:
         """Return everything for machines. It is also what the history keeps."""
         newest = self.generations[-1]
+        note = describe_teachers(self.generations)
         return {
             "differs": self.differs,
             "level": self.config.level,
@@ -115,6 +121,7 @@ class Monitored(NamedTuple):
                 {"number": item.number, "name": item.name, "texts": item.texts}
                 for item in self.generations
             ],
+            "notes": [note] if note else [],
             "candidates": self.found.candidates if self.found else 0,
             "changes": [self._describe(item) for item in self.changes],
             "version": VERSION,
@@ -139,6 +146,18 @@ class Monitored(NamedTuple):
                 for item, count in zip(compared, drift.counts, strict=True)
             ],
         }
+
+
+def describe_teachers(generations: Sequence[Generation]) -> str | None:
+    """Say if the newest generation has other shares of teachers than the earlier ones together.
+
+    Return None if the shares are alike, or if the history doesn't say who wrote any earlier one.
+    """
+    *earlier, newest = generations[-WINDOW:]
+    before: Counter[str] = Counter()
+    for item in earlier:
+        before.update(item.teachers or {})
+    return describe_shares(before, newest.teachers or {})
 
 
 def describe_rate(generation: Generation, count: int) -> dict[str, Any]:
@@ -205,6 +224,7 @@ def run_monitor(
 
 def _gather(config: MonitorConfig, listener: Listener, beam_options: Sequence[str]) -> Gathered:
     side = settle_corpus(config.corpus, config.layout, config.shards)
+    _refuse_other_teacher(config, side)
     _say(listener, f"reading {format_count(side.rows, 'row')}")
     path = storage.join(make_absolute(config.history), SAMPLE)
     with open_pipeline(config.engine, beam_options, "congener-monitor") as pipeline:
@@ -225,6 +245,34 @@ def _gather(config: MonitorConfig, listener: Listener, beam_options: Sequence[st
     return gathered
 
 
+def _refuse_other_teacher(config: MonitorConfig, side: AuditedCorpus) -> None:
+    """Refuse one name for all rows of a corpus that names its teachers itself.
+
+    Raises: CardError: the corpus has a column or folders of teachers.
+    """
+    given = config.layout.teacher
+    if given is None or given.constant is None:
+        return
+    unnamed = config.layout.model_copy(update={"teacher": None})
+    own = settle_layout(side.corpus.schema, unnamed, side.corpus.partitions).lots.get("teacher")
+    if own is not None:
+        raise CardError(
+            f"the corpus names its teachers in {own.column!r}, and --teacher selects no rows: it "
+            "would call all of them by one name",
+            where="--teacher",
+            remedy="leave it out; to watch one teacher, give a file with only its rows, and keep "
+            "a history for it",
+        )
+
+
+def count_teachers(gathered: Gathered) -> dict[str, int]:
+    """Return the number of texts of each teacher, in the order of the names."""
+    found: Counter[str] = Counter()
+    for key, count in gathered.lots.items():
+        found[key.fields[LOT_NAMES.index("teacher")]] += count
+    return dict(sorted(found.items()))
+
+
 def _write(gathered: Gathered, path: str) -> None:
     storage.write_bytes(path, gathered.encode())
 
@@ -240,7 +288,8 @@ def _compare(
         _say(listener, f"counting {format_count(counted, 'text')}")
         number = len(earlier) + 1
         inventory = take_inventory(sample)
-        newest = Generation(number, config.name, texts, digest, inventory, "")
+        teachers = count_teachers(gathered)
+        newest = Generation(number, config.name, texts, digest, inventory, "", None, teachers)
         generations = (*earlier, newest)
     else:
         generations = tuple(earlier)

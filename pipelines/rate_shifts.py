@@ -11,7 +11,10 @@ import polars as pl
 from classifiers.guarantees.group_differences import compute_p_values
 from classifiers.lots.permutations import adjust_p_values
 from pipelines.runs.queries import FIRED, scan_ledger
+from pipelines.runs.recorded_settings import read_recorded_policy
+from pipelines.teacher_shares import describe_shares
 from schemas.manifests import Manifest
+from schemas.policies import TraitRule
 from schemas.shares import format_percent
 
 LEVEL = 0.05
@@ -19,6 +22,15 @@ LEVEL = 0.05
 
 REMOVED = ("quarantine", "drop")
 """The decisions that take a row out of the corpus because of a trait."""
+
+BUDGETS = ("removal_budget", "reject_budget", "unread_budget", "expected_unread")
+"""The fields of a policy that stop a run or warn, and change no finding."""
+
+ONLY_ACTIONS = (
+    "the runs' policies differ in actions or budgets, so what is removed may differ for that "
+    "reason too; how often traits fire doesn't depend on it"
+)
+"""What is said of policies that change no finding."""
 
 
 class RateShift(NamedTuple):
@@ -46,7 +58,7 @@ class RateShifts(NamedTuple):
     """The removed rows and each trait's rows in two runs, and what else differs between them.
 
     The traits are those that both runs look for, the most certain shift first. `notes` says in
-    sentences if the runs were made with other policies or banks.
+    sentences if the runs were made with other policies or banks, or have other shares of teachers.
     """
 
     removed: RateShift
@@ -78,28 +90,32 @@ def compare_rates(
     )
     (removed,) = _test([(None, one.removed, two.removed)], one, two)
     ranked = sorted(found, key=lambda item: (item.q, item.p, item.trait or ""))
-    return RateShifts(removed, ranked, describe_differences(*manifests))
+    shares = describe_shares(one.teachers, two.teachers)
+    notes = [*filter(None, [shares]), *describe_differences(*manifests)]
+    return RateShifts(removed, ranked, notes)
 
 
 class _Counts(NamedTuple):
-    """The rows of a run, the removed ones, and those on which each trait fires."""
+    """The rows of a run, the removed ones, those on which each trait fires, and each teacher's."""
 
     rows: int
     removed: int
     fired: dict[str, int]
+    teachers: dict[str, int]
 
 
 def _count(run: str, manifest: Manifest, trait: str | None) -> _Counts:
-    rows = scan_ledger(run, manifest).select("decision", fired=FIRED.list.unique())
+    rows = scan_ledger(run, manifest).select("decision", "teacher", fired=FIRED.list.unique())
     gone = pl.col("decision").is_in(REMOVED)
     if trait is not None:
         gone &= pl.col("fired").list.contains(trait)
     names = rows.explode("fired").drop_nulls("fired").group_by("fired").len()
-    totals, fired = pl.collect_all(
-        [rows.select(pl.len(), gone=gone.sum()), names], engine="streaming"
+    teachers = rows.group_by("teacher").len()
+    totals, fired, shares = pl.collect_all(
+        [rows.select(pl.len(), gone=gone.sum()), names, teachers], engine="streaming"
     )
     (whole, removed), *_ = totals.rows()
-    return _Counts(whole, removed, dict(fired.iter_rows()))
+    return _Counts(whole, removed, dict(fired.iter_rows()), dict(shares.iter_rows()))
 
 
 def _test(
@@ -128,7 +144,10 @@ def describe_shift(shift: RateShift, has_p: bool = True) -> str:
 
 
 def describe_differences(first: Manifest, second: Manifest) -> list[str]:
-    """Say which of policy, thresholds and bank differ, so that rates may differ for that reason."""
+    """Say which of policy, thresholds and bank differ, so that rates may differ for that reason.
+
+    Policies that differ in nothing but actions and budgets change what is removed, not what fires.
+    """
     limits = [
         {rule.trait: rule.threshold for rule in manifest.thresholds} for manifest in (first, second)
     ]
@@ -140,5 +159,25 @@ def describe_differences(first: Manifest, second: Manifest) -> list[str]:
     differing = [name for name, differs in others.items() if differs]
     if not differing:
         return []
+    if differing == ["policies"] and _leave_out_actions(first) == _leave_out_actions(second):
+        return [ONLY_ACTIONS]
     listed = " and ".join(filter(None, (", ".join(differing[:-1]), differing[-1])))
     return [f"the runs' {listed} differ, so rates may differ for that reason too"]
+
+
+def _leave_out_actions(manifest: Manifest) -> dict[str, Any]:
+    """Return the parts of a policy, beside rules' thresholds, on which it depends what fires."""
+    policy = read_recorded_policy(manifest)
+    usual = TraitRule()
+    rules = {
+        name: (rule.signal, rule.sides)
+        for name, rule in policy.traits.items()
+        if (rule.signal, rule.sides) != (usual.signal, usual.sides)
+    }
+    limits = [
+        item.model_copy(update={"action": None, "reason": ""})
+        for item in policy.exceptions
+        if item.threshold is not None
+    ]
+    others = policy.model_dump(exclude={"traits", "exceptions", *BUDGETS})
+    return {**others, "rules": rules, "limits": limits}

@@ -240,6 +240,7 @@ def audit_corpus(
     congener audit --corpus new.parquet --reference clean.parquet -o audit/
     congener audit --corpus "student/*.jsonl" --reference others/ -o audit/ --json
     """
+    reading.refuse_run_options("congener audit")
     settings = apply_settings(config, reading.to_settings() | engine.to_settings())
     if not (given.corpus and given.reference and given.output):
         raise CardError(

@@ -168,6 +168,19 @@ class CorpusOptions(Options):
             settings["corpus.teacher"] = teacher
         return settings
 
+    def refuse_run_options(self, command: str) -> None:
+        """Refuse the options that only a run obeys, in a command that would ignore them.
+
+        Raises: CardError: one of them is given.
+        """
+        for name, value in (("--limit", self.limit), ("--teacher-answers", self.teacher_answers)):
+            if value:
+                raise CardError(
+                    f"{name} has no effect on this command",
+                    where=command,
+                    remedy="leave it out; congener filter has it",
+                )
+
 
 @dataclass(frozen=True)
 class FileOptions(Options):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 
@@ -30,6 +30,9 @@ from schemas.notices import format_count
 
 if TYPE_CHECKING:
     from pipelines.monitor import Monitored
+
+LONGEST_HEAD = 8
+"""The longest name of a generation in the head of a column, in characters."""
 
 LONGEST_SHOWN = 26
 """The longest text of a habit in the table, in characters."""
@@ -109,6 +112,9 @@ class MonitorResult(NamedTuple):
             return
         if not self.monitored.is_new:
             yield "the history has this generation already, and didn't change"
+        else:
+            number = self.monitored.generations[-1].number
+            yield f"recorded as generation {number:,}; --no-record compares without recording"
         yield Verbatim(f"report: {config.history.rstrip('/')}/report.html")
 
     def to_json(self) -> dict[str, Any]:
@@ -128,10 +134,8 @@ def choose_changes(changes: list[dict[str, Any]]) -> list[dict[str, Any]]:
 
 def tabulate_changes(changes: list[dict[str, Any]]) -> Table:
     """Tabulate changes with the rates of the last three generations in percent."""
-    names = [item["generation"] for item in changes[0]["rates"][-3:]]
-    table = build_table(
-        "change", "kind", "habit", *(f"{shorten_name(name)}>" for name in names), "q>"
-    )
+    names = shorten_names([item["generation"] for item in changes[0]["rates"][-3:]])
+    table = build_table("change", "kind", "habit", *(f"{name}>" for name in names), "q>")
     for item in changes:
         rates = [
             f"{rate['rate']:.1%}" if rate["documents"] is not None else f"<{rate['high']:.1%}"
@@ -142,9 +146,17 @@ def tabulate_changes(changes: list[dict[str, Any]]) -> Table:
     return table
 
 
-def shorten_name(name: str) -> str:
-    """Return a generation's name for the head of a column."""
-    return name if len(name) <= 8 else f"{name[:7]}…"
+def shorten_names(names: Sequence[str]) -> list[str]:
+    """Return generations' names for the heads of columns, in up to `LONGEST_HEAD` characters.
+
+    They keep their beginnings if these differ, or else their ends, or else get numbers.
+    """
+    kept = LONGEST_HEAD - 1
+    for cut in (lambda name: f"{name[:kept]}…", lambda name: f"…{name[-kept:]}"):
+        heads = [name if len(name) <= LONGEST_HEAD else cut(name) for name in names]
+        if len(set(heads)) == len(names):
+            return heads
+    return [f"{number} of {len(names)}" for number, _ in enumerate(names, 1)]
 
 
 @spread_groups
@@ -167,6 +179,7 @@ def monitor_corpus(
     congener monitor --corpus release-3/ --history history/
     congener monitor --corpus new.parquet --history history/ --no-record
     """
+    reading.refuse_run_options("congener monitor")
     settings = apply_settings(config, reading.to_settings() | engine.to_settings())
     if not (given.corpus and given.history):
         raise CardError(

@@ -20,7 +20,8 @@ class Generation(NamedTuple):
     """A generation in a history.
 
     `texts` are all its texts, and `digest` identifies those that were counted. `record` is the
-    digest of its JSON file, by which the next generation is chained to it.
+    digest of its JSON file, by which the next generation is chained to it. `teachers` counts its
+    texts by teacher, and is None if it was recorded before teachers were counted.
     """
 
     number: int
@@ -30,6 +31,7 @@ class Generation(NamedTuple):
     inventory: Inventory
     record: str
     previous: str | None = None
+    teachers: dict[str, int] | None = None
 
 
 def require_history(history: str) -> None:
@@ -91,6 +93,7 @@ def _read_generation(history: str, data: bytes, number: int) -> Generation | Non
         inventory,
         digest_bytes(data),
         fields["previous"],
+        fields.get("teachers"),
     )
 
 
@@ -141,6 +144,7 @@ def add_generation(
         "fewest": generation.inventory.fewest,
         "texts": generation.texts,
         "digest": generation.digest,
+        **({} if generation.teachers is None else {"teachers": generation.teachers}),
         **result,
     }
     storage.write_bytes(storage.join(history, name_generation(number, "parquet")), counts)

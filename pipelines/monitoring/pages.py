@@ -70,11 +70,13 @@ def list_sentences(result: Mapping[str, Any]) -> Iterator[str]:
     before = format_count(count - 1, "earlier generation")
     if not result["changes"]:
         yield f"nothing changed in {result['name']} beside {before}"
+        yield from result["notes"]
         return
     found = [item["change"] for item in result["changes"]]
     parts = [f"{found.count(name)} {name}" for name in ORDER if name in found]
     total = format_count(len(found), "habit")
     yield f"{total} changed in {result['name']} beside {before}: {', '.join(parts)}"
+    yield from result["notes"]
 
 
 def draw_line(change: Mapping[str, Any]) -> Line:

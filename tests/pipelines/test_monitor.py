@@ -12,13 +12,14 @@ from pipelines.monitor import (
     MonitorConfig,
     check_name,
     describe_rate,
+    describe_teachers,
     digest_sample,
     encode_changes,
     run_monitor,
     suggest_name,
 )
 from pipelines.monitoring.history import Generation, read_history
-from schemas.corpora import ShardLimits
+from schemas.corpora import CorpusConfig, LotField, ShardLimits
 from schemas.errors import CardError, InputError, RunError
 from schemas.events import Noticed
 from schemas.histories import CHANGES, CHANGES_FILE, PAGE
@@ -48,6 +49,35 @@ def monitor_all(folder: Path, count: int = 4, **settings):
         monitor(folder, save_generation(folder, number, EVERY[number]), f"gen{number}", **settings)
         for number in range(count)
     ]
+
+
+def test_an_added_teacher_is_said(tmp_path):
+    """Rates may differ only because another teacher's rows came in, so the verdict says it."""
+    answers = write_generation(1)
+    monitor(tmp_path, write_side(tmp_path / "one.jsonl", answers), "one")
+    corpus = write_side(tmp_path / "two.jsonl", answers, ("atlas", "borealis"))
+    found = monitor(tmp_path, corpus, "two")
+    (note,) = found.to_json()["notes"]
+    half = TEXTS // 2
+    assert f"borealis 0 of {TEXTS} before, {half} of {TEXTS} now" in note
+    assert "borealis" in (tmp_path / "history" / PAGE).read_text()
+    known = read_history(str(tmp_path / "history"))
+    assert [item.teachers for item in known] == [
+        {"atlas": TEXTS},
+        {"atlas": half, "borealis": half},
+    ]
+    assert monitor(tmp_path, corpus, "two").to_json()["notes"] == [note]
+    older = [known[0]._replace(teachers=None), known[1]]
+    assert describe_teachers(older) is None
+
+
+def test_one_name_for_several_teachers_is_refused(tmp_path):
+    """--teacher doesn't select rows, and would hide that a teacher was added."""
+    corpus = write_side(tmp_path / "two.jsonl", write_generation(1), ("atlas", "borealis"))
+    layout = CorpusConfig(teacher=LotField(constant="atlas"))
+    with pytest.raises(CardError, match=r"names its teachers in 'teacher'.*selects no rows"):
+        monitor(tmp_path, corpus, "two", layout=layout)
+    assert not read_history(str(tmp_path / "history"))
 
 
 @pytest.fixture(scope="module")

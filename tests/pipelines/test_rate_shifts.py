@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import shutil
+from collections import Counter
 
 import pytest
 from scipy.stats import false_discovery_control, fisher_exact
 
+from pipelines import rate_shifts
 from pipelines.rate_shifts import (
     LEVEL,
     RateShift,
@@ -15,6 +17,7 @@ from pipelines.rate_shifts import (
     describe_shift,
 )
 from schemas.errors import RunError
+from schemas.lots import UNKNOWN
 from schemas.manifests import Manifest
 from tests.support.runs import read_ledger
 
@@ -60,11 +63,9 @@ def test_only_traits_of_both_runs_are_compared(run):
 
 def test_the_tests_are_exact_and_adjusted(monkeypatch):
     """P-values are Fisher's, and q-values Benjamini and Hochberg's, as scipy computes them."""
-    from pipelines import rate_shifts
-
     counts = {"a": (0, 13), "b": (3, 3), "c": (7, 1), "d": (0, 0)}
     sides = [
-        rate_shifts._Counts(rows, gone, {name: pair[at] for name, pair in counts.items()})
+        rate_shifts._Counts(rows, gone, {name: pair[at] for name, pair in counts.items()}, {})
         for at, rows, gone in ((0, 400, 3), (1, 900, 31))
     ]
     found = rate_shifts._test([(name, *pair) for name, pair in counts.items()], *sides)
@@ -89,7 +90,7 @@ def test_a_shift_is_said_with_its_totals():
     ("fields", "words"),
     [
         ({}, []),
-        ({"policy_digest": "x"}, ["the runs' policies differ, so rates may differ for that"]),
+        ({"policy_digest": "x"}, ["the runs' policies differ in actions or budgets, so what is"]),
         ({"bank_digest": "x"}, ["the runs' banks differ"]),
         ({"policy_digest": "x", "bank_digest": "y"}, ["the runs' policies and banks differ"]),
     ],
@@ -108,6 +109,34 @@ def test_other_thresholds_are_said(run):
     lower = heron.model_copy(update={"threshold": heron.threshold / 2})
     other = run[1].model_copy(update={"thresholds": (lower,)})
     assert "thresholds differ" in describe_differences(run[1], other)[0]
+
+
+@pytest.mark.parametrize(
+    ("policy", "only_actions"),
+    [
+        ({"traits": {"heron": {"action": "drop"}}, "removal_budget": 0.5}, True),
+        ({"exceptions": [{"trait": "*", "lot": {}, "action": "keep", "reason": "x"}]}, True),
+        ({"exceptions": [{"trait": "*", "lot": {}, "threshold": 0.9, "reason": "x"}]}, False),
+        ({"traits": {"heron": {"signal": "lexicon"}}}, False),
+        ({"duplicates": "remove"}, False),
+        ({"untrained_roles": ["user"]}, False),
+    ],
+)
+def test_actions_change_no_firing_rate(run, policy, only_actions):
+    """What fires depends on thresholds and on which text is read, not on actions and budgets."""
+    other = change(run[1], policy_digest="x").model_copy(update={"policy": policy})
+    (note,) = describe_differences(run[1], other)
+    assert ("differ in actions or budgets" in note) == only_actions
+    assert ("so rates may differ for that reason too" in note) != only_actions
+
+
+def test_another_mix_of_teachers_is_said(run):
+    """A trait may be rarer only because another teacher's rows were added."""
+    folder, manifest = str(run[0]), run[1]
+    rows = read_ledger(folder)
+    assert rate_shifts._count(folder, manifest, None).teachers == Counter(
+        row["teacher"] or UNKNOWN for row in rows
+    )
 
 
 def test_shifts_are_objects_in_json(run):

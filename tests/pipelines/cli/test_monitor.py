@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from pipelines.cli.monitor import MOST_SHOWN, SHOWN, choose_changes, shorten_name
+from pipelines.cli.monitor import MOST_SHOWN, SHOWN, choose_changes, shorten_names
 from tests.support.generations import save_generation
 
 
@@ -63,6 +63,22 @@ def test_a_comparison_alone_is_said(congener, begun):
     assert not (begun / "history" / "0002.json").exists()
 
 
+def test_a_recorded_generation_is_said(congener, tmp_path):
+    """Whoever only wanted to look learns how to."""
+    out = congener(*name_arguments(tmp_path, save_generation(tmp_path, 1)))[1]
+    assert "recorded as generation 1; --no-record compares without recording" in out
+
+
+@pytest.mark.parametrize("option", ["--limit", "--teacher-answers"])
+@pytest.mark.parametrize("command", ["monitor", "audit"])
+def test_options_without_effect_are_refused(congener, begun, command, option):
+    """An option that changes nothing would be taken for one that does."""
+    arguments = name_arguments(begun, str(begun / "gen1.jsonl"))[1:] if command == "monitor" else ()
+    code, _, err = congener(command, *arguments, option, "3")
+    assert code == 2
+    assert f"{option} has no effect on this command" in err
+
+
 def test_a_repeated_call_is_said(congener, begun):
     """The newest generation again changes nothing."""
     code, out, _ = congener(*name_arguments(begun, str(begun / "gen1.jsonl")))
@@ -104,8 +120,10 @@ def test_the_help_has_an_example(congener):
 
 def test_long_names_are_shortened():
     """A generation's name fits the head of a column."""
-    assert shorten_name("gen1") == "gen1"
-    assert len(shorten_name("release-2026-11")) == 8
+    assert shorten_names(["gen1", "release-2026-11"]) == ["gen1", "release…"]
+    assert shorten_names(["sft-2026-08", "sft-2026-11"]) == ["…2026-08", "…2026-11"]
+    alike = ["chat-release-08-instruct", "chat-release-11-instruct"]
+    assert shorten_names(alike) == ["1 of 2", "2 of 2"]
     assert SHOWN > 0
 
 

@@ -58,8 +58,17 @@ RESULT = {
         {"number": 2, "name": "two", "texts": 400},
         {"number": 3, "name": "x<i>", "texts": 1_400},
     ],
+    "notes": [],
     "changes": [CHANGE],
 }
+
+
+def test_other_teachers_are_said_with_the_verdict():
+    """Whoever reads only the first lines learns that the teachers differ, changes or not."""
+    for changes in ([CHANGE], []):
+        result = RESULT | {"notes": ["the teachers <differ>"], "changes": changes}
+        assert list(list_sentences(result))[-1] == "the teachers <differ>"
+        assert "<li>the teachers &lt;differ&gt;</li>" in render_page(result)
 
 
 def test_the_page_shows_everything():

@@ -1,0 +1,63 @@
+"""Whether other shares of teachers are said, and which teachers are named."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from pipelines.teacher_shares import LEAST_MOVED, TEACHERS_SHOWN, describe_shares
+from schemas.lots import UNKNOWN
+
+COUNTS = st.dictionaries(st.sampled_from(["atlas", "borealis", "cygnus"]), st.integers(1, 1000))
+
+
+def test_an_added_teacher_is_named_with_its_rows():
+    """A reader sees who came in, and that rates may differ for that reason alone."""
+    assert describe_shares({"llama": 400}, {"llama": 350, "vicuna": 350}) == (
+        "the teachers' shares of the rows differ (llama 400 of 400 before, 350 of 700 now; "
+        "vicuna 0 of 400 before, 350 of 700 now), so rates may differ for that reason alone"
+    )
+
+
+@pytest.mark.parametrize(
+    ("before", "now"),
+    [
+        ({"llama": 400}, {"llama": 7}),
+        ({"llama": 400, "vicuna": 400}, {"llama": 9, "vicuna": 9}),
+        ({"llama": 1000}, {"llama": 995, "vicuna": 5}),
+        ({}, {"llama": 1}),
+        ({"llama": 1}, {}),
+    ],
+)
+def test_like_shares_are_not_mentioned(before, now):
+    """Other numbers of rows with like shares aren't a reason, and a stray row isn't one."""
+    assert describe_shares(before, now) is None
+
+
+def test_rows_that_name_no_teacher_are_called_so():
+    """The sign for an unknown teacher would say nothing."""
+    assert "no named teacher 9 of 9 before, 0 of 9 now" in str(
+        describe_shares({UNKNOWN: 9}, {"llama": 9})
+    )
+
+
+def test_only_the_teachers_that_differ_most_are_named():
+    """The others are counted."""
+    found = describe_shares({"llama": 100}, {f"t{at}": 10 + at for at in range(6)})
+    assert str(found).count(" before, ") == TEACHERS_SHOWN
+    assert "3 more teachers)" in str(found)
+
+
+@pytest.mark.parametrize("name", ["a\nb", "\x1b[31m"])
+def test_names_are_escaped(name):
+    """A corpus names its teachers, and may not change the terminal."""
+    assert name not in str(describe_shares({"llama": 1}, {name: 1}))
+
+
+@given(COUNTS, COUNTS)
+def test_both_directions_agree(before, now):
+    """Shares differ both ways or not at all, and never from themselves."""
+    assert (describe_shares(before, now) is None) == (describe_shares(now, before) is None)
+    assert describe_shares(now, now) is None
+    assert LEAST_MOVED > 0

@@ -357,14 +357,25 @@ def carry_over(population: Population, labels: Mapping[int, Label]) -> dict[int,
     They stay right about their rows. But their rows were drawn from other ranges of scores, so each
     counts in the measures only where this version would draw its row, too.
     """
+    earlier = find_earlier(population, labels)
+    return {
+        index: label._replace(is_picked=True) if index in earlier else label
+        for index, label in labels.items()
+    }
+
+
+def find_earlier(population: Population, labels: Mapping[int, Label]) -> set[int]:
+    """Return the labelled rows that another version of the card drew.
+
+    Whoever changed the card may have read them for it, so they flatter the changed card.
+    """
     trait = population.rule.trait
-    carried = {}
-    for index, label in labels.items():
-        score = float(population.scores[index])
-        is_same = not population.card or label.card in (None, population.card)
-        is_drawn_here = is_same and has_score(label, trait, score, SCORE_CHANGE)
-        carried[index] = label if is_drawn_here else label._replace(is_picked=True)
-    return carried
+    return {
+        index
+        for index, label in labels.items()
+        if (population.card and label.card not in (None, population.card))
+        or not has_score(label, trait, float(population.scores[index]), SCORE_CHANGE)
+    }
 
 
 def measure(population: Population, labels: Mapping[int, Label]) -> list[Measured]:

@@ -38,7 +38,7 @@ from schemas.notices import choose_form
 if TYPE_CHECKING:
     from pipelines.config import FilterConfig
     from pipelines.disputed_rows import DisputedRow
-    from pipelines.evaluation import Population
+    from pipelines.evaluation import Measured, Population
     from pipelines.labels import Label
 
 ROWS = 100
@@ -285,7 +285,7 @@ def _measure(
     added: int,
 ) -> Evaluation:
     """Measure the trait with the labels of the drawn rows, and list what all labels contradict."""
-    from pipelines.evaluation import measure, select_sample, summarise
+    from pipelines.evaluation import find_earlier, measure, select_sample, summarise
     from pipelines.mistakes import list_mistakes, suggest_thresholds
     from pipelines.trait_rates import compare_teachers, measure_rates
 
@@ -306,7 +306,23 @@ def _measure(
         pairs=compare_teachers(rates),
         rule=population.rule,
         answers=str(paths[-1]) if len(paths) > 1 else None,
+        earlier=len(sample.keys() & find_earlier(population, found)),
+        unseen=_measure_unseen(population, found, sample),
     )
+
+
+def _measure_unseen(
+    population: Population, found: Mapping[int, Label], sample: Mapping[int, Label]
+) -> list[Measured]:
+    """Measure the trait by the read rows that no other version of the card drew, if there are any.
+
+    They represent their ranges.
+    """
+    from pipelines.evaluation import find_earlier, measure
+
+    earlier = find_earlier(population, found)
+    labels = {row: label for row, label in sample.items() if row not in earlier}
+    return measure(population, labels) if labels else []
 
 
 def _label_row(

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 COLUMNS = ("score ≥", "level>", "rows>", "precision>", "recall>", "")
 
-QUOTED = "new rows like these (quote these)"
+QUOTED = "(quote these)"
 
 MISTAKES_SHOWN = 20
 """How many wrong rows, and how many missed rows, are named."""
@@ -37,7 +37,8 @@ class Evaluation(NamedTuple):
     `run` is the run's folder, or None if it is removed. `added` of the unlabelled rows are new.
     `picked` labelled rows don't count, because nobody drew them. `disputed` rows are held although
     all their traits are denied. `answers` is the file of rows to read beside the labels, if it is
-    another one.
+    another one. `earlier` counted labels are of rows that another version of the card drew, and
+    `unseen` are the measures without such rows.
     """
 
     trait: str
@@ -55,38 +56,16 @@ class Evaluation(NamedTuple):
     pairs: Sequence[TeacherPair] = ()
     rule: SettledThreshold | None = None
     answers: str | None = None
+    earlier: int = 0
+    unseen: Sequence[Measured] = ()
 
     def render(self) -> Iterator[Table | str]:
-        """Return a table of ranges, two tables of thresholds, and the trait's rates."""
-        table = build_table("scores from", "rows>", "read>", "show it>", title=self.trait)
-        for lowest, stratum in zip(self.lowest, self.strata, strict=True):
-            table.add_row(
-                f"{lowest:.4f}", f"{stratum.rows:,}", str(stratum.read), str(stratum.right)
-            )
-        yield table
-        scopes = (("this corpus (don't quote these for other rows)", False), (QUOTED, True))
-        for title, is_new in scopes:
-            table = build_table(*COLUMNS, title=f"{self.trait} on {title}")
-            for item in self.measured:
-                table.add_row(
-                    f"{item.threshold:.4f}",
-                    _describe_level(item),
-                    f"{item.rows:,}",
-                    *_describe_accuracy(item, is_new=is_new),
-                    "in force" if item.is_in_force else "",
-                )
-            yield table
-        for item in self.measured:
-            if item.is_in_force:
-                yield from _describe_threshold(item)
-                yield from _describe_narrow_card(item, self.rule, self.labels)
-        yield from describe_rates(self.rates, self.trait)
-        yield from describe_pairs(self.pairs, self.rates)
-        yield (
-            "Each interval holds on its own with 95% confidence. Quote the second table's for the "
-            "trait's precision and recall on text like this corpus. They get narrower with "
-            "more --rows, up to the size of the corpus."
-        )
+        """Return the measures, if a label counts, the mistakes, and what to do with the files."""
+        if any(stratum.read for stratum in self.strata):
+            yield from self._render_measures()
+        else:
+            yield from self._describe_added()
+            yield f"No label counts yet, so {self.trait} isn't measured."
         if self.mistakes:
             yield from _describe_mistakes(self.mistakes, self.trait, self.run)
         yield from _describe_disputed(self.disputed)
@@ -94,9 +73,60 @@ class Evaluation(NamedTuple):
             yield (
                 f"{format_count(self.picked, 'labelled row')} "
                 f"{choose_form(self.picked, 'counts', 'count')} in no measure, because "
-                f"{choose_form(self.picked, 'it was', 'they were')} chosen with --row, or drawn by "
-                "another version of the card"
+                f"{choose_form(self.picked, 'it was', 'they were')} chosen by a reader (--row, or "
+                "a review), or drawn by another version of the card"
             )
+        if any(stratum.read for stratum in self.strata):
+            yield from self._describe_added()
+        yield _describe_file(self.answers or self.labels, self.unlabelled, bool(self.answers))
+        if self.answers:
+            yield f"labels were read in {Path(self.labels).absolute()}, too, to which none is added"
+
+    def _render_measures(self) -> Iterator[Table | str]:
+        """Yield a table of ranges, tables of thresholds, and the trait's rates."""
+        table = build_table("scores from", "rows>", "read>", "show it>", title=self.trait)
+        for lowest, stratum in zip(self.lowest, self.strata, strict=True):
+            table.add_row(
+                f"{lowest:.4f}", f"{stratum.rows:,}", str(stratum.read), str(stratum.right)
+            )
+        yield table
+        end = "with rows that another version drew" if self.earlier else QUOTED
+        where = f"{self.trait} on this corpus (don't quote these for other rows)"
+        yield _tabulate(self.measured, where, is_new=False)
+        new = f"{self.trait} on new rows like these"
+        yield _tabulate(self.measured, f"{new} {end}", is_new=True)
+        if self.earlier and self.unseen:
+            yield _tabulate(self.unseen, f"{new}, by the other rows {QUOTED}", is_new=True)
+        yield from self._describe_earlier()
+        for item in self.measured:
+            if item.is_in_force:
+                yield from () if self.earlier else _describe_threshold(item)
+                yield from _describe_narrow_card(item, self.rule, self.labels)
+        yield from describe_rates(self.rates, self.trait)
+        yield from describe_pairs(self.pairs, self.rates)
+        if not self.earlier:
+            yield (
+                "Each interval holds on its own with 95% confidence. Quote the second table's for "
+                "the trait's precision and recall on text like this corpus. They get narrower with "
+                "more --rows, up to the size of the corpus."
+            )
+
+    def _describe_earlier(self) -> Iterator[str]:
+        """Say which labels flatter the card, if it was changed because of them."""
+        if not self.earlier:
+            return
+        advice = "Quote only the table without them; each interval in it has 95% confidence."
+        if not self.unseen:
+            advice = (
+                "No other row was read, so quote nothing yet: read more --rows, or a new corpus."
+            )
+        yield (
+            f"{format_count(self.earlier, 'label')} {choose_form(self.earlier, 'is', 'are')} of "
+            "rows that another version of the card drew. If the card was changed because of them, "
+            f"they make it look better than it is, in rates, too. {advice}"
+        )
+
+    def _describe_added(self) -> Iterator[str]:
         if self.added:
             rows = format_count(self.added, "row")
             verb = choose_form(self.added, "was", "were")
@@ -104,9 +134,6 @@ class Evaluation(NamedTuple):
                 f"{rows} to read {verb} added to {self._name_answers()}; set each `label` there, "
                 "then give the same command"
             )
-        yield _describe_file(self.answers or self.labels, self.unlabelled, bool(self.answers))
-        if self.answers:
-            yield f"labels were read in {Path(self.labels).absolute()}, too, to which none is added"
 
     def _name_answers(self) -> str:
         """Name the file of rows to read, if it isn't the only one."""
@@ -122,6 +149,7 @@ class Evaluation(NamedTuple):
             "unlabelled": self.unlabelled,
             "added": self.added,
             "picked": self.picked,
+            "earlier": self.earlier,
             "run": self.run,
             "disputed": [item._asdict() for item in self.disputed],
             "rates": [item.to_json() for item in self.rates],
@@ -131,14 +159,8 @@ class Evaluation(NamedTuple):
                 for kind, items in (self.mistakes._asdict() if self.mistakes else {}).items()
             },
             "ranges": [{"lowest": lowest, **stratum._asdict()} for lowest, stratum in ranges],
-            "thresholds": [
-                {
-                    **item._asdict(),
-                    "accuracy": _to_json(item.accuracy),
-                    "on_new_rows": _to_json(item.on_new_rows),
-                }
-                for item in self.measured
-            ],
+            "thresholds": [_list_measures(item) for item in self.measured],
+            "without_earlier": [_list_measures(item) for item in self.unseen],
         }
 
 
@@ -228,6 +250,25 @@ def _describe_mistakes(mistakes: Mistakes, trait: str, run: str | None) -> Itera
             "threshold: the table has the scores of the nearest ones. Then read other rows, "
             "because these no longer show how good the card is."
         )
+
+
+def _tabulate(measured: Sequence[Measured], title: str, *, is_new: bool) -> Table:
+    """Return a table of thresholds with their precision and recall."""
+    table = build_table(*COLUMNS, title=title)
+    for item in measured:
+        table.add_row(
+            f"{item.threshold:.4f}",
+            _describe_level(item),
+            f"{item.rows:,}",
+            *_describe_accuracy(item, is_new=is_new),
+            "in force" if item.is_in_force else "",
+        )
+    return table
+
+
+def _list_measures(item: Measured) -> dict[str, Any]:
+    accuracy, new = _to_json(item.accuracy), _to_json(item.on_new_rows)
+    return {**item._asdict(), "accuracy": accuracy, "on_new_rows": new}
 
 
 def _to_json(accuracy: Accuracy) -> dict[str, Any]:

@@ -22,6 +22,7 @@ from pipelines.evaluation import (
     carry_over,
     choose_rows,
     divide_rows,
+    find_earlier,
     find_single,
     match_labels,
     measure,
@@ -306,6 +307,17 @@ def test_carried_labels_count_where_this_card_draws_their_rows(population):
     assert all(label.is_picked for label in carried.values())
     assert measure(population, select_sample(population, carried)) == measure(population, every)
     assert choose_rows(population, (), 20, carried.keys()) == []
+
+
+def test_rows_of_an_earlier_card_are_known(population):
+    """Another card or another score tells, whether the reader chose the row or not."""
+    labels = [
+        label_row(0, True)._replace(card="f" * 16, is_picked=True),
+        label_row(1, True, 0.9),
+        label_row(2, True)._replace(card=population.card),
+        label_row(3, True),
+    ]
+    assert find_earlier(population, match_labels(population, labels, "l")) == {0, 1}
 
 
 def test_a_population_knows_its_card_and_its_definition(population, bird_run):

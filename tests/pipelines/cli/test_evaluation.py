@@ -199,6 +199,14 @@ def test_labels_are_carried_to_a_changed_card(congener_json, congener, config, t
     assert "12 labels are of rows that another version of the card drew" in " ".join(err.split())
     assert after["picked"] + sum(item["read"] for item in after["ranges"]) == 12
     assert after["unlabelled"] == after["added"] <= after["picked"]
+    assert after["earlier"] == sum(item["read"] for item in after["ranges"])
+    assert after["without_earlier"] == []
+    fill(labels)
+    mixed = congener_json(*command)
+    (fresh,) = (item for item in mixed["without_earlier"] if item["is_in_force"])
+    (every,) = (item for item in mixed["thresholds"] if item["is_in_force"])
+    assert fresh["rows"] == every["rows"]
+    assert 0 < mixed["earlier"] < sum(item["read"] for item in mixed["ranges"])
     rows = [(line["source"], line["row"]) for line in read_file(labels)]
     assert len(rows) == len(set(rows))
     card.write_text(f"{card.read_text()}description: Any bird.\n")

@@ -1,6 +1,8 @@
 """What `congener traits eval` prints."""
 
-from classifiers.guarantees.stratified import Accuracy, Interval
+from rich.table import Table
+
+from classifiers.guarantees.stratified import Accuracy, Interval, Stratum
 from pipelines.cli.evaluation_results import (
     MISTAKES_SHOWN,
     Evaluation,
@@ -20,7 +22,60 @@ def make_evaluation(wrong, missed, run):
         [Mistake("a b.jsonl", row, round(0.9 - row / 1000, 4)) for row in range(count)]
         for count in (wrong, missed)
     )
-    return Evaluation("heron", "l.jsonl", [], [], [], 0, Mistakes(*found), run)
+    strata = [Stratum(40, 10, 5)]
+    return Evaluation("heron", "l.jsonl", [0.5], strata, [], 0, Mistakes(*found), run)
+
+
+def measure_at(threshold):
+    """Return the measures of a threshold in force."""
+    known = Accuracy(Interval(0.5, 0.4, 0.6), Interval(0.5, 0.4, 0.6))
+    return Measured(
+        threshold,
+        0.01,
+        8,
+        known,
+        known,
+        is_in_force=True,
+        are_found_rows_read=False,
+        are_all_rows_read=False,
+    )
+
+
+def list_titles(found):
+    """Return the titles of an evaluation's tables."""
+    return [str(part.title) for part in found.render() if isinstance(part, Table)]
+
+
+def test_only_measures_without_earlier_rows_are_quoted():
+    """With rows that another version drew, only the table without them says to quote it."""
+    plain = make_evaluation(0, 0, "run")._replace(measured=[measure_at(0.5)])
+    assert [("(quote these)" in title) for title in list_titles(plain)] == [False, False, True]
+    mixed = plain._replace(earlier=3, unseen=[measure_at(0.5)])
+    assert [("(quote these)" in title) for title in list_titles(mixed)] == [False] * 3 + [True]
+    assert "by the other rows (quote these)" in list_titles(mixed)[-1]
+    lines = [str(part) for part in mixed.render()]
+    (said,) = (line for line in lines if "another version of the card drew. If" in line)
+    assert said.startswith("3 labels are of rows")
+    assert "Quote only the table without them" in said
+    assert not any("Quote the second" in line for line in lines)
+    assert not any(line.startswith("precision at") for line in lines)
+    none = plain._replace(earlier=1)
+    assert not any("(quote these)" in title for title in list_titles(none))
+    assert any("so quote nothing yet" in str(part) for part in none.render())
+    written = mixed.to_json()
+    assert (written["earlier"], written["without_earlier"]) == (3, written["thresholds"])
+
+
+def test_without_a_label_that_counts_there_is_no_table():
+    """What to do comes first, and nothing unknown is tabulated."""
+    empty = make_evaluation(0, 0, "run")._replace(
+        strata=[Stratum(40, 0, 0)], measured=[measure_at(0.5)], added=7, unlabelled=7, picked=1
+    )
+    assert list_titles(empty) == []
+    first, second, *others = map(str, empty.render())
+    assert first.startswith("7 rows to read were added to the file")
+    assert "No label counts yet, so heron isn't measured" in second
+    assert any("1 labelled row counts in no measure" in line for line in others)
 
 
 def test_mistakes_are_named_with_the_commands_that_show_them():

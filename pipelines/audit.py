@@ -54,7 +54,7 @@ from schemas.runs import WORK
 from transforms.files import object_stores, storage
 from transforms.lot_counts import CountSettings
 from transforms.lot_records import LOT_NAMES
-from transforms.lot_samples import Gathered, LotKey, build_sample, choose_lots
+from transforms.lot_samples import Gathered, LotKey, build_sample, choose_lots, pair_lots
 
 if TYPE_CHECKING:
     from classifiers.models.encoders import Encoder
@@ -163,6 +163,7 @@ class Audit(NamedTuple):
             "auroc": item.separation.auroc,
             "p_value": item.separation.p,
             "q_value": item.q,
+            "compared_with": "alike" if item.is_alike else "all",
         }
 
 
@@ -234,7 +235,7 @@ def _audit(
     _say(listener, _describe_match(sample, matched, strata))
     tested = min(MOST_TESTED, sum(lot.own for lot in lots))
     part, blocks = _choose_part(sample, matched, strata)
-    comparison = compare(part, blocks, matched, tested)
+    comparison = compare(part, blocks, matched, tested, pair_lots(lots))
     meanings = None
     if encoder is not None:
         few = limit_texts(part)

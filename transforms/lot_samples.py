@@ -136,6 +136,16 @@ def choose_lots(gathered: Gathered) -> tuple[LotKey, ...]:
     return tuple(key for key, _ in ordered[:MOST_LOTS])
 
 
+def pair_lots(lots: Sequence[LotKey]) -> dict[int, int]:
+    """Map the numbers of the corpus's lots to those of the reference's lots with equal fields."""
+    others = {key.fields: number for number, key in enumerate(lots) if not key.own}
+    return {
+        number: others[key.fields]
+        for number, key in enumerate(lots)
+        if key.own and key.fields in others
+    }
+
+
 def build_sample(gathered: Gathered, lots: Sequence[LotKey]) -> LotSample:
     """Return the gathered texts, each with the number of its lot."""
     table = gathered.table.combine_chunks()

@@ -7,7 +7,7 @@ of the texts, and with length, format and difficulty alone.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Literal, NamedTuple, get_args
 
 import numpy as np
@@ -42,6 +42,9 @@ FORMAT_BINS = 5
 FEWEST_TEXTS = 8
 """With fewer texts of a set in a half, nothing is learned or tested."""
 
+FEWEST_ALIKE = 25
+"""So many texts of a lot's own kind in a half are enough, and half as many as the lot's, too."""
+
 
 class Viewed(NamedTuple):
     """The test in one view, and the AUROC of bags by size, None where there are too few texts."""
@@ -64,11 +67,16 @@ class FormatModel(NamedTuple):
 
 
 class LotTest(NamedTuple):
-    """The test of one lot against the reference; `q` is adjusted among all lots."""
+    """The test of one lot: against texts of the same kind with `is_alike`, or the whole reference.
+
+    `texts` of the lot are compared. `q` is adjusted among the lots that are compared in the same
+    way. A lot that is compared with the whole reference may differ only because it is of one kind.
+    """
 
     lot: int
     texts: int
     separation: Separation
+    is_alike: bool
     q: float
 
 
@@ -82,12 +90,19 @@ class LotComparison(NamedTuple):
     """The measures of length, format and difficulty that differ in the confirming half."""
 
 
-def compare(sample: LotSample, blocks: np.ndarray, matched: bool, lots: int = 0) -> LotComparison:
+def compare(
+    sample: LotSample,
+    blocks: np.ndarray,
+    matched: bool,
+    lots: int = 0,
+    alike: Mapping[int, int] | None = None,
+) -> LotComparison:
     """Test whether the first set of a sample can be distinguished from the second.
 
     `blocks` are the prompts or strata within which labels are exchanged. In matched samples, single
     texts are exchanged, and otherwise all texts of a prompt together. `lots` are how many lots of
-    the first set are tested one by one.
+    the first set are tested one by one, and `alike` maps them to the second set's lots of the same
+    kind.
     """
     units = np.arange(len(sample)) if matched else number_units(sample)
     features = count_features(sample.texts)
@@ -104,7 +119,7 @@ def compare(sample: LotSample, blocks: np.ndarray, matched: bool, lots: int = 0)
     }
     tests = sample.confirms
     differences = compare_formats(measures[tests], sample.own[tests])
-    found = compare_lots(raw, sample, units, blocks, lots)
+    found = compare_lots(raw, sample, units, blocks, lots, alike or {})
     return LotComparison(views, found, formats, differences)
 
 
@@ -149,17 +164,44 @@ def learn_formats(measures: np.ndarray, own: np.ndarray, learns: np.ndarray) -> 
 
 
 def compare_lots(
-    features: Any, sample: LotSample, units: np.ndarray, blocks: np.ndarray, lots: int
+    features: Any,
+    sample: LotSample,
+    units: np.ndarray,
+    blocks: np.ndarray,
+    lots: int,
+    alike: Mapping[int, int],
 ) -> list[LotTest]:
-    """Test each lot of the first set against the second set's texts in the lot's blocks."""
-    found: list[tuple[int, int, Separation]] = []
+    """Test each lot of the first set against the second set's texts in the lot's blocks.
+
+    Where there are enough of them, only texts of the lot's own kind are taken.
+    """
+    found: list[tuple[int, int, Separation, bool]] = []
     for lot in range(lots):
-        own = sample.own & (sample.lots == lot)
-        chosen = own | (~sample.own & np.isin(blocks, blocks[own]))
-        if not has_enough(own, chosen & ~sample.confirms):
+        chosen, is_alike = _choose_texts(sample, blocks, lot, alike.get(lot))
+        if not has_enough(sample.own, chosen & ~sample.confirms):
             continue
         part = sample.take(chosen)
         viewed = view(features[np.flatnonzero(chosen)], part, units[chosen], blocks[chosen])
-        found.append((lot, int(own.sum()), viewed.separation))
-    adjusted = adjust_p_values(np.array([item[2].p for item in found])).tolist()
-    return [LotTest(*item, q) for item, q in zip(found, adjusted, strict=True)]
+        found.append((lot, int(part.own.sum()), viewed.separation, is_alike))
+    q = np.ones(len(found))
+    for kind in (True, False):
+        places = [index for index, item in enumerate(found) if item[3] == kind]
+        q[places] = adjust_p_values(np.array([found[index][2].p for index in places]))
+    return [LotTest(*item, value) for item, value in zip(found, q.tolist(), strict=True)]
+
+
+def _choose_texts(
+    sample: LotSample, blocks: np.ndarray, lot: int, other: int | None
+) -> tuple[np.ndarray, bool]:
+    """Return the texts by which a lot is tested, and whether all are of the lot's kind."""
+    own = sample.own & (sample.lots == lot)
+    near = ~sample.own & np.isin(blocks, blocks[own])
+    like = near & (sample.lots == (-1 if other is None else other))
+    both = like | (own & np.isin(blocks, blocks[like]))
+    halves = (sample.confirms, ~sample.confirms)
+    enough = all(
+        has_enough(sample.own, both & half)
+        and (like & half).sum() >= min(FEWEST_ALIKE, (own & half).sum() / 2)
+        for half in halves
+    )
+    return (both, True) if enough else (own | near, False)

@@ -10,6 +10,7 @@ from jinja2 import Template
 
 from pipelines.display.page_templates import build_environment
 from pipelines.version import name_code
+from schemas.notices import choose_form, format_count
 
 SHOWN = 60
 """How many findings the page shows. The table has all of them."""
@@ -34,6 +35,18 @@ LIMITS = (
 )
 """What every audit leaves open."""
 
+WHERE = {
+    "alike": (
+        "Lots without * are compared with the reference's texts of the same teacher and source."
+    ),
+    "all": (
+        "*: the reference has too few texts of the same teacher and source, so the lot is compared "
+        "with the whole reference. Such a lot differs by being of one teacher or source, which is "
+        "no finding."
+    ),
+}
+"""What a lot's test says, by what the lot is compared with."""
+
 LEFT, WIDTH, ROW = 250.0, 330.0, 22.0
 """Where bars begin, the length of the longest one, and the height of a row, in drawn units."""
 
@@ -54,6 +67,12 @@ def list_sentences(summary: Mapping[str, Any]) -> Iterator[str]:
     yield f"the corpus {verdict} from the reference ({format_p(summary['p_value'])})"
     if summary["differs"]:
         return
+    if apart := count_apart(summary):
+        yield (
+            f"{format_count(apart, 'lot')} {choose_form(apart, 'differs', 'differ')} from the "
+            "reference's texts of the same teacher and source, which doesn't count for the "
+            "verdict: see Where in the report"
+        )
     detectable = summary["detectable"]
     yield (
         f"a classifier would have been noticed from an AUROC of {detectable['auroc']:.3f} for "
@@ -64,6 +83,20 @@ def list_sentences(summary: Mapping[str, Any]) -> Iterator[str]:
             "a phrase that the reference never has would have been found from a rate of "
             f"{detectable['rate']:.2%}"
         )
+
+
+def count_apart(summary: Mapping[str, Any]) -> int:
+    """Return how many lots differ from texts of the same teacher and source, at the level."""
+    return sum(
+        lot["compared_with"] == "alike" and lot["q_value"] <= summary["level"]
+        for lot in summary["lots"]
+    )
+
+
+def list_comparisons(summary: Mapping[str, Any]) -> list[str]:
+    """Return what lots are compared with, in sentences."""
+    kinds = {lot["compared_with"] for lot in summary["lots"]}
+    return [text for kind, text in WHERE.items() if kind in kinds]
 
 
 def format_p(value: float) -> str:
@@ -131,6 +164,8 @@ def render_page(summary: Mapping[str, Any], names: Mapping[str, Sequence[str]]) 
         formats=summary["formats"],
         languages=describe_languages(summary),
         limits=LIMITS,
+        comparisons=list_comparisons(summary),
+        apart=count_apart(summary),
         version=name_code(),
     )
 

@@ -104,6 +104,7 @@ def test_lots_are_tested(different):
     assert set(lots) == {"atlas", "borealis"}
     assert lots["atlas"]["auroc"] > lots["borealis"]["auroc"]
     assert lots["atlas"]["texts"] == 150
+    assert {item["compared_with"] for item in lots.values()} == {"all"}
     by_lot = {item.value: item.rate for item in different.findings[0].lots}
     assert by_lot["atlas"] == pytest.approx(0.5)
     assert by_lot["borealis"] == 0

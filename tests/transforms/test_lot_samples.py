@@ -18,6 +18,7 @@ from transforms.lot_samples import (
     build_sample,
     choose_lots,
     limit_sample,
+    pair_lots,
 )
 
 
@@ -168,3 +169,11 @@ def test_an_empty_sample_has_no_texts():
     """A sample of nothing is built without an error."""
     sample = build_sample(Gathered(), ())
     assert len(sample) == 0
+
+
+def test_lots_of_the_same_kind_are_paired():
+    """A lot of the corpus has the number of the reference's lot with the same fields."""
+    names = [(True, "atlas"), (True, "borealis"), (False, "borealis"), (False, "delta")]
+    lots = [LotKey(own, (teacher, "-")) for own, teacher in names]
+    assert pair_lots(lots) == {1: 2}
+    assert pair_lots(lots[:2]) == {}

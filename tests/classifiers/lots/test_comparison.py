@@ -9,7 +9,7 @@ import pytest
 
 from classifiers.lots.comparison import FORMAT_BINS, VIEWS, compare, has_enough, learn_formats
 from classifiers.lots.formats import measure_formats
-from tests.support.lots import build_sample, write_answers
+from tests.support.lots import build_sample, hash_text, write_answers
 
 
 def compare_sets(own, other, matched=True, lots=None, count=0):
@@ -105,6 +105,30 @@ def test_lots_are_tested_one_by_one():
     assert by_lot[0].q > 0.01
     assert by_lot[0].texts == by_lot[1].texts == 150
     assert by_lot[1].separation.auroc > 0.8
+
+
+@pytest.mark.parametrize("matched", [True, False])
+def test_a_lot_is_compared_with_its_own_kind(matched):
+    """Two teachers on both sides differ from the mixture, and not from their own texts."""
+    lots = [number % 2 for number in range(400)]
+    own, other = (
+        [f"{text} Mind the osprey." if lot else text for text, lot in zip(texts, lots, strict=True)]
+        for texts in (write_answers(400, 1), write_answers(400, 2))
+    )
+    sample = build_sample(own, other, matched=matched, lots=lots)
+    numbers = {hash_text(f"False{number}{text}"): number for number, text in enumerate(other)}
+    for place in np.flatnonzero(~sample.own):
+        sample.lots[place] = 2 + numbers[int(sample.digests[place])] % 2
+    blocks = np.unique(sample.keys, return_inverse=True)[1] if matched else np.zeros(len(sample))
+    blocks = blocks.astype(np.int64)
+    alike = compare(sample, blocks, matched, 2, {0: 2, 1: 3}).lots
+    assert [item.is_alike for item in alike] == [True, True]
+    assert [item.texts for item in alike] == [200, 200]
+    assert min(item.q for item in alike) > 0.01
+    few = compare(sample, blocks, matched, 2, {0: 4}).lots
+    assert [item.is_alike for item in few] == [False, False]
+    if not matched:
+        assert max(item.q for item in few) <= 0.01
 
 
 def test_too_few_texts_are_not_tested():

@@ -11,11 +11,13 @@ from pipelines.auditing.pages import (
     RARER_SHOWN,
     SHOWN,
     WIDTH,
+    count_apart,
     describe_languages,
     format_p,
     format_rate,
     format_value,
     lay_out_bars,
+    list_comparisons,
     list_sentences,
     render_page,
     shorten_label,
@@ -44,6 +46,7 @@ FINDING = {
 SUMMARY = {
     "differs": True,
     "p_value": 1e-30,
+    "level": 0.05,
     "matched": True,
     "strata": 3,
     "texts": {"corpus": {"texts": 300}, "reference": {"texts": 1_200}},
@@ -56,7 +59,14 @@ SUMMARY = {
     "formats": [],
     "other_language": {"corpus": 0.0, "reference": 0.0},
     "lots": [
-        {"teacher": "atlas", "prompt_source": "-", "texts": 150, "auroc": 0.9, "q_value": 0.001},
+        {
+            "teacher": "atlas",
+            "prompt_source": "-",
+            "texts": 150,
+            "auroc": 0.9,
+            "q_value": 0.001,
+            "compared_with": "all",
+        },
     ],
 }
 
@@ -178,6 +188,31 @@ def test_no_difference_is_a_page_too():
     assert "<svg" not in page
 
 
+def test_a_lot_against_the_whole_reference_is_no_finding():
+    """Such a lot has a mark and an explanation, and no q under a verdict without a difference."""
+    page = render_page(change(differs=False, findings=[], findings_found=0), NAMES)
+    assert "<td>atlas*</td>" in page
+    assert "differs by being of one teacher or source" in page
+    assert "without *" not in page
+    assert '<td class="right">–</td></tr>' in page
+    assert "0.001" not in page
+    assert "0.001" in render_page(SUMMARY, NAMES)
+
+
+def test_a_lot_that_differs_from_its_own_kind_is_named_with_the_verdict():
+    """The headline and a sentence say that a lot differs, and that it doesn't count."""
+    lots = [SUMMARY["lots"][0] | {"compared_with": "alike"}]
+    found = change(differs=False, findings=[], findings_found=0, lots=lots)
+    assert count_apart(found) == 1
+    assert list_comparisons(found)[0].startswith("Lots without *")
+    assert "1 lot differs from the reference's texts" in list(list_sentences(found))[1]
+    page = render_page(found, NAMES)
+    assert "No difference is shown in the whole corpus" in page
+    assert "0.001" in page
+    assert "atlas*" not in page
+    assert count_apart(found | {"level": 0.0001}) == 0
+
+
 def test_unmatched_corpora_name_their_strata():
     """The page says within how many strata texts were compared."""
     assert "within 3 strata of the prompts" in render_page(change(matched=False), NAMES)
@@ -204,6 +239,7 @@ def test_sentences_of_a_difference_have_no_limits():
     """Where something was found, only the verdict is said."""
     assert len(list(list_sentences(SUMMARY))) == 1
     assert len(list(list_sentences(change(differs=False)))) == 3
+    assert count_apart(SUMMARY) == 0
     unknown = change(differs=False, detectable={"auroc": 0.6, "rate": None})
     assert len(list(list_sentences(unknown))) == 2
 

@@ -40,7 +40,7 @@ from pipelines.runs.parents import (
 from pipelines.runs.unfinished import RunRecord, compute_run_id
 from pipelines.sentences import describe_limit
 from pipelines.version import INTERPRETER, VERSION, find_package_versions
-from pipelines.worth import describe_worth
+from pipelines.worth import CHECK, FIT_AGAIN, describe_worth
 from schemas.corpora import FORMATS
 from schemas.coverage import Coverage
 from schemas.digests import digest_config
@@ -242,7 +242,8 @@ def settle(config: FilterConfig, listener: Listener) -> FilterPlan:
     )
     keep_scorer(settled.scoring, scorer)
     _send(listener, describe_settings(bank, rules, policy, settled.device))
-    _send(listener, describe_worth(rules, scorer, fit, config.traits))
+    command = FIT_AGAIN if config.background else CHECK
+    _send(listener, describe_worth(rules, scorer, fit, config.traits, command))
     _send(listener, describe_labels(bank))
     return settled
 

@@ -277,7 +277,10 @@ def list_unknown(
     """Yield what the run can't say."""
     yield "Covert transfer: whether rows that look clean carry a trait."
     if certificate is None:
-        yield "How many rows with a trait stay: nobody has read a sample of the kept rows."
+        yield (
+            "How many rows with a trait stay: the run has no certificate. congener certify bounds "
+            "the number; congener traits eval measures one trait's recall."
+        )
     if doubtful := [rule.trait for rule in manifest.thresholds if manifest.may_be_noise(rule)]:
         verb, whose = ("occurs", "its") if len(doubtful) == 1 else ("occur", "their")
         yield f"Whether {list_names(doubtful)} {verb} at all: all {whose} rows may be mistakes."
@@ -313,7 +316,10 @@ def _describe_unread_text(manifest: Manifest) -> Iterator[str]:
 def describe_reading(found: Certificate | None) -> Iterator[str]:
     """Yield what the certificate says, or that there is none."""
     if found is None:
-        yield "No certificate: nobody has read a sample of the kept rows."
+        yield (
+            "No certificate: congener certify makes one from a random sample of rows that people "
+            "read. What was read with congener traits eval or congener review isn't counted here."
+        )
         return
     residual, raters = found.together.residual, format_count(len(found.raters), "person", "people")
     names = [str(item.trait) for item in found.traits]

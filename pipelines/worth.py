@@ -29,6 +29,12 @@ STRONGEST = 3
 LISTED = 20
 """The largest number of clean texts that `congener fit` lists for a trait."""
 
+CHECK = "congener traits check CARD --bank RUN/bank"
+"""The command that lists the clean texts closest to a trait's threshold after a run."""
+
+FIT_AGAIN = "congener fit with these cards and this --background"
+"""The same for a run whose clean texts aren't those of the library."""
+
 RELATED = 3
 """How many positives of another trait must score high before `related` is advised."""
 
@@ -94,8 +100,11 @@ class CloseTexts(NamedTuple):
     negatives: int = 0
     fired_texts: tuple[str, ...] = ()
 
-    def describe(self, most: int = LISTED) -> Iterator[str]:
-        """Describe the texts, and how a card leaves out a clean text that shows its trait."""
+    def describe(self, most: int = LISTED, command: str = "") -> Iterator[str]:
+        """Describe the texts, and how a card leaves out a clean text that shows its trait.
+
+        `command` is a command that lists up to `LISTED` texts.
+        """
         if self.fired:
             names = ", ".join(f"#{number}" for number in self.fired[:LISTED])
             yield (
@@ -108,7 +117,8 @@ class CloseTexts(NamedTuple):
             yield "no clean text reaches the threshold; the highest:"
         yield from (f"clean text {item.describe()}" for item in self.clean[:most])
         if more := self.more + max(0, (self.reaching or 0) - most):
-            yield f"and {format_count(more, 'more clean text')} that high"
+            listed = f"; {command} lists {'them' if self.more == 0 else LISTED}" if command else ""
+            yield f"and {format_count(more, 'more clean text')} that high{listed}"
         if high := self.clean[: self.reaching or 0]:
             yield from _describe_exclusion(high[:most], high)
 
@@ -213,14 +223,18 @@ def _quote_rows(
 
 
 def describe_worth(
-    rules: Sequence[Rule], scorer: Scorer, plan: FitPlan | None, named: Sequence[str]
+    rules: Sequence[Rule],
+    scorer: Scorer,
+    plan: FitPlan | None,
+    named: Sequence[str],
+    command: str = CHECK,
 ) -> Iterator[Notice]:
     """Describe what each named trait's threshold finds, and warn of thresholds within the noise.
 
     Many named traits, and those of a given bank, have a notice only if there is a warning. Traits
     of the library that nobody named, or that run beside a user's own, have none, because their user
     can't change their cards; the table of traits has their shares. Instead, one line counts those
-    with advice, and says how to see it.
+    with advice, and says how to see it. `command` lists more of the clean texts.
     """
     few = 0 < len(named) <= NAMED_TRAITS
     shipped = {card.id for card in (*find_cards(), *find_optional_cards())}
@@ -246,10 +260,14 @@ def describe_worth(
             patterns := measure_patterns(scorer.bank.traits[rule.trait], *rule[1:4])
         ):
             yield Notice(f"trait {rule.trait}: {patterns.describe()}")
-        for line in close[rule.trait].describe(STRONGEST) if rule.trait in close else ():
+        for line in _describe_briefly(close.get(rule.trait), command):
             yield Notice(f"  {line}", is_recorded=False)
     if own:
         yield from _count_advised(rules, scorer, shipped)
+
+
+def _describe_briefly(texts: CloseTexts | None, command: str) -> Iterator[str]:
+    return texts.describe(STRONGEST, command) if texts else iter(())
 
 
 def _count_advised(

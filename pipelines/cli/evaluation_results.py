@@ -10,10 +10,11 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from rich.table import Table
 
 from pipelines.cli.teacher_rates import describe_interval, describe_pairs, describe_rates
+from pipelines.cli.thresholds import STARRED, mark_level
 from pipelines.display.excerpts import escape_name
 from pipelines.display.terminal import build_table
 from schemas.notices import choose_form, format_count
-from schemas.shares import format_interval, format_limit, format_percent
+from schemas.shares import format_interval, format_percent
 
 if TYPE_CHECKING:
     from classifiers.guarantees.stratified import Accuracy, Interval, Stratum
@@ -97,6 +98,7 @@ class Evaluation(NamedTuple):
         yield _tabulate(self.measured, f"{new} {end}", is_new=True)
         if self.earlier and self.unseen:
             yield _tabulate(self.unseen, f"{new}, by the other rows {QUOTED}", is_new=True)
+        yield from _explain_stars(self.measured)
         yield from self._describe_earlier()
         for item in self.measured:
             if item.is_in_force:
@@ -313,8 +315,14 @@ def _describe_narrow_card(
 def _describe_level(item: Measured) -> str:
     """Return a threshold's level, or where a threshold without a level comes from."""
     if item.rate is not None:
-        return format_limit(item.rate)
+        return mark_level(item.rate, item.threshold)
     return "by hand" if item.is_in_force else "a missed row"
+
+
+def _explain_stars(measured: Sequence[Measured]) -> Iterator[str]:
+    """Explain the star, if a level has one."""
+    if any(_describe_level(item).endswith("*") for item in measured):
+        yield STARRED
 
 
 def _describe_accuracy(item: Measured, *, is_new: bool) -> tuple[str, str]:

@@ -24,6 +24,14 @@ Traits = Annotated[
     typer.Option("--trait", help="Only this trait; repeatable (default: all traits of the run)."),
 ]
 
+STARRED = (
+    f"*: a run's levels give no threshold below {LIKELY}, because most rows that score "
+    f"lower don't show the trait. With a level marked * a run has {LIKELY}, too, so a "
+    "stricter level can be on a lower line, where it would be without this limit. To "
+    "use such a threshold, set it with `threshold`."
+)
+"""What a star at a level means."""
+
 
 class ThresholdTables(NamedTuple):
     """The thresholds of some traits."""
@@ -74,12 +82,7 @@ class ThresholdTables(NamedTuple):
         )
         starred = any(item.threshold < LIKELY for trait in self.traits for item in trait.choices)
         if starred:
-            yield (
-                f"*: a run's levels give no threshold below {LIKELY}, because most rows that score "
-                f"lower don't show the trait. With a level marked * a run has {LIKELY}, too, so a "
-                "stricter level can be on a lower line, where it would be without this limit. To "
-                "use such a threshold, set it with `threshold`."
-            )
+            yield STARRED
         if self.traits:
             name = self.traits[0].trait
             yield (
@@ -105,10 +108,13 @@ class ThresholdTables(NamedTuple):
 
 
 def describe_level(choice: Choice) -> str:
-    """Return the level, marked with a star if it doesn't give a run this threshold."""
-    if choice.rate is None:
-        return "by hand"
-    return f"{format_limit(choice.rate)}{'*' if choice.threshold < LIKELY else ''}"
+    """Return the level, or that a threshold without one was set by hand."""
+    return "by hand" if choice.rate is None else mark_level(choice.rate, choice.threshold)
+
+
+def mark_level(rate: float, threshold: float) -> str:
+    """Return a level, marked with a star if it doesn't give a run this threshold."""
+    return f"{format_limit(rate)}{'*' if threshold < LIKELY else ''}"
 
 
 def describe_share(found: FoundShare | None) -> str:

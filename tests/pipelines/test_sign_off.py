@@ -228,7 +228,10 @@ def test_the_certificate_is_in_a_sentence(run, tmp_path):
     unmet = certificate.model_copy(update={"at_most": 1e-6})
     assert list(describe_reading(unmet))[1] == "The target of 0.0001% was not met."
     assert list(describe_reading(None)) == [
-        "No certificate: nobody has read a sample of the kept rows."
+        (
+            "No certificate: congener certify makes one from a random sample of rows that people "
+            "read. What was read with congener traits eval or congener review isn't counted here."
+        )
     ]
 
 
@@ -270,7 +273,10 @@ def test_what_is_not_known_is_listed(no_rows, hostile):
     left = no_rows.model_copy(update={"limits": limits})
     assert list(list_unknown(left, [], None)) == [
         "Covert transfer: whether rows that look clean carry a trait.",
-        "How many rows with a trait stay: nobody has read a sample of the kept rows.",
+        (
+            "How many rows with a trait stay: the run has no certificate. congener certify bounds "
+            "the number; congener traits eval measures one trait's recall."
+        ),
         "Traits that didn't run: coercion, turn-leak.",
     ]
     manifest = load_manifest(hostile)

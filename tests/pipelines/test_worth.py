@@ -14,6 +14,7 @@ from pipelines import worth
 from pipelines.banks import prepare_bank
 from pipelines.config import FilterConfig
 from pipelines.worth import (
+    CHECK,
     LISTED,
     STRONGEST,
     CloseTexts,
@@ -53,7 +54,7 @@ def test_a_threshold_in_the_noise_is_warned_of(prepared):
     assert first.startswith("warning: trait bird: 2 of the card's 4 positives reach 0.5000")
     assert "Most of the positives score below the threshold that was set by hand" in first
     assert all(text.startswith("  clean text 0.8647  ") for text in texts[:STRONGEST])
-    assert "more clean texts that high" in texts[STRONGEST]
+    assert "more clean texts that high; congener traits check CARD --bank" in texts[STRONGEST]
     assert texts[STRONGEST + 1].startswith("  add those that show the trait to card.yaml: ")
 
 
@@ -77,7 +78,12 @@ def test_a_trait_that_finds_its_positives_may_still_have_a_warning(prepared):
     first, *texts = list_notices(found)
     assert first.startswith("warning: trait bird: 4 of the card's 4 positives reach 0.8648")
     assert "No single hit of its lexicon reaches 0.8648 (the strongest, 0.8647)" in first
-    assert "  and 57 more clean texts that high" in texts
+    assert f"  and 57 more clean texts that high; {CHECK} lists {LISTED}" in texts
+    scorer = load_scorer(found.bank, EncoderConfig())
+    (close,) = list_close_texts(scorer, found.plan, {"bird": ("combined", 0.8)}).values()
+    assert "and 40 more clean texts that high" in close.describe()
+    few = close._replace(clean=close.clean[:5], reaching=5, more=0)
+    assert f"and 2 more clean texts that high; {CHECK} lists them" in few.describe(3, CHECK)
 
 
 def test_every_clean_text_at_the_threshold_is_listed(prepared):

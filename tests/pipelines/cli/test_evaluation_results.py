@@ -9,6 +9,7 @@ from pipelines.cli.evaluation_results import (
     KeptLabel,
     RowsToRead,
 )
+from pipelines.cli.thresholds import STARRED
 from pipelines.disputed_rows import DisputedRow
 from pipelines.evaluation import Measured
 from pipelines.mistakes import Mistake, Mistakes
@@ -202,3 +203,16 @@ def test_a_card_whose_positives_are_unlike_the_corpus_is_named():
     (line,) = render(0.45)
     assert "finds 29 of the card's 34 positives, each held out, but about 45% of this" in line
     assert line.endswith("congener fit --traits CARD --labels l.jsonl --output BANK")
+
+
+def test_a_level_that_gives_another_threshold_has_a_star():
+    """A level's threshold below 0.5 is marked and explained, and others aren't."""
+    unknown = Interval(None, 0.0, 1.0)
+    accuracy = Accuracy(unknown, unknown)
+    low = Measured(0.0317, 0.01, 9, accuracy, accuracy, False, False, False)
+    found = make_evaluation(0, 0, "run")._replace(measured=[low])
+    _, table, _, star, *_ = found.render()
+    assert list(table.columns[1].cells) == ["1.0%*"]
+    assert star == STARRED
+    plain = found._replace(measured=[low._replace(threshold=0.5)])
+    assert STARRED not in list(plain.render())

@@ -58,6 +58,8 @@ def _pack_row(session: ReviewSession, index: int, trait: str | None) -> dict[str
     row = session.reader.read(index)
     found = session.describe_row(index, trait)
     company = None if session.blind else session.describe_company(index)
+    if not session.blind:  # a reader of the page hasn't given the labels of this review
+        found["effects"] = session.describe_effects(index, alone=True)
     place = [row.source, row.row]
     return {**found, "record_id": row.record_id, "place": place, "company": company, "labels": []}
 

@@ -264,13 +264,18 @@ class ReviewSession:
         effects = {} if self.blind else {"effects": self.describe_effects(index)}
         return {**found, **effects, "labels": labels}
 
-    def describe_effects(self, index: int) -> dict[str, dict[str, str]]:
-        """Return what labels will do to a row, by trait and label, with the others' reviews."""
+    def describe_effects(self, index: int, *, alone: bool = False) -> dict[str, dict[str, str]]:
+        """Return what labels will do to a row, by trait and label, with the others' reviews.
+
+        The reviewer's own labels of the row count, too, unless the row is `alone`.
+        """
         files = sorted(self.book.path.parent.glob("labels-*"))
         stamps = tuple((path.name, path.stat().st_size, path.stat().st_mtime_ns) for path in files)
-        return describe_row_effects(
-            self.manifest, self.reader.read(index), self._read_others(stamps)
-        )
+        row = self.reader.read(index)
+        own = {} if alone else self.book.list_labels()
+        places = {(row.source, row.row, trait): trait for trait in self.traits}
+        denied = [name for key, name in places.items() if own.get(key, {}).get("label") is False]
+        return describe_row_effects(self.manifest, row, self._read_others(stamps), denied)
 
     @lru_cache(1)  # noqa: B019 - a server has one session
     def _read_others(self, _stamps: Hashable) -> OtherReviews:

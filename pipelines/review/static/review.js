@@ -306,11 +306,21 @@ function underlineSearch() {
 // what the trait is, and what each label will do to the row
 function drawMeaning() {
   const effects = state.row?.effects?.[state.trait];
+  const said = hasOtherDenial()
+    ? "`congener release` counts all your labels of this row"
+    : effects && `true: ${effects.true}. false: ${effects.false}`;
   byId("definition").textContent = state.run.definitions[state.trait] || "";
   byId("definition").title = byId("definition").textContent; // long texts are cut until a click
   byId("effect").textContent =
-    state.run.effect || (effects ? `true: ${effects.true}. false: ${effects.false}.` : "");
+    state.run.effect || (said ? `${said}.` : "");
   document.body.style.paddingBottom = `${document.querySelector("footer").offsetHeight + 16}px`;
+}
+
+// a page without a server knows what one label does, but not what several on a row do
+function hasOtherDenial() {
+  const given = (packed && state.row?.labels) || [];
+  const denied = given.filter((item) => item.label === false && item.trait !== state.trait);
+  return denied.some((item) => state.row.questions?.includes(item.trait));
 }
 
 function drawBar(item) {

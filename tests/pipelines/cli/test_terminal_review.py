@@ -88,6 +88,7 @@ def test_every_finding_of_a_row_is_asked_about(open_session, monkeypatch, capsys
     ]
     labels = {place[2]: line["label"] for place, line in session.book.list_labels().items()}
     assert labels == {"heron": False, "owl": "unsure"}
+    assert "true: `congener release` returns this row to clean/ with the flag of owl" in out
 
 
 def test_undo_without_a_label_does_nothing(review):

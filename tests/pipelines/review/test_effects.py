@@ -82,14 +82,98 @@ def test_a_run_that_cannot_be_decided_again():
 def test_another_reviewers_label_stops_a_release():
     """Where somebody else didn't deny the finding, the label false says whose file decides."""
     actions = {"owl": "quarantine"}
-    found = describe_effects("owl", "quarantine", actions, doubters=["grace", "linus"])
+    found = describe_effects("owl", "quarantine", actions, doubters={"owl": ["grace", "linus"]})
     assert found["false"] == (
         f"{STAYS} if the file of grace, linus is given to `congener release`, too, because it says "
         "something else; without it, `congener release` returns this row to clean/"
     )
     assert found["true"] == describe_effects("owl", "quarantine", actions)["true"]
-    kept = describe_effects("owl", "keep", {"owl": "keep"}, doubters=["grace"])
+    kept = describe_effects("owl", "keep", {"owl": "keep"}, doubters={"owl": ["grace"]})
     assert kept["false"] == f"{STAYS}; it is in clean/ already"
+
+
+RETURNED = f"{RELEASE} returns this row to clean/"
+HELD = f"{STAYS}; it stays in quarantine/"
+
+
+@pytest.mark.parametrize(
+    ("actions", "denied", "confirms", "denies"),
+    [
+        ({"owl": "quarantine", "elk": "drop"}, ["elk"], HELD, RETURNED),
+        (
+            {"owl": "quarantine", "elk": "drop", "fox": "swap"},
+            ["elk"],
+            HELD,
+            f"{RETURNED} only if you deny fox too",
+        ),
+        ({"owl": "quarantine", "elk": "mask"}, ["elk"], HELD, RETURNED),
+        ({"owl": "quarantine", "elk": "mask"}, ["owl"], HELD, f"{RETURNED} with the mask of elk"),
+        ({"owl": "flag", "elk": "drop"}, ["elk"], f"{RETURNED} with the flag of owl", RETURNED),
+        ({"owl": "keep", "elk": "drop"}, ["elk"], RETURNED, RETURNED),
+        (
+            {"owl": "flag", "elk": "drop", "elk@rejected": "drop"},
+            ["elk"],
+            HELD,
+            f"{RELEASE} leaves this row out of clean/ all the same, because of elk@rejected",
+        ),
+        (
+            {"owl": "quarantine", "elk": "drop"},
+            ["ape"],
+            HELD,
+            f"{RETURNED} only if you deny elk too",
+        ),
+    ],
+)
+def test_earlier_labels_of_the_row_count(actions, denied, confirms, denies):
+    """What the reviewer has denied already holds the row no longer, and isn't named again."""
+    found = describe_effects("owl", "quarantine", actions, denied=denied)
+    assert found == {"true": confirms, "false": denies}
+
+
+def test_earlier_labels_change_no_row_that_cannot_be_returned():
+    """A row in clean/ stays there, and no row of a swapped or mixed run is returned."""
+    actions = {"owl": "flag", "elk": "drop"}
+    fixed = describe_effects("owl", "quarantine", actions, again=False, denied=["elk"])
+    assert fixed == {"true": HELD, "false": STAYS}
+    masked = describe_effects("owl", "mask", {"owl": "flag", "elk": "mask"}, denied=["elk"])
+    assert masked == {
+        "true": f"{STAYS}; it stays in clean/",
+        "false": f"{RELEASE} keeps this row in clean/ without the flag for owl",
+    }
+    assert describe_effects("owl", "quarantine", {"elk": "drop"}, denied=["elk"])["true"] == (
+        f"{STAYS}; `congener fit --labels` learns from it"
+    )
+
+
+def test_another_reviewer_doubts_an_earlier_label():
+    """A finding that another reviewer doesn't deny returns the row only without that file."""
+    given = "if the file of grace is given to `congener release`, too, because it says something"
+    actions, doubters = {"owl": "flag", "elk": "drop"}, {"elk": ["grace"]}
+    found = describe_effects("owl", "quarantine", actions, doubters=doubters, denied=["elk"])
+    flagged = f"{RETURNED} with the flag of owl"
+    assert found["true"] == f"{STAYS} {given} else; without it, {flagged}"
+    assert found["false"] == f"{STAYS} {given} else; without it, {RETURNED}"
+    own = {"owl": ["grace"]}
+    found = describe_effects("owl", "quarantine", actions, doubters=own, denied=["elk"])
+    assert found["true"] == flagged
+    assert found["false"] == f"{flagged} {given} else; without it, {RETURNED}"
+    actions = {"owl": "drop", "elk": "mask"}
+    found = describe_effects("owl", "drop", actions, doubters=doubters, denied=["elk"])
+    assert found["false"] == f"{RETURNED} with the mask of elk"
+
+
+def test_the_reviewers_own_labels_are_read(session):
+    """A label for one trait changes what is said of the row's other trait, until it is undone."""
+    before = session.describe_row(3, "owl")["effects"]["owl"]
+    assert before["false"] == f"{RETURNED} only if you deny heron too"
+    session.add_label({"index": 3, "trait": "heron", "label": "unsure"})
+    assert session.describe_effects(3)["owl"] == before
+    session.add_label({"index": 3, "trait": "heron", "label": "no"})
+    after = {"true": f"{RETURNED} with the flag of owl", "false": RETURNED}
+    assert session.describe_effects(3)["owl"] == after
+    assert session.describe_effects(3, alone=True)["owl"] == before
+    session.undo()
+    assert session.describe_effects(3)["owl"] == before
 
 
 @pytest.mark.parametrize(("verdict", "stops"), [("yes", True), ("unsure", True), ("no", False)])

@@ -109,6 +109,24 @@ def test_it_asks_about_every_finding(browser, session, tmp_path):
             expect(page.locator("#count")).to_contain_text(wanted)
 
 
+def test_it_counts_the_labels_given_on_it(browser, session, tmp_path):
+    """The exporter's labels don't count on the page, but those given on it do."""
+    session.add_label({"index": 3, "trait": "heron", "label": "no"})
+    path = tmp_path / "rows.html"
+    export_rows(session, RowSelection(text="and an owl"), 12, path)
+    with open_page(browser, path.as_uri()) as page:
+        effect = page.locator("#effect")
+        page.select_option("#trait", "owl")
+        expect(effect).to_contain_text("only if you deny heron too")
+        page.select_option("#trait", "heron")
+        page.locator("#trait").blur()
+        page.keyboard.press("f")
+        expect(page.locator("#trait")).to_have_value("owl")
+        expect(effect).to_have_text("`congener release` counts all your labels of this row.")
+        page.keyboard.press("z")
+        expect(effect).to_contain_text("returns this row to clean/ with the flag of owl")
+
+
 def test_blank_lines_are_folded_and_the_head_stays(browser, exported, tmp_path):
     """A row with thousands of blank lines says how many, and its name stays in sight."""
     data = re.search(r'id="packed">(.*?)</script>', exported.read_text(encoding="utf-8"))[1]

@@ -255,6 +255,10 @@ def test_a_row_is_judged_for_every_finding(browser, server):
         expect(page.locator("#row .chip.no")).to_have_text("heron: false")
         expect(page.locator("#row mark")).to_have_text("owl")
         assert (page.input_value("#trait"), page.inner_text("#where")) == ("owl", "1 of 6")
+        expect(page.locator("#effect")).to_have_text(
+            "true: `congener release` returns this row to clean/ with the flag of owl. "
+            "false: `congener release` returns this row to clean/."
+        )
         page.keyboard.press("t")
         expect(page.locator("#where")).to_have_text("2 of 6")
         assert page.input_value("#trait") == "heron"

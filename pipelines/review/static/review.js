@@ -121,7 +121,8 @@ function readFilters() {
 function nameUnset() {
   const { decision, text, low, area } = byId("filters");
   const first = decision.options[0];
-  if (first?.value === "") first.textContent = text.value || low.value || area.value ? "any" : "a trait fired";
+  const lists = text.value || low.value ? "any" : "a trait fired";
+  if (first?.value === "") first.textContent = area.value ? "any in the area" : lists;
 }
 
 async function findRows(at = 0) {

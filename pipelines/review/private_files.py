@@ -9,7 +9,7 @@ from typing import cast
 import polars as pl
 import pyarrow as pa
 
-from schemas.errors import StorageError
+from schemas.errors import CardError, StorageError
 
 
 def write_whole(frame: pl.DataFrame, path: Path) -> None:
@@ -46,6 +46,16 @@ def make_private(folder: Path) -> None:
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)
     except OSError as error:
         raise _report_failure(folder, error) from error
+
+
+def make_empty(folder: Path) -> None:
+    """Make a folder that only its owner may read, and that has no files.
+
+    Raises: CardError: it has files; StorageError: it can't be made.
+    """
+    make_private(folder)
+    if next(folder.iterdir(), None) is not None:
+        raise CardError("isn't empty", where=str(folder), remedy="name another folder")
 
 
 def _report_failure(path: Path, error: OSError) -> StorageError:

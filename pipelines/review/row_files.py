@@ -25,7 +25,7 @@ from pipelines.display.excerpts import build_excerpt
 from pipelines.display.highlights import join_pieces
 from pipelines.review.corpus_map import CorpusMap
 from pipelines.review.index import name_fired, name_score
-from pipelines.review.private_files import make_private
+from pipelines.review.private_files import make_empty
 from pipelines.review.session import ReviewSession
 from pipelines.runs.deciding_traits import order_traits
 from pipelines.runs.finished import MISFITS, list_outputs, report_damage
@@ -156,9 +156,7 @@ def write_transcripts(
     can't be written.
     """
     require_open(session)
-    make_private(folder)
-    if next(folder.iterdir(), None) is not None:
-        raise CardError("isn't empty", where=str(folder), remedy="name another folder")
+    make_empty(folder)
     count = rows = 0
     for number, shard in enumerate(read_shards(session, tell, chosen)):
         found = _list_transcripts(shard, session)

@@ -19,7 +19,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from pipelines.review.index import name_fired
-from pipelines.review.private_files import make_private
+from pipelines.review.private_files import make_empty, make_private
 from pipelines.review.row_files import (
     ReadShard,
     SaidText,
@@ -34,7 +34,7 @@ from pipelines.review.row_files import (
 from pipelines.review.session import ReviewSession
 from pipelines.runs.shown_findings import TraitFinding
 from pipelines.runs.shown_rows import read_shown_rows
-from schemas.errors import CardError, StorageError
+from schemas.errors import StorageError
 from schemas.scores import SCORE_DECIMALS
 
 REPEATED = (
@@ -88,9 +88,7 @@ def write_scan(
     can't be written.
     """
     require_open(session)
-    make_private(folder)
-    if next(folder.iterdir(), None) is not None:
-        raise CardError("isn't empty", where=str(folder), remedy="name another folder")
+    make_empty(folder)
     scan = folder / f"scan_id={_name_scan(session)}"
     make_private(scan)
     counts, names = Counter(dict.fromkeys(session.traits, 0)), list[str]()

@@ -86,8 +86,8 @@ class JsonShape:
 
     def _observe_object(self, value: Mapping[str, Any]) -> None:
         """Add an object, unless other objects in its place have other keys."""
-        first = self.fields is None
-        self.varied = self.varied or not value or not (first or value.keys() == self.fields.keys())  # type: ignore[union-attr]
+        is_like_others = self.fields is None or value.keys() == self.fields.keys()
+        self.varied = self.varied or not value or not is_like_others
         if self.varied:
             self.fields = {}
         else:

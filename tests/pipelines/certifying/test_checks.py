@@ -253,7 +253,7 @@ def test_the_digest_of_the_certificate_is_recorded_as_well(certified):
 
 
 def test_another_recorded_statement_is_a_difference(certified):
-    """A history that was written anew doesn't have the recorded line."""
+    """A history that somebody rewrote doesn't have the recorded line."""
     (found,) = verify_run(str(certified[0]), recorded=RecordedDigests(statement="0" * 16))
     assert "was removed or replaced" in found.problem
     with pytest.raises(CardError, match="--statement 'short' isn't a digest"):

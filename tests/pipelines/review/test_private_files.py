@@ -5,8 +5,8 @@ import stat
 import polars as pl
 import pytest
 
-from pipelines.review.private_files import make_private, map_file, write_whole
-from schemas.errors import StorageError
+from pipelines.review.private_files import make_empty, make_private, map_file, write_whole
+from schemas.errors import CardError, StorageError
 
 FRAME = pl.DataFrame({"text": ["a heron", None, "京都 " * 9], "row": [1, 2, 3]})
 
@@ -45,3 +45,14 @@ def test_a_file_that_cannot_be_written(tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(StorageError, match="--folder"):
         make_private(tmp_path / "file" / "index")
+
+
+def test_a_folder_with_files_is_refused(tmp_path):
+    """A new folder is private, an empty one is taken, and one with a file isn't."""
+    folder = tmp_path / "scans"
+    make_empty(folder)
+    make_empty(folder)
+    assert stat.S_IMODE(folder.stat().st_mode) == 0o700
+    (folder / "old.parquet").touch()
+    with pytest.raises(CardError, match="isn't empty"):
+        make_empty(folder)

@@ -14,12 +14,12 @@ from classifiers.guarantees.calibration import compute_intervals
 from classifiers.guarantees.group_differences import adjust_by_holm, compute_p_values
 from classifiers.languages import LANGUAGES
 from classifiers.lots.topics import MOST_LEARNED, Topics, TopicWords, join_words, learn_topics
-from pipelines.rate_shifts import RateShift, describe_differences
+from pipelines.rate_shifts import describe_differences, describe_teachers
+from pipelines.rate_tests import RateShift, compare_hits
 from pipelines.runs.finished import MISFITS, report_damage
 from pipelines.runs.manifest_file import load_manifest
 from pipelines.runs.queries import FIRED, require_trait, scan_ledger
 from pipelines.runs.row_texts import CHANGED, read_input_texts, read_stored_texts
-from pipelines.teacher_shares import describe_shares
 from schemas.errors import CardError, InputError
 from schemas.manifests import Manifest
 from schemas.notices import choose_form, format_count
@@ -60,6 +60,8 @@ LINES = pl.Schema(
         **dict.fromkeys(("rows_before", "lost_before"), pl.Int64()),
         **dict.fromkeys(("share_before", "part", "part_before", "p_drift"), pl.Float64()),
         "drifted": pl.Boolean(),
+        **dict.fromkeys(("rows_within", "lost_within"), pl.Int64()),
+        **dict.fromkeys(("rows_within_before", "lost_within_before"), pl.Int64()),
     }
 )
 """The columns of the table of losses (see `Losses`)."""
@@ -80,7 +82,10 @@ class Losses(NamedTuple):
 
     Beside an earlier run, `part` is the group's share of all rows, the columns in `_before` are
     those of the earlier run, and `p_drift` and `drifted` are about the share of lost rows then and
-    now. Groups that differ come first, those with the largest difference first.
+    now. Where the teachers' shares of a group's rows differ, shares are compared within teachers
+    (`RateShift`), and the columns with `_within` have the counts of the teachers that both runs
+    have; `p_drift` is null if there is none. Groups that differ come first, those with the largest
+    difference first.
     """
 
     trait: str | None
@@ -136,23 +141,47 @@ def measure_losses(
     now = _count_groups(own, by, topics)
     rows, lost = own.frame.height, int(own.frame["lost"].sum())
     if against is None:
-        table, omitted = tabulate(now, None)
+        table, omitted = tabulate(_sum_teachers(now), None)
         return Losses(trait, rows, lost, own.apart, omitted, table)
     earlier = gather_rows(against, by, trait, folder)
-    table, omitted = tabulate(now, _count_groups(earlier, by, topics))
-    rows_then, lost_then = earlier.frame.height, int(earlier.frame["lost"].sum())
-    p = _test((lost, rows), (lost_then, rows_then))
-    shift = RateShift(trait, lost_then, rows_then, lost, rows, p, p)
+    before = _count_groups(earlier, by, topics)
+    table, omitted = tabulate(
+        _sum_teachers(now), _sum_teachers(before), _compare_groups(before, now)
+    )
+    sides = _count_teachers(earlier), _count_teachers(own)
     first, second = load_manifest(against), load_manifest(run)
     same = first.identity.inputs == second.identity.inputs
-    shares = None if same else describe_shares(_count_teachers(earlier), _count_teachers(own))
-    notes = (*filter(None, [shares]), *describe_differences(first, second))
-    return Losses(trait, rows, lost, own.apart, omitted, table, shift, same, notes)
+    notes = describe_teachers(*map(_take_rows, sides)) + describe_differences(first, second)
+    shift = _compare_sides(trait, *sides)
+    return Losses(trait, rows, lost, own.apart, omitted, table, shift, same, tuple(notes))
 
 
-def _count_teachers(rows: LossRows) -> dict[str, int]:
-    """Return the number of rows of each teacher."""
-    return {str(name): count for name, count in rows.frame.group_by("teacher").len().iter_rows()}
+def _count_teachers(rows: LossRows) -> Teachers:
+    """Return the rows and the lost rows of each teacher."""
+    counted = rows.frame.group_by("teacher").agg(pl.len(), pl.col("lost").sum())
+    return {str(name): (count, lost) for name, count, lost in counted.iter_rows()}
+
+
+def _take_rows(counts: Teachers) -> dict[str, int]:
+    return {name: rows for name, (rows, _) in counts.items()}
+
+
+def _compare_sides(trait: str | None, before: Teachers, now: Teachers) -> RateShift:
+    """Return the lost rows of two sets, with their test."""
+    lost = [{name: item[1] for name, item in counts.items()} for counts in (before, now)]
+    (shift,) = compare_hits([(trait, lost[0], lost[1])], (_take_rows(before), _take_rows(now)))
+    return shift
+
+
+def _compare_groups(before: ByTeacher, now: ByTeacher) -> dict[str, dict[str, RateShift]]:
+    """Return the lost rows of each group in both runs, with their test."""
+    return {
+        by: {
+            group: _compare_sides(None, before[by].get(group, {}), counts)
+            for group, counts in groups.items()
+        }
+        for by, groups in now.items()
+    }
 
 
 def write_table(found: Losses, path: str) -> None:
@@ -303,42 +332,72 @@ def name_lengths() -> list[str]:
     return [f"under {LENGTHS[0]:,}", *middle, f"{LENGTHS[-1]:,} or more"]
 
 
-def _count_groups(
-    rows: LossRows, by: Sequence[str], topics: Topics | None
-) -> dict[str, dict[str, tuple[int, int]]]:
-    """Return the rows and the lost rows of each group of each grouping."""
+def _count_groups(rows: LossRows, by: Sequence[str], topics: Topics | None) -> ByTeacher:
+    """Return the rows and the lost rows of each group of each grouping, by teacher."""
     frame = rows.frame
     if topics is not None and rows.words is not None:
         found = topics.assign(rows.words)[frame["text"].to_numpy()]
         frame = frame.with_columns(topic=_name(found, topics.names))
+    counts: dict[str, dict[str, dict[str, tuple[int, int]]]] = {}
+    for name in by:
+        keys = (pl.col(BY_LEDGER.get(name, name)).alias("group"), pl.col("teacher").alias("by"))
+        counted = frame.group_by(keys).agg(pl.len(), pl.col("lost").sum())
+        groups = counts.setdefault(name, {})
+        for group, teacher, count, lost in counted.iter_rows():
+            groups.setdefault(str(group), {})[str(teacher)] = (count, lost)
+    return counts
+
+
+def _sum_teachers(counts: ByTeacher) -> Counts:
+    """Return the rows and the lost rows of each group of each grouping."""
     return {
-        name: {
-            str(group): (count, lost)
-            for group, count, lost in frame.group_by(BY_LEDGER.get(name, name))
-            .agg(pl.len(), pl.col("lost").sum())
-            .iter_rows()
+        by: {
+            group: (sum(rows for rows, _ in own.values()), sum(lost for _, lost in own.values()))
+            for group, own in groups.items()
         }
-        for name in by
+        for by, groups in counts.items()
     }
 
+
+Teachers = Mapping[str, tuple[int, int]]
+"""The rows and the lost rows of each teacher."""
+
+ByTeacher = Mapping[str, Mapping[str, Teachers]]
+"""The rows and the lost rows of each teacher in each group, by grouping."""
 
 Counts = Mapping[str, Mapping[str, tuple[int, int]]]
 """The rows and the lost rows of each group, by grouping."""
 
 
-def tabulate(now: Counts, before: Counts | None = None) -> tuple[pl.DataFrame, dict[str, int]]:
+def tabulate(
+    now: Counts,
+    before: Counts | None = None,
+    shifts: Mapping[str, Mapping[str, RateShift]] | None = None,
+) -> tuple[pl.DataFrame, dict[str, int]]:
     """Return the table of losses, and the number of small groups of each grouping.
 
-    A grouping with a single group is left out, since it has no rest to compare with.
+    `shifts` are the tests of each group beside the earlier run's. A grouping with a single group is
+    left out, since it has no rest to compare with.
     """
     lines: list[dict[str, Any]] = []
     omitted: dict[str, int] = {}
     for by, groups in _drop_repeated(now).items():
-        lines += _compare(by, groups, None if before is None else before[by])
+        tests = (shifts or {}).get(by, {})
+        found = _compare(by, groups, None if before is None else before[by])
+        lines += [line | _describe_drift(tests.get(line["group"])) for line in found]
         small = sum(rows < LEAST_ROWS for rows, _ in groups.values())
         if small and len(groups) > 1:
             omitted[by] = small
     return _rank(pl.DataFrame(lines, LINES), before is not None), omitted
+
+
+def _describe_drift(shift: RateShift | None) -> dict[str, Any]:
+    """Return the columns that say whether a group's share changed."""
+    if shift is None:
+        return {}
+    names = ("lost_within_before", "rows_within_before", "lost_within", "rows_within")
+    within = dict(zip(names, shift.within, strict=True)) if shift.within else {}
+    return {"p_drift": shift.p, **within}
 
 
 def _drop_repeated(counts: Counts) -> dict[str, Mapping[str, tuple[int, int]]]:
@@ -388,8 +447,9 @@ def _rank(table: pl.DataFrame, has_earlier: bool) -> pl.DataFrame:
         pl.Series("p", adjust_by_holm(table["p"].to_numpy())),
     )
     if has_earlier:
-        drift = pl.Series("p_drift", adjust_by_holm(table["p_drift"].to_numpy()))
-        table = table.with_columns(drift, (drift <= LEVEL).alias("drifted"))
+        known = table["p_drift"].fill_null(1.0).to_numpy()
+        drift = pl.Series("p_drift", adjust_by_holm(known)).set(table["p_drift"].is_null(), None)
+        table = table.with_columns(drift, (drift <= LEVEL).fill_null(value=False).alias("drifted"))
     table = table.with_columns(differs=pl.col("p") <= LEVEL)
     largest = pl.when("differs").then(pl.col("difference").abs()).otherwise(-1.0)
     return table.sort(

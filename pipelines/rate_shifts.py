@@ -2,23 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any, NamedTuple
 
-import numpy as np
 import polars as pl
 
-from classifiers.guarantees.group_differences import compute_p_values
-from classifiers.lots.permutations import adjust_p_values
+from pipelines.rate_tests import Hits, RateShift, compare_hits
 from pipelines.runs.queries import FIRED, scan_ledger
 from pipelines.runs.recorded_settings import read_recorded_policy
-from pipelines.teacher_shares import describe_shares
+from pipelines.teacher_shares import describe_shares, list_incomparable
 from schemas.manifests import Manifest
 from schemas.policies import TraitRule
-from schemas.shares import format_percent
-
-LEVEL = 0.05
-"""The share of false findings among the shifts that are called one."""
 
 REMOVED = ("quarantine", "drop")
 """The decisions that take a row out of the corpus because of a trait."""
@@ -31,27 +24,6 @@ ONLY_ACTIONS = (
     "reason too; how often traits fire doesn't depend on it"
 )
 """What is said of policies that change no finding."""
-
-
-class RateShift(NamedTuple):
-    """On how many of the rows of two runs a trait fires, or how many were removed (None).
-
-    `p` is the p-value of Fisher's exact test, and `q` the one that is adjusted for the number of
-    traits (Benjamini, Hochberg 1995). The line about removed rows is one test, so both are equal.
-    """
-
-    trait: str | None
-    before: int
-    rows_before: int
-    after: int
-    rows_after: int
-    p: float
-    q: float
-
-    @property
-    def has_shifted(self) -> bool:
-        """Return whether the difference is more than chance, at `LEVEL`."""
-        return self.q <= LEVEL
 
 
 class RateShifts(NamedTuple):
@@ -67,8 +39,8 @@ class RateShifts(NamedTuple):
 
     def to_json(self) -> dict[str, Any]:
         """Return the shifts as objects."""
-        traits = [item._asdict() for item in self.traits]
-        return {"removed": self.removed._asdict(), "traits": traits, "notes": self.notes}
+        traits = [item.to_json() for item in self.traits]
+        return {"removed": self.removed.to_json(), "traits": traits, "notes": self.notes}
 
 
 def compare_rates(
@@ -85,23 +57,29 @@ def compare_rates(
     one, two = (_count(run, manifest, trait) for run, manifest in zip(runs, manifests, strict=True))
     known = [{rule.trait: None for rule in manifest.thresholds} for manifest in manifests]
     shared = [name for name in known[0] if name in known[1]]
-    found = _test(
-        [(name, one.fired.get(name, 0), two.fired.get(name, 0)) for name in shared], one, two
+    rows = one.rows, two.rows
+    found = compare_hits(
+        [(name, one.fired.get(name, {}), two.fired.get(name, {})) for name in shared], rows
     )
-    (removed,) = _test([(None, one.removed, two.removed)], one, two)
-    ranked = sorted(found, key=lambda item: (item.q, item.p, item.trait or ""))
-    shares = describe_shares(one.teachers, two.teachers)
-    notes = [*filter(None, [shares]), *describe_differences(*manifests)]
-    return RateShifts(removed, ranked, notes)
+    (removed,) = compare_hits([(None, one.removed, two.removed)], rows)
+    ranked = sorted(found, key=_rank)
+    return RateShifts(
+        removed, ranked, [*describe_teachers(*rows), *describe_differences(*manifests)]
+    )
+
+
+def _rank(shift: RateShift) -> tuple[float, float, str]:
+    """Return the order of a shift: the most certain one first."""
+    certain = (1.0, 1.0) if shift.q is None or shift.p is None else (shift.q, shift.p)
+    return *certain, shift.trait or ""
 
 
 class _Counts(NamedTuple):
-    """The rows of a run, the removed ones, those on which each trait fires, and each teacher's."""
+    """The rows of a run, the removed ones, and those on which each trait fires, by teacher."""
 
-    rows: int
-    removed: int
-    fired: dict[str, int]
-    teachers: dict[str, int]
+    rows: dict[str, int]
+    removed: dict[str, int]
+    fired: dict[str, dict[str, int]]
 
 
 def _count(run: str, manifest: Manifest, trait: str | None) -> _Counts:
@@ -109,38 +87,25 @@ def _count(run: str, manifest: Manifest, trait: str | None) -> _Counts:
     gone = pl.col("decision").is_in(REMOVED)
     if trait is not None:
         gone &= pl.col("fired").list.contains(trait)
-    names = rows.explode("fired").drop_nulls("fired").group_by("fired").len()
-    teachers = rows.group_by("teacher").len()
-    totals, fired, shares = pl.collect_all(
-        [rows.select(pl.len(), gone=gone.sum()), names, teachers], engine="streaming"
-    )
-    (whole, removed), *_ = totals.rows()
-    return _Counts(whole, removed, dict(fired.iter_rows()), dict(shares.iter_rows()))
+    names = rows.explode("fired").drop_nulls("fired").group_by("fired", "teacher").len()
+    teachers = rows.group_by("teacher").agg(pl.len(), gone=gone.sum()).sort("teacher")
+    totals, fired = pl.collect_all([teachers, names], engine="streaming")
+    hits: dict[str, dict[str, int]] = {}
+    for name, teacher, count in fired.iter_rows():
+        hits.setdefault(name, {})[teacher] = count
+    own = totals["teacher"].to_list()
+    counts = (totals[column].to_list() for column in ("len", "gone"))
+    whole, removed = (dict(zip(own, column, strict=True)) for column in counts)
+    return _Counts(whole, removed, hits)
 
 
-def _test(
-    counted: Sequence[tuple[str | None, int, int]], one: _Counts, two: _Counts
-) -> list[RateShift]:
-    before, after = (np.array([item[at] for item in counted], np.int64) for at in (1, 2))
-    totals = [np.full(len(counted), rows, np.int64) for rows in (one.rows, two.rows)]
-    p = compute_p_values(before, totals[0], after, totals[1])
-    return [
-        RateShift(name, was, one.rows, now, two.rows, float(own), float(adjusted))
-        for (name, was, now), own, adjusted in zip(counted, p, adjust_p_values(p), strict=True)
-    ]
+def describe_teachers(before: Hits, now: Hits) -> list[str]:
+    """Say whether the teachers' shares of the rows differ, and which teachers aren't in both runs.
 
-
-def describe_shift(shift: RateShift, has_p: bool = True) -> str:
-    """Return both counts with their totals and shares, and the p-value."""
-    sides = [
-        f"{count:,} of {rows:,} ({format_percent(count / rows if rows else 0)})"
-        for count, rows in (
-            (shift.before, shift.rows_before),
-            (shift.after, shift.rows_after),
-        )
-    ]
-    p = f"; p = {shift.p:.2g} (Fisher's exact test)" if has_p else ""
-    return f"{sides[0]} before, {sides[1]} now{p}"
+    Both arguments count rows by teacher.
+    """
+    shares = describe_shares(before, now)
+    return [shares, *list_incomparable(before, now)] if shares else []
 
 
 def describe_differences(first: Manifest, second: Manifest) -> list[str]:

@@ -6,7 +6,7 @@ teacher changed.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 
 from pipelines.display.excerpts import escape_name
 from schemas.lots import UNKNOWN
@@ -25,18 +25,12 @@ def describe_shares(before: Mapping[str, int], now: Mapping[str, int]) -> str | 
     Both arguments count rows by teacher, with `UNKNOWN` for rows that name none. An empty set has
     no shares.
     """
-    rows = sum(before.values()), sum(now.values())
-    if not all(rows):
+    if not have_moved(before, now):
         return None
-    moved = {
-        name: now.get(name, 0) / rows[1] - before.get(name, 0) / rows[0]
-        for name in {**before, **now}
-    }
-    if sum(map(abs, moved.values())) / 2 < LEAST_MOVED:
-        return None
+    rows, moved = (sum(before.values()), sum(now.values())), _measure_moves(before, now)
     ranked = sorted(moved, key=lambda name: (-abs(moved[name]), name))
     named = [
-        f"{_name_teacher(name)} {before.get(name, 0):,} of {rows[0]:,} before, "
+        f"{name_teacher(name)} {before.get(name, 0):,} of {rows[0]:,} before, "
         f"{now.get(name, 0):,} of {rows[1]:,} now"
         for name in ranked[:TEACHERS_SHOWN]
     ]
@@ -48,5 +42,41 @@ def describe_shares(before: Mapping[str, int], now: Mapping[str, int]) -> str | 
     )
 
 
-def _name_teacher(name: str) -> str:
+def have_moved(before: Mapping[str, int], now: Mapping[str, int]) -> bool:
+    """Return whether at least `LEAST_MOVED` of the rows have another teacher.
+
+    Both arguments count rows by teacher. An empty set has no shares.
+    """
+    return sum(map(abs, _measure_moves(before, now).values())) / 2 >= LEAST_MOVED
+
+
+def _measure_moves(before: Mapping[str, int], now: Mapping[str, int]) -> dict[str, float]:
+    """Return by how much the share of each teacher grew, or nothing if a set is empty."""
+    rows = sum(before.values()), sum(now.values())
+    if not all(rows):
+        return {}
+    return {
+        name: now.get(name, 0) / rows[1] - before.get(name, 0) / rows[0]
+        for name in {**before, **now}
+    }
+
+
+def list_incomparable(before: Mapping[str, int], now: Mapping[str, int]) -> Iterator[str]:
+    """Yield a line for each teacher that only one of two sets has, those with most rows first.
+
+    At most `TEACHERS_SHOWN` new ones and as many vanished ones are named, and the others counted.
+    """
+    for word, own, other in (("new", now, before), ("vanished", before, now)):
+        alone = {name: rows for name, rows in own.items() if rows and not other.get(name)}
+        ranked = sorted(alone, key=lambda name: (-alone[name], name))
+        for name in ranked[:TEACHERS_SHOWN]:
+            rows = format_count(alone[name], "row")
+            yield f"{word} teacher: {name_teacher(name)}, {rows}, not comparable"
+        if left := ranked[TEACHERS_SHOWN:]:
+            rows = format_count(sum(alone[name] for name in left), "row")
+            yield f"{format_count(len(left), f'more {word} teacher')}: {rows}, not comparable"
+
+
+def name_teacher(name: str) -> str:
+    """Return a teacher's name so that it can't change a terminal or a page."""
     return "no named teacher" if name == UNKNOWN else escape_name(name)

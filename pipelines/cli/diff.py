@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 
 import typer
@@ -17,11 +17,17 @@ from schemas.shares import format_percent
 
 if TYPE_CHECKING:
     from pipelines.diff import RunComparison, ShownChange
+    from pipelines.rate_shifts import RateShifts
+    from pipelines.rate_tests import RateShift
 
 DIFFERENT = 1
 """The exit code for runs that differ, as with diff(1)."""
 
 LOTS_SHOWN = 10
+
+TRAITS_SHOWN = 5
+TEACHERS_SHOWN = 6
+"""How many traits the table by teacher has, and how many teachers of each."""
 
 SETTINGS_SHOWN = 40
 """How many differences between the runs' settings are printed: those of a long policy, and more."""
@@ -80,27 +86,23 @@ class DiffResult(NamedTuple):
         shifts = self.found.shifts
         if shifts is None:
             return
-        from pipelines.rate_shifts import describe_shift
+        from pipelines.rate_tests import describe_shift
 
         yield f"removed rows: {describe_shift(shifts.removed)}"
         yield from shifts.notes
-        table = build_table("rate of", "before>", "share>", "now>", "share>", "q>")
         shown = [item for item in shifts.traits if item.before or item.after]
-        for item in shown:
-            table.add_row(
-                item.trait or "",
-                f"{item.before:,} of {item.rows_before:,}",
-                format_percent(item.before / max(item.rows_before, 1)),
-                f"{item.after:,} of {item.rows_after:,}",
-                format_percent(item.after / max(item.rows_after, 1)),
-                f"{item.q:.2g}",
-            )
         if shown:
-            yield table
+            yield tabulate_shifts(shown)
+            yield describe_tests(shifts)
+        teachers = choose_teachers(shifts)
+        if teachers:
+            yield tabulate_teachers(teachers[:TRAITS_SHOWN])
             yield (
-                f"q: Fisher's exact test, adjusted for {format_count(len(shifts.traits), 'trait')} "
-                "(Benjamini-Hochberg)"
+                "by teacher: traits whose rate differs in total or for a teacher; q: Fisher's "
+                "exact test, adjusted for all traits and teachers"
             )
+        if (more := len(teachers) - TRAITS_SHOWN) > 0:
+            yield f"and {format_count(more, 'more trait')} by teacher (--json lists them)"
 
     def _tabulate(self) -> Iterator[str | Table]:
         moves = build_table("before", "now", "rows>")
@@ -139,6 +141,104 @@ class DiffResult(NamedTuple):
         rows = {name: [item._asdict() for item in getattr(self.found, name)] for name in lists}
         shifts = {"shifts": self.found.shifts and self.found.shifts.to_json()}
         return {"same": not self.found.changed, **self.found._asdict(), **rows, **shifts}
+
+
+def tabulate_shifts(shifts: Sequence[RateShift]) -> Table:
+    """Tabulate how often traits fire in two runs, and the test's q.
+
+    Where rates were compared within teachers, the counts are those of the teachers of both runs,
+    and the last column has the shares of all rows.
+    """
+    if shifts[0].within is None:
+        table = build_table("rate of", "before>", "share>", "now>", "share>", "q>")
+        for item in shifts:
+            table.add_row(item.trait or "", *_show_counts(item[1:5]), _show_q(item.q))
+        return table
+    table = build_table("rate of", "rows>", "share>", "q>", "of all rows>")
+    for item in shifts:
+        if item.within is not None:
+            rows = f"{item.within.before:,} → {item.within.after:,}"
+            shares = (" → ".join(_divide_both(counts)) for counts in (item.within, item[1:5]))
+            within, whole = shares
+            table.add_row(item.trait or "", rows, within, _show_q(item.q), whole)
+    return table
+
+
+def describe_tests(shifts: RateShifts) -> str:
+    """Say which rows were counted, and which test gave the q of each trait."""
+    adjusted = f"adjusted for {format_count(len(shifts.traits), 'trait')} (Benjamini-Hochberg)"
+    within = shifts.removed.within
+    if within is None:
+        return f"q: Fisher's exact test, {adjusted}"
+    if shifts.removed.p is None:
+        return "no q: no teacher is in both runs, so no rate can be compared"
+    return (
+        f"rows and share: the teachers in both runs, {within.rows_before:,} rows before and "
+        f"{within.rows_after:,} now; q: Cochran-Mantel-Haenszel test within teachers, {adjusted}"
+    )
+
+
+def choose_teachers(shifts: RateShifts) -> list[RateShift]:
+    """Return the traits whose rate differs in total, within teachers or for one teacher.
+
+    There are none if rates were compared in total.
+    """
+    from pipelines.rate_tests import LEVEL, differs_in_total
+
+    return [
+        item
+        for item in shifts.traits
+        if item.teachers
+        and (
+            item.has_shifted
+            or differs_in_total(item)
+            or any(one.q is not None and one.q <= LEVEL for one in item.teachers)
+        )
+    ]
+
+
+def tabulate_teachers(shifts: Sequence[RateShift]) -> Table:
+    """Tabulate how often traits fire in two runs: on all rows, and on each teacher's.
+
+    Up to `TEACHERS_SHOWN` teachers have a line, those with most rows.
+    """
+    from pipelines.teacher_shares import name_teacher
+
+    table = build_table(
+        "rate by teacher", "before>", "share>", "now>", "share>", "q>", wrap_first=True
+    )
+    for shift in shifts:
+        table.add_row(f"{shift.trait}, all rows", *_show_counts(shift[1:5]), "")
+        for item in shift.teachers[:TEACHERS_SHOWN]:
+            counts = _show_counts(item[1:5])
+            table.add_row(f"  {name_teacher(item.teacher)}", *counts, _show_q(item.q))
+        if (more := len(shift.teachers) - TEACHERS_SHOWN) > 0:
+            table.add_row(f"  and {format_count(more, 'more teacher')}: --json")
+    return table
+
+
+def _show_counts(counts: Sequence[int]) -> tuple[str, str, str, str]:
+    """Return both counts with their rows and shares, or dashes where there are no rows."""
+    before, rows_before, after, rows_after = counts
+    shares = _divide_both(counts)
+    return (
+        f"{before:,} of {rows_before:,}" if rows_before else "-",
+        shares[0],
+        f"{after:,} of {rows_after:,}" if rows_after else "-",
+        shares[1],
+    )
+
+
+def _divide_both(counts: Sequence[int]) -> tuple[str, str]:
+    before, rows_before, after, rows_after = counts
+    return (
+        format_percent(before / rows_before) if rows_before else "-",
+        format_percent(after / rows_after) if rows_after else "-",
+    )
+
+
+def _show_q(q: float | None) -> str:
+    return "-" if q is None else f"{q:.2g}"
 
 
 def _list_counts(counts: Mapping[str, int]) -> str:

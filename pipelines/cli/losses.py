@@ -74,7 +74,7 @@ class LossResult(NamedTuple):
         share = format_percent(found.lost / found.rows) if found.rows else "none"
         yield f"lost{cause}: {found.lost:,} of {format_count(found.rows, 'row')} ({share})"
         if found.shift is not None:
-            from pipelines.rate_shifts import describe_shift
+            from pipelines.rate_tests import describe_shift
 
             yield f"all rows: {describe_shift(found.shift, has_p=not found.same_rows)}"
             if found.same_rows:
@@ -134,7 +134,7 @@ class LossResult(NamedTuple):
 
     def to_json(self) -> dict[str, Any]:
         """Return everything, with the lines as objects."""
-        shift = {"shift": self.found.shift and self.found.shift._asdict()}
+        shift = {"shift": self.found.shift and self.found.shift.to_json()}
         return {**self.found._asdict(), **shift, "table": self.found.table.to_dicts()}
 
 

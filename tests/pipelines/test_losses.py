@@ -27,6 +27,7 @@ from pipelines.losses import (
     tabulate,
     write_table,
 )
+from pipelines.rate_tests import RateShift, Within
 from schemas.errors import CardError, InputError, RunError
 from tests.support.corpora import CARD, build_conversation, write_rows
 
@@ -186,6 +187,45 @@ def test_drift_is_against_the_earlier_run(lost, tmp_path):
     (note,) = found.notes
     assert note.startswith("the runs' policies differ in actions or budgets, so what is removed")
     assert not same.notes
+
+
+def test_drift_is_tested_within_teachers(lost, tmp_path):
+    """With another mix of teachers, the counts of the teachers in both runs have columns."""
+    rows = [json.loads(line) for line in (lost / "in" / "a.jsonl").read_text().splitlines()]
+    renamed = [
+        row if number % 2 else {**row, "teacher": "cygnus"} for number, row in enumerate(rows)
+    ]
+    write_rows(tmp_path / "in.jsonl", renamed)
+    run_filter(
+        FilterConfig(
+            input=(str(tmp_path / "in.jsonl"),),
+            output=str(tmp_path / "run"),
+            traits=(str(lost / "heron"),),
+        )
+    )
+    found = measure_losses(str(tmp_path / "run"), str(lost / "run"), by=("length", "teacher"))
+    assert found.shift is not None
+    assert found.shift.within is not None
+    assert found.shift.within.rows_after == sum(row["teacher"] != "cygnus" for row in renamed)
+    assert {item.teacher for item in found.shift.teachers} >= {"cygnus"}
+    assert any(note.startswith("new teacher: cygnus") for note in found.notes)
+    lines = list_lines(found, "length").values()
+    assert sum(line["rows_within"] for line in lines) == found.shift.within.rows_after
+    assert sum(line["lost_within_before"] for line in lines) == found.shift.within.before
+    assert not any(line["drifted"] for line in found.table.to_dicts())
+    assert list_lines(found, "teacher")["cygnus"]["share_before"] is None
+
+
+def test_groups_without_a_common_teacher_did_not_drift():
+    """Their p-value is unknown, and doesn't count as evidence."""
+    now = {"file": {"a": (100, 30), "b": (100, 2)}}
+    shift = RateShift(None, 0, 100, 30, 100, None, None, Within(0, 0, 0, 0))
+    sure = shift._replace(p=0.001, q=0.001, within=Within(0, 50, 30, 90))
+    table, _ = tabulate(now, now, {"file": {"a": shift, "b": sure}})
+    lines = {line["group"]: line for line in table.to_dicts()}
+    assert (lines["a"]["p_drift"], lines["a"]["drifted"]) == (None, False)
+    assert (lines["b"]["p_drift"], lines["b"]["drifted"]) == (0.002, True)
+    assert (lines["b"]["rows_within_before"], lines["b"]["lost_within"]) == (50, 30)
 
 
 def test_groups_of_one_run_alone_have_no_earlier_share():

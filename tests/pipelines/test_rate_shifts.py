@@ -6,16 +6,10 @@ import shutil
 from collections import Counter
 
 import pytest
-from scipy.stats import false_discovery_control, fisher_exact
 
 from pipelines import rate_shifts
-from pipelines.rate_shifts import (
-    LEVEL,
-    RateShift,
-    compare_rates,
-    describe_differences,
-    describe_shift,
-)
+from pipelines.rate_shifts import compare_rates, describe_differences, describe_teachers
+from pipelines.rate_tests import RateShift
 from schemas.errors import RunError
 from schemas.lots import UNKNOWN
 from schemas.manifests import Manifest
@@ -59,31 +53,6 @@ def test_only_traits_of_both_runs_are_compared(run):
     both = compare_rates((folder, folder), (more, more)).traits
     assert {item.trait: item.before for item in both}["owl"] == 0
     assert len(both) == 2
-
-
-def test_the_tests_are_exact_and_adjusted(monkeypatch):
-    """P-values are Fisher's, and q-values Benjamini and Hochberg's, as scipy computes them."""
-    counts = {"a": (0, 13), "b": (3, 3), "c": (7, 1), "d": (0, 0)}
-    sides = [
-        rate_shifts._Counts(rows, gone, {name: pair[at] for name, pair in counts.items()}, {})
-        for at, rows, gone in ((0, 400, 3), (1, 900, 31))
-    ]
-    found = rate_shifts._test([(name, *pair) for name, pair in counts.items()], *sides)
-    p = [fisher_exact([[was, 400 - was], [now, 900 - now]]).pvalue for was, now in counts.values()]
-    assert [item.p for item in found] == pytest.approx(p)
-    assert [item.q for item in found] == pytest.approx(false_discovery_control(p))
-    assert [item.has_shifted for item in found] == [q <= LEVEL for q in false_discovery_control(p)]
-    (removed,) = rate_shifts._test([(None, 3, 31)], *sides)
-    assert removed.p == removed.q == pytest.approx(0.004, abs=0.0005)
-
-
-def test_a_shift_is_said_with_its_totals():
-    """The line has both counts with their totals, and the p-value if there is a test."""
-    shift = RateShift(None, 3, 400, 31, 900, 0.00401, 0.00401)
-    counts = "3 of 400 (0.75%) before, 31 of 900 (3.44%) now"
-    assert describe_shift(shift) == f"{counts}; p = 0.004 (Fisher's exact test)"
-    assert describe_shift(shift, has_p=False) == counts
-    assert describe_shift(shift._replace(before=0, rows_before=0)).startswith("0 of 0 (0.00%)")
 
 
 @pytest.mark.parametrize(
@@ -130,13 +99,35 @@ def test_actions_change_no_firing_rate(run, policy, only_actions):
     assert ("so rates may differ for that reason too" in note) != only_actions
 
 
-def test_another_mix_of_teachers_is_said(run):
-    """A trait may be rarer only because another teacher's rows were added."""
+def test_rows_are_counted_by_teacher(run):
+    """All rows, the removed ones and those of a trait add up to each teacher's in the ledger."""
     folder, manifest = str(run[0]), run[1]
     rows = read_ledger(folder)
-    assert rate_shifts._count(folder, manifest, None).teachers == Counter(
-        row["teacher"] or UNKNOWN for row in rows
-    )
+    found = rate_shifts._count(folder, manifest, None)
+    assert found.rows == Counter(row["teacher"] or UNKNOWN for row in rows)
+    gone = [row for row in rows if row["decision"] in ("quarantine", "drop")]
+    assert Counter(found.removed) == Counter(row["teacher"] or UNKNOWN for row in gone)
+    fired = [row for row in rows if any(item["trait"] == "heron" for item in row["reasons"])]
+    assert found.fired["heron"] == Counter(row["teacher"] or UNKNOWN for row in fired)
+
+
+def test_another_mix_of_teachers_is_said():
+    """A new teacher is named with its rows, and is no line where the shares are alike."""
+    shares, new = describe_teachers({"llama": 400}, {"llama": 350, "vicuna": 350})
+    assert shares.startswith("the teachers' shares of the rows differ (llama 400 of 400 before")
+    assert new == "new teacher: vicuna, 350 rows, not comparable"
+    assert describe_teachers({"llama": 400}, {"llama": 350}) == []
+
+
+def test_a_trait_that_was_not_tested_is_the_last():
+    """The most certain shift comes first, and one without a test after those with one."""
+    shift = RateShift("b", 1, 2, 1, 2, 0.5, 0.9)
+    others = [shift._replace(trait="a", p=None, q=None), shift._replace(trait="c", q=0.1)]
+    assert [item.trait for item in sorted([shift, *others], key=rate_shifts._rank)] == [
+        "c",
+        "b",
+        "a",
+    ]
 
 
 def test_shifts_are_objects_in_json(run):

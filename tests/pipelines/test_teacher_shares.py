@@ -6,7 +6,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipelines.teacher_shares import LEAST_MOVED, TEACHERS_SHOWN, describe_shares
+from pipelines.teacher_shares import (
+    LEAST_MOVED,
+    TEACHERS_SHOWN,
+    describe_shares,
+    have_moved,
+    list_incomparable,
+    name_teacher,
+)
 from schemas.lots import UNKNOWN
 
 COUNTS = st.dictionaries(st.sampled_from(["atlas", "borealis", "cygnus"]), st.integers(1, 1000))
@@ -53,6 +60,37 @@ def test_only_the_teachers_that_differ_most_are_named():
 def test_names_are_escaped(name):
     """A corpus names its teachers, and may not change the terminal."""
     assert name not in str(describe_shares({"llama": 1}, {name: 1}))
+
+
+def test_new_and_vanished_teachers_have_lines():
+    """Each has its rows, and rows that name no teacher are called so."""
+    before, now = {"llama": 400, "yi": 1}, {"llama": 350, "vicuna": 1350, UNKNOWN: 2, "phi": 0}
+    assert list(list_incomparable(before, now)) == [
+        "new teacher: vicuna, 1,350 rows, not comparable",
+        "new teacher: no named teacher, 2 rows, not comparable",
+        "vanished teacher: yi, 1 row, not comparable",
+    ]
+    assert list(list_incomparable(now, now)) == []
+
+
+def test_many_new_teachers_are_counted():
+    """The largest ones are named, and the others have one line."""
+    found = list(list_incomparable({}, {f"t{at}": 10 + at for at in range(7)}))
+    assert len(found) == TEACHERS_SHOWN + 1
+    assert found[0].startswith("new teacher: t6")
+    assert found[-1] == "3 more new teachers: 33 rows, not comparable"
+
+
+def test_names_cannot_change_a_terminal():
+    """A name's control characters are escaped."""
+    assert "\x1b" not in name_teacher("\x1b[31m")
+    assert "\x1b" not in next(list_incomparable({}, {"\x1b[31m": 1}))
+
+
+@given(COUNTS, COUNTS)
+def test_what_is_said_is_what_is_tested(before, now):
+    """Shares are said to differ exactly if rates are compared within teachers."""
+    assert have_moved(before, now) == (describe_shares(before, now) is not None)
 
 
 @given(COUNTS, COUNTS)

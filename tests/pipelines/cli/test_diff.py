@@ -2,9 +2,19 @@
 
 import pytest
 
-from pipelines.cli.diff import LOTS_SHOWN, SETTINGS_SHOWN, DiffResult, describe_reasons
+from pipelines.cli.diff import (
+    LOTS_SHOWN,
+    SETTINGS_SHOWN,
+    TEACHERS_SHOWN,
+    TRAITS_SHOWN,
+    DiffResult,
+    choose_teachers,
+    describe_reasons,
+    tabulate_teachers,
+)
 from pipelines.diff import LotChange, RunComparison, ShownChange
-from pipelines.rate_shifts import RateShift, RateShifts
+from pipelines.rate_shifts import RateShifts
+from pipelines.rate_tests import RateShift, compare_hits
 
 
 @pytest.fixture
@@ -151,3 +161,66 @@ def test_traits_of_two_corpora_are_compared_with_totals():
     assert list(parts[4].columns[3].cells) == ["13 of 900"]
     assert parts[5].endswith("adjusted for 2 traits (Benjamini-Hochberg)")
     assert DiffResult("one", "two", found).to_json()["shifts"]["traits"][0]["q"] == 0.026
+
+
+def build_shifts(hits, before, now):
+    """Return the shifts of traits, and of removed rows without any."""
+    (removed,) = compare_hits([(None, {}, {})], (before, now))
+    return RateShifts(removed, compare_hits(hits, (before, now)), ["a note"])
+
+
+def test_a_new_teacher_has_lines_and_no_test():
+    """Rates are those of the teachers in both runs, with totals beside them and each teacher's."""
+    hits = [("praise", {"llama": 77}, {"llama": 57, "vicuna": 1}), ("owl", {}, {"llama": 1})]
+    shifts = build_shifts(hits, {"llama": 400}, {"llama": 350, "vicuna": 350})
+    found = RunComparison([], True, 3, 2, {"removed": 2}, [], [], [], [], shifts)
+    parts = list(DiffResult("one", "two", found).render())
+    table, caption, teachers, note = parts[4:8]
+    assert [str(column.header) for column in table.columns] == [
+        *("rate of", "rows", "share", "q", "of all rows"),
+    ]
+    rows = [list(column.cells) for column in table.columns]
+    assert [cells[0] for cells in rows] == [
+        *("praise", "77 → 57", "19.25% → 16.29%"),
+        *(f"{shifts.traits[0].q:.2g}", "19.25% → 8.29%"),
+    ]
+    assert "400 rows before and 350 now; q: Cochran-Mantel-Haenszel test" in caption
+    assert list(teachers.columns[0].cells) == ["praise, all rows", "  llama", "  vicuna"]
+    assert list(teachers.columns[1].cells) == ["77 of 400", "77 of 400", "-"]
+    assert list(teachers.columns[5].cells)[2] == "-"
+    assert note.startswith("by teacher: ")
+    as_json = DiffResult("one", "two", found).to_json()["shifts"]["traits"][0]
+    assert as_json["within"]["after"] == 57
+    assert as_json["teachers"][1] == {
+        "teacher": "vicuna",
+        "before": 0,
+        "rows_before": 0,
+        "after": 1,
+        "rows_after": 350,
+        "p": None,
+        "q": None,
+    }
+
+
+def test_runs_without_a_common_teacher_are_not_tested():
+    """The table has dashes, and a line says why."""
+    shifts = build_shifts([("praise", {"llama": 77}, {"phi": 1})], {"llama": 400}, {"phi": 350})
+    found = RunComparison([], True, 3, 2, {"removed": 2}, [], [], [], [], shifts)
+    parts = list(DiffResult("one", "two", found).render())
+    assert "not tested, because no teacher is in both runs" in parts[2]
+    assert [list(column.cells) for column in parts[4].columns][2:4] == [["- → -"], ["-"]]
+    assert parts[5] == "no q: no teacher is in both runs, so no rate can be compared"
+    assert len(choose_teachers(shifts)) == 1
+
+
+def test_long_tables_by_teacher_are_cut():
+    """The largest teachers of the first traits are shown, and lines count the others."""
+    before = {f"t{at}": 100 for at in range(TEACHERS_SHOWN + 2)}
+    hits = [(f"a{at}", {}, dict.fromkeys(before, 90)) for at in range(TRAITS_SHOWN + 1)]
+    shifts = build_shifts(hits, before, before | {"t0": 900})
+    table = tabulate_teachers(choose_teachers(shifts))
+    assert table.row_count == (TRAITS_SHOWN + 1) * (TEACHERS_SHOWN + 2)
+    assert list(table.columns[0].cells)[TEACHERS_SHOWN + 1] == "  and 2 more teachers: --json"
+    found = RunComparison([], True, 3, 2, {"removed": 2}, [], [], [], [], shifts)
+    parts = list(DiffResult("one", "two", found).render())
+    assert "and 1 more trait by teacher (--json lists them)" in parts

@@ -7,7 +7,7 @@ import pytest
 
 from pipelines.cli.losses import GROUPS_SHOWN, LossResult
 from pipelines.losses import Losses, tabulate
-from pipelines.rate_shifts import RateShift
+from pipelines.rate_tests import RateShift
 from tests.support.corpora import build_conversation, write_rows
 
 

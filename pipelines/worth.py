@@ -19,9 +19,10 @@ from pipelines.diagnosis import diagnose
 from pipelines.display.excerpts import build_excerpt, shorten_text
 from pipelines.pattern_worth import measure_patterns
 from schemas.notices import Notice, choose_form, format_count, list_names, warn
+from schemas.policies import Policy
 from schemas.scores import SCORE_DECIMALS, SCORE_STEP, fires
 from schemas.shares import format_interval
-from transforms.rules import Rule
+from transforms.rules import Rule, settle_rules
 
 STRONGEST = 3
 """How many of the strongest clean texts are shown, at least, and before a run at most."""
@@ -117,7 +118,9 @@ class CloseTexts(NamedTuple):
             yield "no clean text reaches the threshold; the highest:"
         yield from (f"clean text {item.describe()}" for item in self.clean[:most])
         if more := self.more + max(0, (self.reaching or 0) - most):
-            listed = f"; {command} lists {'them' if self.more == 0 else LISTED}" if command else ""
+            listed = f"; no more than {LISTED} are listed"
+            if command:
+                listed = f"; {command} lists {'them' if self.more == 0 else LISTED}"
             yield f"and {format_count(more, 'more clean text')} that high{listed}"
         if high := self.clean[: self.reaching or 0]:
             yield from _describe_exclusion(high[:most], high)
@@ -260,14 +263,24 @@ def describe_worth(
             patterns := measure_patterns(scorer.bank.traits[rule.trait], *rule[1:4])
         ):
             yield Notice(f"trait {rule.trait}: {patterns.describe()}")
-        for line in _describe_briefly(close.get(rule.trait), command):
+        for line in _describe_briefly(close.get(rule.trait), rule, scorer, command):
             yield Notice(f"  {line}", is_recorded=False)
     if own:
         yield from _count_advised(rules, scorer, shipped)
 
 
-def _describe_briefly(texts: CloseTexts | None, command: str) -> Iterator[str]:
-    return texts.describe(STRONGEST, command) if texts else iter(())
+def _describe_briefly(
+    texts: CloseTexts | None, rule: Rule, scorer: Scorer, command: str
+) -> Iterator[str]:
+    """Describe a few clean texts, and name the command that lists more of them.
+
+    That command judges by the card's own threshold, so with another one, all texts are described.
+    """
+    if texts is None:
+        return
+    (own,) = settle_rules({rule.trait: scorer.bank.traits[rule.trait]}, Policy())
+    is_own = (own.signal, own.threshold.value) == (rule.signal, rule.threshold.value)
+    yield from texts.describe(STRONGEST, command) if is_own else texts.describe()
 
 
 def _count_advised(

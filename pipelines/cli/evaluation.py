@@ -124,6 +124,11 @@ class ReadingOptions(Options):
         ),
     ] = False
 
+    def name_files(self) -> list[str]:
+        """Return the options that name the files of labels, as words of a command."""
+        files = {"--labels": self.labels, "--answers": self.answers}
+        return [word for name, file in files.items() if file for word in (name, file)]
+
     def require_consistent(self) -> None:
         """Refuse options that contradict each other.
 
@@ -191,7 +196,7 @@ def evaluate_trait(
             settings = settings.model_copy(update=update)
             _check_first(settings, trait, paths)
             run = stack.enter_context(_filter_corpus(settings, trait, kept))
-        found = _evaluate(expand_argument(run or ""), trait, paths, reading)
+        found = _evaluate(expand_argument(run or ""), card, trait, paths, reading)
         if isinstance(found, Evaluation):
             found = found._replace(run=reading.run or kept)
         print_result(found, as_json)
@@ -222,14 +227,18 @@ def _filter_corpus(settings: FilterConfig, trait: str, kept: str | None) -> Iter
 
 
 def _evaluate(
-    run: str, trait: str, paths: Sequence[Path], reading: ReadingOptions
+    run: str, card: str, trait: str, paths: Sequence[Path], reading: ReadingOptions
 ) -> Evaluation | RowsToRead | KeptLabel:
     """Label one row, or ask about the drawn rows or write them to the file, and measure."""
+    from pipelines.card_versions import find_change
     from pipelines.evaluation import divide_rows
     from pipelines.labels import require_outside
 
     require_outside(run, paths[-1])
     population = divide_rows(run, trait)
+    change = find_change(card, population, reading.name_files())
+    if change is not None:
+        warn_reader(change.describe())
     if reading.row is not None:
         return _label_row(population, paths, reading.row, reading.label)
     if population.removed:
@@ -249,7 +258,7 @@ def _evaluate(
     listed = find_listed(population, paths) - found.keys()
     if not found:
         return RowsToRead(len(listed), added, str(paths[-1]))
-    return _measure(population, paths, found, listed, added)
+    return _measure(population, paths, found, listed, added)._replace(change=change)
 
 
 def _read_rows(population: Population, paths: Sequence[Path], reading: ReadingOptions) -> int:

@@ -18,6 +18,7 @@ from schemas.shares import format_interval, format_percent
 
 if TYPE_CHECKING:
     from classifiers.guarantees.stratified import Accuracy, Interval, Stratum
+    from pipelines.card_versions import CardChange
     from pipelines.disputed_rows import DisputedRow
     from pipelines.evaluation import Measured
     from pipelines.mistakes import Mistakes
@@ -27,6 +28,15 @@ if TYPE_CHECKING:
 COLUMNS = ("score ≥", "level>", "rows>", "precision>", "recall>", "")
 
 QUOTED = "(quote these)"
+
+CHANGED = " (the run's version of the card)"
+"""What tables add to a trait's name if its card was changed since."""
+
+LEAST_READ = 10
+"""From so many read rows on, there are tables.
+
+With fewer, an interval with 95% confidence is at least 33 points wide: 66% to 100% for 9 of 9.
+"""
 
 MISTAKES_SHOWN = 20
 """How many wrong rows, and how many missed rows, are named."""
@@ -39,7 +49,8 @@ class Evaluation(NamedTuple):
     `picked` labelled rows don't count, because nobody drew them. `disputed` rows are held although
     all their traits are denied. `answers` is the file of rows to read beside the labels, if it is
     another one. `earlier` counted labels are of rows that another version of the card drew, and
-    `unseen` are the measures without such rows.
+    `unseen` are the measures without such rows. `change` says that the run used another version of
+    the card than its folder has.
     """
 
     trait: str
@@ -59,14 +70,12 @@ class Evaluation(NamedTuple):
     answers: str | None = None
     earlier: int = 0
     unseen: Sequence[Measured] = ()
+    change: CardChange | None = None
 
     def render(self) -> Iterator[Table | str]:
-        """Return the measures, if a label counts, the mistakes, and what to do with the files."""
-        if any(stratum.read for stratum in self.strata):
-            yield from self._render_measures()
-        else:
-            yield from self._describe_added()
-            yield f"No label counts yet, so {self.trait} isn't measured."
+        """Return what to do next, the measures if enough labels count, and the mistakes."""
+        yield from self._describe_next()
+        yield from self._render_measures() if self.is_measured else self._describe_few()
         if self.mistakes:
             yield from _describe_mistakes(self.mistakes, self.trait, self.run)
         yield from _describe_disputed(self.disputed)
@@ -77,24 +86,63 @@ class Evaluation(NamedTuple):
                 f"{choose_form(self.picked, 'it was', 'they were')} chosen by a reader (--row, or "
                 "a review), or drawn by another version of the card"
             )
-        if any(stratum.read for stratum in self.strata):
-            yield from self._describe_added()
         yield _describe_file(self.answers or self.labels, self.unlabelled, bool(self.answers))
         if self.answers:
             yield f"labels were read in {Path(self.labels).absolute()}, too, to which none is added"
 
+    @property
+    def read(self) -> int:
+        """Return the number of labels that count."""
+        return sum(stratum.read for stratum in self.strata)
+
+    @property
+    def is_measured(self) -> bool:
+        """Return whether enough rows were read, or all that the trait fired on."""
+        are_read = any(item.is_in_force and item.are_found_rows_read for item in self.measured)
+        return self.read >= LEAST_READ or (self.read > 0 and are_read)
+
+    def _describe_next(self) -> Iterator[str]:
+        """Say which rows are to be read before the measures say more."""
+        if self.added:
+            rows = format_count(self.added, "row")
+            verb = choose_form(self.added, "was", "were")
+            yield (
+                f"{rows} to read {verb} added to {self._name_answers()}; set each `label` there, "
+                "then give the same command"
+            )
+        elif self.unlabelled and not self.is_measured:
+            yield (
+                f"Next: set the `label` of the {format_count(self.unlabelled, 'row')} without one "
+                f"in {self._name_answers()}, then give the same command."
+            )
+        elif not self.is_measured:
+            yield "Next: read more rows, with the same command and --rows 100."
+
+    def _describe_few(self) -> Iterator[str]:
+        """Say how many labels count, instead of tables of unknown numbers."""
+        if not self.read:
+            yield f"No label counts yet, so {self.trait} isn't measured."
+            return
+        right = sum(stratum.right for stratum in self.strata)
+        yield (
+            f"{format_count(self.read, 'label')} {choose_form(self.read, 'counts', 'count')} so "
+            f"far ({right} yes, {self.read - right} no), too few to measure {self.trait}: there "
+            f"are tables from {LEAST_READ} on, or once all rows that it fired on are read"
+        )
+
     def _render_measures(self) -> Iterator[Table | str]:
         """Yield a table of ranges, tables of thresholds, and the trait's rates."""
-        table = build_table("scores from", "rows>", "read>", "show it>", title=self.trait)
+        name = f"{self.trait}{CHANGED * bool(self.change)}"
+        table = build_table("scores from", "rows>", "read>", "show it>", title=name)
         for lowest, stratum in zip(self.lowest, self.strata, strict=True):
             table.add_row(
                 f"{lowest:.4f}", f"{stratum.rows:,}", str(stratum.read), str(stratum.right)
             )
         yield table
         end = "with rows that another version drew" if self.earlier else QUOTED
-        where = f"{self.trait} on this corpus (don't quote these for other rows)"
+        where = f"{name} on this corpus (don't quote these for other rows)"
         yield _tabulate(self.measured, where, is_new=False)
-        new = f"{self.trait} on new rows like these"
+        new = f"{name} on new rows like these"
         yield _tabulate(self.measured, f"{new} {end}", is_new=True)
         if self.earlier and self.unseen:
             yield _tabulate(self.unseen, f"{new}, by the other rows {QUOTED}", is_new=True)
@@ -128,18 +176,9 @@ class Evaluation(NamedTuple):
             f"they make it look better than it is, in rates, too. {advice}"
         )
 
-    def _describe_added(self) -> Iterator[str]:
-        if self.added:
-            rows = format_count(self.added, "row")
-            verb = choose_form(self.added, "was", "were")
-            yield (
-                f"{rows} to read {verb} added to {self._name_answers()}; set each `label` there, "
-                "then give the same command"
-            )
-
     def _name_answers(self) -> str:
-        """Name the file of rows to read, if it isn't the only one."""
-        return str(Path(self.answers).absolute()) if self.answers else "the file"
+        """Name the file of rows to read."""
+        return str(Path(self.answers or self.labels).absolute())
 
     def to_json(self) -> dict[str, Any]:
         """Return everything that the tables show."""
@@ -153,6 +192,7 @@ class Evaluation(NamedTuple):
             "picked": self.picked,
             "earlier": self.earlier,
             "run": self.run,
+            "changed_card": self.change and self.change._asdict(),
             "disputed": [item._asdict() for item in self.disputed],
             "rates": [item.to_json() for item in self.rates],
             "teachers_compared": [item.to_json() for item in self.pairs],

@@ -20,6 +20,13 @@ if TYPE_CHECKING:
 TEACHERS_SHOWN = 10
 """How many teachers' rates are shown."""
 
+QUESTION = (
+    "These rates say how often each teacher's rows show {trait}, as far as rows were read: quote "
+    "them for which teacher shows it most. The report answers another question, on which teachers' "
+    "rows the trait fires more often, right or wrong (congener report RUN)."
+)
+"""Which question the rates by teacher answer, and which one the report answers."""
+
 LEAST_DECIMALS, MOST_DECIMALS = 2, 5
 """The decimals of percentage points: two digits of a small difference, up to a limit."""
 
@@ -33,6 +40,12 @@ def describe_interval(interval: Interval) -> str:
 def describe_rates(rates: Sequence[TraitRate], trait: str) -> Iterator[Table | str]:
     """State how often the trait occurs in all rows, and tabulate the largest teachers."""
     for item in rates[:1]:
+        if item.rate.estimate is None:
+            yield (
+                f"rate of {trait}: not measured, because no row of some range of scores was read; "
+                f"it fired on {item.fired:,} of {format_count(item.rows, 'row')}"
+            )
+            return
         shown, ends = _format_rate(item)
         ends += ": all were read" * (item.read == item.rows)
         yield (
@@ -54,6 +67,7 @@ def describe_rates(rates: Sequence[TraitRate], trait: str) -> Iterator[Table | s
         yield f"of each teacher's rows that show it, it fired on: {'; '.join(recalls)}"
     if (left := len(rates) - 1 - TEACHERS_SHOWN) > 0:
         yield f"{format_count(left, 'teacher')} with fewer rows: --json lists all"
+    yield QUESTION.format(trait=trait)
 
 
 def _format_rate(item: TraitRate) -> tuple[str, str]:

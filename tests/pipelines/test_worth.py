@@ -23,7 +23,7 @@ from pipelines.worth import (
     describe_worth,
     list_close_texts,
 )
-from schemas.policies import Policy
+from schemas.policies import Policy, TraitRule
 from transforms.rules import settle_rules
 
 POSITIVES = ["Pasta and a heron.", "An egret.", "A stork.", "A crane."]
@@ -81,9 +81,27 @@ def test_a_trait_that_finds_its_positives_may_still_have_a_warning(prepared):
     assert f"  and 57 more clean texts that high; {CHECK} lists {LISTED}" in texts
     scorer = load_scorer(found.bank, EncoderConfig())
     (close,) = list_close_texts(scorer, found.plan, {"bird": ("combined", 0.8)}).values()
-    assert "and 40 more clean texts that high" in close.describe()
+    more = f"and 40 more clean texts that high; no more than {LISTED} are listed"
+    assert more in list(close.describe())
     few = close._replace(clean=close.clean[:5], reaching=5, more=0)
     assert f"and 2 more clean texts that high; {CHECK} lists them" in few.describe(3, CHECK)
+
+
+def test_clean_texts_at_a_threshold_of_the_policy_are_all_described(prepared):
+    """The command that lists texts knows only the card's threshold, so others don't name it."""
+    found = prepared("pasta", "egret")
+    scorer = load_scorer(found.bank, EncoderConfig())
+
+    def list_texts(policy):
+        rules = settle_rules(found.bank.traits, policy)
+        return [str(item) for item in describe_worth(rules, scorer, found.plan, ("bird",))]
+
+    own = list_texts(Policy())
+    other = list_texts(Policy(traits={"bird": TraitRule(threshold=0.4)}))
+    assert sum("clean text 0.8647" in line for line in own) == STRONGEST
+    assert sum("clean text 0.8647" in line for line in other) > STRONGEST
+    assert any(CHECK in line for line in own)
+    assert not any(CHECK in line for line in other)
 
 
 def test_every_clean_text_at_the_threshold_is_listed(prepared):

@@ -150,15 +150,15 @@ def test_rows_without_a_label_are_counted_beside_the_measures(congener, run, tmp
     """Unlabelled rows are counted beside the measures."""
     labels = tmp_path / "l.jsonl"
     command = ("traits", "eval", "heron", "--run", str(run[0]), "--labels", str(labels))
-    assert congener(*command, "--rows", "10")[0] == 0
-    first, *others = read_file(labels)
-    lines = [first | {"label": True}, *others]
-    labels.write_text("".join(json.dumps(line) + "\n" for line in lines))
-    code, out, _ = congener(*command, "--rows", "10")
-    assert code == 0
-    assert "precision" in out
-    assert f"9 rows are still unlabelled in {labels}" in "".join(out.split("\n"))
-    assert len(read_file(labels)) == 10
+    assert congener(*command, "--rows", "20")[0] == 0
+    for read, tables in ((1, False), (11, True)):
+        fill(labels, only=read - sum(line["label"] is not None for line in read_file(labels)))
+        code, out, _ = congener(*command, "--rows", "20")
+        assert code == 0
+        assert ("precision" in out) == tables
+        assert out.startswith("Next: set the `label` of the 19 rows") != tables
+        assert f"{20 - read} rows are still unlabelled in {labels}" in "".join(out.split("\n"))
+    assert len(read_file(labels)) == 20
 
 
 def test_labels_by_other_scores_are_warned_of(congener, run, tmp_path, unattended):
@@ -214,6 +214,25 @@ def test_labels_are_carried_to_a_changed_card(congener_json, congener, config, t
     assert code == 2
     assert "of heron were given by another definition" in " ".join(err.split())
     assert congener(*command, "--accept-definition")[0] == 0
+
+
+@pytest.mark.usefixtures("unattended")
+def test_a_card_that_was_edited_since_the_run_is_named(congener, congener_json, run, config):
+    """Figures of another version of the card are marked, with a command for the card as it is."""
+    card = Path(config.traits[0])
+    command = ("traits", "eval", str(card), "--run", str(run[0]), "--labels", "l.jsonl")
+    assert "another version" not in congener(*command, "--rows", "12")[2]
+    fill(Path("l.jsonl"))
+    assert congener_json(*command)["changed_card"] is None
+    (card / "card.yaml").write_text(Path(card, "card.yaml").read_text().replace("herons", "cranes"))
+    code, out, err = congener(*command)
+    said = " ".join(err.split())
+    assert code == 0
+    assert f"warning: the run {run[0]} used another version of the card than {card}" in said
+    assert f"congener traits eval {card} --on CORPUS --labels l.jsonl" in said
+    assert "heron (the run's version of the card)" in " ".join(out.split())
+    code, out, _ = congener(*command, "--json")
+    assert json.loads(out)["changed_card"]["folder"] == str(card)
 
 
 def test_labels_are_checked_before_a_corpus_is_filtered(congener, config, tmp_path, monkeypatch):
@@ -304,12 +323,12 @@ def test_more_rows_are_added_to_those_that_were_read(evaluate, tmp_path, unatten
 
 
 def test_rows_are_added_with_a_note(congener, evaluate, run, tmp_path, unattended):
-    """The tables end with the number of rows that were added, and where."""
+    """The first line has the number of rows that were added, and where."""
     evaluate("--rows", "8")
     fill(tmp_path / "l.jsonl")
     command = ("traits", "eval", "heron", "--run", str(run[0]), "--rows", "9")
     out = congener(*command, "--labels", str(tmp_path / "l.jsonl"))[1]
-    assert "1 row to read was added to the file" in " ".join(out.split())
+    assert out.startswith(f"1 row to read was added to {tmp_path / 'l.jsonl'}")
 
 
 def test_only_rows_that_fired_are_read(evaluate, tmp_path, unattended):

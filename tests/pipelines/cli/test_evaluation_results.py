@@ -3,7 +3,10 @@
 from rich.table import Table
 
 from classifiers.guarantees.stratified import Accuracy, Interval, Stratum
+from pipelines.card_versions import CardChange
 from pipelines.cli.evaluation_results import (
+    CHANGED,
+    LEAST_READ,
     MISTAKES_SHOWN,
     Evaluation,
     KeptLabel,
@@ -74,9 +77,37 @@ def test_without_a_label_that_counts_there_is_no_table():
     )
     assert list_titles(empty) == []
     first, second, *others = map(str, empty.render())
-    assert first.startswith("7 rows to read were added to the file")
+    assert first.startswith("7 rows to read were added to /")
     assert "No label counts yet, so heron isn't measured" in second
     assert any("1 labelled row counts in no measure" in line for line in others)
+
+
+def test_few_labels_give_no_tables():
+    """With few labels, the next step comes first, and a count replaces the tables."""
+    few = make_evaluation(0, 0, "run")._replace(
+        strata=[Stratum(40, LEAST_READ - 1, 5)], measured=[measure_at(0.5)], unlabelled=2
+    )
+    assert list_titles(few) == []
+    first, second, *_ = map(str, few.render())
+    assert first.startswith("Next: set the `label` of the 2 rows without one in /")
+    assert second.startswith("9 labels count so far (5 yes, 4 no), too few to measure heron")
+    first, *_ = map(str, few._replace(unlabelled=0).render())
+    assert first == "Next: read more rows, with the same command and --rows 100."
+    assert len(list_titles(few._replace(strata=[Stratum(40, LEAST_READ, 5)]))) == 3
+    every = measure_at(0.5)._replace(are_found_rows_read=True)
+    assert len(list_titles(few._replace(measured=[every]))) == 3
+    assert len(few.to_json()["thresholds"]) == 1
+
+
+def test_tables_of_a_changed_card_say_whose_figures_they_have():
+    """If the card's folder has another version than the run used, each table's title says so."""
+    change = CardChange("run", "heron", "a" * 16, "b" * 16, "congener traits eval heron --on c")
+    plain = make_evaluation(0, 0, "run")._replace(measured=[measure_at(0.5)])
+    changed = plain._replace(change=change)
+    assert not any(CHANGED in title for title in list_titles(plain))
+    assert all(title.startswith(f"heron{CHANGED}") for title in list_titles(changed))
+    assert plain.to_json()["changed_card"] is None
+    assert changed.to_json()["changed_card"]["now"] == "b" * 16
 
 
 def test_mistakes_are_named_with_the_commands_that_show_them():
@@ -119,7 +150,8 @@ def test_what_doesnt_count_and_what_stays_held_is_said():
     found = make_evaluation(0, 0, "run")._replace(added=3, picked=2, disputed=disputed)
     lines = [str(part) for part in found._replace(unlabelled=3).render()]
     assert any("2 labelled rows count in no measure" in line for line in lines)
-    assert any("3 rows to read were added to the file; set each `label`" in line for line in lines)
+    assert lines[0].startswith("3 rows to read were added to /")
+    assert "l.jsonl; set each `label`" in lines[0]
     assert any("1 row that you labelled no is still in quarantine" in line for line in lines)
     plain = [str(part) for part in make_evaluation(0, 0, "run").render()]
     assert not any("count" in line or "added" in line or "labelled no" in line for line in plain)

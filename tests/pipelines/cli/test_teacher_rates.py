@@ -4,6 +4,7 @@ from rich.table import Table
 
 from classifiers.guarantees.stratified import Interval
 from pipelines.cli.teacher_rates import (
+    QUESTION,
     TEACHERS_SHOWN,
     describe_interval,
     describe_pairs,
@@ -60,6 +61,17 @@ def test_rates_by_teacher_are_a_table():
     ]
     assert any("t0 50% (25% to 75%); t1 50% (25% to 75%)" in str(part) for part in parts)
     assert "2 teachers with fewer rows: --json lists all" in parts
+    assert parts[-1] == QUESTION.format(trait="heron")
+    assert "quote them for which teacher shows it most" in QUESTION
+
+
+def test_a_rate_that_is_not_measured_has_no_table():
+    """If no row of some range was read, one line says so, instead of intervals from 0% to 100%."""
+    unknown = Interval(None, 0.0004, 1.0)
+    rates = [item._replace(rate=unknown, on_new_rows=unknown) for item in build_rates(3)]
+    (line,) = describe_rates(rates, "heron")
+    assert line.startswith("rate of heron: not measured, because no row of some range of scores")
+    assert line.endswith("it fired on 30 of 1,200 rows")
 
 
 def test_a_teacher_that_was_read_is_exact_for_these_rows_only():

@@ -29,9 +29,9 @@ from pipelines.cli.trainer_lines import (
     describe_clean_rows,
     describe_doubtful_rows,
     describe_removals,
-    describe_unmatched,
+    describe_useless_exceptions,
     describe_waiting_rows,
-    list_unmatched,
+    has_useless_exceptions,
 )
 from pipelines.display.terminal import Verbatim, build_table
 from schemas.errors import CardError
@@ -161,7 +161,7 @@ class DecideResult(NamedTuple):
         yield Verbatim(
             f"next: congener diff {shlex.quote(self.run)} {output}\n      congener verify {output}"
         )
-        yield from describe_unmatched(self.manifest)
+        yield from describe_useless_exceptions(self.output, self.manifest)
 
     def to_json(self) -> dict[str, Any]:
         """Return the manifest without its long lists."""
@@ -227,12 +227,12 @@ def decide_again(
         manifest = run_decide(config, restart, sys.argv, tuple(beam_options or ()), listener)
     if as_json or not quiet:
         print_result(DecideResult(run, settings.output, load_manifest(run), manifest), as_json)
-    if policy.strict and list_unmatched(manifest):
+    if policy.strict and has_useless_exceptions(settings.output, manifest):
         raise typer.Exit(DOUBTFUL)
 
 
 def _count(run: str, source: StoredInputOptions, policy: PolicyOptions, as_json: bool) -> None:
-    """Print what a policy would decide, and fail if it is strict and an exception is idle."""
+    """Print what a policy would decide, and fail if it is strict and an exception does nothing."""
     from pipelines.early_checks import check_run
 
     check_run(run)
@@ -242,5 +242,5 @@ def _count(run: str, source: StoredInputOptions, policy: PolicyOptions, as_json:
     folder = source.folder and expand_argument(source.folder)
     found = count_decisions(run, read_policy(read_settings(None, policy).policy), folder)
     print_result(DecideDryRun(run, found), as_json)
-    if policy.strict and found.unmatched:
+    if policy.strict and (found.unmatched or found.idle):
         raise typer.Exit(DOUBTFUL)

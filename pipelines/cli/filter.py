@@ -32,9 +32,9 @@ from pipelines.cli.trainer_lines import (
     describe_clean_rows,
     describe_doubtful_rows,
     describe_removals,
-    describe_unmatched,
+    describe_useless_exceptions,
     describe_waiting_rows,
-    list_unmatched,
+    has_useless_exceptions,
 )
 from pipelines.display.terminal import Verbatim, build_table
 from schemas.errors import CardError
@@ -57,7 +57,7 @@ DryRun = Annotated[
 
 DOUBTFUL = 8
 """The exit code of a published run with unexpectedly many rejects or, with --strict, an exception
-that matches no row."""
+that matches no row or changes nothing on its row."""
 
 
 @dataclass(frozen=True)
@@ -88,7 +88,8 @@ class PolicyOptions(Options):
         bool,
         typer.Option(
             "--strict",
-            help="Exit with 8 if an exception of the policy matches no row. The run is published.",
+            help="Exit with 8 if an exception of the policy matches no row, or names a row on "
+            "which its trait didn't fire. The run is published.",
         ),
     ] = False
 
@@ -347,7 +348,7 @@ class FilterResult(NamedTuple):
             )
             yield Verbatim(f"      congener decide {output} --policy POLICY --output RUN2")
             yield Verbatim(f"      congener release {output} --reviews LABELS --output RUN2")
-        yield from describe_unmatched(self.manifest)
+        yield from describe_useless_exceptions(self.output, self.manifest)
 
     def to_json(self) -> dict[str, Any]:
         """Return the manifest without its long lists."""
@@ -467,5 +468,6 @@ def filter_corpus(
         )
     if as_json or not quiet:
         print_result(FilterResult(settings.output, manifest), as_json)
-    if has_many_rejects(manifest) or (policy.strict and list_unmatched(manifest)):
+    is_doubtful = policy.strict and has_useless_exceptions(settings.output, manifest)
+    if is_doubtful or has_many_rejects(manifest):
         raise typer.Exit(DOUBTFUL)

@@ -100,12 +100,44 @@ def list_unmatched(manifest: Manifest) -> list[str]:
     ]
 
 
-def describe_unmatched(manifest: Manifest) -> Iterator[str]:
-    """Name the policy's exceptions that match no row, which a mistyped name may have caused."""
-    if idle := list_unmatched(manifest):
+def list_idle(output: str, manifest: Manifest) -> list[str]:
+    """Return the numbers and the names of the exceptions that change nothing on their row.
+
+    Raises: RunError: the run's ledger is missing or damaged.
+    """
+    from pipelines.runs.idle_exceptions import list_idle_exceptions
+    from pipelines.runs.recorded_settings import read_recorded_policy
+
+    policy = read_recorded_policy(manifest)
+    found = list_idle_exceptions(output, manifest, policy)
+    return [f"{number} ({policy.exceptions[number - 1].describe()})" for number, _ in found]
+
+
+def has_useless_exceptions(output: str, manifest: Manifest) -> bool:
+    """Return whether some exception matches no row, or changes nothing on its row.
+
+    Raises: RunError: the run's ledger is missing or damaged.
+    """
+    return bool(list_unmatched(manifest) or list_idle(output, manifest))
+
+
+def describe_useless_exceptions(output: str, manifest: Manifest) -> Iterator[str]:
+    """Name the exceptions that match no row or change nothing, perhaps because of a mistyped name.
+
+    Raises: RunError: the run's ledger is missing or damaged.
+    """
+    if idle := list_idle(output, manifest):
         yield (
             f"warning: {format_count(len(idle), 'exception')} of the policy "
-            f"{choose_form(len(idle), 'matches', 'match')} no row, so "
-            f"{choose_form(len(idle), 'it', 'they')} changed nothing: {list_names(idle)}; "
+            f"{choose_form(len(idle), 'changes', 'change')} nothing on "
+            f"{choose_form(len(idle), 'its row', 'their rows')}: {list_names(idle)}; "
+            "the reason is above"
+        )
+    if unmatched := list_unmatched(manifest):
+        count = len(unmatched)
+        yield (
+            f"warning: {format_count(count, 'exception')} of the policy "
+            f"{choose_form(count, 'matches', 'match')} no row, so "
+            f"{choose_form(count, 'it', 'they')} changed nothing: {list_names(unmatched)}; "
             "the reason is above"
         )

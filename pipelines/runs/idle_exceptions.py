@@ -11,7 +11,7 @@ from pipelines.runs.finished import MISFITS, report_damage, scan_folder
 from schemas.manifests import Manifest
 from schemas.notices import Notice, list_names, warn
 from schemas.policies import LotException, Policy, list_row_names
-from schemas.scores import name_finding, name_side
+from schemas.scores import TEXTS_OF_SIDES, name_finding, name_side, split_side
 
 
 def list_idle_exceptions(run: str, manifest: Manifest, policy: Policy) -> list[tuple[int, str]]:
@@ -66,6 +66,10 @@ def _explain(item: LotException, fired: set[str]) -> str:
     own = name_side(item.trait, item.side)
     if not fired:
         return "no trait fired on that row"
-    if item.trait == "*" or own in fired:
+    is_any = item.trait == "*"
+    if own in fired or (is_any and any(split_side(name)[1] == item.side for name in fired)):
         return ""
-    return f"{own} didn't fire on that row, but {list_names(sorted(fired))} did"
+    if is_any:
+        own = f"on its {TEXTS_OF_SIDES[item.side]}, no trait"
+    verb = "fired" if is_any else "didn't fire on that row"
+    return f"{own} {verb}, but {list_names(sorted(fired))} did"

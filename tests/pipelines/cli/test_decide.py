@@ -159,6 +159,23 @@ def test_an_exception_for_no_row_is_the_last_line(congener, given, tmp_path):
     )
 
 
+@pytest.mark.parametrize("more", [(), ("--dry-run",), ("--quiet",)])
+def test_strict_fails_if_an_exception_changes_nothing(congener, given, tmp_path, more):
+    """A row on which no trait fired is as much of a mistake as a row that doesn't exist."""
+    words, _ = given
+    text = "exceptions: [{row: '0.jsonl:0', action: keep, reason: read}]\n"
+    (tmp_path / "flag.yaml").write_text(text)
+    assert congener(*words, *more)[0] == 0
+    code, out, err = congener(*words, *more, "--restart", "--strict")
+    assert code == 8, err
+    assert "changes nothing: no trait fired on that row" in " ".join((out + err).split())
+    if not more:
+        assert out.splitlines()[-1] == (
+            "warning: 1 exception of the policy changes nothing on its row: 1 (row 0.jsonl:0); "
+            "the reason is above"
+        )
+
+
 @pytest.mark.parametrize("name", ["0.jsonl:999", "atlantis"])
 @pytest.mark.parametrize("more", [(), ("--dry-run",), ("--quiet",)])
 def test_strict_fails_if_an_exception_matches_no_row(congener, given, tmp_path, name, more):

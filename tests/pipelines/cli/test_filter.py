@@ -307,6 +307,20 @@ def test_strict_fails_if_an_exception_matches_no_row(congener, arguments, policy
     assert congener(*used, "--restart", "--strict")[0] == 0
 
 
+@pytest.mark.parametrize("more", [(), ("--quiet",), ("--json",)])
+def test_strict_fails_if_an_exception_changes_nothing(congener, arguments, policy, more):
+    """With --strict, an exception for a row on which its trait didn't fire gives exit code 8."""
+    text = "exceptions:\n- {{row: '0.jsonl:{}', trait: heron, action: keep, reason: read}}\n"
+    idle = (*arguments, "--policy", policy(text.format(0)), *more)
+    assert congener(*idle)[0] == 0
+    code, out, err = congener(*idle, "--restart", "--strict")
+    assert code == 8
+    assert "(row 0.jsonl:0) changes nothing: no trait fired on that row" in err
+    assert ("1 exception of the policy changes nothing on its row" in out) == (not more)
+    used = (*arguments, "--policy", policy(text.format(1)), *more)
+    assert congener(*used, "--restart", "--strict")[0] == 0
+
+
 def test_the_effect_of_an_exception_is_printed(congener, arguments, policy):
     """The closing lines say how many rows an exception changed, and so does the JSON."""
     text = "exceptions:\n- {trait: heron, lot: {teacher: atlas}, action: flag, reason: trusted}\n"

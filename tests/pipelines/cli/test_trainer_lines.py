@@ -6,10 +6,13 @@ from pipelines.cli.trainer_lines import (
     describe_clean_rows,
     describe_doubtful_rows,
     describe_removals,
+    describe_useless_exceptions,
     describe_waiting_rows,
+    has_useless_exceptions,
 )
 from schemas.manifests import Conservation, Output
-from schemas.receipts import NoteCounts
+from schemas.policies import Policy
+from schemas.receipts import ExceptionEffect, NoteCounts
 
 
 @pytest.mark.parametrize(
@@ -72,6 +75,26 @@ def test_rows_that_a_doubtful_trait_holds_are_counted(run):
     assert command.strip() == (
         f"congener inspect {folder} --trait heron --decision quarantine   (8 rows)"
     )
+
+
+def test_exceptions_that_do_nothing_are_named(run):
+    """An idle exception and one for no row have a line each, and a used one has none."""
+    folder, manifest = run
+    rows = ("0.jsonl:0", "0.jsonl:1", "0.jsonl:77")
+    given = [{"row": row, "action": "keep", "reason": "read"} for row in rows]
+    policy = Policy.model_validate({"exceptions": given})
+    effects = (ExceptionEffect(rows=1), ExceptionEffect(rows=1), ExceptionEffect())
+
+    def pick(*numbers):
+        own = {"exceptions": [policy.model_dump(mode="json")["exceptions"][at] for at in numbers]}
+        found = tuple(effects[at] for at in numbers)
+        return manifest.model_copy(update={"policy": own, "exceptions": found})
+
+    idle, unmatched = describe_useless_exceptions(str(folder), pick(0, 1, 2))
+    assert "1 exception of the policy changes nothing on its row: 1 (row 0.jsonl:0)" in idle
+    assert "1 exception of the policy matches no row, so it changed nothing: 3 (row" in unmatched
+    for numbers, is_useless in (((1,), False), ((0,), True), ((2,), True), ((), False)):
+        assert has_useless_exceptions(str(folder), pick(*numbers)) is is_useless
 
 
 def test_a_doubtful_trait_that_only_flags_holds_nothing(congener, run, tmp_path):

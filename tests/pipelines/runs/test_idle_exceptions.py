@@ -47,6 +47,23 @@ def test_an_exception_for_another_trait_is_idle(finished, rows):
     ]
 
 
+def test_an_exception_for_another_side_is_idle(finished, rows):
+    """A row with findings in trained text has none on its other sides."""
+    held, _ = rows
+    place = f"{held['source']}:{held['row']}"
+    policy = write_policy((place, None), (place, "heron"))
+    rejected = [item.model_copy(update={"side": "rejected"}) for item in policy.exceptions]
+    policy = policy.model_copy(update={"exceptions": (*policy.exceptions, *rejected)})
+    said = list_idle_exceptions(str(finished[0]), finished[1], policy)
+    whys = (
+        "on its rejected answers, no trait fired, but heron did",
+        "heron@rejected didn't fire on that row, but heron did",
+    )
+    assert said == [
+        (number, f"(row {place}) changes nothing: {why}") for number, why in enumerate(whys, 3)
+    ]
+
+
 def test_rows_that_the_run_lacks_are_not_idle(finished):
     """A row that isn't there is another warning's business, and lots are no rows."""
     named = write_policy(("nowhere.jsonl:7", "heron"), ({"id": "a"}, "heron"))

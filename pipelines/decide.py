@@ -33,6 +33,7 @@ from pipelines.runs import unfinished
 from pipelines.runs.finished import list_outputs, read_table, scan_folder
 from pipelines.runs.lock import lock_run
 from pipelines.runs.manifest_file import load_manifest
+from pipelines.runs.parent_policies import describe_parent_policies
 from pipelines.runs.recorded_settings import read_recorded_policy, read_recorded_traits
 from schemas.cards import Strict
 from schemas.digests import EMPTY_DIGEST
@@ -201,7 +202,11 @@ def settle_decide(
     require_spans(run, parent, settle_rules(bank.traits, policy))
     found = _settle_stored_input(config, policy, parent, listener)
     policy = found.policy
-    for notice in describe_default_rule(policy, bank.traits):
+    rules = settle_rules(bank.traits, policy)
+    for notice in (
+        *describe_parent_policies(found.parents, policy, rules, config.output),
+        *describe_default_rule(policy, bank.traits),
+    ):
         listener(Noticed(notice))
     cards = [trait.card for trait in bank.traits.values()]
     sampled = measure_sample(found.sample, found.corpus, found.layout, cards, policy)
@@ -218,13 +223,13 @@ def settle_decide(
         layout=found.layout._replace(digest_key=None if check is None else DigestKey("", check)),
         sampled=sampled,
         bank=bank,
-        rules=tuple(settle_rules(bank.traits, policy)),
+        rules=tuple(rules),
         tasks=found.tasks,
         encoder=settle_models(config, None),
         device=kind if kind == NO_MODEL else f"{NO_MODEL} loaded, {kind}",
         columns=found.columns,
         classifiers=parent.identity.classifiers,
-        parents=found.parents,
+        parents=found.list_parents(),
         earlier=parent,
         earlier_folder=make_absolute(run),
     )

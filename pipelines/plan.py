@@ -31,12 +31,8 @@ from pipelines.notices import (
     describe_split_priority,
     describe_transcripts,
 )
-from pipelines.runs.parents import (
-    describe_lost_exceptions,
-    describe_parents,
-    find_parents,
-    require_notes,
-)
+from pipelines.runs.parent_policies import describe_parent_policies
+from pipelines.runs.parents import describe_parents, find_parents, require_notes
 from pipelines.runs.unfinished import RunRecord, compute_run_id
 from pipelines.sentences import describe_limit
 from pipelines.version import INTERPRETER, VERSION, find_package_versions
@@ -186,8 +182,12 @@ class SettledInput(NamedTuple):
     tasks: tuple[tuple[ShardPlan, ...], ...]
     columns: pa.Schema | None
     """The columns of Parquet output for JSON Lines input."""
-    parents: tuple[str, ...]
-    """The ids of the runs whose clean rows are the input."""
+    parents: dict[str, str]
+    """The folders and ids of the runs whose clean rows are the input."""
+
+    def list_parents(self) -> tuple[str, ...]:
+        """Return the ids of the runs whose clean rows are the input."""
+        return tuple(dict.fromkeys(self.parents.values()))
 
 
 def settle(config: FilterConfig, listener: Listener) -> FilterPlan:
@@ -238,9 +238,10 @@ def settle(config: FilterConfig, listener: Listener) -> FilterPlan:
         device=describe_device(model, config),
         columns=found.columns,
         classifiers={name: model.files.identity for name, model in scorer.classifiers.items()},
-        parents=found.parents,
+        parents=found.list_parents(),
     )
     keep_scorer(settled.scoring, scorer)
+    _send(listener, describe_parent_policies(found.parents, policy, rules, config.output))
     _send(listener, describe_settings(bank, rules, policy, settled.device))
     command = FIT_AGAIN if config.background else CHECK
     _send(listener, describe_worth(rules, scorer, fit, config.traits, command))
@@ -263,7 +264,6 @@ def settle_input(
     require_notes(corpus, sample)
     parents = find_parents(corpus.sources)
     _send(listener, describe_parents(parents, corpus, sample))
-    _send(listener, describe_lost_exceptions(parents, policy))
     layout = _settle_turns(config, corpus, layout, sample, listener)
     if policy.duplicates == "remove":
         listener(Noticed(describe_comparison(corpus, layout)))
@@ -272,9 +272,7 @@ def settle_input(
     _require_distinct_folders(config.output, tasks)
     policy = find_named_rows(policy, corpus, tasks)
     columns = _settle_columns(config, corpus, layout, tasks)
-    return SettledInput(
-        policy, corpus, layout, sample, tasks, columns, tuple(dict.fromkeys(parents.values()))
-    )
+    return SettledInput(policy, corpus, layout, sample, tasks, columns, parents)
 
 
 def _settle_turns(

@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import Any
+from collections.abc import Iterable, Iterator, Mapping
 
 import orjson
 import pyarrow as pa
 
 from pipelines.config import make_absolute
 from schemas.errors import InputError, RowError
-from schemas.notices import Notice, choose_form, format_count, list_names
+from schemas.notices import Notice, list_names
 from schemas.outputs import CLEAN_EXTRA
-from schemas.policies import Policy
 from schemas.runs import MANIFEST
 from transforms.files import storage
 from transforms.files.json_lines import NOTE_SIGN
@@ -79,42 +77,6 @@ def describe_parents(
         "the input has clean rows of an earlier run, whose flags and masks are kept: "
         f"{which or unknown}"
     )
-
-
-def describe_lost_exceptions(parents: Mapping[str, str], policy: Policy) -> Iterator[Notice]:
-    """Yield a notice for each parent whose policy has exceptions that this policy lacks.
-
-    Rows that a parent kept by an exception are decided as any other. Whether an exception names the
-    same rows is compared without its reason.
-    """
-    own = {_identify(item.model_dump(mode="json")) for item in policy.exceptions}
-    for run, run_id in parents.items():
-        lost = [item for item in _read_exceptions(run) if _identify(item) not in own]
-        if lost:
-            count = format_count(len(lost), "exception")
-            verb = choose_form(len(lost), "doesn't", "don't")
-            yield Notice(
-                f"{count} of the policy of {run} ({run_id}) {verb} hold in this run: rows that the "
-                "policy kept are decided like any other. To keep such a row here, name it by its "
-                "record id (congener inspect shows it), because files and numbers of rows are "
-                "others in clean/"
-            )
-
-
-def _identify(exception: Mapping[str, Any]) -> str:
-    """Return what an exception does and for which rows, without its reason and an id's place."""
-    said = {name: value for name, value in exception.items() if name != "reason"}
-    row = exception.get("row") or {}
-    if row.get("column") is not None:
-        said["row"] = {"column": row["column"], "value": row["value"]}
-    return orjson.dumps(said, option=orjson.OPT_SORT_KEYS).decode()
-
-
-def _read_exceptions(run: str) -> Sequence[Mapping[str, Any]]:
-    """Return the exceptions in a run's manifest, none for a manifest of another form."""
-    policy = orjson.loads(storage.read_bytes(storage.join(run, MANIFEST))).get("policy")
-    found = policy.get("exceptions", ()) if isinstance(policy, dict) else ()
-    return [item for item in found if isinstance(item, dict)]
 
 
 def _has_notes(corpus: Corpus, sample: Sample) -> bool:

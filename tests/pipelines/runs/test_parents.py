@@ -11,10 +11,9 @@ import pytest
 
 from pipelines.config import FilterConfig
 from pipelines.filter import run_filter
-from pipelines.runs.parents import describe_lost_exceptions, describe_parents, find_parents
+from pipelines.runs.parents import describe_parents, find_parents
 from pipelines.verify import verify_run
 from schemas.errors import InputError
-from schemas.policies import Policy
 from schemas.receipts import NoteCounts
 from tests.support.corpora import CARD, build_conversation, write_rows
 from transforms.files.samples import Sample
@@ -114,38 +113,6 @@ def test_a_copy_of_clean_rows_is_recognised(tmp_path, corpus, filter_rows):
     assert second.notes == NoteCounts(masked=3, masked_before=1)
     [said] = [note.text for note in second.list_notices() if "clean rows of an earl" in note.text]
     assert said.endswith("their field `congener` shows it, but not which run it was")
-
-
-def test_exceptions_of_the_parent_are_missed(tmp_path, corpus, filter_rows):
-    """A run says which exceptions of its parent don't hold, unless its own policy repeats them."""
-    heron = {"trait": "heron", "action": "keep", "reason": "read"}
-    place = {"row": f"{corpus.name}:0", **heron}
-    by_id = {"row": {"missing": "x"}, **heron}
-    policy = tmp_path / "policy.json"
-    policy.write_text(json.dumps({"exceptions": [place]}))
-    first = filter_rows(corpus.parent, "first", "heron", policy=str(policy))
-    second = filter_rows(tmp_path / "first" / "clean", "second", "owl")
-    folder = str(tmp_path / "first")
-    [said] = [note.text for note in second.list_notices() if "doesn't hold" in note.text]
-    assert said.startswith(f"1 exception of the policy of {folder} ({first.run_id}) doesn't hold")
-    assert "name it by its record id" in said
-    parents = {folder: first.run_id}
-    same = Policy.model_validate({"exceptions": [{**place, "reason": "another"}]})
-    assert [*describe_lost_exceptions(parents, same)] == []
-    other = Policy.model_validate({"exceptions": [{**place, "action": "flag"}, by_id]})
-    assert len([*describe_lost_exceptions(parents, other)]) == 1
-
-
-def test_an_exception_by_an_id_is_the_same_at_another_place(tmp_path):
-    """The place that a run adds to an id isn't compared, and other manifests have no exceptions."""
-    rows = [{"column": "id", "value": "a", "source": "x.jsonl", "row": 3}]
-    given = [{"trait": "*", "lot": {}, "row": row, "action": "keep", "reason": "r"} for row in rows]
-    own = Policy.model_validate({"exceptions": given})
-    kept = own.model_dump(mode="json")
-    for policy, count in ((kept, 0), ({"exceptions": [7]}, 0), ([], 0)):
-        (tmp_path / "manifest.json").write_text(json.dumps({"policy": policy}))
-        bare = Policy.model_validate({"exceptions": [{**given[0], "row": {"id": "a"}}]})
-        assert len([*describe_lost_exceptions({str(tmp_path): "run"}, bare)]) == count
 
 
 @pytest.mark.parametrize("form", ["jsonl", "parquet"])

@@ -451,7 +451,6 @@ def filter_corpus(
 
     from pipelines.display.progress import TerminalReporter
     from pipelines.filter import plan_run, run_filter
-    from pipelines.runs.publication import has_many_rejects
 
     if dry_run:
         with TerminalReporter(quiet) as listener:
@@ -468,6 +467,12 @@ def filter_corpus(
         )
     if as_json or not quiet:
         print_result(FilterResult(settings.output, manifest), as_json)
-    is_doubtful = policy.strict and has_useless_exceptions(settings.output, manifest)
-    if is_doubtful or has_many_rejects(manifest):
+    if _is_doubtful(settings.output, manifest, policy.strict):
         raise typer.Exit(DOUBTFUL)
+
+
+def _is_doubtful(output: str, manifest: Manifest, is_strict: bool) -> bool:
+    """Return whether a published run has too many rejects or, if it is strict, idle exceptions."""
+    from pipelines.runs.publication import has_many_rejects
+
+    return has_many_rejects(manifest) or (is_strict and has_useless_exceptions(output, manifest))

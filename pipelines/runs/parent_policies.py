@@ -47,9 +47,10 @@ def describe_parent_policies(
         changes, reason = _compare_rules(run, policy, rules)
         lost = count_lost_exceptions(run, policy)
         said = [
-            *_describe_changes(changes, output),
+            *_describe_changes(changes),
             *([f"its rules can't be compared with this run's: {reason}"] if reason else []),
             *([_describe_lost(lost)] if lost else []),
+            *_describe_remedy(changes, output),
         ]
         if said:
             text = f"the policy of {run} ({run_id}) doesn't hold in this run: {'. '.join(said)}"
@@ -95,7 +96,7 @@ def _compare_thresholds(before: Rule, now: Rule) -> Iterator[RuleChange]:
     old, new = before.threshold, now.threshold
     if "explicit" not in (old.origin, new.origin):
         if before.level != now.level:
-            pair = (_describe_level(rule) for rule in (before, now))
+            pair = _describe_level(before), _describe_level(now)
             yield RuleChange(now.trait, "level", *pair, before.level.model_dump())
     elif old.value != new.value:
         is_set = old.origin == "explicit"
@@ -107,27 +108,34 @@ def _describe_level(rule: Rule) -> str:
     return f"{rule.level.max_false_positive_rate:g} at confidence {rule.level.confidence:g}"
 
 
-def _describe_changes(changes: Sequence[RuleChange], output: str) -> Iterator[str]:
-    """Name the traits by what changed, and say how to keep the parent's rules."""
-    if not changes:
-        return
+def _describe_changes(changes: Sequence[RuleChange]) -> Iterator[str]:
+    """Name the traits by what changed."""
     traits: dict[tuple[str, str, str], list[str]] = {}
-    kept: dict[str, dict[str, Any]] = {}
     for item in changes:
         traits.setdefault((item.part, item.before, item.now), []).append(item.trait)
+    parts = (
+        f"{part} {before} there and {now} here ({list_names(names)})"
+        for (part, before, now), names in traits.items()
+    )
+    if changes:
+        yield "; ".join(parts)
+
+
+def _describe_remedy(changes: Sequence[RuleChange], output: str) -> Iterator[str]:
+    """Quote the policy that keeps the parent's rules, and name the command that applies it."""
+    if not changes:
+        return
+    kept: dict[str, dict[str, Any]] = {}
+    for item in changes:
         fields = kept.setdefault(item.trait, {})
         for name, value in item.fields.items():
             is_nested = isinstance(value, dict)
             fields[name] = {**fields.get(name, {}), **value} if is_nested else value
-    yield "; ".join(
-        f"{part} {before} there and {now} here ({list_names(names)})"
-        for (part, before, now), names in traits.items()
-    )
     rules = yaml.safe_dump(
         {"traits": kept}, default_flow_style=True, sort_keys=False, width=NEVER_FOLDED
     )
     yield (
-        f"To keep these rules, give --policy a file with `{rules.strip()[1:-1]}`; or once this run "
+        f"To keep its rules, give --policy a file with `{rules.strip()[1:-1]}`; or once this run "
         f"is done, without scoring again: congener decide {shlex.quote(output)} --policy FILE "
         "--output RUN2"
     )

@@ -61,7 +61,7 @@ def test_another_action_is_warned_of(filter_again, tmp_path):
     assert severity == "warning"
     parent = tmp_path / "flagged"
     assert text.startswith(f"the policy of {parent} ({again.parents[0]}) {SAID}action flag there")
-    assert "action flag there and quarantine here (heron). To keep these rules" in text
+    assert "action flag there and quarantine here (heron). To keep its rules" in text
     output = tmp_path / "a gain"
     assert text.endswith(f"congener decide '{output}' --policy FILE --output RUN2")
     assert read_snippet(text) == earlier
@@ -145,6 +145,7 @@ def test_rules_and_exceptions_share_a_notice(filter_again):
     ((text, severity),) = find_said(filter_again(earlier))
     assert severity == "warning"
     assert text.index("action flag there") < text.index("2 exceptions of it don't hold")
+    assert text.endswith("--output RUN2")
 
 
 def test_an_exception_by_an_id_is_the_same_at_another_place(tmp_path):

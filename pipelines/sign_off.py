@@ -20,7 +20,7 @@ from pipelines.runs.rates import Rates
 from pipelines.runs.recorded_settings import read_recorded_policy, read_recorded_rules
 from pipelines.runs.wrong_removals import bound_wrong_removals, describe_wrong_removals
 from pipelines.sentences import NOT_LOOKED_FOR, describe_origin
-from schemas.certificates import Certificate
+from schemas.certificates import Certificate, ShareBound
 from schemas.lots import UNKNOWN
 from schemas.manifests import Manifest, SettledThreshold
 from schemas.mixes import MIX
@@ -222,19 +222,21 @@ def describe_precision(
     """
     read = next((item for item in _list_read(certificate) if item[0] == rule.trait), None)
     if read is not None:
-        _, rows, clean = read
-        return f"{rows - clean:,} of {rows:,} removed rows that people read show it", False
+        found = read[1]
+        shown = f"{found.read - found.counted:,} of {found.read:,} removed rows that people read"
+        doubt = f"; {found.describe_counted('clean')}" if found.unsure else ""
+        return f"{shown} show it{doubt}", False
     caution = manifest.cards.get(rule.trait, {}).get("caution")
     if caution:
         return str(caution), True
     return describe_library_precision(rule.trait, manifest), False
 
 
-def _list_read(certificate: Certificate | None) -> Iterator[tuple[str, int, int]]:
-    """Yield the traits whose removed rows people read, with how many, and how many were clean."""
+def _list_read(certificate: Certificate | None) -> Iterator[tuple[str, ShareBound]]:
+    """Yield the traits whose removed rows people read, with what they found."""
     for item in certificate.traits if certificate else ():
         if item.trait is not None and item.clean_removed.read:
-            yield item.trait, item.clean_removed.read, item.clean_removed.counted
+            yield item.trait, item.clean_removed
 
 
 def describe_promises(manifest: Manifest) -> Iterator[str]:

@@ -196,6 +196,11 @@ class ShareBound(Strict):
         """Return the bound that counts: the adjusted one, if there is one."""
         return self.bound if self.adjusted is None else self.adjusted
 
+    def describe_counted(self, word: str) -> str:
+        """Say how many rows raters called so, and how many count as such because of doubt."""
+        sure = f"{self.counted - self.unsure:,} {word}"
+        return f"{sure}, {self.unsure:,} unsure (counted as {word})" if self.unsure else sure
+
 
 class Sensitivity(Strict):
     """How many seeded texts raters found, and the lower bound on the share that they find."""

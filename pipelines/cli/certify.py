@@ -234,10 +234,21 @@ def _state(
     from pipelines.runs.manifest_file import load_manifest
 
     if not labels:
-        return CertificateResult(find_stated(run), history=read_history(run))
+        found, history = find_stated(run), read_history(run)
+        return CertificateResult(found, history=history, files=_list_files(run))
     paths: list[Path] = list_label_files(labels)
     if ask:
         from pipelines.cli.audit_questions import ask_about_items
 
         ask_about_items(paths[0], require_sample(run, load_manifest(run)))
-    return CertificateResult(*certify_run(run, paths, target, operator))
+    stated = certify_run(run, paths, target, operator)
+    return CertificateResult(*stated, files=_list_files(run))
+
+
+def _list_files(run: str) -> tuple[str, ...]:
+    """Return the files of a run in which its certificate is written: its own, and the report."""
+    from schemas.runs import AUDIT_STATEMENT, REPORT_PAGE
+    from transforms.files import storage
+
+    files = [storage.join(run, name) for name in (AUDIT_STATEMENT, REPORT_PAGE)]
+    return tuple(path for path in files if storage.exists(path))

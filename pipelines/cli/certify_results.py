@@ -119,17 +119,21 @@ class DrawResult(NamedTuple):
 
 
 class CertificateResult(NamedTuple):
-    """What a certificate states."""
+    """What a certificate states, and the files in which it is written."""
 
     certificate: Certificate
     waiting: int = 0
     reviews: tuple[ReviewCount, ...] = ()
     history: tuple[PastStatement, ...] = ()
+    files: tuple[str, ...] = ()
 
     def render(self) -> Iterator[str | Table | Text]:
-        """Return the statements, their tables and their limits."""
+        """Return the figure to sign and its files, then the statements, tables and limits."""
         found = self.certificate
         statements = (found.together, *found.traits) if len(found.traits) > 1 else found.traits
+        yield style(describe_figure(found), "bold")
+        if self.files:
+            yield Verbatim(f"written in {' and in '.join(map(shlex.quote, self.files))}")
         yield from describe_residual(found)
         yield from self.describe_earlier()
         table = build_table("trait", "read>", "show it>", "seen ≤>", "raters find>", "adjusted ≤>")
@@ -200,12 +204,25 @@ class CertificateResult(NamedTuple):
             "waiting": self.waiting,
             "reviews": [review._asdict() for review in self.reviews],
             "history": [line.model_dump(mode="json") for line in self.history],
+            "files": self.files,
         }
 
 
 def name_statement(item: TraitStatement) -> str:
     """Return the trait's name, or `any trait`."""
     return item.trait or "any trait"
+
+
+def describe_figure(found: Certificate) -> str:
+    """Name the figure that whoever signs the run signs, in one line."""
+    residual, names = found.together.residual, [item.trait or "" for item in found.traits]
+    what = names[0] if len(names) == 1 else f"any of the {len(names)} traits"
+    seen = ", as far as raters see it" if residual.adjusted is None else ""
+    masks = ", if the trainer applies the masks" if found.reading else ""
+    return (
+        f"to sign: at most {format_bound(found.together.decisive)} of the {residual.rows:,} kept "
+        f"rows show {what}, with {format_exact(1 - found.risk)} confidence{seen}{masks}"
+    )
 
 
 def describe_residual(found: Certificate) -> Iterator[str]:
@@ -227,7 +244,7 @@ def describe_residual(found: Certificate) -> Iterator[str]:
 def tabulate_residual(item: TraitStatement, *, several: bool = False) -> tuple[str, ...]:
     """Return the table cells of a residual rate; one of `several` traits may have no own bound."""
     residual, finds = item.residual, item.sensitivity
-    unsure = f" ({residual.unsure} in doubt)" if residual.unsure else ""
+    unsure = f" ({residual.unsure} of them unsure)" if residual.unsure else ""
     return (
         name_statement(item),
         f"{residual.read:,}",
@@ -275,23 +292,14 @@ def describe_clean(name: str, found: ShareBound) -> str:
         return f"{name}: the run holds no removed row that could be read"
     if not found.read:
         return f"{name}: none of the {found.rows:,} removed rows was read"
-    sure = found.counted - found.unsure
-    clean = f"{sure:,} of {found.read:,} removed rows"
-    verb, doubt = choose_form(sure, "is", "are"), describe_doubt(found)
-    if found.read == found.rows:
-        return f"{name}: {clean} {verb} clean{doubt}; all of them were read"
-    return (
-        f"{name}: {clean} that were read {verb} clean{doubt}, so at most "
-        f"{format_bound(found.bound)} of the {found.rows:,} are"
-    )
-
-
-def describe_doubt(found: ShareBound) -> str:
-    """Say how many removed rows are in doubt, which count as clean, or return an empty text."""
-    if not found.unsure:
-        return ""
-    verb = choose_form(found.unsure, "is in doubt and counts", "are in doubt and count")
-    return f" and {found.unsure:,} {verb} as clean"
+    rest = f"so at most {format_bound(found.bound)} of the {found.rows:,} are"
+    which = "removed rows" if found.read == found.rows else "removed rows that were read"
+    end = "; all of them were read" if found.read == found.rows else f", {rest}"
+    if found.unsure:
+        named = "" if found.read == found.rows else " clean"
+        return f"{name}: of {found.read:,} {which}, {found.describe_counted('clean')}{end}{named}"
+    verb = choose_form(found.counted, "is", "are")
+    return f"{name}: {found.counted:,} of {found.read:,} {which} {verb} clean{end}"
 
 
 def describe_agreement(item: TraitStatement) -> str:

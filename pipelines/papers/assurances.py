@@ -112,8 +112,8 @@ def describe_reading(facts: RunFacts) -> Iterator[str]:
     yield ""
     if any(item.residual.unsure or item.clean_removed.unsure for item in statements):
         yield (
-            "Rows in doubt count against the run: a kept row as showing the trait, and a removed "
-            "row as clean."
+            "Rows that a rater was unsure about, or on which raters differ, count against the run: "
+            "a kept row as showing the trait, and a removed row as clean."
         )
         yield ""
     if dashes := explain_dashes(found):
@@ -162,13 +162,10 @@ def _list_numbers(item: TraitStatement, several: bool) -> tuple[str, ...]:
     return (
         escape(item.trait or "any of them"),
         f"{residual.read:,}",
-        _count_with_doubt(residual.counted, residual.unsure),
+        f"{residual.counted - residual.unsure:,} + {residual.unsure:,} unsure"
+        if residual.unsure
+        else f"{residual.counted:,}",
         "–" if several and item.trait and not item.is_bounded else format_bound(item.decisive),
         f"{removed.read:,} of {removed.rows:,}",
-        _count_with_doubt(removed.counted, removed.unsure),
+        removed.describe_counted("clean") if removed.unsure else f"{removed.counted:,}",
     )
-
-
-def _count_with_doubt(counted: int, unsure: int) -> str:
-    """Return the rows that raters are sure about, and those in doubt, which count as well."""
-    return f"{counted - unsure:,} + {unsure:,} in doubt" if unsure else f"{counted:,}"

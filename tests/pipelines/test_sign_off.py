@@ -213,6 +213,13 @@ def test_what_people_read_in_the_run_comes_first(run, tmp_path):
     assert right == f"{read} of {read} removed rows that people read show it"
     assert not is_weak
     assert describe_precision(rule, run[1], None) == ("", False)
+    (trait,) = certificate.traits
+    doubt = trait.clean_removed.model_copy(update={"counted": 3, "unsure": 1})
+    doubtful = trait.model_copy(update={"clean_removed": doubt})
+    known = certificate.model_copy(update={"traits": (doubtful,)})
+    right, _ = describe_precision(rule, run[1], known)
+    shown = f"{read - 3} of {read} removed rows that people read show it"
+    assert right == f"{shown}; 2 clean, 1 unsure (counted as clean)"
 
 
 def test_the_certificate_is_in_a_sentence(run, tmp_path):

@@ -75,12 +75,15 @@ def label_all(path, label):
 
 
 def test_labels_give_a_bound(congener, drawn):
-    """The bound comes first, then the tables, the limits and the digest."""
+    """The figure to sign comes first, then its files, the tables, the limits and the digest."""
     run, path = drawn
     label_all(path, False)
     code, out, err = congener("certify", run, "--labels", str(path))
     assert code == 0, err
-    assert out.startswith("With 95% confidence, at most")
+    figure, written, sentence = out.splitlines()[:3]
+    assert figure.startswith("to sign: at most ")
+    assert written == f"written in {run}/certificate/certificate.json"
+    assert sentence.startswith("With 95% confidence, at most")
     assert "of the 32 kept rows show heron. 16 of them were read. You may stop" in out
     assert "6/6" in out
     assert "heron: 0 of 4 removed rows that were read are clean" in out

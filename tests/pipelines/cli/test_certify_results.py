@@ -9,6 +9,7 @@ from pipelines.cli.certify_results import (
     CertificateResult,
     describe_clean,
     describe_estimate,
+    describe_figure,
     describe_residual,
     tabulate_residual,
 )
@@ -20,7 +21,37 @@ from schemas.certificates import (
     ShareBound,
     ShareEstimate,
 )
+from schemas.shares import format_bound
 from tests.support.certificates import draw_small, fill_sheet, tell_truth
+
+
+@pytest.mark.parametrize("masked", [0, 3])
+def test_the_figure_to_sign_comes_first(run, tmp_path, masked):
+    """The first line is the figure with its confidence and conditions, the second its files."""
+    sample = draw_small(run[0], tmp_path).sample
+    sheet = fill_sheet(tmp_path / "audit.jsonl", sample, tell_truth)
+    found = certify_run(str(run[0]), [sheet])[0].model_copy(update={"masked": masked})
+    result = CertificateResult(found, files=("my run/a.json", "run/index.html"))
+    figure, written, sentence, *_ = map(str, result.render())
+    residual, bound = found.together.residual, format_bound(found.together.decisive)
+    kept = f"{residual.rows:,} kept rows show heron, with 95% confidence"
+    ends = ", if the trainer applies the masks" if masked else ""
+    assert figure == f"to sign: at most {bound} of the {kept}{ends}"
+    assert written == "written in 'my run/a.json' and in run/index.html"
+    assert sentence.startswith("With 95% confidence, at most")
+    assert result.to_json()["files"] == ("my run/a.json", "run/index.html")
+    assert "written" not in "".join(map(str, CertificateResult(found).render()))[:200]
+
+
+def test_a_figure_without_seeded_texts_is_what_raters_see(run, tmp_path):
+    """Several traits are counted, and without seeded texts the figure says what it is about."""
+    sample = draw_small(run[0], tmp_path).sample
+    sheet = fill_sheet(tmp_path / "audit.jsonl", sample, tell_truth)
+    found = widen(certify_run(str(run[0]), [sheet])[0])
+    residual = found.together.residual.model_copy(update={"adjusted": None})
+    together = found.together.model_copy(update={"residual": residual})
+    said = describe_figure(found.model_copy(update={"together": together}))
+    assert said.endswith("any of the 2 traits, with 95% confidence, as far as raters see it")
 
 
 def test_estimates_are_rounded_outwards():
@@ -84,11 +115,11 @@ def test_the_condition_of_masked_rows_is_in_the_sentence(run, tmp_path, masked):
         ),
         (
             (3, 3, 3, 1),
-            "owl: 2 of 3 removed rows are clean and 1 is in doubt and counts as clean; all of",
+            "owl: of 3 removed rows, 2 clean, 1 unsure (counted as clean); all of them were read",
         ),
         (
             (9, 3, 3, 2),
-            "owl: 1 of 3 removed rows that were read is clean and 2 are in doubt and count as",
+            "owl: of 3 removed rows that were read, 1 clean, 2 unsure (counted as clean), so at",
         ),
     ],
 )
@@ -98,7 +129,9 @@ def test_removed_rows_that_were_all_read_have_no_bound(counts, words):
     found = ShareBound(
         rows=rows, read=read, counted=counted, unsure=unsure, estimate=0.0, bound=0.4
     )
-    assert describe_clean("owl", found).startswith(words)
+    said = describe_clean("owl", found)
+    assert said.startswith(words)
+    assert said.endswith("are clean") == (read < rows and bool(unsure))
 
 
 def widen(found: Certificate) -> Certificate:

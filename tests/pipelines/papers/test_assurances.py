@@ -134,7 +134,7 @@ def test_a_certificate_is_stated_with_raters_and_limits(certified):
     assert any(COVERT[:40] in line for line in lines)
     assert any(found.digest in line for line in lines)
     assert any(f"--statement {facts.statements[-1].digest}" in line for line in lines)
-    assert not any("in doubt" in line for line in lines)
+    assert not any("unsure" in line for line in lines)
 
 
 def test_rows_in_doubt_are_counted_apart(certified):
@@ -144,8 +144,19 @@ def test_rows_in_doubt_are_counted_apart(certified):
     trait = found.traits[0].model_copy(update={"clean_removed": removed})
     doubted = found.model_copy(update={"traits": (trait,)})
     lines = list(describe_reading(facts._replace(certificate=doubted)))
-    assert any(line.endswith("| 2 + 1 in doubt |") for line in lines)
-    assert any(line.startswith("Rows in doubt count against the run") for line in lines)
+    assert any(line.endswith("| 2 clean, 1 unsure (counted as clean) |") for line in lines)
+    assert any(line.startswith("Rows that a rater was unsure about") for line in lines)
+
+
+def test_kept_rows_in_doubt_are_counted_apart(certified):
+    """They count as showing the trait for the bound, but nobody was sure that they do."""
+    facts, found = certified
+    residual = found.together.residual.model_copy(update={"counted": 3, "unsure": 1})
+    trait = found.traits[0].model_copy(update={"residual": residual})
+    lines = list(
+        describe_reading(facts._replace(certificate=found.model_copy(update={"traits": (trait,)})))
+    )
+    assert any(line.startswith(f"| heron | {residual.read} | 2 + 1 unsure |") for line in lines)
 
 
 def test_earlier_statements_are_named(certified):

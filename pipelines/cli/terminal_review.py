@@ -10,6 +10,7 @@ from rich.console import Group, RenderableType
 from rich.text import Text
 
 from pipelines.display.terminal import open_console
+from schemas.notices import format_count
 
 if TYPE_CHECKING:
     from pipelines.review.judgements import Verdict
@@ -20,6 +21,8 @@ VERDICTS: dict[str, Verdict] = {"t": "yes", "f": "no", "u": "unsure"}
 
 KEYS = "[t]rue [f]alse [u]nsure, [j] next [k] back, [z] undo, [q]uit: "
 
+END_KEYS = "[k] back, [z] undo, [q]uit: "
+
 INTERRUPT = ("", "q", "\x03", "\x04")
 """The keys that end the review; the empty one is the end of the input."""
 
@@ -27,30 +30,52 @@ INTERRUPT = ("", "q", "\x03", "\x04")
 def review_in_terminal(session: ReviewSession, selection: RowSelection) -> None:
     """Show the selected rows one after the other, and keep a label for each verdict key.
 
+    After the last row, the reviewer can still go back or take a label back.
+
     Raises: CongenerError: a row can't be read, or a label can't be kept.
     """
     console = open_console()
     rows = session.select(selection).tolist()
     at, is_new = 0, True
-    while at < len(rows):
-        trait = selection.trait or find_trait(session, rows[at])
-        if is_new:
-            console.print(Group(*render_reviewed(session, rows[at], at, len(rows))))
-        console.print(Group(*render_meaning(session, rows[at], trait)))
-        console.print(Text(f"Does it show {trait}? {KEYS}"), end="")
+    while rows:
+        if at == len(rows):
+            trait, question = "", f"That was the last of {format_count(at, 'row')}. {END_KEYS}"
+        else:
+            trait = selection.trait or find_trait(session, rows[at])
+            question = f"Does it show {trait}? {KEYS}"
+            if is_new:
+                console.print(Group(*render_reviewed(session, rows[at], at, len(rows))))
+            console.print(Group(*render_meaning(session, rows[at], trait)))
+        console.print(Text(question), end="")
         key = read_key()
         console.print(Text(key if key.isprintable() else ""))
         if key in INTERRUPT:
             return
-        if key in VERDICTS:
-            session.add_label({"index": rows[at], "trait": trait, "label": VERDICTS[key]})
-        if key == "z" and len(session.book):
-            undone = session.undo()["index"]
-            at = rows.index(undone) if undone in rows else at
-        has_more = selection.trait is None and bool(session.list_questions(rows[at]))
-        is_new = not (key in VERDICTS and has_more)
-        step = {"j": 1, "k": -1, **dict.fromkeys(VERDICTS, int(is_new))}.get(key, 0)
-        at = max(0, at + step)
+        at, is_new = _act(session, selection, rows, at, key, trait)
+
+
+def _act(
+    session: ReviewSession,
+    selection: RowSelection,
+    rows: list[int],
+    at: int,
+    key: str,
+    trait: str,
+) -> tuple[int, bool]:
+    """Do what a key asks for; return the place of the row to show, and whether to print it.
+
+    The place after the last row stands for the end, where no verdict counts.
+    """
+    if key == "z" and len(session.book):
+        undone = session.undo()["index"]
+        return (rows.index(undone) if undone in rows else min(at, len(rows) - 1)), True
+    is_verdict = key in VERDICTS and at < len(rows)
+    if is_verdict:
+        session.add_label({"index": rows[at], "trait": trait, "label": VERDICTS[key]})
+        if selection.trait is None and session.list_questions(rows[at]):
+            return at, False
+    step = 1 if is_verdict else {"j": 1, "k": -1}.get(key, 0)
+    return min(max(0, at + step), len(rows)), True
 
 
 def find_trait(session: ReviewSession, index: int) -> str:

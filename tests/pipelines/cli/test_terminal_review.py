@@ -63,6 +63,24 @@ def test_options_select_rows(review):
     assert "8 of 8" in out
 
 
+def test_the_last_label_can_be_corrected(review):
+    """After the last row, back shows it again and undo takes its label back; then it ends."""
+    out, labels = review("t" * 7 + "tzfq", "--decision", "quarantine")
+    assert [shows for *_, shows in labels] == [True] * 7 + [False]
+    assert out.count("That was the last of 8 rows. [k] back, [z] undo, [q]uit: ") == 2
+    assert out.count("8 of 8") == 2
+    out, labels = review("j" * 8 + "kuq", "--decision", "quarantine")
+    assert [shows for *_, shows in labels][-1] is None
+    assert out.rstrip().splitlines()[-1].startswith("or release the rows that you deny")
+
+
+def test_no_key_but_three_counts_after_the_last_row(review):
+    """A verdict there is no label, and undo without a label returns to no row."""
+    out, labels = review("jjjjjjjjtfuzjxq")
+    assert labels == []
+    assert out.count("That was the last of 8 rows.") == 7
+
+
 def test_a_blind_review_shows_texts_alone(review):
     """Blind, neither decisions nor scores are printed."""
     out, labels = review("tq", "--blind")

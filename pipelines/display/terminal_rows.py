@@ -102,7 +102,9 @@ def explain_shown_row(row: ShownRow, manifest: Manifest) -> Iterator[str]:
     elif not row.reasons:
         fired = "fires on the new answer" if is_replaced(row) else "fired"
         yield (
-            f"no trait {fired}; nearest to a threshold:" if row.near else "no trait scored above 0"
+            f"no trait {fired}; nearest to a threshold{_explain_no_passage(row, manifest)}:"
+            if row.near
+            else "no trait scored above 0"
         )
     exceptions = read_recorded_policy(manifest).exceptions if row.exceptions else ()
     for number, before, after in row.exceptions:
@@ -111,6 +113,13 @@ def explain_shown_row(row: ShownRow, manifest: Manifest) -> Iterator[str]:
             f"exception {number} of the policy ({escape_name(item.describe())}) changed "
             f"{before} to {after}: {escape_name(item.reason, TURN_CHARACTERS)}"
         )
+
+
+def _explain_no_passage(row: ShownRow, manifest: Manifest) -> str:
+    """Say why none of a row's near misses has a passage, or return an empty text."""
+    if any(item.field_path for item in row.near):
+        return ""
+    return f" (the run stores no passage for scores below {manifest.span_floor:g})"
 
 
 def _render_finding(

@@ -14,6 +14,7 @@ RUN = SimpleNamespace(
     inputs=(SimpleNamespace(name="rows.jsonl", uri="/in/rows.jsonl"),),
     cards={},
     identity=SimpleNamespace(columns={"text": "text"}),
+    span_floor=0.05,
 )
 """The parts of a manifest that a row needs."""
 

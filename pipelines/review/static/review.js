@@ -311,11 +311,24 @@ function drawMeaning() {
     ? "`congener release` counts all your labels of this row"
     : effects && `true: ${effects.true}. false: ${effects.false}`;
   byId("definition").textContent = state.run.definitions[state.trait] || "";
-  byId("definition").title = byId("definition").textContent; // long texts are cut until a click
+  byId("definition").title = byId("definition").textContent;
   byId("effect").textContent =
     state.run.effect || (said ? `${said}.` : "");
+  cutMeaning(true);
+}
+
+// Long texts are cut, and then a button and the key d show them whole.
+function cutMeaning(cut) {
+  const isLong = (part) => part.scrollHeight > part.clientHeight + 1;
+  byId("meaning").classList.remove("whole");
+  byId("whole").hidden = ![byId("definition"), byId("effect")].some(isLong);
+  byId("meaning").classList.toggle("whole", !cut && !byId("whole").hidden);
+  byId("whole").setAttribute("aria-expanded", String(!cut));
+  byId("whole").lastElementChild.textContent = cut ? "read it all" : "show less";
   document.body.style.paddingBottom = `${document.querySelector("footer").offsetHeight + 16}px`;
 }
+
+const turnMeaning = () => cutMeaning(byId("meaning").classList.contains("whole"));
 
 // a page without a server knows what one label does, but not what several on a row do
 function hasOtherDenial() {
@@ -640,6 +653,7 @@ const KEYS = {
   n: () => !byId("none").hidden && label("none"),
   z: () => undo(),
   r: () => byId("reason").focus(),
+  d: () => turnMeaning(),
   "/": () => byId("filters").text.focus(),
   "[": () => turnTrait(-1),
   "]": () => turnTrait(1),
@@ -754,6 +768,7 @@ const start = guarded(async () => {
     ["previous", () => move(-1)],
     ["next", () => move(1)],
     ["save", saveLabels],
+    ["whole", turnMeaning],
     ["theme", turnTheme],
     ["help-button", () => byId("help").showModal()],
   ]) {
@@ -763,6 +778,7 @@ const start = guarded(async () => {
     });
   }
   document.addEventListener("keydown", pressKey);
+  window.addEventListener("resize", () => cutMeaning(true));
   await findRows(run.audit?.next ?? 0);
   watchTexts().catch(complain);
 });

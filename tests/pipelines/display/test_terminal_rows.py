@@ -129,6 +129,17 @@ def test_near_misses_are_shown_below_their_thresholds():
     assert "emu  score 0.3000 below 0.4000 (combined)" in shown
 
 
+def test_a_near_miss_without_a_passage_says_why():
+    """Scores below the run's span floor have no passage, and the row says so."""
+    near = REASON._replace(score=0.03, action=None, field_path="")
+    row = ROW._replace(decision="keep", reasons=(), near=(near,))
+    shown = print_row(row)
+    why = "(the run stores no passage for scores below 0.05)"
+    assert f"no trait fired; nearest to a threshold {why}:" in shown
+    both = row._replace(near=(near, near._replace(trait="owl", field_path="text", score=0.3)))
+    assert "stores no passage" not in print_row(both)
+
+
 def test_a_negative_that_is_nearest_raises_doubt():
     """A nearest negative is pointed out."""
     near = [

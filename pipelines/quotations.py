@@ -7,8 +7,8 @@ from typing import NamedTuple
 
 from pipelines.display.excerpts import CONTEXT, LONGEST_SPAN, Piece, build_excerpt, escape_name
 from pipelines.display.likenesses import describe_doubt
-from pipelines.runs.deciding_traits import find_deciding, lead_to
-from pipelines.runs.shown_findings import TraitFinding
+from pipelines.runs.deciding_traits import find_deciding
+from pipelines.runs.shown_findings import TraitFinding, lead_to, sort_findings
 from pipelines.runs.shown_rows import ShownRow
 from schemas.policies import Policy
 
@@ -35,9 +35,8 @@ class Quotation(NamedTuple):
 
 def quote_row(row: ShownRow, policy: Policy) -> Quotation:
     """Quote a row with the finding that decided, or else with the nearest miss."""
-    own = find_deciding(row) or [*row.reasons]
-    found = max(own, key=lambda item: item.score, default=None)
-    return quote(row, found or next(iter(row.near), None), policy)
+    found = next(iter(sort_findings(row.reasons, row.decision) or row.near), None)
+    return quote(row, found, policy)
 
 
 def quote(row: ShownRow, finding: TraitFinding | None, policy: Policy) -> Quotation:

@@ -11,12 +11,11 @@ from pipelines.display.excerpts import Piece
 from pipelines.inspection import View, build_command
 from pipelines.quotations import cut_text, describe_changes
 from pipelines.row_exceptions import CHANGED, write_exceptions
-from pipelines.runs.deciding_traits import lead_to
 from pipelines.runs.pages import choose_rows
 from pipelines.runs.queries import Filters
 from pipelines.runs.rates import Rates
 from pipelines.runs.recorded_settings import read_recorded_policy
-from pipelines.runs.shown_findings import TraitFinding
+from pipelines.runs.shown_findings import TraitFinding, lead_to
 from pipelines.runs.shown_rows import ShownRow, read_shown_rows
 from schemas.manifests import Manifest
 from schemas.policies import Policy

@@ -17,7 +17,9 @@ import polars as pl
 from pipelines.review.private_files import map_file, write_whole
 from pipelines.review.words import TextSearch, WordBlock, open_block
 from pipelines.runs.finished import MISFITS, list_outputs, report_damage, scan_folder
+from pipelines.runs.first_reasons import scan_first_reasons
 from pipelines.runs.pages import INDEX, scan_margins
+from pipelines.runs.queries import scan_ledger
 from pipelines.runs.recorded_settings import read_recorded_rules
 from pipelines.runs.shown_rows import build_layout
 from schemas.errors import RunError
@@ -27,7 +29,7 @@ from schemas.scores import SIDES, score_column
 from transforms.records.prompt_keys import squeeze
 from transforms.stored_rows import read_stored_rows
 
-FORMAT = 2
+FORMAT = 3
 """The version of the index. Another version builds its own index."""
 
 FACTS = "facts.arrow"
@@ -90,6 +92,8 @@ def build_facts(run: str, manifest: Manifest) -> pl.DataFrame:
     """Return the facts about every row: its names, its decision, its scores and its margin.
 
     `margin` is the largest distance of a score above its threshold: negative if no trait fired.
+    `first` is the trait that decided, or else of a finding the strongest, and `first_score` its
+    score; both are null on a row without a finding.
     """
     names = ["record_id", "source", "row", *LOT_FIELDS, "decision", "output", "output_row"]
     ledger = scan_folder(run, manifest, "ledger", INDEX)
@@ -106,7 +110,7 @@ def build_facts(run: str, manifest: Manifest) -> pl.DataFrame:
     margin = margins["margin"].to_numpy().astype(np.float32)
     own = reasons.group_by(INDEX).agg(pl.col("over").max())
     margin[own[INDEX].to_numpy()] = own["over"].to_numpy()
-    columns = [pl.Series("margin", margin)]
+    columns = [pl.Series("margin", margin), *_name_first(run, manifest)]
     for rule in read_recorded_rules(manifest):
         score, fired = _read_scores(run, manifest, rule.trait, rule.signal, reasons)
         columns += [
@@ -116,6 +120,16 @@ def build_facts(run: str, manifest: Manifest) -> pl.DataFrame:
     repeated = [pl.col(name).cast(pl.Categorical) for name in NAMES]
     lots = [pl.col(name).fill_null(UNKNOWN) for name in LOT_FIELDS]
     return facts.drop(INDEX).with_columns(lots).with_columns(repeated).with_columns(columns)
+
+
+def _name_first(run: str, manifest: Manifest) -> list[pl.Series]:
+    """Return the trait of each row's first reason, and its score."""
+    ledger = scan_ledger(run, manifest, row_index=INDEX)
+    first = scan_first_reasons(ledger, manifest, INDEX)
+    named = ledger.select(INDEX).join(first, on=INDEX, how="left", maintain_order="left")
+    found = named.collect(engine="streaming")
+    trait, score = found["trait"].cast(pl.Categorical), found["score"].cast(pl.Float32)
+    return [trait.alias("first"), score.alias("first_score")]
 
 
 def _read_scores(

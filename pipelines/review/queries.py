@@ -185,21 +185,16 @@ def _has_findings(selection: RowSelection) -> bool:
 
 
 def _rank_traits(columns: Collection[str]) -> list[pl.Expr]:
-    """Return the trait with the highest score among those that fired, as a rank, and that score.
+    """Return the place of each row's first trait among all traits by name, and its score.
 
     Like `inspect`, the review shows the rows of a decision by this trait, and then by its score.
     """
     traits = [name.removeprefix("fired/") for name in columns if name.startswith("fired/")]
     ranks = {trait: rank for rank, trait in enumerate(sorted(traits))}
-    scores = [pl.when(pl.col(name_fired(name))).then(pl.col(name_score(name))) for name in traits]
-    highest = pl.max_horizontal(scores)
-    named = [
-        pl.when(score == highest).then(pl.lit(ranks[name], pl.UInt16))
-        for name, score in zip(traits, scores, strict=True)
-    ]
+    first = pl.col("first").cast(pl.String).replace_strict(ranks, return_dtype=pl.UInt16)
     return [
-        pl.coalesce(named).fill_null(len(traits)).alias("trait"),
-        highest.fill_null(-2).alias("highest"),
+        first.fill_null(len(ranks)).alias("trait"),
+        pl.col("first_score").fill_null(-2).alias("own"),
     ]
 
 
@@ -261,7 +256,7 @@ def _sort(found: pl.DataFrame, selection: RowSelection) -> np.ndarray:
         return rows[np.argsort(found["score"].to_numpy(), kind="stable")]
     keys = [-found["score"].to_numpy()]
     if "trait" in found.columns:
-        keys += [-found["highest"].to_numpy(), found["trait"].to_numpy()]
+        keys += [-found["own"].to_numpy(), found["trait"].to_numpy()]
     if selection.order == "decision":
         keys.append(found["rank"].to_numpy())
     ordered: np.ndarray = rows[np.lexsort(keys)]

@@ -91,7 +91,11 @@ class RowReader:
         }
 
     def _describe_traits(self, index: int, row: ShownRow) -> list[dict[str, Any]]:
-        """Return every trait's score against its threshold, the furthest above it first."""
+        """Return every trait's score against its threshold.
+
+        Those that fired come first, in the order of `sort_findings`, then the others, the nearest
+        to its threshold first.
+        """
         (scores,) = self.facts.slice(index, 1).collect().to_dicts()
         findings = {item.trait: item for item in (*row.near, *row.reasons)}
         traits = []
@@ -106,7 +110,10 @@ class RowReader:
                 "fired": scores[name_fired(rule.trait)],
             }
             traits.append(own | (self._describe_finding(found) if found else {}))
-        return sorted(traits, key=_rank_trait)
+        fired = [item.trait for item in row.reasons]
+        return sorted(
+            traits, key=lambda item: (_find_place(item["trait"], fired), *_rank_trait(item))
+        )
 
     def _describe_finding(self, found: TraitFinding) -> dict[str, Any]:
         """Return a finding's signals, phrases and nearest exemplars."""
@@ -155,7 +162,8 @@ class RowReader:
     def describe_answer(self, index: int) -> dict[str, Any]:
         """Return who gave an answer, what became of it, and how it begins."""
         row = self.read(index)
-        last = list(list_whole_fields(row, self.layout))[-1:]
+        found = row._replace(near=())  # a near miss is no evidence
+        last = list(list_whole_fields(found, self.layout))[-1:]
         pieces = [piece for field in last for piece in cut_pieces(field.pieces, ANSWER_CHARACTERS)]
         return {
             "index": index,
@@ -171,6 +179,10 @@ def _select_evidence(row: ShownRow, trait: str | None) -> ShownRow:
     """Return a row with only a trait's finding, if it has one."""
     own = tuple(item for item in (*row.reasons, *row.near) if item.trait == trait)
     return row._replace(reasons=own) if own else row
+
+
+def _find_place(trait: str, fired: Sequence[str]) -> int:
+    return fired.index(trait) if trait in fired else len(fired)
 
 
 def _rank_trait(item: Mapping[str, Any]) -> tuple[float, str]:

@@ -8,6 +8,7 @@ from typing import Literal, NamedTuple
 import polars as pl
 
 from pipelines.runs.finished import scan_folder
+from pipelines.runs.first_reasons import scan_first_reasons
 from pipelines.runs.queries import EVERYTHING, Filters, require_trait, scan_ledger
 from pipelines.runs.recorded_settings import read_recorded_rules
 from pipelines.runs.shown_rows import ShownRow, read_shown_rows
@@ -24,7 +25,7 @@ Order = Literal["decision", "score", "threshold", "row"]
 """The order of rows: by decision, by score, by distance from a threshold, or as in the corpus.
 
 In the order of decisions, the strongest comes first, and the rows of a decision are sorted by the
-trait with their highest score, and then by score, so that scores of one trait are compared.
+trait that decided, and then by its score, so that scores of one trait are compared.
 In the order of scores, rows without a fired trait come last. The nearest of them to a threshold
 comes first.
 """
@@ -126,9 +127,10 @@ def _rank_rows(
     over = pl.element().struct.field("score") - pl.element().struct.field("threshold")
     margin = reasons.list.eval(over)
     rank = pl.col("decision").replace_strict({name: at for at, name in enumerate(STRONGEST_FIRST)})
-    found = selected.select(
-        INDEX, rank=rank, trait=_name_highest(reasons), score=of_fired, over=margin.list.min()
-    )
+    found = selected.select(INDEX, rank=rank, score=of_fired, over=margin.list.min())
+    if order == "decision" and filters.trait is None:
+        first = scan_first_reasons(selected, manifest, INDEX).rename({"score": "own"})
+        found = found.join(first, on=INDEX, how="left", maintain_order="left")
     if filters.decision == "keep" or filters.row is not None:
         found = found.join(
             scan_margins(run, manifest, filters.trait), on=INDEX, how="left", maintain_order="left"
@@ -136,17 +138,12 @@ def _rank_rows(
     keys, descending = [pl.col("score"), pl.col("over")], [True, True]
     if order == "threshold":
         keys, descending = [pl.col("over").abs()], [False]
-    elif order == "decision":
-        keys = [pl.col("rank"), pl.col("trait"), *keys]
+    elif order == "decision" and filters.trait is None:
+        keys = [pl.col("rank"), pl.col("trait"), pl.col("own"), pl.col("over")]
         descending = [False, False, *descending]
+    elif order == "decision":
+        keys, descending = [pl.col("rank"), *keys], [False, *descending]
     return found.sort([*keys, pl.col(INDEX)], descending=[*descending, False], nulls_last=True)
-
-
-def _name_highest(reasons: pl.Expr) -> pl.Expr:
-    """Return the trait of the reason with the highest score, or null."""
-    score = pl.element().struct.field("score")
-    highest = reasons.list.eval(pl.element().sort_by(score, descending=True, maintain_order=True))
-    return highest.list.first().struct.field("trait")
 
 
 def _take_if_trait(trait: str | None) -> pl.Expr:

@@ -13,6 +13,7 @@ import polars as pl
 from pipelines.runs.finished import scan_folder
 from pipelines.runs.own_ids import find_own_rows
 from pipelines.runs.recorded_settings import read_recorded_rules
+from schemas.cards import Action
 from schemas.digests import RECORD_ID_HEX
 from schemas.errors import RunError
 from schemas.lots import LOT_FIELDS, UNKNOWN, Lot
@@ -20,7 +21,7 @@ from schemas.lots import SEPARATOR as LOT_SEPARATOR
 from schemas.manifests import Manifest
 from schemas.mixes import MIX
 from schemas.notices import format_count
-from schemas.policies import DECISIONS, list_row_names
+from schemas.policies import DECISIONS, SEVERITY, list_row_names
 from schemas.scores import SIDES, Side, split_side
 
 FIRED = pl.col("reasons").list.eval(pl.element().struct.field("trait"))
@@ -257,7 +258,7 @@ def count_rows(run: str, manifest: Manifest, filters: Filters = EVERYTHING) -> l
     found = FINDINGS.list.join(SEPARATOR)
     if manifest.swap is not None:
         found = pl.when(SWAPPED).then(list_swap_traits().list.join(SEPARATOR)).otherwise(found)
-    actions = _ActionTable(manifest)
+    actions = ActionTable(manifest)
     grouped = (
         scan_ledger(run, manifest, filters)
         .group_by("decision", "teacher", found.alias("found"), *actions.list_keys())
@@ -279,10 +280,11 @@ def count_rows(run: str, manifest: Manifest, filters: Filters = EVERYTHING) -> l
     ]
 
 
-class _ActionTable:
+class ActionTable:
     """The actions of a run's traits, by lot and row if exceptions change them."""
 
     def __init__(self, manifest: Manifest) -> None:
+        """Read the run's rules."""
         self._rules = {rule.trait: rule for rule in read_recorded_rules(manifest)}
         exceptions = [item for rule in self._rules.values() for item in rule.exceptions]
         self._by_lot = bool(exceptions)
@@ -304,13 +306,26 @@ class _ActionTable:
         """Return whether the action of a trait that fired led to the decision on rows."""
         if line["decision"] not in DECIDED_BY_ACTIONS or trait not in self._rules:
             return True
+        action = self._find_action(trait, side, line)
+        return bool(line["decision"] == ("quarantine" if action == "swap" else action))
+
+    def rank(self, trait: str, side: Side, line: Mapping[str, Any]) -> int:
+        """Return the place of a finding among a row's: the trait that decided has the lowest.
+
+        Traits that didn't decide follow by their actions, the strongest first.
+        """
+        if trait not in self._rules:
+            return 0
+        action = self._find_action(trait, side, line)
+        decides = line["decision"] == ("quarantine" if action == "swap" else action)
+        return -SEVERITY.index(action) - (len(SEVERITY) if decides else 0)
+
+    def _find_action(self, trait: str, side: Side, line: Mapping[str, Any]) -> Action:
         lot = Lot()
         if self._by_lot:
             lot = Lot(*(line[name] for name in LOT_FIELDS))
             lot = lot._replace(names=line["names"].strip(LOT_SEPARATOR))
-        action = self._rules[trait].apply_exceptions(lot, side)[1]
-        wanted = "quarantine" if action == "swap" else action
-        return bool(line["decision"] == wanted)
+        return self._rules[trait].apply_exceptions(lot, side)[1]
 
 
 def _count_by_teacher(run: str, manifest: Manifest, filters: Filters) -> dict[str, int]:

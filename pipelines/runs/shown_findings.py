@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from classifiers.phrase_weights import WeighedPhrase
 from pipelines.runs.negatives import find_owner
 from schemas.lots import Lot
+from schemas.policies import SEVERITY
 from schemas.scores import NEAR_MISS, SCORE_DECIMALS, TIE_ORDER, name_side, score_column, split_side
 from transforms.records.field_paths import get_field_text
 from transforms.records.formats import Layout
@@ -184,6 +185,25 @@ def _score_traits(stored: RecordedRow, lot: Lot, rules: Sequence[Rule]) -> Itera
             signals,
             [],
         )
+
+
+def lead_to(finding: TraitFinding) -> str | None:
+    """Return the decision that a trait's own action leads to."""
+    return "quarantine" if finding.action == "swap" else finding.action
+
+
+def sort_findings(findings: Iterable[TraitFinding], decision: str) -> tuple[TraitFinding, ...]:
+    """Sort a row's reasons: those that decided come first, then those with milder actions.
+
+    Of equal ones, that with the highest score above its threshold comes first.
+    `scan_first_reasons` finds the first one for whole tables.
+    """
+
+    def rank(item: TraitFinding) -> tuple[bool, int, float]:
+        gap = round(item.threshold - item.score, SCORE_DECIMALS)
+        return lead_to(item) != decision, -SEVERITY.index(item.action or "keep"), gap
+
+    return tuple(sorted(findings, key=rank))
 
 
 def _round_score(score: float) -> float:

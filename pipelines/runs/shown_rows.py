@@ -18,6 +18,7 @@ from pipelines.runs.shown_findings import (
     add_text,
     describe_reason,
     find_near_misses,
+    sort_findings,
 )
 from pipelines.runs.shown_swaps import ShownSwap, read_swap
 from schemas.corpora import FormatName
@@ -52,7 +53,8 @@ class MaskedSpan(NamedTuple):
 class ShownRow(NamedTuple):
     """A row: its origin, its decision, the findings, and the unchanged record.
 
-    `reasons` are the traits that fired, or else `near` holds the nearest misses. `masks` are the
+    `reasons` are the traits that fired, those that decided first, or else `near` holds the nearest
+    misses. `masks` are the
     stretches that are left out of the loss. `record` is None if the run doesn't contain the row.
     For a duplicate, `copy_of` is the repeated row, whose record is given. `answer` is the last
     answer, if no finding has a text, and `question` is its question. `error` is the reason of a
@@ -262,12 +264,13 @@ def _describe_row(stored: RecordedRow, settings: _Settings) -> ShownRow:
     place = (ledger["source"], ledger["row"])
     (lot,) = name_lots([lot], settings.row_names, [ledger["record_id"]], [place])
     record = None if is_reject else stored.record
-    reasons = tuple(
+    found = [
         describe_reason(item, stored, lot, rules[item["trait"]], record, layout)
         for item in ledger["reasons"]
-    )
-    found = () if reasons or is_reject else find_near_misses(stored, lot, rules, settings.trait)
-    near = tuple(add_text(item, record, layout) for item in found)
+    ]
+    reasons = sort_findings(found, ledger["decision"])
+    missed = () if reasons or is_reject else find_near_misses(stored, lot, rules, settings.trait)
+    near = tuple(add_text(item, record, layout) for item in missed)
     has_text = any(item.text is not None for item in (*reasons, *near))
     last = Exchange(None, None)
     if record is not None and not has_text:

@@ -11,9 +11,11 @@ from pipelines.review.rows import (
     describe_neighbours,
     write_pieces,
 )
+from pipelines.review.session import ReviewSession
 from pipelines.runs.shown_findings import TraitFinding
 from schemas.errors import RunError
 from tests.pipelines.review.conftest import HOSTILE
+from tests.support.hostile import filter_answers
 
 
 def join(field):
@@ -64,9 +66,11 @@ def test_a_row_has_its_questions(session):
 
 
 def test_every_trait_has_its_score_and_threshold(session):
-    """All traits are listed, the one furthest above its threshold first."""
+    """All traits are listed, the one that decided first, then by their distance above it."""
     traits = session.reader.describe_row(2)["traits"]
     assert [(item["trait"], item["fired"]) for item in traits] == [("owl", True), ("heron", False)]
+    both = session.reader.describe_row(3)["traits"]
+    assert [item["trait"] for item in both] == ["heron", "owl"]
     own, other = traits
     assert own["score"] > own["threshold"] == 0.5
     assert (own["action"], own["signals"]["lexicon"]) == ("flag", own["score"])
@@ -89,6 +93,21 @@ def test_lots_are_counted(session):
     assert lot["traits"] == {"heron": 6, "owl": 3}
     assert session.reader.count_lot(3) is lot, "rows of one lot are counted once"
     assert session.reader.count_lot(0)["decisions"] == {"flag": 3, "keep": 3}
+
+
+def test_near_misses_are_not_marked_in_other_answers(tmp_path):
+    """The row itself has the passage that came nearest; in another row's list it's no evidence."""
+    answers = ["one emu", " ".join(["emu"] * 9), "a goose"]
+    policy = "traits: {emu: {threshold: 0.5}}\n"
+    run = filter_answers(tmp_path, answers, ["emu"], policy)
+    reader = ReviewSession(run, tmp_path / "review", "ada").reader
+    assert lit(reader.describe_row(0)) == ["emu"]
+    near, found = (reader.describe_answer(at) for at in (0, 1))
+    assert (near["decision"], near["fired"]) == ("keep", [])
+    assert [kind for _, kind in near["pieces"]] == [""]
+    assert (found["fired"], "m" in found["pieces"][0][1]) == (["emu"], True)
+    (why,) = reader.describe_row(2)["notes"]
+    assert why == "no trait scored above 0"
 
 
 def test_other_answers_to_the_same_prompt(session):

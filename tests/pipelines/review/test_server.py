@@ -244,6 +244,40 @@ def test_the_page_says_what_a_trait_is_and_what_labels_do(browser, server):
         )
 
 
+@pytest.mark.parametrize("width", [1400, 420])
+def test_a_long_description_can_be_read_whole(browser, serve, open_session, width):
+    """The button and the key d show all of a description that is cut, and cut it again."""
+    session = open_session()
+    session.manifest.cards["owl"]["description"] = "The word owl, at night. " * 60
+    session.chosen = {"trait": "owl"}
+    size = {"width": width, "height": 800}
+    with open_page(browser, serve(session).url, viewport=size) as page:
+        whole, part = page.locator("#whole"), page.locator("#definition")
+        expect(whole).to_contain_text("read it all")
+        before = part.bounding_box()["height"]
+        page.keyboard.press("d")
+        expect(whole).to_have_attribute("aria-expanded", "true")
+        assert part.evaluate("part => part.scrollHeight === part.clientHeight")
+        assert part.bounding_box()["height"] > before
+        box = page.locator("[data-label=yes]").bounding_box()
+        assert box["y"] + box["height"] <= 800
+        whole.click()
+        expect(whole).to_have_attribute("aria-expanded", "false")
+        assert part.bounding_box()["height"] == before
+        assert page.evaluate("document.documentElement.scrollWidth") <= width
+
+
+def test_a_short_description_has_no_button(browser, server):
+    """Where nothing is cut, there is nothing to show."""
+    with open_page(browser, server.url, viewport={"width": 1400, "height": 800}) as page:
+        page.fill("[name=text]", "atlas.jsonl:2")
+        expect(page.locator("#definition")).to_have_text("The word owl.")
+        expect(page.locator("#whole")).to_be_hidden()
+        page.locator("h1").click()
+        page.keyboard.press("d")
+        expect(page.locator("#meaning")).not_to_have_class("whole")
+
+
 def test_a_row_is_judged_for_every_finding(browser, server):
     """The trait that decided is asked about first, then the row's next one, then the next row."""
     with open_page(browser, server.url) as page:

@@ -3,7 +3,7 @@
 import pytest
 
 from pipelines.inspection import View, inspect_run
-from pipelines.runs.deciding_traits import find_deciding, lead_to, order_traits
+from pipelines.runs.deciding_traits import find_deciding, order_traits
 from pipelines.runs.queries import Filters
 
 
@@ -11,14 +11,6 @@ from pipelines.runs.queries import Filters
 def held(run):
     """Read a row that one trait quarantined."""
     return inspect_run(str(run[0]), View(Filters(decision="quarantine"))).page.rows[0]
-
-
-def test_swap_leads_to_quarantine(held):
-    """A row whose action is swap waits in quarantine; every other action is a decision."""
-    (finding,) = held.reasons
-    assert lead_to(finding._replace(action="swap")) == "quarantine"
-    assert lead_to(finding._replace(action="flag")) == "flag"
-    assert lead_to(finding._replace(action=None)) is None
 
 
 def test_only_the_strongest_action_decides(held):

@@ -6,6 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from pipelines.runs.deciding_traits import order_traits
 from pipelines.runs.manifest_file import load_manifest
 from pipelines.runs.pages import (
     STRONGEST_FIRST,
@@ -70,12 +71,13 @@ def test_rows_on_which_a_trait_fired_come_with_the_highest_score_first(hostile):
 
 
 def test_decisions_and_traits_come_before_scores(hostile):
-    """By decision, the strongest comes first, and each trait's rows are together, by score."""
+    """By decision, each deciding trait's rows are together, by its score."""
     rows = read_page(hostile, load_manifest(hostile), order="decision", limit=1000).rows
     keys = []
     for row in rows:
-        best = max(row.reasons, key=lambda reason: reason.score)
-        keys.append((STRONGEST_FIRST.index(row.decision), best.trait, -best.score, row.row))
+        first = row.reasons[0]
+        assert first.trait == order_traits(row)[0]
+        keys.append((STRONGEST_FIRST.index(row.decision), first.trait, -first.score, row.row))
     assert keys == sorted(keys)
     assert [rows[0].decision, rows[-1].decision] == ["drop", "duplicate"]
     assert len({trait for _, trait, *_ in keys}) > 2

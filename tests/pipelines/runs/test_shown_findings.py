@@ -13,7 +13,7 @@ from pipelines.banks import save_bank
 from pipelines.runs.manifest_file import load_manifest
 from pipelines.runs.pages import read_page
 from pipelines.runs.queries import EVERYTHING
-from pipelines.runs.shown_findings import NEAR_MISSES
+from pipelines.runs.shown_findings import NEAR_MISSES, lead_to, sort_findings
 from pipelines.runs.shown_rows import read_shown_rows
 from tests.support.hostile import (
     FILE,
@@ -23,6 +23,7 @@ from tests.support.hostile import (
     filter_lines,
     filter_pairs,
 )
+from tests.support.shown import REASON
 from transforms.records.questions import SpokenText
 
 HELD = EVERYTHING._replace(decision="quarantine")
@@ -37,6 +38,31 @@ def hostile(tmp_path_factory) -> str:
 def read_rows(run: str, *indexes: int, **options):
     """Return the rows of a run at these indexes."""
     return read_shown_rows(run, load_manifest(run), indexes, **options)
+
+
+def test_swap_leads_to_quarantine():
+    """A row whose action is swap waits in quarantine; every other action is a decision."""
+    assert lead_to(REASON._replace(action="swap")) == "quarantine"
+    assert lead_to(REASON._replace(action="flag")) == "flag"
+    assert lead_to(REASON._replace(action=None)) is None
+
+
+def test_findings_that_decided_come_first():
+    """Milder actions follow by severity, and equal ones by the distance above the threshold."""
+    given = [
+        REASON._replace(trait=trait, action=action, score=score)
+        for trait, action, score in (
+            ("fox", "flag", 1.0),
+            ("owl", "mask", 0.5),
+            ("elk", "mask", 0.6),
+            ("emu", "swap", 0.4),
+            ("yak", "quarantine", 0.9),
+        )
+    ]
+    found = [item.trait for item in sort_findings(given, "quarantine")]
+    assert found == ["emu", "yak", "elk", "owl", "fox"]
+    assert [item.trait for item in sort_findings(given, "mask")][:2] == ["elk", "owl"]
+    assert sort_findings((), "keep") == ()
 
 
 def test_near_misses_are_the_traits_nearest_to_their_thresholds(tmp_path):

@@ -36,12 +36,12 @@ from pipelines.runs.foreign_files import remove_strays, require_no_foreign_data
 from pipelines.runs.idle_exceptions import warn_of_idle
 from pipelines.runs.likeness import warn_of_unlike
 from pipelines.runs.lock import lock_run
-from pipelines.runs.watching import watch_receipts
+from pipelines.runs.watching import plan_rows, watch_receipts
 from pipelines.sentences import list_code_limits, list_limits
 from schemas.cards import TraitCard
 from schemas.coverage import Coverage
 from schemas.errors import BudgetError, HandedOver
-from schemas.events import Event, Listener, Noticed, RowsPlanned, RunSummarised, ignore
+from schemas.events import Event, Listener, Noticed, RunSummarised, ignore
 from schemas.manifests import Manifest
 from schemas.notices import Notice, choose_form, format_count
 from schemas.receipts import Output, Receipt
@@ -176,17 +176,16 @@ def execute(
     Raises: HandedOver: the job continues without this process.
     """
     plan, done, _, planted = opened
-    rows_done = sum(receipt.rows for receipt in done.values())
-    listener(RowsPlanned(sum(shard.rows for shard in plan.shards), rows_done))
     tasks = [task for task in plan.tasks if any(shard.name not in done for shard in task)]
+    listener(plan_rows(plan.shards, done, (shard for task in tasks for shard in task)))
     waiting = planted if planted and find_outcomes(plan.config.output, planted) is None else None
     if not (tasks or waiting):
         return
     run, engine = plan.config.output, plan.config.engine
-    watching = watch_receipts(run, plan.shards, listener) if engine.uses_other_processes else None
+    is_elsewhere = engine.runner != "local"
     with (
         listen_to(plan.run_id, listener),
-        watching or nullcontext(),
+        watch_receipts(run, plan.shards, listener, done) if is_elsewhere else nullcontext(),
         open_pipeline(engine, beam_options, f"congener-{plan.run_id}") as pipeline,
     ):
         (build or partial(build_pipeline, planted=waiting))(pipeline, plan, tasks)

@@ -20,12 +20,12 @@ from pipelines.filter import NoticeRecorder
 from pipelines.runs import clean_cards, publication, unfinished
 from pipelines.runs.foreign_files import remove_strays, require_no_foreign_data
 from pipelines.runs.unfinished import RunRecord
-from pipelines.runs.watching import watch_receipts
+from pipelines.runs.watching import plan_rows, watch_receipts
 from pipelines.swap_donors import FilteredDonor
 from pipelines.version import INTERPRETER, VERSION, find_package_versions
 from schemas.digests import digest_bytes, digest_config
 from schemas.errors import CardError, HandedOver
-from schemas.events import Listener, Noticed, RowsPlanned, RunSummarised
+from schemas.events import Listener, Noticed, RunSummarised
 from schemas.manifests import Identity, Manifest
 from schemas.notices import DONOR_PREFIX, Notice
 from schemas.receipts import Output, Receipt
@@ -170,14 +170,13 @@ def execute(
     left = [shard for shard in shards if shard.name not in done]
     if done:
         listener(Noticed(Notice(f"resuming: {len(done)} of {len(shards)} shards are done")))
-    rows = sum(shard.rows for shard in shards)
-    listener(RowsPlanned(rows, sum(receipt.rows for receipt in done.values())))
+    listener(plan_rows(shards, done, left))
     engine, run_id = successor.filter.engine, successor.run_id
-    watching = watch_receipts(output, shards, listener) if engine.uses_other_processes else None
+    is_elsewhere = engine.runner != "local"
     if left:
         with (
             listen_to(run_id, listener),
-            watching or nullcontext(),
+            watch_receipts(output, shards, listener, done) if is_elsewhere else nullcontext(),
             open_pipeline(engine, beam_options, f"congener-{run_id}") as pipeline,
         ):
             build(pipeline, left)

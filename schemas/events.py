@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from typing import NamedTuple
 
@@ -16,30 +17,38 @@ class Noticed(NamedTuple):
 
 
 class RowsPlanned(NamedTuple):
-    """Work begins on `rows` rows; an earlier attempt finished `rows_done` of them."""
+    """Work begins on `rows` rows; an earlier attempt finished `rows_done` of them.
+
+    `again` are finished shards that are processed again, with their rows, because other shards that
+    are only read together with them aren't finished.
+    """
 
     rows: int
     rows_done: int
+    again: tuple[tuple[str, int], ...] = ()
 
 
 class ShardStarted(NamedTuple):
     """The models begin to score a shard."""
 
     rows: int
+    shard: str = ""
 
 
 class WindowsPlanned(NamedTuple):
-    """Windows of text are about to go through a model."""
+    """Windows of text, of a shard unless traits are fitted, are about to go through a model."""
 
     windows: int
     tokens: int = 0
+    shard: str = ""
 
 
 class BatchScored(NamedTuple):
-    """A batch went through a model."""
+    """A batch, of a shard unless traits are fitted, went through a model."""
 
     tokens: int
     windows: int
+    shard: str = ""
 
 
 class BatchesCut(NamedTuple):
@@ -52,6 +61,7 @@ class ShardWritten(NamedTuple):
     """A shard's files and receipt are written."""
 
     rows: int
+    shard: str = ""
 
 
 class RowsFinished(NamedTuple):
@@ -94,9 +104,32 @@ Event = (
     | DonorFiltered
 )
 
+WORK_EVENTS: dict[str, type[Event]] = {
+    kind.__name__: kind
+    for kind in (ShardStarted, WindowsPlanned, BatchScored, BatchesCut, ShardWritten)
+}
+"""The events of work on shards, which a process can send to another one."""
+
 Listener = Callable[[Event], None]
 """A function that receives the events of a run, one at a time, on the thread that emits them."""
 
 
 def ignore(event: Event) -> None:
     """Do nothing, as the listener of an unwatched run."""
+
+
+def write_event(channel: str, event: Event) -> bytes:
+    """Return an event of work on a channel as a line of JSON."""
+    return json.dumps([channel, type(event).__name__, *event]).encode() + b"\n"
+
+
+def read_event(line: bytes) -> tuple[str, Event]:
+    """Return the channel and the event of a line that `write_event` wrote.
+
+    Raises: ValueError: the line isn't such a line.
+    """
+    try:
+        channel, kind, *fields = json.loads(line)
+        return channel, WORK_EVENTS[kind](*fields)
+    except (KeyError, TypeError) as error:
+        raise ValueError(f"no event of work: {line!r}") from error

@@ -375,7 +375,7 @@ def write_again(
         notes=count_notes(shard),
     )
     storage.write_bytes(storage.join(to.run, receipt_path(plan.name)), receipt.to_bytes())
-    emit(to.run_id, ShardWritten(plan.rows))
+    emit(to.run_id, ShardWritten(plan.rows, plan.name))
     return receipt
 
 

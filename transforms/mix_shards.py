@@ -100,7 +100,7 @@ def write_mixed(shard: MixedShard, added: Iterable[AddedRows], settings: MixSett
         padded=0,
     )
     storage.write_bytes(storage.join(settings.output, receipt_path(shard.name)), receipt.to_bytes())
-    emit(settings.run_id, ShardWritten(shard.rows))
+    emit(settings.run_id, ShardWritten(shard.rows, shard.name))
     return receipt
 
 

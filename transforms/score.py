@@ -135,8 +135,9 @@ def score(
         part = select_rows(identified, rows)
         return part, _score_sides(forked, len(rows), part.segments)
 
-    forked = scorer.fork(ModelProgress(listener))  # several threads score at the same time
-    listener(ShardStarted(identified.table.num_rows))
+    name = identified.plan.name
+    forked = scorer.fork(ModelProgress(listener, name))  # several threads score at the same time
+    listener(ShardStarted(identified.table.num_rows, name))
     try:
         (part, sides), reasons = isolate_failures(identified.table.num_rows, attempt, "scoring")
     finally:

@@ -162,7 +162,7 @@ def write_swapped(swapped: SwappedShard, settings: SwapSettings) -> Receipt:
         nearest=count_nearest(list_kept_notes(swapped)),
     )
     storage.write_bytes(storage.join(output, receipt_path(shard.name)), receipt.to_bytes())
-    emit(settings.run_id, ShardWritten(shard.rows))
+    emit(settings.run_id, ShardWritten(shard.rows, shard.name))
     return receipt
 
 

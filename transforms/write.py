@@ -93,7 +93,7 @@ def write_shard(shard: DecidedShard, bank: Bank, to: Destination) -> Receipt:
     )
     path = storage.join(to.run, receipt_path(shard.plan.name))
     storage.write_bytes(path, receipt.to_bytes())
-    emit(to.run_id, ShardWritten(shard.plan.rows))
+    emit(to.run_id, ShardWritten(shard.plan.rows, shard.plan.name))
     return receipt
 
 

@@ -14,6 +14,7 @@ from rich.table import Table
 from rich.text import Text
 
 from pipelines.display.interrupts import Interrupts
+from pipelines.display.row_counts import RowCount
 from pipelines.display.terminal import build_table, open_console, print_text
 from pipelines.runs.recorded_settings import read_recorded_policy
 from schemas.events import (
@@ -23,11 +24,8 @@ from schemas.events import (
     Event,
     FitStarted,
     Noticed,
-    RowsFinished,
     RowsPlanned,
     RunSummarised,
-    ShardStarted,
-    ShardWritten,
     WindowsPlanned,
 )
 from schemas.manifests import Manifest, SettledThreshold
@@ -39,42 +37,6 @@ LOG_SECONDS = 30.0
 """The seconds between progress lines that aren't redrawn in place."""
 
 REDRAW_SECONDS = 0.3
-
-
-class RowCount:
-    """Counts a run's finished rows from events.
-
-    The shard in progress counts in proportion to its processed windows.
-    """
-
-    def __init__(self) -> None:
-        self.total = self.done_before = self.done = 0
-        self.tokens = 0
-        self._shard_rows = self._windows_planned = self._windows_done = 0
-
-    def update(self, event: Event) -> None:
-        """Handle an event."""
-        match event:
-            case RowsPlanned(rows, rows_done):
-                self.total, self.done, self.done_before, self.tokens = rows, rows_done, rows_done, 0
-            case ShardStarted(rows):
-                self._shard_rows, self._windows_planned, self._windows_done = rows, 0, 0
-            case WindowsPlanned(windows):
-                self._windows_planned += windows
-            case BatchScored(tokens, windows):
-                self.tokens += tokens
-                self._windows_done += windows
-            case ShardWritten(rows):
-                self.done += rows
-                self._shard_rows = self._windows_planned = self._windows_done = 0
-            case RowsFinished(rows):
-                self.done = rows
-
-    def estimate_rows(self) -> float:
-        """Return the number of finished rows, including a part of the current shard."""
-        if not self._windows_planned:
-            return self.done
-        return self.done + self._shard_rows * self._windows_done / self._windows_planned
 
 
 class TerminalReporter:
@@ -173,39 +135,31 @@ class TerminalReporter:
             TextColumn("{task.fields[speed]}"),
             TextColumn("{task.fields[left]}"),
         )
-        began = time.monotonic()
         with Progress(*columns, console=self.console, transient=True) as progress:
             task = progress.add_task("", total=self._count.total, speed="", left="")
             while not self._stop.wait(REDRAW_SECONDS):
-                rows, speed = int(self._count.estimate_rows()), self._describe_speed(began)
-                left = self._describe_left(began)
+                rows, speed, left = (
+                    self._count.count_rows(),
+                    self._describe_speed(),
+                    self._describe_left(),
+                )
                 progress.update(task, completed=rows, speed=speed, left=left)
 
     def _log(self) -> None:
-        began = time.monotonic()
         while not self._stop.wait(LOG_SECONDS):
-            left = self._describe_left(began)
-            left, speed = f", {left}" if left else "", self._describe_speed(began)
-            rows = int(self._count.estimate_rows())
+            left = self._describe_left()
+            left, speed = f", {left}" if left else "", self._describe_speed()
+            rows = self._count.count_rows()
             self.say(f"{rows:,} of {self._count.total:,} rows, {speed}{left}")
 
-    def _describe_left(self, began: float) -> str:
-        """Say how long the rows that are left take.
+    def _describe_left(self) -> str:
+        """Say how long the rows that are left take."""
+        seconds = self._count.estimate_seconds()
+        return "" if seconds is None else f"{seconds / 60:.1f} min left"
 
-        The mean speed so far is computed each time, so on a machine that slows down, the time
-        left grows.
-        """
-        rows, seconds = self._count.estimate_rows(), time.monotonic() - began
-        done = rows - self._count.done_before
-        if done <= 0:
-            return ""
-        return f"{(self._count.total - rows) * seconds / done / 60:.1f} min left"
-
-    def _describe_speed(self, began: float) -> str:
-        seconds = max(time.monotonic() - began, 1e-9)
-        rows = self._count.estimate_rows() - self._count.done_before
-        tokens = f", {self._count.tokens / seconds:,.0f} tokens/s" if self._count.tokens else ""
-        return f"{rows / seconds:,.0f} rows/s{tokens}"
+    def _describe_speed(self) -> str:
+        rows, tokens = self._count.measure_speed()
+        return f"{rows:,.0f} rows/s{f', {tokens:,.0f} tokens/s' if tokens else ''}"
 
     def _show_summary(self, manifest: Manifest) -> None:
         self.console.print(tabulate_decisions(manifest))

@@ -25,6 +25,7 @@ from pipelines.engines import dataflow, flink, local
 from pipelines.engines.beam_options import combine_options
 from pipelines.engines.failures import translate_failures
 from pipelines.engines.interface import Engine, Preset, check_engine
+from pipelines.engines.local_processes import use_own_workers
 from schemas.errors import CardError, EngineError
 
 PRESETS: dict[str, Callable[[Engine], Preset]] = {
@@ -83,7 +84,12 @@ def open_pipeline(
     preset = PRESETS[engine.runner](engine)
     cloud = options.view_as(GoogleCloudOptions)
     cloud.job_name = cloud.job_name or name
-    with _set_environment(preset.environment), listen_on_loopback(), dismiss_late_workers():
+    with (
+        _set_environment(preset.environment),
+        listen_on_loopback(),
+        dismiss_late_workers(),
+        use_own_workers(),
+    ):
         pipeline = beam.Pipeline(runner=preset.runner, options=options)
         yield pipeline
         with translate_failures(options, preset):

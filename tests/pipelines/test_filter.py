@@ -19,7 +19,6 @@ from pipelines.config import FilterConfig
 from pipelines.display.progress import TerminalReporter
 from pipelines.engines.interface import Engine
 from pipelines.filter import run_filter
-from pipelines.runs import watching
 from pipelines.runs.finished import list_outputs
 from pipelines.verify import verify_run
 from schemas.corpora import ShardLimits
@@ -671,17 +670,17 @@ def test_rejects_are_noticed_after_the_summary(config, corpus):
     assert events[-1].notice.text.startswith("1 of 41 rows is a reject")
 
 
-def test_rows_of_other_processes_are_counted(run, config, tmp_path, monkeypatch):
-    """With two workers, receipts count the rows, and the bytes are the same."""
-    monkeypatch.setattr(watching, "PAUSE_SECONDS", 0.02)
+def test_rows_of_other_processes_are_counted(run, config, tmp_path, capfd):
+    """With two workers, both send their events, nothing is logged, and the bytes are the same."""
     events = []
     two = {"output": str(tmp_path / "two"), "engine": Engine(workers=2)}
     run_filter(config.model_copy(update=two), listener=events.append)
-    counts = [event.rows for event in events if isinstance(event, RowsFinished)]
-    assert counts
-    assert counts == sorted(counts)
-    assert set(counts) <= set(range(41))
-    assert not any(isinstance(event, (ShardStarted, ShardWritten)) for event in events)
+    for kind in (ShardStarted, ShardWritten):
+        own = [event for event in events if isinstance(event, kind)]
+        assert sorted(event.rows for event in own) == [6, 6, 7, 7, 7, 7]
+        assert len({event.shard for event in own}) == 6
+    assert not any(isinstance(event, RowsFinished) for event in events)
+    assert capfd.readouterr() == ("", "")
     assert comparable_files(run[0]) == comparable_files(tmp_path / "two")
 
 

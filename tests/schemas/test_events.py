@@ -7,7 +7,17 @@ from typing import get_args
 import pytest
 
 from schemas import events
-from schemas.events import Event, Noticed, RowsPlanned, ignore
+from schemas.events import (
+    WORK_EVENTS,
+    BatchScored,
+    Event,
+    Noticed,
+    RowsPlanned,
+    ShardWritten,
+    ignore,
+    read_event,
+    write_event,
+)
 from schemas.notices import Notice
 
 KINDS = get_args(Event)
@@ -34,5 +44,32 @@ def test_events_are_plain_values(kind):
 def test_events_are_told_apart_by_class():
     """Events with equal fields are equal tuples, so listeners must match the class."""
     assert len({kind.__name__ for kind in KINDS}) == len(KINDS)
-    assert RowsPlanned(rows=9, rows_done=2) == (9, 2)
+    assert RowsPlanned(rows=9, rows_done=2) == (9, 2, ())
     assert Noticed(Notice("text")).notice.severity == "info"
+
+
+@pytest.mark.parametrize("kind", WORK_EVENTS.values())
+def test_events_of_work_can_be_sent(kind):
+    """An event of work is one line, from which its channel and the event come back."""
+    event = kind(*range(len(kind._fields)))
+    line = write_event("run\n1", event)
+    assert line.endswith(b"\n")
+    assert line.count(b"\n") == 1
+    channel, back = read_event(line)
+    assert (channel, back, type(back)) == ("run\n1", event, kind)
+
+
+def test_equal_events_keep_their_class():
+    """Two events with equal fields aren't mixed up on the way."""
+    for event in (BatchScored(1, 2, "a"), ShardWritten(1, "a")):
+        assert type(read_event(write_event("run", event))[1]) is type(event)
+
+
+@pytest.mark.parametrize(
+    "line",
+    [b"{}", b"[]", b"3", b"x", b'["run", "Noticed", 1]', b'["run", "ShardWritten", 1, 2, 3]'],
+)
+def test_other_lines_are_no_events(line):
+    """A line that holds no event of work is refused."""
+    with pytest.raises(ValueError):
+        read_event(line)

@@ -13,7 +13,7 @@ from schemas.events import (
     ShardWritten,
     WindowsPlanned,
 )
-from transforms.listeners import ModelProgress, emit, listen_to
+from transforms.listeners import ModelProgress, emit, listen_to, pass_on
 
 
 def test_events_reach_the_listener_of_their_channel():
@@ -141,13 +141,17 @@ def test_a_listener_that_fails_fails_its_emitter():
 
 
 def test_a_models_progress_becomes_events():
-    """A model's progress becomes events."""
+    """A model's progress becomes events of its shard."""
     events = []
-    progress = ModelProgress(events.append)
+    progress = ModelProgress(events.append, "part-1")
     progress.expect(7, 300)
     progress.batch(120, 3)
     progress.cut(4_096)
-    assert events == [WindowsPlanned(7, 300), BatchScored(120, 3), BatchesCut(4_096)]
+    assert events == [
+        WindowsPlanned(7, 300, "part-1"),
+        BatchScored(120, 3, "part-1"),
+        BatchesCut(4_096),
+    ]
 
 
 def test_threads_end_after_an_interrupt():
@@ -167,3 +171,15 @@ def test_threads_end_after_an_interrupt():
         emit("interrupted", RowsPlanned(5, 0))
     emit("interrupted", RowsPlanned(6, 0))
     assert heard == [RowsPlanned(3, 0), RowsPlanned(5, 0)]
+
+
+def test_events_are_passed_on_to_another_process():
+    """Inside the block, a relay gets the events of every channel, and listeners get theirs."""
+    sent, heard = [], []
+    with pass_on(lambda channel, event: sent.append((channel, event))):
+        emit("nobody", ShardWritten(1))
+        with listen_to("run", heard.append):
+            emit("run", ShardWritten(2))
+    emit("run", ShardWritten(3))
+    assert sent == [("nobody", ShardWritten(1)), ("run", ShardWritten(2))]
+    assert heard == [ShardWritten(2)]

@@ -130,7 +130,7 @@ def test_a_receipt_is_written_last_and_reported(world, added, tmp_path):
     heard = []
     with listen_to(settings.run_id, heard.append):
         receipt = write_mixed(MixedShard(shards[0], 2), added, settings)
-    assert heard == [ShardWritten(5)]
+    assert heard == [ShardWritten(5, shards[0].name)]
     data = (tmp_path / "out" / receipt_path(shards[0].name)).read_bytes()
     assert parse_receipt(data) == receipt
     assert receipt.run == "run-2"

@@ -229,23 +229,21 @@ def test_rejects_of_a_shard_stay(make_identified, bank):
 def test_a_shard_that_starts_is_reported(make_identified, bank):
     """Without a model, the only event is the shard's start."""
     events = []
-    score(make_identified(ROWS), Scorer(bank, None, {}), listener=events.append)
-    assert events == [ShardStarted(3)]
+    shard = make_identified(ROWS)
+    score(shard, Scorer(bank, None, {}), listener=events.append)
+    assert events == [ShardStarted(3, shard.plan.name)]
 
 
 def test_batches_are_reported(make_identified, encoder, dense):
     """The number of windows is announced, and the batches add up to it."""
     bank, _ = dense
-    events = []
-    scored = score(
-        make_identified([{"text": "An owl hooted."}, {"text": "Stir it."}]),
-        Scorer(bank, encoder, {}),
-        listener=events.append,
-    )
-    assert events[:2] == [ShardStarted(2), WindowsPlanned(2, scored.tokens)]
+    events, shard = [], make_identified([{"text": "An owl hooted."}, {"text": "Stir it."}])
+    scored = score(shard, Scorer(bank, encoder, {}), listener=events.append)
+    name = shard.plan.name
+    assert events[:2] == [ShardStarted(2, name), WindowsPlanned(2, scored.tokens, name)]
     batches = events[2:]
     assert batches
-    assert all(isinstance(event, BatchScored) for event in batches)
+    assert all(isinstance(event, BatchScored) and event.shard == name for event in batches)
     assert sum(event.windows for event in batches) == 2
     assert sum(event.tokens for event in batches) == scored.tokens > 0
 
@@ -255,7 +253,7 @@ def test_each_call_reports_to_its_own_listener(make_identified, bank):
     scorer, first, second = Scorer(bank, None, {}), [], []
     score(make_identified(ROWS), scorer, listener=first.append)
     score(make_identified(ROWS[:1]), scorer, listener=second.append)
-    assert (first, second) == ([ShardStarted(3)], [ShardStarted(1)])
+    assert [event.rows for event in (*first, *second)] == [3, 1]
     assert scorer.progress is None
 
 
@@ -265,7 +263,7 @@ def test_the_stage_reports_on_its_channel(make_identified, config):
     settings = dataclasses.replace(config, channel="run-1")
     with listen_to("run-1", events.append), listen_to("run-2", others.append):
         apply(ScoreRecords(settings), [make_identified(ROWS)])
-    assert events == [ShardStarted(3)]
+    assert [event.rows for event in events] == [3]
     assert others == []
 
 

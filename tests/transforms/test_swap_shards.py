@@ -117,7 +117,7 @@ def test_a_receipt_counts_the_new_rows(settle, tmp_path):
     events = []
     with listen_to(settings.run_id, events.append):
         receipt = write_swapped(swap_rows(shard, matches[:1], settings), settings)
-    assert ShardWritten(4) in events
+    assert ShardWritten(4, shard.name) in events
     assert (receipt.shard, receipt.rows, receipt.run) == (shard.name, 4, "run-2")
     assert receipt.decisions == {"flag": 1, "keep": 1, "quarantine": 1, "swap": 1}
     assert receipt.fired == {"fox": 1, "owl": 1}

@@ -118,7 +118,7 @@ def test_a_written_shard_is_reported(decided, bank, destination):
     events = []
     with listen_to(RUN_ID, events.append):
         write_shard(decided, bank, destination)
-    assert events == [ShardWritten(5)]
+    assert events == [ShardWritten(5, decided.plan.name)]
 
 
 def test_vectors_are_written_on_request(with_scores, tmp_path, bank, bank_uri):

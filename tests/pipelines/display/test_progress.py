@@ -11,7 +11,6 @@ import pytest
 from pipelines.display import progress
 from pipelines.display.progress import (
     FitProgress,
-    RowCount,
     TerminalReporter,
     format_found,
     list_cautions,
@@ -29,7 +28,6 @@ from schemas.events import (
     DonorFiltered,
     FitStarted,
     Noticed,
-    RowsFinished,
     RowsPlanned,
     RunSummarised,
     ShardStarted,
@@ -102,7 +100,12 @@ def test_a_log_line_has_rate_and_time_left(reporter, monkeypatch):
     monkeypatch.setattr(progress, "LOG_SECONDS", 0.05)
     with reporter:
         reporter(RowsPlanned(40, 0))
-        for event in (ShardStarted(10), WindowsPlanned(4), BatchScored(100, 4), ShardWritten(10)):
+        for event in (
+            ShardStarted(10, "a"),
+            WindowsPlanned(4, 0, "a"),
+            BatchScored(100, 4, "a"),
+            ShardWritten(10, "a"),
+        ):
             reporter(event)
         printed = await_output(reporter, "min left")
     assert re.search(r"10 of 40 rows, [\d,]+ rows/s, [\d,]+ tokens/s, [\d.]+ min left", printed)
@@ -138,38 +141,14 @@ def test_work_elsewhere_is_counted_by_receipts(config, reporter, monkeypatch):
     settled = settle(config, lambda _: None)
     folder = Path(config.output) / ".work" / "receipts"
     folder.mkdir(parents=True)
-    for name in (settled.shards[0].name, "of-another-run"):
-        (folder / f"{name}.json").write_text("{}")
     with reporter:
         reporter(RowsPlanned(40, 0))
         with watch_receipts(config.output, settled.shards, reporter):
+            for name in (settled.shards[0].name, "of-another-run"):
+                (folder / f"{name}.json").write_text("{}")
             printed = await_output(reporter, "7 of 40 rows")
     assert f"{settled.shards[0].rows} of 40 rows" in printed
     assert "tokens/s" not in printed
-
-
-def test_the_current_shard_counts_in_part():
-    """Half of a shard's windows count as half of its rows."""
-    count = RowCount()
-    for event in (RowsPlanned(100, 5), ShardStarted(10), WindowsPlanned(4), BatchScored(100, 2)):
-        count.update(event)
-    assert (count.estimate_rows(), count.tokens, count.done) == (10.0, 100, 5)
-    count.update(WindowsPlanned(4))
-    assert count.estimate_rows() == 7.5
-    count.update(ShardWritten(10))
-    assert (count.estimate_rows(), count.done_before) == (15, 5)
-    count.update(RowsFinished(60))
-    assert count.estimate_rows() == 60
-    count.update(RowsPlanned(40, 0))
-    assert (count.total, count.estimate_rows(), count.tokens) == (40, 0, 0)
-
-
-def test_events_without_rows_are_ignored():
-    """A shard without windows counts only when it is written."""
-    count = RowCount()
-    for event in (RowsPlanned(10, 0), ShardStarted(10), FitStarted(3), Noticed(Notice("x"))):
-        count.update(event)
-    assert count.estimate_rows() == 0
 
 
 def test_a_fit_is_reported_now_and_then(reporter, monkeypatch):
@@ -295,18 +274,6 @@ def test_the_summary_ends_the_progress(run, reporter):
     used = {**manifest.circumstances, "tokens": 9, "tokens_per_second": 3.0, "padding_waste": 0.25}
     reporter(RunSummarised(manifest.model_copy(update={"circumstances": used})))
     assert "rows/s, 3 tokens/s, padding 25.0%, no model" in read_output(reporter)
-
-
-def test_the_time_left_grows_while_nothing_is_done(reporter, monkeypatch):
-    """Without progress, the mean speed falls, so the time left grows instead of standing still."""
-    now = 100.0
-    monkeypatch.setattr(progress.time, "monotonic", lambda: now)
-    reporter._count.update(RowsPlanned(40, 0))
-    assert reporter._describe_left(90.0) == ""
-    reporter._count.update(RowsFinished(10))
-    assert reporter._describe_left(40.0) == "3.0 min left"
-    now = 160.0
-    assert reporter._describe_left(40.0) == "6.0 min left"
 
 
 def test_two_runs_follow_each_other(run, reporter):

@@ -6,8 +6,9 @@ from pathlib import Path
 import pytest
 
 from pipelines.runs import watching
-from pipelines.runs.watching import count_finished_rows, watch_receipts
-from schemas.events import RowsFinished
+from pipelines.runs.watching import count_finished_rows, plan_rows, watch_receipts
+from schemas.events import RowsFinished, RowsPlanned
+from schemas.receipts import Receipt
 from schemas.runs import RECEIPTS
 from transforms.files.planning import ShardPlan, SourcePiece
 from transforms.files.sources import Cut
@@ -67,3 +68,28 @@ def test_the_watch_ends_with_an_error(tmp_path, monkeypatch):
     ):
         raise RuntimeError("the engine failed")
     assert threading.active_count() == before
+
+
+def test_receipts_of_another_run_do_not_count(tmp_path, monkeypatch):
+    """A receipt that was there before, of no finished shard, adds no rows."""
+    monkeypatch.setattr(watching, "PAUSE_SECONDS", 0.01)
+    write_receipt(tmp_path, "part-0")
+    write_receipt(tmp_path, "part-1")
+    heard, enough = [], threading.Event()
+
+    def listen(event: RowsFinished) -> None:
+        heard.append(event.rows)
+        enough.set()
+
+    with watch_receipts(str(tmp_path), SHARDS, listen, done=["part-1"]):
+        assert enough.wait(10)
+    assert set(heard) == {5}
+
+
+def test_shards_that_are_processed_again_are_named():
+    """The event at the beginning has all rows, those that are done, and those done again."""
+    counts = {"decisions": {}, "fired": {}, "tokens": 0, "padded": 0}
+    receipt = Receipt(shard="part-1", rows=5, outputs=(), ledger_root="", **counts)
+    planned = plan_rows(SHARDS, {"part-1": receipt}, SHARDS)
+    assert planned == RowsPlanned(12, 5, (("part-1", 5),))
+    assert plan_rows(SHARDS, {"part-1": receipt}, SHARDS[:1]).again == ()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from pathlib import PurePath
 from typing import Any, NamedTuple
 
@@ -15,7 +15,7 @@ import pyarrow.parquet as pq
 from pydantic import Field, field_validator
 
 from classifiers.lots.confirmation import bound_rate
-from classifiers.lots.drift import Drift, Drifts, find_drifts
+from classifiers.lots.drift import Drift
 from classifiers.lots.inventories import MOST_TEXTS, take_inventory
 from classifiers.lots.samples import LotSample
 from classifiers.lots.trends import WINDOW
@@ -32,8 +32,15 @@ from pipelines.monitoring.history import (
     write_results,
 )
 from pipelines.monitoring.pages import render_page
+from pipelines.monitoring.teacher_counts import count_by_teacher
+from pipelines.monitoring.teachers import (
+    Changed,
+    GenerationComparison,
+    compare_generations,
+    describe_teachers,
+)
 from pipelines.runs.lock import lock_run
-from pipelines.teacher_shares import describe_shares
+from pipelines.teacher_shares import name_teacher
 from pipelines.version import VERSION
 from schemas.cards import Strict
 from schemas.corpora import CorpusConfig, ShardLimits
@@ -58,12 +65,16 @@ SAMPLE = f"{WORK}/sample.arrow"
 
 LONGEST_NAME = 60
 
+ABSENT = {"documents": None, "texts": 0, "rate": 0.0, "low": 0.0, "high": 1.0}
+"""The rate in a generation that has no texts of the teacher within which was compared."""
+
 
 class MonitorConfig(Strict):
     """The settings of `congener monitor`.
 
     `level` is the chance of reporting a change in the new generation where nothing changed. With
-    `is_recorded`, the new generation becomes part of the history.
+    `is_recorded`, the new generation becomes part of the history. If `only_teachers` names any,
+    only their rows count.
     """
 
     corpus: tuple[str, ...]
@@ -71,6 +82,7 @@ class MonitorConfig(Strict):
     name: str = Field(min_length=1, max_length=LONGEST_NAME)
     level: float = Field(LEVEL, gt=0, lt=1)
     is_recorded: bool = True
+    only_teachers: tuple[str, ...] = ()
     layout: CorpusConfig = CorpusConfig()
     shards: ShardLimits = ShardLimits()
     engine: Engine = Engine()
@@ -95,13 +107,13 @@ class Monitored(NamedTuple):
 
     config: MonitorConfig
     generations: tuple[Generation, ...]
-    found: Drifts | None
+    found: GenerationComparison | None
     is_new: bool
 
     @property
     def changes(self) -> list[Drift]:
         """Return what changed, the most telling changes first."""
-        return self.found.changes if self.found else []
+        return [item.drift for item in self.found.changes] if self.found else []
 
     @property
     def differs(self) -> bool:
@@ -111,7 +123,7 @@ class Monitored(NamedTuple):
     def to_json(self) -> dict[str, Any]:
         """Return everything for machines. It is also what the history keeps."""
         newest = self.generations[-1]
-        note = describe_teachers(self.generations)
+        compared = self.found.teachers if self.found else None
         return {
             "differs": self.differs,
             "level": self.config.level,
@@ -121,14 +133,22 @@ class Monitored(NamedTuple):
                 {"number": item.number, "name": item.name, "texts": item.texts}
                 for item in self.generations
             ],
-            "notes": [note] if note else [],
+            "notes": describe_teachers(self.generations, self.config.only_teachers),
+            "within_teachers": None if compared is None else list(compared),
             "candidates": self.found.candidates if self.found else 0,
-            "changes": [self._describe(item) for item in self.changes],
+            "changes": [
+                self._describe(item) for item in (self.found.changes if self.found else [])
+            ],
             "version": VERSION,
         }
 
-    def _describe(self, drift: Drift) -> dict[str, Any]:
-        compared = self.generations[-len(drift.counts) :]
+    def _describe(self, found: Changed) -> dict[str, Any]:
+        drift = found.drift
+        known = {
+            item.number: describe_rate(item, count)
+            for item, count in zip(found.generations, drift.counts, strict=True)
+        }
+        recent = self.generations[-WINDOW:]
         slope = drift.slope._asdict() if drift.slope else {"value": None, "low": None, "high": None}
         return {
             "change": drift.change,
@@ -142,22 +162,10 @@ class Monitored(NamedTuple):
             "log_odds_low": drift.rank,
             "variants": list(drift.variants),
             "rates": [
-                describe_rate(item, count)
-                for item, count in zip(compared, drift.counts, strict=True)
+                known.get(item.number, ABSENT | {"generation": item.name}) for item in recent
             ],
+            "teacher": found.teacher,
         }
-
-
-def describe_teachers(generations: Sequence[Generation]) -> str | None:
-    """Say if the newest generation has other shares of teachers than the earlier ones together.
-
-    Return None if the shares are alike, or if the history doesn't say who wrote any earlier one.
-    """
-    *earlier, newest = generations[-WINDOW:]
-    before: Counter[str] = Counter()
-    for item in earlier:
-        before.update(item.teachers or {})
-    return describe_shares(before, newest.teachers or {})
 
 
 def describe_rate(generation: Generation, count: int) -> dict[str, Any]:
@@ -230,9 +238,29 @@ def _gather(config: MonitorConfig, listener: Listener, beam_options: Sequence[st
     with open_pipeline(config.engine, beam_options, "congener-monitor") as pipeline:
         schema = side.corpus.select_schema(side.layout)
         shards = pipeline | ReadShards(list(side.tasks), schema) | IdentifyRecords(side.layout)
-        shards | GatherCorpus() | "Write" >> beam.Map(_write, path)
+        shards | GatherCorpus(config.only_teachers) | "Write" >> beam.Map(_write, path)
     gathered = Gathered.decode(storage.read_bytes(path))
-    if (texts := gathered.count_texts(own=True)) < FEWEST_TEXTS:
+    _require_texts(config, gathered)
+    if rejects := gathered.rejects[True]:
+        listener(Noticed(warn(f"{format_count(rejects, 'row')} can't be read")))
+    return gathered
+
+
+def _require_texts(config: MonitorConfig, gathered: Gathered) -> None:
+    """Refuse a generation with too few texts, or without one of the teachers that are watched.
+
+    Raises: InputError: it is.
+    """
+    found = count_teachers(gathered)
+    for name in config.only_teachers:
+        if name not in found:
+            raise InputError(
+                f"has no row of the teacher {name!r}",
+                where=list_names(config.corpus),
+                remedy=f"its teachers are {list_names([*map(name_teacher, found)])}",
+            )
+    texts = sum(count_teachers(gathered, config.only_teachers).values())
+    if texts < FEWEST_TEXTS:
         raise InputError(
             f"has {format_count(texts, 'row')} with an answer, and a generation needs "
             f"{FEWEST_TEXTS}",
@@ -240,9 +268,6 @@ def _gather(config: MonitorConfig, listener: Listener, beam_options: Sequence[st
             remedy="give a larger corpus; half of it is used to look for changes, and half to "
             "confirm them",
         )
-    if rejects := gathered.rejects[True]:
-        listener(Noticed(warn(f"{format_count(rejects, 'row')} can't be read")))
-    return gathered
 
 
 def _refuse_other_teacher(config: MonitorConfig, side: AuditedCorpus) -> None:
@@ -260,17 +285,16 @@ def _refuse_other_teacher(config: MonitorConfig, side: AuditedCorpus) -> None:
             f"the corpus names its teachers in {own.column!r}, and --teacher selects no rows: it "
             "would call all of them by one name",
             where="--teacher",
-            remedy="leave it out; to watch one teacher, give a file with only its rows, and keep "
-            "a history for it",
+            remedy="leave it out; to read the rows of one teacher, use --only-teacher",
         )
 
 
-def count_teachers(gathered: Gathered) -> dict[str, int]:
-    """Return the number of texts of each teacher, in the order of the names."""
+def count_teachers(gathered: Gathered, chosen: Collection[str] = ()) -> dict[str, int]:
+    """Return the number of texts of each teacher, or of each chosen one, in the order of names."""
     found: Counter[str] = Counter()
     for key, count in gathered.lots.items():
         found[key.fields[LOT_NAMES.index("teacher")]] += count
-    return dict(sorted(found.items()))
+    return {name: found[name] for name in sorted(found) if not chosen or name in chosen}
 
 
 def _write(gathered: Gathered, path: str) -> None:
@@ -281,20 +305,25 @@ def _compare(
     config: MonitorConfig, earlier: list[Generation], gathered: Gathered, listener: Listener
 ) -> Monitored:
     sample = build_sample(gathered, ())
-    texts, digest = gathered.count_texts(own=True), digest_sample(sample)
+    texts = sum(count_teachers(gathered, config.only_teachers).values())
+    digest = digest_sample(sample)
     same = find_same(earlier, config.name, digest)
     if same is None:
         counted = min(len(sample), MOST_TEXTS)
         _say(listener, f"counting {format_count(counted, 'text')}")
         number = len(earlier) + 1
         inventory = take_inventory(sample)
-        teachers = count_teachers(gathered)
-        newest = Generation(number, config.name, texts, digest, inventory, "", None, teachers)
+        teachers = count_teachers(gathered, config.only_teachers)
+        parts = count_by_teacher(sample, gathered.table.column("teacher").to_pylist())
+        if parts is None:
+            parts = dict.fromkeys(teachers, inventory)
+        newest = Generation(
+            number, config.name, texts, digest, inventory, "", None, teachers, parts
+        )
         generations = (*earlier, newest)
     else:
         generations = tuple(earlier)
-    inventories = [item.inventory for item in generations]
-    found = find_drifts(inventories, config.level) if len(generations) > 1 else None
+    found = compare_generations(generations, config.level) if len(generations) > 1 else None
     is_new = same is None and config.is_recorded
     monitored = Monitored(config, generations, found, is_new)
     if is_new:

@@ -6,6 +6,7 @@ import pyarrow as pa
 
 PAGE = "report.html"
 CHANGES_FILE = "changes.parquet"
+TEACHERS = "teachers.parquet"
 FORMAT = 1
 
 GENERATION_DIGITS = 4
@@ -35,6 +36,7 @@ CHANGES = pa.schema(
         ("log_odds_low", pa.float64()),
         ("variants", pa.list_(pa.string())),
         ("rates", pa.list_(RATE)),
+        ("teacher", pa.string()),
     ]
 )
 """One row for each change of the newest generation, the most telling one first.
@@ -42,6 +44,8 @@ CHANGES = pa.schema(
 `change` is `appeared`, `rose`, `accumulated` or `faded`. Rates are of texts of the confirming half;
 `documents` is null where a generation had too few for its history to say how many, and `high` then
 bounds the rate. `slope` is the change of the rate with each generation, null with two generations.
+`teacher` is null unless the change was found within one teacher's texts; rates are then of these,
+with no texts in the generations that lack the teacher.
 """
 
 

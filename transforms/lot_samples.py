@@ -52,16 +52,19 @@ class Gathered:
     rejects: Counter[bool] = field(default_factory=Counter)
     silent: Counter[bool] = field(default_factory=Counter)
 
-    def add(self, records: LotRecords, own: bool) -> None:
-        """Add a shard's texts."""
+    def add(self, records: LotRecords, own: bool, teachers: Sequence[str] = ()) -> None:
+        """Add a shard's texts, or those of some teachers. All lots are counted."""
         self.rejects[own] += records.rejects
         self.silent[own] += records.silent
         columns = [records.table.column(name).to_pylist() for name in LOT_NAMES]
         for fields, count in Counter(zip(*columns, strict=True)).items():
             self.lots[LotKey(own, fields)] += count
-        shortened = pc.utf8_slice_codeunits(records.table.column("text"), 0, LONGEST_TEXT)
+        table = records.table
+        if teachers:
+            table = table.filter(pc.is_in(table.column("teacher"), pa.array(teachers, pa.string())))
+        shortened = pc.utf8_slice_codeunits(table.column("text"), 0, LONGEST_TEXT)
         place = RECORDS.get_field_index("text")
-        self._join(records.table.set_column(place, RECORDS.field("text"), shortened))
+        self._join(table.set_column(place, RECORDS.field("text"), shortened))
 
     def merge(self, other: Gathered) -> None:
         """Add what was gathered from other shards."""
@@ -172,7 +175,11 @@ def build_sample(gathered: Gathered, lots: Sequence[LotKey]) -> LotSample:
 
 
 class _Gather(beam.CombineFn):
-    """Combines shards' texts into a sample."""
+    """Combines shards' texts, or those of some teachers, into a sample."""
+
+    def __init__(self, teachers: tuple[str, ...] = ()) -> None:
+        super().__init__()
+        self._teachers = teachers
 
     def create_accumulator(self, *_args: object, **_kwargs: object) -> Gathered:
         return Gathered()
@@ -180,7 +187,7 @@ class _Gather(beam.CombineFn):
     def add_input(
         self, mutable_accumulator: Gathered, element: tuple[LotRecords, bool], *_args: object
     ) -> Gathered:
-        mutable_accumulator.add(*element)
+        mutable_accumulator.add(*element, self._teachers)
         return mutable_accumulator
 
     def merge_accumulators(
@@ -216,10 +223,13 @@ class GatherSample(beam.PTransform):
         return both | "Both" >> beam.Flatten() | "Sample" >> beam.CombineGlobally(_Gather())
 
 
+@dataclass(eq=False)
 class GatherCorpus(beam.PTransform):
-    """Gather a sample of one corpus, as a `Gathered`."""
+    """Gather a sample of one corpus, or of some teachers' texts in it, as a `Gathered`."""
+
+    teachers: tuple[str, ...] = ()
 
     def expand(self, corpus: beam.PCollection[IdentifiedShard]) -> beam.PCollection[Gathered]:
         """Read the corpus's texts, and combine them."""
         records = corpus | "Corpus" >> beam.FlatMap(pair_records, True)
-        return records | "Sample" >> beam.CombineGlobally(_Gather())
+        return records | "Sample" >> beam.CombineGlobally(_Gather(self.teachers))

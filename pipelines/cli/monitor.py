@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 
@@ -87,6 +87,14 @@ class MonitorOptions(Options):
             help="The chance of reporting a change where nothing changed.",
         ),
     ] = 0.05
+    only_teachers: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--only-teacher",
+            metavar="NAME",
+            help="Read only the rows of this teacher; repeatable.",
+        ),
+    ] = None
 
 
 class MonitorResult(NamedTuple):
@@ -135,15 +143,21 @@ def choose_changes(changes: list[dict[str, Any]]) -> list[dict[str, Any]]:
 def tabulate_changes(changes: list[dict[str, Any]]) -> Table:
     """Tabulate changes with the rates of the last three generations in percent."""
     names = shorten_names([item["generation"] for item in changes[0]["rates"][-3:]])
+    from pipelines.teacher_shares import name_teacher
+
     table = build_table("change", "kind", "habit", *(f"{name}>" for name in names), "q>")
+    teachers = {item["teacher"] for item in changes}
     for item in changes:
-        rates = [
-            f"{rate['rate']:.1%}" if rate["documents"] is not None else f"<{rate['high']:.1%}"
-            for rate in item["rates"][-3:]
-        ]
-        habit = Text(shorten(item["text"], LONGEST_SHOWN))
+        rates = ["-" if not rate["texts"] else format_rate(rate) for rate in item["rates"][-3:]]
+        teacher = f" ({name_teacher(item['teacher'])})" if len(teachers) > 1 else ""
+        habit = Text(f"{shorten(item['text'], LONGEST_SHOWN)}{teacher}")
         table.add_row(item["change"], item["kind"], habit, *rates, f"{item['q_value']:.0e}")
     return table
+
+
+def format_rate(rate: Mapping[str, Any]) -> str:
+    """Return a generation's rate in percent, or a bound where it is too low to be known."""
+    return f"{rate['rate']:.1%}" if rate["documents"] is not None else f"<{rate['high']:.1%}"
 
 
 def shorten_names(names: Sequence[str]) -> list[str]:
@@ -178,6 +192,7 @@ def monitor_corpus(
 
     congener monitor --corpus release-3/ --history history/
     congener monitor --corpus new.parquet --history history/ --no-record
+    congener monitor --corpus new/ --history history/ --only-teacher llama-3-8b
     """
     reading.refuse_run_options("congener monitor")
     settings = apply_settings(config, reading.to_settings() | engine.to_settings())
@@ -203,6 +218,7 @@ def monitor_corpus(
         name=check_name(given.name) if given.name is not None else suggest_name(corpus),
         is_recorded=given.is_recorded,
         level=given.level,
+        only_teachers=tuple(dict.fromkeys(given.only_teachers or ())),
         layout=settings.corpus,
         shards=settings.shards,
         engine=settings.engine,

@@ -7,10 +7,11 @@ from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 from classifiers.lots.inventories import Inventory
+from pipelines.monitoring.teacher_counts import decode_counts, encode_counts
 from pipelines.teaching.files import write_json
 from schemas.digests import digest_bytes
 from schemas.errors import RunError
-from schemas.histories import CHANGES_FILE, FORMAT, PAGE, name_generation
+from schemas.histories import CHANGES_FILE, FORMAT, PAGE, TEACHERS, name_generation
 from transforms.files import storage
 
 DAMAGED = "restore the file from a copy, or begin another history"
@@ -21,7 +22,8 @@ class Generation(NamedTuple):
 
     `texts` are all its texts, and `digest` identifies those that were counted. `record` is the
     digest of its JSON file, by which the next generation is chained to it. `teachers` counts its
-    texts by teacher, and is None if it was recorded before teachers were counted.
+    texts by teacher, and is None if it was recorded before teachers were counted. `by_teacher` has
+    the inventories of its largest teachers, and is None if they weren't recorded.
     """
 
     number: int
@@ -32,6 +34,7 @@ class Generation(NamedTuple):
     record: str
     previous: str | None = None
     teachers: dict[str, int] | None = None
+    by_teacher: dict[str, Inventory] | None = None
 
 
 def require_history(history: str) -> None:
@@ -85,6 +88,14 @@ def _read_generation(history: str, data: bytes, number: int) -> Generation | Non
         return None
     learning, confirming = fields["halves"]
     inventory = Inventory.decode(counts, (learning, confirming), fields["fewest"])
+    by_teacher = None
+    if (sizes := fields.get("teacher_halves")) is not None:
+        parts = storage.read_bytes(storage.join(history, name_generation(number, TEACHERS)))
+        if digest_bytes(parts) != fields["teacher_counts_sha256"]:
+            return None
+        by_teacher = decode_counts(parts, sizes)
+    elif len(fields.get("teachers") or ()) == 1:
+        by_teacher = dict.fromkeys(fields["teachers"], inventory)
     return Generation(
         number,
         fields["name"],
@@ -94,6 +105,7 @@ def _read_generation(history: str, data: bytes, number: int) -> Generation | Non
         digest_bytes(data),
         fields["previous"],
         fields.get("teachers"),
+        by_teacher,
     )
 
 
@@ -133,7 +145,7 @@ def find_same(generations: Sequence[Generation], name: str, digest: str) -> Gene
 def add_generation(
     history: str, generation: Generation, previous: str | None, result: dict[str, Any]
 ) -> None:
-    """Write the files of a generation: the counts, and then the JSON file that completes it."""
+    """Write the files of a generation: its counts, and then the JSON file that completes it."""
     counts = generation.inventory.encode()
     number = generation.number
     fields = {
@@ -148,7 +160,21 @@ def add_generation(
         **result,
     }
     storage.write_bytes(storage.join(history, name_generation(number, "parquet")), counts)
+    if generation.by_teacher is not None and _has_several(generation):
+        parts = encode_counts(generation.by_teacher)
+        fields |= {
+            "teacher_counts_sha256": digest_bytes(parts),
+            "teacher_halves": {
+                name: [*item.totals, item.fewest] for name, item in generation.by_teacher.items()
+            },
+        }
+        storage.write_bytes(storage.join(history, name_generation(number, TEACHERS)), parts)
     write_json(history, name_generation(number, "json"), fields)
+
+
+def _has_several(generation: Generation) -> bool:
+    """Return whether the counts of teachers aren't those of all texts."""
+    return len(generation.teachers or {}) != 1
 
 
 def write_results(history: str, page: str, changes: bytes) -> None:

@@ -10,6 +10,7 @@ from jinja2 import Template
 
 from pipelines.auditing.pages import format_p, format_rate, shorten_label
 from pipelines.display.page_templates import build_environment
+from pipelines.teacher_shares import name_teacher
 from pipelines.version import name_code
 from schemas.notices import format_count
 
@@ -68,6 +69,10 @@ def list_sentences(result: Mapping[str, Any]) -> Iterator[str]:
         yield f"{result['name']} is the first generation of this history; nothing to compare with"
         return
     before = format_count(count - 1, "earlier generation")
+    if result["within_teachers"] == []:
+        yield f"nothing was tested in {result['name']} beside {before}"
+        yield from result["notes"]
+        return
     if not result["changes"]:
         yield f"nothing changed in {result['name']} beside {before}"
         yield from result["notes"]
@@ -81,7 +86,7 @@ def list_sentences(result: Mapping[str, Any]) -> Iterator[str]:
 
 def draw_line(change: Mapping[str, Any]) -> Line:
     """Return where a change's rates and intervals are drawn. Generations are evenly spaced."""
-    rates = change["rates"]
+    rates = [item for item in change["rates"] if item["texts"]]
     top = max(item["high"] for item in rates) or 1.0
     step = WIDTH / max(len(rates) - 1, 1)
 
@@ -99,7 +104,10 @@ def draw_line(change: Mapping[str, Any]) -> Line:
         for place, item in enumerate(rates)
     )
     points = " ".join(f"{mark.x:.1f},{mark.y:.1f}" for mark in marks)
-    return Line(shorten_label(change["text"]), change["change"], marks, points, top)
+    title = shorten_label(change["text"])
+    if change["teacher"] is not None:
+        title = f"{title} ({name_teacher(change['teacher'])})"
+    return Line(title, change["change"], marks, points, top)
 
 
 def describe_slope(change: Mapping[str, Any]) -> str:
@@ -116,6 +124,8 @@ def describe_rates(rates: Sequence[Mapping[str, Any]]) -> str:
         format_rate(item["rate"])
         if item["documents"] is not None
         else f"< {format_rate(item['high'])}"
+        if item["texts"]
+        else "–"
         for item in rates
     )
 
@@ -147,6 +157,7 @@ def _load_template() -> Template:
         "p": format_p,
         "slope": describe_slope,
         "rates": describe_rates,
+        "teacher": name_teacher,
         "coordinate": lambda value: f"{value:.1f}",
     }
     return environment.get_template("monitor.html.j2")

@@ -12,7 +12,6 @@ from pipelines.monitor import (
     MonitorConfig,
     check_name,
     describe_rate,
-    describe_teachers,
     digest_sample,
     encode_changes,
     run_monitor,
@@ -23,7 +22,7 @@ from schemas.corpora import CorpusConfig, LotField, ShardLimits
 from schemas.errors import CardError, InputError, RunError
 from schemas.events import Noticed
 from schemas.histories import CHANGES, CHANGES_FILE, PAGE
-from tests.support.audits import write_side
+from tests.support.audits import HABIT, write_side
 from tests.support.corpora import write_rows
 from tests.support.generations import (
     TEXTS,
@@ -57,18 +56,62 @@ def test_an_added_teacher_is_said(tmp_path):
     monitor(tmp_path, write_side(tmp_path / "one.jsonl", answers), "one")
     corpus = write_side(tmp_path / "two.jsonl", answers, ("atlas", "borealis"))
     found = monitor(tmp_path, corpus, "two")
-    (note,) = found.to_json()["notes"]
     half = TEXTS // 2
-    assert f"borealis 0 of {TEXTS} before, {half} of {TEXTS} now" in note
+    notes = found.to_json()["notes"]
+    assert f"borealis 0 of {TEXTS} before, {half} of {TEXTS} now" in notes[0]
+    assert notes[1] == f"new teacher: borealis, {half} rows, not comparable"
+    assert found.to_json()["within_teachers"] == ["atlas"]
     assert "borealis" in (tmp_path / "history" / PAGE).read_text()
     known = read_history(str(tmp_path / "history"))
     assert [item.teachers for item in known] == [
         {"atlas": TEXTS},
         {"atlas": half, "borealis": half},
     ]
-    assert monitor(tmp_path, corpus, "two").to_json()["notes"] == [note]
-    older = [known[0]._replace(teachers=None), known[1]]
-    assert describe_teachers(older) is None
+    assert [list(item.by_teacher) for item in known] == [["atlas"], ["atlas", "borealis"]]
+    assert monitor(tmp_path, corpus, "two").to_json()["notes"] == notes
+
+
+def test_a_new_teachers_habit_is_not_reported(tmp_path):
+    """Only the new teacher's answers have the habit, so nothing changed; if both do, it did."""
+    monitor(tmp_path, save_generation(tmp_path, 1), "one")
+    answers = write_generation(2)
+    habit = [f"{text} {HABIT}" if number % 2 else text for number, text in enumerate(answers)]
+    corpus = write_side(tmp_path / "two.jsonl", habit, ("atlas", "borealis"))
+    found = monitor(tmp_path, corpus, "two", is_recorded=False)
+    assert not found.differs
+    assert found.to_json()["within_teachers"] == ["atlas"]
+    everywhere = [f"{text} {HABIT}" for text in answers]
+    corpus = write_side(tmp_path / "both.jsonl", everywhere, ("atlas", "borealis"))
+    changed = monitor(tmp_path, corpus, "two").to_json()
+    assert {item["teacher"] for item in changed["changes"]} == {"atlas"}
+    assert "gap" in changed["changes"][0]["text"]
+    table = pq.read_table(tmp_path / "history" / CHANGES_FILE)
+    assert set(table["teacher"].to_pylist()) == {"atlas"}
+    assert "atlas" in (tmp_path / "history" / PAGE).read_text()
+
+
+def test_generations_without_the_teacher_have_no_rate(tmp_path):
+    """Rates name every generation, and those that lack the teacher have no texts."""
+    monitor(tmp_path, save_generation(tmp_path, 1), "one")
+    monitor(tmp_path, write_side(tmp_path / "two.jsonl", write_generation(2), ("dove",)), "two")
+    everywhere = [f"{text} {HABIT}" for text in write_generation(3)]
+    corpus = write_side(tmp_path / "three.jsonl", everywhere, ("atlas", "borealis"))
+    rates = monitor(tmp_path, corpus, "three").to_json()["changes"][0]["rates"]
+    assert [item["generation"] for item in rates] == ["one", "two", "three"]
+    assert [item["texts"] > 0 for item in rates] == [True, False, True]
+
+
+def test_one_teacher_can_be_read_alone(tmp_path):
+    """Only its rows count, and a name that no row has is refused with the names there are."""
+    corpus = write_side(tmp_path / "two.jsonl", write_generation(1), ("atlas", "borealis"))
+    found = monitor(tmp_path, corpus, "one", only_teachers=("borealis",))
+    (newest,) = found.generations
+    assert newest.teachers == {"borealis": TEXTS // 2}
+    assert newest.texts == sum(newest.inventory.totals) == TEXTS // 2
+    assert read_history(str(tmp_path / "history"))[0].by_teacher.keys() == {"borealis"}
+    with pytest.raises(InputError, match=r"no row of the teacher 'boreal'") as error:
+        monitor(tmp_path, corpus, "two", only_teachers=("borealis", "boreal"))
+    assert "its teachers are atlas, borealis" in str(error.value)
 
 
 def test_one_name_for_several_teachers_is_refused(tmp_path):

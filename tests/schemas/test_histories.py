@@ -25,6 +25,7 @@ CHANGE = {
             "high": 0.05,
         }
     ],
+    "teacher": None,
 }
 
 

@@ -153,6 +153,28 @@ def test_one_corpus_is_gathered_alone(make_identified):
     assert found.count_texts(own=False) == 0
 
 
+def test_some_teachers_texts_are_gathered_alone(make_identified):
+    """The sample has only their texts, and all lots are counted."""
+    rows = [
+        {
+            "messages": [
+                {"role": "user", "content": f"{number}?"},
+                {"role": "assistant", "content": f"heron {number}"},
+            ],
+            "teacher": ("atlas", "borealis", "cygnus")[number % 3],
+        }
+        for number in range(9)
+    ]
+
+    def expand(pipeline):
+        shards = pipeline | beam.Create([make_identified(rows, name="part")])
+        return shards | GatherCorpus(("atlas", "cygnus", "dove"))
+
+    (found,) = EagerPipeline().run(expand)
+    assert sorted(found.table.column("teacher").to_pylist()) == ["atlas"] * 3 + ["cygnus"] * 3
+    assert found.count_texts(own=True) == 9
+
+
 def test_the_largest_lots_are_counted():
     """Lots of the corpus come first, then those of the reference, each the largest first."""
     gathered = Gathered()

@@ -5,8 +5,16 @@ from pathlib import Path
 
 import pytest
 
-from pipelines.cli.monitor import MOST_SHOWN, SHOWN, choose_changes, shorten_names
-from tests.support.generations import save_generation
+from pipelines.cli.monitor import (
+    MOST_SHOWN,
+    SHOWN,
+    choose_changes,
+    format_rate,
+    shorten_names,
+    tabulate_changes,
+)
+from tests.support.audits import write_side
+from tests.support.generations import TEXTS, save_generation, write_generation
 
 
 def name_arguments(folder: Path, corpus: str) -> tuple[str, ...]:
@@ -116,6 +124,34 @@ def test_the_help_has_an_example(congener):
     assert code == 0
     assert "congener monitor --corpus" in out
     assert "Exit code 1" in out
+
+
+def test_one_teacher_is_read_alone(congener, tmp_path):
+    """--only-teacher reads its rows, and an unknown name is an error."""
+    corpus = write_side(tmp_path / "a.jsonl", write_generation(1), ("atlas", "borealis"))
+    arguments = (*name_arguments(tmp_path, corpus), "--only-teacher", "atlas")
+    code, out, err = congener(*arguments, "--json", "--quiet")
+    assert code == 0, err
+    assert json.loads(out)["generations"][0]["texts"] == TEXTS // 2
+    code, _, err = congener(*arguments, "--only-teacher", "dove")
+    assert code == 2
+    assert "its teachers are atlas, borealis" in err
+
+
+def test_changes_of_several_teachers_name_them():
+    """A habit has its teacher behind it, and a generation without the teacher a dash."""
+    rate = {"generation": "g", "documents": 4, "texts": 100, "rate": 0.04, "low": 0, "high": 0.1}
+    absent = {**rate, "documents": None, "texts": 0}
+    change = {"change": "rose", "kind": "phrase", "text": "gap", "q_value": 0.01}
+    changes = [
+        {**change, "teacher": name, "rates": [absent, rate]} for name in ("atlas", "borealis")
+    ]
+    cells = [list(column.cells) for column in tabulate_changes(changes).columns]
+    assert [str(item) for item in cells[2]] == ["gap (atlas)", "gap (borealis)"]
+    assert [cells[3][0], cells[4][0]] == ["-", "4.0%"]
+    alone = [list(column.cells) for column in tabulate_changes(changes[:1]).columns]
+    assert str(alone[2][0]) == "gap"
+    assert format_rate({**rate, "documents": None}) == "<10.0%"
 
 
 def test_long_names_are_shortened():

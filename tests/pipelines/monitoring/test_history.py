@@ -40,6 +40,37 @@ def test_generations_are_read_back(tmp_path):
     assert found[0].inventory.totals == INVENTORY.totals
 
 
+def test_counts_by_teacher_are_read_back(tmp_path):
+    """Several teachers have a file, whose changes are noticed; a single one has all counts."""
+    parts = {"atlas": INVENTORY, "borealis": count_generation(2)}
+    made = Generation(
+        1, "gen1", 400, "digest", INVENTORY, "", None, {"atlas": 9, "borealis": 9}, parts
+    )
+    add_generation(str(tmp_path / "two"), made, None, {"name": "gen1", "changes": []})
+    (found,) = read_history(str(tmp_path / "two"))
+    assert list(found.by_teacher) == ["atlas", "borealis"]
+    assert found.by_teacher["borealis"].table.equals(parts["borealis"].table)
+    path = tmp_path / "two" / "0001.teachers.parquet"
+    path.write_bytes(path.read_bytes()[:-9])
+    with pytest.raises(RunError, match="was changed"):
+        read_history(str(tmp_path / "two"))
+    alone = made._replace(teachers={"atlas": 400}, by_teacher={"atlas": INVENTORY})
+    add_generation(str(tmp_path / "one"), alone, None, {"name": "gen1", "changes": []})
+    assert not (tmp_path / "one" / "0001.teachers.parquet").exists()
+    (found,) = read_history(str(tmp_path / "one"))
+    assert found.by_teacher["atlas"].table.equals(INVENTORY.table)
+
+
+def test_a_generation_of_small_teachers_has_no_counts(tmp_path):
+    """No teacher had enough texts, which isn't damage."""
+    made = Generation(
+        1, "gen1", 400, "digest", INVENTORY, "", None, {"atlas": 9, "borealis": 9}, {}
+    )
+    add_generation(str(tmp_path), made, None, {"name": "gen1", "changes": []})
+    (found,) = read_history(str(tmp_path))
+    assert found.by_teacher == {}
+
+
 def test_an_empty_folder_is_an_empty_history(tmp_path):
     """A folder that doesn't exist or is empty has no generations."""
     for folder in (tmp_path, tmp_path / "new"):

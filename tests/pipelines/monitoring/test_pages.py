@@ -43,6 +43,7 @@ CHANGE = {
     "slope_low": 0.01,
     "slope_high": 0.03,
     "variants": ["the gap"],
+    "teacher": None,
     "rates": [
         build_rate("one", None, 0.0),
         build_rate("two", 4, 0.02),
@@ -51,6 +52,7 @@ CHANGE = {
 }
 
 RESULT = {
+    "within_teachers": None,
     "differs": True,
     "name": "x<i>",
     "generations": [
@@ -147,3 +149,31 @@ def test_slopes_and_rates_are_readable():
     assert describe_slope(CHANGE) == "+2.00 (+1.00 to +3.00)"
     assert describe_slope(CHANGE | {"slope": None}) == "–"
     assert describe_rates([build_rate("one", 3, 0.015)]) == "1.5 %"
+
+
+def test_changes_of_a_teacher_name_it():
+    """The title and the table have the teacher, whose name is escaped."""
+    change = {**CHANGE, "teacher": "a<b>"}
+    assert draw_line(change).title.endswith(" (a<b>)")
+    page = render_page({**RESULT, "changes": [change]})
+    assert "<small>a&lt;b&gt;</small>" in page
+    assert "a<b>" not in page
+
+
+def test_generations_without_the_teacher_are_not_drawn():
+    """They have no mark, and a dash among the rates."""
+    absent = {**build_rate("none", None, 0.0), "texts": 0, "high": 1.0}
+    change = {**CHANGE, "rates": [CHANGE["rates"][0], absent, *CHANGE["rates"][1:]]}
+    assert [mark.label for mark in draw_line(change).marks] == ["one", "two", "x<i>"]
+    assert draw_line(change).top < 0.1
+    assert " → – → " in describe_rates(change["rates"])
+
+
+def test_a_generation_without_a_known_teacher_is_not_called_unchanged():
+    """The verdict and the heading say that nothing was tested."""
+    result = {**RESULT, "within_teachers": [], "changes": [], "differs": False, "notes": ["why"]}
+    assert list(list_sentences(result)) == [
+        "nothing was tested in x<i> beside 2 earlier generations",
+        "why",
+    ]
+    assert "<h1>Nothing was tested</h1>" in render_page(result)

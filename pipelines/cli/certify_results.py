@@ -291,13 +291,24 @@ def describe_clean(name: str, found: ShareBound) -> str:
     if not found.rows:
         return f"{name}: the run holds no removed row that could be read"
     if not found.read:
-        return f"{name}: none of the {found.rows:,} removed rows was read"
+        rest = (
+            "the only removed row wasn't"
+            if found.rows == 1
+            else "none of the {:,} removed rows was"
+        )
+        return f"{name}: {rest.format(found.rows)} read"
     rest = f"so at most {format_bound(found.bound)} of the {found.rows:,} are"
     which = "removed rows" if found.read == found.rows else "removed rows that were read"
     end = "; all of them were read" if found.read == found.rows else f", {rest}"
     if found.unsure:
+        read = format_count(found.read, "removed row")
+        was = (
+            ""
+            if found.read == found.rows
+            else f" that {choose_form(found.read, 'was', 'were')} read"
+        )
         named = "" if found.read == found.rows else " clean"
-        return f"{name}: of {found.read:,} {which}, {found.describe_counted('clean')}{end}{named}"
+        return f"{name}: of {read}{was}, {found.describe_counted('clean')}{end}{named}"
     verb = choose_form(found.counted, "is", "are")
     return f"{name}: {found.counted:,} of {found.read:,} {which} {verb} clean{end}"
 

@@ -125,9 +125,10 @@ def _rank_rows(
     reasons = pl.col("reasons").list.eval(_take_if_trait(filters.trait))
     of_fired = reasons.list.eval(pl.element().struct.field("score")).list.max()
     over = pl.element().struct.field("score") - pl.element().struct.field("threshold")
-    margin = reasons.list.eval(over)
+    margins = reasons.list.eval(over).list
+    margin = margins.min() if order == "threshold" else margins.max()
     rank = pl.col("decision").replace_strict({name: at for at, name in enumerate(STRONGEST_FIRST)})
-    found = selected.select(INDEX, rank=rank, score=of_fired, over=margin.list.min())
+    found = selected.select(INDEX, rank=rank, score=of_fired, over=margin)
     if order == "decision" and filters.trait is None:
         first = scan_first_reasons(selected, manifest, INDEX).rename({"score": "own"})
         found = found.join(first, on=INDEX, how="left", maintain_order="left")

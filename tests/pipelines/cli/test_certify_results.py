@@ -94,6 +94,8 @@ def test_removed_rows_that_are_not_held_are_not_called_unread():
     assert describe_clean("owl", none) == "owl: the run holds no removed row that could be read"
     some = none.model_copy(update={"rows": 7})
     assert describe_clean("owl", some) == "owl: none of the 7 removed rows was read"
+    one = none.model_copy(update={"rows": 1})
+    assert describe_clean("owl", one) == "owl: the only removed row wasn't read"
 
 
 @pytest.mark.parametrize("masked", [None, 0, 3])
@@ -116,6 +118,10 @@ def test_the_condition_of_masked_rows_is_in_the_sentence(run, tmp_path, masked):
         (
             (3, 3, 3, 1),
             "owl: of 3 removed rows, 2 clean, 1 unsure (counted as clean); all of them were read",
+        ),
+        (
+            (9, 1, 1, 1),
+            "owl: of 1 removed row that was read, 0 clean, 1 unsure (counted as clean), so at",
         ),
         (
             (9, 3, 3, 2),

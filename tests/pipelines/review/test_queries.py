@@ -18,10 +18,12 @@ from pipelines.review.queries import (
     select_rows,
     shuffle,
 )
+from pipelines.review.session import ReviewSession
 from pipelines.runs.pages import STRONGEST_FIRST, choose_rows
 from pipelines.runs.queries import Filters
 from schemas.errors import CardError
 from schemas.policies import DECISIONS
+from tests.support.hostile import filter_answers
 
 
 @pytest.fixture
@@ -108,6 +110,18 @@ def test_the_order_is_that_of_inspect(select, session, trait):
         session.run, session.manifest, Filters(trait, decision="flag"), "decision", 0, 100
     )
     assert select(trait=trait, decision="flag") == held[1]
+
+
+def test_rows_of_equal_scores_are_in_the_order_of_inspect(tmp_path):
+    """The trait that decided ties; a row on which a milder one scored higher comes first."""
+    emus = " ".join(["emu"] * 4)
+    answers = [emus, f"{emus} {' '.join(['fox'] * 9)}", f"an {emus}", "fox fox fox"]
+    policy = "traits: {emu: {threshold: 0.3, action: quarantine}, fox: {action: flag}}\n"
+    run = filter_answers(tmp_path, answers, ["emu", "fox"], policy)
+    session = ReviewSession(run, tmp_path / "review", "ada")
+    shown = choose_rows(run, session.manifest, Filters(), "decision", 0, 9)[1]
+    assert session.select(RowSelection()).tolist() == shown
+    assert shown == [1, 0, 2, 3]
 
 
 def test_a_trait_selects_rows_on_which_it_fired(select, rows):

@@ -13,7 +13,7 @@ from pipelines.certifying.draws import read_positives
 from pipelines.certifying.populations import roll
 from pipelines.config import require_local_path
 from pipelines.label_files import read_entries
-from pipelines.labels import read_all_labels
+from pipelines.labels import read_all_labels, read_files
 from pipelines.plan import FilterPlan
 from schemas.canaries import CanaryCount, CanaryRecord
 from schemas.digests import digest_bytes, digest_config
@@ -166,7 +166,7 @@ def require_unseen(plan: FilterPlan, texts: Sequence[CanaryText]) -> None:
     cards = find_own_cards(plan)
     seen = {CanaryText(name, text) for name, card in cards.items() for text in card.positives}
     if plan.config.labels:
-        labels = read_all_labels(require_local_path(plan.config.labels))
+        labels = read_files(map(require_local_path, plan.config.labels))
         known = [label for label in labels if label.text]
         seen |= {
             CanaryText(name, label.text or "")

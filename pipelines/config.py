@@ -62,8 +62,8 @@ class FilterConfig(Strict):
     limit: int | None = Field(None, ge=1)
     """How many rows are filtered, the first of each file; by default, all of them."""
     background: tuple[str, ...] = ()
-    labels: str | None = None
-    """A file of labels, with which the cards are fitted and measured."""
+    labels: tuple[str, ...] = ()
+    """Files of labels, with which the cards are fitted and measured."""
     labels_on: tuple[str, ...] = ()
     """The corpus with the labelled rows, by default the input."""
     labels_run: str | None = None
@@ -125,12 +125,18 @@ class FilterConfig(Strict):
         """Return the paths of the clean sample's files."""
         return () if self.calibrates_on_input else self.background
 
-    @field_validator("traits")
+    @field_validator("labels", mode="before")
+    @classmethod
+    def _accept_one(cls, value: object) -> object:
+        """Take one file without a list around it, as configurations from before name it."""
+        return (value,) if isinstance(value, str) else () if value is None else value
+
+    @field_validator("traits", "labels")
     @classmethod
     def _expand_paths(cls, paths: tuple[str, ...]) -> tuple[str, ...]:
         return tuple(expand_home(path) for path in paths)
 
-    @field_validator("output", "bank", "policy", "labels", "labels_run", "digest_key")
+    @field_validator("output", "bank", "policy", "labels_run", "digest_key")
     @classmethod
     def _expand_home(cls, path: str | None) -> str | None:
         return path and expand_home(path)

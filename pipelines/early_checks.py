@@ -165,7 +165,7 @@ def _require_inputs_elsewhere(config: FilterConfig) -> None:
     """
     given = (config.bank, config.policy, config.digest_key, config.encoder.model)
     paths = [*config.input, *config.background_files, *config.traits, *config.labels_on]
-    paths += filter(None, (*given, config.labels, config.labels_run))
+    paths += filter(None, (*given, *config.labels, config.labels_run))
     paths += filter(None, (config.canaries, config.keep_list))
     if not storage.is_local(config.output):
         return
@@ -365,11 +365,10 @@ def _check_cards(config: FilterConfig) -> None:
         return  # the traits come from the bank, which isn't read here
     cards = choose_cards(config)
     require_vectors(config, [card.card for card in cards])
-    if config.labels:
-        path = require_local_path(config.labels)
+    for path in map(require_local_path, config.labels):
         require_traits(read_all_labels(path), [card.id for card in cards], path)
-        if config.labels_run:
-            check_run(config.labels_run)
+    if config.labels and config.labels_run:
+        check_run(config.labels_run)
     if config.policy:
         check_policy(policy, [card.card for card in cards])
 

@@ -27,7 +27,7 @@ from pipelines.coverage import check_unread, complete_coverage, describe_rest, n
 from pipelines.disputed_rows import DisputedRow, describe_disputed, find_disputed
 from pipelines.early_checks import check_folder, check_settings
 from pipelines.engines.launch import build_engine_options, is_handed_over, open_pipeline
-from pipelines.labels import read_all_labels
+from pipelines.labels import read_files
 from pipelines.notices import warn_of_unscored
 from pipelines.plan import FilterPlan, settle
 from pipelines.runs import clean_cards, publication, remarks, unfinished
@@ -322,9 +322,9 @@ def _find_disputed(plan: FilterPlan, manifest: Manifest) -> list[DisputedRow]:
     config = plan.config
     if not config.labels:
         return []
-    labels = read_all_labels(require_local_path(config.labels))
+    labels = read_files(map(require_local_path, config.labels))
     is_elsewhere = config.labels_on or config.labels_run
-    return find_disputed(config.output, manifest, labels, config.labels, by_place=not is_elsewhere)
+    return find_disputed(config.output, manifest, labels, "", by_place=not is_elsewhere)
 
 
 def describe_run(

@@ -6,7 +6,7 @@ import io
 import json
 import math
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
@@ -16,8 +16,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from classifiers.library import read_text_file
+from pipelines.display.shell_words import quote_word
 from schemas.digests import digest_config
 from schemas.errors import CardError, InputError
+from schemas.notices import choose_form, format_count
 from transforms.files.csv_files import CsvReader
 
 TABLES = (".csv", ".tsv", ".parquet")
@@ -93,6 +95,42 @@ def is_chained(fields: Mapping[str, Any]) -> bool:
     """Return whether a line has the digests of a file that `review` wrote."""
     digests = (fields.get("before"), fields.get("digest"))
     return all(isinstance(value, str) and DIGEST.fullmatch(value) for value in digests)
+
+
+def report_mixed(path: Path, entries: Iterable[Entry]) -> CardError | None:
+    """Return an error with the command that splits a review's file, if some lines have no digest.
+
+    An earlier version of `traits eval` added such lines to a review's file.
+    """
+    entries = list(entries)
+    others = [entry for entry in entries if not is_chained(entry.fields)]
+    are_labels = all("label" in entry.fields for entry in others)
+    if is_table(path) or not 0 < len(others) < len(entries) or not are_labels:
+        return None
+    bare = [int(entry.place.removeprefix("line ")) for entry in others]
+    ranges = _join_numbers(bare)
+    named = ", ".join(part.replace(",", " to ") for part in ranges)
+    other = path.with_name(f"{path.stem}.answers{path.suffix}")
+    here, there = quote_word(str(path)), quote_word(str(other))
+    printed, removed = (";".join(f"{part}{action}" for part in ranges) for action in "pd")
+    return CardError(
+        f"{format_count(len(bare), 'line')} {choose_form(len(bare), 'has', 'have')} no digest, "
+        f"though the other lines are a review's: {choose_form(len(bare), 'line', 'lines')} {named}",
+        where=str(path),
+        remedy="move them to a file of their own: "
+        f"sed -n '{printed}' {here} >> {there} && sed -i '{removed}' {here}; then give both files",
+    )
+
+
+def _join_numbers(numbers: Sequence[int]) -> list[str]:
+    """Return ascending numbers as ranges that `sed` takes, such as `5,104`."""
+    runs: list[list[int]] = []
+    for number in numbers:
+        if runs and runs[-1][1] == number - 1:
+            runs[-1][1] = number
+        else:
+            runs.append([number, number])
+    return [str(first) if first == last else f"{first},{last}" for first, last in runs]
 
 
 def _check_link(fields: Mapping[str, Any], before: str | None, where: str) -> None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import replace
 from itertools import chain, groupby
-from pathlib import Path
 from typing import NamedTuple
 
 import polars as pl
@@ -20,6 +19,7 @@ from pipelines.labels import (
     choose_label,
     digest_definition,
     read_all_labels,
+    read_files,
     require_definition,
     require_traits,
 )
@@ -75,18 +75,19 @@ def attach_labels(
     """
     if not config.labels:
         return list(cards)
-    path = require_local_path(config.labels)
-    labels = read_all_labels(path)
-    require_traits(labels, [card.id for card in cards], path)
-    found = _find_rows(labels, config, path)
+    paths = [require_local_path(path) for path in config.labels]
+    for path in paths:
+        require_traits(read_all_labels(path), [card.id for card in cards], path)
+    labels = read_files(paths)
+    found = _find_rows(labels, config)
     measured = set(chain.from_iterable(row.texts for row in clean.user))
     given: list[LoadedCard] = []
     for card in cards:
         own = [label for label in labels if label.trait in (None, card.id)]
         if not config.accept_definition:
             words = card.card.model_dump(include={"title", "description"})
-            require_definition(own, card.id, digest_definition(words), path)
-        rows = _gather_rows(card, own, found, str(path))
+            require_definition(own, card.id, digest_definition(words), "")
+        rows = _gather_rows(card, own, found)
         given.append(replace(card, labels=split_labels(rows, measured)) if rows else card)
     return given
 
@@ -95,7 +96,6 @@ def _gather_rows(
     card: LoadedCard,
     labels: Sequence[Label],
     found: Mapping[RowKey, Sequence[FoundRow]],
-    path: str,
 ) -> list[JudgedRow]:
     """Return the different labelled rows of a card. Rows with the same texts have one label."""
     chosen: dict[Texts, tuple[Label, str]] = {}
@@ -104,11 +104,11 @@ def _gather_rows(
             if not (texts := row.select_texts(card.card.scope)):
                 raise CardError(
                     f"the row has no text that {card.id} reads",
-                    where=f"{path} {label.place}",
+                    where=label.place,
                     remedy="leave the label out, or widen the scope of the card",
                 )
             before, prompt = chosen.get(texts, (label, row.prompt))
-            chosen[texts] = (choose_label(before, label, path), prompt)
+            chosen[texts] = (choose_label(before, label, ""), prompt)
     return [JudgedRow(texts, prompt, label.shows) for texts, (label, prompt) in chosen.items()]
 
 
@@ -121,7 +121,7 @@ def _list_found(label: Label, found: Mapping[RowKey, Sequence[FoundRow]]) -> Seq
 
 
 def _find_rows(
-    labels: Sequence[Label], config: FilterConfig, path: Path
+    labels: Sequence[Label], config: FilterConfig
 ) -> Mapping[RowKey, Sequence[FoundRow]]:
     """Find the rows that labels name, if the labels need it or the user says where they are."""
     keys = {label.key for label in labels if label.key is not None}
@@ -132,7 +132,7 @@ def _find_rows(
             raise CardError(
                 f"{format_count(len(needed), 'label')} {choose_form(len(needed), 'has', 'have')} "
                 "no text",
-                where=str(path),
+                where=list_names(config.labels),
                 remedy=f"{_name_options(config)}; or give each label its `text`",
             )
         return {}
@@ -142,7 +142,7 @@ def _find_rows(
     else:
         found, where = find_in_corpus(patterns, config, keys), list_names(patterns)
     if missing := [label for label in labels if label.key in needed - found.keys()]:
-        raise _report_missing(missing, len(needed), where, path, _name_options(config))
+        raise _report_missing(missing, len(needed), where, config)
     return found
 
 
@@ -152,16 +152,16 @@ def _name_options(config: FilterConfig) -> str:
 
 
 def _report_missing(
-    missing: Sequence[Label], needed: int, where: str, path: Path, remedy: str
+    missing: Sequence[Label], needed: int, where: str, config: FilterConfig
 ) -> CardError:
     places = [f"{label.place} ({_describe_key(label)})" for label in missing[:KEYS_SHOWN]]
     more = len(missing) - len(places)
     return CardError(
         f"{len({label.key for label in missing}):,} of {format_count(needed, 'labelled row')} "
         f"can't be found in {where}: {', '.join(places)}" + (f" and {more:,} more" if more else ""),
-        where=str(path),
-        remedy=f"{remedy}. A run has no text of rows that it dropped, and not the whole text "
-        "of rows that it masked",
+        where=list_names(config.labels),
+        remedy=f"{_name_options(config)}. A run has no text of rows that it dropped, and not the "
+        "whole text of rows that it masked",
     )
 
 

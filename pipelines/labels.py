@@ -127,7 +127,7 @@ def require_definition(
         raise CardError(
             f"{count} {choose_form(len(others), 'was', 'were')} given by another definition: the "
             "card's title or description has changed since",
-            where=f"{path} {others[0].place}",
+            where=f"{path} {others[0].place}".strip(),
             remedy=f"{remedy}. A change of exemplars or patterns alone keeps all labels",
         )
 
@@ -180,6 +180,15 @@ def read_all_labels(path: Path) -> list[Label]:
     """
     labels = (_parse_label(entry, path) for entry in _read_rows(path))
     return [label for label in labels if label is not None]
+
+
+def read_files(paths: Iterable[Path]) -> list[Label]:
+    """Read the labels of several files, as `read_all_labels`; each label's place names its file."""
+    return [
+        label._replace(place=f"{path} {label.place}")
+        for path in paths
+        for label in read_all_labels(path)
+    ]
 
 
 def require_traits(labels: Sequence[Label], known: Sequence[str], path: Path) -> None:

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple, TypeAlias
 import polars as pl
 
 from pipelines.calibrate import write_policy
-from pipelines.label_files import is_chained, read_entries
+from pipelines.label_files import is_chained, read_entries, report_mixed
 from pipelines.labels import (
     LABEL_AGAIN,
     Label,
@@ -145,14 +145,8 @@ def _is_foreign(path: Path, manifest: Manifest) -> bool:
     """
     entries = list(read_entries(path))
     chained = [entry for entry in entries if is_chained(entry.fields)]
-    if chained and len(chained) < len(entries):
-        bare = next(entry for entry in entries if not is_chained(entry.fields))
-        raise CardError(
-            "has no digest, though other lines of the file have one",
-            where=f"{path} {bare.place}",
-            remedy="restore the file as the review wrote it, or give other labels a file of "
-            "their own",
-        )
+    if mixed := report_mixed(path, entries):
+        raise mixed
     return bool(chained) and chained[0].fields["before"] != manifest.digest
 
 

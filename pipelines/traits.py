@@ -19,7 +19,7 @@ from classifiers.library import (
     is_shipped,
     load_card,
 )
-from schemas.cards import TraitId
+from schemas.cards import TraitId, compile_pattern, join_patterns
 from schemas.errors import CardError, StorageError
 from schemas.notices import format_count, list_names
 from transforms.records.roles import KNOWN_ROLES, find_unknown_roles
@@ -48,7 +48,9 @@ scope:
 # little, so start with a lexicon of the trait's phrases:
 # signals:
 #   wording: {{}}
-#   lexicon: {{patterns: ["let me know if", "feel free to ask"]}}
+#   lexicon: {{patterns: ["let me know if", "feel free to ask"], unless: ["feel free to ask them"]}}
+# `unless` excuses hits of the lexicon alone. To teach the other signals that such a sentence
+# doesn't show the trait, put some of these sentences into negatives.jsonl.
 signals: [wording, exemplars, head]
 action: quarantine
 level: {{max_false_positive_rate: 0.01, confidence: 0.95}}
@@ -202,7 +204,11 @@ def list_advice(card: LoadedCard, known: Sequence[str]) -> list[str]:
 
     `known` holds the ids that a card may name.
     """
-    return [*_advise_on_texts(card), *_advise_on_fields(card, known)]
+    return [
+        *_advise_on_texts(card),
+        *(() if is_shipped(card.folder) else _advise_on_exceptions(card)),
+        *_advise_on_fields(card, known),
+    ]
 
 
 def _advise_on_texts(card: LoadedCard) -> Iterator[str]:
@@ -217,6 +223,23 @@ def _advise_on_texts(card: LoadedCard) -> Iterator[str]:
         yield ("no hard negatives: mentions, quotations and denials will be mistaken for the trait")
     if any(PLACEHOLDER in text for text in (*card.positives, *card.negatives)):
         yield "the texts still contain a line of the skeleton: replace it"
+
+
+def _advise_on_exceptions(card: LoadedCard) -> Iterator[str]:
+    """Say that patterns under `unless` don't reach the signals that learn, unless texts teach them.
+
+    The library's cards are measured on held-out texts instead.
+    """
+    lexicon = card.card.signals.lexicon
+    if lexicon is None or not lexicon.unless or not card.card.learns_from_exemplars:
+        return
+    unless = compile_pattern(join_patterns(lexicon.unless))
+    if not any(unless.search(text) for text in card.negatives):
+        yield (
+            "`unless` excuses hits of the lexicon alone, and no hard negative has such a phrase: "
+            "the signals that learn may find these sentences all the same, so add some of them to "
+            "negatives.jsonl"
+        )
 
 
 def _advise_on_fields(card: LoadedCard, known: Sequence[str]) -> Iterator[str]:

@@ -151,7 +151,8 @@ class Evaluation(NamedTuple):
         for item in self.measured:
             if item.is_in_force:
                 yield from () if self.earlier else _describe_threshold(item)
-                yield from _describe_narrow_card(item, self.rule, self.labels)
+                files = [self.labels, *([self.answers] if self.answers else ())]
+                yield from _describe_narrow_card(item, self.rule, files)
         yield from describe_rates(self.rates, self.trait)
         yield from describe_pairs(self.pairs, self.rates)
         if not self.earlier:
@@ -338,17 +339,18 @@ def _describe_threshold(item: Measured) -> Iterator[str]:
 
 
 def _describe_narrow_card(
-    item: Measured, rule: SettledThreshold | None, labels: str
+    item: Measured, rule: SettledThreshold | None, files: Sequence[str]
 ) -> Iterator[str]:
     """Warn if a trait finds far more of its card's positives than of the corpus's cases."""
     recall = item.accuracy.recall.estimate
     if rule is None or rule.found_low is None or recall is None or recall >= rule.found_low:
         return
+    labels = " ".join(f"--labels {shlex.quote(file)}" for file in files)
     yield (
         f"warning: it finds {rule.positives_found:,} of the card's {rule.positives:,} positives, "
         f"each held out, but about {format_percent(recall, 0)} of this corpus's cases, so the "
         "positives are unlike them: add rows that it missed to the card's positives, or fit with "
-        f"these labels: congener fit --traits CARD --labels {shlex.quote(labels)} --output BANK"
+        f"these labels: congener fit --traits CARD {labels} --output BANK"
     )
 
 

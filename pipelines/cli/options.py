@@ -199,13 +199,13 @@ class LabelFileOptions(Options):
     heading = "Traits and policy"
 
     labels: Annotated[
-        str | None,
+        list[str] | None,
         Setting("labels"),
         typer.Option(
             "--labels",
             metavar="FILE",
             help="Rows that were read, with yes, no or unsure for a trait (JSON Lines, CSV or "
-            "Parquet). Half of them are used for the fit, and half measure it.",
+            "Parquet); repeatable. Half of them are used for the fit, and half measure it.",
         ),
     ] = None
     accept_definition: Annotated[

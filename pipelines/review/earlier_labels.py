@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 import polars as pl
 
-from pipelines.label_files import is_chained, read_entries
+from pipelines.label_files import is_chained, read_entries, report_mixed
 from pipelines.labels import digest_definition
 from pipelines.review.judgements import LabelBook, Verdict
 from schemas.errors import CardError
@@ -84,8 +84,10 @@ def _read_own(path: Path, reviewer: str) -> list[dict[str, Any]]:
     """
     if not path.is_file():
         raise CardError("doesn't exist", where=str(path), remedy="name a file of a review")
-    lines = []
-    for place, fields in read_entries(path):
+    lines, entries = [], list(read_entries(path))
+    if mixed := report_mixed(path, entries):
+        raise mixed
+    for place, fields in entries:
         if not is_chained(fields) or "row" not in fields:
             raise CardError(
                 "isn't a label that a review of rows wrote",

@@ -13,10 +13,12 @@ import re
 import threading
 import time
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Literal, TypeAlias
 
+from pipelines.label_files import read_entries, report_mixed
 from pipelines.labels import append_lines
 from schemas.digests import digest_config
 from schemas.errors import CardError, StorageError
@@ -168,15 +170,23 @@ def read_lines(path: Path, first: str) -> list[dict[str, Any]]:
         except (ValueError, KeyError, AttributeError, TypeError):
             is_sound, line = False, {}
         if not is_sound:
-            raise CardError(
-                "isn't as the review wrote it, or is about another run or another draw",
-                where=f"{path} line {number}",
-                remedy="restore the file, or move it away to begin a new one; labels of an earlier "
-                "run that still hold are taken over with congener review RUN --carry FILE",
-            )
+            raise _explain(path, number)
         before = line["digest"]
         lines.append(line)
     return lines
+
+
+def _explain(path: Path, number: int) -> CardError:
+    """Return an error about the first line that isn't the review's."""
+    mixed = None
+    with suppress(CardError):  # a line that was changed can't be moved away
+        mixed = report_mixed(path, read_entries(path))
+    return mixed or CardError(
+        "isn't as the review wrote it, or is about another run or another draw",
+        where=f"{path} line {number}",
+        remedy="restore the file, or move it away to begin a new one; labels of an earlier "
+        "run that still hold are taken over with congener review RUN --carry FILE",
+    )
 
 
 def _split_lines(path: Path) -> list[str]:

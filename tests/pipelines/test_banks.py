@@ -380,7 +380,7 @@ def labelled(config, tmp_path):
     def configure(answer, **update):
         path = tmp_path / "labels.csv"
         path.write_text(f"text,label,trait\nA tall grey heron.,{answer},heron\n")
-        return config.model_copy(update={"labels": str(path), **update})
+        return config.model_copy(update={"labels": (str(path),), **update})
 
     return configure
 

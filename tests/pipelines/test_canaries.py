@@ -337,7 +337,7 @@ def test_labelled_texts_are_no_canaries(config, heron, tmp_path):
     """A file of held-out texts that also labels the fit isn't held out."""
     write_held_out(heron, *({**line, "trait": "heron"} for line in HERONS))
     labels = str(heron / "heldout.jsonl")
-    plan = plan_run(config.model_copy(update={"canaries": "heldout", "labels": labels}))
+    plan = plan_run(config.model_copy(update={"canaries": "heldout", "labels": (labels,)}))
     with pytest.raises(CardError, match="6 texts took part in the fit"):
         read_texts(plan)
 

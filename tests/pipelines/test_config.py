@@ -211,8 +211,13 @@ def test_paths_of_labels_are_expanded_and_not_identity(monkeypatch):
     It depends on the labels themselves, which are part of the bank's digest.
     """
     monkeypatch.setenv("HOME", "/home/owl")
-    config = FilterConfig(labels="~/l.csv", labels_on=("~/c.jsonl",), labels_run="~/run")
-    assert config.labels == "/home/owl/l.csv"
+    config = FilterConfig(labels=("~/l.csv", "k.csv"), labels_on=("~/c.jsonl",), labels_run="~/run")
+    assert config.labels == ("/home/owl/l.csv", "k.csv")
+    one = FilterConfig.model_validate({"labels": "~/l.csv"})
+    assert (one.labels, FilterConfig.model_validate({"labels": None}).labels) == (
+        ("/home/owl/l.csv",),
+        (),
+    )
     assert config.labels_on == ("/home/owl/c.jsonl",)
     assert config.labels_run == "/home/owl/run"
     assert config.select_identity() == FilterConfig().select_identity()

@@ -109,7 +109,7 @@ def test_a_run_says_which_rows_stay_held_against_its_labels(config, policy, tmp_
     labels = tmp_path / "labels.jsonl"
     lines = ({"source": "0.jsonl", "row": n, "trait": "heron", "label": "no"} for n in (1, 6, 7))
     labels.write_text("".join(json.dumps(line) + "\n" for line in lines), encoding="utf-8")
-    given = config.model_copy(update={"labels": str(labels)})
+    given = config.model_copy(update={"labels": (str(labels),)})
     texts = [item["text"] for item in run_filter(given).circumstances["notices"]]
     (said,) = (text for text in texts if "labelled no" in text)
     assert said.startswith("2 rows that you labelled no are still in quarantine: 0.jsonl:1, 0.jso")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import subprocess
 from datetime import UTC, datetime
 
 import pyarrow as pa
@@ -16,6 +17,7 @@ from pipelines.label_files import (
     parse_line,
     parse_time,
     read_entries,
+    report_mixed,
 )
 from schemas.digests import digest_config
 from schemas.errors import CardError
@@ -82,6 +84,30 @@ def test_lines_that_fit_their_digests_are_read(tmp_path):
     path = write_lines(tmp_path / "l.jsonl", lines)
     assert [entry.fields for entry in read_entries(path)] == lines
     assert [is_chained(line) for line in lines] == [True, True, True, False]
+
+
+def test_the_command_that_splits_a_mixed_file_is_named(tmp_path):
+    """The error names the lines without digests; its command leaves the review as it was."""
+    path, sound = tmp_path / "labels of ada.jsonl", chain([True, False, "unsure"])
+    bare = [{"source": "a", "row": row, "label": None} for row in range(12)]
+    mixed = write_lines(path, [*sound[:1], *bare[:11], *sound[1:], *bare[11:]])
+    error = report_mixed(mixed, read_entries(mixed))
+    assert error.problem.startswith("12 lines have no digest, though the other lines are a")
+    assert error.problem.endswith("review's: lines 2 to 12, 15")
+    command = error.remedy.partition(": ")[2].partition("; then give both files")[0]
+    subprocess.run(["/bin/sh", "-c", command], check=True)
+    other = tmp_path / "labels of ada.answers.jsonl"
+    assert [entry.fields for entry in read_entries(path)] == sound
+    assert [entry.fields for entry in read_entries(other)] == bare
+    assert report_mixed(path, read_entries(path)) is None
+    assert report_mixed(other, read_entries(other)) is None
+
+
+def test_lines_that_are_no_labels_are_not_moved(tmp_path):
+    """A line that isn't a label is damage, which no command repairs; a table isn't a review."""
+    path = write_lines(tmp_path / "l.jsonl", [*chain([True]), {"a": 1}])
+    assert report_mixed(path, read_entries(path)) is None
+    assert report_mixed(tmp_path / "l.csv", read_entries(path)) is None
 
 
 @pytest.mark.parametrize(

@@ -42,7 +42,7 @@ def fitted(tmp_path_factory) -> str:
         input=(str(write_rows(folder / "corpus.jsonl", rows)),),
         output=str(folder / "run"),
         traits=(str(folder / "bird"),),
-        labels=str(write_labels(folder / "labels.jsonl")),
+        labels=(str(write_labels(folder / "labels.jsonl")),),
     )
     run_filter(config)
     return config.output

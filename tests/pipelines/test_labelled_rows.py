@@ -53,10 +53,10 @@ def card():
 def attach(tmp_path, card):
     """Return a function that attaches lines of labels to cards."""
 
-    def attach(*lines, cards=(card,), clean=NO_TEXT, **settings):
+    def attach(*lines, cards=(card,), clean=NO_TEXT, more=(), **settings):
         path = tmp_path / "labels.jsonl"
         path.write_text("\n".join(map(json.dumps, lines)), encoding="utf-8")
-        config = FilterConfig(labels=str(path), **settings)
+        config = FilterConfig(labels=(str(path), *more), **settings)
         return attach_labels(cards, config, clean)
 
     return attach
@@ -130,9 +130,32 @@ def test_the_later_of_two_labels_counts(attach):
     second = {"text": "A heron.", "label": "yes", "time": "2026-01-02"}
     for lines in ((first, second), (second, first)):
         assert list_labels(attach(*lines)[0]) == [[("A heron.",)], []]
-    with pytest.raises(CardError, match="contradicts the label of the same row on line 1") as found:
+    with pytest.raises(
+        CardError, match=r"contradicts the label of the same row on .*line 1"
+    ) as found:
         attach({"text": "A heron.", "label": "no"}, second)
     assert str(found.value.where).endswith("labels.jsonl line 2")
+
+
+def test_labels_of_several_files_are_taken_together(attach, tmp_path):
+    """All files' labels count; of two for one row the later does, and errors name the file."""
+    other = tmp_path / "other.jsonl"
+    first = {"text": "A heron.", "label": "no", "time": "2026-01-01"}
+    second = {"text": "A heron.", "label": "yes", "time": "2026-01-02"}
+    other.write_text(f"{json.dumps(second)}\n{json.dumps({'text': 'A hen.', 'label': 'no'})}\n")
+    (found,) = attach(first, more=(str(other),))
+    assert list_labels(found) == [[("A heron.",)], [("A hen.",)]]
+    with pytest.raises(CardError, match=r"the same row on .*labels.jsonl line 1") as caught:
+        attach({"text": "A heron.", "label": "no"}, more=(str(other),))
+    assert caught.value.where == f"{other} line 1"
+    other.write_text('{"source": "a", "row": 1, "label": "no"}')
+    with pytest.raises(CardError, match="1 label has no text") as caught:
+        attach(first, more=(str(other),))
+    assert str(other) in caught.value.where
+    other.write_text('{"text": "A hen.", "label": "no", "trait": "fish"}')
+    with pytest.raises(CardError, match="no trait 'fish' is fitted") as caught:
+        attach(first, more=(str(other),))
+    assert caught.value.where == f"{other} line 1 trait"
 
 
 def test_the_labels_of_other_cards_are_left_alone(attach, card):
@@ -182,12 +205,12 @@ def test_a_run_is_fitted_with_labels_of_its_own_input(bird_run, tmp_path):
     lines = [f"corpus.jsonl,{row},{'yes' if row % 4 == 0 else 'no'}" for row in range(12)]
     labels.write_text("source,row,label\n" + "\n".join(lines))
     update = {"traits": bird_run.traits[:1], "output": str(tmp_path / "run")}
-    config = bird_run.model_copy(update=update | {"labels": str(labels)})
+    config = bird_run.model_copy(update=update | {"labels": (str(labels),)})
     manifest = run_filter(config)
     notices = [notice.text for notice in manifest.list_notices()]
     assert any(text.startswith("heron: labels: ") for text in notices)
     assert any("yes rows" in text or "yes row" in text for text in notices)
-    other = run_filter(config.model_copy(update={"labels": None, "output": str(tmp_path / "b")}))
+    other = run_filter(config.model_copy(update={"labels": (), "output": str(tmp_path / "b")}))
     assert manifest.identity.bank_digest != other.identity.bank_digest
     assert manifest.run_id != other.run_id
 

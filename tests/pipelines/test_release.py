@@ -172,9 +172,11 @@ def test_labels_that_were_changed_afterwards_release_nothing(run, folder, held, 
         plan_release(folder, [path])
     assert str(caught.value.where).endswith("labels-ada.jsonl line 1")
     path.write_text(sound + json.dumps({**held[2], "trait": "heron", "label": "no"}) + "\n")
-    with pytest.raises(CardError, match="has no digest, though other lines") as caught:
+    with pytest.raises(CardError, match="1 line has no digest, though the other lines") as caught:
         plan_release(folder, [path])
-    assert str(caught.value.where).endswith("line 3")
+    assert caught.value.problem.endswith("are a review's: line 3")
+    assert caught.value.where == str(path)
+    assert f"sed -i '3d' {path}" in caught.value.remedy
 
 
 def test_labels_of_another_run_are_named(run, folder, held, tmp_path):

@@ -96,6 +96,21 @@ def test_a_card_with_few_positives_is_sent_to_a_lexicon(card_folder):
     assert "find little" not in third + last
 
 
+def test_exceptions_of_the_lexicon_need_hard_negatives(card_folder):
+    """`unless` reaches only the lexicon, so without a hard negative that has it, advice says so."""
+    lexicon = 'lexicon: {patterns: ["Monet"], unless: ["Claude Monet"]}'
+    folders = [
+        card_folder(name, f"signals: {{{signals}}}\n", [f"Monet {n}" for n in range(5)], negatives)
+        for name, signals, negatives in (
+            ("untaught", f"wording: {{}}, {lexicon}", ["A Manet."]),
+            ("taught", f"wording: {{}}, {lexicon}", ["By claude monet."]),
+            ("alone", lexicon, ["A Manet."]),
+        )
+    ]
+    advised = ["`unless`" in " ".join(list_advice(find_card(str(item)), [])) for item in folders]
+    assert advised == [True, False, False]
+
+
 def test_the_comments_of_a_new_card_are_valid_settings(tmp_path):
     """What the skeleton suggests in comments can be uncommented."""
     folder = tmp_path / "my-trait"

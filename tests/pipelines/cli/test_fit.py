@@ -53,6 +53,11 @@ def test_labels_are_counted_and_measured(congener_json, congener, arguments, tmp
     halves = [trait["labels"][half]["yes"] for half in ("fitting", "calibration")]
     assert sum(halves) + trait["labels"]["unsure"] == 20
     assert min(halves) > 0
+    more = tmp_path / "more.jsonl"
+    more.write_text('{"text": "A crow.", "label": "yes"}\n{"text": "A hen.", "label": "no"}\n')
+    (trait,) = congener_json(*command, "--labels", str(more), "--restart")["traits"]
+    halves = [trait["labels"][half] for half in ("fitting", "calibration")]
+    assert sum(half["yes"] + half["no"] for half in halves) + trait["labels"]["unsure"] == 22
 
 
 def test_a_bank_is_replaced_only_with_restart(congener, arguments):

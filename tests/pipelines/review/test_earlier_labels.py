@@ -129,6 +129,10 @@ def test_only_own_and_unchanged_labels_are_carried_over(label_all, open_changed,
     changed.write_text('{"source": "atlas.jsonl", "row": 1, "trait": "heron", "label": true}\n')
     with pytest.raises(CardError, match="isn't a label that a review of rows wrote"):
         session.carry_labels(changed)
+    row = '{"source": "atlas.jsonl", "row": 1, "trait": "heron", "label": null}\n'
+    changed.write_text(earlier.read_text() + row)
+    with pytest.raises(CardError, match="1 line has no digest"):
+        session.carry_labels(changed)
     with pytest.raises(CardError, match="doesn't exist"):
         session.carry_labels(tmp_path / "none.jsonl")
     assert len(session.book) == 0

@@ -133,6 +133,21 @@ def test_a_change_is_noticed(book, path, change):
     assert "line" in caught.value.where
 
 
+def test_labels_of_another_command_are_named_with_a_remedy(book, path):
+    """Labels without digests among a review's lines can be moved, if the others are unchanged."""
+    for number in range(2):
+        book.add(ROWS[number], "heron", "yes")
+    sound = path.read_text()
+    other = '{"source": "a.jsonl", "row": 3, "label": null}\n'
+    path.write_text(sound + other)
+    with pytest.raises(CardError, match="1 line has no digest") as caught:
+        LabelBook(path, "ada", RUN)
+    assert "sed -n '3p'" in caught.value.remedy
+    path.write_text(sound.replace("true", "false", 1) + other)
+    with pytest.raises(CardError, match="isn't as the review wrote it"):
+        LabelBook(path, "ada", RUN)
+
+
 def test_labels_of_another_run_are_refused(book, path):
     """The first digest is that of the run."""
     book.add(ROWS[0], "heron", "yes")

@@ -291,6 +291,11 @@ def find_cards(names: Sequence[str] = ()) -> list[LoadedCard]:
     return [cards[name] for name in sorted(cards)]
 
 
+def is_whole_library(name: str) -> bool:
+    """Return whether a name stands for all traits of the library, and not for a folder."""
+    return name == WHOLE_LIBRARY and not _list_folders(Path(name))
+
+
 def find_optional_cards() -> list[LoadedCard]:
     """Load the shipped traits that a run has only if they are named, sorted by id."""
     return find_cards([folder.name for folder in _list_folders(OPTIONAL)])

@@ -35,6 +35,7 @@ from pipelines.chosen_traits import (
     advise_bank,
     check_cards,
     choose_cards,
+    find_chosen,
     require_traits,
     require_useful_background,
     require_useful_labels,
@@ -213,8 +214,7 @@ def choose_traits(
             settle_rules(bank.traits, policy)
         return ChosenTraits(given, bank)
     cards = choose_cards(config)
-    if not config.traits:
-        _announce_left_out(find_cards(), [card.id for card in cards], config, listener)
+    _announce_left_out(find_chosen(config.traits), [card.id for card in cards], config, listener)
     clean = gather_clean_text(config, draw)
     for card in cards:
         require_known_texts(card, clean.shipped)

@@ -15,7 +15,7 @@ from classifiers.clean_text import (
     require_known_texts,
     split_clean_text,
 )
-from classifiers.library import LoadedCard, find_cards
+from classifiers.library import LoadedCard, find_cards, is_whole_library
 from pipelines.config import OWN_CORPUS, FilterConfig, require_local_path
 from schemas.cards import TraitCard
 from schemas.errors import CardError, ModelError
@@ -28,23 +28,33 @@ from transforms.rules import check_policy, has_clean_texts, require_clean_texts
 def choose_cards(config: FilterConfig) -> list[LoadedCard]:
     """Return the cards of a run's traits, each limited to the signals that the run may use.
 
-    Library traits that have none of these signals are left out.
+    Traits that have none of these signals are left out if only `library` names them, or nothing.
 
-    Raises: ModelError: a trait that was named has none of the signals that the run may use, or no
-    trait has any of these signals.
+    Raises: ModelError: a trait that was named itself has none of the signals that the run may use,
+    or no trait has any of these signals.
     """
-    cards = find_cards([str(require_local_path(name)) for name in config.traits])
+    cards = find_chosen(config.traits)
     if not config.signals:
         return cards
-    able = [card for card in cards if set(card.card.signals.names) & set(config.signals)]
-    if config.traits and len(able) < len(cards):
-        unable = next(card for card in cards if card not in able)
+    able = [card for card in cards if _has_any(card, config.signals)]
+    own = [name for name in config.traits if not is_whole_library(name)]
+    unable = [card for card in find_chosen(own) if not _has_any(card, config.signals)]
+    if own and unable:
         raise ModelError(
-            f"trait {unable.id} has none of the signals {', '.join(config.signals)}",
+            f"trait {unable[0].id} has none of the signals {', '.join(config.signals)}",
             remedy="leave it out of --traits, or allow more --signals",
         )
     require_traits(len(able), config.signals)
     return [replace(card, card=card.card.limit_signals(config.signals)) for card in able]
+
+
+def find_chosen(names: Sequence[str]) -> list[LoadedCard]:
+    """Return the cards that a run's settings name, or those of the library without a name."""
+    return find_cards([str(require_local_path(name)) for name in names])
+
+
+def _has_any(card: LoadedCard, signals: Sequence[str]) -> bool:
+    return bool(set(card.card.signals.names) & set(signals))
 
 
 def require_traits(count: int, signals: Sequence[str]) -> None:

@@ -106,7 +106,7 @@ def describe_labels(bank: Bank) -> Iterator[Notice]:
 
 
 def describe_trait_labels(trait: TraitModel) -> Iterator[str]:
-    """Describe a trait's labels in two lines, or in none without labels."""
+    """Describe a trait's labels in two or three lines, or in none without labels."""
     if trait.labels is None:
         return
     fitting, measured = (_describe_half(trait.labels[name]) for name in ("fitting", "calibration"))
@@ -125,6 +125,13 @@ def describe_trait_labels(trait: TraitModel) -> Iterator[str]:
     if before := trait.labels.get("before"):
         line += f". Without labels in the fit: {_describe_effect(before, yes, intervals=False)}"
     yield line
+    if yes:
+        yield (
+            "  this counts each labelled row once. If the rows were drawn by their scores, as by "
+            "traits eval or in a review, few of them score low, so it overstates what the trait "
+            f"finds in a corpus; this command weighs them: congener traits eval {trait.card.id} "
+            "--run RUN --labels FILE"
+        )
 
 
 def _describe_half(half: Mapping[str, int]) -> str:

@@ -141,6 +141,7 @@ def _describe_exclusion(
     left = ", ".join(text.name for text in library if text.origin not in alike)
     lines = [f"related: [{related}]"] * bool(related) + [f"leave_out: [{left}]"] * bool(left)
     if lines:
+        yield f"to read one whole: congener traits show {library[0].name}"
         yield f"add those that show the trait to card.yaml: {'; '.join(lines)}"
     if len(library) < len(texts):
         yield "take those that show the trait out of the file of --background"

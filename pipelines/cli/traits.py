@@ -16,9 +16,11 @@ from pipelines.cli.options import Json, expand_argument, expand_arguments
 from pipelines.cli.output import print_result, say
 from pipelines.cli.thresholds import list_thresholds
 from pipelines.display.terminal import build_table
+from schemas.errors import CardError
 from schemas.notices import format_count, list_names
 
 if TYPE_CHECKING:
+    from classifiers.clean_text import CleanRow
     from classifiers.library import LoadedCard
     from pipelines.signal_worth import TraitWorth
 
@@ -44,7 +46,10 @@ Names = Annotated[
 ]
 Name = Annotated[
     str,
-    typer.Argument(help="The id of a library trait, or a trait folder.", callback=expand_argument),
+    typer.Argument(
+        help="The id of a library trait, a trait folder, or the name of a clean text.",
+        callback=expand_argument,
+    ),
 ]
 NewFolder = Annotated[
     str,
@@ -153,6 +158,26 @@ class TraitPage(NamedTuple):
         }
 
 
+class CleanTextPage(NamedTuple):
+    """A clean text of the library, whole."""
+
+    text: CleanRow
+
+    def render(self) -> Iterator[str]:
+        """Return what the text is, and its answers."""
+        row = self.text
+        whose = {
+            "positive": f"a positive of {row.origin}",
+            "negative": f"a hard negative of {row.origin}",
+        }.get(row.polarity, "a conversation of the background")
+        yield f"{row.name}: {whose}, clean text for other traits\n"
+        yield "\n\n".join(row.texts)
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the text's name, origin and answers."""
+        return {"name": self.text.name, **self.text._asdict()}
+
+
 class TraitCheck(NamedTuple):
     """Valid cards, with advice on each one."""
 
@@ -191,13 +216,24 @@ def show_trait(name: Name, bank: BankOfCard = None, as_json: Json = False) -> No
     """Show a card and a few of its texts.
 
     With a bank that the card was fitted into, it also shows what each signal is worth: how many
-    held-out positives it finds alone, and how many the other signals find without it.
+    held-out positives it finds alone, and how many the other signals find without it. The name of a
+    clean text, as `congener fit` lists it, shows the text whole.
 
     congener traits show over-refusal
     congener traits show my-trait/ --bank bank/
+    congener traits show background/9e663a26d7f6
     """
-    from pipelines.traits import find_card
+    from pipelines.traits import find_card, find_clean_text
 
+    if text := find_clean_text(name):
+        if bank:
+            raise CardError(
+                "is a clean text, whose signals no bank has",
+                where=name,
+                remedy="leave --bank out, or name a trait",
+            )
+        print_result(CleanTextPage(text), as_json)
+        return
     card, worth = find_card(name), None
     if bank:
         from pipelines.signal_worth import read_worth  # loads torch, which is slow

@@ -27,6 +27,20 @@ def test_signals_limit_the_library():
         choose_cards(FilterConfig(signals=("lexicon",), traits=("coercion",)))
 
 
+def test_the_librarys_traits_without_a_signal_are_left_out(card_folder):
+    """Traits of `library` are left out as if nothing were named; a trait with a name isn't."""
+    whole = {card.id for card in choose_cards(FilterConfig(signals=("lexicon",)))}
+    named = FilterConfig(signals=("lexicon",), traits=("library",))
+    assert {card.id for card in choose_cards(named)} == whole
+    own = str(card_folder("rain", "signals: {lexicon: {patterns: [rain]}}\n"))
+    both = named.model_copy(update={"traits": ("library", own)})
+    assert {card.id for card in choose_cards(both)} == {*whole, "rain"}
+    for unable in ("coercion", str(card_folder("loop", "signals: [repetition]\n"))):
+        config = named.model_copy(update={"traits": ("library", unable)})
+        with pytest.raises(ModelError, match="has none of the signals lexicon"):
+            choose_cards(config)
+
+
 def test_a_run_needs_a_trait():
     """A run is refused if no trait has any of the signals, or if there is no trait at all."""
     with pytest.raises(ModelError, match="no trait has any of the signals classifier"):

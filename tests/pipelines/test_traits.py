@@ -12,6 +12,7 @@ from pipelines.traits import (
     describe_card,
     describe_library_negatives,
     find_card,
+    find_clean_text,
     find_trait_id,
     list_advice,
     summarise,
@@ -118,13 +119,13 @@ def test_the_comments_of_a_new_card_are_valid_settings(tmp_path):
     (folder / "positives.jsonl").write_text('{"text": "Let me know if you need more."}\n')
     text = (folder / "card.yaml").read_text()
     text = text.replace("signals: [wording, exemplars, head]\n", "")
-    for line in ("  # closing: 300", "# signals:", "#   wording: {}"):
+    for line in ("  # closing: 450", "# signals:", "#   wording: {}"):
         assert line in text
     text = text.replace("  # closing", "  closing").replace("# signals:", "signals:")
     text = text.replace("#   wording: {}\n", "").replace("#   lexicon:", "  lexicon:")
     (folder / "card.yaml").write_text(text)
     card = find_card(str(folder)).card
-    assert card.scope.closing == 300
+    assert card.scope.closing == 450
     assert len(card.signals.lexicon.patterns) == 2
 
 
@@ -206,3 +207,17 @@ def test_a_trait_is_named_by_folder_or_id(card_folder):
     folder = card_folder("owl", "signals: {lexicon: {patterns: [owl]}}\n")
     assert find_trait_id(str(folder)) == "owl"
     assert find_trait_id("stork") == "stork"
+
+
+def test_clean_texts_are_found_by_name(tmp_path, monkeypatch):
+    """Every clean text is found by its name; an unknown one is refused, and a folder is none."""
+    rows = collect_background(find_cards())
+    for row in (rows[0], rows[-1]):
+        assert find_clean_text(row.name) == row
+    with pytest.raises(CardError, match="the library has no such text"):
+        find_clean_text("background/000000000000")
+    assert find_clean_text("over-refusal") is None
+    assert find_clean_text("some/folder") is None
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "bird" / "0123456789ab").mkdir(parents=True)
+    assert find_clean_text("bird/0123456789ab") is None

@@ -55,7 +55,9 @@ def test_a_threshold_in_the_noise_is_warned_of(prepared):
     assert "Most of the positives score below the threshold that was set by hand" in first
     assert all(text.startswith("  clean text 0.8647  ") for text in texts[:STRONGEST])
     assert "more clean texts that high; congener traits check CARD --bank" in texts[STRONGEST]
-    assert texts[STRONGEST + 1].startswith("  add those that show the trait to card.yaml: ")
+    name = texts[0].split()[3]
+    assert texts[STRONGEST + 1] == f"  to read one whole: congener traits show {name}"
+    assert texts[STRONGEST + 2].startswith("  add those that show the trait to card.yaml: ")
 
 
 def test_a_named_trait_is_described(prepared):

@@ -113,3 +113,19 @@ def test_a_card_is_shown_with_the_worth_of_its_signals(congener, congener_json, 
     ]
     assert (lexicon["positives"], lexicon["positives_without"]) == (1, 0)
     assert (repetition["positives"], repetition["positives_without"]) == (0, 1)
+
+
+def test_a_clean_text_is_shown_whole(congener, congener_json):
+    """A clean text's name shows the whole text and what it is, and a bank has nothing about it."""
+    name = "sycophantic-opening/84f995807ed2"
+    code, out, err = congener("traits", "show", name)
+    assert code == 0, err
+    first, _, text = out.splitlines()
+    assert first == (f"{name}: a hard negative of sycophantic-opening, clean text for other traits")
+    assert text.startswith("Congratulations, graduates!")
+    assert text.endswith("We're so proud of you.")
+    found = congener_json("traits", "show", name)
+    assert (found["name"], found["texts"]) == (name, [text])
+    code, _, err = congener("traits", "show", name, "--bank", "bank")
+    assert code == 2
+    assert "leave --bank out, or name a trait" in err

@@ -28,6 +28,7 @@ from pipelines.runs.pages import Order, Page, read_page
 from pipelines.runs.queries import Count, Filters, count_rows
 from pipelines.runs.shown_findings import TraitFinding
 from pipelines.runs.shown_rows import ShownRow
+from pipelines.runs.unread_hits import list_unread_hits
 from pipelines.runs.wording_reasons import add_words
 from schemas.lots import LOT_FIELDS
 from schemas.manifests import Manifest
@@ -106,7 +107,9 @@ def inspect_as_dicts(run: str, view: View) -> dict[str, Any]:
             "next": page.next_start,
             "previous": page.previous_start,
             "rows": [
-                _describe_row(row) | _describe_swap(row, old.rows.get((row.source, row.row)))
+                _describe_row(row)
+                | _describe_swap(row, old.rows.get((row.source, row.row)))
+                | {"unread_hits": [hit._asdict() for hit in list_unread_hits(row, manifest)]}
                 for row in page.rows
             ],
         },

@@ -9,21 +9,29 @@ from typing import NamedTuple
 import numpy as np
 import polars as pl
 
-from pipelines.evaluation import STEPS, Population, Range
+from pipelines.evaluation import STEPS, Population, Range, find_rows, read_texts
 from pipelines.labels import Label
 from pipelines.runs.finished import MISFITS, report_damage, scan_folder
+from pipelines.runs.unread_hits import UnreadHit, find_unread_hit
 from schemas.scores import SCORE_DECIMALS
 
 SUGGESTED = 3
 """How many scores of missed rows become thresholds in the table."""
 
+EXPLAINED = 20
+"""How many missed rows are looked at for patterns that match outside the part that is read."""
+
 
 class Mistake(NamedTuple):
-    """A row that the trait judges differently from its reader: its file, number and score."""
+    """A row that the trait judges differently from its reader: its file, number and score.
+
+    `unread` says that a pattern of the card matches just outside the part that it reads.
+    """
 
     source: str
     row: int
     score: float
+    unread: str = ""
 
     @property
     def name(self) -> str:
@@ -49,6 +57,33 @@ def list_mistakes(population: Population, labels: Mapping[int, Label]) -> Mistak
     missed = [row for row, label in labels.items() if not fired[row] and label.shows]
     names = _name_rows(population, [*wrong, *missed])
     return Mistakes(*(_sort(names[row] for row in rows) for rows in (wrong, missed)))
+
+
+def explain_missed(population: Population, mistakes: Mistakes) -> Mistakes:
+    """Add to missed rows that a pattern matches just outside the part that the trait reads.
+
+    Only the texts of the first `EXPLAINED` are read, if the run has them.
+
+    Raises: RunError: a file of the run is missing or damaged.
+    """
+    if not mistakes.missed:
+        return mistakes
+    card = population.manifest.cards[population.rule.trait]
+    stored = {row for item in population.ranges for row in item.rows.tolist()}
+    named = [(item.source, item.row) for item in mistakes.missed[:EXPLAINED]]
+    places = find_rows(population, named)
+    rows = {index: name for name in named for index in places[name] if index in stored}
+    texts = read_texts(population, list(rows))
+    hits = {
+        name: find_unread_hit(card, text.text)
+        for name, text in zip(rows.values(), texts, strict=True)
+    }
+    return mistakes._replace(missed=[_add_hit(item, hits) for item in mistakes.missed])
+
+
+def _add_hit(item: Mistake, hits: Mapping[tuple[str, int], UnreadHit | None]) -> Mistake:
+    hit = hits.get((item.source, item.row))
+    return item if hit is None else item._replace(unread=hit.describe())
 
 
 def _sort(mistakes: Iterable[Mistake]) -> list[Mistake]:

@@ -295,7 +295,7 @@ def _measure(
 ) -> Evaluation:
     """Measure the trait with the labels of the drawn rows, and list what all labels contradict."""
     from pipelines.evaluation import find_earlier, measure, select_sample, summarise
-    from pipelines.mistakes import list_mistakes, suggest_thresholds
+    from pipelines.mistakes import explain_missed, list_mistakes, suggest_thresholds
     from pipelines.trait_rates import compare_teachers, measure_rates
 
     sample = select_sample(population, found, listed)
@@ -307,7 +307,7 @@ def _measure(
         summarise(population, sample),
         measure(suggest_thresholds(population, sample), sample),
         len(listed),
-        list_mistakes(population, found),
+        explain_missed(population, list_mistakes(population, found)),
         added=added,
         picked=len(found) - len(sample),
         disputed=_list_disputed(population, paths),

@@ -278,6 +278,8 @@ def _describe_mistakes(mistakes: Mistakes, trait: str, run: str | None) -> Itera
             if run is not None:
                 place = f"congener inspect {shlex.quote(run)} --row {shlex.quote(item.name)}"
             yield f"{kind}: {item.score:.4f}  {place}"
+            if item.unread:
+                yield f"  {item.unread}"
         if len(items) > MISTAKES_SHOWN:
             yield f"{kind}: {len(items) - MISTAKES_SHOWN:,} more"
     if any(mistakes) and run is None:

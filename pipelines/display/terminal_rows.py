@@ -17,6 +17,7 @@ from pipelines.display.swapped_answers import explain_swap, is_replaced, render_
 from pipelines.runs.recorded_settings import read_recorded_policy
 from pipelines.runs.shown_findings import TraitFinding
 from pipelines.runs.shown_rows import MaskedSpan, ShownRow, build_layout
+from pipelines.runs.unread_hits import list_unread_hits
 from schemas.lots import LOT_FIELDS, UNKNOWN
 from schemas.manifests import Manifest
 from transforms.records.field_paths import get_field_text
@@ -27,6 +28,9 @@ EXEMPLAR_CONTEXT = 80
 
 TURN_CHARACTERS = 240
 """How many characters are shown of a turn without evidence, such as the question."""
+
+LONGEST_CLOSING = 1000
+"""How many characters are shown of an answer of which only the end is read."""
 
 MASKS_SHOWN = 10
 """The maximum number of a row's masked stretches shown beside its reasons."""
@@ -66,6 +70,7 @@ def render_row(
     found += render_old_answer(row, old, build_layout(manifest) if full else None)
     found += [Text(note, style="italic") for note in explain_shown_row(row, manifest)]
     found += _render_findings(row, manifest, full)
+    found += [Text(item.describe(), "bold yellow") for item in list_unread_hits(row, manifest)]
     if full:
         found += show_whole_row(row, build_layout(manifest))
     else:
@@ -182,13 +187,19 @@ def _show_spoken(said: SpokenText, style: str = "dim") -> Text:
 
 
 def _show_answer(row: ShownRow, said: SpokenText, manifest: Manifest) -> Text:
-    """Show the start of an answer, or its end if the nearest trait reads only that."""
-    card = manifest.cards.get(row.near[0].trait, {}) if row.near else {}
-    if not card.get("scope", {}).get("closing"):
+    """Show the start of an answer, or its end if the nearest trait reads only that.
+
+    If no trait scored above 0, that is so if all traits of the run read only ends.
+    """
+    names = [row.near[0].trait] if row.near else list(manifest.cards)
+    scopes = [manifest.cards.get(name, {}).get("scope", {}) for name in names]
+    closings = [scope.get("closing") or 0 for scope in scopes]
+    if not closings or not all(closings):
         return _show_spoken(said, style="")
-    end = len(said.text)
-    pieces = build_excerpt(said.text, end, end, context=TURN_CHARACTERS)
-    return Text.assemble(f"{escape_name(said.role)}: ", join_pieces(pieces))
+    end, read = len(said.text), max(closings)
+    pieces = build_excerpt(said.text, end, end, context=min(read, LONGEST_CLOSING))
+    who = f"{escape_name(said.role)}, of whose answer the last {read:,} characters are read: "
+    return Text.assemble(who, join_pieces(pieces))
 
 
 def _tabulate_neighbours(finding: TraitFinding, patterns: Sequence[str]) -> Table:

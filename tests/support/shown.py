@@ -2,6 +2,7 @@
 
 import io
 from types import SimpleNamespace
+from typing import Any
 
 from rich.console import Console
 
@@ -35,8 +36,8 @@ REASON = TraitFinding(
 ROW = ShownRow("rows.jsonl", 1, "id", Lot("plain"), "mask", (REASON,), (), (), {"text": "an emu"})
 
 
-def print_row(row: ShownRow, width: int = 10_000) -> str:
+def print_row(row: ShownRow, width: int = 10_000, manifest: Any = RUN) -> str:
     """Return one row's output."""
     stream = io.StringIO()
-    Console(file=stream, color_system=None, width=width).print(render_row(row, 1, 1, RUN))
+    Console(file=stream, color_system=None, width=width).print(render_row(row, 1, 1, manifest))
     return stream.getvalue()

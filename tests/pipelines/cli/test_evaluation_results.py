@@ -134,12 +134,24 @@ def test_no_mistakes_need_no_advice():
     assert not any("wrong" in line or "missed" in line or "--output" in line for line in lines)
 
 
+def test_a_pattern_just_outside_is_named_below_its_row():
+    """A missed row that a pattern matches outside the part that is read has a line of its own."""
+    evaluation = make_evaluation(0, 2, "run")
+    first, second = evaluation.mistakes.missed
+    missed = [first._replace(unread="a pattern matches"), second]
+    found = evaluation._replace(mistakes=Mistakes([], missed))
+    lines = [str(part) for part in found.render()]
+    at = lines.index("  a pattern matches")
+    assert lines[at - 1].startswith("missed: 0.9000")
+    assert lines[at + 1].startswith("missed: 0.8990")
+
+
 def test_mistakes_are_fields_of_the_json_output():
     """For programs, mistakes have the row's file, number and score."""
     found = make_evaluation(1, 0, "run").to_json()
     assert found["run"] == "run"
     assert found["mistakes"] == {
-        "wrong": [{"source": "a b.jsonl", "row": 0, "score": 0.9}],
+        "wrong": [{"source": "a b.jsonl", "row": 0, "score": 0.9, "unread": ""}],
         "missed": [],
     }
 

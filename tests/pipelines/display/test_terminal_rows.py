@@ -110,7 +110,12 @@ def test_an_answer_is_shown_with_its_question_and_the_part_that_is_read():
     closing = SimpleNamespace(**{**vars(RUN), "cards": {"emu": {"scope": {"closing": 200}}}})
     console = Console(file=stream, color_system=None, width=10_000)
     console.print(render_row(row, 1, 1, closing))
-    assert re.search(r"assistant: … word .*bye\n", stream.getvalue())
+    said_last = r"assistant, of whose answer the last 200 characters are read: … word .*bye\n"
+    assert re.search(said_last, stream.getvalue())
+    none = row._replace(near=())
+    assert re.search(said_last, print_row(none, manifest=closing))
+    other = SimpleNamespace(**{**vars(closing), "cards": {**closing.cards, "gnu": {}}})
+    assert "assistant: word" in print_row(none, manifest=other)
 
 
 def test_the_question_is_shown():

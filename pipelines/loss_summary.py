@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
+import polars as pl
+
 from schemas.lots import UNKNOWN
 from schemas.manifests import Manifest
 from schemas.notices import format_count
@@ -37,6 +39,7 @@ class LossLine(NamedTuple):
 class LossSummary(NamedTuple):
     """What the page shows: the groups that differ most, and how many were compared.
 
+    `doubtful` names groups that would differ if each were tested alone, the clearest first.
     `scale` is the highest upper bound of the intervals. `without_text` says why rows aren't
     compared by their texts, or is empty.
     """
@@ -46,6 +49,7 @@ class LossSummary(NamedTuple):
     lines: list[LossLine]
     compared: int
     differing: int
+    doubtful: list[str]
     small: int
     scale: float
     without_text: str
@@ -87,9 +91,24 @@ def build_summary(found: Losses, without_text: str) -> LossSummary:
     shown = lines[: min(max(differing, FEWEST_LINES), LINES_SHOWN)]
     scale = max((line.high for line in shown), default=1.0)
     small = sum(found.omitted.values())
+    doubtful = name_doubtful(found)
     return LossSummary(
-        found.rows, found.lost, shown, len(lines), differing, small, scale, without_text
+        found.rows, found.lost, shown, len(lines), differing, doubtful, small, scale, without_text
     )
+
+
+def name_doubtful(found: Losses) -> list[str]:
+    """Name the groups that differ if each is tested alone but not when all are tested together.
+
+    The clearest group is first, and each has its p-value.
+    """
+    from pipelines.losses import LEVEL  # loads Beam, which is slow
+
+    lines = found.table.filter(~pl.col("differs"), pl.col("p_alone") <= LEVEL)
+    return [
+        f"{name_group(line['by'], line['group'])} (p = {line['p_alone']:.2g})"
+        for line in lines.sort("p_alone", "by", "group").to_dicts()
+    ]
 
 
 def name_group(by: str, group: str) -> str:

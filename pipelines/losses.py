@@ -55,7 +55,8 @@ LINES = pl.Schema(
     {
         **dict.fromkeys(("by", "group"), pl.String()),
         **dict.fromkeys(("rows", "lost"), pl.Int64()),
-        **dict.fromkeys(("share", "low", "high", "rest", "difference", "p"), pl.Float64()),
+        **dict.fromkeys(("share", "low", "high", "rest"), pl.Float64()),
+        **dict.fromkeys(("difference", "p", "p_alone"), pl.Float64()),
         "differs": pl.Boolean(),
         **dict.fromkeys(("rows_before", "lost_before"), pl.Int64()),
         **dict.fromkeys(("share_before", "part", "part_before", "p_drift"), pl.Float64()),
@@ -75,8 +76,9 @@ class Losses(NamedTuple):
     `omitted` counts the groups that are too small to compare, by grouping.
 
     A line of `table` has a group's `share` of lost rows with its interval from `low` to `high`, the
-    share of the `rest` of the rows, and their `difference`. `p` is the p-value of Fisher's exact
-    test, adjusted for the number of lines (Holm), and `differs` whether it is at most `LEVEL`.
+    share of the `rest` of the rows, and their `difference`. `p_alone` is the p-value of Fisher's
+    exact test, `p` the same adjusted for the number of tests (Holm), and `differs` whether `p` is
+    at most `LEVEL`. If a grouping has two groups, both have the same test, which counts once.
     Beside an earlier run, `shift` has the lost rows of all rows then and now, `same_rows` whether
     both runs read the same files, so that no test is possible, and `notes` what else differs.
 
@@ -388,7 +390,8 @@ def tabulate(
         small = sum(rows < LEAST_ROWS for rows, _ in groups.values())
         if small and len(groups) > 1:
             omitted[by] = small
-    return _rank(pl.DataFrame(lines, LINES), before is not None), omitted
+    whole = set(now) - set(omitted)
+    return _rank(pl.DataFrame(lines, LINES), before is not None, whole), omitted
 
 
 def _describe_drift(shift: RateShift | None) -> dict[str, Any]:
@@ -422,7 +425,7 @@ def _compare(
         rest = (lost - own_lost) / (rows - own)
         line = {"by": by, "group": group, "rows": own, "lost": own_lost, "rest": rest}
         line |= {"share": own_lost / own, "difference": own_lost / own - rest}
-        line["p"] = _test((own_lost, own), (lost - own_lost, rows - own))
+        line["p_alone"] = _test((own_lost, own), (lost - own_lost, rows - own))
         if earlier is not None:
             then, then_lost = earlier.get(group, (0, 0))
             line |= {"rows_before": then, "lost_before": then_lost, "part": own / rows}
@@ -436,7 +439,7 @@ def _test(one: tuple[int, int], other: tuple[int, int]) -> float:
     return float(compute_p_values(*(np.array([value]) for value in (*one, *other)))[0])
 
 
-def _rank(table: pl.DataFrame, has_earlier: bool) -> pl.DataFrame:
+def _rank(table: pl.DataFrame, has_earlier: bool, whole: Collection[str]) -> pl.DataFrame:
     """Add intervals, adjust the p-values, and put the groups that differ most first."""
     if not table.height:
         return table
@@ -444,7 +447,7 @@ def _rank(table: pl.DataFrame, has_earlier: bool) -> pl.DataFrame:
     table = table.with_columns(
         pl.Series("low", bounds[0]),
         pl.Series("high", bounds[1]),
-        pl.Series("p", adjust_by_holm(table["p"].to_numpy())),
+        pl.Series("p", _adjust(table, whole)),
     )
     if has_earlier:
         known = table["p_drift"].fill_null(1.0).to_numpy()
@@ -453,5 +456,20 @@ def _rank(table: pl.DataFrame, has_earlier: bool) -> pl.DataFrame:
     table = table.with_columns(differs=pl.col("p") <= LEVEL)
     largest = pl.when("differs").then(pl.col("difference").abs()).otherwise(-1.0)
     return table.sort(
-        *("differs", largest, "p", "by", "group"), descending=[True, True, False, False, False]
+        *("differs", largest, "p_alone", "by", "group"),
+        descending=[True, True, False, False, False],
     ).select(LINES.names())
+
+
+def _adjust(table: pl.DataFrame, whole: Collection[str]) -> np.ndarray:
+    """Return the p-values adjusted for the number of tests.
+
+    If all of a grouping's rows are in two lines, each line is the other's rest, so both have the
+    same test, which counts once. `whole` are the groupings without groups that are too small.
+    """
+    pairs = set(table.group_by("by").len().filter(pl.col("len") == 2)["by"]) & set(whole)
+    names = [(by, "" if by in pairs else group) for by, group in table.select("by", "group").rows()]
+    tests = {name: number for number, name in enumerate(dict.fromkeys(names))}
+    alone = dict(zip(names, table["p_alone"].to_list(), strict=True))
+    adjusted = adjust_by_holm(np.array([alone[name] for name in tests]))
+    return adjusted[[tests[name] for name in names]]

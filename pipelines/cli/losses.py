@@ -12,7 +12,7 @@ from rich.table import Table
 from pipelines.cli.options import Json, Run, expand_argument
 from pipelines.cli.output import print_result
 from pipelines.display.terminal import Verbatim, build_table
-from schemas.notices import choose_form, format_count
+from schemas.notices import choose_form, format_count, list_names
 from schemas.shares import format_interval, format_percent
 
 if TYPE_CHECKING:
@@ -106,12 +106,23 @@ class LossResult(NamedTuple):
             f"{len(differing):,} of {format_count(len(lines), 'group')} {verb} from the other rows "
             "(Fisher's exact test, 5 % for all groups together)"
         )
+        yield from self._name_doubtful()
         if self.has_earlier:
             count = sum(bool(line["drifted"]) for line in lines)
             verb = choose_form(count, "has", "have")
             yield f"{format_count(count, 'group')} {verb} another share of lost rows than before"
         if len(lines) > len(shown):
             yield f"{format_count(len(lines) - len(shown), 'more group')}: --json, or --output"
+
+    def _name_doubtful(self) -> Iterator[str]:
+        from pipelines.loss_summary import name_doubtful
+
+        if names := name_doubtful(self.found):
+            kind = "more group" if self.found.table["differs"].any() else "group"
+            yield (
+                f"tested alone, {format_count(len(names), kind)} would differ: "
+                f"{list_names(names)}; chance alone gives about 1 in 20"
+            )
 
     def _build_table(self, lines: list[dict[str, Any]]) -> Table:
         earlier = ("before>",) if self.has_earlier else ()

@@ -54,6 +54,7 @@ def build_losses(differing: int, others: int) -> Losses:
     lines = [
         {"by": "teacher", "group": f"t{n}", "rows": 50, "lost": 5, "share": 0.1, "low": 0.03}
         | {"high": 0.2 + n / 1000, "rest": 0.01, "difference": 0.09, "differs": n < differing}
+        | {"p_alone": 0.001 if n < differing else 0.03 + n / 100}
         for n in range(differing + others)
     ]
     return Losses(None, 500, 40, {}, {"teacher": 2, "file": 1}, pl.DataFrame(lines, LINES))
@@ -135,6 +136,9 @@ def test_the_table_is_short(differing, others, shown):
     assert len(found.lines) == shown
     assert (found.differing, found.compared) == (differing, differing + others)
     assert found.small == 3
+    assert all("(p = 0.0" in name for name in found.doubtful)
+    clear = sum(0.03 + n / 100 <= 0.05 for n in range(differing, differing + others))
+    assert len(found.doubtful) == clear
     assert found.scale == max((line.high for line in found.lines), default=1.0)
 
 

@@ -368,3 +368,24 @@ def test_pairs_are_compared_by_their_chosen_answer(tmp_path, heron):
     lines = list_lines(measure_losses(str(tmp_path / "run"), by=("length",)), "length")
     assert set(lines) == {"under 100", "100 to 199"}
     assert lines["under 100"]["lost"] == 30
+
+
+def test_two_groups_of_a_grouping_count_as_one_test():
+    """Each of two teachers is the other's rest, so their p-value isn't doubled."""
+    counts = {"teacher": {"heron": (350, 7), "atlas": (350, 23)}}
+    one, two = tabulate(counts)[0].to_dicts()
+    assert one["p"] == one["p_alone"] == two["p"] == two["p_alone"]
+    assert one["p"] == pytest.approx(fisher_exact([[7, 343], [23, 327]]).pvalue, abs=1e-9)
+    assert one["differs"]
+    more = counts | {"topic": {"oven": (100, 4), "pasta": (300, 13), "tea": (300, 13)}}
+    line = next(line for line in tabulate(more)[0].to_dicts() if line["group"] == "heron")
+    assert line["p"] == pytest.approx(4 * line["p_alone"])
+
+
+def test_two_lines_beside_a_small_group_are_two_tests():
+    """If a third group is too small to compare, neither line is the other's rest."""
+    counts = {"teacher": {"heron": (350, 7), "atlas": (350, 23), "lyre": (19, 1)}}
+    table, omitted = tabulate(counts)
+    assert omitted == {"teacher": 1}
+    first = table.to_dicts()[0]
+    assert first["p"] == pytest.approx(2 * first["p_alone"])

@@ -305,7 +305,9 @@ def _report_outcome(
     run = plan.config.output
     _send(listener, warn_of_unscored(manifest))
     is_english = needs_english(map(TraitCard.model_validate, manifest.cards.values()))
-    _send(listener, describe_rest(plan.sampled, manifest.coverage, wants_english=is_english))
+    counts = manifest.conservation
+    rows = counts.rows_in - counts.by_decision.get("reject", 0)
+    _send(listener, describe_rest(plan.sampled, manifest.coverage, rows, wants_english=is_english))
     _send(listener, publication.describe_rejects(run, manifest.outputs))
     _send(listener, publication.warn_of_lost_splits(plan.shards, manifest.outputs))
     _send(listener, remarks.describe_prompts(receipts))

@@ -12,7 +12,7 @@ from classifiers.banks import Bank
 from classifiers.guarantees.calibration import count_allowed
 from pipelines.corpus_sample import CORPUS_SAMPLE
 from schemas.manifests import Manifest
-from schemas.notices import Notice, choose_form, format_count, list_names, warn
+from schemas.notices import Notice, choose_form, format_count, list_names, shorten_name, warn
 from schemas.policies import EVERY_OTHER, Policy
 from schemas.runs import CLEAN_CARD
 from schemas.scores import LIKELY, TEXTS_OF_SIDES, fires
@@ -20,7 +20,7 @@ from schemas.shares import format_percent
 from transforms.files.kinds import Kind
 from transforms.files.samples import Sample, list_flagged, take_values
 from transforms.files.sources import Corpus
-from transforms.files.splits import list_splits, rank_split
+from transforms.files.splits import find_split, list_splits, rank_split
 from transforms.records.column_types import is_texts
 from transforms.records.columns import find_type
 from transforms.records.companions import is_companion
@@ -72,6 +72,39 @@ def describe_corpus(corpus: Corpus, layout: Layout) -> Iterator[Notice]:
         if any(source.kind == kind for source in corpus.sources):
             yield Notice(notice)
     yield from _describe_partitions(corpus)
+
+
+def describe_unknown_teachers(corpus: Corpus, layout: Layout) -> Iterator[Notice]:
+    """Say that the teacher is unknown, if the files are in folders that may be teachers."""
+    if "teacher" in layout.lots:
+        return
+    if folders := find_teacher_folders(source.name for source in corpus.sources):
+        yield Notice(
+            "the teacher of every row is unknown, because no column or folder names it; if the "
+            f"folders {list_names(folders, FILES_NAMED)} are teachers, rename each to teacher=NAME "
+            f"(such as teacher={shorten_name(folders[0])}), or name a column with "
+            "--teacher-column; otherwise rates and exceptions can't tell teachers apart"
+        )
+
+
+def find_teacher_folders(names: Iterable[str]) -> list[str]:
+    """Return the folders that may be teachers: beside each other, with files of the same names.
+
+    Folders of splits, folders without letters, such as dates, and folders that hold columns aren't
+    among them. Folders above all files are ignored.
+    """
+    paths = [name.split("/") for name in names]
+    while paths and all(len(path) > 1 and path[0] == paths[0][0] for path in paths):
+        paths = [path[1:] for path in paths]
+    below: dict[str, set[str]] = {}
+    for path in paths:
+        below.setdefault(path[0] if len(path) > 1 else "", set()).add("/".join(path[1:]))
+    are_names = all(
+        "=" not in name and any(map(str.isalpha, name)) and find_split(f"{name}/x") is None
+        for name in below
+    )
+    is_alike = len(below) > 1 and bool(set.intersection(*below.values()))
+    return sorted(below) if are_names and is_alike else []
 
 
 def describe_sides(corpus: Corpus, layout: Layout, sample: Sample) -> Iterator[Notice]:

@@ -30,6 +30,7 @@ from pipelines.notices import (
     describe_speakers,
     describe_split_priority,
     describe_transcripts,
+    describe_unknown_teachers,
 )
 from pipelines.runs.parent_policies import describe_parent_policies
 from pipelines.runs.parents import describe_parents, find_parents, require_notes
@@ -258,6 +259,7 @@ def settle_input(
     """
     corpus, layout = _settle_corpus(config, corpus)
     _send(listener, describe_corpus(corpus, layout))
+    _send(listener, describe_unknown_teachers(corpus, layout))
     if part := describe_limit(corpus):
         listener(Noticed(Notice(f"limit: {part}")))
     sample = read_sample(corpus, layout, config.shards)

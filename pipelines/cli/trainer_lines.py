@@ -45,7 +45,7 @@ def describe_removals(manifest: Manifest) -> Iterator[str]:
 
 
 def describe_doubtful_rows(output: str, manifest: Manifest) -> Iterator[str]:
-    """Count the rows that traits with a caution hold, and name the commands that show them."""
+    """Count the rows that traits with a caution hold, with commands that show and release them."""
     from pipelines.display.progress import list_cautions
     from pipelines.runs.queries import Filters, count_rows
 
@@ -67,6 +67,11 @@ def describe_doubtful_rows(output: str, manifest: Manifest) -> Iterator[str]:
     for name, count in held.items():
         command = f"congener inspect {shlex.quote(output)} --trait {name} --decision quarantine"
         yield Verbatim(f"      {command}   ({format_count(count, 'row')})")
+    flags = ", ".join(f"{name}: {{action: flag}}" for name in held)
+    yield (
+        f"to keep such rows in clean/ and only flag them, write `traits: {{{flags}}}` to a file "
+        f"and decide again: congener decide {shlex.quote(output)} --policy FILE --output RUN2"
+    )
 
 
 def describe_waiting_rows(output: str, manifest: Manifest) -> Iterator[str]:

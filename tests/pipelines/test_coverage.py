@@ -139,7 +139,10 @@ def test_what_no_trait_looks_at_is_named():
         "turns of narrator (12.5%, 1 row), cot (12.5%, 3 rows)"
     )
     assert prompts.endswith("in a sample: turns of user (20.0%, 1 row)")
-    assert "2 in Greek script (the first: a.jsonl row 5)" in languages
+    assert languages.startswith(
+        "rows that don't look like English, in a sample: 2 of 7 (28.6%), 2 in Greek script (the "
+        "first: a.jsonl row 5); most of the library's"
+    )
     assert unsampled.endswith("no value in a sample: rare")
 
 
@@ -147,7 +150,7 @@ def test_a_whole_corpus_needs_no_words():
     """A fully read English corpus gives no notice."""
     whole = Coverage(turns=(turn("assistant", 60, 0),), characters=60)
     assert list(describe_sample(whole, "a sample")) == []
-    assert list(describe_rest(whole, whole)) == []
+    assert list(describe_rest(whole, whole, 7)) == []
 
 
 AGENT = Coverage(
@@ -210,9 +213,9 @@ def test_a_run_without_english_traits_hears_nothing_of_languages():
     said = [item.text for item in describe_sample(COVERAGE, "a sample", wants_english=False)]
     assert not any("English" in text for text in said)
     thai = COVERAGE.languages[0].model_copy(update={"language": "Thai or Lao script"})
-    later = COVERAGE.model_copy(update={"languages": (thai,)})
-    assert len(list(describe_rest(COVERAGE, later))) == 1
-    assert list(describe_rest(COVERAGE, later, wants_english=False)) == []
+    later = COVERAGE.model_copy(update={"languages": (thai.model_copy(update={"rows": 6}),)})
+    assert len(list(describe_rest(COVERAGE, later, 7))) == 1
+    assert list(describe_rest(COVERAGE, later, 7, wants_english=False)) == []
 
 
 @pytest.mark.parametrize(
@@ -245,8 +248,8 @@ def test_conversations_inside_messages_are_mentioned():
 
 
 def test_the_end_of_a_run_says_only_what_the_sample_did_not():
-    """Final notices report only new or grown turns and languages."""
-    assert list(describe_rest(COVERAGE, COVERAGE)) == []
+    """Final notices report only new or grown turns, and languages whose share grew."""
+    assert list(describe_rest(COVERAGE, COVERAGE, 7)) == []
     greek = COVERAGE.languages[0]
     thai = greek.model_copy(update={"language": "Thai or Lao script", "row": 9})
     later = COVERAGE.model_copy(
@@ -255,17 +258,44 @@ def test_the_end_of_a_run_says_only_what_the_sample_did_not():
             "languages": (greek, thai),
         }
     )
-    unread, calls, languages = (notice.text for notice in describe_rest(COVERAGE, later))
+    unread, calls = (notice.text for notice in describe_rest(COVERAGE, later, 14))
     assert "in all rows (the sample before the run didn't show it): turns of judge (" in unread
     assert "narrator" not in unread
     assert calls.startswith("tool calls are 1.1% of the text")
-    assert "Thai or Lao script (the first: a.jsonl row 9)" in languages
-    assert "Greek" not in languages
     grown = COVERAGE.model_copy(
         update={"turns": (turn("assistant", 60, 0), turn("narrator", 90, 90))}
     )
-    (notice,) = describe_rest(COVERAGE, grown)
+    (notice,) = describe_rest(COVERAGE, grown, 7)
     assert "turns of narrator (56.2%, 1 row)" in notice.text
+
+
+@pytest.mark.parametrize(
+    ("rows", "size", "is_said"),
+    [(0, 10, False), (1, 2, False), (2, 200, True), (2, 201, False), (99, 10_000, False)],
+)
+def test_few_rows_in_other_languages_need_no_words(rows, size, is_said):
+    """Rows in other languages are warned of from one in a hundred on, and a single one never."""
+    greek = COVERAGE.languages[0].model_copy(update={"rows": rows})
+    found = Coverage(languages=(greek,) if rows else (), sampled_rows=size)
+    assert len(list(describe_sample(found, "a sample"))) == is_said
+    assert len(list(describe_rest(Coverage(sampled_rows=9), found, size))) == is_said
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "is_said"),
+    [(5, 100, True), (50, 100, False), (20, 49, False), (20, 51, True), (50, 0, False)],
+)
+def test_languages_are_said_once(before, after, is_said):
+    """After the sample's warning, another one needs more than twice its share, plus a margin.
+
+    Five rows of a thousand give the sample no warning.
+    """
+    greek, thai = (COVERAGE.languages[0].model_copy(update={"language": name}) for name in "gt")
+    sampled = Coverage(languages=(greek.model_copy(update={"rows": before}),), sampled_rows=1_000)
+    whole = Coverage(languages=(greek, thai.model_copy(update={"rows": after - 2})) * (after > 0))
+    said = [notice.text for notice in describe_rest(sampled, whole, 1_000)]
+    assert len(said) == is_said
+    assert all(f"{after} of 1,000 ({after / 10:.1f}%), 2 in g (the" in text for text in said)
 
 
 class Listener(list):

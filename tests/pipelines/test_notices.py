@@ -17,6 +17,8 @@ from pipelines.notices import (
     describe_speakers,
     describe_split_priority,
     describe_transcripts,
+    describe_unknown_teachers,
+    find_teacher_folders,
 )
 from schemas.cards import Scope
 from schemas.corpora import CorpusConfig, ShardLimits
@@ -102,6 +104,43 @@ def test_rows_that_come_out_in_another_form_are_announced(tmp_path):
     (tmp_path / "in" / "b.jsonl").write_text('{"text": "b"}\n')
     notices = [notice.text for notice in list_corpus(tmp_path / "in")]
     assert notices[1:] == ["the elements of JSON arrays come out as JSON Lines, each on one line"]
+
+
+def test_folders_that_may_be_teachers_are_pointed_out(tmp_path):
+    """Folders with the same files below have a notice unless the corpus names its teachers."""
+    for folder in ("gpt-4o", "claude-2"):
+        write_rows(tmp_path / "in" / "v1" / folder / "part-0.jsonl", [{"text": "x"}])
+    found = survey([str(tmp_path / "in")], ShardLimits())
+    layout = settle_layout(found.schema, CorpusConfig(), found.partitions)
+    (notice,) = describe_unknown_teachers(found, layout)
+    assert notice.severity == "info"
+    assert (
+        "if the folders claude-2, gpt-4o are teachers, rename each to teacher=NAME" in notice.text
+    )
+    assert "--teacher-column" in notice.text
+    named = CorpusConfig.model_validate({"teacher": {"constant": "atlas"}})
+    layout = settle_layout(found.schema, named, found.partitions)
+    assert list(describe_unknown_teachers(found, layout)) == []
+
+
+@pytest.mark.parametrize(
+    ("names", "folders"),
+    [
+        (("a/x.jsonl", "b/x.jsonl", "b/y.jsonl"), ["a", "b"]),
+        (("data/b/p/x.jsonl", "data/a/p/x.jsonl"), ["a", "b"]),
+        (("a/x.jsonl", "b/y.jsonl"), []),
+        (("a/x.jsonl", "b/x.jsonl", "c.jsonl"), []),
+        (("train/x.jsonl", "test/x.jsonl"), []),
+        (("2026-08/x.jsonl", "2026-09/x.jsonl"), []),
+        (("teacher=a/x.jsonl", "teacher=b/x.jsonl"), []),
+        (("a/x.jsonl",), []),
+        (("x.jsonl", "y.jsonl"), []),
+        ((), []),
+    ],
+)
+def test_only_folders_alike_may_be_teachers(names, folders):
+    """Splits, dates, columns, single folders and folders of other files are no teachers."""
+    assert find_teacher_folders(names) == folders
 
 
 def test_folders_that_hold_columns_are_named(tmp_path):

@@ -1,6 +1,7 @@
 """The closing lines of a run: its clean rows, and what a trainer must do with masks."""
 
 import pytest
+import yaml
 
 from pipelines.cli.trainer_lines import (
     describe_clean_rows,
@@ -69,12 +70,14 @@ def test_rows_that_a_doubtful_trait_holds_are_counted(run):
     assert list(describe_doubtful_rows(str(folder), manifest)) == []
     card = {**manifest.cards["heron"], "caution": "Herons look like storks."}
     doubtful = manifest.model_copy(update={"cards": {**manifest.cards, "heron": card}})
-    said, command = map(str, describe_doubtful_rows(str(folder), doubtful))
+    said, command, remedy = map(str, describe_doubtful_rows(str(folder), doubtful))
     assert said.startswith("heron, whose card has a caution, holds rows. Read them before you")
     assert "can be taken back" in said
     assert command.strip() == (
         f"congener inspect {folder} --trait heron --decision quarantine   (8 rows)"
     )
+    assert yaml.safe_load(remedy.split("`")[1]) == {"traits": {"heron": {"action": "flag"}}}
+    assert remedy.endswith(f"congener decide {folder} --policy FILE --output RUN2")
 
 
 def test_exceptions_that_do_nothing_are_named(run):

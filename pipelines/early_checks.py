@@ -25,6 +25,7 @@ from pipelines.config import FilterConfig, read_policy, require_local_path
 from pipelines.engines.dataflow import require_ready
 from pipelines.engines.interface import check_engine
 from pipelines.labels import read_all_labels, require_traits
+from pipelines.runs.run_inputs import require_corpus
 from schemas.errors import CardError, InputError, ModelError, RunError, StorageError
 from schemas.runs import FOLDERS, MANIFEST, WORK
 from transforms.digest_keys import ENVIRONMENT, read_key
@@ -186,6 +187,7 @@ def check_sources(config: FilterConfig) -> None:
     Raises: CongenerError: a file is missing or has a mistake.
     """
     require_matches((*config.input, *config.background_files, *config.labels_on))
+    require_corpus(config.input)
     require_matches(map(_drop_name, config.teacher_answers))
     _check_bank(config.bank)
     _check_cards(config)

@@ -36,6 +36,7 @@ from pipelines.runs.foreign_files import remove_strays, require_no_foreign_data
 from pipelines.runs.idle_exceptions import warn_of_idle
 from pipelines.runs.likeness import warn_of_unlike
 from pipelines.runs.lock import lock_run
+from pipelines.runs.run_inputs import require_corpus
 from pipelines.runs.watching import plan_rows, watch_receipts
 from pipelines.sentences import list_code_limits, list_limits
 from schemas.cards import TraitCard
@@ -129,6 +130,7 @@ def plan_run(
 def _prepare_settings(config: FilterConfig, beam_options: Sequence[str]) -> FilterConfig:
     """Check the settings, and make paths absolute for workers."""
     check_settings(config, beam_options)
+    require_corpus(config.input)
     object_stores.use_options(build_engine_options(config.engine, beam_options))
     return config.with_absolute_paths()
 

@@ -13,7 +13,6 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import apache_beam as beam
-import numpy as np
 import polars as pl
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -44,13 +43,14 @@ from schemas.lots import LOT_FIELDS, Lot
 from schemas.manifests import Manifest
 from schemas.notices import Notice
 from schemas.policies import LotException, Policy, list_row_names
-from schemas.receipts import Output
+from schemas.receipts import ExceptionEffect, Output
 from schemas.runs import BANK, CLEAN_CARD, SHARD_FOLDERS, parse_path
 from schemas.swaps import PARENT_FOLDER
 from transforms.decide_again import (
     AgainSettings,
     DecideAgain,
     ShardFiles,
+    StoredEvidence,
     decide_stored,
     list_unknown_neighbours,
     read_stored_shard,
@@ -59,6 +59,7 @@ from transforms.decide_again import (
 from transforms.decisions import Decisions
 from transforms.digest_keys import DigestKey
 from transforms.duplicates import Seen, add_copy
+from transforms.exception_effects import measure_effects
 from transforms.files import object_stores, storage
 from transforms.files.dataset_cards import CARD, DatasetCard, read_card
 from transforms.files.names import NamedFile
@@ -93,14 +94,12 @@ class DecideConfig(Strict):
 
 
 class ShardDecisions(NamedTuple):
-    """New decisions on a shard's rows, except rejects.
-
-    `ledger_rows` holds their ledger indexes.
-    """
+    """New decisions on a shard's stored rows, and what the policy's exceptions do to them."""
 
     shard: str
-    ledger_rows: np.ndarray
     decided: Decisions
+    stored: StoredEvidence
+    effects: tuple[ExceptionEffect, ...]
 
 
 def run_decide(
@@ -417,7 +416,9 @@ def decide_run(run: str, policy: Policy) -> Iterator[ShardDecisions]:
     names = list_row_names(_list_exceptions(rules))
     for name, files in list_shard_files(run, manifest).items():
         stored = read_stored_shard(files, names)
-        yield ShardDecisions(name, stored.good, decide_stored(stored, rules, repeats))
+        decided, (scores, _, lots) = decide_stored(stored, rules, repeats), stored.evidence
+        effects = measure_effects(scores, lots, decided.decisions, rules, policy.exceptions)
+        yield ShardDecisions(name, decided, stored, effects)
 
 
 def settle_recorded_rules(run: str, manifest: Manifest, policy: Policy) -> list[Rule]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Iterable
 from typing import NamedTuple
 
 import pyarrow.compute as pc
@@ -14,20 +15,25 @@ from pipelines.runs.manifest_file import load_manifest
 from schemas.ledgers import read_lots
 from schemas.lots import Lot
 from schemas.manifests import Manifest
-from schemas.policies import Policy, list_row_names
+from schemas.policies import DECISIONS, LotException, Policy, list_row_names
+from schemas.receipts import ExceptionEffect
 
 
 class DecisionCounts(NamedTuple):
     """The rows by decision, in the run and with the policy.
 
-    `unmatched` are the policy's exceptions, as numbers from 1, that match no row of the run, and
-    `idle` those that change nothing on their row.
+    `moved` counts the rows with another decision by the old and the new one. `effects` are what the
+    policy's exceptions do, in its order, as a run with the policy would record it. `unmatched` are
+    the policy's exceptions, as numbers from 1, that match no row of the run, and `idle` those that
+    change nothing on their row.
     """
 
     before: dict[str, int]
     now: dict[str, int]
     unmatched: list[tuple[int, str]]
     idle: list[tuple[int, str]]
+    moved: dict[tuple[str, str], int]
+    effects: list[ExceptionEffect]
 
 
 def count_decisions(run: str, policy: Policy, folder: str | None = None) -> DecisionCounts:
@@ -42,19 +48,42 @@ def count_decisions(run: str, policy: Policy, folder: str | None = None) -> Deci
     manifest = load_manifest(run)
     policy = find_stored_places(run, manifest, policy, folder)
     before = dict(manifest.conservation.by_decision)
-    counts: Counter[str] = Counter()
-    for shard in decide_run(run, _leave_out_unfound(policy)):
+    counts, moved = Counter[str](), Counter[tuple[str, str]]()
+    known = _leave_out_unfound(policy)
+    effects = [ExceptionEffect() for _ in known.exceptions]
+    for shard in decide_run(run, known):
         counts.update(shard.decided.decisions)
+        moved.update(zip(shard.stored.take("decision"), shard.decided.decisions, strict=True))
+        effects = [one.add(two) for one, two in zip(effects, shard.effects, strict=True)]
     if rejects := before.get("reject"):
         counts["reject"] = rejects
     unmatched = _list_unmatched(run, manifest, policy)
     idle = list_idle_exceptions(run, manifest, policy)
-    return DecisionCounts(before, dict(counts), unmatched, idle)
+    return DecisionCounts(
+        before, dict(counts), unmatched, idle, _sort_moves(moved), _spread_effects(policy, effects)
+    )
+
+
+def _sort_moves(moved: Counter[tuple[str, str]]) -> dict[tuple[str, str], int]:
+    """Return the counts of rows with another decision, in the order of the decisions."""
+    order = sorted(moved, key=lambda pair: tuple(map(DECISIONS.index, pair)))
+    return {pair: moved[pair] for pair in order if pair[0] != pair[1]}
+
+
+def _spread_effects(policy: Policy, effects: Iterable[ExceptionEffect]) -> list[ExceptionEffect]:
+    """Return the effects of all exceptions, of which those for unfound rows have none."""
+    found = iter(effects)
+    return [next(found) if _is_found(item) else ExceptionEffect() for item in policy.exceptions]
+
+
+def _is_found(item: LotException) -> bool:
+    """Return whether an exception names no row, or one whose place or id is known."""
+    return item.row is None or bool(item.row.key)
 
 
 def _leave_out_unfound(policy: Policy) -> Policy:
     """Return a policy without exceptions for rows whose own ids the corpus doesn't have."""
-    known = tuple(item for item in policy.exceptions if item.row is None or item.row.key)
+    known = tuple(item for item in policy.exceptions if _is_found(item))
     return policy.model_copy(update={"exceptions": known})
 
 

@@ -186,8 +186,8 @@ def check_sources(config: FilterConfig) -> None:
 
     Raises: CongenerError: a file is missing or has a mistake.
     """
-    require_matches((*config.input, *config.background_files, *config.labels_on))
     require_corpus(config.input)
+    require_matches((*config.input, *config.background_files, *config.labels_on))
     require_matches(map(_drop_name, config.teacher_answers))
     _check_bank(config.bank)
     _check_cards(config)

@@ -10,6 +10,7 @@ from typing import Any, NamedTuple, TypeAlias
 import polars as pl
 
 from pipelines.calibrate import write_policy
+from pipelines.decide import decide_run
 from pipelines.label_files import is_chained, read_entries, report_mixed
 from pipelines.labels import (
     LABEL_AGAIN,
@@ -77,6 +78,20 @@ class ReleasedRows(NamedTuple):
     returned: int
     cleared: int
     unchanged: int
+
+
+class ReleasedRow(NamedTuple):
+    """A row with a released finding: its decisions before and after the release.
+
+    `released` are the traits whose findings reviewers deny, and `held_by` the traits whose findings
+    on the row still have an action.
+    """
+
+    name: str
+    released: tuple[str, ...]
+    before: str
+    now: str
+    held_by: tuple[str, ...]
 
 
 def plan_release(run: str, paths: Sequence[Path]) -> Release:
@@ -210,10 +225,44 @@ def count_effects(run: str, output: str, release: Release) -> ReleasedRows:
     places = [(row.source, row.row) for row in rows]
     names = {(file, row) for file, row in places if file is not None and row is not None}
     decisions = [_read_decisions(folder, names) for folder in (run, output)]
-    pairs = [(decisions[0][name], decisions[1][name]) for name in names]
+    return _count_pairs([(decisions[0][name], decisions[1][name]) for name in names])
+
+
+def _count_pairs(pairs: Sequence[tuple[str, str]]) -> ReleasedRows:
+    """Count rows by what became of them, from the decisions before and after a release."""
     returned = sum(old not in PUBLISHED and new in PUBLISHED for old, new in pairs)
     cleared = sum(old in PUBLISHED and new != old for old, new in pairs)
     return ReleasedRows(returned, cleared, len(pairs) - returned - cleared)
+
+
+def preview_release(run: str, release: Release) -> list[ReleasedRow]:
+    """Return what would become of each row that a release names, in corpus order.
+
+    Nothing is written.
+
+    Raises: RunError: the run isn't finished, is damaged, or lacks what the policy needs.
+    """
+    released: dict[tuple[str, int], list[str]] = {}
+    for item in release.policy.exceptions[-release.released.total() :]:
+        if item.row is not None and item.row.source is not None and item.row.row is not None:
+            released.setdefault((item.row.source, item.row.row), []).append(item.trait)
+    found = []
+    for shard in decide_run(run, release.policy):
+        stored, before = shard.stored, shard.stored.take("decision")
+        places = zip(stored.take("source"), stored.take("row"), strict=True)
+        for row, place in enumerate(places):
+            if place in released:
+                reasons = shard.decided.reasons.get(row, ())
+                others = dict.fromkeys(item.trait for item in reasons if item.action != "keep")
+                traits, now = tuple(released[place]), shard.decided.decisions[row]
+                name = f"{place[0]}:{place[1]}"
+                found.append(ReleasedRow(name, traits, before[row], now, tuple(others)))
+    return found
+
+
+def sum_effects(rows: Sequence[ReleasedRow]) -> ReleasedRows:
+    """Count what would become of the rows of a release."""
+    return _count_pairs([(row.before, row.now) for row in rows])
 
 
 def _read_decisions(run: str, names: Collection[tuple[str, int]]) -> dict[tuple[str, int], str]:

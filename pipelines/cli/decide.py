@@ -37,10 +37,11 @@ from pipelines.display.terminal import Verbatim, build_table
 from schemas.errors import CardError
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from pipelines.decision_counts import DecisionCounts
     from schemas.manifests import Manifest
+    from schemas.policies import LotException
 
 
 @dataclass(frozen=True)
@@ -118,15 +119,34 @@ def describe_dropped(before: Mapping[str, int], after: Mapping[str, int]) -> Ite
         )
 
 
+def describe_moves(moved: Mapping[tuple[str, str], int]) -> Iterator[str]:
+    """Say in one line how many rows would go from one decision to another."""
+    from schemas.notices import format_count
+
+    parts = [f"{rows:,} from {before} to {after}" for (before, after), rows in moved.items()]
+    total = format_count(sum(moved.values()), "row")
+    yield (
+        f"{total} would be decided otherwise: {', '.join(parts)}"
+        if parts
+        else ("no row would be decided otherwise")
+    )
+
+
 class DecideDryRun(NamedTuple):
     """What a policy would decide."""
 
     run: str
     counts: DecisionCounts
+    exceptions: Sequence[LotException] = ()
 
     def render(self) -> Iterator[str | Table]:
-        """Return the table of decisions, and the exceptions that do nothing."""
+        """Return the table of decisions, the changes, and what each exception does."""
+        from pipelines.display.exception_table import tabulate_exceptions
+
         yield tabulate_change(self.counts.before, self.counts.now)
+        yield from describe_moves(self.counts.moved)
+        if self.exceptions:
+            yield tabulate_exceptions(self.exceptions, self.counts.effects, is_dry=True)
         yield from describe_dropped(self.counts.before, self.counts.now)
         yield f"dry run: nothing was written; {shlex.quote(self.run)} stays as it is"
         for number, name in self.counts.unmatched:
@@ -135,8 +155,16 @@ class DecideDryRun(NamedTuple):
             yield f"warning: exception {number} of the policy {said}"
 
     def to_json(self) -> dict[str, Any]:
-        """Return the counts, and the exceptions that match no row or change nothing."""
-        return self.counts._asdict()
+        """Return the counts, and what each exception does, or that it does nothing."""
+        moved = [
+            {"before": before, "after": after, "rows": rows}
+            for (before, after), rows in self.counts.moved.items()
+        ]
+        effects = [
+            {"exception": item.describe(), "trait": item.trait} | effect.model_dump(mode="json")
+            for item, effect in zip(self.exceptions, self.counts.effects, strict=True)
+        ]
+        return self.counts._asdict() | {"moved": moved, "effects": effects}
 
 
 class DecideResult(NamedTuple):
@@ -240,7 +268,8 @@ def _count(run: str, source: StoredInputOptions, policy: PolicyOptions, as_json:
     from pipelines.decision_counts import count_decisions
 
     folder = source.folder and expand_argument(source.folder)
-    found = count_decisions(run, read_policy(read_settings(None, policy).policy), folder)
-    print_result(DecideDryRun(run, found), as_json)
+    given = read_policy(read_settings(None, policy).policy)
+    found = count_decisions(run, given, folder)
+    print_result(DecideDryRun(run, found, given.exceptions), as_json)
     if policy.strict and (found.unmatched or found.idle):
         raise typer.Exit(DOUBTFUL)

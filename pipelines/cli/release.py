@@ -4,14 +4,19 @@ from __future__ import annotations
 
 import shlex
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 
 import typer
 from rich.table import Table
 
-from pipelines.cli.decide import DecideFileOptions, DecideResult, StoredInputOptions
+from pipelines.cli.decide import (
+    DecideFileOptions,
+    DecideResult,
+    StoredInputOptions,
+    tabulate_change,
+)
 from pipelines.cli.filter import EngineOptions, OutputOptions
 from pipelines.cli.options import (
     BeamOptions,
@@ -29,7 +34,11 @@ from schemas.errors import CardError
 from schemas.notices import choose_form, format_count, list_names
 
 if TYPE_CHECKING:
-    from pipelines.release import Release, ReleasedRows
+    from pipelines.decision_counts import DecisionCounts
+    from pipelines.release import Release, ReleasedRow, ReleasedRows
+
+MOST_ROWS = 20
+"""How many rows a dry run lists on a terminal."""
 
 Reviews = Annotated[
     list[str] | None,
@@ -49,12 +58,19 @@ class ReleaseResult(NamedTuple):
     decided: DecideResult | None
     policy: str | None = None
     effect: ReleasedRows | None = None
+    rows: Sequence[ReleasedRow] = ()
+    counts: DecisionCounts | None = None
 
     def render(self) -> Iterator[str | Table]:
         """Return what was released, and the table of decisions in both runs."""
         yield from describe_release(self.release)
+        if self.counts is not None:
+            yield tabulate_change(self.counts.before, self.counts.now)
+            yield from list_rows(self.rows)
         if self.effect is not None:
-            yield describe_effect(self.effect)
+            yield describe_effect(self.effect, is_dry=self.counts is not None)
+        if self.counts is not None:
+            yield "dry run: nothing was written"
         if self.decided is not None:
             yield from self.decided.render()
         if self.policy is not None:
@@ -71,6 +87,9 @@ class ReleaseResult(NamedTuple):
             "changed": found.changed,
             "foreign": list(found.foreign),
             "effect": None if self.effect is None else self.effect._asdict(),
+            "rows": [row._asdict() for row in self.rows],
+            "before": None if self.counts is None else self.counts.before,
+            "now": None if self.counts is None else self.counts.now,
             "policy": self.policy,
             "manifest": None if self.decided is None else self.decided.to_json(),
         }
@@ -100,12 +119,28 @@ def describe_release(release: Release) -> Iterator[str]:
         )
 
 
-def describe_effect(effect: ReleasedRows) -> str:
-    """Say in one line what became of the rows whose findings were released."""
+def list_rows(rows: Sequence[ReleasedRow]) -> Iterator[str]:
+    """Yield a line for each of the first rows: what it becomes, or which finding holds it."""
+    for row in rows[:MOST_ROWS]:
+        moves = row.before != row.now
+        change = f"{row.before} → {row.now}" if moves else f"stays {row.now}"
+        denied = f"denied: {', '.join(row.released)}"
+        others = f"; not denied: {', '.join(row.held_by)}" if row.held_by else ""
+        yield f"  {row.name}: {change} ({denied}{others})"
+    if (more := len(rows) - MOST_ROWS) > 0:
+        yield f"  {format_count(more, 'more row')}: --json lists all of them"
+
+
+def describe_effect(effect: ReleasedRows, *, is_dry: bool = False) -> str:
+    """Say in one line what became, or would become, of the rows whose findings were released."""
     stay = choose_form(effect.unchanged, "keeps its decision", "keep their decision")
+    returned, lost = "returned", "lost"
+    if is_dry:
+        stay = "would keep their decision" if effect.unchanged != 1 else "would keep its decision"
+        returned, lost = "would return", "would lose"
     return (
-        f"rows with a released finding: {effect.returned:,} returned to the corpus, "
-        f"{effect.cleared:,} already in it lost a flag or a mask, {effect.unchanged:,} {stay} "
+        f"rows with a released finding: {effect.returned:,} {returned} to the corpus, "
+        f"{effect.cleared:,} already in it {lost} a flag or a mask, {effect.unchanged:,} {stay} "
         "because of another finding"
     )
 
@@ -154,7 +189,7 @@ def release_rows(
     paths = [require_local_path(path) for path in expand_arguments(reviews)]
     release = plan_release(run, list(map(Path, paths)))
     if dry_run:
-        print_result(ReleaseResult(release, None), as_json)
+        print_result(_preview(run, release), as_json)
         return
 
     from pipelines.decide import DecideConfig, run_decide
@@ -171,3 +206,12 @@ def release_rows(
         decided = DecideResult(run, settings.output, load_manifest(run), manifest)
         effect = count_effects(run, settings.output, release)
         print_result(ReleaseResult(release, decided, policy, effect), as_json)
+
+
+def _preview(run: str, release: Release) -> ReleaseResult:
+    """Return what a release would do, without writing anything."""
+    from pipelines.decision_counts import count_decisions
+    from pipelines.release import preview_release, sum_effects
+
+    rows, counts = preview_release(run, release), count_decisions(run, release.policy)
+    return ReleaseResult(release, None, effect=sum_effects(rows), rows=rows, counts=counts)

@@ -11,8 +11,8 @@ from typing import Self
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 from rich.table import Table
-from rich.text import Text
 
+from pipelines.display.exception_table import tabulate_exceptions
 from pipelines.display.interrupts import Interrupts
 from pipelines.display.row_counts import RowCount
 from pipelines.display.terminal import build_table, open_console, print_text
@@ -169,7 +169,8 @@ class TerminalReporter:
         if len(manifest.list_found_sides()) > 1:
             self.console.print(tabulate_other_sides(manifest))
         if manifest.exceptions:
-            self.console.print(tabulate_exceptions(manifest))
+            policy = read_recorded_policy(manifest)
+            self.console.print(tabulate_exceptions(policy.exceptions, manifest.exceptions))
         facts = manifest.circumstances
         for name, caution in list_cautions(manifest):
             self.say(f"{name}: {caution}")
@@ -311,23 +312,4 @@ def tabulate_other_sides(manifest: Manifest) -> Table:
         counts = [manifest.count_fired(item.trait, side) for side in sides]
         if any(counts):
             table.add_row(item.trait, *(f"{count:,}" for count in counts))
-    return table
-
-
-def tabulate_exceptions(manifest: Manifest) -> Table:
-    """Tabulate the policy's exceptions, and the rows that each one changed."""
-    table = build_table(
-        "exception", "trait", "lot or row", "its\nrows>", "rows it changed", title="exceptions"
-    )
-    policy = read_recorded_policy(manifest)
-    for number, (item, effect) in enumerate(
-        zip(policy.exceptions, manifest.exceptions, strict=True), 1
-    ):
-        table.add_row(
-            str(number),
-            item.trait,
-            Text(item.describe()),
-            f"{effect.rows:,}",
-            effect.describe(),
-        )
     return table

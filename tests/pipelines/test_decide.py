@@ -354,7 +354,7 @@ def test_shards_come_in_corpus_order(base):
     for part, output in zip(parts, list_outputs(manifest, "ledger"), strict=True):
         decisions = pl.DataFrame(read_table(run, output))["decision"].to_list()
         good = [row for row, decision in enumerate(decisions) if decision != "reject"]
-        assert part.ledger_rows.tolist() == good
+        assert part.stored.good.tolist() == good
         assert len(part.decided.decisions) == len(good)
     assert sum(output.rows for output in list_outputs(manifest, "rejects")) == 2
 

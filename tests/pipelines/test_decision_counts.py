@@ -13,11 +13,13 @@ from pipelines.runs.manifest_file import load_manifest
 from schemas.errors import CardError, InputError, RunError
 from schemas.policies import Policy
 
+FLAGGED = {"traits": {"heron": {"action": "flag"}}}
+
 
 @pytest.mark.parametrize(
     "policy",
     [
-        {"traits": {"heron": {"action": "flag"}}},
+        FLAGGED,
         {"traits": {"heron": {"threshold": 1}}},
         {
             "exceptions": [
@@ -36,6 +38,19 @@ def test_the_counts_are_those_of_the_decided_run(run, config, tmp_path, policy):
     assert found.now == dict(written.conservation.by_decision)
     assert found.before == dict(load_manifest(folder).conservation.by_decision)
     assert found.unmatched == []
+    assert tuple(found.effects) == written.exceptions
+    for name, count in found.now.items():
+        gone = sum(rows for (before, _), rows in found.moved.items() if before == name)
+        come = sum(rows for (_, after), rows in found.moved.items() if after == name)
+        assert count == found.before.get(name, 0) - gone + come
+
+
+def test_the_rows_that_move_are_counted(run):
+    """Rows are counted by their decisions before and after, and rows that stay aren't."""
+    found = count_decisions(str(run[0]), Policy.model_validate(FLAGGED))
+    assert list(found.moved) == [("quarantine", "flag")]
+    assert found.moved["quarantine", "flag"] == found.before["quarantine"]
+    assert count_decisions(str(run[0]), Policy()).moved == {}
 
 
 def test_names_of_no_row_are_listed(run):
@@ -77,6 +92,7 @@ def test_rows_are_named_by_a_column_of_the_corpus(run, config, corpus, tmp_path,
     path = policy(json.dumps({"exceptions": given}))
     found = count_decisions(folder, read_policy(path))
     assert found.unmatched == [(2, "row id: row-none")]
+    assert [effect.rows for effect in found.effects] == [1, 0]
     settings = config.model_copy(update={"output": str(tmp_path / "again"), "policy": path})
     written = run_decide(DecideConfig(run=folder, filter=settings))
     assert found.now == dict(written.conservation.by_decision)

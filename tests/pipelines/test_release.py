@@ -9,7 +9,14 @@ import yaml
 from pipelines.config import FilterConfig, read_policy
 from pipelines.decide import DecideConfig, run_decide
 from pipelines.labels import digest_definition
-from pipelines.release import ReleasedRows, count_effects, plan_release, write_release
+from pipelines.release import (
+    ReleasedRows,
+    count_effects,
+    plan_release,
+    preview_release,
+    sum_effects,
+    write_release,
+)
 from pipelines.review.judgements import LabelBook
 from pipelines.runs.manifest_file import load_manifest
 from pipelines.verify import verify_run
@@ -85,6 +92,36 @@ def test_the_new_run_keeps_released_rows(folder, held, review, tmp_path):
     )
     assert verify_run(output) == []
     assert load_manifest(folder).run_id in (manifest.describe_decided_from() or "")
+
+
+def test_a_preview_says_what_becomes_of_each_row(folder, held, review):
+    """Each named row has its decisions before and after, and the traits that still hold it."""
+    release = plan_release(folder, [review("ada", held[:3], False)])
+    rows = preview_release(folder, release)
+    assert [row.name for row in rows] == [f"{row['source']}:{row['row']}" for row in held[:3]]
+    assert {row[1:] for row in rows} == {(("heron",), "quarantine", "keep", ())}
+    assert sum_effects(rows) == ReleasedRows(3, 0, 0)
+
+
+def test_a_preview_equals_the_release(folder, held, review, tmp_path):
+    """What is previewed is what the new run then has."""
+    release = plan_release(folder, [review("ada", held[:2], False)])
+    rows, output = preview_release(folder, release), str(tmp_path / "new")
+    settings = FilterConfig(output=output, policy=write_release(release, output))
+    run_decide(DecideConfig(run=folder, filter=settings))
+    assert count_effects(folder, output, release) == sum_effects(rows)
+    decided = {f"{row['source']}:{row['row']}": row["decision"] for row in read_ledger(output)}
+    assert [decided[row.name] for row in rows] == [row.now for row in rows]
+
+
+def test_another_finding_is_the_reason_why_a_row_stays(folder, held, review):
+    """If the exceptions don't cover a row's finding, its trait is named."""
+    release = plan_release(folder, [review("ada", held[:1], False)])
+    (item,) = release.policy.exceptions
+    other = item.model_copy(update={"trait": "heron", "action": "flag"})
+    policy = release.policy.model_copy(update={"exceptions": (other,)})
+    (row,) = preview_release(folder, release._replace(policy=policy))
+    assert (row.before, row.now, row.held_by) == ("quarantine", "flag", ("heron",))
 
 
 def test_a_second_release_adds_to_the_first(folder, held, review, tmp_path):

@@ -88,7 +88,7 @@ def decide_outcome(run: str, policy: Policy) -> Outcome:
     }
     found = Outcome({}, {}, {}, {})
     for part in decide_run(run, policy):
-        ledger = ledgers[part.shard].take(pa.array(part.ledger_rows))
+        ledger = ledgers[part.shard].take(pa.array(part.stored.good))
         keys = zip(*(ledger.column(name).to_pylist() for name in ("source", "row")), strict=True)
         collect_outcome(part.decided, list(keys), found)
     return found

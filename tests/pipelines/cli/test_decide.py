@@ -138,7 +138,11 @@ def test_a_dry_run_writes_nothing(congener, congener_json, given, held, tmp_path
     )
     assert ["flag", "0", "8", "+8"] in [line.split() for line in lines]
     assert lines[-1] == "warning: exception 1 of the policy (row 0.jsonl:77) matches no row"
+    assert "8 rows would be decided otherwise: 8 from quarantine to flag" in lines
+    assert ["2", "*", "row", "0.jsonl:0", "1", "none"] in [line.split() for line in lines]
     found = congener_json(*words)
+    assert found["moved"] == [{"before": "quarantine", "after": "flag", "rows": 8}]
+    assert [item["rows"] for item in found["effects"]] == [0, 1]
     assert found["now"] == {"flag": 8, "keep": 32}
     assert "text of dropped rows" not in out
     assert not (tmp_path / "again").exists()

@@ -6,8 +6,14 @@ from pathlib import Path
 
 import pytest
 
-from pipelines.cli.release import describe_effect, describe_release
-from pipelines.release import Release, ReleasedRows
+from pipelines.cli.release import (
+    ReleaseResult,
+    describe_effect,
+    describe_release,
+    list_rows,
+)
+from pipelines.decision_counts import DecisionCounts
+from pipelines.release import Release, ReleasedRow, ReleasedRows, sum_effects
 from schemas.policies import Policy
 from tests.support.runs import read_ledger
 
@@ -48,9 +54,43 @@ def test_a_dry_run_writes_nothing(congener, congener_json, folder, reviews, tmp_
     """--dry-run says what would be released, as text or JSON."""
     code, out, err = congener("release", folder, "--reviews", reviews, "--dry-run")
     assert (code, "heron 2" in out, err) == (0, True, "")
+    assert "2 would return to the corpus" in out
+    assert "dry run: nothing was written" in out
+    held = [row for row in read_ledger(folder) if row["decision"] == "quarantine"][:2]
+    for row in held:
+        line = f"  {row['source']}:{row['row']}: quarantine → keep (denied: heron)"
+        assert line in out.splitlines()
     found = congener_json("release", folder, "--reviews", reviews, "--dry-run")
     assert (found["released"], found["manifest"]) == ({"heron": 2}, None)
+    assert found["effect"] == {"returned": 2, "cleared": 0, "unchanged": 0}
+    assert [row["now"] for row in found["rows"]] == ["keep", "keep"]
+    assert found["now"]["quarantine"] == found["before"]["quarantine"] - 2
     assert not list(Path(tmp_path).glob("*.policy.yaml"))
+
+
+def test_a_dry_run_says_why_a_row_stays():
+    """A row with another finding keeps its decision, and its line names that finding's trait."""
+    rows = [
+        ReleasedRow("a.jsonl:1", ("heron",), "quarantine", "quarantine", ("stork", "owl")),
+        ReleasedRow("a.jsonl:2", ("heron",), "mask", "keep", ()),
+    ]
+    assert list(list_rows(rows)) == [
+        "  a.jsonl:1: stays quarantine (denied: heron; not denied: stork, owl)",
+        "  a.jsonl:2: mask → keep (denied: heron)",
+    ]
+    said = describe_effect(sum_effects(rows), is_dry=True)
+    assert "0 would return to the corpus, 1 already in it would lose a flag or a mask" in said
+    assert "1 would keep its decision because of another finding" in said
+
+
+def test_a_long_list_is_cut(congener):
+    """A terminal shows the first rows and how many follow; JSON has all of them."""
+    row = ReleasedRow("a.jsonl:1", ("heron",), "quarantine", "keep", ())
+    counts = DecisionCounts({"quarantine": 25}, {"keep": 25}, [], [], {}, [])
+    released = Release(Policy(), Counter({"heron": 25}), 0, 0, 0)
+    result = ReleaseResult(released, None, rows=[row] * 25, counts=counts)
+    assert "  5 more rows: --json lists all of them" in list(result.render())
+    assert len(result.to_json()["rows"]) == 25
 
 
 def test_what_is_missing_is_named(congener, folder, reviews, tmp_path):

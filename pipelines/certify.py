@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import NamedTuple
 
 from pipelines.certifying.answers import AuditAnswer, match_answers
-from pipelines.certifying.checks import redraw
+from pipelines.certifying.carrying import carry_certificate
+from pipelines.certifying.checks import find_origin, redraw
 from pipelines.certifying.draws import (
     PositiveText,
     build_sample,
@@ -22,6 +23,7 @@ from pipelines.certifying.histories import append_statement, read_history
 from pipelines.certifying.populations import read_drawn_from, read_rows_to_audit
 from pipelines.certifying.prospects import Prospect, foresee
 from pipelines.certifying.records import (
+    find_certified_ancestor,
     read_certificate,
     read_sample,
     require_current,
@@ -29,11 +31,13 @@ from pipelines.certifying.records import (
     write_sample,
 )
 from pipelines.certifying.reviews import ReviewCount, gather_answers
-from pipelines.certifying.sheets import write_lines
+from pipelines.certifying.sheets import is_unlabelled, write_lines
 from pipelines.certifying.statements import state
+from pipelines.config import make_absolute
 from pipelines.label_files import Entry, is_table, read_entries
 from pipelines.labels import append_lines, read_all_labels, require_outside
 from pipelines.report import write_report
+from pipelines.runs.alterations import require_unaltered
 from pipelines.runs.finished import MISFITS, report_damage
 from pipelines.runs.manifest_file import load_manifest
 from pipelines.runs.publication import find_user
@@ -86,7 +90,8 @@ def draw_audit(run: str, settings: DrawSettings, output: Path) -> DrawnSample:
     """Draw rows and seeded texts to read, and write a label file without scores.
 
     If the run has a sample already, only what it lacks is drawn. The label file gets the items that
-    it doesn't list yet, so a new file is a copy for another rater.
+    it doesn't list yet, so a new file is a copy for another rater. A new sample replaces a label
+    file in which nothing is labelled yet.
 
     Raises: CardError: a trait, a file of positives or of labels, or the label file can't be used.
     Raises: RunError: the run isn't finished, or its sample has other settings.
@@ -98,9 +103,9 @@ def draw_audit(run: str, settings: DrawSettings, output: Path) -> DrawnSample:
     traits = _choose_traits(manifest, settings.traits)
     earlier = None if settings.restart else read_sample(run)
     if earlier is not None:
-        _require_same(run, manifest, earlier, settings)
+        _require_same(run, manifest, earlier, settings, output)
         traits = earlier.traits
-    elif output.exists():
+    elif output.exists() and not (settings.restart and is_unlabelled(output)):
         raise CardError(
             "exists already", where=str(output), remedy="name a new file with --output FILE"
         )
@@ -109,11 +114,14 @@ def draw_audit(run: str, settings: DrawSettings, output: Path) -> DrawnSample:
     seed = settings.seed or (earlier.seed if earlier else manifest.digest)
     pool = order_pool(positives, seed, traits)
     sample = _extend(run, manifest, settings, traits, seed, pool, earlier)
-    listed = {str(entry.fields.get("id")) for entry in _read_listed(output)}
+    old = () if earlier is None else _read_listed(output)
+    listed = {str(entry.fields.get("id")) for entry in old}
     added = tuple(item for item in sample.items if item.id not in listed)
     lines = list(write_lines(run, manifest, sample, added, pool))
     if sample != earlier:
         write_sample(run, sample)
+    if earlier is None:
+        output.unlink(missing_ok=True)  # the unlabelled items of a sample that is forgotten
     if lines:
         append_lines(output, lines)
     prospect = foresee(run, manifest, sample, settings.seeded)
@@ -147,7 +155,7 @@ def _choose_traits(manifest: Manifest, wanted: Sequence[str]) -> tuple[str, ...]
 
 
 def _require_same(
-    run: str, manifest: Manifest, earlier: AuditSample, settings: DrawSettings
+    run: str, manifest: Manifest, earlier: AuditSample, settings: DrawSettings, output: Path
 ) -> None:
     """Refuse settings that differ from those of a sample to which rows are added.
 
@@ -160,12 +168,13 @@ def _require_same(
         ("--risk", None if settings.risk == RISK else settings.risk, earlier.risk),
         ("--at-most", settings.at_most, earlier.at_most),
     )
+    new = "" if not output.exists() or is_unlabelled(output) else ", with another --output"
     for name, wanted, settled in given:
         if wanted and wanted != settled:
             raise RunError(
                 f"{name} was settled when the sample was drawn",
                 where=run,
-                remedy=f"leave {name} out to add rows, or draw a new sample with --restart",
+                remedy=f"leave {name} out to add rows, or draw a new sample with --restart{new}",
             )
 
 
@@ -246,13 +255,7 @@ def certify_run(
     with report_damage(run, *MISFITS):
         manifest = load_manifest(run)
     sample = require_sample(run, manifest)
-    if at_most is not None and sample.at_most not in (None, at_most):
-        raise RunError(
-            f"the target was set with the draw: {format_exact(sample.at_most or 0)}",
-            where=run,
-            remedy=f"leave --at-most out, or draw a new sample with this target: congener certify "
-            f"{run} --draw N --output FILE --at-most {format_exact(at_most)} --restart",
-        )
+    _require_target(run, sample.at_most, at_most)
     if redraw(run, manifest, sample) != sample:
         raise RunError(
             "the sample isn't what its seed draws from this run",
@@ -263,12 +266,66 @@ def certify_run(
     if not answers:
         raise _report_no_answer(labels[0], reviews)
     certificate = state(manifest, sample, answers, at_most)
+    _publish(run, certificate, answers, operator)
+    waiting = _count_waiting(sample, answers)
+    return Certified(certificate, waiting, tuple(reviews), read_history(run))
+
+
+def _require_target(run: str, settled: float | None, at_most: float | None) -> None:
+    """Refuse another target than the one that was set with the draw.
+
+    Raises: RunError: they differ.
+    """
+    if at_most is not None and settled not in (None, at_most):
+        raise RunError(
+            f"the target was set with the draw: {format_exact(settled or 0)}",
+            where=run,
+            remedy=f"leave --at-most out, or draw a new sample with this target: congener certify "
+            f"{run} --draw N --output FILE --at-most {format_exact(at_most)} --restart",
+        )
+
+
+def carry_over(
+    run: str, earlier: str, at_most: float | None = None, operator: str | None = None
+) -> Certified:
+    """Carry the certificate of a run over to another run of the same rows, and write it there.
+
+    If that certificate was carried over itself, the run that people read is compared instead. The
+    bounds hold whatever was read or decided in between; see `carry_bound`. The other arguments are
+    those of `certify_run`.
+
+    Raises: RunError: a run isn't finished, was changed or isn't of the same rows, `earlier` has no
+        certificate, or a sample was drawn from `run`.
+    """
+    if problem := describe_unusable(operator or ""):
+        raise CardError(problem, where="--operator", remedy="name a person")
+    with report_damage(run, *MISFITS):
+        manifest = load_manifest(run)
+    origin = find_origin(make_absolute(earlier))
+    if origin.manifest.digest == manifest.digest:
+        raise RunError("is the run that was certified", where=run, remedy="leave --from out")
+    if read_sample(run) is not None:
+        raise RunError(
+            "has a sample of its own",
+            where=run,
+            remedy=f"state what its labels show: congener certify {run} --labels FILE",
+        )
+    for folder in ("ledger", "clean"):
+        require_unaltered(run, manifest, folder)
+    _require_target(run, origin.certificate.at_most, at_most)
+    certificate = carry_certificate(origin, run, manifest, at_most)
+    _publish(run, certificate, None, operator)
+    return Certified(certificate, history=read_history(run))
+
+
+def _publish(
+    run: str, certificate: Certificate, answers: list[AuditAnswer] | None, operator: str | None
+) -> None:
+    """Write a certificate and its line in the history, and make the run's report again."""
     append_statement(run, certificate, (operator or "").strip() or find_user())
     write_certificate(run, certificate, answers)
     if storage.exists(storage.join(run, REPORT_PAGE)):
         write_report(run)
-    waiting = _count_waiting(sample, answers)
-    return Certified(certificate, waiting, tuple(reviews), read_history(run))
 
 
 def _report_no_answer(path: Path, reviews: Sequence[ReviewCount]) -> CardError:
@@ -290,13 +347,21 @@ def require_sample(run: str, manifest: Manifest) -> AuditSample:
     """
     sample = read_sample(run)
     if sample is None:
-        raise RunError(
-            "no sample was drawn from it yet",
-            where=run,
-            remedy=f"congener certify {run} --draw 1000 --output audit.jsonl",
-        )
+        raise RunError("no sample was drawn from it yet", where=run, remedy=_begin(run, manifest))
     require_current(run, sample, manifest)
     return sample
+
+
+def _begin(run: str, manifest: Manifest) -> str:
+    """Return the command with which the certificate of a run begins."""
+    draw = f"congener certify {run} --draw 1000 --output audit.jsonl"
+    earlier = find_certified_ancestor(manifest)
+    if earlier is None or not earlier.is_stated:
+        return draw
+    return (
+        f"carry the certificate of the earlier run over: congener certify {run} --from "
+        f"{earlier.folder}; or draw a sample: {draw}"
+    )
 
 
 def find_stated(run: str) -> Certificate:

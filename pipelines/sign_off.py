@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 
 import polars as pl
 
+from pipelines.certifying.histories import describe_carried
 from pipelines.display.excerpts import escape_name
 from pipelines.library_precision import describe_library_precision
 from pipelines.runs.queries import scan_ledger
@@ -330,8 +331,11 @@ def describe_reading(found: Certificate | None) -> Iterator[str]:
     yield (
         f"Certificate: at most {format_bound(found.together.decisive)} of "
         f"{format_count(residual.rows, 'kept row')} show {what}{seen}, with "
-        f"{format_exact(1 - found.risk)} confidence. {raters} read {residual.read:,} of them."
+        f"{format_exact(1 - found.risk)} confidence."
+        + ("" if found.carried else f" {raters} read {residual.read:,} of them.")
     )
+    if carried := describe_carried(found):
+        yield carried
     if found.at_most is not None:
         met = "met" if found.met else "not met"
         yield f"The target of {format_exact(found.at_most)} was {met}."

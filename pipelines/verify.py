@@ -14,6 +14,7 @@ import pyarrow as pa
 from pydantic import ValidationError
 
 from pipelines.certifying.checks import check_certificate, check_statement, describe_audit_check
+from pipelines.certifying.drawings import explain_page
 from pipelines.report import render_report
 from pipelines.runs.alterations import find_change
 from pipelines.runs.finished import list_outputs, read_table
@@ -435,8 +436,7 @@ def _check_report(run: str, manifest: Manifest) -> Iterator[Finding]:
         else:
             is_same = _holds_table(data, rates.table)
         if not is_same:
-            problem = "isn't what congener report writes about this run: it was changed"
-            yield Finding(path, problem)
+            yield Finding(path, explain_page(run, data))
 
 
 def _holds_table(data: bytes, expected: pl.DataFrame) -> bool:

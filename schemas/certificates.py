@@ -176,12 +176,35 @@ class AuditSample(SealedRecord):
         return digest_config({**fields, "block": self.blocks[0].model_dump()})
 
 
-class ShareBound(Strict):
+class CarriedRows(Strict):
+    """The rows behind a bound that was carried over from another run.
+
+    Of the other run's `rows`, at most `seen` count towards the share as raters see it, and at most
+    `most` adjusted for what they miss; it is None without seeded texts. `added` rows of this run
+    weren't among them, and all of them count.
+    """
+
+    rows: int
+    seen: int
+    most: int | None = None
+    added: int
+
+    @property
+    def decisive(self) -> int:
+        """Return the number that counts: the adjusted one, if there is one."""
+        return self.seen if self.most is None else self.most
+
+
+class ShareBound(GrownRecord):
     """An upper bound on a share, after `read` of the rows, `counted` of which counted towards it.
 
     `unsure` of the counted rows were doubtful: a rater was unsure, or raters differed. `bound` is
     about what raters see, and `adjusted` about the trait itself; it is None without seeded texts.
+    With `carried`, people read rows of another run: `read`, `counted`, `unsure` and `estimate` are
+    about that run's rows, and `rows`, `bound` and `adjusted` about this run's.
     """
+
+    LATER = frozenset({"carried"})
 
     rows: int
     read: int
@@ -190,6 +213,7 @@ class ShareBound(Strict):
     estimate: float
     bound: float
     adjusted: float | None = None
+    carried: CarriedRows | None = None
 
     @property
     def decisive(self) -> float:
@@ -258,14 +282,17 @@ LEAST_SHARE = 0.00005
 
 
 class TraitStatement(Strict):
-    """What the audit states about one trait, or about all of its traits together (None)."""
+    """What the audit states about one trait, or about all of its traits together (None).
+
+    The shares `before` and `after` the filter are None if the statement was carried over.
+    """
 
     trait: str | None
     residual: ShareBound
     sensitivity: Sensitivity | None
     clean_removed: ShareBound
-    before: Prevalences
-    after: Prevalences
+    before: Prevalences | None
+    after: Prevalences | None
     agreement: Agreement | None
     curve: tuple[ReadPoint, ...]
 
@@ -285,9 +312,27 @@ class TraitStatement(Strict):
         found = (
             getattr(part, name)
             for part in (self.before, self.after)
+            if part is not None
             for name in ("rogan_gladen", "predictions", "audit")
         )
         return all(item is None or item.estimate < LEAST_SHARE for item in found)
+
+
+class CarriedFrom(Strict):
+    """The run whose certificate was carried over, and what was stated about it.
+
+    `folder` is where that run was. `certificate` and `statement` are the digests of its certificate
+    and of its last line in the history. `number` counts the statements about that run so far, and
+    the first of them said `first`.
+    """
+
+    folder: str
+    run_id: str
+    manifest: Digest
+    certificate: Digest
+    statement: Digest
+    number: int = Field(ge=1)
+    first: float
 
 
 class Certificate(SealedRecord):
@@ -296,10 +341,11 @@ class Certificate(SealedRecord):
     `masked` counts the kept rows with masked passages, which raters saw struck out
     (`MASKS_COUNT_AS_REMOVED`). It is None if they read masked passages like any other text.
     `unread` counts dropped rows whose text the run doesn't hold. The shares before the filter leave
-    them out.
+    them out. With `carried`, nobody read rows of this run: the sample and the labels are those of
+    another run of the same rows.
     """
 
-    LATER = frozenset({"masked", "unread"})
+    LATER = frozenset({"masked", "unread", "carried"})
 
     format: int = CERTIFICATE_FORMAT
     code: str
@@ -315,6 +361,7 @@ class Certificate(SealedRecord):
     traits: tuple[TraitStatement, ...]
     limits: tuple[str, ...]
     unread: int = 0
+    carried: CarriedFrom | None = None
 
     @property
     def reading(self) -> str:
@@ -332,8 +379,12 @@ class PastStatement(SealedRecord):
 
     `bound` is the decisive one for all traits together. `labels` and `certificate` are digests.
     `previous` is the digest of the line before, or None in the first line. `date` is None for a
-    certificate that was found without a line of its own.
+    certificate that was found without a line of its own. For a certificate that was carried over,
+    `carried` is the digest of the other run's statement, and `added` counts the rows that it hadn't
+    kept; `read` and `counted` are about that run's rows.
     """
+
+    LATER = frozenset({"carried", "added"})
 
     number: int = Field(ge=1)
     date: str | None
@@ -351,6 +402,8 @@ class PastStatement(SealedRecord):
     labels: Digest
     certificate: Digest
     previous: Digest | None
+    carried: Digest | None = None
+    added: int | None = None
 
     def to_line(self) -> bytes:
         """Encode the statement as a line of JSON."""

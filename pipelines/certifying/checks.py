@@ -6,17 +6,32 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from pipelines.certifying.answers import digest_answers
+from pipelines.certifying.carrying import (
+    Origin,
+    carry_certificate,
+    describe_origin,
+    restate_bound,
+)
 from pipelines.certifying.draws import build_sample
 from pipelines.certifying.histories import ends_with, read_history
 from pipelines.certifying.populations import read_drawn_from
 from pipelines.certifying.records import read_certificate, read_sample, read_stored_answers
 from pipelines.certifying.statements import state
+from pipelines.runs.alterations import require_unaltered
+from pipelines.runs.manifest_file import load_manifest
 from pipelines.runs.shard_checks import Finding
 from pipelines.version import name_code
-from schemas.certificates import AuditSample
+from schemas.certificates import AuditSample, CarriedFrom, Certificate, PastStatement
 from schemas.errors import CardError, RunError
 from schemas.manifests import Manifest
-from schemas.runs import AUDIT_FILES, AUDIT_HISTORY, AUDIT_SAMPLE, AUDIT_STATEMENT
+from schemas.runs import (
+    AUDIT_FILES,
+    AUDIT_HISTORY,
+    AUDIT_LABELS,
+    AUDIT_SAMPLE,
+    AUDIT_STATEMENT,
+    MANIFEST,
+)
 from transforms.files import storage
 
 
@@ -77,6 +92,9 @@ def check_statement(run: str, recorded: str | None) -> Iterator[Finding]:
 
 def _check_records(run: str, manifest: Manifest) -> Iterator[Finding]:
     sample, certificate, history = read_sample(run), read_certificate(run), read_history(run)
+    if certificate is not None and certificate.carried is not None:
+        yield from _check_carried(run, manifest, certificate, history)
+        return
     if sample is None:
         yield Finding(AUDIT_SAMPLE, "is missing")
         return
@@ -104,6 +122,91 @@ def _check_records(run: str, manifest: Manifest) -> Iterator[Finding]:
         yield Finding(AUDIT_HISTORY, "doesn't end with the certificate: a statement is missing")
 
 
+def find_origin(run: str) -> Origin:
+    """Return a run whose rows people read: a certified run, or the one its certificate is from.
+
+    The run's manifest, its files and its certificate are checked.
+
+    Raises: RunError: the run isn't certified, was changed, or isn't where it was.
+    """
+    manifest, certificate = load_manifest(run), read_certificate(run)
+    if certificate is not None and certificate.carried is not None:
+        folder = certificate.carried.folder
+        if not _holds(folder, certificate.carried):
+            raise RunError(
+                f"its certificate was carried over from run {certificate.carried.run_id}, which "
+                f"isn't in {folder} any more",
+                where=run,
+                remedy="name the folder with that run: --from FOLDER",
+            )
+        return find_origin(folder)
+    sample, history = read_sample(run), read_history(run)
+    if certificate is None or sample is None:
+        raise RunError(
+            "has no certificate that could be carried over",
+            where=run,
+            remedy=f"state one first: congener certify {run} --labels FILE",
+        )
+    for folder in ("ledger", "scores", "clean"):
+        require_unaltered(run, manifest, folder)
+    for where, problem in check_certificate(run, manifest):
+        raise RunError(
+            f"{where} {problem}",
+            where=run,
+            remedy=f"congener verify {run} lists all differences",
+        )
+    return Origin(run, manifest, sample, certificate, history)
+
+
+def _holds(folder: str, carried: CarriedFrom) -> bool:
+    """Return whether a folder still has the run whose certificate was carried over."""
+    if not storage.exists(storage.join(folder, MANIFEST)):
+        return False
+    return load_manifest(folder).digest == carried.manifest
+
+
+def _check_carried(
+    run: str, manifest: Manifest, certificate: Certificate, history: tuple[PastStatement, ...]
+) -> Iterator[Finding]:
+    """Check the figures of a certificate that was carried over, and the run it is from."""
+    for path in (AUDIT_SAMPLE, AUDIT_LABELS):
+        if storage.exists(storage.join(run, path)):
+            yield Finding(path, "is beside a certificate that was carried over from another run")
+            return
+    statements = (certificate.together, *certificate.traits)
+    bounds = [bound for item in statements for bound in (item.residual, item.clean_removed)]
+    if certificate.manifest != manifest.digest:
+        yield Finding(AUDIT_STATEMENT, "is about a run with another manifest")
+    elif any(bound.carried is None or restate_bound(bound) != bound for bound in bounds):
+        yield Finding(AUDIT_STATEMENT, "its bounds don't follow from the rows that it counts")
+    elif not ends_with(history, certificate):
+        yield Finding(AUDIT_HISTORY, "doesn't end with the certificate: a statement is missing")
+    elif certificate.carried is not None and _holds(
+        certificate.carried.folder, certificate.carried
+    ):
+        yield from _check_origin(run, manifest, certificate, certificate.carried)
+
+
+def _check_origin(
+    run: str, manifest: Manifest, certificate: Certificate, carried: CarriedFrom
+) -> Iterator[Finding]:
+    """Carry a certificate over again, if the run it is from has the same one."""
+    if all(line.digest != carried.statement for line in read_history(carried.folder)):
+        problem = "has no statement any more from which the certificate was carried over"
+        yield Finding(f"{carried.folder}/{AUDIT_HISTORY}", problem)
+        return
+    try:
+        origin = find_origin(carried.folder)
+    except RunError as error:
+        yield Finding(carried.folder, error.problem)
+        return
+    if describe_origin(origin) != carried or certificate.code != name_code():
+        return
+    if carry_certificate(origin, run, manifest, certificate.at_most) != certificate:
+        problem = f"isn't what the certificate of run {carried.run_id} says about this run"
+        yield Finding(AUDIT_STATEMENT, problem)
+
+
 def describe_audit_check(run: str, statement: str | None = None) -> str:
     """Say whether the certificate was compared, or why not, and with which recorded statement."""
     found = _describe_records(run)
@@ -114,9 +217,23 @@ def _describe_records(run: str) -> str:
     certificate = read_certificate(run)
     if certificate is None:
         return "none" if read_sample(run) is None else "sample drawn, nothing stated yet"
+    if certificate.carried is not None and not _is_current(certificate.carried):
+        return (
+            f"figures compared (carried over from run {certificate.carried.run_id}, which isn't in "
+            f"{certificate.carried.folder} with the same statement any more)"
+        )
     if certificate.code != name_code():
         return "digests compared (stated by another version)"
+    if certificate.carried is not None:
+        return f"compared with that of run {certificate.carried.run_id}, from which it is carried"
     return "compared"
+
+
+def _is_current(carried: CarriedFrom) -> bool:
+    """Return whether the run of a carried certificate is there, with no newer statement."""
+    if not _holds(carried.folder, carried):
+        return False
+    return read_history(carried.folder)[-1].digest == carried.statement
 
 
 def list_label_files(paths: list[str]) -> list[Path]:

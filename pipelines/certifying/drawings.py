@@ -3,17 +3,24 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from pipelines.certifying.histories import describe_history
+from pipelines.certifying.histories import describe_carried, describe_history
 from pipelines.certifying.prospects import explain_dashes
+from pipelines.certifying.records import read_certificate
 from pipelines.display.charts import PLOT, Tick
 from schemas.certificates import Certificate, PastStatement, ReadPoint, TraitStatement
+from schemas.runs import CERTIFICATE
 from schemas.shares import format_exact
 
 SHARES = (1.0, 0.3, 0.1, 0.03, 0.01, 0.003, 0.001, 0.0003, 0.0001)
 """The shares that may have a tick."""
+
+
+QUOTED = re.compile(rb"Certificate <code>([0-9a-f]{16})</code>, sample")
+"""How the report names the certificate that it quotes."""
 
 
 class BoundCurve(NamedTuple):
@@ -33,7 +40,8 @@ class BoundCurve(NamedTuple):
 class CertificateSection(NamedTuple):
     """What the page shows of a certificate; `history` is the sentence about earlier ones.
 
-    `dashes` says why single traits have no adjusted bound.
+    `dashes` says why single traits have no adjusted bound, and `carried` from which run the bounds
+    are carried over.
     """
 
     certificate: Certificate
@@ -41,6 +49,7 @@ class CertificateSection(NamedTuple):
     curve: BoundCurve
     history: str | None
     dashes: str
+    carried: str
 
 
 def describe_certificate(
@@ -55,6 +64,7 @@ def describe_certificate(
         draw_curve(found.together.curve, found.at_most),
         describe_history(found, history),
         explain_dashes(found),
+        describe_carried(found),
     )
 
 
@@ -93,3 +103,24 @@ def _find_height(share: float, bottom: float) -> float:
     """Return the vertical position of a share; 1 is at the top of the plot."""
     value = min(max(share, bottom), 1.0)
     return PLOT.top + PLOT.height * math.log(value) / math.log(bottom)
+
+
+def explain_page(run: str, page: bytes) -> str:
+    """Say how a file of the report differs from what congener writes about the run now.
+
+    A page that quotes another certificate than the run's wasn't changed for that.
+    """
+    quoted, certificate = QUOTED.search(page), read_certificate(run)
+    found = None if quoted is None else quoted[1].decode()
+    own = None if certificate is None else certificate.digest
+    if found is None or (own is not None and own.startswith(found)):
+        return "isn't what congener report writes about this run: it was changed"
+    if own is None:
+        return (
+            f"quotes the certificate {found}, which is missing: restore {CERTIFICATE}/ from a "
+            "copy, or write the page without it: congener report"
+        )
+    return (
+        f"quotes the certificate {found}, and the run's is {own[:16]}: congener report writes the "
+        "page again"
+    )

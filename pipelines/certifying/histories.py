@@ -89,7 +89,7 @@ def record_statement(
     operator: str | None,
 ) -> PastStatement:
     """Return the line of a certificate that follows other lines."""
-    residual = certificate.together.residual
+    residual, carried = certificate.together.residual, certificate.carried
     return PastStatement(
         number=len(before) + 1,
         date=date,
@@ -107,6 +107,8 @@ def record_statement(
         labels=certificate.labels,
         certificate=certificate.digest,
         previous=before[-1].digest if before else None,
+        carried=carried and carried.statement,
+        added=residual.carried and residual.carried.added,
     ).seal()
 
 
@@ -141,4 +143,29 @@ def _describe_earlier(history: Sequence[PastStatement]) -> str:
     return (
         f"{format_count(count, 'statement')} {verb} made about the run before; "
         f"the last said at most {format_bound(history[-1].bound)}."
+    )
+
+
+def describe_carried(found: Certificate) -> str:
+    """Say in sentences whose certificate was carried over, or return an empty text."""
+    carried, rows = found.carried, found.together.residual.carried
+    if carried is None or rows is None:
+        return ""
+    earlier = (
+        ""
+        if carried.number == 1
+        else f" It is statement {carried.number:,} about that run; the first said at most "
+        f"{format_bound(carried.first)}."
+    )
+    others = "this run keeps no other row"
+    if rows.added:
+        verb = choose_form(
+            rows.added, "wasn't among them and counts", "weren't among them and count"
+        )
+        others = f"{format_count(rows.added, 'kept row')} of this run {verb} as showing every trait"
+    show, kept = choose_form(rows.decisive, "shows", "show"), format_count(rows.rows, "kept row")
+    return (
+        f"Carried over from the certificate of run {carried.run_id}: at most {rows.decisive:,} of "
+        f"its {kept} {show} a trait, and {others}. People read "
+        f"{format_count(found.together.residual.read, 'kept row')} of that run.{earlier}"
     )

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import io
-from typing import TypeVar
+from typing import NamedTuple, TypeVar
 
 from pydantic import ValidationError
 
 from pipelines.certifying.answers import AuditAnswer, encode_answers, parse_label
 from pipelines.label_files import parse_line
+from pipelines.runs.manifest_file import load_manifest
 from schemas.certificates import AuditSample, Certificate, SealedRecord
 from schemas.errors import CardError, InputError, RunError
 from schemas.manifests import Manifest
 from schemas.problems import describe_problems
 from schemas.runs import AUDIT_LABELS, AUDIT_SAMPLE, AUDIT_STATEMENT
+from schemas.swaps import PARENT_FOLDER
 from transforms.files import storage
 
 T = TypeVar("T", bound=SealedRecord)
@@ -68,12 +70,17 @@ def write_sample(run: str, sample: AuditSample) -> None:
     storage.write_bytes(storage.join(run, AUDIT_SAMPLE), sample.to_bytes())
 
 
-def write_certificate(run: str, certificate: Certificate, answers: list[AuditAnswer]) -> None:
+def write_certificate(
+    run: str, certificate: Certificate, answers: list[AuditAnswer] | None
+) -> None:
     """Write a certificate and the answers behind it, which come first.
+
+    A certificate that was carried over has no answers of its own (None).
 
     Raises: StorageError: a file can't be written.
     """
-    storage.write_bytes(storage.join(run, AUDIT_LABELS), encode_answers(answers))
+    if answers is not None:
+        storage.write_bytes(storage.join(run, AUDIT_LABELS), encode_answers(answers))
     storage.write_bytes(storage.join(run, AUDIT_STATEMENT), certificate.to_bytes())
 
 
@@ -92,6 +99,36 @@ def read_stored_answers(run: str, sample: AuditSample) -> list[AuditAnswer]:
     except (InputError, CardError, KeyError, ValueError) as error:
         raise _report_damage(AUDIT_LABELS, f"can't be read: {error}", run) from error
     return answers
+
+
+class CertifiedAncestor(NamedTuple):
+    """The folder of an earlier run that was certified; `is_stated` is False for a bare sample."""
+
+    folder: str
+    is_stated: bool
+
+
+def find_certified_ancestor(manifest: Manifest) -> CertifiedAncestor | None:
+    """Find the nearest run before this one that has a certificate or a sample, if it is there.
+
+    Only runs that `decide` and `release` decided again are followed.
+    """
+    seen = {manifest.digest}
+    while manifest.circumstances.get("decided_from"):
+        folder = manifest.circumstances.get(PARENT_FOLDER)
+        if not isinstance(folder, str):
+            return None
+        for path in (AUDIT_STATEMENT, AUDIT_SAMPLE):
+            if storage.exists(storage.join(folder, path)):
+                return CertifiedAncestor(folder, path == AUDIT_STATEMENT)
+        try:
+            manifest = load_manifest(folder)
+        except RunError:
+            return None  # the folder holds no run any more
+        if manifest.digest in seen:
+            return None
+        seen.add(manifest.digest)
+    return None
 
 
 def require_current(run: str, sample: AuditSample, manifest: Manifest) -> None:

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import groupby
+from pathlib import Path
 from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
 
 from pipelines.certifying.draws import PositiveText
+from pipelines.label_files import read_entries
 from pipelines.runs.finished import MISFITS, read_rows, report_damage, scan_folder
 from pipelines.runs.shown_rows import build_layout
 from schemas.certificates import AuditItem, AuditSample
@@ -81,6 +83,17 @@ def write_lines(
             **({"masked": masked} if masked else {}),
             "label": None,
         }
+
+
+def is_unlabelled(path: Path) -> bool:
+    """Return whether a file has only items that `write_lines` wrote, none of them labelled.
+
+    Raises: CardError: the file isn't JSON Lines.
+    """
+    fields = [entry.fields for entry in read_entries(path)]
+    return all({"id", "traits", "answer", "label"} <= item.keys() for item in fields) and all(
+        item["label"] is None for item in fields
+    )
 
 
 def read_shown_texts(

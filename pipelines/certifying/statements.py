@@ -71,6 +71,7 @@ def state(
     several = sample.traits if len(sample.traits) > 1 else ()
     traits = [_state_trait(manifest, sample, answers, trait) for trait in several]
     masked = None if sample.masked_by is None else manifest.notes.masked
+    has_seeded = bool(match_answers(sample, answers, "seeded"))
     if not traits:
         traits = [_add_correction(manifest, sample, together, sample.traits[0])]
         together = traits[0].model_copy(update={"trait": None})
@@ -86,7 +87,7 @@ def state(
         masked=masked,
         together=together,
         traits=tuple(traits),
-        limits=tuple(_list_limits(sample, answers, target, masked)),
+        limits=tuple(list_limits(sample, has_seeded, target, masked)),
         unread=sample.unread,
     ).seal()
 
@@ -96,13 +97,12 @@ def _add_correction(
 ) -> TraitStatement:
     """Return the statement about all traits as that about the only one."""
     before, after = _correct(manifest, sample, trait)
-    return found.model_copy(
-        update={
-            "trait": trait,
-            "before": found.before.model_copy(update={"rogan_gladen": before}),
-            "after": found.after.model_copy(update={"rogan_gladen": after}),
-        }
-    )
+    parts = {"before": (found.before, before), "after": (found.after, after)}
+    corrected = {
+        name: part and part.model_copy(update={"rogan_gladen": own})
+        for name, (part, own) in parts.items()
+    }
+    return found.model_copy(update={"trait": trait, **corrected})
 
 
 def _state_trait(
@@ -176,8 +176,8 @@ def _bound_residual(
         counted=int(draws.values.sum()),
         unsure=sum(item.is_doubtful(trait) for item in kept),
         estimate=_mean(draws),
-        bound=_raise(bound_audit(draws, sample.risk)[0]),
-        adjusted=None if adjusted is None else _raise(adjusted),
+        bound=raise_bound(bound_audit(draws, sample.risk)[0]),
+        adjusted=None if adjusted is None else raise_bound(adjusted),
     )
 
 
@@ -210,7 +210,7 @@ def _bound_clean(removed: Sequence[ReadItem], trait: str | None, sample: AuditSa
         counted=int(clean.sum()),
         unsure=sum(item.is_doubtful(trait) for item in own),
         estimate=_mean(draws),
-        bound=_raise(bound_audit(draws, sample.risk)[0]),
+        bound=raise_bound(bound_audit(draws, sample.risk)[0]),
     )
 
 
@@ -359,16 +359,19 @@ def _trace(
         share = lowest.get(known[number], 0.0)
         adjusted = min(1.0, float(tighter[number]) / share) if share > 0 else 1.0
         yield ReadPoint(
-            read=count, bound=_raise(seen[number]), adjusted=_raise(adjusted) if own else None
+            read=count,
+            bound=raise_bound(seen[number]),
+            adjusted=raise_bound(adjusted) if own else None,
         )
 
 
-def _list_limits(
-    sample: AuditSample,
-    answers: Sequence[AuditAnswer],
-    target: float | None,
-    masked: int | None,
+def list_limits(
+    sample: AuditSample, has_seeded: bool, target: float | None, masked: int | None
 ) -> Iterator[str]:
+    """Yield what the statements about a sample leave open.
+
+    `has_seeded` says whether seeded texts were read, and `masked` counts the kept rows with masks.
+    """
     yield COVERT
     if masked:
         verb = choose_form(masked, "has", "have")
@@ -378,7 +381,7 @@ def _list_limits(
         )
     if target != sample.at_most:
         yield "The target was set after the rows were drawn."
-    if not match_answers(sample, answers, "seeded"):
+    if not has_seeded:
         yield (
             "No seeded text was read, so the raters' sensitivity isn't known: the bounds are about "
             "what raters see, and not about what they miss."
@@ -411,7 +414,8 @@ def _mean(draws: Draws) -> float:
     return round(float((weights * draws.values).sum() / weights.sum()), DECIMALS)
 
 
-def _raise(value: float) -> float:
+def raise_bound(value: float) -> float:
+    """Round a bound up to the stated decimals, and to at most 1."""
     return min(1.0, round_up(float(value), DECIMALS))
 
 
@@ -419,5 +423,5 @@ def _tidy(found: Prevalence) -> ShareEstimate:
     return ShareEstimate(
         estimate=round(float(found.estimate), DECIMALS),
         low=round_down(max(float(found.low), 0.0), DECIMALS),
-        high=_raise(found.high),
+        high=raise_bound(found.high),
     )

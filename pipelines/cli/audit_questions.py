@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import json
+import shlex
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from rich.text import Text
 
 from pipelines.certifying.masked_passages import list_stretches, read_masked
 from pipelines.display.excerpts import build_whole
 from pipelines.display.highlights import join_pieces
-from pipelines.display.terminal import open_console
+from pipelines.display.terminal import Verbatim, open_console
 from schemas.errors import CardError
+from schemas.notices import choose_form, format_count
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -27,8 +29,42 @@ SHOWN_CHARACTERS = 6_000
 SHOWN_PROMPT = 1_000
 
 
-def ask_about_items(path: Path, sample: AuditSample) -> int:
-    """Ask about the unlabelled items of a label file, save each answer at once, and count them.
+class Asked(NamedTuple):
+    """How many items were answered, and how many are left. Ctrl-C is an interruption."""
+
+    answered: int
+    left: int
+    is_interrupted: bool = False
+
+
+class AskedResult(NamedTuple):
+    """Answers that were saved before all items of a label file were labelled."""
+
+    run: str
+    path: str
+    asked: Asked
+
+    def render(self) -> Iterator[str | Verbatim]:
+        """Say that nothing was stated, and how to go on or state what was read."""
+        saved, left = self.asked.answered, self.asked.left
+        again = f"congener certify {shlex.quote(self.run)} --labels {shlex.quote(self.path)}"
+        yield (
+            f"{format_count(saved, 'answer')} saved in {self.path}; "
+            f"{format_count(left, 'item')} without a label {choose_form(left, 'is', 'are')} left, "
+            "so nothing was stated"
+        )
+        yield Verbatim(f"to go on: {again} --ask\nto state what was read so far: {again}")
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the counts, and that nothing was stated."""
+        answered, left = self.asked.answered, self.asked.left
+        return {"stated": False, "labels": self.path, "answered": answered, "left": left}
+
+
+def ask_about_items(path: Path, sample: AuditSample) -> Asked:
+    """Ask about the unlabelled items of a label file, and save each answer at once.
+
+    `q`, the end of the input and Ctrl-C end the questions.
 
     Raises: CardError: the file is a table, or isn't JSON Lines.
     """
@@ -44,15 +80,19 @@ def ask_about_items(path: Path, sample: AuditSample) -> int:
     console = open_console(stderr=True, soft_wrap=True)
     lines = [dict(entry.fields) for entry in read_entries(path)]
     left = [line for line in lines if line.get("label") is None]
-    for number, line in enumerate(left, 1):
-        _show(console, line, f"{number} of {len(left)}")
-        answer = read_answer(console, sample.traits)
+    for number, line in enumerate(left):
+        _show(console, line, f"{number + 1} of {len(left)}")
+        try:
+            answer = read_answer(console, sample.traits)
+        except KeyboardInterrupt:
+            console.print()
+            return Asked(number, len(left) - number, is_interrupted=True)
         if answer is None:
-            return number - 1
+            return Asked(number, len(left) - number)
         line["label"] = answer
         data = "".join(f"{json.dumps(item, ensure_ascii=False)}\n" for item in lines)
         write_bytes(str(path), data.encode())
-    return len(left)
+    return Asked(len(left), 0)
 
 
 def _show(console: Console, line: dict[str, Any], place: str) -> None:

@@ -11,7 +11,7 @@ import typer
 from pipelines.cli.certify_results import CertificateResult, DrawResult
 from pipelines.cli.options import Json, Options, Run, expand_argument, spread_groups
 from pipelines.cli.output import print_result
-from schemas.errors import CardError
+from schemas.errors import INTERRUPTED, CardError
 
 if TYPE_CHECKING:
     from pipelines.certify import DrawnSample
@@ -131,6 +131,15 @@ AtMost = Annotated[
         help="Exit with 5 unless at most this share of the kept rows shows a trait, as in 0.5%.",
     ),
 ]
+From = Annotated[
+    str | None,
+    typer.Option(
+        "--from",
+        metavar="RUN0",
+        help="Carry the certificate of RUN0 over, a run of the same rows that RUN was decided "
+        "from, say; rows that RUN0 hadn't kept count as showing a trait.",
+    ),
+]
 Operator = Annotated[
     str | None,
     typer.Option(
@@ -138,7 +147,12 @@ Operator = Annotated[
     ),
 ]
 Ask = Annotated[
-    bool, typer.Option("--ask", help="Ask about the items of --labels that have no label yet.")
+    bool,
+    typer.Option(
+        "--ask",
+        help="Ask about the items of --labels that have no label yet; the bound is stated once all "
+        "of them have one.",
+    ),
 ]
 
 
@@ -169,6 +183,7 @@ def certify(
     labels: Labels = None,
     ask: Ask = False,
     at_most: AtMost = None,
+    earlier: From = None,
     operator: Operator = None,
     as_json: Json = False,
 ) -> None:
@@ -186,7 +201,10 @@ def certify(
     congener certify run/ --labels run.review/audit-ada.jsonl
     congener certify run/ --labels audit.jsonl --labels second.jsonl
     congener certify run/
+    congener certify run2/ --from run/          (after decide or release)
     """
+    if earlier and (labels or ask or drawing.draw is not None):
+        raise CardError("--from needs no labels", remedy="leave --draw, --labels and --ask out")
     drawing.require_consistent(bool(labels))
     target = read_share(at_most)
     if ask and (not labels or len(labels) > 1):
@@ -200,7 +218,13 @@ def certify(
         result = DrawResult(run, drawn, tuple(drawing.positives or ()), drawing.seeded)
         print_result(result, as_json)
         return
-    stated = _state(run, [expand_argument(path) for path in labels or ()], ask, target, operator)
+    if earlier:
+        stated = _carry(run, expand_argument(earlier), target, operator)
+    else:
+        paths = [expand_argument(path) for path in labels or ()]
+        if ask:
+            _ask(run, paths[0], as_json)
+        stated = _state(run, paths, target, operator)
     print_result(stated, as_json)
     if stated.certificate.met is False:
         raise typer.Exit(NOT_MET)
@@ -224,23 +248,45 @@ def _draw(run: str, drawing: DrawOptions, target: float | None) -> DrawnSample:
     return draw_audit(run, settings, require_local_path(expand_argument(drawing.output or "")))
 
 
+def _carry(run: str, earlier: str, target: float | None, operator: str | None) -> CertificateResult:
+    """Carry the certificate of an earlier run over."""
+    from pipelines.certify import carry_over
+    from pipelines.early_checks import check_manifest
+
+    check_manifest(earlier)
+    carried = carry_over(run, earlier, target, operator)
+    return CertificateResult(*carried, files=_list_files(run))
+
+
+def _ask(run: str, path: str, as_json: bool) -> None:
+    """Ask about the items of a label file, and end the command unless all of them are labelled.
+
+    A bound is only stated by accident otherwise: each statement is in the history for good.
+    """
+    from pipelines.certify import require_sample
+    from pipelines.certifying.checks import list_label_files
+    from pipelines.cli.audit_questions import AskedResult, ask_about_items
+    from pipelines.runs.manifest_file import load_manifest
+
+    (file,) = list_label_files([path])
+    asked = ask_about_items(file, require_sample(run, load_manifest(run)))
+    if asked.left:
+        print_result(AskedResult(run, path, asked), as_json)
+        raise typer.Exit(INTERRUPTED if asked.is_interrupted else 0)
+
+
 def _state(
-    run: str, labels: list[str], ask: bool, target: float | None, operator: str | None
+    run: str, labels: list[str], target: float | None, operator: str | None
 ) -> CertificateResult:
     """Read labels and state what they show, or return what was stated before."""
-    from pipelines.certify import certify_run, find_stated, require_sample
+    from pipelines.certify import certify_run, find_stated
     from pipelines.certifying.checks import list_label_files
     from pipelines.certifying.histories import read_history
-    from pipelines.runs.manifest_file import load_manifest
 
     if not labels:
         found, history = find_stated(run), read_history(run)
         return CertificateResult(found, history=history, files=_list_files(run))
     paths: list[Path] = list_label_files(labels)
-    if ask:
-        from pipelines.cli.audit_questions import ask_about_items
-
-        ask_about_items(paths[0], require_sample(run, load_manifest(run)))
     stated = certify_run(run, paths, target, operator)
     return CertificateResult(*stated, files=_list_files(run))
 

@@ -141,7 +141,8 @@ class CertificateResult(NamedTuple):
             table.add_row(*tabulate_residual(item, several=len(statements) > 1))
         yield table
         yield from self.describe_dashes()
-        yield from self.describe_shares(statements)
+        if found.carried is None:
+            yield from self.describe_shares(statements)
         removing = [item for item in statements if item.clean_removed.rows] or statements[:1]
         for item in removing:
             yield describe_clean(name_statement(item), item.clean_removed)
@@ -189,11 +190,13 @@ class CertificateResult(NamedTuple):
             yield sentence
 
     def describe_earlier(self) -> Iterator[Text]:
-        """Say which statements came before this one, if any did."""
-        from pipelines.certifying.histories import describe_history
+        """Say from which run the certificate is carried over, and which statements came before."""
+        from pipelines.certifying.histories import describe_carried, describe_history
 
-        if sentence := describe_history(self.certificate, self.history):
-            yield style(sentence, "yellow")
+        found = self.certificate
+        for sentence in (describe_carried(found), describe_history(found, self.history)):
+            if sentence:
+                yield style(sentence, "yellow")
 
     def to_json(self) -> dict[str, Any]:
         """Return the certificate."""
@@ -231,13 +234,14 @@ def describe_residual(found: Certificate) -> Iterator[str]:
     names = [item.trait or "" for item in found.traits]
     what = f"any of the {len(names)} traits of the audit ({', '.join(names)})"
     what = names[0] if len(names) == 1 else what
+    read = f" {residual.read:,} of them were read."
     yield (
         f"With {sure} confidence, at most {format_bound(found.together.decisive)} of the "
         f"{residual.rows:,} kept rows show {what}"
         + (", as far as raters see it." if residual.adjusted is None else ".")
-        + f" {residual.read:,} of them were read."
+        + ("" if found.carried else read)
         + (f" {found.reading}" if found.reading else "")
-        + " You may stop at any time, or read on."
+        + ("" if found.carried else " You may stop at any time, or read on.")
     )
 
 
@@ -262,7 +266,7 @@ def tabulate_residual(item: TraitStatement, *, several: bool = False) -> tuple[s
 def tabulate_prevalence(item: TraitStatement) -> Iterator[tuple[str, ...]]:
     """Yield the table rows of a trait's share of rows, by each way that the data allows."""
     pairs = {
-        name: (getattr(item.before, field), getattr(item.after, field))
+        name: (getattr(item.before, field, None), getattr(item.after, field, None))
         for name, field in METHODS.items()
     }
     known = {name: pair for name, pair in pairs.items() if pair != (None, None)}
@@ -290,6 +294,12 @@ def describe_clean(name: str, found: ShareBound) -> str:
     """Say what share of the removed rows was clean at most."""
     if not found.rows:
         return f"{name}: the run holds no removed row that could be read"
+    if found.carried is not None:
+        return (
+            f"{name}: at most {format_bound(found.bound)} of the {found.rows:,} removed rows are "
+            f"clean: at most {found.carried.seen:,} of the {found.carried.rows:,} that the earlier "
+            f"run removed, of which {found.read:,} were read, and {found.carried.added:,} others"
+        )
     if not found.read:
         rest = (
             "the only removed row wasn't"

@@ -26,6 +26,7 @@ from pipelines.cli.options import (
 )
 from pipelines.cli.output import print_result
 from pipelines.cli.trainer_lines import (
+    describe_certified_parent,
     describe_clean_rows,
     describe_doubtful_rows,
     describe_removals,
@@ -186,6 +187,7 @@ class DecideResult(NamedTuple):
         yield from describe_clean_rows(self.output, self.manifest)
         yield from describe_doubtful_rows(self.output, self.manifest)
         yield from describe_waiting_rows(self.output, self.manifest)
+        yield from describe_certified_parent(self.run, self.output, self.manifest)
         yield Verbatim(
             f"next: congener diff {shlex.quote(self.run)} {output}\n      congener verify {output}"
         )

@@ -29,6 +29,7 @@ from pipelines.cli.options import (
 )
 from pipelines.cli.output import print_result
 from pipelines.cli.trainer_lines import (
+    advise_draw,
     describe_clean_rows,
     describe_doubtful_rows,
     describe_removals,
@@ -336,7 +337,10 @@ class FilterResult(NamedTuple):
         yield from describe_waiting_rows(self.output, self.manifest)
         if joined := describe_joined_files(self.manifest):
             yield f"{joined}; each row's file is in the ledger"
-        yield Verbatim(f"next: congener inspect {output}\n      congener report {output}")
+        yield Verbatim(
+            f"next: congener inspect {output}  {advise_draw(self.manifest)}\n"
+            f"      congener report {output}"
+        )
         if self.manifest.conservation.by_decision.get("quarantine"):
             yield Verbatim(
                 f"      congener traits eval TRAIT --run {output}   (label rows, measure a trait)"

@@ -61,8 +61,8 @@ def describe_doubtful_rows(output: str, manifest: Manifest) -> Iterator[str]:
     cards = choose_form(len(held), "whose card has a caution", "whose cards have cautions")
     yield (
         f"{list_names(held)}, {cards}, {choose_form(len(held), 'holds', 'hold')} rows. Read them "
-        "before you decide: a row that is held wrongly can be taken back, but a missed one goes "
-        "into the student:"
+        f"before you decide{advise_draw(manifest)}: a row that is held wrongly can be taken back, "
+        "but a missed one goes into the student:"
     )
     for name, count in held.items():
         command = f"congener inspect {shlex.quote(output)} --trait {name} --decision quarantine"
@@ -90,6 +90,40 @@ def describe_waiting_rows(output: str, manifest: Manifest) -> Iterator[str]:
         "in quarantine; this command puts such answers in place:"
     )
     yield Verbatim(f"      congener swap {shlex.quote(output)} --donor CORPUS --output RUN2")
+
+
+def advise_draw(manifest: Manifest) -> str:
+    """Say in brackets that a certificate begins before rows are read, unless it has begun."""
+    from pipelines.certifying.records import find_certified_ancestor
+
+    begun = find_certified_ancestor(manifest) is not None
+    return "" if begun else " (if you want a certificate, congener certify first)"
+
+
+def describe_certified_parent(run: str, output: str, manifest: Manifest) -> Iterator[str]:
+    """Say that a certificate, or a sample, is of an earlier run, and how to carry it over.
+
+    `run` is the run that was decided again, as the user names it.
+    """
+    from pipelines.certifying.records import find_certified_ancestor
+    from pipelines.config import make_absolute
+
+    earlier = find_certified_ancestor(manifest)
+    if earlier is None:
+        return
+    is_own = make_absolute(run).rstrip("/") == earlier.folder.rstrip("/")
+    folder = shlex.quote(run if is_own else earlier.folder)
+    if earlier.is_stated:
+        yield (
+            f"the certificate of {folder} is about that run's rows, not about these; this carries "
+            "it over, and counts every row that wasn't kept there as showing a trait:"
+        )
+    else:
+        yield (
+            f"the sample that was drawn from {folder} is of that run: state what its labels show "
+            "there, and then carry the certificate over:"
+        )
+    yield Verbatim(f"      congener certify {shlex.quote(output)} --from {folder}")
 
 
 def list_unmatched(manifest: Manifest) -> list[str]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator
 
-from pipelines.certifying.histories import describe_history, ends_with
+from pipelines.certifying.histories import describe_carried, describe_history, ends_with
 from pipelines.certifying.prospects import explain_dashes
 from pipelines.papers.facts import RunFacts
 from pipelines.papers.markdown import build_table, escape
@@ -101,12 +101,16 @@ def describe_reading(facts: RunFacts) -> Iterator[str]:
         yield ""
         return
     yield state_bound(found)
+    if carried := describe_carried(found):
+        yield carried
     if history:
         yield history
     yield f"{escape(', '.join(found.raters))} labelled the rows."
     yield ""
     statements = (found.together, *found.traits) if len(found.traits) > 1 else found.traits
-    head = ("trait", "kept rows read>", "show it>", "at most>", "removed rows read>", "clean>")
+    there = f" in run {found.carried.run_id}" if found.carried else ""
+    read = (f"kept rows read{there}>", "show it>", "at most>", f"removed rows read{there}>")
+    head = ("trait", *read, "clean>")
     several = len(found.traits) > 1
     yield from build_table(head, (_list_numbers(item, several) for item in statements))
     yield ""
@@ -136,10 +140,11 @@ def state_bound(found: Certificate) -> str:
     names = [item.trait or "" for item in found.traits]
     what = escape(names[0]) if len(names) == 1 else f"any of {', '.join(map(escape, names))}"
     seen = ", as far as the raters see it" if residual.adjusted is None else ""
+    read = f"; {format_count(residual.read, 'row')} of them {_agree(residual.read)} read."
     return (
         f"With {format_exact(1 - found.risk)} confidence, at most "
         f"{format_bound(found.together.decisive)} of the {residual.rows:,} kept rows show {what}"
-        f"{seen}; {format_count(residual.read, 'row')} of them {_agree(residual.read)} read."
+        f"{seen}{'.' if found.carried else read}"
         + (f" {found.reading}" if found.reading else "")
         + _describe_target(found)
     )
@@ -166,6 +171,6 @@ def _list_numbers(item: TraitStatement, several: bool) -> tuple[str, ...]:
         if residual.unsure
         else f"{residual.counted:,}",
         "–" if several and item.trait and not item.is_bounded else format_bound(item.decisive),
-        f"{removed.read:,} of {removed.rows:,}",
+        f"{removed.read:,} of {(removed.carried or removed).rows:,}",
         removed.describe_counted("clean") if removed.unsure else f"{removed.counted:,}",
     )

@@ -12,6 +12,7 @@ from typing import Any
 
 from pipelines.papers.facts import RunFacts, get_public_address, name_command
 from pipelines.runs.recorded_settings import read_recorded_policy
+from schemas.certificates import Certificate
 from schemas.digests import canonicalise_json
 
 STATEMENT = "https://in-toto.io/Statement/v1"
@@ -134,7 +135,20 @@ def _describe_certificate(facts: RunFacts) -> Iterator[dict[str, Any]]:
             "statements": len(history),
             "firstShowTraitAtMost": history[0].bound if history else None,
             "lastStatement": history[-1].digest if history else None,
+            **_describe_carried(found),
         },
+    }
+
+
+def _describe_carried(found: Certificate) -> dict[str, Any]:
+    """Return what says that a certificate was carried over, or nothing."""
+    rows = found.together.residual.carried
+    if found.carried is None or rows is None:
+        return {}
+    return {
+        "carriedFromRun": found.carried.run_id,
+        "carriedFromStatement": found.carried.statement,
+        "addedRows": rows.added,
     }
 
 

@@ -160,7 +160,7 @@ def _describe_filter(facts: RunFacts) -> Iterator[str]:
             escape(rule.action),
             f"{rule.threshold:.4f}",
             _describe_bound(rule, manifest),
-            format_percent(rule.confidence, 0),
+            "–" if rule.bound is None else format_percent(rule.confidence, 0),
             f"{manifest.count_fired(rule.trait):,}",
         )
         for rule in manifest.thresholds

@@ -12,6 +12,7 @@ import pytest
 
 from pipelines.certify import (
     DrawSettings,
+    carry_over,
     certify_run,
     draw_audit,
     find_stated,
@@ -29,7 +30,15 @@ from schemas.errors import CardError, RunError
 from schemas.manifests import Manifest
 from schemas.runs import AUDIT_FILES, AUDIT_SAMPLE, REPORT_PAGE
 from schemas.shares import format_bound
-from tests.support.certificates import draw_small, fill_sheet, read_sheet, tell_truth
+from tests.support.certificates import (
+    certify_small,
+    decide_small,
+    draw_small,
+    fill_sheet,
+    keep_rows,
+    read_sheet,
+    tell_truth,
+)
 from tests.support.runs import read_files
 
 
@@ -450,3 +459,83 @@ def test_the_page_of_two_traits(filter_twice, tmp_path):
     assert "any of the 2 traits of the audit" in section
     assert "adjusted for what raters miss" in section
     assert verify_run(run) == []
+
+
+def test_a_certificate_is_carried_over_through_a_chain(run, tmp_path):
+    """Decided twice, a run is compared with the one that people read, and states once."""
+    certify_small(run[0], tmp_path, rows=40)
+    one, two = tmp_path / "one", tmp_path / "two"
+    decide_small(run[0], one, keep_rows(1, 6))
+    decide_small(one, two, keep_rows(6, 11))
+    carry_over(str(one), str(run[0]), operator="ada")
+    found = carry_over(str(two), str(one))
+    assert found.certificate.carried.run_id == run[1].run_id
+    assert found.certificate.together.residual.carried.added == 2
+    (line,) = found.history
+    assert (line.added, line.carried) == (2, found.certificate.carried.statement)
+    assert carry_over(str(two), str(run[0])) == found
+    assert [verify_run(str(folder)) for folder in (run[0], one, two)] == [[], [], []]
+    assert find_stated(str(two)) == found.certificate
+    assert not (two / AUDIT_SAMPLE).exists()
+
+
+def test_carrying_keeps_or_sets_the_target(run, tmp_path):
+    """A target of the draw is carried over, and another one is refused."""
+    certify_small(run[0], tmp_path, at_most=0.5)
+    decide_small(run[0], tmp_path / "one", keep_rows(1))
+    with pytest.raises(RunError, match="the target was set with the draw: 50%"):
+        carry_over(str(tmp_path / "one"), str(run[0]), at_most=0.4)
+    found = carry_over(str(tmp_path / "one"), str(run[0])).certificate
+    assert (found.at_most, found.met) == (0.5, True)
+
+
+def test_a_run_that_cannot_take_a_certificate_is_refused(run, tmp_path):
+    """The certified run itself, a run with a sample of its own, and a changed run."""
+    certify_small(run[0], tmp_path)
+    with pytest.raises(RunError, match="is the run that was certified"):
+        carry_over(str(run[0]), str(run[0]))
+    with pytest.raises(CardError, match="--operator"):
+        carry_over(str(run[0]), str(run[0]), operator="\udc00")
+    one = tmp_path / "one"
+    manifest = decide_small(run[0], one, keep_rows(1))
+    with pytest.raises(RunError, match="no sample was drawn") as caught:
+        require_sample(str(one), manifest)
+    assert f"congener certify {one} --from {run[0]}" in str(caught.value.remedy)
+    (tmp_path / "own").mkdir()
+    draw_small(one, tmp_path / "own")
+    with pytest.raises(RunError, match="has a sample of its own"):
+        carry_over(str(one), str(run[0]))
+    two = tmp_path / "two"
+    decide_small(run[0], two, keep_rows(1))
+    path = next((two / "clean").glob("*.jsonl"))
+    path.write_bytes(path.read_bytes() + b"{}\n")
+    with pytest.raises(RunError, match="doesn't match its manifest"):
+        carry_over(str(two), str(run[0]))
+
+
+def test_a_restart_replaces_items_without_labels(run, tmp_path):
+    """The remedy for another target works: the same command with --restart."""
+    path = tmp_path / "audit.jsonl"
+    first = draw_small(run[0], tmp_path, at_most=0.2).sample
+    with pytest.raises(RunError, match="--at-most was settled") as caught:
+        draw_small(run[0], tmp_path, at_most=0.3)
+    assert str(caught.value.remedy).endswith("draw a new sample with --restart")
+    again = draw_small(run[0], tmp_path, at_most=0.3, restart=True, seed="6 1")
+    assert (again.sample.at_most, len(read_sheet(path))) == (0.3, len(again.added))
+    assert again.sample.items != first.items
+
+
+def test_a_restart_replaces_no_labels_and_no_other_file(run, tmp_path):
+    """Labels are work, so their file stays, and the remedy says that another one is needed."""
+    path = tmp_path / "audit.jsonl"
+    sample = draw_small(run[0], tmp_path).sample
+    fill_sheet(path, sample, tell_truth)
+    before = path.read_bytes()
+    with pytest.raises(RunError, match="--at-most was settled") as caught:
+        draw_small(run[0], tmp_path, at_most=0.3)
+    assert str(caught.value.remedy).endswith("with --restart, with another --output")
+    for text in (before, b'{"id": "00001", "label": null}\n'):
+        path.write_bytes(text)
+        with pytest.raises(CardError, match="exists already"):
+            draw_small(run[0], tmp_path, at_most=0.3, restart=True)
+        assert path.read_bytes() == text

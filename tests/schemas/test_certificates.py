@@ -17,6 +17,7 @@ from schemas.certificates import (
     AuditItem,
     AuditSample,
     AuditStratum,
+    CarriedRows,
     Certificate,
     PastStatement,
     Prevalences,
@@ -329,3 +330,14 @@ def test_a_statement_is_empty_if_every_estimate_rounds_to_nothing():
     assert statement.model_copy(update={"before": none, "after": none}).is_empty
     shown = none.model_copy(update={"audit": some})
     assert not statement.model_copy(update={"before": none, "after": shown}).is_empty
+
+
+def test_a_carried_bound_has_fields_that_others_lack():
+    """Earlier records keep their bytes; a carried bound says which number of rows counts."""
+    bound = ShareBound(rows=9, read=3, counted=1, unsure=0, estimate=0.1, bound=0.4)
+    assert "carried" not in bound.model_dump()
+    rows = CarriedRows(rows=10, seen=4, added=1)
+    carried = bound.model_copy(update={"carried": rows})
+    assert carried.model_dump()["carried"] == {"rows": 10, "seen": 4, "most": None, "added": 1}
+    assert ShareBound.model_validate_json(carried.model_dump_json()) == carried
+    assert (rows.decisive, rows.model_copy(update={"most": 6}).decisive) == (4, 6)

@@ -7,9 +7,12 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from pipelines.certify import DrawnSample, DrawSettings, draw_audit
+from pipelines.certify import DrawnSample, DrawSettings, certify_run, draw_audit
 from pipelines.certifying.answers import AuditAnswer
-from schemas.certificates import AuditItem, AuditSample
+from pipelines.config import FilterConfig
+from pipelines.decide import DecideConfig, run_decide
+from schemas.certificates import AuditItem, AuditSample, Certificate
+from schemas.manifests import Manifest
 
 Rule = Callable[[AuditItem], Any]
 """What a rater says about an item."""
@@ -57,3 +60,26 @@ def answer_truth(sample: AuditSample, rater: str = "anna") -> list[AuditAnswer]:
     return [
         AuditAnswer(item.id, rater, ("heron",) if tell_truth(item) else ()) for item in sample.items
     ]
+
+
+def certify_small(run: Path, folder: Path, rule: Rule = tell_truth, **settings: Any) -> Certificate:
+    """Draw an audit, label it by a rule, and state what it shows."""
+    sheet = fill_sheet(folder / "audit.jsonl", draw_small(run, folder, **settings).sample, rule)
+    return certify_run(str(run), [sheet]).certificate
+
+
+def decide_small(run: Path, output: Path, policy: str) -> Manifest:
+    """Decide a run again by the text of a policy."""
+    path = output.with_suffix(".yaml")
+    path.write_text(policy, encoding="utf-8")
+    own = FilterConfig(output=str(output), policy=str(path))
+    return run_decide(DecideConfig(run=str(run), filter=own))
+
+
+def keep_rows(*numbers: int) -> str:
+    """Return a policy that keeps rows of the file `0.jsonl` whatever fires on them."""
+    lines = [
+        f'  - {{trait: heron, row: "0.jsonl:{number}", action: keep, reason: quoted}}\n'
+        for number in numbers
+    ]
+    return "exceptions:\n" + "".join(lines)

@@ -6,20 +6,27 @@ import json
 
 import pytest
 
-from pipelines.certify import certify_run
+from pipelines.certify import carry_over, certify_run
+from pipelines.certifying.carrying import carry_bound
 from pipelines.certifying.checks import (
     check_certificate,
     describe_audit_check,
+    find_origin,
     list_label_files,
     redraw,
 )
 from pipelines.certifying.histories import append_statement, read_history
-from pipelines.certifying.records import read_certificate, read_sample, write_sample
+from pipelines.certifying.records import (
+    read_certificate,
+    read_sample,
+    write_certificate,
+    write_sample,
+)
 from pipelines.verify import RecordedDigests, list_checks, list_files_left_aside, verify_run
 from schemas.certificates import AuditItem, AuditSample
-from schemas.errors import CardError
+from schemas.errors import CardError, RunError
 from schemas.runs import AUDIT_FILES, AUDIT_HISTORY, AUDIT_LABELS, AUDIT_SAMPLE, AUDIT_STATEMENT
-from tests.support.certificates import draw_small, fill_sheet, tell_truth
+from tests.support.certificates import decide_small, draw_small, fill_sheet, keep_rows, tell_truth
 
 
 @pytest.fixture
@@ -258,3 +265,114 @@ def test_another_recorded_statement_is_a_difference(certified):
     assert "was removed or replaced" in found.problem
     with pytest.raises(CardError, match="--statement 'short' isn't a digest"):
         verify_run(str(certified[0]), recorded=RecordedDigests(statement="short"))
+
+
+@pytest.fixture
+def carried(certified, tmp_path):
+    """Release two herons into another run, and carry the certificate over to it."""
+    manifest = decide_small(certified[0], tmp_path / "again", keep_rows(1, 6))
+    carry_over(str(tmp_path / "again"), str(certified[0]))
+    return tmp_path / "again", manifest
+
+
+def change_certificate(folder, change):
+    """Change a run's certificate and its history, with digests that fit."""
+    run = str(folder)
+    forged = change(read_certificate(run)).seal()
+    (folder / AUDIT_HISTORY).unlink()
+    (folder / AUDIT_STATEMENT).unlink()
+    append_statement(run, forged, "eve")
+    write_certificate(run, forged, None)
+
+
+def test_a_carried_certificate_is_compared_with_its_origin(carried, certified):
+    """The rows of both runs are compared again, and the run stays whole."""
+    folder, manifest = carried
+    assert verify_run(str(folder)) == []
+    assert list_files_left_aside(str(folder)) == []
+    said = describe_audit_check(str(folder))
+    assert said == f"compared with that of run {certified[1].run_id}, from which it is carried"
+    assert find_origin(str(folder)).run == str(certified[0])
+    assert list(check_certificate(str(folder), manifest)) == []
+
+
+def test_forged_carried_bounds_are_found(carried):
+    """Neither the bound, nor the numbers behind it, nor the run can be exchanged."""
+    folder, manifest = carried
+    for change, problem in (
+        (lambda bound: bound.model_copy(update={"adjusted": 0.01}), "don't follow"),
+        (lambda bound: bound.model_copy(update={"carried": None}), "don't follow"),
+        (
+            lambda bound: carry_bound(bound.model_copy(update={"carried": None}), 34, 0),
+            "isn't what the certificate of run",
+        ),
+    ):
+
+        def forge(found, change=change):
+            own = found.together.model_copy(update={"residual": change(found.together.residual)})
+            return found.model_copy(update={"together": own})
+
+        kept = read_certificate(str(folder))
+        change_certificate(folder, forge)
+        (finding,) = check_certificate(str(folder), manifest)
+        assert problem in finding.problem
+        change_certificate(folder, lambda _, kept=kept: kept)
+    assert list(check_certificate(str(folder), manifest)) == []
+    change_certificate(folder, lambda found: found.model_copy(update={"manifest": "0" * 64}))
+    (finding,) = check_certificate(str(folder), manifest)
+    assert finding.problem == "is about a run with another manifest"
+
+
+def test_a_removed_origin_is_said(carried, certified, tmp_path):
+    """Without the run that people read, only the figures are compared, and verify says so."""
+    folder, _ = carried
+    certified[0].rename(tmp_path / "moved")
+    assert verify_run(str(folder)) == []
+    assert "figures compared (carried over from run" in describe_audit_check(str(folder))
+    with pytest.raises(RunError, match="isn't in"):
+        find_origin(str(folder))
+
+
+def test_a_changed_origin_is_found(carried, certified):
+    """The ledger and the certificate of the run that people read must still be intact."""
+    folder, manifest = carried
+    ledger = next((certified[0] / "ledger").glob("*.parquet"))
+    whole = ledger.read_bytes()
+    ledger.write_bytes(whole[:-1])
+    (finding,) = check_certificate(str(folder), manifest)
+    assert finding.where == str(certified[0])
+    assert "was changed" in finding.problem
+    ledger.write_bytes(whole)
+    history = certified[0] / AUDIT_HISTORY
+    history.unlink()
+    (finding,) = check_certificate(str(folder), manifest)
+    assert "has no statement any more from which" in finding.problem
+
+
+def test_a_later_statement_leaves_a_carried_one_as_it_was(carried, certified, tmp_path):
+    """The origin's history still has the statement that was carried over."""
+    sample = read_sample(str(certified[0]))
+    sheet = fill_sheet(tmp_path / "audit.jsonl", sample, lambda item: item.kind == "seeded")
+    certify_run(str(certified[0]), [sheet])
+    assert verify_run(str(carried[0])) == []
+    assert "with the same statement any more" in describe_audit_check(str(carried[0]))
+    again = carry_over(str(carried[0]), str(certified[0]))
+    assert again.certificate.carried.number == 2
+    assert len(again.history) == 2
+
+
+def test_a_sample_beside_a_carried_certificate_is_found(carried, certified):
+    """A carried certificate has no sample of its own."""
+    folder, manifest = carried
+    (folder / AUDIT_SAMPLE).write_bytes((certified[0] / AUDIT_SAMPLE).read_bytes())
+    (finding,) = check_certificate(str(folder), manifest)
+    assert finding.where == AUDIT_SAMPLE
+
+
+def test_only_certified_runs_have_something_to_carry(run, tmp_path):
+    """A run without a certificate is no origin, with or without a sample."""
+    with pytest.raises(RunError, match="has no certificate that could be carried"):
+        find_origin(str(run[0]))
+    draw_small(run[0], tmp_path)
+    with pytest.raises(RunError, match="has no certificate that could be carried"):
+        find_origin(str(run[0]))

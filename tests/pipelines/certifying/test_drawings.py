@@ -2,13 +2,33 @@
 
 from __future__ import annotations
 
+import shutil
+from pathlib import Path
+
 import pytest
 
-from pipelines.certifying.drawings import SHARES, describe_certificate, draw_curve
+from pipelines.certify import carry_over, certify_run
+from pipelines.certifying.drawings import (
+    SHARES,
+    describe_certificate,
+    draw_curve,
+    explain_page,
+)
+from pipelines.certifying.records import read_sample
 from pipelines.certifying.statements import state
 from pipelines.display.charts import PLOT
+from pipelines.report import write_report
+from pipelines.verify import verify_run
 from schemas.certificates import ReadPoint
-from tests.support.certificates import answer_truth, draw_small
+from schemas.runs import CERTIFICATE, REPORT_PAGE
+from tests.support.certificates import (
+    answer_truth,
+    certify_small,
+    decide_small,
+    draw_small,
+    fill_sheet,
+    keep_rows,
+)
 
 POINTS = [
     ReadPoint(read=1, bound=1.0, adjusted=1.0),
@@ -73,3 +93,39 @@ def test_a_single_trait_is_named_once(run, tmp_path):
     section = describe_certificate(state(run[1], sample, answer_truth(sample)), ())
     assert [item.trait for item in section.statements] == ["heron"]
     assert "doesn't end with this one" in str(section.history)
+
+
+def test_a_page_that_quotes_a_missing_certificate_is_explained(run, tmp_path):
+    """Verify says what the page quotes, instead of that the page was changed."""
+    folder = str(run[0])
+    first = certify_small(run[0], tmp_path)
+    page = Path(write_report(folder))
+    kept = page.read_bytes()
+    assert explain_page(folder, kept).endswith("it was changed")
+    sheet = fill_sheet(tmp_path / "audit.jsonl", read_sample(folder), lambda item: True)
+    second = certify_run(folder, [sheet]).certificate
+    one, two = first.digest[:16], second.digest[:16]
+    assert f"quotes the certificate {one}, and the run's is {two}" in explain_page(folder, kept)
+    page.write_bytes(kept)
+    shutil.rmtree(run[0] / CERTIFICATE)
+    (finding,) = verify_run(folder)
+    assert finding.where == REPORT_PAGE
+    assert f"quotes the certificate {one}, which is missing" in finding.problem
+    write_report(folder)
+    assert verify_run(folder) == []
+
+
+def test_a_carried_certificate_has_no_drawing(run, tmp_path):
+    """Nobody read rows of this run one by one; the page says whose certificate it is."""
+    certify_small(run[0], tmp_path)
+    decide_small(run[0], tmp_path / "again", keep_rows(1, 6))
+    carry_over(str(tmp_path / "again"), str(run[0]))
+    page = Path(write_report(str(tmp_path / "again"))).read_text()
+    own = page.split('<section id="certificate"')[1].split("</section>")[0]
+    assert "<svg" not in own
+    assert f"Carried over from the certificate of run {run[1].run_id}" in own
+    assert "share of rows with the trait" not in own
+    assert "carries the bounds over again" in own
+    first = page.split('id="sign-off"')[1].split("</section>")[0]
+    assert "2 kept rows of this run weren" in first
+    assert "read 16 of them" not in first

@@ -8,6 +8,7 @@ import pytest
 
 from pipelines.certifying.answers import AuditAnswer, read_answers
 from pipelines.certifying.records import (
+    find_certified_ancestor,
     read_certificate,
     read_sample,
     read_stored_answers,
@@ -17,8 +18,15 @@ from pipelines.certifying.records import (
 )
 from pipelines.certifying.statements import state
 from schemas.errors import RunError
-from schemas.runs import AUDIT_LABELS, AUDIT_SAMPLE, AUDIT_STATEMENT
-from tests.support.certificates import draw_small, fill_sheet, tell_truth
+from schemas.runs import AUDIT_LABELS, AUDIT_SAMPLE, AUDIT_STATEMENT, MANIFEST
+from tests.support.certificates import (
+    certify_small,
+    decide_small,
+    draw_small,
+    fill_sheet,
+    keep_rows,
+    tell_truth,
+)
 
 
 @pytest.fixture
@@ -108,3 +116,18 @@ def test_answers_are_stored_in_order(stated):
     _, _, answers = stated
     assert answers == sorted(answers, key=lambda item: (item.id, item.rater))
     assert isinstance(answers[0], AuditAnswer)
+
+
+def test_the_nearest_certified_run_is_found(run, tmp_path):
+    """Decided runs name the run before, so a certificate or a sample is found behind several."""
+    one, two = tmp_path / "one", tmp_path / "two"
+    decide_small(run[0], one, keep_rows(1))
+    manifest = decide_small(one, two, keep_rows(1))
+    assert find_certified_ancestor(run[1]) is None
+    assert find_certified_ancestor(manifest) is None
+    draw_small(run[0], tmp_path)
+    assert find_certified_ancestor(manifest) == (str(run[0]), False)
+    certify_small(run[0], tmp_path)
+    assert find_certified_ancestor(manifest) == (str(run[0]), True)
+    (one / MANIFEST).unlink()
+    assert find_certified_ancestor(manifest) is None

@@ -8,7 +8,7 @@ import sys
 
 import pytest
 
-from pipelines.cli.audit_questions import ask_about_items, parse_answer
+from pipelines.cli.audit_questions import Asked, AskedResult, ask_about_items, parse_answer
 from schemas.errors import CardError
 from tests.support.certificates import draw_small, read_sheet
 
@@ -55,7 +55,7 @@ def test_answers_are_saved_one_by_one(run, tmp_path, type_lines, capsys):
     sample = draw_small(run[0], tmp_path).sample
     path = tmp_path / "audit.jsonl"
     type_lines("what\n", "y\n", "n\n", "u\n", "q\n")
-    assert ask_about_items(path, sample) == 3
+    assert ask_about_items(path, sample) == Asked(3, 23)
     labels = [line["label"] for line in read_sheet(path)]
     assert labels == [["heron"], [], "unsure", *[None] * 23]
     shown = capsys.readouterr().err
@@ -71,7 +71,7 @@ def test_the_next_call_goes_on(run, tmp_path, type_lines, capsys):
     type_lines("n\n", "n\n")
     ask_about_items(path, sample)
     type_lines("y\n")
-    assert ask_about_items(path, sample) == 1
+    assert ask_about_items(path, sample) == Asked(1, 23)
     assert "1 of 24: item 00003" in capsys.readouterr().err
     assert [line["label"] for line in read_sheet(path)][:4] == [[], [], ["heron"], None]
 
@@ -116,3 +116,24 @@ def test_masked_text_is_marked(run, tmp_path, type_lines, capsys):
     shown = capsys.readouterr().err
     assert f"⟦{lines[0]['answer'][:3]}⟧{lines[0]['answer'][3:]}" in shown
     assert shown.count("is masked and counts as removed: label the rest.") == 1
+
+
+def test_an_interruption_keeps_the_answers(run, tmp_path, monkeypatch):
+    """Ctrl-C ends the questions like `q`, and is told apart from it."""
+    sample = draw_small(run[0], tmp_path).sample
+    path = tmp_path / "audit.jsonl"
+
+    class Keyboard(io.StringIO):
+        def readline(self, *_):
+            if not (line := super().readline()):
+                raise KeyboardInterrupt
+            return line
+
+    monkeypatch.setattr(sys, "stdin", Keyboard("y\n"))
+    assert ask_about_items(path, sample) == Asked(1, 25, is_interrupted=True)
+    assert [line["label"] for line in read_sheet(path)][:2] == [["heron"], None]
+    found = AskedResult("my run", "a.jsonl", Asked(1, 1))
+    said = "\n".join(map(str, found.render()))
+    assert "1 answer saved in a.jsonl; 1 item without a label is left" in said
+    assert "congener certify 'my run' --labels a.jsonl --ask" in said
+    assert found.to_json() == {"stated": False, "labels": "a.jsonl", "answered": 1, "left": 1}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 from pathlib import Path
 
@@ -11,8 +12,9 @@ from pipelines.certifying.records import read_sample
 from pipelines.cli.certify import read_share
 from pipelines.review.judgements import LabelBook
 from schemas.errors import CardError
-from schemas.runs import AUDIT_STATEMENT
+from schemas.runs import AUDIT_HISTORY, AUDIT_STATEMENT
 from tests.support.certificates import (
+    keep_rows,
     read_sheet,
     write_positives,
 )
@@ -291,3 +293,49 @@ def test_help_has_examples(congener):
     assert code == 0
     assert "congener certify run/ --labels audit.jsonl --ask" in out
     assert "--at-most" in out
+
+
+def test_asking_states_nothing_before_all_items_are_labelled(congener, drawn, monkeypatch):
+    """At the end of the input, the labels are kept, and the output says how to go on."""
+    run, path = drawn
+    words = ("certify", run, "--labels", str(path), "--ask")
+    monkeypatch.setattr("sys.stdin", io.StringIO("n\n"))
+    code, out, err = congener(*words)
+    assert code == 0, err
+    assert f"1 answer saved in {path}; 25 items without a label are left, so nothing" in out
+    assert f"to go on: congener certify {run} --labels {path} --ask" in out
+    assert f"to state what was read so far: congener certify {run} --labels {path}" in out
+    assert not Path(run, AUDIT_HISTORY).exists()
+    assert [line["label"] for line in read_sheet(path)][:2] == [[], None]
+    monkeypatch.setattr("sys.stdin", io.StringIO("n\n" * 25))
+    code, out, err = congener(*words)
+    assert code == 0, err
+    assert "With 95% confidence" in out
+    assert len(Path(run, AUDIT_HISTORY).read_text().splitlines()) == 1
+
+
+def test_a_certificate_is_carried_over_by_the_command(congener, drawn, tmp_path):
+    """After decide, the output names the command, which states whose certificate it is."""
+    run, path = drawn
+    label_all(path, False)
+    policy, again = tmp_path / "keep.yaml", str(tmp_path / "again")
+    policy.write_text(keep_rows(1, 6))
+    decide = ("decide", run, "--policy", str(policy), "--output", again)
+    code, out, err = congener(*decide)
+    assert code == 0, err
+    assert f"the sample that was drawn from {run} is of that run: state what its labels" in out
+    congener("certify", run, "--labels", str(path))
+    code, out, err = congener(*decide, "--restart")
+    assert code == 0, err
+    assert f"the certificate of {run} is about that run's rows, not about these" in out
+    assert f"      congener certify {again} --from {run}\n" in out
+    code, out, err = congener("certify", again, "--from", run)
+    assert code == 0, err
+    assert "of the 34 kept rows show heron" in out
+    assert "and 2 kept rows of this run weren't among them and count as showing" in out
+    assert "that the earlier run removed, of which 4 were read, and 0 others" in out
+    assert "You may stop" not in out
+    code, _, err = congener("certify", again, "--from", run, "--draw", "3")
+    assert (code, "--from needs no labels" in err) == (2, True)
+    code, _, err = congener("certify", again, "--from", str(tmp_path / "nowhere"))
+    assert (code, "doesn't exist" in err) == (4, True)

@@ -34,7 +34,7 @@ def test_a_run_is_published_and_described(congener, arguments):
             "more"
         ),
         f"for the trainer: 32 rows in {run}/clean",
-        f"next: congener inspect {run}",
+        f"next: congener inspect {run}   (if you want a certificate, congener certify first)",
         f"      congener report {run}",
         f"      congener traits eval TRAIT --run {run}   (label rows, measure a trait)",
         (

@@ -72,6 +72,7 @@ def test_rows_that_a_doubtful_trait_holds_are_counted(run):
     doubtful = manifest.model_copy(update={"cards": {**manifest.cards, "heron": card}})
     said, command, remedy = map(str, describe_doubtful_rows(str(folder), doubtful))
     assert said.startswith("heron, whose card has a caution, holds rows. Read them before you")
+    assert "you decide (if you want a certificate, congener certify first): a row" in said
     assert "can be taken back" in said
     assert command.strip() == (
         f"congener inspect {folder} --trait heron --decision quarantine   (8 rows)"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from pipelines.certify import certify_run
+from pipelines.certify import carry_over, certify_run
 from pipelines.certifying.histories import record_statement
 from pipelines.config import FilterConfig
 from pipelines.decide import DecideConfig, run_decide
@@ -16,10 +16,18 @@ from pipelines.papers.assurances import (
     state_bound,
     sum_effects,
 )
+from pipelines.papers.attestations import _describe_certificate
 from schemas.certificates import COVERT, MASKS_COUNT_AS_REMOVED
 from schemas.receipts import ActionChange, ExceptionEffect
 from schemas.shares import format_bound
-from tests.support.certificates import draw_small, fill_sheet, tell_truth
+from tests.support.certificates import (
+    certify_small,
+    decide_small,
+    draw_small,
+    fill_sheet,
+    keep_rows,
+    tell_truth,
+)
 from tests.support.papers import HOSTILE, read_facts
 from tests.support.runs import read_ledger
 
@@ -209,3 +217,22 @@ def test_the_condition_of_masked_rows_is_stated(certified):
     stated = state_bound(certified[1].model_copy(update={"masked": 4}))
     assert stated.endswith(MASKS_COUNT_AS_REMOVED)
     assert MASKS_COUNT_AS_REMOVED not in state_bound(certified[1])
+
+
+def test_a_carried_certificate_names_its_run(run, tmp_path):
+    """The card says in which run people read rows, and the statement names it, too."""
+    certify_small(run[0], tmp_path)
+    decide_small(run[0], tmp_path / "again", keep_rows(1, 6))
+    carry_over(str(tmp_path / "again"), str(run[0]))
+    facts = read_facts(tmp_path / "again")
+    text = "\n".join(describe_reading(facts))
+    assert "of the 34 kept rows show heron." in text
+    assert f"Carried over from the certificate of run {run[1].run_id}" in text
+    assert f"| kept rows read in run {run[1].run_id} |" in text
+    assert "| 4 of 8 |" in text
+    assert "were read" not in text
+    (found,) = _describe_certificate(facts)
+    assert found["annotations"]["carriedFromRun"] == run[1].run_id
+    assert found["annotations"]["addedRows"] == 2
+    (bare,) = _describe_certificate(read_facts(run[0]))
+    assert "carriedFromRun" not in bare["annotations"]

@@ -61,7 +61,7 @@ def test_a_doubtful_bound_is_marked(run):
     assert "| 0.39% (may not hold) |" in write_card(str(run[0]), doubted).decode()
     changes["thresholds"] = (rule.model_copy(update={"bound": None}),)
     none = facts._replace(manifest=facts.manifest.model_copy(update=changes))
-    assert "| not stated |" in write_card(str(run[0]), none).decode()
+    assert "| not stated | – |" in write_card(str(run[0]), none).decode()
 
 
 def test_the_hub_finds_the_files_and_the_sources(run):

@@ -1,0 +1,292 @@
+"""Carrying a certificate over to another run of the same rows.
+
+The bound needs no new labels. Of the rows that the other run kept, at most a certified number show
+a trait, whatever is kept of them; every row that it hadn't kept may show one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from itertools import groupby
+from typing import Any, NamedTuple
+
+import polars as pl
+
+from pipelines.certifying.populations import AuditedRows, read_drawn_from
+from pipelines.certifying.statements import list_limits, raise_bound
+from pipelines.labels import digest_definition
+from pipelines.runs.finished import MISFITS, read_rows, report_damage, scan_folder
+from pipelines.version import name_code
+from schemas.certificates import (
+    TOGETHER,
+    AuditSample,
+    CarriedFrom,
+    CarriedRows,
+    Certificate,
+    PastStatement,
+    ShareBound,
+    TraitStatement,
+)
+from schemas.errors import RunError
+from schemas.manifests import Manifest
+from schemas.outputs import CLEAN_EXTRA
+from schemas.shares import count_within
+
+Place = tuple[str, int]
+"""A row's file and its number in the file."""
+
+
+class Origin(NamedTuple):
+    """A run whose rows people read, with its certificate and everything behind it."""
+
+    run: str
+    manifest: Manifest
+    sample: AuditSample
+    certificate: Certificate
+    history: tuple[PastStatement, ...]
+
+
+class NewRows(NamedTuple):
+    """The rows of a run that a certificate of another run doesn't cover, in numbers.
+
+    `kept` counts this run's kept rows, and `added` those that the other run hadn't kept, or of
+    which it had masked more text. `removed` and `newly` count the removed rows, and those that it
+    hadn't removed, by the traits whose action removed them and under `TOGETHER`.
+    """
+
+    kept: int
+    added: int
+    removed: Mapping[str, int]
+    newly: Mapping[str, int]
+    unread: int
+    excluded: int
+
+
+def carry_certificate(
+    origin: Origin, run: str, manifest: Manifest, at_most: float | None = None
+) -> Certificate:
+    """State what a certificate of another run says about this run, without new labels.
+
+    `at_most` is a target for a certificate that has none.
+
+    Raises: RunError: the runs aren't of the same rows, their traits have other definitions, or a
+        file of a run is damaged.
+    """
+    require_same_rows(origin, run, manifest)
+    rows = compare_rows(origin, run, manifest)
+    found, sample = origin.certificate, origin.sample
+    target = found.at_most if found.at_most is not None else at_most
+    masked = None if found.masked is None else manifest.notes.masked
+    facts = sample.model_copy(update={"unread": rows.unread})
+    limits = list_limits(facts, bool(_has_seeded(found)), target, masked)
+    return found.model_copy(
+        update={
+            "code": name_code(),
+            "run_id": manifest.run_id,
+            "manifest": manifest.digest,
+            "at_most": target,
+            "masked": masked,
+            "unread": rows.unread,
+            "together": carry_statement(found.together, rows),
+            "traits": tuple(carry_statement(item, rows) for item in found.traits),
+            "carried": describe_origin(origin),
+            "limits": (*limits, _describe_limit(origin)),
+        }
+    ).seal()
+
+
+def describe_origin(origin: Origin) -> CarriedFrom:
+    """Return the record of the run whose certificate is carried over."""
+    return CarriedFrom(
+        folder=origin.run,
+        run_id=origin.manifest.run_id,
+        manifest=origin.manifest.digest,
+        certificate=origin.certificate.digest,
+        statement=origin.history[-1].digest,
+        number=len(origin.history),
+        first=origin.history[0].bound,
+    )
+
+
+def _has_seeded(found: Certificate) -> bool:
+    return found.together.sensitivity is not None
+
+
+def _describe_limit(origin: Origin) -> str:
+    return (
+        f"The certificate was carried over from run {origin.manifest.run_id}: people read rows of "
+        "that run, and none of this one for it."
+    )
+
+
+def carry_statement(found: TraitStatement, rows: NewRows) -> TraitStatement:
+    """Return the statement about one trait, or all, with its bounds carried over.
+
+    The shares before and after the filter can't be carried over, nor how the bound shrank.
+    """
+    name = found.trait or TOGETHER
+    return found.model_copy(
+        update={
+            "residual": carry_bound(found.residual, rows.kept, rows.added),
+            "clean_removed": carry_bound(found.clean_removed, rows.removed[name], rows.newly[name]),
+            "before": None,
+            "after": None,
+            "curve": (),
+        }
+    )
+
+
+def carry_bound(found: ShareBound, rows: int, added: int) -> ShareBound:
+    """Bound the share among `rows`, of which all but `added` are rows of the bounded ones.
+
+    With probability 1 - risk, at most the certified number of the bounded rows count. Rows that
+    left can only lower the number, whatever they were chosen by, and at most `added` join.
+    """
+    most = None if found.adjusted is None else count_within(found.rows, found.adjusted)
+    carried = CarriedRows(
+        rows=found.rows, seen=count_within(found.rows, found.bound), most=most, added=added
+    )
+    return restate_bound(found.model_copy(update={"rows": rows, "carried": carried}))
+
+
+def restate_bound(found: ShareBound) -> ShareBound:
+    """Compute a carried bound again from its numbers of rows."""
+    if found.carried is None:
+        return found
+    seen, most, added = found.carried.seen, found.carried.most, found.carried.added
+    adjusted = None if most is None else _divide(most + added, found.rows)
+    return found.model_copy(
+        update={"bound": _divide(seen + added, found.rows), "adjusted": adjusted}
+    )
+
+
+def _divide(count: int, rows: int) -> float:
+    return raise_bound(count / rows) if rows else 1.0
+
+
+def compare_rows(origin: Origin, run: str, manifest: Manifest) -> NewRows:
+    """Count the rows of a run that another run's certificate doesn't cover.
+
+    Kept, removed and excluded rows are those that an audit may draw, so masked and flagged rows are
+    kept ones.
+
+    Raises: RunError: a file of a run is damaged.
+    """
+    earlier = read_drawn_from(origin.run, origin.manifest, origin.sample)
+    later = read_drawn_from(run, manifest, origin.sample)
+    known, kept = (set(_name(rows, rows.kept.tolist())) for rows in (earlier, later))
+    added = kept - known
+    if origin.sample.masked_by is not None:
+        added |= find_unmasked(origin, run, manifest, kept & known)
+    before, after = (_group_removed(rows) for rows in (earlier, later))
+    return NewRows(
+        len(kept),
+        len(added),
+        {name: len(found) for name, found in after.items()},
+        {name: len(found - before[name]) for name, found in after.items()},
+        later.unread,
+        len(later.excluded),
+    )
+
+
+def _name(rows: AuditedRows, indexes: Iterable[int]) -> Iterator[Place]:
+    return ((rows.sources[index], rows.numbers[index]) for index in indexes)
+
+
+def _group_removed(rows: AuditedRows) -> dict[str, set[Place]]:
+    """Return the removed rows by the trait whose action removed them, and all of these together.
+
+    For a sample from before, which doesn't record the action, they are those on which it fired.
+    """
+    marks = rows.fired if rows.decided is None else rows.decided
+    own = {
+        name: set(_name(rows, rows.removed[marked[rows.removed]].tolist()))
+        for name, marked in marks.items()
+    }
+    return {**own, TOGETHER: set[Place]().union(*own.values())}
+
+
+def find_unmasked(
+    origin: Origin, run: str, manifest: Manifest, places: Collection[Place]
+) -> set[Place]:
+    """Return the rows of which a run masks less text than another run that masked them.
+
+    Raises: RunError: a file of a run is damaged.
+    """
+    before = _read_masks(origin.run, origin.manifest, places)
+    after = _read_masks(run, manifest, before)
+    return {
+        place for place, masks in before.items() if not are_covered(masks, after.get(place, ()))
+    }
+
+
+def _read_masks(
+    run: str, manifest: Manifest, places: Collection[Place]
+) -> dict[Place, Sequence[Mapping[str, Any]]]:
+    """Return the masks of the rows that a run masked, one file at a time."""
+    wanted, columns = set(places), ("source", "row", "output", "output_row")
+    found: dict[Place, Sequence[Mapping[str, Any]]] = {}
+    with report_damage(run, *MISFITS):
+        ledger = scan_folder(run, manifest, "ledger").filter(pl.col("decision") == "mask")
+        lines = [line for line in ledger.select(columns).collect().rows() if line[:2] in wanted]
+        for path, group in groupby(sorted(lines, key=lambda line: line[2]), lambda line: line[2]):
+            own = list(group)
+            records = read_rows(run, path, [line[3] for line in own])
+            for source, row, _, index in own:
+                note = records[index].get(CLEAN_EXTRA.name)
+                found[source, row] = (note or {}).get("masks") or ()
+    return found
+
+
+def are_covered(masks: Iterable[Mapping[str, Any]], others: Iterable[Mapping[str, Any]]) -> bool:
+    """Return whether other masks cover every character of some masks."""
+    held: dict[str, list[tuple[int, int]]] = {}
+    for mask in sorted(others, key=lambda item: (item["field_path"], item["start"])):
+        spans = held.setdefault(mask["field_path"], [])
+        if spans and mask["start"] <= spans[-1][1]:
+            spans[-1] = (spans[-1][0], max(spans[-1][1], mask["end"]))
+        else:
+            spans.append((mask["start"], mask["end"]))
+    return all(
+        any(start <= mask["start"] and mask["end"] <= end for start, end in spans)
+        for mask in masks
+        for spans in [held.get(mask["field_path"], [])]
+    )
+
+
+def require_same_rows(origin: Origin, run: str, manifest: Manifest) -> None:
+    """Refuse a run of other rows, or with other definitions of the certified traits.
+
+    Raises: RunError: the inputs, the texts of rows, or a trait's title or description differ.
+    """
+    for name, found in ((origin.run, origin.manifest), (run, manifest)):
+        if found.swap is not None or found.mix is not None:
+            raise _refuse(
+                "has rows that a swap or a mix put there", name, "draw a sample of its own"
+            )
+    if sorted(origin.manifest.identity.inputs) != sorted(manifest.identity.inputs):
+        raise _refuse(f"hasn't the input files of run {origin.manifest.run_id}", run)
+    for item in origin.certificate.traits:
+        cards = [found.cards.get(str(item.trait)) for found in (origin.manifest, manifest)]
+        if None in cards or len({digest_definition(card or {}) for card in cards}) > 1:
+            raise _refuse(f"has another definition of {item.trait}, or doesn't look for it", run)
+    if not _read_texts(origin.run, origin.manifest).equals(_read_texts(run, manifest)):
+        raise _refuse(f"reads other text from its rows than run {origin.manifest.run_id}", run)
+
+
+def _read_texts(run: str, manifest: Manifest) -> pl.DataFrame:
+    """Return the place of every row and the digest of its text, in an order of their own."""
+    columns = ("source", "row", "record_id", "content_digest")
+    with report_damage(run, *MISFITS):
+        ledger = scan_folder(run, manifest, "ledger").select(columns)
+        return ledger.sort("source", "row").collect()
+
+
+def _refuse(problem: str, run: str, remedy: str = "") -> RunError:
+    return RunError(
+        f"{problem}, so its certificate can't be carried over",
+        where=run,
+        remedy=remedy
+        or "name a certified run of the same rows with --from, or draw a new sample: "
+        f"congener certify {run} --draw N --output FILE",
+    )

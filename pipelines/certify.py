@@ -105,6 +105,12 @@ def draw_audit(run: str, settings: DrawSettings, output: Path) -> DrawnSample:
     if earlier is not None:
         _require_same(run, manifest, earlier, settings, output)
         traits = earlier.traits
+    elif not settings.restart and (found := read_certificate(run)) and found.carried:
+        raise RunError(
+            "has a certificate that was carried over, which a sample replaces",
+            where=run,
+            remedy="add --restart; the history keeps the statement",
+        )
     elif output.exists() and not (settings.restart and is_unlabelled(output)):
         raise CardError(
             "exists already", where=str(output), remedy="name a new file with --output FILE"

@@ -219,18 +219,33 @@ def describe_precision(
     """Return what is known of how often a trait is right, and whether the card warns of it.
 
     What people read in this run comes first, then the card's warning, then what was measured of the
-    library's traits.
+    library's traits. People read rows that the trait's own action removed; the trait may have fired
+    on rows that others removed.
     """
     read = next((item for item in _list_read(certificate) if item[0] == rule.trait), None)
     if read is not None:
         found = read[1]
-        shown = f"{found.read - found.counted:,} of {found.read:,} removed rows that people read"
+        shown = f"{found.read - found.counted:,} of the {found.read:,} rows that people read"
+        shown = f"{shown}, of {_describe_pool(found, certificate)},"
         doubt = f"; {found.describe_counted('clean')}" if found.unsure else ""
         return f"{shown} show it{doubt}", False
     caution = manifest.cards.get(rule.trait, {}).get("caution")
     if caution:
         return str(caution), True
     return describe_library_precision(rule.trait, manifest), False
+
+
+def _describe_pool(found: ShareBound, certificate: Certificate | None) -> str:
+    """Say which removed rows people may have read: in which run, and why they were removed.
+
+    A certificate from before counts all removed rows on which the trait fired.
+    """
+    rows = (found.carried or found).rows
+    carried = certificate and certificate.carried
+    where = f" in run {carried.run_id}" if carried else ""
+    if certificate is None or certificate.masked is None:
+        return f"{format_count(rows, 'removed row')} on which it fired{where}"
+    return f"{rows:,} that it removed itself{where}"
 
 
 def _list_read(certificate: Certificate | None) -> Iterator[tuple[str, ShareBound]]:

@@ -295,10 +295,12 @@ def describe_clean(name: str, found: ShareBound) -> str:
     if not found.rows:
         return f"{name}: the run holds no removed row that could be read"
     if found.carried is not None:
+        seen, added = found.carried.seen, found.carried.added
         return (
-            f"{name}: at most {format_bound(found.bound)} of the {found.rows:,} removed rows are "
-            f"clean: at most {found.carried.seen:,} of the {found.carried.rows:,} that the earlier "
-            f"run removed, of which {found.read:,} were read, and {found.carried.added:,} others"
+            f"{name}: at most {seen + added:,} of {format_count(found.rows, 'removed row')} "
+            f"{choose_form(seen + added, 'is', 'are')} clean: {seen:,} of the "
+            f"{found.carried.rows:,} that the earlier run removed ({found.read:,} read there), and "
+            f"{added:,} others"
         )
     if not found.read:
         rest = (

@@ -477,6 +477,11 @@ def test_a_certificate_is_carried_over_through_a_chain(run, tmp_path):
     assert [verify_run(str(folder)) for folder in (run[0], one, two)] == [[], [], []]
     assert find_stated(str(two)) == found.certificate
     assert not (two / AUDIT_SAMPLE).exists()
+    (tmp_path / "own").mkdir()
+    with pytest.raises(RunError, match="was carried over, which a sample replaces"):
+        draw_small(two, tmp_path / "own")
+    draw_small(two, tmp_path / "own", restart=True)
+    assert verify_run(str(two)) == []
 
 
 def test_carrying_keeps_or_sets_the_target(run, tmp_path):

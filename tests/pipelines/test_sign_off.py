@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from pipelines.certify import carry_over
 from pipelines.certifying.statements import state
 from pipelines.report import write_report
 from pipelines.runs.manifest_file import load_manifest
@@ -29,7 +30,13 @@ from pipelines.sign_off import (
 from schemas.certificates import Certificate
 from schemas.manifests import Conservation, Manifest
 from schemas.runs import REPORT_PAGE
-from tests.support.certificates import answer_truth, draw_small
+from tests.support.certificates import (
+    answer_truth,
+    certify_small,
+    decide_small,
+    draw_small,
+    keep_rows,
+)
 from tests.support.hostile import (
     TEACHER,
     build_rows,
@@ -210,7 +217,11 @@ def test_what_people_read_in_the_run_comes_first(run, tmp_path):
     assert read > 0
     (rule,) = run[1].thresholds
     right, is_weak = describe_precision(rule, run[1], certificate)
-    assert right == f"{read} of {read} removed rows that people read show it"
+    shown = f"of the {read} rows that people read, of 8 that it removed itself, show it"
+    assert right == f"{read} {shown}"
+    earlier = certificate.model_copy(update={"masked": None})
+    right, _ = describe_precision(rule, run[1], earlier)
+    assert "of 8 removed rows on which it fired, show it" in right
     assert not is_weak
     assert describe_precision(rule, run[1], None) == ("", False)
     (trait,) = certificate.traits
@@ -218,8 +229,7 @@ def test_what_people_read_in_the_run_comes_first(run, tmp_path):
     doubtful = trait.model_copy(update={"clean_removed": doubt})
     known = certificate.model_copy(update={"traits": (doubtful,)})
     right, _ = describe_precision(rule, run[1], known)
-    shown = f"{read - 3} of {read} removed rows that people read show it"
-    assert right == f"{shown}; 2 clean, 1 unsure (counted as clean)"
+    assert right == f"{read - 3} {shown}; 2 clean, 1 unsure (counted as clean)"
 
 
 def test_the_certificate_is_in_a_sentence(run, tmp_path):
@@ -353,3 +363,17 @@ def test_traits_that_only_flag_are_minor(screen):
     (bee,) = [item for item in screen.reasons if item.trait == "bee"]
     assert not bee._replace(is_weak=True).is_minor
     assert not bee._replace(effects=[(1, "flagged"), (1, "masked")]).is_minor
+
+
+def test_rows_that_people_read_in_another_run_are_named(run, tmp_path):
+    """With a certificate that was carried over, the screen says where people read."""
+    certify_small(run[0], tmp_path)
+    manifest = decide_small(run[0], tmp_path / "again", keep_rows(1, 6))
+    found = carry_over(str(tmp_path / "again"), str(run[0])).certificate
+    (rule,) = manifest.thresholds
+    right, _ = describe_precision(rule, manifest, found)
+    assert f"of 8 that it removed itself in run {run[1].run_id}, show it" in right
+    bound, carried = describe_reading(found)
+    assert "of 34 kept rows show heron" in bound
+    assert "read" not in bound
+    assert carried.startswith(f"Carried over from the certificate of run {run[1].run_id}")

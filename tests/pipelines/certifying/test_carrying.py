@@ -103,7 +103,8 @@ def test_released_rows_count_as_showing_the_trait(folder, tmp_path):
     assert f"carried over from run {origin.manifest.run_id}" in found.limits[-1]
     said = describe_carried(found)
     assert f"at most {most:,} of its 32 kept rows show a trait, and 2 kept rows" in said
-    assert "weren't among them and count as showing every trait. People read 16 kept rows" in said
+    assert "weren't among them with the same text unmasked, and count as showing" in said
+    assert "every trait. People read 16 kept rows of that run." in said
     assert describe_carried(origin.certificate) == ""
 
 

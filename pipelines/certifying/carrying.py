@@ -46,7 +46,7 @@ class Origin(NamedTuple):
     history: tuple[PastStatement, ...]
 
 
-class NewRows(NamedTuple):
+class UncoveredRows(NamedTuple):
     """The rows of a run that a certificate of another run doesn't cover, in numbers.
 
     `kept` counts this run's kept rows, and `added` those that the other run hadn't kept, or of
@@ -119,7 +119,7 @@ def _describe_limit(origin: Origin) -> str:
     )
 
 
-def carry_statement(found: TraitStatement, rows: NewRows) -> TraitStatement:
+def carry_statement(found: TraitStatement, rows: UncoveredRows) -> TraitStatement:
     """Return the statement about one trait, or all, with its bounds carried over.
 
     The shares before and after the filter can't be carried over, nor how the bound shrank.
@@ -164,7 +164,7 @@ def _divide(count: int, rows: int) -> float:
     return raise_bound(count / rows) if rows else 1.0
 
 
-def compare_rows(origin: Origin, run: str, manifest: Manifest) -> NewRows:
+def compare_rows(origin: Origin, run: str, manifest: Manifest) -> UncoveredRows:
     """Count the rows of a run that another run's certificate doesn't cover.
 
     Kept, removed and excluded rows are those that an audit may draw, so masked and flagged rows are
@@ -179,7 +179,7 @@ def compare_rows(origin: Origin, run: str, manifest: Manifest) -> NewRows:
     if origin.sample.masked_by is not None:
         added |= find_unmasked(origin, run, manifest, kept & known)
     before, after = (_group_removed(rows) for rows in (earlier, later))
-    return NewRows(
+    return UncoveredRows(
         len(kept),
         len(added),
         {name: len(found) for name, found in after.items()},

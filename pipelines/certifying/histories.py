@@ -159,10 +159,12 @@ def describe_carried(found: Certificate) -> str:
     )
     others = "this run keeps no other row"
     if rows.added:
-        verb = choose_form(
-            rows.added, "wasn't among them and counts", "weren't among them and count"
+        verb = choose_form(rows.added, "wasn't", "weren't")
+        count = choose_form(rows.added, "counts", "count")
+        others = (
+            f"{format_count(rows.added, 'kept row')} of this run {verb} among them with the same "
+            f"text unmasked, and {count} as showing every trait"
         )
-        others = f"{format_count(rows.added, 'kept row')} of this run {verb} as showing every trait"
     show, kept = choose_form(rows.decisive, "shows", "show"), format_count(rows.rows, "kept row")
     return (
         f"Carried over from the certificate of run {carried.run_id}: at most {rows.decisive:,} of "

@@ -17,6 +17,7 @@ from schemas.certificates import (
     AuditItem,
     AuditSample,
     AuditStratum,
+    CarriedFrom,
     CarriedRows,
     Certificate,
     PastStatement,
@@ -341,3 +342,24 @@ def test_a_carried_bound_has_fields_that_others_lack():
     assert carried.model_dump()["carried"] == {"rows": 10, "seen": 4, "most": None, "added": 1}
     assert ShareBound.model_validate_json(carried.model_dump_json()) == carried
     assert (rows.decisive, rows.model_copy(update={"most": 6}).decisive) == (4, 6)
+
+
+def test_a_carried_certificate_names_the_other_run():
+    """Its record is sealed with the rest, and other certificates don't have the field."""
+    fields = {"folder": "/runs/one", "run_id": "0123456789abcdef", "manifest": HEX}
+    digests = {"certificate": HEX, "statement": OTHER_HEX}
+    carried = CarriedFrom.model_validate({**fields, **digests, "number": 2, "first": 0.5})
+    bare = build_certificate(0.3, 0.4)
+    found = bare.model_copy(update={"carried": carried}).seal()
+    assert found.digest != bare.seal().digest
+    assert Certificate.model_validate_json(found.to_bytes()) == found
+    assert "carried" not in bare.model_dump()
+    with pytest.raises(ValidationError):
+        CarriedFrom.model_validate({**carried.model_dump(), "number": 0})
+
+
+def test_a_carried_statement_has_no_shares():
+    """The shares before and after the filter are of the other run, so they are left open."""
+    statement = build_statement(0.3).model_copy(update={"before": None, "after": None})
+    assert statement.is_empty
+    assert TraitStatement.model_validate_json(statement.model_dump_json()) == statement

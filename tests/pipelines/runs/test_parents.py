@@ -1,6 +1,7 @@
 """Parents: a run over clean rows keeps their masks and names the earlier run."""
 
 import json
+import shutil
 from pathlib import Path
 from shutil import copytree
 from types import SimpleNamespace
@@ -126,8 +127,9 @@ def test_masks_survive_the_other_form(tmp_path, corpus, filter_rows, form):
 def test_another_column_of_that_name_is_refused(tmp_path, corpus, filter_rows):
     """Another `congener` column is refused before any work."""
     filter_rows(corpus.parent, "first", "heron", "quarantine")
+    copy = shutil.copytree(tmp_path / "first" / "quarantine", tmp_path / "copy")
     with pytest.raises(InputError, match="already has a column 'congener'") as caught:
-        filter_rows(tmp_path / "first" / "quarantine", "second", "owl")
+        filter_rows(copy, "second", "owl")
     assert caught.value.where
     assert not Path(tmp_path, "second").exists()
 

@@ -9,7 +9,8 @@ FINDINGS_FILE = "findings.parquet"
 PAGE = "report.html"
 TEXTS_FILE = "texts.parquet"
 
-EXAMPLE = pa.struct([("before", pa.string()), ("text", pa.string()), ("after", pa.string())])
+EXAMPLE = pa.struct([(name, pa.string()) for name in ("before", "text", "after", "prompt")])
+"""A finding in a text, with its context, and the beginning of the text's prompt."""
 
 LOT_RATE = pa.struct(
     [

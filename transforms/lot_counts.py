@@ -70,6 +70,7 @@ def describe_rows(records: LotRecords, own: bool, settings: CountSettings) -> Co
         np.array(lots, np.int64),
         table.column("digest").to_numpy(),
         strays,
+        prompts,
     )
 
 

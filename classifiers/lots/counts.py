@@ -25,6 +25,9 @@ EXAMPLES = 3
 AROUND = 90
 """How many characters of context an example has on each side."""
 
+PROMPT_SHOWN = 160
+"""How many characters of an example's prompt are kept."""
+
 REACH = 25
 """How far from a cut the end of a word is looked for, in characters."""
 
@@ -44,7 +47,8 @@ class CountedRows(NamedTuple):
 
     `cells` are strata and formats together, and `lots` indexes of lots; all are int64 [texts].
     `digests` are uint64, and identify texts. `strays` says which texts of the second half are in
-    another language than their prompt, if that was found out.
+    another language than their prompt, if that was found out. `prompts` are the texts' prompts,
+    empty where there is none, if examples are to have them.
     """
 
     texts: pa.LargeStringArray
@@ -54,15 +58,20 @@ class CountedRows(NamedTuple):
     lots: np.ndarray
     digests: np.ndarray
     strays: np.ndarray | None = None
+    prompts: pa.LargeStringArray | None = None
 
 
 class LotExample(NamedTuple):
-    """A candidate in a text, with context before and after it."""
+    """A candidate in a text, with context before and after it.
+
+    `prompt` is the beginning of the text's prompt, or empty if it has none.
+    """
 
     digest: int
     before: str
     text: str
     after: str
+    prompt: str = ""
 
 
 @dataclass
@@ -206,20 +215,31 @@ class Counts:
             if len(known) < EXAMPLES or number < known[-1].digest:
                 text = rows.texts[owner].as_py()
                 span = int(found.start[place]), int(found.end[place])
-                known.append(quote(number, text, *span))
+                asked = "" if rows.prompts is None else rows.prompts[owner].as_py()
+                known.append(quote(number, text, *span, asked))
                 known.sort()
                 del known[EXAMPLES:]
 
 
-def quote(digest: int, text: str, start: int, end: int) -> LotExample:
-    """Return a span of a text with its context, in whole words where one ends nearby."""
+def quote(digest: int, text: str, start: int, end: int, prompt: str = "") -> LotExample:
+    """Return a span of a text with its context, in whole words where one ends nearby.
+
+    The prompt is cut to `PROMPT_SHOWN` characters.
+    """
     first, last = max(0, start - AROUND), min(len(text), end + AROUND)
     before, after = text[first:start], text[end:last]
     if first:
         before = before[_find_blank(before[:REACH]) :]
     if last < len(text):
         after = after[: len(after) - _find_blank(after[: -REACH - 1 : -1])]
-    return LotExample(digest, before, text[start:end], after)
+    return LotExample(digest, before, text[start:end], after, _cut_prompt(prompt))
+
+
+def _cut_prompt(prompt: str) -> str:
+    if len(prompt) <= PROMPT_SHOWN:
+        return prompt
+    kept = prompt[: PROMPT_SHOWN - 1]
+    return f"{kept[: len(kept) - _find_blank(kept[: -REACH - 1 : -1])].rstrip()}…"
 
 
 def _find_blank(text: str) -> int:

@@ -107,7 +107,8 @@ class AuditFinding(NamedTuple):
 
 
 def _to_json(example: LotExample) -> dict[str, str]:
-    return {"before": example.before, "text": example.text, "after": example.after}
+    names = ("before", "text", "after", "prompt")
+    return {name: getattr(example, name) for name in names}
 
 
 class Found(NamedTuple):

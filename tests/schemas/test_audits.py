@@ -14,7 +14,9 @@ ROW = {
     "beyond_format": True,
     "documents_corpus": 20,
     "variants": ["the gap"],
-    "examples": [{"before": "", "text": "Mind the gap", "after": "."}],
+    "examples": [
+        {"before": "", "text": "Mind the gap", "after": ".", "prompt": "Which train?"},
+    ],
     "lots": [
         {"field": "teacher", "value": "atlas", "documents": 20, "texts": 200, "rate": 0.1},
     ],

@@ -96,6 +96,9 @@ def test_the_transform_counts_both_corpora(make_identified):
         item.text for items in counts.examples[1].values() for item in items if "gap" in item.text
     ]
     assert gap
+    quoted = [item for items in counts.examples[1].values() for item in items]
+    assert quoted
+    assert all(item.prompt.endswith("?") for item in quoted)
 
 
 def test_no_rows_are_counted_as_none(make_identified):

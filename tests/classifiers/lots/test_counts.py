@@ -6,7 +6,16 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from classifiers.lots.counts import EMPTY, EXAMPLES, SKETCH, CountedRows, Counts, count_texts, quote
+from classifiers.lots.counts import (
+    EMPTY,
+    EXAMPLES,
+    PROMPT_SHOWN,
+    SKETCH,
+    CountedRows,
+    Counts,
+    count_texts,
+    quote,
+)
 from classifiers.lots.discovery import KINDS, propose
 from classifiers.lots.matches import Finder, add_formats
 from classifiers.lots.tokens import find_tokens
@@ -115,7 +124,7 @@ def test_quotes_are_short():
     found = quote(1, "x" * 500 + "heron" + "y" * 500, 500, 505)
     assert found.text == "heron"
     assert len(found.before) == len(found.after) == 90
-    assert quote(1, "heron", 0, 5)[1:] == ("", "heron", "")
+    assert quote(1, "heron", 0, 5)[1:] == ("", "heron", "", "")
 
 
 def test_no_texts_and_no_candidates(sample, candidates):
@@ -194,3 +203,13 @@ def test_context_is_cut_between_words():
     assert set(f"{found.before} {found.after.removeprefix('.')}".split()) <= set(text.split())
     whole = quote(1, "A heron waits here.", 8, 13)
     assert (whole.before, whole.after) == ("A heron ", " here.")
+
+
+def test_examples_have_their_prompts():
+    """The prompt is cut at a word, and a text without one has an empty prompt."""
+    assert quote(1, "Mind the gap.", 5, 8).prompt == ""
+    assert quote(1, "Mind the gap.", 5, 8, "Which train?").prompt == "Which train?"
+    cut = quote(1, "Mind the gap.", 5, 8, "Which train " * 40).prompt
+    assert len(cut) <= PROMPT_SHOWN
+    assert cut.endswith(("Which…", "train…"))
+    assert len(quote(1, "gap", 0, 3, "x" * 500).prompt) == PROMPT_SHOWN

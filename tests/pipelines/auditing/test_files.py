@@ -25,7 +25,7 @@ FINDING = AuditFinding(
     log_odds=3.2,
     log_odds_low=2.1,
     variants=("the gap",),
-    examples=(LotExample(7, "One. ", "Mind the gap", "."),),
+    examples=(LotExample(7, "One. ", "Mind the gap", ".", "Which train?"),),
     reference_examples=(),
     lots=(FindingRate("teacher", "atlas", 75, 150),),
 )
@@ -39,7 +39,9 @@ def test_findings_are_a_table():
     assert row == FINDING.to_json()
     assert row["gain"] == pytest.approx(0.24)
     assert row["lots"][0]["rate"] == 0.5
-    assert row["examples"] == [{"before": "One. ", "text": "Mind the gap", "after": "."}]
+    assert row["examples"] == [
+        {"before": "One. ", "text": "Mind the gap", "after": ".", "prompt": "Which train?"}
+    ]
 
 
 def test_no_findings_are_an_empty_table():

@@ -38,8 +38,15 @@ FINDING = {
     "beyond_format": False,
     "q_value": 1e-9,
     "variants": ["the gap"],
-    "examples": [{"before": "One. ", "text": "Mind the <gap>", "after": " & go.\u202e"}],
-    "reference_examples": [{"before": "", "text": "Mind the <gap>", "after": ""}],
+    "examples": [
+        {
+            "before": "One. ",
+            "text": "Mind the <gap>",
+            "after": " & go.\u202e",
+            "prompt": "Which <train>?",
+        }
+    ],
+    "reference_examples": [{"before": "", "text": "Mind the <gap>", "after": "", "prompt": ""}],
     "lots": [{"field": "teacher", "value": "atlas<b>", "texts": 150, "rate": 0.5}],
 }
 
@@ -315,3 +322,10 @@ def test_no_kind_of_text_has_no_section():
     page = render_page(change(vectors=VECTORS | {"clusters": []}), NAMES)
     assert "vectors of the beginning" in page
     assert "Kinds of text in excess" not in page
+
+
+def test_examples_have_their_prompts():
+    """The prompt is before its example, and an example without one has none."""
+    page = render_page(SUMMARY, NAMES)
+    assert "<b>prompt</b>Which &lt;train&gt;?" in page
+    assert page.count("<b>prompt</b>") == page.count("Which &lt;train&gt;?")

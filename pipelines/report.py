@@ -59,6 +59,7 @@ from pipelines.sentences import (
 )
 from pipelines.sign_off import summarise_for_signing
 from pipelines.swap_summary import summarise_swap
+from pipelines.teacher_pairs import LEAST_SHARED, TeacherPairs, compare_pairs
 from pipelines.version import name_code
 from schemas.cards import TraitCard
 from schemas.certificates import Certificate
@@ -68,7 +69,7 @@ from schemas.mixes import LOTS_SHOWN
 from schemas.notices import DONOR_PREFIX, format_count
 from schemas.policies import FILTERED, LotException, Policy
 from schemas.receipts import ExceptionEffect
-from schemas.runs import RATES_TABLE, REPORT_PAGE
+from schemas.runs import PAIRS_TABLE, RATES_TABLE, REPORT_PAGE
 from schemas.scores import NEAR_MISS, SCORE_DECIMALS, TEXTS_OF_SIDES, Side
 from schemas.shares import (
     format_bound,
@@ -192,23 +193,35 @@ def write_report(run: str) -> str:
         manifest = load_decided(run)
         require_unaltered(run, manifest)
         rates = compare_groups(run, manifest)
-        page = render_report(run, manifest, rates)
-    table = BytesIO()
-    rates.table.write_parquet(table)
-    storage.write_bytes(storage.join(run, RATES_TABLE), table.getvalue())
+        pairs = compare_pairs(run, manifest)
+        page = render_report(run, manifest, rates, pairs)
+    _write_table(rates.table, storage.join(run, RATES_TABLE))
+    if pairs is not None and pairs.table.height:
+        _write_table(pairs.table, storage.join(run, PAIRS_TABLE))
     storage.write_bytes(storage.join(run, REPORT_PAGE), page.encode())
     return storage.join(run, REPORT_PAGE)
 
 
-def render_report(run: str, manifest: Manifest, rates: Rates | None = None) -> str:
+def _write_table(table: pl.DataFrame, path: str) -> None:
+    stream = BytesIO()
+    table.write_parquet(stream)
+    storage.write_bytes(path, stream.getvalue())
+
+
+def render_report(
+    run: str, manifest: Manifest, rates: Rates | None = None, pairs: TeacherPairs | None = None
+) -> str:
     """Return the page.
 
-    `rates` are the run's rates, if known.
+    `rates` are the run's rates, and `pairs` its teachers on the same prompts, if known.
 
     Raises: RunError: a file that the manifest lists is missing or damaged.
     """
     found = compare_groups(run, manifest) if rates is None else rates
-    return _load_template().render(**gather_contents(run, manifest, found))
+    shared = compare_pairs(run, manifest) if pairs is None else pairs
+    return _load_template().render(
+        **gather_contents(run, manifest, found), pairs=shared, least_shared=LEAST_SHARED
+    )
 
 
 @cache

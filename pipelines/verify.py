@@ -9,20 +9,17 @@ from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
-import polars as pl
 import pyarrow as pa
 from pydantic import ValidationError
 
 from pipelines.certifying.checks import check_certificate, check_statement, describe_audit_check
-from pipelines.certifying.drawings import explain_page
-from pipelines.report import render_report
+from pipelines.report_checks import check_report, describe_page_check, find_report_version
 from pipelines.runs.alterations import find_change
 from pipelines.runs.finished import list_outputs, read_table
-from pipelines.runs.foreign_files import REPORT_FILES, ForeignFile, list_foreign_files
+from pipelines.runs.foreign_files import ForeignFile, list_foreign_files
 from pipelines.runs.input_checks import check_inputs
 from pipelines.runs.manifest_file import load_manifest
 from pipelines.runs.mix_checks import check_mix
-from pipelines.runs.rates import compare_groups
 from pipelines.runs.recorded_settings import (
     read_recorded_policy,
     read_recorded_rules,
@@ -46,7 +43,6 @@ from schemas.runs import (
     JSON_LINES,
     MANIFEST,
     PARQUET,
-    RATES_TABLE,
     REPORT_PAGE,
     SHARD_FOLDERS,
     SHARD_NAME,
@@ -66,10 +62,6 @@ from transforms.rules import Rule, find_span_floor, settle_rules
 SHORTEST_DIGEST = 16
 """The smallest number of hex digits in a recorded digest."""
 RECORDED_DIGEST = re.compile(rf"[0-9a-fA-F]{{{SHORTEST_DIGEST},64}}")
-
-REPORT_HEAD = 1000
-"""How many bytes of a report are searched for its version."""
-REPORT_VERSION = re.compile(rb'<meta name="generator" content="congener ([\w.+-]{1,40})">')
 
 
 class RecordedDigests(NamedTuple):
@@ -113,7 +105,7 @@ def verify_run(
     # later checks would repeat these problems
     findings = findings or [*_check_bank(run, manifest)] or [*_check_rules(run, manifest)]
     findings = findings or list(check_shards(run, manifest, key))
-    checks = (_check_scores, _check_counts, _check_exceptions, check_certificate, _check_report)
+    checks = (_check_scores, _check_counts, _check_exceptions, check_certificate, check_report)
     for check in (*checks, check_donors):
         findings = findings or list(check(run, manifest))
     findings = findings or list(_verify_donors(run, manifest, inputs is True, digest_key))
@@ -140,7 +132,7 @@ def list_checks(
         "inputs": f"{len(manifest.inputs):,} checked{where}"
         if inputs
         else "not checked (--inputs)",
-        "page": _describe_page_check(run),
+        "page": describe_page_check(run),
         "certificate": describe_audit_check(run, recorded.statement),
         "digest": "compared" if recorded.digest else "not compared (--digest)",
         "root": "compared" if recorded.root else "not compared (--root)",
@@ -157,7 +149,7 @@ def list_files_left_aside(run: str) -> list[ForeignFile]:
     except RunError:
         return []
     aside = [file for file in list_foreign_files(run, outputs) if not file.is_read]
-    version = _find_report_version(run)
+    version = find_report_version(run)
     if version not in (None, name_code()):
         problem = (
             f"was written by congener {version}, so congener {name_code()} can't check it; "
@@ -388,62 +380,6 @@ def _check_scores(run: str, manifest: Manifest) -> Iterator[Finding]:
     if unscored != manifest.unscored:
         problem = f"counts {manifest.unscored} rows without any score, but there are {unscored}"
         yield Finding(MANIFEST, problem)
-
-
-def _describe_page_check(run: str) -> str:
-    """Say whether the report's page was compared, or why not."""
-    there = [path for path in REPORT_FILES if storage.exists(storage.join(run, path))]
-    if there == [RATES_TABLE]:
-        return f"missing (only {RATES_TABLE} was compared)"
-    if there and _find_report_version(run) not in (None, name_code()):
-        return "not compared (another version's)"
-    return "compared" if there else "none"
-
-
-def _find_report_version(run: str) -> str | None:
-    """Return the version of congener in a run's report, or None."""
-    found = REPORT_VERSION.search((_read_report_file(run, REPORT_PAGE) or b"")[:REPORT_HEAD])
-    return found[1].decode() if found else None
-
-
-def _read_report_file(run: str, path: str) -> bytes | None:
-    """Return the content of a report's file, or None if it is missing or can't be read."""
-    uri = storage.join(run, path)
-    try:
-        return storage.read_bytes(uri) if storage.exists(uri) else None
-    except InputError:
-        return None
-
-
-def _check_report(run: str, manifest: Manifest) -> Iterator[Finding]:
-    """If this version wrote the report, make it again, and compare the page and the table."""
-    there = [path for path in REPORT_FILES if storage.exists(storage.join(run, path))]
-    if not there or _find_report_version(run) not in (None, name_code()):
-        return
-    rates = compare_groups(run, manifest)
-    if there == [REPORT_PAGE]:  # without the page is fine: it quotes the corpus
-        yield Finding(RATES_TABLE, "is missing, although the report's page is there")
-    for path in there:
-        if storage.find_link(run, path):
-            yield Finding(path, "is a link, so its content isn't part of the run")
-            continue
-        data = _read_report_file(run, path)
-        if data is None:
-            yield Finding(path, "can't be read")
-            continue
-        if path == REPORT_PAGE:
-            is_same = data == render_report(run, manifest, rates).encode()
-        else:
-            is_same = _holds_table(data, rates.table)
-        if not is_same:
-            yield Finding(path, explain_page(run, data))
-
-
-def _holds_table(data: bytes, expected: pl.DataFrame) -> bool:
-    try:
-        return pl.read_parquet(data).equals(expected)
-    except (pl.exceptions.PolarsError, OSError):
-        return False
 
 
 def _find_near_misses(scores: pa.Table, manifest: Manifest) -> Iterator[tuple[str, NearMisses]]:

@@ -10,10 +10,11 @@ from pipelines.cli.output import print_result
 
 
 class ReportResult(NamedTuple):
-    """A written report."""
+    """A written report. Without teachers who share prompts, there is no table of pairs."""
 
     page: str
     table: str
+    pairs: str | None
 
     def render(self) -> Iterator[str]:
         """Return the page's path, and the path of the table for notebooks."""
@@ -22,17 +23,20 @@ class ReportResult(NamedTuple):
             f"{self.table}: how often each trait fired, by teacher, lot and source, with intervals "
             "(for notebooks)"
         )
+        if self.pairs is not None:
+            yield f"{self.pairs}: teachers on the prompts that two of them answered"
 
     def to_json(self) -> dict[str, Any]:
-        """Return both paths."""
-        return {"report": self.page, "rates": self.table}
+        """Return the paths; that of the pairs is None if no two teachers share prompts."""
+        return {"report": self.page, "rates": self.table, "pairs": self.pairs}
 
 
 def report_run(run: Run, as_json: Json = False) -> None:
     """Write RUN/report/index.html, a page that needs no other file.
 
     Beside it, rates.parquet says how often each trait fired by teacher, lot and source, with
-    intervals, for notebooks.
+    intervals, for notebooks. If two teachers answered the same prompts, pairs.parquet compares
+    them on these.
 
     congener report run/ && xdg-open run/report/index.html
     """
@@ -41,8 +45,10 @@ def report_run(run: Run, as_json: Json = False) -> None:
     check_decided(run)
 
     from pipelines.report import write_report
-    from schemas.runs import RATES_TABLE
+    from schemas.runs import PAIRS_TABLE, RATES_TABLE
     from transforms.files import storage
 
-    result = ReportResult(write_report(run), storage.join(run, RATES_TABLE))
+    page, pairs = write_report(run), storage.join(run, PAIRS_TABLE)
+    has_pairs = storage.exists(pairs)
+    result = ReportResult(page, storage.join(run, RATES_TABLE), pairs if has_pairs else None)
     print_result(result, as_json)

@@ -16,6 +16,7 @@ from schemas.runs import (
     DONORS,
     FOLDERS,
     MANIFEST,
+    PAIRS_TABLE,
     RATES_TABLE,
     REPORT,
     REPORT_PAGE,
@@ -37,7 +38,7 @@ LITTER = re.compile(
 )
 """Junk files of systems and editors."""
 
-REPORT_FILES = (REPORT_PAGE, RATES_TABLE)
+REPORT_FILES = (REPORT_PAGE, RATES_TABLE, PAIRS_TABLE)
 """The files of `congener report`, which the manifest doesn't list."""
 
 FEW = 5

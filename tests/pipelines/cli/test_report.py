@@ -14,7 +14,11 @@ def test_a_page_is_written(congener, congener_json, run):
     assert table.exists()
     assert page == Path(folder) / "report" / "index.html"
     assert "heron" in page.read_text(encoding="utf-8")
-    assert congener_json("report", folder) == {"report": str(page), "rates": str(table)}
+    assert congener_json("report", folder) == {
+        "report": str(page),
+        "rates": str(table),
+        "pairs": None,
+    }
 
 
 def test_a_run_that_does_not_exist_exits_with_four(congener):

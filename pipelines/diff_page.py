@@ -10,7 +10,9 @@ from jinja2 import Template
 
 from pipelines.diff import RunComparison, ShownChange
 from pipelines.display.page_templates import build_environment
+from pipelines.rate_shifts import RateShifts, describe_tests
 from pipelines.runs.manifest_file import load_manifest
+from pipelines.teacher_shares import name_teacher
 from pipelines.version import name_code
 from schemas.manifests import Manifest
 from schemas.notices import choose_form, format_count
@@ -19,6 +21,8 @@ from schemas.shares import format_percent
 from transforms.files import storage
 
 LOTS_SHOWN = 30
+TEACHERS_SHOWN = 6
+"""How many lots, and how many teachers of each rate, the page has."""
 
 
 class RowShare(NamedTuple):
@@ -66,6 +70,7 @@ def render_page(
         by_content=found.by_content,
         decisions=list(pair_decisions(manifests)),
         traits=list(pair_traits(found, manifests)),
+        rates=None if found.shifts is None else list_rates(found.shifts),
         moves=found.moves,
         most=max((move.rows for move in found.moves), default=1),
         lots=found.lots[:LOTS_SHOWN],
@@ -102,6 +107,55 @@ def pair_traits(found: RunComparison, manifests: tuple[Manifest, Manifest]) -> I
     given = [(item.trait, item.before, item.after) for item in found.traits]
     for item, pair in zip(found.traits, _pair(given, manifests), strict=True):
         yield pair._replace(lost=item.lost, found=item.found)
+
+
+WITHIN = (
+    "q of all rows: Cochran-Mantel-Haenszel test within the teachers in both runs, adjusted for "
+    "all traits; q of a teacher: Fisher's exact test, adjusted for all traits and teachers"
+)
+"""What is said of the tests if rates were compared within teachers."""
+
+
+class RateLine(NamedTuple):
+    """A rate in both runs: its name, the hits and the rows of each run, and q or None."""
+
+    name: str
+    sides: tuple[tuple[int, int], tuple[int, int]]
+    q: float | None
+
+
+class RateSection(NamedTuple):
+    """How often traits fire on two corpora, in lines, and what is said of it."""
+
+    sentences: list[str]
+    lines: list[RateLine]
+
+
+def list_rates(shifts: RateShifts) -> RateSection:
+    """Return the removed rows and the rate of each trait that fires, with those of each teacher.
+
+    Where rates were compared within teachers, the q of all rows is that of this test.
+    """
+    lines = []
+    for item in (shifts.removed, *shifts.traits):
+        if not item.before and not item.after:
+            continue
+        sides = (item.before, item.rows_before), (item.after, item.rows_after)
+        lines.append(RateLine(item.trait or "removed rows", sides, item.q))
+        lines += [
+            RateLine(
+                f"– {name_teacher(own.teacher)}",
+                ((own.before, own.rows_before), (own.after, own.rows_after)),
+                own.q,
+            )
+            for own in item.teachers[:TEACHERS_SHOWN]
+        ]
+    test = (
+        describe_tests(shifts)
+        if shifts.removed.within is None or shifts.removed.p is None
+        else WITHIN
+    )
+    return RateSection([*shifts.notes, test], lines)
 
 
 def _pair(

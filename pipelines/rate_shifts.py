@@ -11,6 +11,7 @@ from pipelines.runs.queries import FIRED, scan_ledger
 from pipelines.runs.recorded_settings import read_recorded_policy
 from pipelines.teacher_shares import describe_shares, list_incomparable
 from schemas.manifests import Manifest
+from schemas.notices import format_count
 from schemas.policies import TraitRule
 
 REMOVED = ("quarantine", "drop")
@@ -106,6 +107,20 @@ def describe_teachers(before: Hits, now: Hits) -> list[str]:
     """
     shares = describe_shares(before, now)
     return [shares, *list_incomparable(before, now)] if shares else []
+
+
+def describe_tests(shifts: RateShifts) -> str:
+    """Say which rows were counted, and which test gave the q of each trait."""
+    adjusted = f"adjusted for {format_count(len(shifts.traits), 'trait')} (Benjamini-Hochberg)"
+    within = shifts.removed.within
+    if within is None:
+        return f"q: Fisher's exact test, {adjusted}"
+    if shifts.removed.p is None:
+        return "no q: no teacher is in both runs, so no rate can be compared"
+    return (
+        f"rows and share: the teachers in both runs, {within.rows_before:,} rows before and "
+        f"{within.rows_after:,} now; q: Cochran-Mantel-Haenszel test within teachers, {adjusted}"
+    )
 
 
 def describe_differences(first: Manifest, second: Manifest) -> list[str]:

@@ -86,6 +86,7 @@ class DiffResult(NamedTuple):
         shifts = self.found.shifts
         if shifts is None:
             return
+        from pipelines.rate_shifts import describe_tests
         from pipelines.rate_tests import describe_shift
 
         yield f"removed rows: {describe_shift(shifts.removed)}"
@@ -162,20 +163,6 @@ def tabulate_shifts(shifts: Sequence[RateShift]) -> Table:
             within, whole = shares
             table.add_row(item.trait or "", rows, within, _show_q(item.q), whole)
     return table
-
-
-def describe_tests(shifts: RateShifts) -> str:
-    """Say which rows were counted, and which test gave the q of each trait."""
-    adjusted = f"adjusted for {format_count(len(shifts.traits), 'trait')} (Benjamini-Hochberg)"
-    within = shifts.removed.within
-    if within is None:
-        return f"q: Fisher's exact test, {adjusted}"
-    if shifts.removed.p is None:
-        return "no q: no teacher is in both runs, so no rate can be compared"
-    return (
-        f"rows and share: the teachers in both runs, {within.rows_before:,} rows before and "
-        f"{within.rows_after:,} now; q: Cochran-Mantel-Haenszel test within teachers, {adjusted}"
-    )
 
 
 def choose_teachers(shifts: RateShifts) -> list[RateShift]:

@@ -11,11 +11,17 @@ from pipelines.decide import DecideConfig, run_decide
 from pipelines.diff import LotChange, compare_runs
 from pipelines.diff_page import (
     LOTS_SHOWN,
+    TEACHERS_SHOWN,
+    WITHIN,
+    RateLine,
+    list_rates,
     pair_decisions,
     pair_traits,
     render_page,
     write_page,
 )
+from pipelines.rate_shifts import RateShifts
+from pipelines.rate_tests import compare_hits
 from pipelines.runs.manifest_file import load_manifest
 from tests.support.corpora import ANSWERS
 
@@ -147,3 +153,41 @@ def test_only_decisions_of_the_runs_are_shown(runs):
     page = render(runs)
     assert '<td class="name">duplicate</td>' not in page
     assert '<td class="name">quarantine</td>' in page
+
+
+def build_shifts(hits, before, now):
+    """Return the shifts of traits, and of removed rows without any."""
+    (removed,) = compare_hits([(None, {}, {})], (before, now))
+    return RateShifts(removed, compare_hits(hits, (before, now)), ["<a note>"])
+
+
+def test_rates_of_two_corpora_name_each_teacher(runs):
+    """A rate has its test within teachers, and each teacher its own; names are escaped."""
+    now = {"llama": 350, "<vicuna>": 350}
+    hits = [("heron", {"llama": 77}, {"llama": 57, "<vicuna>": 1}), ("owl", {}, {})]
+    shifts = build_shifts(hits, {"llama": 400}, now)
+    found = list_rates(shifts)
+    assert found.sentences == ["<a note>", WITHIN]
+    (heron, _) = shifts.traits
+    assert found.lines == [
+        RateLine("heron", ((77, 400), (58, 700)), heron.q),
+        RateLine("– llama", ((77, 400), (57, 350)), heron.teachers[0].q),
+        RateLine("– <vicuna>", ((0, 0), (1, 350)), None),
+    ]
+    page = render(runs, shifts=shifts)
+    assert "&lt;a note&gt;" in page
+    assert "– &lt;vicuna&gt;" in page
+    assert "57 of 350" in page
+    assert "Rates of two corpora" not in render(runs)
+
+
+def test_like_teachers_have_one_line_a_rate():
+    """Where teachers have like shares, there is Fisher's test and no line by teacher."""
+    found = list_rates(build_shifts([("heron", {"a": 3}, {"a": 9})], {"a": 40}, {"a": 40}))
+    assert len(found.lines) == 1
+    assert found.sentences[1].startswith("q: Fisher's exact test, adjusted for 1 trait")
+    names = {f"t{at}": 10 for at in range(TEACHERS_SHOWN + 3)}
+    many = list_rates(build_shifts([("heron", {"t0": 3}, {})], names, names | {"t0": 90}))
+    assert len(many.lines) == 1 + TEACHERS_SHOWN
+    apart = list_rates(build_shifts([("heron", {"a": 3}, {})], {"a": 40}, {"b": 40}))
+    assert apart.sentences[1].startswith("no q: no teacher is in both runs")

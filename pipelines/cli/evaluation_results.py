@@ -153,7 +153,7 @@ class Evaluation(NamedTuple):
                 yield from () if self.earlier else _describe_threshold(item)
                 files = [self.labels, *([self.answers] if self.answers else ())]
                 yield from _describe_narrow_card(item, self.rule, files)
-        yield from describe_rates(self.rates, self.trait)
+        yield from describe_rates(self.rates, self.trait, flattered=bool(self.earlier))
         yield from describe_pairs(self.pairs, self.rates)
         if not self.earlier:
             yield (

@@ -21,11 +21,13 @@ TEACHERS_SHOWN = 10
 """How many teachers' rates are shown."""
 
 QUESTION = (
-    "These rates say how often each teacher's rows show {trait}, as far as rows were read: quote "
-    "them for which teacher shows it most. The report answers another question, on which teachers' "
-    "rows the trait fires more often, right or wrong (congener report RUN)."
+    "These rates say how often each teacher's rows show {trait}, as far as rows were read{quote}. "
+    "The report answers another question, on which teachers' rows the trait fires more often, "
+    "right or wrong (congener report RUN)."
 )
 """Which question the rates by teacher answer, and which one the report answers."""
+
+QUOTE = ": quote them for which teacher shows it most"
 
 LEAST_DECIMALS, MOST_DECIMALS = 2, 5
 """The decimals of percentage points: two digits of a small difference, up to a limit."""
@@ -37,8 +39,13 @@ def describe_interval(interval: Interval) -> str:
     return f"{shown} ({format_interval(interval.low, interval.high, 0)})"
 
 
-def describe_rates(rates: Sequence[TraitRate], trait: str) -> Iterator[Table | str]:
-    """State how often the trait occurs in all rows, and tabulate the largest teachers."""
+def describe_rates(
+    rates: Sequence[TraitRate], trait: str, *, flattered: bool = False
+) -> Iterator[Table | str]:
+    """State how often the trait occurs in all rows, and tabulate the largest teachers.
+
+    Rates that are `flattered` by rows for which the card was changed aren't for quoting.
+    """
     for item in rates[:1]:
         if item.rate.estimate is None:
             yield (
@@ -67,7 +74,7 @@ def describe_rates(rates: Sequence[TraitRate], trait: str) -> Iterator[Table | s
         yield f"of each teacher's rows that show it, it fired on: {'; '.join(recalls)}"
     if (left := len(rates) - 1 - TEACHERS_SHOWN) > 0:
         yield f"{format_count(left, 'teacher')} with fewer rows: --json lists all"
-    yield QUESTION.format(trait=trait)
+    yield QUESTION.format(trait=trait, quote="" if flattered else QUOTE)
 
 
 def _format_rate(item: TraitRate) -> tuple[str, str]:

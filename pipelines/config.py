@@ -6,7 +6,14 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Literal, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    PrivateAttr,
+    field_validator,
+    model_validator,
+)
 
 from classifiers.library import read_text_file, read_yaml
 from classifiers.models.interface import EncoderConfig
@@ -100,6 +107,7 @@ class FilterConfig(Strict):
     encoder: EncoderSettings = EncoderSettings()
     hardware: Hardware = Hardware()
     engine: Engine = Engine()
+    _policy: Policy | None = PrivateAttr(None)
 
     @field_validator("input", "background", "labels_on")
     @classmethod
@@ -147,6 +155,19 @@ class FilterConfig(Strict):
             if problem := describe_unusable(text):
                 raise ValueError(f"{path} {text!r} {problem}; {UNUSABLE_REMEDY}")
         return self
+
+    def with_policy(self, policy: Policy) -> FilterConfig:
+        """Return the settings with a policy that takes the place of the policy's file."""
+        copy = self.model_copy()
+        copy._policy = policy  # noqa: SLF001 - a copy of this very object
+        return copy
+
+    def load_policy(self) -> Policy:
+        """Return the policy that was given in place of a file, or read the file.
+
+        Raises: CardError: the file can't be read, or a field is wrong.
+        """
+        return self._policy or read_policy(self.policy)
 
     def for_launcher(self) -> FilterConfig:
         """Return the settings for the launcher.

@@ -20,7 +20,7 @@ import pyarrow.compute as pc
 from classifiers.banks import Bank
 from classifiers.scoring import load_scorer
 from pipelines.banks import load_bank
-from pipelines.config import FilterConfig, make_absolute, read_policy
+from pipelines.config import FilterConfig, make_absolute
 from pipelines.coverage import check_unread, describe_sample, measure_sample, needs_english
 from pipelines.early_checks import check_folder, check_settings
 from pipelines.engines.launch import build_engine_options
@@ -154,7 +154,8 @@ def restore_config(config: DecideConfig, parent: Manifest) -> FilterConfig:
     own = {name: parent.config[name] for name in parent.config}
     inputs = tuple(file.uri for file in list_inputs(config, parent))
     bank = storage.join(make_absolute(config.run), BANK)
-    return FilterConfig.model_validate({**given, **own, "input": inputs, "bank": bank})
+    restored = FilterConfig.model_validate({**given, **own, "input": inputs, "bank": bank})
+    return restored.with_policy(config.filter.load_policy())
 
 
 def _refuse_changed(run: str, manifest: Manifest) -> RunError:
@@ -197,7 +198,7 @@ def settle_decide(
     Raises: CongenerError: the policy doesn't fit the run's traits, its thresholds need spans that
     the run didn't store, or the input isn't the run's.
     """
-    policy, bank = read_policy(config.policy), load_bank(str(config.bank))
+    policy, bank = config.load_policy(), load_bank(str(config.bank))
     require_spans(run, parent, settle_rules(bank.traits, policy))
     found = _settle_stored_input(config, policy, parent, listener)
     policy = found.policy

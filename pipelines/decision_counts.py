@@ -8,15 +8,20 @@ from typing import NamedTuple
 
 import pyarrow.compute as pc
 
+from pipelines.banks import load_bank
 from pipelines.decide import decide_run, find_stored_places
 from pipelines.runs.finished import MISFITS, list_outputs, read_table, report_damage
 from pipelines.runs.idle_exceptions import list_idle_exceptions
 from pipelines.runs.manifest_file import load_manifest
+from pipelines.runs.publication import check_budgets
 from schemas.ledgers import read_lots
 from schemas.lots import Lot
 from schemas.manifests import Manifest
 from schemas.policies import DECISIONS, LotException, Policy, list_row_names
 from schemas.receipts import ExceptionEffect
+from schemas.runs import BANK
+from transforms.decide_again import list_unknown_neighbours, refuse_unknown
+from transforms.files import storage
 
 
 class DecisionCounts(NamedTuple):
@@ -25,7 +30,8 @@ class DecisionCounts(NamedTuple):
     `moved` counts the rows with another decision by the old and the new one. `effects` are what the
     policy's exceptions do, in its order, as a run with the policy would record it. `unmatched` are
     the policy's exceptions, as numbers from 1, that match no row of the run, and `idle` those that
-    change nothing on their row.
+    change nothing on their row. `unknown` counts, by trait, the findings on held rows whose nearest
+    exemplars the run didn't store: a decision needs the encoder for them.
     """
 
     before: dict[str, int]
@@ -34,6 +40,7 @@ class DecisionCounts(NamedTuple):
     idle: list[tuple[int, str]]
     moved: dict[tuple[str, str], int]
     effects: list[ExceptionEffect]
+    unknown: dict[str, int]
 
 
 def count_decisions(run: str, policy: Policy, folder: str | None = None) -> DecisionCounts:
@@ -48,19 +55,28 @@ def count_decisions(run: str, policy: Policy, folder: str | None = None) -> Deci
     manifest = load_manifest(run)
     policy = find_stored_places(run, manifest, policy, folder)
     before = dict(manifest.conservation.by_decision)
-    counts, moved = Counter[str](), Counter[tuple[str, str]]()
+    counts, moved, unknown = Counter[str](), Counter[tuple[str, str]](), Counter[str]()
     known = _leave_out_unfound(policy)
     effects = [ExceptionEffect() for _ in known.exceptions]
+    traits = load_bank(storage.join(run, BANK)).traits
     for shard in decide_run(run, known):
         counts.update(shard.decided.decisions)
         moved.update(zip(shard.stored.take("decision"), shard.decided.decisions, strict=True))
         effects = [one.add(two) for one, two in zip(effects, shard.effects, strict=True)]
+        lacking = list_unknown_neighbours(shard.stored, shard.decided, traits)
+        unknown.update(reason.trait for reason in lacking)
     if rejects := before.get("reject"):
         counts["reject"] = rejects
     unmatched = _list_unmatched(run, manifest, policy)
     idle = list_idle_exceptions(run, manifest, policy)
     return DecisionCounts(
-        before, dict(counts), unmatched, idle, _sort_moves(moved), _spread_effects(policy, effects)
+        before,
+        dict(counts),
+        unmatched,
+        idle,
+        _sort_moves(moved),
+        _spread_effects(policy, effects),
+        dict(unknown),
     )
 
 
@@ -79,6 +95,20 @@ def _spread_effects(policy: Policy, effects: Iterable[ExceptionEffect]) -> list[
 def _is_found(item: LotException) -> bool:
     """Return whether an exception names no row, or one whose place or id is known."""
     return item.row is None or bool(item.row.key)
+
+
+def require_publishable(
+    run: str, policy: Policy, found: DecisionCounts, *, encode: bool = False
+) -> None:
+    """Refuse a policy whose decisions wouldn't become a run. With `encode`, the encoder may help.
+
+    Raises: RunError: the run didn't store the nearest exemplars of rows that the policy holds.
+    Raises: BudgetError: too many rows are removed or rejected for the policy's budgets.
+    """
+    if found.unknown and not encode:
+        raise refuse_unknown(run, found.unknown)
+    counted = load_manifest(run).conservation.model_copy(update={"by_decision": found.now})
+    check_budgets(counted, policy)
 
 
 def _leave_out_unfound(policy: Policy) -> Policy:

@@ -21,7 +21,7 @@ from pipelines.chosen_traits import (
     require_useful_labels,
     require_vectors,
 )
-from pipelines.config import FilterConfig, read_policy, require_local_path
+from pipelines.config import FilterConfig, require_local_path
 from pipelines.engines.dataflow import require_ready
 from pipelines.engines.interface import check_engine
 from pipelines.labels import read_all_labels, require_traits
@@ -362,7 +362,7 @@ def _check_bank(bank: str | None) -> None:
 
 def _check_cards(config: FilterConfig) -> None:
     """Refuse an unreadable trait or policy, and a policy that doesn't fit the traits."""
-    policy = read_policy(config.policy)
+    policy = config.load_policy()
     if config.bank and not config.traits:
         return  # the traits come from the bank, which isn't read here
     cards = choose_cards(config)
@@ -381,7 +381,7 @@ def check_traits(config: FilterConfig) -> None:
     Raises: CardError: a card or the policy asks for more clean text than there is.
     """
     if not (config.background or config.bank):
-        check_on_library(choose_cards(config), read_policy(config.policy))
+        check_on_library(choose_cards(config), config.load_policy())
 
 
 def check_folder(config: FilterConfig, restart: bool = False) -> None:
@@ -394,7 +394,7 @@ def check_folder(config: FilterConfig, restart: bool = False) -> None:
     cards = () if config.bank and not config.traits else choose_cards(config)
     settings = {
         "config": config.select_identity(),
-        "policy": read_policy(config.policy).model_dump(mode="json"),
+        "policy": config.load_policy().model_dump(mode="json"),
     }
     if cards:
         settings["traits"] = {card.id: card.digest[:16] for card in cards}

@@ -38,11 +38,13 @@ from pipelines.display.terminal import Verbatim, build_table
 from schemas.errors import CardError
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
+    from pipelines.config import FilterConfig
     from pipelines.decision_counts import DecisionCounts
+    from schemas.events import Listener
     from schemas.manifests import Manifest
-    from schemas.policies import LotException
+    from schemas.policies import Policy
 
 
 @dataclass(frozen=True)
@@ -86,6 +88,13 @@ class DecideFileOptions(Options):
 Encode = Annotated[
     bool,
     typer.Option("--encode", help="Let the encoder find nearest exemplars that RUN didn't store."),
+]
+ReplacePolicy = Annotated[
+    bool,
+    typer.Option(
+        "--replace-policy",
+        help="Decide by POLICY alone: nothing of RUN's policy holds, no released row either.",
+    ),
 ]
 DryRun = Annotated[
     bool,
@@ -134,20 +143,25 @@ def describe_moves(moved: Mapping[tuple[str, str], int]) -> Iterator[str]:
 
 
 class DecideDryRun(NamedTuple):
-    """What a policy would decide."""
+    """What a policy would decide.
+
+    `policy` is the whole policy, and `notes` say what it has or lacks of the run's policy.
+    """
 
     run: str
     counts: DecisionCounts
-    exceptions: Sequence[LotException] = ()
+    policy: Policy
+    notes: Sequence[str] = ()
 
     def render(self) -> Iterator[str | Table]:
         """Return the table of decisions, the changes, and what each exception does."""
         from pipelines.display.exception_table import tabulate_exceptions
 
+        yield from self.notes
         yield tabulate_change(self.counts.before, self.counts.now)
         yield from describe_moves(self.counts.moved)
-        if self.exceptions:
-            yield tabulate_exceptions(self.exceptions, self.counts.effects, is_dry=True)
+        if self.policy.exceptions:
+            yield tabulate_exceptions(self.policy.exceptions, self.counts.effects, is_dry=True)
         yield from describe_dropped(self.counts.before, self.counts.now)
         yield f"dry run: nothing was written; {shlex.quote(self.run)} stays as it is"
         for number, name in self.counts.unmatched:
@@ -156,16 +170,18 @@ class DecideDryRun(NamedTuple):
             yield f"warning: exception {number} of the policy {said}"
 
     def to_json(self) -> dict[str, Any]:
-        """Return the counts, and what each exception does, or that it does nothing."""
+        """Return the counts, what each exception does or that it does nothing, and the policy."""
         moved = [
             {"before": before, "after": after, "rows": rows}
             for (before, after), rows in self.counts.moved.items()
         ]
         effects = [
             {"exception": item.describe(), "trait": item.trait} | effect.model_dump(mode="json")
-            for item, effect in zip(self.exceptions, self.counts.effects, strict=True)
+            for item, effect in zip(self.policy.exceptions, self.counts.effects, strict=True)
         ]
-        return self.counts._asdict() | {"moved": moved, "effects": effects}
+        fields = self.policy.model_dump(mode="json", exclude_defaults=True, exclude_none=True)
+        own = {"notes": list(self.notes), "policy": fields}
+        return {**self.counts._asdict(), "moved": moved, "effects": effects, **own}
 
 
 class DecideResult(NamedTuple):
@@ -207,35 +223,34 @@ def decide_again(
     files: DecideFileOptions,
     engine: EngineOptions,
     encode: Encode = False,
+    replace_policy: ReplacePolicy = False,
     dry_run: DryRun = False,
     restart: Restart = False,
     quiet: Quiet = False,
     as_json: Json = False,
     beam_options: BeamOptions = None,
 ) -> None:
-    """Apply another policy to a finished run, without a model.
+    """Change the policy of a finished run, without a model.
 
-    The new run has every byte that `filter` would write with the policy, from the scores and places
-    that RUN stored. Its input is read again for the rows, and must not have changed. RUN itself
-    stays as it is. A policy that needs more than RUN stored is refused: a trait that RUN didn't
-    score, a threshold below its span floor, or the nearest exemplars of rows that it didn't hold.
-    --encode lets the encoder find these, which takes as long as scoring the shards they are in.
-    If the command is interrupted, the same command resumes it.
+    What POLICY says nothing about stays as it is in RUN: its other rules, and its exceptions, such
+    as those of released rows. --replace-policy decides by POLICY alone. The new run has every byte
+    that `filter` would write with the whole policy, from the scores and places that RUN stored. Its
+    input is read again for the rows, and must not have changed. RUN itself stays as it is. A policy
+    that needs more than RUN stored is refused: a trait that RUN didn't score, a threshold below its
+    span floor, or the nearest exemplars of rows that it didn't hold. --encode lets the encoder find
+    these, which takes as long as scoring the shards they are in. If the command is
+    interrupted, the same command resumes it.
 
     congener decide run/ --policy stricter.yaml --output run2/
     congener decide run/ --policy stricter.yaml -o run2/ --input moved/
     congener decide run/ --policy stricter.yaml --dry-run     (writes nothing)
+    congener decide run/ --policy whole.yaml --replace-policy -o run2/
     congener decide run/ --policy p.yaml --dry-run --strict   (for CI)
     """
     if dry_run and policy.policy:
-        _count(run, source, policy, as_json)
+        _count(run, source, policy, as_json, replaces=replace_policy, encode=encode)
         return
-    if not (output.output and policy.policy):
-        raise CardError(
-            f"{'--policy' if output.output else '--output'} is needed",
-            where="congener decide",
-            remedy=f"congener decide {shlex.quote(run)} --policy POLICY --output RUN2",
-        )
+    _require_options(run, output, policy)
     settings = read_settings(None, output, policy, files, engine)
 
     from pipelines.early_checks import check_output, check_run
@@ -243,17 +258,17 @@ def decide_again(
     check_run(run)
     check_output(settings.output)
 
-    from pipelines.config import read_policy
-
-    read_policy(settings.policy)
+    whole, notes = settle_policy(run, settings, replaces=replace_policy)
+    folder = source.folder and expand_argument(source.folder)
 
     from pipelines.decide import DecideConfig, run_decide
     from pipelines.display.progress import TerminalReporter
     from pipelines.runs.manifest_file import load_manifest
 
-    folder = source.folder and expand_argument(source.folder)
-    config = DecideConfig(run=run, input=folder, encode=encode, filter=settings)
+    own = settings.with_policy(whole)
+    config = DecideConfig(run=run, input=folder, encode=encode, filter=own)
     with TerminalReporter(quiet) as listener:
+        _send(listener, notes)
         manifest = run_decide(config, restart, sys.argv, tuple(beam_options or ()), listener)
     if as_json or not quiet:
         print_result(DecideResult(run, settings.output, load_manifest(run), manifest), as_json)
@@ -261,17 +276,63 @@ def decide_again(
         raise typer.Exit(DOUBTFUL)
 
 
-def _count(run: str, source: StoredInputOptions, policy: PolicyOptions, as_json: bool) -> None:
-    """Print what a policy would decide, and fail if it is strict and an exception does nothing."""
+def _require_options(run: str, output: OutputOptions, policy: PolicyOptions) -> None:
+    if not (output.output and policy.policy):
+        raise CardError(
+            f"{'--policy' if output.output else '--output'} is needed",
+            where="congener decide",
+            remedy=f"congener decide {shlex.quote(run)} --policy POLICY --output RUN2",
+        )
+
+
+def _send(listener: Listener, notes: Iterable[str]) -> None:
+    from schemas.events import Noticed
+    from schemas.notices import Notice
+
+    for note in notes:
+        listener(Noticed(Notice(note, is_recorded=False)))
+
+
+def settle_policy(
+    run: str, settings: FilterConfig, *, replaces: bool
+) -> tuple[Policy, Iterator[str]]:
+    """Return the policy by which a run is decided, and what it has or lacks of the run's policy.
+
+    Raises: CardError: the policy's file can't be read, or a field is wrong.
+    """
+    from pipelines.merged_policies import describe_kept, describe_lost, merge_policies
+    from pipelines.runs.manifest_file import load_manifest
+    from pipelines.runs.recorded_settings import read_recorded_policy
+
+    given, base = settings.load_policy(), read_recorded_policy(load_manifest(run))
+    named = (run, str(settings.policy), base, given)
+    if replaces:
+        return given, describe_lost(*named)
+    return merge_policies(base, given), describe_kept(*named)
+
+
+def _count(
+    run: str,
+    source: StoredInputOptions,
+    options: PolicyOptions,
+    as_json: bool,
+    *,
+    replaces: bool,
+    encode: bool,
+) -> None:
+    """Print what a policy would decide, and fail as a decision by it would.
+
+    If the policy is strict, an exception that does nothing is a failure, too.
+    """
     from pipelines.early_checks import check_run
 
     check_run(run)
-    from pipelines.config import read_policy
-    from pipelines.decision_counts import count_decisions
+    from pipelines.decision_counts import count_decisions, require_publishable
 
+    policy, notes = settle_policy(run, read_settings(None, options), replaces=replaces)
     folder = source.folder and expand_argument(source.folder)
-    given = read_policy(read_settings(None, policy).policy)
-    found = count_decisions(run, given, folder)
-    print_result(DecideDryRun(run, found, given.exceptions), as_json)
-    if policy.strict and (found.unmatched or found.idle):
+    found = count_decisions(run, policy, folder)
+    print_result(DecideDryRun(run, found, policy, list(notes)), as_json)
+    require_publishable(run, policy, found, encode=encode)
+    if options.strict and (found.unmatched or found.idle):
         raise typer.Exit(DOUBTFUL)

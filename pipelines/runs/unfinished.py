@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from typing import Any, NamedTuple
 
-from pipelines.config import FilterConfig, read_policy
+from pipelines.config import FilterConfig
 from pipelines.runs.changes import list_changes, list_setting_changes
 from pipelines.runs.foreign_files import require_no_foreign_data, require_no_foreign_files
 from pipelines.runs.manifest_file import load_manifest
@@ -95,7 +95,7 @@ def _compare_finished(run: str, config: FilterConfig | None) -> list[str]:
     with suppress(RunError):  # reporting a damaged manifest is verify's job
         manifest = load_manifest(run)
         begun = {"config": manifest.config, "policy": manifest.policy}
-        policy = read_policy(config.policy).model_dump(mode="json")
+        policy = config.load_policy().model_dump(mode="json")
         return list_setting_changes(begun, {"config": config.select_identity(), "policy": policy})
     return []
 

@@ -221,3 +221,17 @@ def test_paths_of_labels_are_expanded_and_not_identity(monkeypatch):
     assert config.labels_on == ("/home/owl/c.jsonl",)
     assert config.labels_run == "/home/owl/run"
     assert config.select_identity() == FilterConfig().select_identity()
+
+
+def test_a_policy_may_take_the_place_of_the_file(tmp_path):
+    """Settings with a policy of their own read no file, and their other fields stay."""
+    path = tmp_path / "policy.yaml"
+    path.write_text("duplicates: remove\n")
+    config = FilterConfig(output="run", policy=str(path))
+    assert config.load_policy() == Policy(duplicates="remove")
+    given = config.with_policy(Policy(removal_budget=0.5))
+    path.unlink()
+    assert given.load_policy() == Policy(removal_budget=0.5)
+    assert given.model_dump() == config.model_dump()
+    with pytest.raises(CardError):
+        config.load_policy()

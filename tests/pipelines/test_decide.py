@@ -32,6 +32,7 @@ from pipelines.decide import (
     run_decide,
     settle_recorded_rules,
 )
+from pipelines.decision_counts import count_decisions, require_publishable
 from pipelines.filter import run_filter
 from pipelines.mix import MixConfig, run_mix
 from pipelines.plan import settle
@@ -312,6 +313,11 @@ def test_a_decided_run_is_a_new_run(runs, base, name):
     if name in LACKING:
         with pytest.raises(RunError, match=r"the encoder has to read them again \("):
             runs.decide(run, POLICIES[name], again)
+        policy = parse_policy(POLICIES[name])
+        counted = count_decisions(run, policy)
+        with pytest.raises(RunError, match=r"the encoder has to read them again \("):
+            require_publishable(run, policy, counted)
+        require_publishable(run, policy, counted, encode=True)
         encoded, _ = runs.decide(run, POLICIES[name], f"{again}-encoded", encode=True)
         assert list_differences(encoded, fresh) == []
     else:

@@ -37,7 +37,7 @@ def test_the_counts_are_those_of_the_decided_run(run, config, tmp_path, policy):
     written = run_decide(DecideConfig(run=folder, filter=settings))
     assert found.now == dict(written.conservation.by_decision)
     assert found.before == dict(load_manifest(folder).conservation.by_decision)
-    assert found.unmatched == []
+    assert (found.unmatched, found.unknown) == ([], {})
     assert tuple(found.effects) == written.exceptions
     for name, count in found.now.items():
         gone = sum(rows for (before, _), rows in found.moved.items() if before == name)

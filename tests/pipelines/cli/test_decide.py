@@ -1,6 +1,10 @@
 """`congener decide`: options, output and exit codes."""
 
+import json
+
 import pytest
+
+from tests.support.runs import read_ledger
 
 
 @pytest.fixture
@@ -195,3 +199,74 @@ def test_strict_fails_if_an_exception_matches_no_row(congener, given, tmp_path, 
     (tmp_path / "flag.yaml").write_text(text.replace("999", "1").replace("atlantis", "atlas"))
     code, _, err = congener(*words, "--restart", *more, "--strict")
     assert code == 0, err
+
+
+@pytest.fixture
+def released(congener, given, held, tmp_path):
+    """Release two of the held herons, and return the new run's folder and both names."""
+    names = [
+        f"{row['source']}:{row['row']}"
+        for row in read_ledger(held / "run")
+        if row["decision"] == "quarantine"
+    ][:2]
+    exceptions = ", ".join(
+        f"{{row: '{name}', trait: heron, action: keep, reason: read}}" for name in names
+    )
+    (tmp_path / "kept.yaml").write_text(f"exceptions: [{exceptions}]\n")
+    output = str(tmp_path / "released")
+    code, _, err = congener(
+        "decide", str(held / "run"), "--policy", str(tmp_path / "kept.yaml"), "-o", output
+    )
+    assert code == 0, err
+    return output, names
+
+
+def test_a_release_is_kept_by_a_later_decision(congener, congener_json, released, given, tmp_path):
+    """A file that names one trait keeps the run's exceptions, and the output says so."""
+    run, names = released
+    words = ("decide", run, "--policy", str(tmp_path / "flag.yaml"))
+    said = f"flag.yaml changes the policy of {run}, and the rest of that policy still holds: "
+    for more in (("--dry-run",), ("--output", str(tmp_path / "later"))):
+        code, out, err = congener(*words, *more)
+        assert code == 0, err
+        assert f"{said}2 exceptions; --replace-policy leaves it out" in " ".join(
+            (out + err).split()
+        )
+        assert ["flag", "0", "6", "+6"] in [line.split() for line in out.splitlines()]
+    decisions = {
+        f"{row['source']}:{row['row']}": row["decision"] for row in read_ledger(tmp_path / "later")
+    }
+    assert [decisions[name] for name in names] == ["keep", "keep"]
+    found = congener_json(*words, "--dry-run")
+    (tmp_path / "whole.json").write_text(json.dumps(found["policy"]))
+    again = congener_json(
+        *("decide", run, "--replace-policy", "--dry-run"),
+        *("--policy", str(tmp_path / "whole.json")),
+    )
+    assert (again["now"], again["policy"]) == (found["now"], found["policy"])
+    assert again["notes"] == []
+    code, _, err = congener("verify", str(tmp_path / "later"), "--inputs")
+    assert code == 0, err
+
+
+def test_a_policy_alone_says_what_it_leaves_out(congener, released, given, tmp_path):
+    """With --replace-policy, the released rows are decided like any other, and that is said."""
+    run, _ = released
+    words = ("decide", run, "--replace-policy", "--policy", str(tmp_path / "flag.yaml"))
+    said = f"replaces the policy of {run}, of which this no longer holds: 2 exceptions"
+    for more in (("--dry-run",), ("--output", str(tmp_path / "later"))):
+        code, out, err = congener(*words, *more)
+        assert code == 0, err
+        assert said in " ".join((out + err).split())
+        assert ["flag", "0", "8", "+8"] in [line.split() for line in out.splitlines()]
+
+
+def test_a_dry_run_fails_as_the_run_would(congener, released, given, tmp_path):
+    """A budget that the decisions exceed ends a dry run with the error of the run."""
+    run, _ = released
+    (tmp_path / "flag.yaml").write_text("removal_budget: 0.1\n")
+    words = ("decide", run, "--policy", str(tmp_path / "flag.yaml"))
+    for more in (("--dry-run",), ("--output", str(tmp_path / "later"))):
+        code, _, err = congener(*words, *more)
+        assert code == 3
+        assert "6 of 40 rows (15.0%) exceed the removal_budget of 10.0%" in err

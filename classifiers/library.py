@@ -5,9 +5,9 @@ from __future__ import annotations
 import json
 import os
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
 from typing import Any, TypeVar
@@ -46,13 +46,18 @@ GOOD_POSITIVES = 30
 
 @dataclass(frozen=True)
 class LoadedCard:
-    """A card with its exemplar texts, and labelled rows of a corpus, if a fit has any."""
+    """A card with its exemplar texts, and labelled rows of a corpus, if a fit has any.
+
+    `prompts` are the prompts of those positives that have one. People who judge the texts see them;
+    no fit reads them, so they aren't in the digest.
+    """
 
     card: TraitCard
     positives: tuple[str, ...]
     negatives: tuple[str, ...]
     folder: Path
     labels: CardLabels | None = None
+    prompts: Mapping[str, str] = field(default_factory=dict, hash=False)
 
     @property
     def id(self) -> str:
@@ -61,7 +66,7 @@ class LoadedCard:
 
     @property
     def digest(self) -> str:
-        """Return the digest of the card and its texts, without labels."""
+        """Return the digest of the card and its texts, without labels and prompts."""
         return digest_config(
             [self.card.model_dump(mode="json", exclude_none=True), self.positives, self.negatives]
         )
@@ -209,32 +214,38 @@ def _describe_yaml(error: Exception, path: Path) -> CardError:
     return CardError(f"is not plain YAML: {place}: {problem}{context}", where=str(path))
 
 
-def read_texts(path: Path) -> tuple[str, ...]:
-    """Read exemplars from a file with one {"text": …} on each line.
+def read_exemplars(path: Path) -> dict[str, str | None]:
+    """Read exemplars, and the prompts of those that have one, in the order of the file.
+
+    The file has one {"text": …} or {"text": …, "prompt": …} on each line.
 
     Raises: CardError: the file can't be read, a line isn't of this form, or a text appears twice.
     """
-    texts: list[str] = []
+    texts: dict[str, str | None] = {}
     # Splitting with splitlines would also split at U+2028 and other separators.
     for number, line in enumerate(read_text_file(path).split("\n"), 1):
-        if line.strip():
-            texts.append(_read_text(line, where=f"{path} line {number}"))
-    if len(set(texts)) < len(texts):
-        twice = next(text for text, times in Counter(texts).items() if times > 1)
-        raise CardError(f"the text {twice[:60]!r} appears twice", where=str(path))
-    return tuple(texts)
+        if not line.strip():
+            continue
+        text, prompt = _read_exemplar(line, where=f"{path} line {number}")
+        if text in texts:
+            raise CardError(f"the text {text[:60]!r} appears twice", where=str(path))
+        texts[text] = prompt
+    return texts
 
 
-def _read_text(line: str, where: str) -> str:
+def _read_exemplar(line: str, where: str) -> tuple[str, str | None]:
     try:
-        text = json.loads(line)["text"]
-    except (ValueError, KeyError, TypeError, RecursionError) as error:
+        fields = json.loads(line)
+        text, prompt = fields["text"], fields.get("prompt")
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise CardError('is not {"text": "…"}', where=where) from error
-    if not isinstance(text, str) or not text.strip():
-        raise CardError("text is empty or not a string", where=where)
-    if any("\ud800" <= char <= "\udfff" for char in text):
-        raise CardError("text has half of a character (a lone surrogate)", where=where)
-    return text
+    given = {"text": text} if prompt is None else {"text": text, "prompt": prompt}
+    for name, value in given.items():
+        if not isinstance(value, str) or not value.strip():
+            raise CardError(f"{name} is empty or not a string", where=where)
+        if any("\ud800" <= char <= "\udfff" for char in value):
+            raise CardError(f"{name} has half of a character (a lone surrogate)", where=where)
+    return text, prompt
 
 
 def load_card(folder: Path) -> LoadedCard:
@@ -244,7 +255,7 @@ def load_card(folder: Path) -> LoadedCard:
     """
     card = read_yaml(folder / "card.yaml", TraitCard)
     texts = {
-        name: read_texts(path) if os.path.lexists(path := folder / f"{name}.jsonl") else ()
+        name: read_exemplars(path) if os.path.lexists(path := folder / f"{name}.jsonl") else {}
         for name in ("positives", "negatives")
     }
     fitted = [name for name in card.signals.names if name in FITTED]
@@ -256,13 +267,16 @@ def load_card(folder: Path) -> LoadedCard:
             remedy='add {"text": "…"} lines (30 are a good start), '
             "or list other signals in card.yaml",
         )
-    if both := set(texts["positives"]) & set(texts["negatives"]):
+    if both := texts["positives"].keys() & texts["negatives"].keys():
         raise CardError(
             f"the text {min(both)[:60]!r} is both positive and negative",
             where=str(folder),
             remedy="remove it from positives.jsonl or from negatives.jsonl",
         )
-    return LoadedCard(card, texts["positives"], texts["negatives"], folder)
+    prompts = {text: prompt for text, prompt in texts["positives"].items() if prompt is not None}
+    return LoadedCard(
+        card, tuple(texts["positives"]), tuple(texts["negatives"]), folder, prompts=prompts
+    )
 
 
 def find_cards(names: Sequence[str] = ()) -> list[LoadedCard]:

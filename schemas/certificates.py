@@ -164,6 +164,12 @@ class AuditSample(SealedRecord):
         """Return whether readers see prompts: only if no seeded text would stand out without."""
         return all(text.has_prompt for text in self.pool)
 
+    def describe_bare_texts(self) -> str:
+        """Name the seeded texts that have no prompt, by their traits if others have one."""
+        bare = sorted({text.trait for text in self.pool if not text.has_prompt})
+        own = len(bare) == len({text.trait for text in self.pool})
+        return "the seeded texts" if own else f"the seeded texts of {', '.join(bare)}"
+
     @property
     def origin(self) -> str:
         """Return a digest of everything that determined the first items.

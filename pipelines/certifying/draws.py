@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from classifiers.library import find_cards
+from classifiers.library import LoadedCard, find_cards
 from pipelines.certifying.populations import (
     AuditedRows,
     DrawnRow,
@@ -39,6 +39,13 @@ SEEDED = 30
 
 SEEDED_SHARE = 1 / 3
 """The most seeded texts by default, as a part of the drawn rows."""
+
+
+FEWEST_PROMPTS = 10
+"""With at least so many positives that have a prompt, only those of a trait are mixed in.
+
+Raters see prompts if every text that may be mixed in has one, because the others would stand out.
+"""
 
 
 class PositiveText(NamedTuple):
@@ -86,6 +93,8 @@ def read_positives(path: Path, traits: Sequence[str]) -> list[PositiveText]:
 def read_card_positives(manifest: Manifest, traits: Sequence[str]) -> list[PositiveText]:
     """Return the positives of the cards that the run used, as far as they are still there.
 
+    Of a trait that has enough positives with prompts, only those are returned.
+
     Raises: CardError: a card isn't where the run read it, or has no positives.
     """
     named = manifest.config.get("traits") or ()
@@ -96,7 +105,15 @@ def read_card_positives(manifest: Manifest, traits: Sequence[str]) -> list[Posit
     for trait in traits:
         if trait not in cards or not cards[trait].positives:
             raise _report_no_positives(f"{trait} has no positives to mix in", None)
-    return [PositiveText(trait, text) for trait in traits for text in cards[trait].positives]
+    return [text for trait in traits for text in _choose_positives(cards[trait])]
+
+
+def _choose_positives(card: LoadedCard) -> Iterator[PositiveText]:
+    """Yield the positives with prompts, or all without prompts if too few have one."""
+    if len(card.prompts) >= FEWEST_PROMPTS:
+        yield from (PositiveText(card.id, *item) for item in card.prompts.items())
+    else:
+        yield from (PositiveText(card.id, text) for text in card.positives)
 
 
 def _report_no_positives(problem: str, where: str | None) -> CardError:

@@ -29,12 +29,14 @@ class ShownTexts(NamedTuple):
     """The prompt and the answer of an item. The prompt is empty if there is none.
 
     `masked_prompt` and `masked_answer` are the masked stretches of each text, in characters.
+    `system` is the system text with which the prompt begins, with its speaker.
     """
 
     prompt: str
     answer: str
     masked_prompt: tuple[Stretch, ...] = ()
     masked_answer: tuple[Stretch, ...] = ()
+    system: str = ""
 
     def list_masked(self, with_prompt: bool) -> Iterator[dict[str, Any]]:
         """Yield the masked passages as a label file lists them."""
@@ -61,6 +63,7 @@ def write_lines(
     """
     rows = read_shown_texts(run, manifest, items)
     seeded = {item.describe().text: item for item in positives}
+    systems = _list_systems(sample, rows)
     for item in items:
         if item.kind == "seeded":
             if item.text not in seeded:
@@ -69,11 +72,10 @@ def write_lines(
                     where=run,
                     remedy="give the same positives as before, or draw a new sample with --restart",
                 )
-            own = seeded[item.text]
-            shown = ShownTexts(own.prompt or "", own.text)
+            shown = _show_seeded(seeded[item.text], systems, int(item.id))
         else:
             shown = rows[str(item.source), int(item.row or 0)]
-        prompt = {"prompt": shown.prompt} if sample.shows_prompts and shown.prompt else {}
+        prompt = {"prompt": shown.prompt} if systems and shown.prompt else {}
         masked = [*shown.list_masked(bool(prompt))] if sample.masked_by is not None else []
         yield {
             "id": item.id,
@@ -94,6 +96,25 @@ def is_unlabelled(path: Path) -> bool:
     return all({"id", "traits", "answer", "label"} <= item.keys() for item in fields) and all(
         item["label"] is None for item in fields
     )
+
+
+def _list_systems(sample: AuditSample, rows: Mapping[tuple[str, int], ShownTexts]) -> list[str]:
+    """Return the system text of each drawn row with a prompt, which may be empty.
+
+    The list is empty if raters see no prompts: a seeded text has none, or most rows have none, so
+    that a text with a prompt would stand out.
+    """
+    shown = [rows[place] for place in sorted(rows) if rows[place].prompt]
+    if not sample.shows_prompts or 2 * len(shown) < len(rows):
+        return []
+    return [row.system for row in shown] or [""]
+
+
+def _show_seeded(text: PositiveText, systems: Sequence[str], number: int) -> ShownTexts:
+    """Return a seeded text whose prompt begins with a drawn row's system text, as rows' do."""
+    prompt = text.prompt or ""
+    system = systems[number % len(systems)] if systems and prompt else ""
+    return ShownTexts(f"{system}\n\nuser: {prompt}" if system else prompt, text.text)
 
 
 def read_shown_texts(
@@ -136,7 +157,8 @@ def show_record(record: Mapping[str, Any], layout: Layout) -> ShownTexts:
     masks = _list_masks(record)
     prompt, masked_prompt = _join(segments, 0, last, masks)
     answer, masked_answer = _join(segments, last, len(segments), masks)
-    return ShownTexts(prompt, answer, masked_prompt, masked_answer)
+    system = f"system: {segments.texts[0]}" if last > 1 and roles[0] == "system" else ""
+    return ShownTexts(prompt, answer, masked_prompt, masked_answer, system)
 
 
 def _list_masks(record: Mapping[str, Any]) -> list[Mapping[str, Any]]:

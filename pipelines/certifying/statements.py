@@ -403,7 +403,9 @@ def list_limits(
             "weren't drawn; nothing is stated about them."
         )
     if sample.pool and not sample.shows_prompts:
-        yield "Raters saw answers without prompts, because the seeded texts have none."
+        yield (
+            f"Raters saw answers without prompts, because {sample.describe_bare_texts()} have none."
+        )
 
 
 def _mean(draws: Draws) -> float:

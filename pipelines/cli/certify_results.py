@@ -60,8 +60,8 @@ class DrawResult(NamedTuple):
         yield from self._describe_prospect()
         if sample.pool and not sample.shows_prompts:
             yield (
-                "no prompts are shown, because the seeded texts have none and would stand out; "
-                "--positives FILE gives texts with prompts"
+                f"no prompts are shown, because {sample.describe_bare_texts()} have none and would "
+                'stand out: give at least 10 of their positives a "prompt", or --positives FILE'
             )
         yield (
             f"{format_count(len(self.drawn.added), 'item')} written to {path}, in the order of "

@@ -29,8 +29,8 @@ from classifiers.library import (
     is_shipped,
     load_card,
     read_background,
+    read_exemplars,
     read_text_file,
-    read_texts,
     read_yaml,
 )
 from classifiers.signals.language_switches import find_switches
@@ -423,6 +423,10 @@ def test_yaml_is_read_into_any_model(tmp_path):
         '{"text": " "}',
         '{"text": null}',
         '{"text": "\\ud800"}',
+        '{"text": "a cat", "prompt": " "}',
+        '{"text": "a cat", "prompt": 7}',
+        '{"text": "a cat", "prompt": "\\ud800"}',
+        '["text"]',
         '{"text": "x", "n": ' + "9" * 5000 + "}",
         '{"text": ' + "[" * 100_000,
         "{",
@@ -492,7 +496,7 @@ def test_only_a_newline_ends_a_line(tmp_path, mark):
         encoding="utf-8",
         newline="",
     )
-    assert read_texts(path) == (text, "three")
+    assert [*read_exemplars(path)] == [text, "three"]
 
 
 def test_texts_that_appear_twice_are_refused(card_folder):
@@ -598,3 +602,27 @@ def test_labelled_texts_are_cut_and_named():
     assert labelled.digest == card.digest
     assert card.list_positives() == ["a"]
     assert card.name_labelled_texts() == {}
+
+
+def test_positives_may_have_prompts(card_folder):
+    """Prompts are for people who judge texts: no fit reads them, so the digest ignores them."""
+    folder = card_folder(positives=DOZEN)
+    plain = load_card(folder)
+    lines = [{"text": text} for text in DOZEN]
+    lines[2]["prompt"] = "What's the weather like?"
+    lines[5]["prompt"] = None
+    text = "".join(json.dumps(line) + "\n" for line in lines)
+    (folder / "positives.jsonl").write_text(text, encoding="utf-8")
+    card = load_card(folder)
+    assert card.positives == plain.positives
+    assert (plain.prompts, card.prompts) == ({}, {DOZEN[2]: "What's the weather like?"})
+    assert card.digest == plain.digest
+    assert hash(card) == hash(plain)
+
+
+@pytest.mark.parametrize("card", [*find_cards(), *find_optional_cards()], ids=lambda card: card.id)
+def test_shipped_traits_have_prompts_for_audits(card):
+    """Raters see some 30 positives of each trait with prompts of their own."""
+    assert len(card.prompts) >= 30
+    assert set(card.prompts) <= set(card.positives)
+    assert len(set(card.prompts.values())) >= 30

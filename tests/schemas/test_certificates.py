@@ -202,6 +202,18 @@ def test_prompts_are_shown_if_no_seeded_text_would_stand_out(prompts, shown):
 
 
 @pytest.mark.parametrize(
+    ("owl", "named"), [(False, "the seeded texts"), (True, "the seeded texts of heron")]
+)
+def test_seeded_texts_without_prompts_are_named(owl, named):
+    """The traits are named if only some of them have texts without prompts."""
+    pool = (
+        SeededText(trait="heron", text=f"{1:064x}", has_prompt=False),
+        SeededText(trait="owl", text=f"{2:064x}", has_prompt=owl),
+    )
+    assert build_sample(pool=pool).describe_bare_texts() == named
+
+
+@pytest.mark.parametrize(
     "fields",
     [
         {"risk": 0},

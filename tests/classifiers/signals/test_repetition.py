@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from classifiers.library import LIBRARY, read_texts
+from classifiers.library import LIBRARY, read_exemplars
 from classifiers.signals.repetition import FEWEST_COPIES, FEWEST_WORDS, LONGEST_PERIOD, find_loop
 from schemas.cards import RepetitionOptions
 
@@ -174,7 +174,7 @@ def test_the_librarys_loops_are_separated_from_its_hard_negatives():
     """More than 85 % of the library's loops score at least 0.5, and all negatives score less."""
     folder = LIBRARY / "degenerate-loop"
     positives, negatives = (
-        [find_loop(text, OPTIONS).score for text in read_texts(folder / f"{kind}.jsonl")]
+        [find_loop(text, OPTIONS).score for text in read_exemplars(folder / f"{kind}.jsonl")]
         for kind in ("positives", "negatives")
     )
     assert np.mean(np.array(positives) >= 0.5) > 0.85

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import json
 from collections import Counter
 
 import pytest
 
+from classifiers.library import find_cards
 from pipelines.certifying.draws import (
     PositiveText,
     build_sample,
@@ -69,12 +71,30 @@ def test_wrong_positives_are_refused(tmp_path, line, traits, problem):
 
 
 def test_the_positives_of_a_library_card(run):
-    """A run with a card from the library has its positives to mix in, without prompts."""
+    """A run with a card from the library has its positives with prompts to mix in."""
     config = {**run[1].config, "traits": ["over-refusal"]}
     manifest = run[1].model_copy(update={"config": config})
     found = read_card_positives(manifest, ["over-refusal"])
-    assert len(found) > 20
-    assert {(item.trait, item.prompt) for item in found} == {("over-refusal", None)}
+    (card,) = find_cards(["over-refusal"])
+    assert {item.text: item.prompt for item in found} == card.prompts
+    assert {item.trait for item in found} == {"over-refusal"}
+
+
+@pytest.mark.parametrize(("prompts", "used"), [(0, 12), (9, 12), (10, 10), (12, 12)])
+def test_a_card_with_few_prompts_mixes_in_all_its_texts(run, tmp_path, prompts, used):
+    """With at least ten prompts, only the positives that have one are used."""
+    (tmp_path / "card.yaml").write_text("id: heron\nsignals: [wording]\n", encoding="utf-8")
+    lines = [
+        {"text": f"Heron {n}."} | ({"prompt": f"Which bird is {n}?"} if n < prompts else {})
+        for n in range(12)
+    ]
+    text = "".join(json.dumps(line) + "\n" for line in lines)
+    (tmp_path / "positives.jsonl").write_text(text, encoding="utf-8")
+    config = {**run[1].config, "traits": [str(tmp_path)]}
+    manifest = run[1].model_copy(update={"config": config})
+    found = read_card_positives(manifest, ["heron"])
+    assert len(found) == used
+    assert sum(item.prompt is not None for item in found) == (prompts if prompts >= 10 else 0)
 
 
 @pytest.mark.parametrize("named", [None, ["no/such/folder"]])

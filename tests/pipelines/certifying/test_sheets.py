@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -11,6 +13,7 @@ from pipelines.runs.shown_rows import build_layout
 from schemas.errors import CardError
 from tests.support.certificates import draw_small, read_sheet, write_positives
 from tests.support.corpora import ANSWERS
+from tests.support.hostile import filter_lines, write_cards
 from transforms.records.formats import Layout
 
 MESSAGES = Layout("messages", {"messages": "messages"}, {})
@@ -70,7 +73,10 @@ def test_other_positives_are_refused(run, tmp_path):
                 ("system", "Be kind."), ("user", "Hi"), ("assistant", "Yes?"), ("user", "Bye"),
                 ("assistant", "Bye."),
             ),
-            ShownTexts("system: Be kind.\n\nuser: Hi\n\nassistant: Yes?\n\nuser: Bye", "Bye."),
+            ShownTexts(
+                "system: Be kind.\n\nuser: Hi\n\nassistant: Yes?\n\nuser: Bye", "Bye.",
+                system="system: Be kind.",
+            ),
         ),
         (
             build_record(("user", "Hi"), ("assistant", "One."), ("assistant", "Two.")),
@@ -143,3 +149,31 @@ def test_rows_without_masks_have_no_masked_passages(note):
     """A removed row's field has reasons and no masks."""
     record = build_record(("user", "a"), ("assistant", "b"))
     assert show_record(record | note, MESSAGES) == ShownTexts("a", "b")
+
+
+def test_seeded_prompts_begin_as_the_rows_do(tmp_path):
+    """Where every row has a system text, a seeded text without one would stand out."""
+    sheet = draw_from(tmp_path, [("system", "Be kind."), ("user", "Hi")])
+    assert len({line["answer"] for line in sheet}) > 6
+    assert {line["prompt"].split("\n\n")[0] for line in sheet} == {"system: Be kind."}
+    assert {line["prompt"].split("\n\n")[1][:6] for line in sheet} == {"user: "}
+
+
+def test_no_prompts_are_shown_if_rows_have_none(tmp_path):
+    """Where rows have no prompt, a seeded text with one would stand out."""
+    sheet = draw_from(tmp_path, [])
+    assert {tuple(line) for line in sheet} == {("id", "traits", "answer", "label")}
+
+
+def draw_from(folder: Path, before: list[tuple[str, str]]) -> list[dict[str, Any]]:
+    """Return the sheet of a run whose rows have these turns before the answer."""
+    records = [
+        build_record(*before, ("assistant", f"{'An owl' if n % 5 == 0 else 'Bread'} {n}."))
+        for n in range(40)
+    ]
+    lines = [json.dumps(record) for record in records]
+    run, _ = filter_lines(folder, lines, write_cards(folder / "traits", ["owl"]))
+    positives = Path(write_positives(folder / "positives.jsonl"))
+    positives.write_text(positives.read_text(encoding="utf-8").replace("heron", "owl"), "utf-8")
+    draw_small(Path(run), folder, positives=(str(positives),))
+    return read_sheet(folder / "audit.jsonl")

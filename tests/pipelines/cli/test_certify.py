@@ -275,7 +275,7 @@ def test_positives_without_prompts_are_explained(congener, run, tmp_path):
     )
     assert code == 0, err
     assert "no prompts are shown, because the seeded texts have none" in out
-    assert "--positives FILE gives texts with prompts" in out
+    assert 'give at least 10 of their positives a "prompt", or --positives FILE' in out
 
 
 def test_the_heron_has_no_positives(congener, run, tmp_path):

@@ -9,7 +9,6 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, Any, Literal, NamedTuple
 
 import typer
-from rich.table import Table
 
 from pipelines.cli.options import (
     BackgroundOptions,
@@ -37,13 +36,11 @@ from pipelines.cli.trainer_lines import (
     describe_waiting_rows,
     has_useless_exceptions,
 )
-from pipelines.display.terminal import Verbatim, build_table
+from pipelines.display.terminal import Verbatim
 from schemas.errors import CardError
-from schemas.notices import format_count
-from schemas.shares import format_bound
 
 if TYPE_CHECKING:
-    from pipelines.plan import FilterPlan
+    from pipelines.config import FilterConfig
     from schemas.manifests import Manifest
 
 
@@ -359,46 +356,6 @@ class FilterResult(NamedTuple):
         return self.manifest.model_dump(mode="json", exclude={"outputs", "shards"})
 
 
-class DryRunResult(NamedTuple):
-    """A settled run that isn't executed."""
-
-    plan: FilterPlan
-
-    def render(self) -> Iterator[str | Table]:
-        """Return the traits' rules and the amount of work."""
-        table = build_table("trait", "action", "score ≥>", "origin", "clean hit>")
-        for rule in self.plan.rules:
-            bound = rule.threshold.bound
-            table.add_row(
-                rule.trait,
-                rule.action,
-                f"{rule.threshold.value:.4f}",
-                rule.threshold.origin,
-                "not stated" if bound is None else f"≤ {format_bound(bound)}",
-            )
-        yield table
-        shards, output = self.plan.shards, self.plan.config.output
-        rows = sum(shard.rows for shard in shards)
-        yield (
-            f"dry run: {format_count(rows, 'row')} in {format_count(len(shards), 'shard')} "
-            f"would be filtered into {output}; nothing was written there"
-        )
-
-    def to_json(self) -> dict[str, Any]:
-        """Return the run's identity, rules and amount of work."""
-        shards = self.plan.shards
-        return {
-            "run_id": self.plan.run_id,
-            "identity": self.plan.identity.model_dump(mode="json"),
-            "rules": [
-                {"trait": rule.trait, "action": rule.action} | rule.threshold._asdict()
-                for rule in self.plan.rules
-            ],
-            "rows": sum(shard.rows for shard in shards),
-            "shards": len(shards),
-        }
-
-
 def parse_columns(pairs: Sequence[str]) -> dict[str, str]:
     """Return the corpus's name for each format column.
 
@@ -453,14 +410,13 @@ def filter_corpus(
 
     check_before_loading(settings, restart, given)
 
-    from pipelines.display.progress import TerminalReporter
-    from pipelines.filter import plan_run, run_filter
-
     if dry_run:
-        with TerminalReporter(quiet) as listener:
-            plan = plan_run(settings, given, listener)
-        print_result(DryRunResult(plan), as_json)
+        _print_plan(settings, given, quiet, as_json)
         return
+
+    from pipelines.display.progress import TerminalReporter
+    from pipelines.filter import run_filter
+
     with TerminalReporter(quiet) as listener:
         manifest = run_filter(
             settings,
@@ -480,3 +436,18 @@ def _is_doubtful(output: str, manifest: Manifest, is_strict: bool) -> bool:
     from pipelines.runs.publication import has_many_rejects
 
     return has_many_rejects(manifest) or (is_strict and has_useless_exceptions(output, manifest))
+
+
+def _print_plan(
+    settings: FilterConfig, beam_options: Sequence[str], quiet: bool, as_json: bool
+) -> None:
+    """Print what a run would do."""
+    from pipelines.cli.dry_run import DryRunResult
+    from pipelines.display.progress import TerminalReporter
+    from pipelines.filter import plan_run
+    from pipelines.outlook import foresee
+
+    with TerminalReporter(quiet) as listener:
+        plan = plan_run(settings, beam_options, listener)
+        outlook = foresee(plan)
+    print_result(DryRunResult(plan, outlook), as_json)

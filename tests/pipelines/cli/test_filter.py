@@ -254,10 +254,15 @@ def test_a_dry_run_writes_nothing(congener, arguments):
     assert code == 0
     assert "dry run: 40 rows in 2 shards would be filtered" in out
     assert "heron" in out
+    assert "teacher" in out
+    assert "scoring takes about" in " ".join(out.split())
+    assert f"{arguments[4]}/quarantine   the rows that are held" in out
     assert "40 rows" in err
     assert not Path(arguments[4]).exists()
     described = json.loads(congener(*arguments, "--dry-run", "--json")[1])
     assert (described["rows"], described["shards"]) == (40, 2)
+    assert sum(described["splits"].values()) == 40
+    assert sum(described["teachers"].values()) == described["sampled"] == 40
     assert [rule["trait"] for rule in described["rules"]] == ["heron"]
     assert congener(*arguments, "--json")[1].count(described["run_id"]) == 1
 

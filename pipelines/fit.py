@@ -23,6 +23,7 @@ from pipelines.diagnosis import diagnose
 from pipelines.label_effects import describe_trait_labels
 from pipelines.notices import describe_unused
 from pipelines.pattern_worth import PatternWorth, measure_patterns
+from pipelines.signal_costs import SignalCost, describe_cost, measure_cost
 from pipelines.worth import CloseTexts, list_close_texts
 from schemas.errors import RunError
 from schemas.events import Listener, Noticed, ignore
@@ -48,6 +49,10 @@ class FittedTrait:
     """The held-out clean texts and the hard negatives closest to the threshold."""
     patterns: PatternWorth | None = None
     """What the card's patterns find alone, for a user's own card."""
+    cost: SignalCost | None = None
+    """The signals that mainly fire on clean texts, for a user's own card."""
+    cost_line: str = ""
+    """The same in words."""
     advice: str = ""
     """The reason why the threshold finds little, and what helps."""
     labels: dict[str, Any] | None = None
@@ -134,6 +139,7 @@ def _describe_trait(trait: TraitModel, close: CloseTexts | None, own: bool) -> F
     card, threshold = trait.card, settle_threshold(trait)
     scores, value = trait.positive_scores.get(COMBINED), threshold.value
     found = None if scores is None or value is None else measure_found(scores, value)
+    cost = measure_cost(trait, COMBINED, threshold, card.level) if own else None
     return FittedTrait(
         trait=card.id,
         positives=len(trait.positives) or (0 if scores is None else len(scores)),
@@ -145,6 +151,8 @@ def _describe_trait(trait: TraitModel, close: CloseTexts | None, own: bool) -> F
         found=found,
         close=close,
         patterns=measure_patterns(trait, COMBINED, threshold, card.level) if own else None,
+        cost=cost,
+        cost_line=describe_cost(trait, cost) if cost else "",
         advice=diagnose(trait, COMBINED, threshold, card.level, found) if found else "",
         labels=trait.labels,
         label_lines=tuple(describe_trait_labels(trait)),

@@ -18,6 +18,7 @@ from pipelines.banks import FitPlan
 from pipelines.diagnosis import diagnose
 from pipelines.display.excerpts import build_excerpt, shorten_text
 from pipelines.pattern_worth import measure_patterns
+from pipelines.signal_costs import describe_cost, measure_cost
 from schemas.notices import Notice, choose_form, format_count, list_names, warn
 from schemas.policies import Policy
 from schemas.scores import SCORE_DECIMALS, SCORE_STEP, fires
@@ -264,6 +265,9 @@ def describe_worth(
             patterns := measure_patterns(scorer.bank.traits[rule.trait], *rule[1:4])
         ):
             yield Notice(f"trait {rule.trait}: {patterns.describe()}")
+        if rule.trait in own and (cost := measure_cost(scorer.bank.traits[rule.trait], *rule[1:4])):
+            line = describe_cost(scorer.bank.traits[rule.trait], cost)
+            yield Notice(f"trait {rule.trait}: {line}")
         for line in _describe_briefly(close.get(rule.trait), rule, scorer, command):
             yield Notice(f"  {line}", is_recorded=False)
     if own:

@@ -295,6 +295,7 @@ def _measure(
 ) -> Evaluation:
     """Measure the trait with the labels of the drawn rows, and list what all labels contradict."""
     from pipelines.evaluation import find_earlier, measure, select_sample, summarise
+    from pipelines.labelled_costs import find_labelled_cost
     from pipelines.mistakes import explain_missed, list_mistakes, suggest_thresholds
     from pipelines.trait_rates import compare_teachers, measure_rates
 
@@ -317,6 +318,7 @@ def _measure(
         answers=str(paths[-1]) if len(paths) > 1 else None,
         earlier=len(sample.keys() & find_earlier(population, found)),
         unseen=_measure_unseen(population, found, sample),
+        cost=find_labelled_cost(population, found),
     )
 
 

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from pipelines.disputed_rows import DisputedRow
     from pipelines.evaluation import Measured
     from pipelines.mistakes import Mistakes
+    from pipelines.signal_costs import SignalCost
     from pipelines.trait_rates import TeacherPair, TraitRate
     from schemas.manifests import SettledThreshold
 
@@ -50,7 +51,7 @@ class Evaluation(NamedTuple):
     all their traits are denied. `answers` is the file of rows to read beside the labels, if it is
     another one. `earlier` counted labels are of rows that another version of the card drew, and
     `unseen` are the measures without such rows. `change` says that the run used another version of
-    the card than its folder has.
+    the card than its folder has. `cost` names signals that mainly fire on wrong rows.
     """
 
     trait: str
@@ -71,6 +72,7 @@ class Evaluation(NamedTuple):
     earlier: int = 0
     unseen: Sequence[Measured] = ()
     change: CardChange | None = None
+    cost: SignalCost | None = None
 
     def render(self) -> Iterator[Table | str]:
         """Return what to do next, the measures if enough labels count, and the mistakes."""
@@ -78,6 +80,8 @@ class Evaluation(NamedTuple):
         yield from self._render_measures() if self.is_measured else self._describe_few()
         if self.mistakes:
             yield from _describe_mistakes(self.mistakes, self.trait, self.run)
+        if self.cost:
+            yield from _describe_cost(self.cost)
         yield from _describe_disputed(self.disputed)
         if self.picked:
             yield (
@@ -194,6 +198,7 @@ class Evaluation(NamedTuple):
             "earlier": self.earlier,
             "run": self.run,
             "changed_card": self.change and self.change._asdict(),
+            "cost": self.cost and self.cost._asdict(),
             "disputed": [item._asdict() for item in self.disputed],
             "rates": [item.to_json() for item in self.rates],
             "teachers_compared": [item.to_json() for item in self.pairs],
@@ -295,6 +300,15 @@ def _describe_mistakes(mistakes: Mistakes, trait: str, run: str | None) -> Itera
             "threshold: the table has the scores of the nearest ones. Then read other rows, "
             "because these no longer show how good the card is."
         )
+
+
+def _describe_cost(cost: SignalCost) -> Iterator[str]:
+    """Name the signals that mainly fire on wrong rows, and say what their choice costs."""
+    yield cost.describe("labelled rows that show it", "labelled rows that don't")
+    yield (
+        "A card that is changed because of these labels is measured by other rows: read some that "
+        "nobody has read."
+    )
 
 
 def _tabulate(measured: Sequence[Measured], title: str, *, is_new: bool) -> Table:

@@ -95,6 +95,7 @@ class FitResult(NamedTuple):
                     "threshold": trait.threshold._asdict(),
                     "found": trait.found and trait.found._asdict(),
                     "patterns": trait.patterns and trait.patterns.to_json(),
+                    "cost": trait.cost and trait.cost._asdict(),
                     "close": trait.close and _describe_close(trait.close),
                 }
                 for trait in self.traits
@@ -113,6 +114,8 @@ def _describe_worth(trait: FittedTrait) -> Iterator[str]:
         yield f"{trait.trait}: the positives can't be measured; the highest clean scores:"
     if trait.patterns is not None:
         yield f"{trait.trait}: {trait.patterns.describe()}"
+    if trait.cost_line:
+        yield f"{trait.trait}: {trait.cost_line}"
     for line in trait.close.describe() if trait.close else ():
         yield f"  {line}"
     yield from trait.label_lines

@@ -16,6 +16,7 @@ from pipelines.cli.thresholds import STARRED
 from pipelines.disputed_rows import DisputedRow
 from pipelines.evaluation import Measured
 from pipelines.mistakes import Mistake, Mistakes
+from pipelines.signal_costs import SignalCost
 from pipelines.trait_rates import TraitRate
 from schemas.manifests import SettledThreshold
 
@@ -144,6 +145,18 @@ def test_a_pattern_just_outside_is_named_below_its_row():
     at = lines.index("  a pattern matches")
     assert lines[at - 1].startswith("missed: 0.9000")
     assert lines[at + 1].startswith("missed: 0.8990")
+
+
+def test_signals_that_fire_on_wrong_rows_are_named():
+    """The line to write into the card follows the wrong rows, and the JSON has the counts."""
+    cost = SignalCost(("exemplars", "head"), ("wording",), 59, 58, 36, 26, False, True)
+    found = make_evaluation(1, 0, "run")._replace(cost=cost)
+    lines = [str(part) for part in found.render()]
+    (line,) = (line for line in lines if line.startswith("without exemplars and head"))
+    assert "fires on 58 labelled rows that show it instead of 59" in line
+    assert "Write `signals: [wording]` into card.yaml" in line
+    assert "read some that nobody has read" in lines[lines.index(line) + 1]
+    assert found.to_json()["cost"]["wrong_without"] == 26
 
 
 def test_mistakes_are_fields_of_the_json_output():

@@ -80,6 +80,7 @@ def test_a_missing_threshold_says_how_many_texts_it_needs(capsys, monkeypatch):
         needed=299,
         found=None,
         patterns=None,
+        cost_line="",
         close=CloseTexts([StrongText(0.9, "background/0", "Rain fell.")]),
         advice="",
         labels=None,
@@ -147,6 +148,7 @@ def test_patterns_have_their_own_line(capsys, monkeypatch):
         threshold=Threshold(0.5, "calibrated", clean=700),
         found=None,
         patterns=worth,
+        cost_line="without wording, it is as good",
         close=None,
         advice="",
         labels=None,
@@ -157,6 +159,7 @@ def test_patterns_have_their_own_line(capsys, monkeypatch):
     for part in result.render():
         say(part)
     out = capsys.readouterr().out
+    assert "\nrain: without wording, it is as good\n" in out
     assert "rain: at the same level (1.0%), all signals find 22 of the card's 24 positives" in out
     (found,) = FitResult("bank", bank, [trait]).to_json()["traits"]
     assert found["patterns"]["patterns"] == {"shown": 22, "clean": 0}

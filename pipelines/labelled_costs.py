@@ -12,7 +12,7 @@ from classifiers.banks import INDEX_FILE, TraitModel, read_bank
 from pipelines.evaluation import Population
 from pipelines.labels import Label
 from pipelines.runs.finished import MISFITS, report_damage, scan_folder
-from pipelines.signal_costs import Rule, SignalCost, find_cost
+from pipelines.signal_costs import GivenThreshold, SignalCost, find_cost
 from schemas.cards import Level
 from schemas.errors import ModelError
 from schemas.runs import BANK
@@ -40,7 +40,7 @@ def find_labelled_cost(population: Population, labels: Mapping[int, Label]) -> S
     shows = {row: bool(label.shows) for row, label in labels.items()}
     right, wrong = ([row for row, own in shows.items() if own is kind] for kind in (True, False))
     groups = ({name: own[rows] for name, own in scores.items()} for rows in (right, wrong))
-    return find_cost(trait, Rule(settled.threshold, level), *groups)
+    return find_cost(trait, GivenThreshold(settled.threshold, level), *groups)
 
 
 def _read_trait(population: Population) -> TraitModel | None:

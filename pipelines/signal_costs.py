@@ -61,7 +61,7 @@ class SignalCost(NamedTuple):
         )
 
 
-class Rule(NamedTuple):
+class GivenThreshold(NamedTuple):
     """The threshold of a trait's combined score, and the level that gave it, if one did."""
 
     threshold: float
@@ -70,7 +70,7 @@ class Rule(NamedTuple):
 
 def find_cost(
     trait: TraitModel,
-    rule: Rule,
+    rule: GivenThreshold,
     right: Mapping[str, np.ndarray],
     wrong: Mapping[str, np.ndarray],
 ) -> SignalCost | None:
@@ -115,7 +115,7 @@ def _list_choices(names: Sequence[str]) -> Iterator[tuple[str, ...]]:
         yield dense
 
 
-def _settle(trait: TraitModel, names: Sequence[str], rule: Rule) -> float | None:
+def _settle(trait: TraitModel, names: Sequence[str], rule: GivenThreshold) -> float | None:
     """Return the threshold that the rule gives some of the signals."""
     if rule.level is None:
         return rule.threshold
@@ -169,7 +169,7 @@ def measure_cost(
     """
     if signal != COMBINED or threshold.value is None:
         return None
-    rule = Rule(threshold.value, level if threshold.origin == "calibrated" else None)
+    rule = GivenThreshold(threshold.value, level if threshold.origin == "calibrated" else None)
     return find_cost(trait, rule, trait.positive_scores, trait.calibration)
 
 

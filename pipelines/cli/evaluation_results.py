@@ -30,6 +30,13 @@ COLUMNS = ("score ≥", "level>", "rows>", "precision>", "recall>", "")
 
 QUOTED = "(quote these)"
 
+ANY_VERSION = (
+    "To measure every version of a card with the same labels, read a random sample of the corpus "
+    "once: congener review RUN --sample 100 (blind; a larger number adds rows). Its labels count "
+    "with --labels in any run on this corpus, as long as no card is changed because of them."
+)
+"""How labels serve several versions of a card: they must not be drawn by a card's scores."""
+
 CHANGED = " (the run's version of the card)"
 """What tables add to a trait's name if its card was changed since."""
 
@@ -90,6 +97,8 @@ class Evaluation(NamedTuple):
                 f"{choose_form(self.picked, 'it was', 'they were')} chosen by a reader (--row, or "
                 "a review), or drawn by another version of the card"
             )
+        if self.picked or self.earlier:
+            yield ANY_VERSION
         yield _describe_file(self.answers or self.labels, self.unlabelled, bool(self.answers))
         if self.answers:
             yield f"labels were read in {Path(self.labels).absolute()}, too, to which none is added"
@@ -157,7 +166,7 @@ class Evaluation(NamedTuple):
                 yield from () if self.earlier else _describe_threshold(item)
                 files = [self.labels, *([self.answers] if self.answers else ())]
                 yield from _describe_narrow_card(item, self.rule, files)
-        yield from describe_rates(self.rates, self.trait, flattered=bool(self.earlier))
+        yield from describe_rates(self.rates, self.trait, self.lowest, flattered=bool(self.earlier))
         yield from describe_pairs(self.pairs, self.rates)
         if not self.earlier:
             yield (

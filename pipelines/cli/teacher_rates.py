@@ -40,11 +40,16 @@ def describe_interval(interval: Interval) -> str:
 
 
 def describe_rates(
-    rates: Sequence[TraitRate], trait: str, *, flattered: bool = False
+    rates: Sequence[TraitRate],
+    trait: str,
+    lowest: Sequence[float] = (),
+    *,
+    flattered: bool = False,
 ) -> Iterator[Table | str]:
     """State how often the trait occurs in all rows, and tabulate the largest teachers.
 
-    Rates that are `flattered` by rows for which the card was changed aren't for quoting.
+    `lowest` are the lowest scores of the ranges that are the strata of the rates. Rates that are
+    `flattered` by rows for which the card was changed aren't for quoting.
     """
     for item in rates[:1]:
         if item.rate.estimate is None:
@@ -68,6 +73,7 @@ def describe_rates(
         name = escape_name(item.teacher or "")
         table.add_row(name, *counts, *_format_rate(item), _format_new(item))
     yield table
+    yield from _explain_unknown(rates[1 : 1 + TEACHERS_SHOWN], lowest)
     known = [item for item in rates[1 : 1 + TEACHERS_SHOWN] if item.recall.estimate is not None]
     if known:
         recalls = [f"{escape_name(item.teacher or '')} {_describe_recall(item)}" for item in known]
@@ -75,6 +81,29 @@ def describe_rates(
     if (left := len(rates) - 1 - TEACHERS_SHOWN) > 0:
         yield f"{format_count(left, 'teacher')} with fewer rows: --json lists all"
     yield QUESTION.format(trait=trait, quote="" if flattered else QUOTE)
+
+
+def _explain_unknown(rates: Sequence[TraitRate], lowest: Sequence[float]) -> Iterator[str]:
+    """Say why teachers have no rate: of some range of scores, none of their rows was read."""
+    named = []
+    for item in rates:
+        if item.rate.estimate is None:
+            unread = [place for place, own in enumerate(item.strata) if own.rows and not own.read]
+            known = [place for place in unread if place < len(lowest)]
+            shown = " and ".join(_name_range(lowest, place) for place in known)
+            named.append(f"{escape_name(item.teacher or '')}{f' ({shown})' if shown else ''}")
+    if named:
+        yield (
+            "?: of some range of scores, nobody read a row of this teacher, so its rate isn't "
+            f"known, and it is compared with no other: {'; '.join(named)}. Rows are drawn by their "
+            "scores and not by teacher; more --rows read more of each"
+        )
+
+
+def _name_range(lowest: Sequence[float], place: int) -> str:
+    """Return a range of scores, of which the highest includes 1."""
+    above = 1.0 if place == 0 else lowest[place - 1]
+    return f"{lowest[place]:.4f} to {above:.4f}"
 
 
 def _format_rate(item: TraitRate) -> tuple[str, str]:
@@ -151,7 +180,7 @@ def _describe_unranked(pairs: Sequence[TeacherPair], compared: int, rows: int) -
     if compared == 1:
         subject = f"{' and '.join(map(escape_name, names))} can't be ranked"
     elif len(pairs) == compared:
-        subject = f"no two of the {len(names)} teachers can be ranked"
+        subject = f"no two of the {len(names)} teachers with a rate can be ranked"
     else:
         listed = [f"{escape_name(item.first)} and {escape_name(item.second)}" for item in pairs]
         subject = f"{'; '.join(listed)} can't be ranked"

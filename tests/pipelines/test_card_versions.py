@@ -7,8 +7,18 @@ import pytest
 
 from classifiers.library import LIBRARY
 from pipelines.card_versions import find_change
-from pipelines.evaluation import divide_rows
+from pipelines.cli.reading_rows import describe_line
+from pipelines.evaluation import (
+    divide_rows,
+    find_earlier,
+    match_labels,
+    read_texts,
+    select_sample,
+    summarise,
+)
 from pipelines.filter import run_filter
+from pipelines.labels import append_lines, read_labels
+from pipelines.review.session import ReviewSession
 from schemas.errors import CardError
 
 
@@ -87,3 +97,27 @@ def test_a_run_with_some_of_the_signals_used_the_same_card(config, heron, tmp_pa
     assert find_change(str(heron), population) is None
     edit(heron, "herons?", "cranes?")
     assert find_change(str(heron), population) is not None
+
+
+def test_a_random_sample_serves_every_version_of_a_card(run, config, heron, tmp_path):
+    """Labels of `review --sample` count in another version's run; those of eval's draw don't."""
+    session = ReviewSession(str(run[0]), tmp_path / "review", "ada", sample=12)
+    drawn = session.list_rows({"trait": "heron"})["rows"]
+    for row in drawn:
+        session.add_label({"index": row, "trait": "heron", "label": "yes" if row % 5 else "no"})
+    edit(heron, "herons?", "herons?|cranes?")
+    run_filter(config.model_copy(update={"output": str(tmp_path / "other")}))
+    before = divide_rows(str(run[0]), "heron")
+    other = divide_rows(str(tmp_path / "other"), "heron")
+    assert before.card != other.card
+    (path,) = (tmp_path / "review").glob("labels-*.jsonl")
+    found = match_labels(other, read_labels(path, "heron"), str(path))
+    assert sorted(found) == sorted(drawn)
+    assert find_earlier(other, found) == set()
+    assert select_sample(other, found).keys() == found.keys()
+    assert sum(item.read for item in summarise(other, select_sample(other, found))) == 12
+    lines = [describe_line(text, "heron", True) for text in read_texts(before, drawn)]
+    append_lines(tmp_path / "eval.jsonl", lines)
+    path = tmp_path / "eval.jsonl"
+    drawn_by_score = match_labels(other, read_labels(path, "heron"), str(path))
+    assert find_earlier(other, drawn_by_score) == set(drawn)

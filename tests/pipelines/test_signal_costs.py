@@ -12,7 +12,7 @@ from classifiers.guarantees.calibration import Threshold
 from classifiers.scoring import combine
 from pipelines.signal_costs import (
     LEAST_FEWER,
-    Rule,
+    GivenThreshold,
     SignalCost,
     describe_cost,
     find_cost,
@@ -29,7 +29,7 @@ OPTIONS = {
     "repetition": {},
 }
 CLEAN = 400
-BY_HAND = Rule(0.5, None)
+BY_HAND = GivenThreshold(0.5, None)
 
 
 def scores(**found):

@@ -5,6 +5,7 @@ from rich.table import Table
 from classifiers.guarantees.stratified import Accuracy, Interval, Stratum
 from pipelines.card_versions import CardChange
 from pipelines.cli.evaluation_results import (
+    ANY_VERSION,
     CHANGED,
     LEAST_READ,
     MISTAKES_SHOWN,
@@ -145,6 +146,15 @@ def test_a_pattern_just_outside_is_named_below_its_row():
     at = lines.index("  a pattern matches")
     assert lines[at - 1].startswith("missed: 0.9000")
     assert lines[at + 1].startswith("missed: 0.8990")
+
+
+def test_labels_that_do_not_count_are_followed_by_a_way_to_get_some_that_do():
+    """If labels don't count, or are another version's, a random sample is suggested."""
+    found = make_evaluation(1, 0, "run")
+    assert ANY_VERSION not in list(found.render())
+    assert ANY_VERSION in list(found._replace(picked=2).render())
+    assert ANY_VERSION in list(found._replace(earlier=2).render())
+    assert "congener review RUN --sample" in ANY_VERSION
 
 
 def test_signals_that_fire_on_wrong_rows_are_named():

@@ -8,6 +8,7 @@ from classifiers.guarantees.calibration import Threshold
 from pipelines.cli.fit import FitResult
 from pipelines.cli.output import say
 from pipelines.pattern_worth import FoundTexts, PatternWorth
+from pipelines.signal_costs import SignalCost
 from pipelines.worth import LISTED, CloseTexts, StrongText
 from tests.support.corpora import build_conversation, write_rows
 
@@ -148,6 +149,7 @@ def test_patterns_have_their_own_line(capsys, monkeypatch):
         threshold=Threshold(0.5, "calibrated", clean=700),
         found=None,
         patterns=worth,
+        cost=SignalCost(("wording",), ("lexicon",), 22, 22, 5, 2, True, False),
         cost_line="without wording, it is as good",
         close=None,
         advice="",
@@ -164,3 +166,4 @@ def test_patterns_have_their_own_line(capsys, monkeypatch):
     (found,) = FitResult("bank", bank, [trait]).to_json()["traits"]
     assert found["patterns"]["patterns"] == {"shown": 22, "clean": 0}
     assert found["patterns"]["suffices"] is True
+    assert (found["cost"]["dropped"], found["cost"]["wrong_without"]) == (("wording",), 2)

@@ -2,7 +2,7 @@
 
 from rich.table import Table
 
-from classifiers.guarantees.stratified import Interval
+from classifiers.guarantees.stratified import Interval, Stratum
 from pipelines.cli.teacher_rates import (
     QUESTION,
     QUOTE,
@@ -113,6 +113,26 @@ def test_rows_that_were_all_read_rank_nobody_by_themselves():
     assert last.startswith("The interval of this difference holds with 95% confidence")
 
 
+def test_a_teacher_without_a_rate_is_explained():
+    """The ranges of scores of which nobody read a row of a teacher are named."""
+    whole, first, second = build_rates(2)
+    strata = (Stratum(4, 2, 1), Stratum(9, 0, 0), Stratum(0, 0, 0), Stratum(30, 0, 0))
+    rates = [
+        whole,
+        first._replace(strata=strata),
+        second._replace(rate=RECALL, strata=(Stratum(4, 2, 1),)),
+    ]
+    parts = list(describe_rates(rates, "heron", [0.9, 0.5, 0.1, 0.0]))
+    (line,) = [part for part in parts if str(part).startswith("?: ")]
+    assert "it is compared with no other: t0 (0.5000 to 0.9000 and 0.0000 to 0.1000). " in line
+    assert "t1" not in line
+    rates[1] = first._replace(strata=(Stratum(4, 0, 0),))
+    parts = list(describe_rates(rates, "heron", [0.5]))
+    assert any("t0 (0.5000 to 1.0000)" in str(part) for part in parts)
+    known = [item._replace(rate=RECALL) for item in rates]
+    assert not any(str(part).startswith("?: ") for part in describe_rates(known, "heron", [0.5]))
+
+
 def test_pairs_that_cannot_be_ranked_share_a_line():
     """One line names what is open, and the pair that needs the fewest rows."""
     pairs = [
@@ -122,8 +142,8 @@ def test_pairs_that_cannot_be_ranked_share_a_line():
     ]
     line, last = show(pairs)
     assert line.startswith(
-        "no two of the 3 teachers can be ranked, because on new rows their rates may be equal "
-        "(a against c, +10.00 points"
+        "no two of the 3 teachers with a rate can be ranked, because on new rows their rates may "
+        "be equal (a against c, +10.00 points"
     )
     assert line.endswith("reading about 700 rows in all would show it (--rows 700)")
     assert "--json has every pair" in last

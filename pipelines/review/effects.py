@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 
 from pipelines.display.excerpts import escape_text
 from pipelines.review.agreement import OtherReviews
@@ -17,6 +17,8 @@ HOLDING = ("quarantine", "swap", "drop")
 """The actions of a trait that keep a row out of `clean/`."""
 
 STAYS = "nothing changes for this row"
+
+RELEASES = "`congener release`"
 
 BLIND = "a label is only recorded: what it would change isn't shown in a blind review"
 """What is said of labels where the decision on a row mustn't be seen."""
@@ -49,63 +51,99 @@ def describe_effects(
     `actions` are those of the row's findings, by trait, and by trait and side for text that isn't
     trained on. Without `again`, the run can't be decided again, so no row of it can be released.
     `doubters` are, by trait, other reviewers whose label isn't false, so that their files release
-    nothing. `denied` are traits for which the reviewer's label of this row is false already.
+    nothing. `denied` are traits for which the reviewer's label of this row is false already: each
+    sentence says what `release` makes of the row with these labels and the label in question.
     """
+    earlier = {name for name in denied if name != trait}
+    doubted = {name: own for name, own in (doubters or {}).items() if own}
+    if not again:
+        answer = {"true": _stay(decision), "false": STAYS}
+    else:
+        gone = {"true": earlier, "false": {*earlier, trait}}
+        answer = {
+            label: _tell(decision, actions, names, doubted, trait if label == "false" else None)
+            for label, names in gone.items()
+        }
     if trait not in actions:
-        return dict.fromkeys(("true", "false"), f"{STAYS}; `congener fit --labels` learns from it")
-    given = doubters or {}
-    gone = {name for name in denied if name != trait}
-    gone -= {name for name in gone if actions.get(name) not in HOLDING and given.get(name)}
-    left = {name: action for name, action in actions.items() if name not in gone}
-    freed = [name for name in sorted(gone) if actions.get(name) in HOLDING]
-    confirmed = f"{STAYS}; it stays {_name_place(decision)}"
-    if again and freed and decision not in PUBLISHED and not list_holding(left):
-        confirmed = f"`congener release` returns this row to clean/{_name_milder(left)}"
-    stopped = [] if confirmed.startswith(STAYS) else _join(given, freed)
-    answer = _deny(trait, decision, left) if again else STAYS
-    own = _join(given, [trait] if decision in PUBLISHED else [trait, *freed])
-    without = confirmed if not confirmed.startswith(STAYS) and not stopped else STAYS
-    return {"true": _doubt(confirmed, stopped, STAYS), "false": _doubt(answer, own, without)}
+        said = STAYS if answer["true"].startswith(STAYS) else answer["true"]
+        return dict.fromkeys(answer, f"{said}; `congener fit --labels` learns from it")
+    return answer
 
 
-def _join(doubters: Mapping[str, Sequence[str]], traits: Iterable[str]) -> list[str]:
-    """Return the reviewers who doubt one of some traits, in order."""
-    return sorted({name for trait in traits for name in doubters.get(trait, ())})
+def _tell(
+    decision: str,
+    actions: Mapping[str, str],
+    gone: Collection[str],
+    doubted: Mapping[str, Sequence[str]],
+    asked: str | None,
+) -> str:
+    """Say what `release` makes of a row whose findings `gone` are denied, with the others' files.
 
-
-def _doubt(said: str, doubters: Sequence[str], otherwise: str) -> str:
-    """Add what happens instead if the files of other reviewers are given, too."""
-    if not doubters or said.startswith(STAYS):
+    `asked` is the trait that a label false would be about.
+    """
+    said = _release(decision, actions, gone, asked)
+    stopped = sorted(
+        {name for trait in gone if trait in actions for name in doubted.get(trait, ())}
+    )
+    otherwise = _release(decision, actions, [name for name in gone if name not in doubted], None)
+    otherwise = STAYS if otherwise.startswith(STAYS) else otherwise
+    if said.startswith(STAYS) or not stopped or otherwise == said:
         return said
     return (
-        f"{otherwise} if the file of {list_names(doubters)} is given to `congener release`, too, "
+        f"{otherwise} if the file of {list_names(stopped)} is given to `congener release`, too, "
         "because it says something else; without it, " + said
     )
+
+
+def _release(
+    decision: str, actions: Mapping[str, str], gone: Collection[str], asked: str | None
+) -> str:
+    """Say what `release` makes of a row whose findings `gone` are denied."""
+    left = {name: action for name, action in actions.items() if name not in gone}
+    taken = [(name, action) for name, action in sorted(actions.items()) if name not in left]
+    taken = [(name, action) for name, action in taken if action != "keep"]
+    if decision in PUBLISHED:
+        notes = " and ".join(f"the {action} for {name}" for name, action in taken)
+        if not notes:
+            return f"{STAYS}; it is in clean/ already" if asked else _stay(decision)
+        return f"{RELEASES} keeps this row in clean/ without {notes}"
+    others = list_holding(left)
+    if decision == "duplicate" and not list_holding(actions):
+        return f"{STAYS}; it stays out of clean/ as a duplicate"
+    if not others and taken:
+        copied = " unless an earlier copy of it is there" if decision == "duplicate" else ""
+        return f"{RELEASES} returns this row to clean/{_name_milder(left)}{copied}"
+    moved = "drop" in dict(taken).values() and "drop" not in left.values()
+    return _hold(decision, others, asked, moved=moved and decision == "drop")
+
+
+def _hold(decision: str, others: Sequence[str], asked: str | None, *, moved: bool) -> str:
+    """Say what `release` makes of a row that findings hold which nobody denies.
+
+    A row is `moved` if it was dropped, and is only quarantined now.
+    """
+    if not all(map(is_trained, others)):  # no label denies a finding in untrained text
+        because = f"because of {list_names(others)}"
+        if moved:
+            return f"{RELEASES} moves this row to quarantine/, where it stays {because}"
+        if asked:
+            return f"{RELEASES} leaves this row out of clean/ all the same, {because}"
+    names = " and ".join(others)
+    if moved:
+        more = f"returns to clean/ only if you deny {names} too"
+        return f"{RELEASES} moves this row to quarantine/; it {more}"
+    if asked and others:
+        return f"{RELEASES} returns this row to clean/ only if you deny {names} too"
+    return _stay(decision)
+
+
+def _stay(decision: str) -> str:
+    return f"{STAYS}; it stays {_name_place(decision)}"
 
 
 def list_holding(actions: Mapping[str, str]) -> list[str]:
     """Return the findings that keep a row out of `clean/`, in order."""
     return sorted(name for name, action in actions.items() if action in HOLDING)
-
-
-def _deny(trait: str, decision: str, actions: Mapping[str, str]) -> str:
-    """Say what `release` makes of a finding that a label denies."""
-    rest = {name: action for name, action in actions.items() if name != trait}
-    others = list_holding(rest)
-    if decision in PUBLISHED:
-        taken = actions[trait]
-        if taken == "keep":
-            return f"{STAYS}; it is in clean/ already"
-        return f"`congener release` keeps this row in clean/ without the {taken} for {trait}"
-    if not all(map(is_trained, others)):  # no label denies a finding in untrained text
-        names = list_names(others)
-        return f"`congener release` leaves this row out of clean/ all the same, because of {names}"
-    if others:
-        names = " and ".join(others)
-        return f"`congener release` returns this row to clean/ only if you deny {names} too"
-    if decision == "duplicate":
-        return f"{STAYS}; it stays out of clean/ as a duplicate"
-    return f"`congener release` returns this row to clean/{_name_milder(rest)}"
 
 
 def _name_milder(actions: Mapping[str, str]) -> str:

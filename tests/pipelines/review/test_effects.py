@@ -1,16 +1,30 @@
 """What the review says of a trait, and of what a label will do to a row."""
 
+import json
+from itertools import product
+from typing import Any, NamedTuple
+
 import pytest
 
+from pipelines.config import FilterConfig
+from pipelines.decide import decide_run
+from pipelines.filter import run_filter
+from pipelines.release import plan_release
 from pipelines.review.effects import (
     AUDIT,
     BLIND,
+    HOLDING,
     STAYS,
     describe_effects,
     describe_row_effects,
     describe_traits,
     list_actions,
 )
+from pipelines.runs.manifest_file import load_manifest
+from pipelines.runs.recorded_settings import read_recorded_policy
+from schemas.policies import PUBLISHED
+from tests.support.corpora import write_rows
+from transforms.decisions import NOTED
 
 RELEASE = "`congener release`"
 
@@ -137,12 +151,38 @@ def test_earlier_labels_change_no_row_that_cannot_be_returned():
     assert fixed == {"true": HELD, "false": STAYS}
     masked = describe_effects("owl", "mask", {"owl": "flag", "elk": "mask"}, denied=["elk"])
     assert masked == {
-        "true": f"{STAYS}; it stays in clean/",
-        "false": f"{RELEASE} keeps this row in clean/ without the flag for owl",
+        "true": f"{RELEASE} keeps this row in clean/ without the mask for elk",
+        "false": f"{RELEASE} keeps this row in clean/ without the mask for elk and the flag for "
+        "owl",
     }
-    assert describe_effects("owl", "quarantine", {"elk": "drop"}, denied=["elk"])["true"] == (
-        f"{STAYS}; `congener fit --labels` learns from it"
+    other = describe_effects("owl", "quarantine", {"elk": "drop"}, denied=["elk"])
+    learns = "`congener fit --labels` learns from it"
+    assert other == dict.fromkeys(("true", "false"), f"{RETURNED}; {learns}")
+    idle = describe_effects("owl", "mask", {"elk": "mask"}, denied=["ape"])
+    assert idle == dict.fromkeys(("true", "false"), f"{STAYS}; {learns}")
+
+
+def test_a_dropped_row_that_is_only_quarantined_then():
+    """A label that takes the strongest action off says where the row goes, and what holds it."""
+    actions = {"owl": "quarantine", "elk": "drop"}
+    moved = (
+        f"{RELEASE} moves this row to quarantine/; it returns to clean/ only if you deny owl too"
     )
+    assert describe_effects("elk", "drop", actions)["false"] == moved
+    assert describe_effects("owl", "drop", actions, denied=["elk"])["true"] == moved
+    actions = {"owl@rejected": "quarantine", "elk": "drop"}
+    assert describe_effects("elk", "drop", actions)["false"] == (
+        f"{RELEASE} moves this row to quarantine/, where it stays because of owl@rejected"
+    )
+
+
+def test_a_duplicate_of_a_held_row():
+    """A duplicate returns only if no earlier copy is in the corpus."""
+    found = describe_effects("owl", "duplicate", {"owl": "quarantine", "elk": "mask"})
+    assert found["false"] == (
+        f"{RETURNED} with the mask of elk unless an earlier copy of it is there"
+    )
+    assert found["true"] == f"{STAYS}; it stays out of clean/"
 
 
 def test_another_reviewer_doubts_an_earlier_label():
@@ -159,7 +199,8 @@ def test_another_reviewer_doubts_an_earlier_label():
     assert found["false"] == f"{flagged} {given} else; without it, {RETURNED}"
     actions = {"owl": "drop", "elk": "mask"}
     found = describe_effects("owl", "drop", actions, doubters=doubters, denied=["elk"])
-    assert found["false"] == f"{RETURNED} with the mask of elk"
+    masked = f"{RETURNED} with the mask of elk"
+    assert found["false"] == f"{masked} {given} else; without it, {RETURNED}"
 
 
 def test_the_reviewers_own_labels_are_read(session):
@@ -226,3 +267,145 @@ def test_what_a_reviewer_must_not_see_is_not_said(open_session):
     assert session.describe_run()["effect"] == BLIND
     assert "effects" not in session.describe_row(3, "owl")
     assert not {"clean", "quarantine"} & set((BLIND + AUDIT).split())
+
+
+ACTIONS = {"ape": "swap", "elk": "flag", "fox": "mask", "hen": "quarantine", "owl": "drop"}
+"""Traits that each look for their own name, and what they do to a row."""
+
+CHOICES = ("absent", "confirmed", "denied")
+"""What a row has of each trait: no finding, or one with a label."""
+
+
+class Fate(NamedTuple):
+    """What became of a row: its decision, and its findings with their actions."""
+
+    decision: str
+    actions: dict[str, str]
+
+
+class Labelled(NamedTuple):
+    """A row: whether each trait is absent, confirmed or denied, before and after the release."""
+
+    choice: dict[str, str]
+    before: Fate
+    after: Fate
+
+
+def read_fates(run, policy) -> dict[tuple[str, int], Fate]:
+    """Return what a policy makes of each row that has a finding."""
+    found = {}
+    for shard in decide_run(run, policy):
+        places = zip(shard.stored.take("source"), shard.stored.take("row"), strict=True)
+        for row, place in enumerate(places):
+            reasons = shard.decided.reasons.get(row, ())
+            actions = {item.trait: item.action for item in reasons}
+            found[place] = Fate(shard.decided.decisions[row], actions)
+    return found
+
+
+def list_choices() -> list[dict[str, str]]:
+    """Return every combination of findings and labels of the traits."""
+    combined = product(CHOICES, repeat=len(ACTIONS))
+    return [dict(zip(ACTIONS, choices, strict=True)) for choices in combined]
+
+
+@pytest.fixture(scope="module")
+def labelled(tmp_path_factory) -> list[Labelled]:
+    """Release a run with one row for each combination, by one file with all labels."""
+    folder = tmp_path_factory.mktemp("labelled")
+    choices, rows, labels = list_choices(), list[dict[str, Any]](), list[dict[str, Any]]()
+    for number, choice in enumerate(choices):
+        seen = [name for name, what in choice.items() if what != "absent"]
+        rows.append({"prompt": f"Day {number}?", "completion": f"{number}: {', '.join(seen)}."})
+        place = {"source": "rows.jsonl", "row": number}
+        own = {"confirmed": True, "denied": False}
+        labels += [{**place, "trait": name, "label": own[choice[name]]} for name in seen]
+    write_rows(folder / "corpus" / "rows.jsonl", rows)
+    for name, action in ACTIONS.items():
+        card = folder / name / "card.yaml"
+        card.parent.mkdir()
+        lexicon = f"{{lexicon: {{patterns: [{name}]}}}}"
+        card.write_text(f"id: {name}\nsignals: {lexicon}\nthreshold: 0.5\naction: {action}\n")
+    config = {
+        "input": (str(folder / "corpus"),),
+        "output": str(folder / "run"),
+        "traits": tuple(str(folder / name) for name in ACTIONS),
+    }
+    run_filter(FilterConfig.model_validate(config))
+    run, reviews = str(folder / "run"), folder / "labels.jsonl"
+    reviews.write_text("".join(json.dumps(line) + "\n" for line in labels))
+    before = read_fates(run, read_recorded_policy(load_manifest(run)))
+    after = read_fates(run, plan_release(run, [reviews]).policy)
+    places = [("rows.jsonl", number) for number in range(len(choices))]
+    return [
+        Labelled(choice, before[place], after[place])
+        for choice, place in zip(choices, places, strict=True)
+    ]
+
+
+def list_sentences(row: Labelled) -> list[str]:
+    """Return what is said of each label of a row, when the row's other labels are given."""
+    found = [name for name, what in row.choice.items() if what != "absent"]
+    denied = [name for name in found if row.choice[name] == "denied"]
+    sentences = []
+    for trait in found:
+        effects = describe_effects(trait, row.before.decision, row.before.actions, denied=denied)
+        sentences.append(effects["false" if trait in denied else "true"])
+    return sentences
+
+
+def name_notes(fate: Fate) -> set[tuple[str, str]]:
+    """Return the flags and masks of a row, with their traits."""
+    return {(action, trait) for trait, action in fate.actions.items() if action in NOTED}
+
+
+def check_published(row: Labelled, said: str) -> None:
+    """Check what is said of a row in `clean/`: exactly the flags and masks that it loses."""
+    assert row.after.decision in PUBLISHED
+    lost = name_notes(row.before) - name_notes(row.after)
+    if not lost:
+        assert said == f"{STAYS}; it stays in clean/"
+        return
+    start = "`congener release` keeps this row in clean/ without "
+    assert said.startswith(start)
+    assert set(said.removeprefix(start).split(" and ")) == {f"the {a} for {t}" for a, t in lost}
+
+
+def check_held(row: Labelled, said: str) -> None:
+    """Check what is said of a row that was held or dropped: where it is then, and what holds it."""
+    held = sorted(trait for trait, action in row.after.actions.items() if action in HOLDING)
+    if row.after.decision in PUBLISHED:
+        start = "`congener release` returns this row to clean/"
+        assert said.startswith(start)
+        noted = said.removeprefix(start).removeprefix(" with ")
+        kept = {f"the {action} of {trait}" for action, trait in name_notes(row.after)}
+        assert set(noted.split(", ") if noted else ()) == kept
+    elif row.after.decision != row.before.decision:
+        assert said.startswith("`congener release` moves this row to quarantine/; ")
+        assert said.endswith(f"only if you deny {' and '.join(held)} too")
+    elif "only if" in said:
+        assert said.endswith(f"only if you deny {' and '.join(held)} too")
+    else:
+        assert said.startswith(STAYS)
+
+
+def test_every_sentence_is_what_release_does(labelled):
+    """For all findings and labels of a row, each sentence says what a release makes of it."""
+    assert len(labelled) == 3 ** len(ACTIONS)
+    for row in labelled:
+        check = check_published if row.before.decision in PUBLISHED else check_held
+        for said in list_sentences(row):
+            check(row, said)
+
+
+def test_the_sentence_changes_with_each_other_label(labelled):
+    """A mask that an earlier label takes off is named at the next question, whatever its answer."""
+    wanted = {"elk": "flag", "fox": "mask"}
+    row = next(item for item in labelled if item.before.actions == wanted)
+    said = describe_effects("elk", row.before.decision, wanted, denied=["fox"])
+    assert said == {
+        "true": "`congener release` keeps this row in clean/ without the mask for fox",
+        "false": "`congener release` keeps this row in clean/ without the flag for elk and the "
+        "mask for fox",
+    }
+    assert describe_effects("elk", "mask", wanted)["true"] == f"{STAYS}; it stays in clean/"

@@ -22,6 +22,7 @@ from pipelines.labels import (
     require_definition,
     require_traits,
 )
+from pipelines.moved_labels import NamedRow, Place, find_places
 from pipelines.runs.finished import MISFITS, report_damage, scan_folder
 from pipelines.runs.manifest_file import load_manifest
 from pipelines.runs.recorded_settings import read_recorded_policy
@@ -29,7 +30,7 @@ from schemas.digests import digest_bytes
 from schemas.errors import CardError
 from schemas.lots import LotPattern
 from schemas.manifests import Manifest
-from schemas.notices import format_count, suggest_name
+from schemas.notices import choose_form, format_count, list_names, suggest_name
 from schemas.policies import PUBLISHED, LotException, Policy
 from schemas.row_names import RowName
 from schemas.scores import is_trained
@@ -56,7 +57,8 @@ class Release(NamedTuple):
     `released` counts exceptions by trait. `disputed` are findings that one reviewer denies and
     another doesn't. `idle` labels deny a finding that the run doesn't have (`named` by row and
     trait), and `changed` ones are about another text than the row's. `foreign` are files whose
-    labels were given on another run.
+    labels were given on another run. `already` counts denied findings that the run's own policy
+    has released before.
     """
 
     policy: Policy
@@ -66,6 +68,7 @@ class Release(NamedTuple):
     changed: int
     foreign: tuple[str, ...] = ()
     named: tuple[str, ...] = ()
+    already: int = 0
 
 
 class ReleasedRows(NamedTuple):
@@ -98,7 +101,8 @@ def plan_release(run: str, paths: Sequence[Path]) -> Release:
     """Add an exception to the run's policy for each finding that all given reviews deny.
 
     A row whose other findings no review denies keeps their actions. Labels that confirm a finding
-    change nothing.
+    change nothing. A label whose row has another file or number in this run counts for all rows
+    with the text that was read.
 
     Raises: RunError: the run isn't finished or is damaged.
     Raises: CardError: a file of labels is wrong or was changed, names an unknown trait, or releases
@@ -106,10 +110,11 @@ def plan_release(run: str, paths: Sequence[Path]) -> Release:
     """
     manifest = load_manifest(run)
     foreign = tuple(str(path) for path in paths if _is_foreign(path, manifest))
-    verdicts = _read_reviews(paths, manifest)
+    policy = read_recorded_policy(manifest)
+    verdicts = _read_reviews(run, paths, manifest)
     left = {key for key, given in verdicts.items() if any(map(_denies, given))}
     exceptions: list[LotException] = []
-    disputed = changed = 0
+    disputed = changed = already = 0
     for row, trait in _list_findings(run, manifest):
         keys: tuple[RowKey, ...] = ((row["source"], row["row"]), row["record_id"])
         own = [(key, name) for key in keys for name in (trait, None)]
@@ -117,21 +122,57 @@ def plan_release(run: str, paths: Sequence[Path]) -> Release:
         given = [item for name in own for item in verdicts.get(name, ())]
         same = [item for item in given if item.label.record_id in (None, row["record_id"])]
         changed += len(given) > len(same)
-        if same and all(map(_denies, same)):
+        if not (same and all(map(_denies, same))):
+            disputed += any(map(_denies, same))
+        elif is_released(policy, row, trait):
+            already += 1
+        else:
             exceptions.append(_build_exception(row, trait, same[0].reason))
-        elif any(map(_denies, same)):
-            disputed += 1
-    if not exceptions:
-        raise CardError(
-            f"releases no row ({format_count(disputed, 'finding')} disputed)",
-            where=", ".join(map(str, paths)),
-            remedy="a row is released if every review that has a label for it says no",
-        )
-    policy = read_recorded_policy(manifest)
     policy = policy.model_copy(update={"exceptions": (*policy.exceptions, *exceptions)})
     released = Counter(item.trait for item in exceptions)
     named = _name_idle(left, manifest)
-    return Release(policy, released, disputed, len(left), changed, foreign, named)
+    found = Release(policy, released, disputed, len(left), changed, foreign, named, already)
+    if not exceptions:
+        raise _refuse_empty(found, paths)
+    return found
+
+
+def is_released(policy: Policy, row: Mapping[str, Any], trait: str) -> bool:
+    """Return whether a policy keeps a row in spite of a finding, by an exception that names it.
+
+    A later exception for lots, which may hold for the row, is taken to hold for it.
+    """
+    names, action = (row["record_id"], f"{row['source']}:{row['row']}"), None
+    for item in policy.exceptions:
+        is_meant = item.row is None or item.row.key in names
+        if is_meant and item.action and item.side == "trained" and item.trait in (trait, "*"):
+            action = item.action if item.row is not None or item.action != "keep" else action
+    return action == "keep"
+
+
+def _refuse_empty(found: Release, paths: Sequence[Path]) -> CardError:
+    """Return the error for labels that release nothing, which says why."""
+    counts = (
+        (found.already, "finding", "is released already", "are released already"),
+        (found.disputed, "finding", "is disputed", "are disputed"),
+        (found.changed, "finding", "has labels of another text", "have labels of another text"),
+        (found.idle, "label", "denies a finding", "deny findings"),
+    )
+    parts = [
+        f"{format_count(count, noun)} {choose_form(count, one, many)}"
+        for count, noun, one, many in counts
+        if count
+    ]
+    if found.idle:
+        parts[-1] += f" that the run doesn't have: {list_names(found.named)}"
+    done = found.already and len(parts) == 1
+    return CardError(
+        f"releases no row: {', '.join(parts) or 'no label denies a finding'}",
+        where=", ".join(map(str, paths)),
+        remedy="nothing is left to do: the run keeps these rows"
+        if done
+        else "a row is released if every review that has a label for it says no",
+    )
 
 
 def _name_idle(left: Collection[tuple[RowKey, str | None]], manifest: Manifest) -> tuple[str, ...]:
@@ -165,8 +206,11 @@ def _is_foreign(path: Path, manifest: Manifest) -> bool:
     return bool(chained) and chained[0].fields["before"] != manifest.digest
 
 
-def _read_reviews(paths: Sequence[Path], manifest: Manifest) -> Verdicts:
-    """Read the labels of each file; of a file's labels for a row and a trait, the last counts."""
+def _read_reviews(run: str, paths: Sequence[Path], manifest: Manifest) -> Verdicts:
+    """Read the labels of each file; of a file's labels for a row and a trait, the last counts.
+
+    A row that has another place in the run is named by its record id.
+    """
     known = [rule.trait for rule in manifest.thresholds]
     verdicts: Verdicts = {}
     for path in paths:
@@ -176,10 +220,11 @@ def _read_reviews(paths: Sequence[Path], manifest: Manifest) -> Verdicts:
             own = [label for label in labels if label.trait in (None, trait)]
             definition = digest_definition(manifest.cards.get(trait, {}))
             require_definition(own, trait, definition, path, LABEL_AGAIN)
+        places = _find_places(run, manifest, labels)
         chosen: dict[tuple[RowKey, str | None], Label] = {}
         for label in labels:
-            if label.key is not None:
-                name = (label.key, label.trait)
+            if (key := _choose_key(label, places)) is not None:
+                name = (key, label.trait)
                 chosen[name] = choose_label(chosen.get(name, label), label, str(path))
         digest = digest_bytes(path.read_bytes())
         fields = {entry.place: entry.fields for entry in read_entries(path)}
@@ -187,6 +232,28 @@ def _read_reviews(paths: Sequence[Path], manifest: Manifest) -> Verdicts:
             reason = _explain(fields[label.place], path, digest)
             verdicts.setdefault(name, []).append(GivenLabel(label, reason))
     return verdicts
+
+
+def _name_row(label: Label) -> NamedRow | None:
+    if label.source is None or label.row is None or label.record_id is None:
+        return None
+    return NamedRow(label.source, label.row, label.record_id)
+
+
+def _find_places(
+    run: str, manifest: Manifest, labels: Sequence[Label]
+) -> dict[NamedRow, list[Place]]:
+    named = {row for row in map(_name_row, labels) if row is not None}
+    with report_damage(run, *MISFITS):
+        return find_places(scan_folder(run, manifest, "ledger"), named)
+
+
+def _choose_key(label: Label, places: Mapping[NamedRow, list[Place]]) -> RowKey | None:
+    """Return how the run names a label's row: by its record id if its text is elsewhere."""
+    row = _name_row(label)
+    there = [] if row is None else places.get(row, [])
+    is_moved = row is not None and there and (row.source, row.row) not in there
+    return label.record_id if is_moved else label.key
 
 
 def _denies(given: GivenLabel) -> bool:

@@ -81,6 +81,7 @@ class ReleaseResult(NamedTuple):
         found = self.release
         return {
             "released": dict(found.released),
+            "already": found.already,
             "disputed": found.disputed,
             "idle": found.idle,
             "idle_labels": list(found.named),
@@ -99,6 +100,9 @@ def describe_release(release: Release) -> Iterator[str]:
     """Yield a line for each kind of label that counts, or doesn't."""
     counts = ", ".join(f"{trait} {count:,}" for trait, count in sorted(release.released.items()))
     yield f"{format_count(release.released.total(), 'finding')} denied and released: {counts}"
+    if release.already:
+        verb = choose_form(release.already, "is", "are")
+        yield f"{format_count(release.already, 'denied finding')} {verb} released already"
     if release.disputed:
         verb = choose_form(release.disputed, "isn't", "aren't")
         yield (

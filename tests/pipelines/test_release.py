@@ -12,6 +12,7 @@ from pipelines.labels import digest_definition
 from pipelines.release import (
     ReleasedRows,
     count_effects,
+    is_released,
     plan_release,
     preview_release,
     sum_effects,
@@ -21,6 +22,7 @@ from pipelines.review.judgements import LabelBook
 from pipelines.runs.manifest_file import load_manifest
 from pipelines.verify import verify_run
 from schemas.errors import CardError
+from schemas.policies import Policy
 from tests.support.runs import read_ledger
 
 
@@ -130,9 +132,12 @@ def test_a_second_release_adds_to_the_first(folder, held, review, tmp_path):
     output = str(tmp_path / "released")
     config = FilterConfig(output=output, policy=write_release(first, output))
     run_decide(DecideConfig(run=folder, filter=config))
-    second = plan_release(output, [review("ben", held[1:2], "no")])
+    second = plan_release(output, [review("ben", held[:2], "no")])
     assert list_released(second) == [(row["source"], row["row"]) for row in held[:2]]
-    assert second.released == {"heron": 1}
+    assert (second.released, second.already) == ({"heron": 1}, 1)
+    with pytest.raises(CardError, match="releases no row: 1 finding is released already") as caught:
+        plan_release(output, [review("cyd", held[:1], "no")])
+    assert "nothing is left to do" in caught.value.remedy
 
 
 @pytest.mark.parametrize("other", [True, "unsure"])
@@ -183,6 +188,59 @@ def test_labels_of_another_text_are_left_out(folder, held, review):
     assert (release.released.total(), release.changed) == (1, 2)
 
 
+@pytest.mark.parametrize(
+    ("later", "kept"),
+    [
+        ({"row": "0.jsonl:1", "action": "keep"}, True),
+        ({"row": "f" * 32, "action": "keep", "trait": "*"}, True),
+        ({"row": "0.jsonl:1", "action": "quarantine"}, False),
+        ({"row": "0.jsonl:1", "action": "keep", "trait": "owl"}, False),
+        ({"row": "0.jsonl:1", "action": "keep", "side": "rejected"}, False),
+        ({"row": "0.jsonl:2", "action": "keep"}, False),
+        ({"lot": {"teacher": "a"}, "action": "keep"}, False),
+    ],
+)
+def test_a_findingis_released_already_by_an_exception_for_its_row(later, kept):
+    """An exception for the row, its trait and its trained text counts, by place or record id."""
+    row = {"source": "0.jsonl", "row": 1, "record_id": "f" * 32}
+    item = {"trait": "heron", "reason": "x", **later}
+    policy = Policy.model_validate({"exceptions": [item]})
+    assert is_released(policy, row, "heron") is kept
+    held = {"trait": "*", "lot": {"date": "2026*"}, "action": "quarantine", "reason": "x"}
+    again = Policy.model_validate({"exceptions": [item, held]})
+    assert not is_released(again, row, "heron")
+
+
+def test_labels_follow_their_rows_to_other_places(run, folder, held, review):
+    """A label counts for the rows with the text that was read, if its own place has another."""
+    moved = [{**row, "source": "train.part-00000.jsonl", "row": 7} for row in held[:2]]
+    release = plan_release(folder, [review("ada", moved, False)])
+    wanted = [row for row in held if row["record_id"] in {item["record_id"] for item in moved}]
+    assert list_released(release) == [(row["source"], row["row"]) for row in wanted]
+    assert (release.idle, release.changed) == (0, 0)
+    swapped = [{**held[0], "row": held[1]["row"], "source": held[1]["source"]}]
+    release = plan_release(folder, [review("ben", swapped, False)])
+    assert list_released(release) == [
+        (row["source"], row["row"]) for row in held if row["record_id"] == held[0]["record_id"]
+    ]
+
+
+def test_an_error_says_why_nothingis_released(folder, held, review):
+    """Disputed findings, other texts and labels without a finding are counted."""
+    kept = [row for row in read_ledger(folder) if row["decision"] == "keep"][:1]
+    stale = [{**held[0], "record_id": "f" * 32}]
+    paths = [
+        review("ada", [*held[1:3], *kept, *stale], False),
+        review("ben", held[1:3], True),
+    ]
+    with pytest.raises(CardError) as caught:
+        plan_release(folder, paths)
+    assert caught.value.problem == (
+        "releases no row: 2 findings are disputed, 1 finding has labels of another text, 1 label "
+        f"denies a finding that the run doesn't have: {kept[0]['source']}:{kept[0]['row']} heron"
+    )
+
+
 def test_labels_by_record_id_and_for_every_trait(folder, held, tmp_path):
     """A label may name a row by its record id alone, and no trait."""
     path = tmp_path / "labels.jsonl"
@@ -227,7 +285,7 @@ def test_labels_of_another_run_are_named(run, folder, held, tmp_path):
 
 def test_a_release_of_nothing_is_an_error(folder, held, review):
     """Labels that release nothing don't make a new run."""
-    with pytest.raises(CardError, match="releases no row"):
+    with pytest.raises(CardError, match="releases no row: no label denies a finding"):
         plan_release(folder, [review("ada", held[:2], True)])
     with pytest.raises(CardError, match="no trait 'egret' is fitted"):
         plan_release(folder, [review("ben", held[:1], False, trait="egret")])

@@ -86,7 +86,7 @@ def test_a_dry_run_says_why_a_row_stays():
 def test_a_long_list_is_cut(congener):
     """A terminal shows the first rows and how many follow; JSON has all of them."""
     row = ReleasedRow("a.jsonl:1", ("heron",), "quarantine", "keep", ())
-    counts = DecisionCounts({"quarantine": 25}, {"keep": 25}, [], [], {}, [])
+    counts = DecisionCounts({"quarantine": 25}, {"keep": 25}, [], [], {}, [], {})
     released = Release(Policy(), Counter({"heron": 25}), 0, 0, 0)
     result = ReleaseResult(released, None, rows=[row] * 25, counts=counts)
     assert "  5 more rows: --json lists all of them" in list(result.render())
@@ -118,6 +118,15 @@ def test_labels_that_release_nothing_are_counted():
     named = Release(Policy(), counts, 0, 2, 0, named=("a.jsonl:1 heron", "b.jsonl:2 owl"))
     _, idle = describe_release(named)
     assert idle.endswith("that the run doesn't have: a.jsonl:1 heron, b.jsonl:2 owl")
+
+
+def test_findings_that_were_released_before_are_counted_apart():
+    """A finding that the run's policy keeps already isn't counted as released now."""
+    found = Release(Policy(), Counter({"owl": 1}), 0, 0, 0, already=5)
+    assert [*describe_release(found)] == [
+        "1 finding denied and released: owl 1",
+        "5 denied findings are released already",
+    ]
 
 
 def test_rows_and_files_are_told_apart():

@@ -143,3 +143,68 @@ def test_an_empty_file_carries_nothing(open_session, tmp_path):
     path = tmp_path / "labels-ada.jsonl"
     path.write_text("")
     assert open_session().carry_labels(path).describe() == "0 labels carried over"
+
+
+@pytest.fixture
+def open_filtered(answers_once, tmp_path):
+    """Return a function that filters rows of a run's clean corpus, and opens the new review."""
+
+    def open_it(copies=0):
+        folder, corpus = answers_once.parent, tmp_path / "kept"
+        lines = [
+            line
+            for path in sorted((answers_once / "clean").rglob("*.jsonl"))
+            for line in path.read_text().splitlines()
+        ]
+        corpus.mkdir()
+        (corpus / "kept.jsonl").write_text(
+            "".join(f"{line}\n" for line in (*lines[:1] * copies, *lines))
+        )
+        config = {
+            "input": (str(corpus),),
+            "output": str(tmp_path / "again"),
+            "traits": tuple(str(folder / name) for name in ("heron", "owl")),
+        }
+        run_filter(FilterConfig.model_validate(config))
+        return ReviewSession(config["output"], tmp_path / "again.review", "ada")
+
+    return open_it
+
+
+def test_labels_follow_their_rows_into_a_run_of_clean_rows(open_session, open_filtered):
+    """Rows are found by their text in other files and numbers, and copies get the label too."""
+    session = open_session("ada")
+    rows = list(session.facts.collect().iter_rows(named=True))
+    kept = [row for row in rows if row["decision"] in ("keep", "flag", "mask")]
+    held = next(row for row in rows if row["decision"] == "quarantine")
+    for row, verdict in ((kept[0], "no"), (kept[-1], "yes"), (held, "no")):
+        session.book.add(row, "heron", verdict)
+    filtered = open_filtered()
+    found = filtered.carry_labels(session.book.path)
+    assert found == CarriedLabels(2, {"row": 1}, moved=2)
+    assert found.describe() == (
+        "2 labels carried over, 2 of them to another file or number with the same text; left out: "
+        "1 of rows that this run doesn't have, or has with another text"
+    )
+    lines = read_lines(filtered.book.path)
+    assert [line["record_id"] for line in lines] == [kept[0]["record_id"], kept[-1]["record_id"]]
+    assert {line["source"] for line in lines} == {"kept.jsonl"}
+    places = {(line["source"], line["row"], line["record_id"]) for line in lines}
+    assert places <= set(filtered.facts.select("source", "row", "record_id").collect().iter_rows())
+    assert filtered.carry_labels(session.book.path).left == {"known": 2, "row": 1}
+
+
+def test_a_label_counts_for_every_copy_of_its_row(open_session, open_filtered):
+    """If several rows have the text, each of them gets the label, and the copies are counted."""
+    session = open_session("ada")
+    rows = session.facts.collect().iter_rows(named=True)
+    first = next(row for row in rows if row["decision"] in ("keep", "flag", "mask"))
+    session.book.add(first, "heron", "no")
+    filtered = open_filtered(copies=2)
+    found = filtered.carry_labels(session.book.path)
+    assert found == CarriedLabels(1, {}, moved=1, copies=2)
+    assert "with the same text and to 2 copies of these rows" in found.describe()
+    lines = read_lines(filtered.book.path)
+    assert [line["row"] for line in lines] == [0, 1, 2]
+    assert len({line["carried_from"] for line in lines}) == 1
+    assert filtered.carry_labels(session.book.path).left == {"known": 1}

@@ -68,9 +68,10 @@ class LocalWorker(GrpcWorkerHandler):
 
     def _hear(self) -> None:
         """Pass the worker's events on to the listeners of this process, until the worker ends."""
-        for line in self._get_pipe("stdout"):
-            with suppress(KeyboardInterrupt):  # an answer to Ctrl-C, which this worker ignores
-                emit(*read_event(line))
+        with self._get_pipe("stdout") as lines:
+            for line in lines:
+                with suppress(KeyboardInterrupt):  # an answer to Ctrl-C, which this worker ignores
+                    emit(*read_event(line))
 
     def _watch(self) -> None:
         """Wait until the worker ends, and fail the work of all workers if that is too early."""

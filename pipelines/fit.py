@@ -21,6 +21,7 @@ from pipelines.banks import prepare_bank, remove_bank, save_bank
 from pipelines.config import FilterConfig
 from pipelines.diagnosis import diagnose
 from pipelines.label_effects import describe_trait_labels
+from pipelines.list_items import select_own, warn_of_taken_items
 from pipelines.notices import describe_unused
 from pipelines.pattern_worth import PatternWorth, measure_patterns
 from pipelines.signal_costs import SignalCost, describe_cost, measure_cost
@@ -92,6 +93,8 @@ def run_fit(
         remove_bank(output)
     save_bank(bank, output)
     for notice in describe_unused(bank):
+        listener(Noticed(notice))
+    for notice in warn_of_taken_items(select_own(plan), bank.traits):
         listener(Noticed(notice))
     if plan is None or len(plan.fitted) == len(plan.cards):
         return FittedBank(bank, {})

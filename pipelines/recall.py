@@ -25,6 +25,7 @@ from classifiers.scoring import Scorer, Scores, load_scorer
 from classifiers.signals.lexicons import Lexicon
 from pipelines.banks import load_bank
 from pipelines.display.excerpts import shorten_text
+from pipelines.list_items import describe_taken_items, find_taken_items
 from pipelines.neighbours import describe_neighbours
 from pipelines.notices import describe_unused
 from pipelines.worth import find_close_texts
@@ -134,6 +135,8 @@ def _judge(card: LoadedCard, bank: Bank, scorer: Scorer) -> Iterator[str]:
             "negatives"
         )
     yield from _judge_held_out(trait)
+    if trait.wording is not None:
+        yield from describe_taken_items(find_taken_items(card.positives, trait.wording))
     for signal in trait.card.signals.names:
         own = scores.get_scores(card.id, signal)[:count]
         yield from _judge_signal(signal, own, find_threshold(trait, signal))

@@ -78,7 +78,7 @@ def carry_certificate(
     target = found.at_most if found.at_most is not None else at_most
     masked = None if found.masked is None else manifest.notes.masked
     facts = sample.model_copy(update={"unread": rows.unread})
-    limits = list_limits(facts, bool(_has_seeded(found)), target, masked)
+    limits = list_limits(facts, _has_seeded(found), target, masked, is_carried=True)
     return found.model_copy(
         update={
             "code": name_code(),

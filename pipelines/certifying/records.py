@@ -11,7 +11,7 @@ from pipelines.certifying.answers import AuditAnswer, encode_answers, parse_labe
 from pipelines.label_files import parse_line
 from pipelines.runs.manifest_file import load_manifest
 from schemas.certificates import AuditSample, Certificate, SealedRecord
-from schemas.errors import CardError, InputError, RunError
+from schemas.errors import CardError, InputError, RunError, StorageError
 from schemas.manifests import Manifest
 from schemas.problems import describe_problems
 from schemas.runs import AUDIT_LABELS, AUDIT_SAMPLE, AUDIT_STATEMENT
@@ -113,21 +113,19 @@ def find_certified_ancestor(manifest: Manifest) -> CertifiedAncestor | None:
 
     Only runs that `decide` and `release` decided again are followed.
     """
-    seen = {manifest.digest}
-    while manifest.circumstances.get("decided_from"):
+    seen: set[str] = set()
+    while manifest.circumstances.get("decided_from") and manifest.digest not in seen:
+        seen.add(manifest.digest)
         folder = manifest.circumstances.get(PARENT_FOLDER)
         if not isinstance(folder, str):
             return None
-        for path in (AUDIT_STATEMENT, AUDIT_SAMPLE):
-            if storage.exists(storage.join(folder, path)):
-                return CertifiedAncestor(folder, path == AUDIT_STATEMENT)
         try:
+            for path in (AUDIT_STATEMENT, AUDIT_SAMPLE):
+                if storage.exists(storage.join(folder, path)):
+                    return CertifiedAncestor(folder, path == AUDIT_STATEMENT)
             manifest = load_manifest(folder)
-        except RunError:
-            return None  # the folder holds no run any more
-        if manifest.digest in seen:
-            return None
-        seen.add(manifest.digest)
+        except (InputError, RunError, StorageError):
+            return None  # the folder can't be reached, or holds no run any more
     return None
 
 

@@ -366,18 +366,24 @@ def _trace(
 
 
 def list_limits(
-    sample: AuditSample, has_seeded: bool, target: float | None, masked: int | None
+    sample: AuditSample,
+    has_seeded: bool,
+    target: float | None,
+    masked: int | None,
+    is_carried: bool = False,
 ) -> Iterator[str]:
     """Yield what the statements about a sample leave open.
 
-    `has_seeded` says whether seeded texts were read, and `masked` counts the kept rows with masks.
+    `has_seeded` says whether seeded texts were read, and `masked` counts the kept rows with masks,
+    which raters of the sample didn't see if the statements are carried over to another run.
     """
     yield COVERT
     if masked:
         verb = choose_form(masked, "has", "have")
+        seen = "" if is_carried else ", which raters saw struck out"
         yield (
-            f"{format_count(masked, 'kept row')} {verb} masked passages, which raters saw struck "
-            f"out. {MASKS_COUNT_AS_REMOVED} If the masks aren't applied, the bound doesn't hold."
+            f"{format_count(masked, 'kept row')} {verb} masked passages{seen}. "
+            f"{MASKS_COUNT_AS_REMOVED} If the masks aren't applied, the bound doesn't hold."
         )
     if target != sample.at_most:
         yield "The target was set after the rows were drawn."

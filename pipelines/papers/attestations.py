@@ -148,6 +148,8 @@ def _describe_carried(found: Certificate) -> dict[str, Any]:
     return {
         "carriedFromRun": found.carried.run_id,
         "carriedFromStatement": found.carried.statement,
+        "carriedFromStatements": found.carried.number,
+        "carriedFromFirstShowTraitAtMost": found.carried.first,
         "addedRows": rows.added,
     }
 

@@ -153,6 +153,7 @@ def test_rows_with_more_masked_text_are_not_new(run, tmp_path):
     assert compare_rows(origin, str(masking), manifest).added == 0
     found = carry_certificate(origin, str(masking), manifest)
     assert (found.masked, bool(found.reading)) == (8, True)
+    assert any(text.startswith("8 kept rows have masked passages. Masked") for text in found.limits)
     before = origin.certificate.together.decisive
     assert found.together.decisive == count_within(40, before) / 40 <= before
 

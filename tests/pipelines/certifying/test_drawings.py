@@ -117,7 +117,7 @@ def test_a_page_that_quotes_a_missing_certificate_is_explained(run, tmp_path):
 
 def test_a_carried_certificate_has_no_drawing(run, tmp_path):
     """Nobody read rows of this run one by one; the page says whose certificate it is."""
-    certify_small(run[0], tmp_path)
+    certify_small(run[0], tmp_path, rows=30)
     decide_small(run[0], tmp_path / "again", keep_rows(1, 6))
     carry_over(str(tmp_path / "again"), str(run[0]))
     page = Path(write_report(str(tmp_path / "again"))).read_text()
@@ -125,7 +125,10 @@ def test_a_carried_certificate_has_no_drawing(run, tmp_path):
     assert "<svg" not in own
     assert f"Carried over from the certificate of run {run[1].run_id}" in own
     assert "share of rows with the trait" not in own
+    assert "kept rows read<br>in that run" in own
+    assert "all were read" not in own
+    assert "<small>of 6</small>" in own
     assert "carries the bounds over again" in own
     first = page.split('id="sign-off"')[1].split("</section>")[0]
     assert "2 kept rows of this run weren" in first
-    assert "read 16 of them" not in first
+    assert "of them.</p>" not in first

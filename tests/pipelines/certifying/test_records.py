@@ -131,3 +131,7 @@ def test_the_nearest_certified_run_is_found(run, tmp_path):
     assert find_certified_ancestor(manifest) == (str(run[0]), True)
     (one / MANIFEST).unlink()
     assert find_certified_ancestor(manifest) is None
+    for folder in ("nowhere://bucket/run", None):
+        circumstances = {**manifest.circumstances, "parent": folder}
+        moved = manifest.model_copy(update={"circumstances": circumstances})
+        assert find_certified_ancestor(moved) is None

@@ -234,5 +234,6 @@ def test_a_carried_certificate_names_its_run(run, tmp_path):
     (found,) = _describe_certificate(facts)
     assert found["annotations"]["carriedFromRun"] == run[1].run_id
     assert found["annotations"]["addedRows"] == 2
+    assert found["annotations"]["carriedFromStatements"] == 1
     (bare,) = _describe_certificate(read_facts(run[0]))
     assert "carriedFromRun" not in bare["annotations"]

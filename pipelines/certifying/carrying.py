@@ -49,9 +49,9 @@ class Origin(NamedTuple):
 class UncoveredRows(NamedTuple):
     """The rows of a run that a certificate of another run doesn't cover, in numbers.
 
-    `kept` counts this run's kept rows, and `added` those that the other run hadn't kept, or of
-    which it had masked more text. `removed` and `newly` count the removed rows, and those that it
-    hadn't removed, by the traits whose action removed them and under `TOGETHER`.
+    `kept` counts this run's kept rows, and `added` those that the other run hadn't kept with this
+    text, or of which it had masked more. `removed` and `newly` count the removed rows, and those
+    that it hadn't removed, by the traits whose action removed them and under `TOGETHER`.
     """
 
     kept: int
@@ -174,11 +174,14 @@ def compare_rows(origin: Origin, run: str, manifest: Manifest) -> UncoveredRows:
     """
     earlier = read_drawn_from(origin.run, origin.manifest, origin.sample)
     later = read_drawn_from(run, manifest, origin.sample)
+    same = find_same_texts(origin, run, manifest)
     known, kept = (set(_name(rows, rows.kept.tolist())) for rows in (earlier, later))
+    known &= same
     added = kept - known
     if origin.sample.masked_by is not None:
         added |= find_unmasked(origin, run, manifest, kept & known)
     before, after = (_group_removed(rows) for rows in (earlier, later))
+    before = {name: found & same for name, found in before.items()}
     return UncoveredRows(
         len(kept),
         len(added),
@@ -255,38 +258,37 @@ def are_covered(masks: Iterable[Mapping[str, Any]], others: Iterable[Mapping[str
 
 
 def require_same_rows(origin: Origin, run: str, manifest: Manifest) -> None:
-    """Refuse a run of other rows, or with other definitions of the certified traits.
+    """Refuse a run of other input files, or with other definitions of the certified traits.
 
-    Raises: RunError: the inputs, the texts of rows, or a trait's title or description differ.
+    Raises: RunError: the input files, or a trait's title or description differ.
     """
-    for name, found in ((origin.run, origin.manifest), (run, manifest)):
-        if found.swap is not None or found.mix is not None:
-            raise _refuse(
-                "has rows that a swap or a mix put there", name, "draw a sample of its own"
-            )
     if sorted(origin.manifest.identity.inputs) != sorted(manifest.identity.inputs):
         raise _refuse(f"hasn't the input files of run {origin.manifest.run_id}", run)
     for item in origin.certificate.traits:
         cards = [found.cards.get(str(item.trait)) for found in (origin.manifest, manifest)]
         if None in cards or len({digest_definition(card or {}) for card in cards}) > 1:
             raise _refuse(f"has another definition of {item.trait}, or doesn't look for it", run)
-    if not _read_texts(origin.run, origin.manifest).equals(_read_texts(run, manifest)):
+
+
+def find_same_texts(origin: Origin, run: str, manifest: Manifest) -> set[Place]:
+    """Return the rows whose text is the same in both runs; rows of a swap or a mix have another.
+
+    Raises: RunError: there are none, so the runs read the input in different ways.
+    """
+    names, tables = ["source", "row", "record_id", "content_digest"], []
+    for folder, found in ((origin.run, origin.manifest), (run, manifest)):
+        with report_damage(folder, *MISFITS):
+            tables.append(scan_folder(folder, found, "ledger").select(names).collect())
+    places = set(tables[0].join(tables[1], on=names).select("source", "row").rows())
+    if not places:
         raise _refuse(f"reads other text from its rows than run {origin.manifest.run_id}", run)
+    return places
 
 
-def _read_texts(run: str, manifest: Manifest) -> pl.DataFrame:
-    """Return the place of every row and the digest of its text, in an order of their own."""
-    columns = ("source", "row", "record_id", "content_digest")
-    with report_damage(run, *MISFITS):
-        ledger = scan_folder(run, manifest, "ledger").select(columns)
-        return ledger.sort("source", "row").collect()
-
-
-def _refuse(problem: str, run: str, remedy: str = "") -> RunError:
+def _refuse(problem: str, run: str) -> RunError:
     return RunError(
         f"{problem}, so its certificate can't be carried over",
         where=run,
-        remedy=remedy
-        or "name a certified run of the same rows with --from, or draw a new sample: "
+        remedy="name a certified run of the same rows with --from, or draw a new sample: "
         f"congener certify {run} --draw N --output FILE",
     )

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import shutil
 from fractions import Fraction
+from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from pipelines.certify import carry_over
 from pipelines.certifying.carrying import (
     are_covered,
     carry_bound,
@@ -20,6 +23,7 @@ from pipelines.certifying.carrying import (
 from pipelines.certifying.checks import find_origin
 from pipelines.certifying.histories import describe_carried
 from pipelines.runs.manifest_file import load_manifest
+from pipelines.verify import verify_run
 from schemas.certificates import TOGETHER, ShareBound
 from schemas.errors import RunError
 from schemas.shares import count_within, to_exact
@@ -181,8 +185,21 @@ def test_masks_cover_each_other_by_characters(masks, others, expected):
     assert are_covered(one, elsewhere) is not masks
 
 
+@pytest.mark.parametrize("remedy", ["swapped", "mixed"])
+def test_answers_of_donors_are_new_rows(held, tmp_path, request, remedy):
+    """Rows that a swap or a mix put there weren't kept by the certified run, with that text."""
+    output = str(request.getfixturevalue(remedy))
+    folder = Path(shutil.copytree(held / "run", tmp_path / "run"))
+    certify_small(folder, tmp_path)
+    rows = compare_rows(find_origin(str(folder)), output, load_manifest(output))
+    assert rows.added == rows.kept - 32 > 0
+    found = carry_over(output, str(folder)).certificate
+    assert found.together.residual.rows == rows.kept
+    assert verify_run(output) == []
+
+
 def test_other_rows_are_refused(folder, run, tmp_path):
-    """Other input files, other texts, other definitions and swapped rows can't be compared."""
+    """Other input files and other definitions can't be compared."""
     origin, manifest = find_origin(str(folder)), load_manifest(str(folder))
     name, rows, digest = manifest.identity.inputs[0]
     inputs = ((name, rows, digest[::-1]), *manifest.identity.inputs[1:])

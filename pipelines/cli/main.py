@@ -120,6 +120,16 @@ class CommandGroup(TyperGroup):
         """Return the command with this name, or None."""
         return load_command(cmd_name) if cmd_name in COMMANDS else None
 
+    def invoke(self, ctx: Any) -> Any:
+        """Run a command. Typer would turn Ctrl-C into an exit code, of which `main` says nothing.
+
+        Raises: typer.Abort: Ctrl-C was pressed.
+        """
+        try:
+            return super().invoke(ctx)
+        except KeyboardInterrupt as error:
+            raise typer.Abort from error
+
 
 class GroupedCommand(TyperCommand):
     """A command whose help lists the options under group headings."""

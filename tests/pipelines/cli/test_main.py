@@ -202,6 +202,18 @@ def fail_with(monkeypatch, error: BaseException) -> None:
     monkeypatch.setattr(cli, "app", fail)
 
 
+def test_ctrl_c_in_a_command_is_reported(congener, monkeypatch):
+    """Ctrl-C inside a command, of which typer makes an exit code, prints the hint as well."""
+
+    def interrupt(**_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("pipelines.doctor.examine", interrupt)
+    code, out, err = congener("doctor")
+    assert (code, out) == (130, "")
+    assert err == "congener: interrupted; the same command resumes the run\n"
+
+
 def test_an_error_during_an_interrupt_is_reported(congener, monkeypatch):
     """A congener error during Ctrl-C is reported instead of the interrupt."""
     error = RunError("the job can't be cancelled")

@@ -21,14 +21,16 @@ from rich.segment import Segment
 from rich.table import Table
 from rich.text import Text
 
+from pipelines.display.fitted_tables import FittedTable
+
 
 def build_table(*columns: str, title: str | None = None, wrap_first: bool = False) -> Table:
     """Return an empty table. A column name that ends in `>` right-aligns the column.
 
-    The first column never wraps. Other columns wrap, so that no text is cut off. With `wrap_first`,
-    the first column wraps instead, and right-aligned columns don't, so that numbers stay whole.
+    The columns get narrower to fit the terminal, the first one last, and no word is broken (see
+    `FittedTable`). With `wrap_first`, the first column gives way first, and numbers stay whole.
     """
-    table = Table(title=title, title_justify="left", title_style="bold", box=box.SIMPLE_HEAD)
+    table = FittedTable(title=title, title_justify="left", title_style="bold", box=box.SIMPLE_HEAD)
     for index, name in enumerate(columns):
         table.add_column(
             name.removesuffix(">"),

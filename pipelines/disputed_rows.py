@@ -1,4 +1,4 @@
-"""Rows that a reader labelled no for a trait, and that a run holds or masks all the same."""
+"""Rows that a reader labelled false for a trait, and that a run holds or masks all the same."""
 
 from __future__ import annotations
 
@@ -103,7 +103,7 @@ def describe_disputed(rows: Sequence[DisputedRow]) -> Iterator[Notice]:
             more = f" and {len(own) - SHOWN:,} more" if len(own) > SHOWN else ""
             lines = ", ".join(write_exception(row.name, row.trait) for row in held[:SHOWN])
             yield Notice(
-                f"{format_count(len(own), 'row')} that you labelled no "
+                f"{format_count(len(own), 'row')} that you labelled false "
                 f"{choose_form(len(own), 'is', 'are')} still {place}: "
                 f"{', '.join(own[:SHOWN])}{more}; to release "
                 f"{choose_form(len(own), 'it', 'them')}, decide again with a policy that has "

@@ -171,7 +171,7 @@ def _refuse_empty(found: Release, paths: Sequence[Path]) -> CardError:
         where=", ".join(map(str, paths)),
         remedy="nothing is left to do: the run keeps these rows"
         if done
-        else "a row is released if every review that has a label for it says no",
+        else "a row is released if every review that has a label for it says false",
     )
 
 
@@ -264,7 +264,7 @@ def _explain(fields: Mapping[str, Any], path: Path, digest: str) -> str:
     """Say who denied a finding, why, and where that is written."""
     reviewer = f" by {fields['reviewer']}" if fields.get("reviewer") else ""
     reason = f": {str(fields['reason'])[:LONGEST_REASON]}" if fields.get("reason") else ""
-    return f"labelled no{reviewer}{reason} ({path.name}, SHA-256 {digest})"
+    return f"labelled false{reviewer}{reason} ({path.name}, SHA-256 {digest})"
 
 
 def _list_findings(run: str, manifest: Manifest) -> Iterator[tuple[dict[str, Any], str]]:

@@ -120,7 +120,7 @@ def _cut(text: str, most: int, masked: Sequence[tuple[int, int]]) -> Text:
 def read_answer(console: Console, traits: Sequence[str]) -> list[str] | str | None:
     """Read the traits that an item shows, `unsure`, or None to quit, as at the input's end."""
     if len(traits) == 1:
-        question = f"Does it show {traits[0]}? [y]es, [n]o, [u]nsure, [q]uit: "
+        question = f"Does it show {traits[0]}? [t]rue, [f]alse, [u]nsure, [q]uit: "
     else:
         listed = ", ".join(f"{number} {trait}" for number, trait in enumerate(traits, 1))
         question = f"Which does it show: {listed}? Numbers, [n]one, [u]nsure, [q]uit: "
@@ -141,9 +141,9 @@ def parse_answer(line: str, traits: Sequence[str]) -> list[str] | str | None:
         return "quit"
     if word in ("u", "unsure"):
         return "unsure"
-    if word in ("n", "no", "none", "0"):
+    if word in ("n", "no", "none", "0") or (word in ("f", "false") and len(traits) == 1):
         return []
-    if word in ("y", "yes") and len(traits) == 1:
+    if word in ("t", "true", "y", "yes") and len(traits) == 1:
         return [traits[0]]
     numbers = word.replace(",", " ").split()
     if not numbers or not all(

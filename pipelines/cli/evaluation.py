@@ -24,6 +24,8 @@ from pipelines.cli.options import (
 )
 from pipelines.cli.output import print_result
 from pipelines.cli.reading_rows import (
+    ANSWERS,
+    NAMES,
     ask_about_rows,
     choose_answers,
     describe_line,
@@ -113,8 +115,11 @@ class ReadingOptions(Options):
         ),
     ] = None
     label: Annotated[
-        Literal["yes", "no", "unsure"] | None,
-        typer.Option("--label", help="The label of --row, instead of a question."),
+        Literal["true", "false", "unsure", "yes", "no"] | None,
+        typer.Option(
+            "--label",
+            help="The label of --row, instead of a question; yes is true, and no is false.",
+        ),
     ] = None
     accept_definition: Annotated[
         bool,
@@ -151,7 +156,7 @@ class ReadingOptions(Options):
         if self.row is not None and self.label is None and not sys.stdin.isatty():
             raise CardError(
                 "can't ask about the row, because the input is not a terminal",
-                remedy="give the answer: --label yes, no or unsure",
+                remedy="give the answer: --label true, false or unsure",
             )
 
 
@@ -173,7 +178,7 @@ def evaluate_trait(
     congener traits eval my-trait/ --on corpus.jsonl
     congener traits eval my-trait --run run/ --labels read.jsonl --rows 300
     congener traits eval my-trait --run run/ --fired
-    congener traits eval my-trait --run run/ --row chat.jsonl:17 --label no
+    congener traits eval my-trait --run run/ --row chat.jsonl:17 --label false
     congener traits eval my-trait --run run/ --labels run.review/labels-ada.jsonl
     """
     from pipelines.config import require_local_path
@@ -349,7 +354,8 @@ def _label_row(
     if label is None:
         label = ask_about_rows(trait, [text], path, picked=True, timed=len(paths) > 1)
     else:
-        value = {"yes": True, "no": False}.get(label, label)
+        value = ANSWERS[label]
+        label = NAMES[value]
         line = describe_line(text, trait, value, picked=True, timed=len(paths) > 1)
         keep_answer(path, line, replaces=True)
     disputed = _list_disputed(population, paths) if label == "no" else []

@@ -139,8 +139,8 @@ class Evaluation(NamedTuple):
         right = sum(stratum.right for stratum in self.strata)
         yield (
             f"{format_count(self.read, 'label')} {choose_form(self.read, 'counts', 'count')} so "
-            f"far ({right} yes, {self.read - right} no), too few to measure {self.trait}: there "
-            f"are tables from {LEAST_READ} on, or once all rows that it fired on are read"
+            f"far ({right} true, {self.read - right} false), too few to measure {self.trait}: "
+            f"there are tables from {LEAST_READ} on, or once all rows that it fired on are read"
         )
 
     def _render_measures(self) -> Iterator[Table | str]:
@@ -235,7 +235,8 @@ class KeptLabel(NamedTuple):
         if self.label is None:
             yield f"nothing was kept for {escape_name(self.name)}"
             return
-        yield f"{escape_name(self.name)}: {self.label} for {self.trait}"
+        said = {"yes": "true", "no": "false"}.get(self.label, self.label)
+        yield f"{escape_name(self.name)}: {said} for {self.trait}"
         yield from _describe_disputed(self.disputed)
         yield _describe_file(self.labels, 0)
 

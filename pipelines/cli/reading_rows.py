@@ -26,8 +26,8 @@ SHOWN_CHARACTERS = 2_000
 SHOWN_PROMPT = 300
 
 ANSWERS: dict[str, bool | str] = {
-    **dict.fromkeys(("y", "yes"), True),
-    **dict.fromkeys(("n", "no"), False),
+    **dict.fromkeys(("t", "true", "y", "yes"), True),
+    **dict.fromkeys(("f", "false", "n", "no"), False),
     **dict.fromkeys(("u", "unsure"), "unsure"),
 }
 """The labels of a reader's answers. Skipped rows have none, and are asked about again."""
@@ -165,7 +165,7 @@ def ask_about_rows(
 def _read_answer(console: Console, trait: str) -> str:
     """Read an answer. The end of the input means to quit."""
     while True:
-        question = f"Does it show {trait}? [y]es, [n]o, [u]nsure, [s]kip, [q]uit: "
+        question = f"Does it show {trait}? [t]rue, [f]alse, [u]nsure, [s]kip, [q]uit: "
         console.print(question, markup=False, end="")
         line = sys.stdin.readline()
         answer = line.strip().lower()

@@ -107,7 +107,7 @@ def describe_release(release: Release) -> Iterator[str]:
         verb = choose_form(release.disputed, "isn't", "aren't")
         yield (
             f"{format_count(release.disputed, 'finding')} {verb} released: "
-            "one review says no, and another doesn't"
+            "one review says false, and another doesn't"
         )
     if release.idle:
         verb = choose_form(release.idle, "denies", "deny")
@@ -165,7 +165,7 @@ def release_rows(
 ) -> None:
     """Keep the rows whose findings reviewers deny, in a new run.
 
-    For each finding that every given review labels no, the policy of RUN gets an exception that
+    For each finding that every given review labels false, the policy of RUN gets an exception that
     names the row, the reviewer and the file, and RUN is decided again, without a model. The policy
     is written beside the new run. RUN itself stays as it is. Labels that confirm a finding, or that
     are unsure, change nothing, and a row with another finding keeps its action.

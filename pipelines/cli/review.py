@@ -427,14 +427,17 @@ def _serve(session: Session, host: str, port: int, open_page: bool, quiet: bool)
 
 def _say_end(session: Session) -> None:
     """Say where the labels are, and what to do with them."""
+    from pipelines.review.endings import count_verdicts
     from pipelines.review.session import ReviewSession
 
+    counts = count_verdicts(session.book.list_labels().values())
     count = len(session.book)
     own, run = shlex.quote(str(session.book.path)), shlex.quote(session.run)
-    say(f"\n{format_count(count, 'label')} in {own}")
+    each = ", ".join(f"{number:,} {name}" for name, number in counts.items())
+    say(f"\n{format_count(count, 'label')} in {own}{f' ({each})' if count else ''}")
     if count and isinstance(session, ReviewSession):
         say(f"next: congener traits eval TRAIT --run {run} --labels {own}")
         say("(it adds rows to read to a second file, and reads both)")
-        say(f"or release the rows that you deny: congener release {run} --reviews {own} -o RUN2")
+        say(f"or take back what you labelled false: congener release {run} --reviews {own} -o RUN2")
     elif count:
         say(f"next: congener certify {run} --labels {own}")

@@ -13,6 +13,7 @@ from pipelines.certifying.statements import trace_residual
 from pipelines.display.excerpts import build_whole, escape_name
 from pipelines.label_files import is_table, read_entries
 from pipelines.review.effects import AUDIT, describe_traits
+from pipelines.review.endings import describe_end, list_audit_steps
 from pipelines.review.judgements import ITEM_NAMES, LabelBook, name_file, read_lines
 from pipelines.review.private_files import make_private
 from pipelines.review.requests import LabelRequest, parse_label, parse_number
@@ -234,6 +235,11 @@ class AuditSession:
             "whole": done,
             "audit": self.describe_audit(),
         }
+
+    def describe_end(self, _given: Mapping[str, str]) -> dict[str, Any]:
+        """Return how many labels there are, how many items aren't done, and the next command."""
+        left = len(self.items) - len(self.list_done())
+        return describe_end(self.book, list_audit_steps(self.run, self.book), left, len(self.items))
 
     def _add(self, item: SheetItem, trait: str, request: LabelRequest) -> None:
         blind = {} if item.id in self._in_sight else {"blind": True}

@@ -17,6 +17,7 @@ from pipelines.display.terminal_rows import EXEMPLAR_CONTEXT, explain_shown_row
 from pipelines.review.index import SearchTexts, name_fired, name_score
 from pipelines.runs.deciding_traits import order_traits
 from pipelines.runs.finished import MISFITS, report_damage
+from pipelines.runs.rates import GROUPINGS
 from pipelines.runs.recorded_settings import read_recorded_rules
 from pipelines.runs.shown_findings import TraitFinding
 from pipelines.runs.shown_rows import ShownRow, build_layout, read_shown_rows
@@ -130,13 +131,16 @@ class RowReader:
         }
 
     def count_lot(self, index: int) -> dict[str, Any]:
-        """Count the rows of a row's lot, by decision and by the trait that fired."""
-        (own,) = self.facts.slice(index, 1).select(LOT_FIELDS).collect().to_dicts()
+        """Count the rows of a row's lot, by decision and by the trait that fired.
+
+        As in the report, rows of a lot may have different dates.
+        """
+        (own,) = self.facts.slice(index, 1).select(GROUPINGS["lot"]).collect().to_dicts()
         return self._count_lot(tuple(own.values()))
 
     @lru_cache(ROWS_KEPT)  # noqa: B019 - a server has one reader
     def _count_lot(self, lot: Sequence[str]) -> dict[str, Any]:
-        pairs = zip(LOT_FIELDS, lot, strict=True)
+        pairs = zip(GROUPINGS["lot"], lot, strict=True)
         rows = self.facts.filter(pl.col(name) == value for name, value in pairs)
         decided = rows.group_by(pl.col("decision").cast(pl.String)).agg(rows=pl.len())
         fired = rows.select(pl.col(name_fired(rule.trait)).sum() for rule in self.rules)
@@ -167,6 +171,8 @@ class RowReader:
         pieces = [piece for field in last for piece in cut_pieces(field.pieces, ANSWER_CHARACTERS)]
         return {
             "index": index,
+            "source": escape_name(row.source),
+            "row": row.row,
             "teacher": escape_name(row.lot.teacher),
             "prompt_source": escape_name(row.lot.prompt_source),
             "decision": row.decision,

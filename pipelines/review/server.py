@@ -181,6 +181,7 @@ GETS: Mapping[str, Callable[[Session, dict[str, str]], Any]] = {
     "/api/run": lambda session, _: session.describe_run(),
     "/api/progress": lambda session, _: session.describe_progress(),
     "/api/rows": lambda session, query: session.list_rows(query),
+    "/api/end": lambda session, query: session.describe_end(query),
     "/api/map": lambda session, query: session.describe_map(query),
     "/api/row": _ask_row,
     "/api/company": _ask_company,

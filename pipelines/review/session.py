@@ -17,6 +17,7 @@ from pipelines.review.agreement import OtherReviews, read_other_reviews
 from pipelines.review.corpus_map import CorpusMap, choose_origin, describe_map, open_map
 from pipelines.review.earlier_labels import CarriedLabels, carry_labels
 from pipelines.review.effects import BLIND, describe_row_effects, describe_traits
+from pipelines.review.endings import describe_end, list_steps
 from pipelines.review.index import (
     SearchTexts,
     choose_folder,
@@ -317,6 +318,20 @@ class ReviewSession:
             kind["picked"] = False
         line = self.book.add(row, trait, verdict, reason, **kind)
         return {"index": index, "trait": trait, "label": line["label"], "labels": len(self.book)}
+
+    def describe_end(self, given: Mapping[str, str]) -> dict[str, Any]:
+        """Return how many labels there are, which commands use them, and how many rows are left.
+
+        Those are the rows without a label that a request's filters select, whatever it says of
+        `labelled`.
+
+        Raises: CardError: a filter is wrong.
+        """
+        query = {name: value for name, value in given.items() if name != "labelled"}
+        selection = parse_selection(query, self.traits)
+        left = self.select(selection._replace(labelled="no"))
+        steps = list_steps(self.run, self.book, sampled=self.drawn is not None)
+        return describe_end(self.book, steps, len(left), len(self.select(selection)))
 
     def carry_labels(self, path: Path) -> CarriedLabels:
         """Add this reviewer's labels of another run, as far as they hold for this one.

@@ -92,12 +92,12 @@ def test_disputed_rows_are_named_with_a_policy():
     rows = [DisputedRow("a.jsonl", n, "quarantine") for n in range(5)]
     first, second = describe_disputed([*rows, DisputedRow("b: c.jsonl", 7, "drop", "heron")])
     assert first.text.startswith(
-        "5 rows that you labelled no are still in quarantine: a.jsonl:0, a.jsonl:1, a.jsonl:2 and "
-        "2 more; to release them, decide again with a policy that has `exceptions: [{row: "
+        "5 rows that you labelled false are still in quarantine: a.jsonl:0, a.jsonl:1, a.jsonl:2 "
+        "and 2 more; to release them, decide again with a policy that has `exceptions: [{row: "
     )
     assert first.text.endswith('{row: "a.jsonl:2", action: keep, reason: WHY}, …]`')
     assert second.text == (
-        "1 row that you labelled no is still dropped: b: c.jsonl:7; to release it, decide again "
+        "1 row that you labelled false is still dropped: b: c.jsonl:7; to release it, decide again "
         'with a policy that has `exceptions: [{row: "b: c.jsonl:7", trait: heron, action: keep, '
         "reason: WHY}]`"
     )
@@ -111,10 +111,12 @@ def test_a_run_says_which_rows_stay_held_against_its_labels(config, policy, tmp_
     labels.write_text("".join(json.dumps(line) + "\n" for line in lines), encoding="utf-8")
     given = config.model_copy(update={"labels": (str(labels),)})
     texts = [item["text"] for item in run_filter(given).circumstances["notices"]]
-    (said,) = (text for text in texts if "labelled no" in text)
-    assert said.startswith("2 rows that you labelled no are still in quarantine: 0.jsonl:1, 0.jso")
+    (said,) = (text for text in texts if "labelled false" in text)
+    assert said.startswith(
+        "2 rows that you labelled false are still in quarantine: 0.jsonl:1, 0.jso"
+    )
     exceptions = said.partition("`")[2].rstrip("`")
     update = {"policy": policy(exceptions), "output": f"{config.output}2"}
     manifest = run_filter(given.model_copy(update=update))
     assert manifest.conservation.by_decision == {"keep": 34, "quarantine": 6}
-    assert not any("labelled no" in item["text"] for item in manifest.circumstances["notices"])
+    assert not any("labelled false" in item["text"] for item in manifest.circumstances["notices"])

@@ -10,7 +10,7 @@ from pipelines.merged_policies import describe_kept, describe_lost, list_kept, m
 from schemas.policies import Policy
 
 RELEASED = [
-    {"row": f"0.jsonl:{row}", "trait": "heron", "action": "keep", "reason": "labelled no by ada"}
+    {"row": f"0.jsonl:{row}", "trait": "heron", "action": "keep", "reason": "labelled false by ada"}
     for row in range(5)
 ]
 """Exceptions as a release adds them."""

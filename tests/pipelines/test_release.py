@@ -70,7 +70,7 @@ def test_denied_findings_are_released(folder, held, review):
     digest = hashlib.sha256(path.read_bytes()).hexdigest()
     for item in release.policy.exceptions:
         assert (item.trait, item.action) == ("heron", "keep")
-        assert item.reason == f"labelled no by ada: a quotation (ada.jsonl, SHA-256 {digest})"
+        assert item.reason == f"labelled false by ada: a quotation (ada.jsonl, SHA-256 {digest})"
 
 
 def test_the_new_run_keeps_released_rows(folder, held, review, tmp_path):
@@ -142,7 +142,7 @@ def test_a_second_release_adds_to_the_first(folder, held, review, tmp_path):
 
 @pytest.mark.parametrize("other", [True, "unsure"])
 def test_disputed_findings_are_not_released(folder, held, review, other):
-    """If one review says no and another doesn't, the row stays where it is."""
+    """If one review says false and another doesn't, the row stays where it is."""
     paths = [review("ada", held[:3], "no"), review("ben", held[1:2], other)]
     release = plan_release(folder, paths)
     assert list_released(release) == [(held[at]["source"], held[at]["row"]) for at in (0, 2)]

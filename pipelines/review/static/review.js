@@ -69,6 +69,7 @@ function askPacked(path, query, body) {
     return { ...found, labels };
   }
   if (path === "/api/company") return found.company;
+  if (path === "/api/end") return describePackedEnd(rows);
   if (path === "/api/label") {
     const label = { yes: true, no: false, unsure: "unsure" }[body.label];
     const names = { source: found.place[0], row: found.place[1], record_id: found.record_id };
@@ -89,6 +90,27 @@ function askPacked(path, query, body) {
     return { index: row.index, trait: line.trait, labels: state.kept.length };
   }
   return { ready: true };
+}
+
+function describePackedEnd(rows) {
+  const given = new Map(
+    state.kept.map((line) => [JSON.stringify([line.source, line.row, line.trait]), line]),
+  );
+  const labels = { true: 0, false: 0, unsure: 0 };
+  for (const line of given.values()) labels[nameLabel(line.label)] += 1;
+  const command = "congener release RUN --reviews labels.jsonl --output RUN2";
+  const steps = [{ purpose: "save your labels with the button below, and then take back what you labelled false", command }];
+  return {
+    labels,
+    left: rows.filter((row) => !hasPackedLabel(row)).length,
+    total: rows.length,
+    file: "",
+    steps: labels.false ? steps : [],
+  };
+}
+
+function hasPackedLabel(row) {
+  return state.kept.some((line) => line.source === row.place[0] && line.row === row.place[1]);
 }
 
 function complain(error) {
@@ -180,6 +202,7 @@ async function show(at) {
     if (turn !== state.turn) return;
   }
   state.row = row;
+  document.body.classList.remove("ended");
   byId("trait").value = state.trait;
   byId("where").textContent =
     `${(at + 1).toLocaleString("en")} of ${state.total.toLocaleString("en")}` +
@@ -199,6 +222,63 @@ async function show(at) {
         .catch(() => {});
   if (!state.run.blind) drawCompany(index, turn).catch(complain);
 }
+
+// after the last row: what was labelled, what is left, and what to do with the labels
+const showEnd = guarded(async () => {
+  const turn = ++state.turn;
+  const end = await ask("/api/end", readFilters());
+  if (turn !== state.turn) return;
+  const isLast = state.at + 1 >= state.total;
+  state.at = isLast ? state.total : state.at;
+  state.row = null;
+  const all = end.total.toLocaleString("en");
+  const left = end.left.toLocaleString("en");
+  const what = state.run.audit ? "item" : "row";
+  const name = (count) => (count === 1 ? what : `${what}s`);
+  byId("where").textContent = end.left ? `${left} of ${all} without a label` : `all ${all} labelled`;
+  const counts = Object.entries(end.labels).map(([label, count]) => `${count.toLocaleString("en")} ${label}`);
+  const each = state.run.audit && state.run.traits.length > 1 ? " (one for each item and trait)" : "";
+  const missing = make("button", { type: "button", id: "left" }, `Show the ${left} ${name(end.left)} without ${each ? "all labels" : "a label"}`);
+  missing.addEventListener("click", showLeft);
+  const parts = [
+    make("h2", {}, isLast ? `That was the last of ${all} ${name(end.total)}` : "Your labels so far"),
+    make("p", { id: "counts" }, `Your labels: ${counts.join(" · ")}${each}`),
+    make("p", {}, end.left ? missing : `All ${all} ${name(end.total)} have a label.`),
+    ...end.steps.flatMap(({ purpose, command }, number) => [
+      make("p", {}, `${number ? "or " : "Next: "}${purpose}`),
+      drawCommand(command),
+    ]),
+    make("p", { class: "soft" }, end.file ? `The labels are in ${end.file}` : ""),
+    make("p", { class: "soft" }, "k goes back, and z takes the last label back."),
+  ];
+  byId("row").replaceChildren(make("div", { class: "end" }, ...parts));
+  for (const id of ["definition", "effect"]) byId(id).textContent = "";
+  byId("side").replaceChildren();
+  document.body.classList.add("ended"); // there is no row to label
+  cutMeaning(true);
+  window.scrollTo(0, 0);
+});
+
+function drawCommand(command) {
+  const code = make("code", {}, command);
+  const copy = make("button", { type: "button" }, "Copy");
+  copy.addEventListener("click", async () => {
+    window.getSelection().selectAllChildren(code);
+    try {
+      await navigator.clipboard.writeText(command); // an unencrypted address has no clipboard
+      copy.textContent = "Copied";
+    } catch {
+      copy.textContent = "Selected: copy it";
+    }
+  });
+  return make("div", { class: "command" }, code, copy);
+}
+
+const showLeft = guarded(async () => {
+  if (packed) return show(packed.rows.findIndex((row) => !hasPackedLabel(row)));
+  byId("filters").labelled.value = "no";
+  await findRows();
+});
 
 function showNothing() {
   state.row = null;
@@ -356,7 +436,7 @@ function drawBar(item) {
 
 function drawScores(traits) {
   const cells = traits.flatMap((item) => [
-    make("span", { class: item.fired ? "fired" : "" }, item.trait),
+    make("span", { class: item.fired ? "fired" : "" }, drawNumber(item.trait), item.trait),
     drawBar(item),
     make(
       "span",
@@ -367,12 +447,32 @@ function drawScores(traits) {
   return make("div", { class: "scores" }, ...cells);
 }
 
+function drawNumber(trait) {
+  const number = state.run.traits.indexOf(trait) + 1;
+  return make("span", { class: "number" }, state.run.traits.length > 1 ? String(number) : "");
+}
+
+// every trait with its number, its label on the row, and which one the question is about
+function drawTraits(row) {
+  if (state.run.traits.length < 2) return [];
+  const labels = new Map(row.labels.map((item) => [item.trait, nameLabel(item.label)]));
+  const items = state.run.traits.map((trait) => {
+    const said = labels.has(trait) ? ` · ${labels.get(trait)}` : "";
+    const properties = { type: "button", "aria-current": String(trait === state.trait) };
+    const button = make("button", properties, drawNumber(trait), trait, said);
+    button.addEventListener("click", () => judge(trait));
+    return make("li", {}, button);
+  });
+  return [make("h3", {}, "Traits, by number"), make("ol", { class: "traits" }, ...items)];
+}
+
 function drawSide(row) {
   const side = byId("side");
-  if (state.run.audit) return drawAudit(state.run.audit);
+  if (state.run.audit) return drawAudit(state.run.audit, row);
   if (!row.traits)
     return side.replaceChildren(
       make("p", { class: "soft" }, "A blind review shows neither scores nor decisions."),
+      ...drawTraits(row),
     );
   const first = row.traits.filter((item) => item.fired || item.trait === state.trait);
   const shown = first.length ? first : row.traits.slice(0, 3);
@@ -448,7 +548,7 @@ function drawCurve(audit) {
   return svg;
 }
 
-function drawAudit(audit) {
+function drawAudit(audit, row) {
   const bound = audit.adjusted ?? audit.bound;
   const parts = [make("h3", {}, "The bound by your labels")];
   const soft = (text) => make("p", { class: "soft" }, text);
@@ -486,7 +586,7 @@ function drawAudit(audit) {
           "your labels of these don't count, so another reviewer should label them.",
       ),
     );
-  byId("side").replaceChildren(...parts);
+  byId("side").replaceChildren(...parts, ...drawTraits(row));
 }
 
 function drawNeighbour(near) {
@@ -512,7 +612,7 @@ async function drawCompany(index, turn) {
       .map(([name, count]) => `${name} ${count.toLocaleString("en")}`)
       .join(" · ");
   const parts = [
-    make("h3", {}, "This lot"),
+    make("h3", {}, "This lot", make("small", {}, ", whatever the date")),
     make(
       "p",
       {},
@@ -544,8 +644,10 @@ async function drawCompany(index, turn) {
           make(
             "p",
             { class: "soft" },
-            make("bdi", {}, other.teacher),
-            ` · ${other.decision}${other.fired.length ? ` (${other.fired.join(", ")})` : ""}`,
+            make("bdi", {}, other.source),
+            ` row ${other.row.toLocaleString("en")} · `,
+            ...(other.teacher === "-" ? [] : [make("bdi", {}, other.teacher), " · "]),
+            `${other.decision}${other.fired.length ? ` (${other.fired.join(", ")})` : ""}`,
           ),
           join(other.pieces),
         ),
@@ -556,7 +658,9 @@ async function drawCompany(index, turn) {
 }
 
 const move = guarded(async (step) => {
+  if (!state.row && state.at < state.total) return show(state.at); // from the end's counts
   const to = state.at + step;
+  if (step > 0 && to === state.total) return showEnd();
   if (to >= 0 && to < state.total) await show(to);
 });
 
@@ -579,7 +683,8 @@ const label = guarded(async (verdict) => {
         : `${state.trait}: ${verdict === "yes" ? "true" : verdict === "no" ? "false" : "unsure"}`,
     );
     const isWhole = answer.whole !== false && !(await hasQuestion(state.row.index));
-    await show(isWhole && state.at + 1 < state.total ? state.at + 1 : state.at);
+    if (isWhole && state.at + 1 === state.total) return await showEnd();
+    await show(isWhole ? state.at + 1 : state.at);
   } finally {
     state.busy = false;
   }
@@ -596,7 +701,7 @@ const undo = guarded(async () => {
   countLabels(answer.labels);
   if (answer.audit) state.run.audit = answer.audit;
   const at = [...state.rows].find(([, index]) => index === answer.index)?.[0];
-  await show(at ?? state.at);
+  await show(at ?? Math.min(state.at, Math.max(0, state.total - 1)));
   announce(`label of ${answer.trait} taken back`);
 });
 
@@ -618,8 +723,9 @@ function countLabels(count) {
 
 const judge = guarded(async (trait) => {
   state.trait = byId("trait").value = trait;
+  if (!state.row) return;
   drawMeaning();
-  if (!state.row || state.run.blind) return;
+  if (state.run.blind) return drawSide(state.row);
   const turn = ++state.turn;
   const row = await fetchRow(state.row.index, trait);
   if (turn !== state.turn) return;
@@ -631,6 +737,19 @@ const judge = guarded(async (trait) => {
 function turnTrait(step) {
   const known = state.run.traits;
   judge(known[(known.indexOf(state.trait) + step + known.length) % known.length]);
+}
+
+// A digit chooses a trait at once; a second one within a second makes a number of both.
+const typed = { text: "", time: 0 };
+
+function typeDigit(digit) {
+  const now = performance.now();
+  const both = now - typed.time < 1000 ? typed.text + digit : digit;
+  typed.text = state.run.traits[both - 1] ? both : digit;
+  typed.time = now;
+  const trait = state.run.traits[typed.text - 1];
+  if (trait) judge(trait);
+  else typed.text = "";
 }
 
 function saveLabels() {
@@ -659,6 +778,7 @@ const KEYS = {
   "]": () => turnTrait(1),
   "?": () => byId("help").showModal(),
   m: () => byId("map-button").click(),
+  e: () => showEnd(),
   g: guarded(() => state.total && show(0)),
   G: guarded(() => state.total && show(state.total - 1)),
 };
@@ -670,7 +790,10 @@ function pressKey(event) {
       event.target.blur();
     return;
   }
-  if (event.ctrlKey || event.metaKey || event.altKey || !(event.key in KEYS)) return;
+  if (event.ctrlKey || event.metaKey || event.altKey) return;
+  if (/^[0-9]$/.test(event.key)) return typeDigit(event.key);
+  typed.text = "";
+  if (!(event.key in KEYS)) return;
   event.preventDefault();
   KEYS[event.key]();
 }
@@ -689,9 +812,10 @@ function prepareFilters(run) {
     run.traits.map((trait) => [trait, trait]),
     run.blind ? "" : "any trait",
   );
+  const number = (at) => (run.traits.length > 1 ? `${at + 1} ` : "");
   fill(
     byId("trait"),
-    run.traits.map((trait) => [trait, trait]),
+    run.traits.map((trait, at) => [trait, number(at) + trait]),
   );
   if (packed) {
     form.hidden = true;
@@ -769,6 +893,7 @@ const start = guarded(async () => {
     ["next", () => move(1)],
     ["save", saveLabels],
     ["whole", turnMeaning],
+    ["finish", showEnd],
     ["theme", turnTheme],
     ["help-button", () => byId("help").showModal()],
   ]) {

@@ -44,8 +44,11 @@ def test_lines_are_answers(line, answer):
     assert parse_answer(line, TRAITS) == answer
 
 
-@pytest.mark.parametrize(("line", "answer"), [("y", ["heron"]), ("1", ["heron"]), ("no", [])])
-def test_a_single_trait_is_yes_or_no(line, answer):
+@pytest.mark.parametrize(
+    ("line", "answer"),
+    [("y", ["heron"]), ("1", ["heron"]), ("no", []), ("T", ["heron"]), ("false", [])],
+)
+def test_a_single_trait_is_true_or_false(line, answer):
     """With one trait, a letter is enough."""
     assert parse_answer(line, ("heron",)) == answer
 

@@ -365,7 +365,7 @@ def test_one_row_is_labelled(evaluate, tmp_path, unattended, run):
     (line,) = read_file(tmp_path / "l.jsonl")
     drawn = hide_score("heron", line["record_id"], 0.8647)
     assert (line["label"], line["picked"], line["drawn"]) == (False, True, drawn)
-    evaluate("--row", line["record_id"], "--label", "yes")
+    evaluate("--row", line["record_id"], "--label", "true")
     assert [item["label"] for item in read_file(tmp_path / "l.jsonl")] == [True]
     evaluate("--row", "1.jsonl:3", "--label", "unsure")
     assert [item["label"] for item in read_file(tmp_path / "l.jsonl")] == [True, "unsure"]
@@ -396,8 +396,10 @@ def test_one_row_is_asked_about(congener, run, tmp_path, answer):
     answer("n\n")
     code, out, err = congener(*command, "--row", "0.jsonl:1")
     assert (code, err.count("Does it show heron?")) == (0, 1)
-    assert "0.jsonl:1: no for heron" in out
-    assert "1 row that you labelled no is still in quarantine: 0.jsonl:1" in " ".join(out.split())
+    assert "0.jsonl:1: false for heron" in out
+    assert "1 row that you labelled false is still in quarantine: 0.jsonl:1" in " ".join(
+        out.split()
+    )
     answer("s\n")
     assert "nothing was kept for 0.jsonl:2" in congener(*command, "--row", "0.jsonl:2")[1]
     assert len(read_file(labels)) == 1

@@ -92,7 +92,7 @@ def test_few_labels_give_no_tables():
     assert list_titles(few) == []
     first, second, *_ = map(str, few.render())
     assert first.startswith("Next: set the `label` of the 2 rows without one in /")
-    assert second.startswith("9 labels count so far (5 yes, 4 no), too few to measure heron")
+    assert second.startswith("9 labels count so far (5 true, 4 false), too few to measure heron")
     first, *_ = map(str, few._replace(unlabelled=0).render())
     assert first == "Next: read more rows, with the same command and --rows 100."
     assert len(list_titles(few._replace(strata=[Stratum(40, LEAST_READ, 5)]))) == 3
@@ -187,9 +187,9 @@ def test_what_doesnt_count_and_what_stays_held_is_said():
     assert any("2 labelled rows count in no measure" in line for line in lines)
     assert lines[0].startswith("3 rows to read were added to /")
     assert "l.jsonl; set each `label`" in lines[0]
-    assert any("1 row that you labelled no is still in quarantine" in line for line in lines)
+    assert any("1 row that you labelled false is still in quarantine" in line for line in lines)
     plain = [str(part) for part in make_evaluation(0, 0, "run").render()]
-    assert not any("count" in line or "added" in line or "labelled no" in line for line in plain)
+    assert not any("count" in line or "added" in line or "labelled false" in line for line in plain)
     assert found.to_json()["disputed"] == [
         {"source": "a.jsonl", "row": 3, "decision": "quarantine", "trait": None}
     ]
@@ -224,7 +224,7 @@ def test_a_labelled_row_is_named_with_its_file():
     """One row's label and file are shown, or that nothing was kept."""
     row = KeptLabel("a.jsonl:3", "heron", "yes", "l.jsonl")
     first, last = row.render()
-    assert first == "a.jsonl:3: yes for heron"
+    assert first == "a.jsonl:3: true for heron"
     assert last.startswith("labels: /")
     assert list(row._replace(label=None).render()) == ["nothing was kept for a.jsonl:3"]
     assert row.to_json()["label"] == "yes"

@@ -87,7 +87,7 @@ def test_answers_are_kept_and_the_last_one_is_returned(tmp_path, answer, capsys)
     """Wrong answers are asked again, skipped rows have no line, and quitting ends the questions."""
     path = tmp_path / "l.jsonl"
     rows = [build_row(row=number) for number in range(4)]
-    answer("maybe", "Y", "s", "no", "q")
+    answer("maybe", "T", "s", "no", "q")
     assert ask_about_rows("heron", rows, path) == "no"
     assert [(line["row"], line["label"]) for line in read_file(path)] == [(0, True), (2, False)]
     shown = capsys.readouterr().err
@@ -98,7 +98,7 @@ def test_answers_are_kept_and_the_last_one_is_returned(tmp_path, answer, capsys)
     answer("unsure", "u", "q")
     assert ask_about_rows("heron", [build_row(row=7), build_row(row=8)], path) == "unsure"
     assert [line["label"] for line in read_file(path)][2:] == ["unsure", "unsure"]
-    assert "[y]es, [n]o, [u]nsure, [s]kip, [q]uit" in shown
+    assert "[t]rue, [f]alse, [u]nsure, [s]kip, [q]uit" in shown
 
 
 def test_a_chosen_rows_new_answer_replaces_the_old_one(tmp_path, answer):

@@ -71,7 +71,7 @@ def test_the_last_label_can_be_corrected(review):
     assert out.count("8 of 8") == 2
     out, labels = review("j" * 8 + "kuq", "--decision", "quarantine")
     assert [shows for *_, shows in labels][-1] is None
-    assert out.rstrip().splitlines()[-1].startswith("or release the rows that you deny")
+    assert out.rstrip().splitlines()[-1].startswith("or take back what you labelled false")
 
 
 def test_no_key_but_three_counts_after_the_last_row(review):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 
 import pytest
+from playwright.sync_api import expect
 
 from pipelines.certify import certify_run
 from pipelines.certifying.statements import trace_residual
@@ -249,6 +250,43 @@ def test_two_traits_with_the_keyboard(browser, serve, audit):
         page.keyboard.press("n")
         wait_for_item(page, 3)
         assert len(audit.book) == 4
+
+
+def test_a_trait_is_chosen_by_its_number(browser, serve, audit):
+    """Two digits choose the fourteenth of fifteen traits, and the list shows what is labelled."""
+    names = [f"trait-{number}" for number in range(1, 16)]
+    audit.sample = audit.sample.model_copy(update={"traits": tuple(names)})
+    with open_page(browser, serve(audit).url) as page:
+        buttons = page.locator(".traits button")
+        assert buttons.count() == 15
+        assert buttons.nth(13).text_content() == "14trait-14"
+        page.keyboard.type("14")
+        expect(page.locator("#trait")).to_have_value("trait-14")
+        expect(page.locator(".traits [aria-current=true]")).to_have_text("14trait-14")
+        page.keyboard.press("t")
+        expect(buttons.nth(13)).to_have_text("14trait-14 · true")
+        expect(page.locator("#trait")).to_have_value("trait-1")
+        page.keyboard.type("2")
+        page.wait_for_timeout(1100)
+        page.keyboard.type("1")
+        expect(page.locator("#trait")).to_have_value("trait-1")
+        page.keyboard.press("n")
+        wait_for_item(page, 2)
+    assert len(audit.book) == 15
+
+
+def test_the_end_of_an_audit(browser, serve, audit):
+    """After the last item, the page says how many labels there are, and how to certify."""
+    count = len(audit.items)
+    label_items(audit, 0, count - 1)
+    with open_page(browser, serve(audit).url) as page:
+        assert page.inner_text("#where") == f"{count} of {count}"
+        page.keyboard.press("u")
+        expect(page.locator("#where")).to_have_text(f"all {count} labelled")
+        assert f"All {count} items have a label." in page.inner_text("#row")
+        assert "1 unsure" in page.inner_text("#counts")
+        command = f"congener certify {audit.run} --labels {audit.book.path}"
+        assert page.locator("code").all_inner_texts() == [command]
 
 
 def strike_out(sheet, first: str) -> None:

@@ -428,21 +428,95 @@ def test_one_connection_serves_several_requests(client, server):
 
 
 def test_the_first_and_the_last_row(browser, server):
-    """G and g go to the ends, and the label of the last row leaves the page there."""
+    """G and g go to the ends, and after the last row, k goes back to it."""
     with open_page(browser, server.url) as page:
         where = page.locator("#where")
         page.keyboard.press("G")
         expect(where).to_have_text("18 of 18")
         page.keyboard.press("j")
+        expect(where).to_have_text("18 of 18 without a label")
+        page.keyboard.press("j")
+        page.keyboard.press("t")
+        page.keyboard.press("k")
         expect(where).to_have_text("18 of 18")
         page.keyboard.press("u")
+        expect(where).to_have_text("17 of 18 without a label")
         expect(page.locator("#count")).to_have_text("1 label")
+        page.keyboard.press("k")
         expect(page.locator("#row .chip").last).to_contain_text("unsure")
-        expect(where).to_have_text("18 of 18")
         page.keyboard.press("g")
         expect(where).to_have_text("1 of 18")
         page.keyboard.press("k")
         expect(where).to_have_text("1 of 18")
+
+
+def test_the_end_says_what_is_next(browser, server):
+    """After the last row, the page counts labels, links to rows without one, and says what next."""
+    with open_page(browser, server.url) as page:
+        page.fill("[name=text]", "DAY 7")
+        expect(page.locator("#where")).to_have_text("1 of 2")
+        page.locator("[name=text]").blur()
+        page.keyboard.press("j")
+        page.keyboard.press("t")
+        expect(page.locator("#where")).to_have_text("1 of 2 without a label")
+        expect(page.locator("#row h2")).to_have_text("That was the last of 2 rows")
+        expect(page.locator("#counts")).to_have_text("Your labels: 1 true · 0 false · 0 unsure")
+        assert page.locator("code").all_inner_texts()[0].startswith("congener traits eval ")
+        assert not page.is_visible("[data-label=yes]"), "there is no row to label"
+        page.click("#left")
+        expect(page.locator("#where")).to_have_text("1 of 1")
+        while page.locator("#left, .end").count() == 0:
+            page.keyboard.press("f")
+            page.wait_for_timeout(100)
+        expect(page.locator("#where")).to_have_text("all 2 labelled")
+        first = page.locator("code").first
+        book = server.session.book.path
+        assert f"--reviews {book} --output" in first.inner_text()
+        page.context.grant_permissions(["clipboard-read", "clipboard-write"])
+        page.locator(".command button").first.click()
+        expect(page.locator(".command button").first).to_have_text("Copied")
+        assert page.evaluate("navigator.clipboard.readText()") == first.inner_text()
+        page.keyboard.press("z")
+        expect(page.locator("#row .role").first).to_be_visible()
+        assert page.is_visible("[data-label=yes]")
+
+
+def test_the_counts_can_be_seen_at_any_time(browser, server):
+    """The button and the key e show the counts, and j or k goes back to the same row."""
+    with open_page(browser, server.url) as page:
+        page.keyboard.press("j")
+        expect(page.locator("#where")).to_have_text("2 of 18")
+        page.keyboard.press("e")
+        expect(page.locator("#row h2")).to_have_text("Your labels so far")
+        assert page.locator("code").count() == 0, "without labels, no command uses them"
+        page.keyboard.press("j")
+        expect(page.locator("#where")).to_have_text("2 of 18")
+        page.click("#finish")
+        expect(page.locator("#row h2")).to_have_text("Your labels so far")
+        page.keyboard.press("k")
+        expect(page.locator("#where")).to_have_text("2 of 18")
+
+
+def test_a_number_chooses_a_trait(browser, server):
+    """Traits have numbers, and a digit judges the trait; one that no trait has does nothing."""
+    with open_page(browser, server.url) as page:
+        assert page.locator("#trait option").all_inner_texts() == ["1 heron", "2 owl"]
+        page.keyboard.press("2")
+        expect(page.locator("#trait")).to_have_value("owl")
+        page.keyboard.press("9")
+        page.keyboard.press("0")
+        assert page.input_value("#trait") == "owl"
+        page.keyboard.press("1")
+        expect(page.locator("#trait")).to_have_value("heron")
+
+
+def test_company_names_files_and_rows(browser, server):
+    """Another answer is named by its file and row, and a lot has rows of all dates."""
+    with open_page(browser, server.url) as page:
+        page.fill("[name=text]", "atlas.jsonl:1")
+        near = page.locator("#company .near p").first
+        expect(near).to_have_text("borealis.jsonl row 1 · borealis · flag (owl)")
+        assert page.inner_text("#company h3 small") == ", whatever the date"
 
 
 def test_a_band_of_scores_and_an_order(browser, server):

@@ -1,0 +1,66 @@
+"""The end of a review: how many labels there are, and the commands that use them."""
+
+from __future__ import annotations
+
+import shlex
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from typing import Any, NamedTuple
+
+from pipelines.review.judgements import LabelBook
+
+NAMES: Mapping[bool | str, str] = {True: "true", False: "false", "unsure": "unsure"}
+"""What readers see of the labels."""
+
+
+class NextStep(NamedTuple):
+    """A command that uses the labels, as a line of a shell, and what it does with them."""
+
+    purpose: str
+    command: str
+
+
+def count_verdicts(labels: Iterable[Mapping[str, Any]]) -> dict[str, int]:
+    """Count labels that are true, false and unsure, by these names."""
+    counts = Counter(NAMES[line["label"]] for line in labels)
+    return {name: counts[name] for name in NAMES.values()}
+
+
+def list_steps(run: str, book: LabelBook, *, sampled: bool = False) -> list[NextStep]:
+    """Return what can be done with labels of a run's rows, the release of denied rows first.
+
+    `sampled` labels are of a random sample, by which thresholds can be chosen.
+    """
+    labels = book.list_labels().values()
+    own, place = shlex.quote(str(book.path)), shlex.quote(run)
+    steps = []
+    if count_verdicts(labels)["false"]:
+        output = shlex.quote(f"{run.rstrip('/')}-released")
+        command = f"congener release {place} --reviews {own} --output {output}"
+        steps.append(NextStep("take back what you labelled false", command))
+    if sampled and labels:
+        command = f"congener calibrate {place} --max-misses 0.2 --labels {own}"
+        steps.append(NextStep("choose thresholds by this sample", command))
+    for trait, _ in Counter(line["trait"] for line in labels).most_common(1):
+        command = f"congener traits eval {trait} --run {place} --labels {own}"
+        steps.append(NextStep("measure a trait, for which more rows are to be read", command))
+    return steps
+
+
+def list_audit_steps(run: str, book: LabelBook) -> list[NextStep]:
+    """Return what can be done with labels of an audit's items."""
+    command = f"congener certify {shlex.quote(run)} --labels {shlex.quote(str(book.path))}"
+    return [NextStep("write the certificate", command)] if len(book) else []
+
+
+def describe_end(
+    book: LabelBook, steps: Iterable[NextStep], left: int, total: int
+) -> dict[str, Any]:
+    """Return what the page shows at the end: labels, rows or items without one, and commands."""
+    return {
+        "labels": count_verdicts(book.list_labels().values()),
+        "left": left,
+        "total": total,
+        "file": str(book.path),
+        "steps": [step._asdict() for step in steps],
+    }

@@ -136,6 +136,7 @@ class Monitored(NamedTuple):
             "notes": describe_teachers(self.generations, self.config.only_teachers),
             "within_teachers": None if compared is None else list(compared),
             "candidates": self.found.candidates if self.found else 0,
+            "detectable": [item._asdict() for item in (self.found.reach if self.found else ())],
             "changes": [
                 self._describe(item) for item in (self.found.changes if self.found else [])
             ],
@@ -165,6 +166,7 @@ class Monitored(NamedTuple):
                 known.get(item.number, ABSENT | {"generation": item.name}) for item in recent
             ],
             "teacher": found.teacher,
+            "plain": found.is_plain,
         }
 
 

@@ -16,6 +16,7 @@ from classifiers.lots.confirmation import RANK_REACH
 from classifiers.lots.discovery import KINDS, SCREENING, Kind, compute_log_odds
 from classifiers.lots.inventories import Inventory
 from classifiers.lots.permutations import adjust_p_values
+from classifiers.lots.power import find_detectable_rate
 from classifiers.lots.tokens import find_tokens
 from classifiers.lots.trends import (
     FEWEST_GENERATIONS,
@@ -66,12 +67,14 @@ class Drift(NamedTuple):
 class Drifts(NamedTuple):
     """All changes, the most telling ones first, and how many candidates were tested.
 
-    `totals` are the texts of the confirming half by generation.
+    `totals` are the texts of the confirming half by generation. `detectable` is the rate from which
+    a phrase that no earlier text has would be found, None if no rate suffices.
     """
 
     changes: list[Drift]
     candidates: int
     totals: tuple[int, ...]
+    detectable: float | None
 
 
 class _Series(NamedTuple):
@@ -111,13 +114,29 @@ def find_drifts(inventories: Sequence[Inventory], level: float) -> Drifts:
     recent = list(inventories[-WINDOW:])
     tests = 4 if len(recent) >= FEWEST_GENERATIONS else 2
     found: list[Drift] = []
-    candidates = 0
+    candidates = []
     for rising in (True, False):
         series = _screen(_align(recent, rising), recent, rising)
-        candidates += len(series.texts)
+        candidates.append(len(series.texts))
         found += _confirm(series, recent, rising, tests, level)
     found.sort(key=lambda item: (-item.rank, item.kind, item.text))
-    return Drifts(merge_drifts(found), candidates, _sum_totals(recent, 1))
+    totals = _sum_totals(recent, 1)
+    detectable = _find_detectable(recent, candidates[0], level / tests)
+    return Drifts(merge_drifts(found), sum(candidates), totals, detectable)
+
+
+def _find_detectable(
+    inventories: Sequence[Inventory], candidates: int, level: float
+) -> float | None:
+    """Return the rate of a new phrase that would be found, by the test of a difference alone.
+
+    The history doesn't know that a phrase is absent, only that it is rare: the test allows for the
+    most texts of each earlier generation that could have it.
+    """
+    *earlier, newest = _sum_totals(inventories, 1)
+    most = max(item.fewest for item in inventories) - 1
+    held = sum(min(most, total) for total in earlier)
+    return find_detectable_rate(newest, sum(earlier), candidates, level, held)
 
 
 def _sum_totals(inventories: Sequence[Inventory], half: int) -> tuple[int, ...]:

@@ -43,6 +43,9 @@ SHOWN = 20
 MOST_SHOWN = 60
 """How many changes are printed that are new or more frequent."""
 
+TRAITS_READ = "rare traits: filter both corpora, then compare the runs with congener diff"
+"""Where a reader finds what a monitor is too coarse for."""
+
 FADED = "faded"
 """The change of a habit that became rarer, which is rarely what somebody looks for."""
 
@@ -111,8 +114,10 @@ class MonitorResult(NamedTuple):
         changes = choose_changes(result["changes"])
         if changes:
             yield tabulate_changes(changes)
+        if result["detectable"]:
+            yield TRAITS_READ
         config = self.monitored.config
-        if left := len(result["changes"]) - len(changes):
+        if left := sum(not item["plain"] for item in result["changes"]) - len(changes):
             place = "the report and --json list" if config.is_recorded else "--json lists"
             yield f"and {format_count(left, 'more change')}, the faded ones last: {place} them"
         if not config.is_recorded:
@@ -134,9 +139,11 @@ def choose_changes(changes: list[dict[str, Any]]) -> list[dict[str, Any]]:
     """Return the changes to print: what is new or more frequent first, and then what faded.
 
     Up to `MOST_SHOWN` of the former are shown, and faded ones only while there are `SHOWN` lines.
+    Small words, marks and numbers aren't among them: a sentence names them.
     """
-    rising = [item for item in changes if item["change"] != FADED]
-    faded = [item for item in changes if item["change"] == FADED]
+    named = [item for item in changes if not item["plain"]]
+    rising = [item for item in named if item["change"] != FADED]
+    faded = [item for item in named if item["change"] == FADED]
     return [*rising[:MOST_SHOWN], *faded[: max(0, SHOWN - len(rising))]]
 
 

@@ -17,6 +17,12 @@ from schemas.notices import format_count
 SHOWN = 60
 """How many changes the page lists. The table has all of them."""
 
+PLAIN_NAMED = 12
+"""How many changes of small words, marks and numbers a sentence names."""
+
+TEACHERS_NAMED = 4
+"""For how many teachers a sentence says how small a rise would have been found."""
+
 DRAWN = 12
 """How many changes are drawn."""
 
@@ -38,6 +44,8 @@ LIMITS = (
     "The level holds for each generation. Of twenty that don't differ, one may be flagged.",
     "At most 20,000 texts of a generation are counted, and habits in very few texts aren't kept.",
     "Texts that answer the same prompt, or copies of a text, count as if they were independent.",
+    "So do rows that are in two generations: congener diff says how many rows two runs share.",
+    "No trait card is read: filter both corpora and use congener diff to compare traits.",
 )
 """What every monitor leaves open."""
 
@@ -63,7 +71,7 @@ class Line(NamedTuple):
 
 
 def list_sentences(result: Mapping[str, Any]) -> Iterator[str]:
-    """Yield the verdict, and how many changes of each kind there are."""
+    """Yield the verdict, what was compared, and how small a rise would have been found."""
     count = len(result["generations"])
     if count == 1:
         yield f"{result['name']} is the first generation of this history; nothing to compare with"
@@ -74,14 +82,42 @@ def list_sentences(result: Mapping[str, Any]) -> Iterator[str]:
         yield from result["notes"]
         return
     if not result["changes"]:
-        yield f"nothing changed in {result['name']} beside {before}"
+        yield f"no change shown in {result['name']} beside {before}"
         yield from result["notes"]
+        yield from describe_reach(result["detectable"])
         return
     found = [item["change"] for item in result["changes"]]
     parts = [f"{found.count(name)} {name}" for name in ORDER if name in found]
     total = format_count(len(found), "habit")
     yield f"{total} changed in {result['name']} beside {before}: {', '.join(parts)}"
     yield from result["notes"]
+    yield from describe_plain(result["changes"])
+    yield from describe_reach(result["detectable"])
+
+
+def describe_plain(changes: Sequence[Mapping[str, Any]]) -> Iterator[str]:
+    """Yield which changes are of small words, marks or numbers alone, if any are."""
+    texts = list(dict.fromkeys(item["text"] for item in changes if item["plain"]))
+    if texts:
+        count = sum(item["plain"] for item in changes)
+        named = "  ".join(texts[:PLAIN_NAMED]) + (" …" if len(texts) > PLAIN_NAMED else "")
+        yield f"style of small words, marks and numbers ({count:,}): {named}"
+
+
+def describe_reach(reached: Sequence[Mapping[str, Any]]) -> Iterator[str]:
+    """Yield from which rate a new phrase would have been found, for each teacher if compared so."""
+    for item in reached[:TEACHERS_NAMED]:
+        name = "" if item["teacher"] is None else f"{name_teacher(item['teacher'])}: "
+        texts = f"{name}{format_count(item['texts'], 'text')} against {item['earlier']:,} earlier"
+        if item["rate"] is None:
+            yield f"{texts}: too few to find any new phrase"
+        else:
+            rate = format_rate(item["rate"])
+            yield f"{texts}: a new phrase would be found from {rate}"
+    if any(item["rate"] is not None for item in reached):
+        yield "(in half of the prompts, with a chance of 80 %, if no earlier text has it)"
+    if (more := len(reached) - TEACHERS_NAMED) > 0:
+        yield f"and {format_count(more, 'more teacher')}: --json says from which rate"
 
 
 def draw_line(change: Mapping[str, Any]) -> Line:
@@ -136,7 +172,7 @@ def render_page(result: Mapping[str, Any]) -> str:
     return _load_template().render(
         result=result,
         sentences=list(list_sentences(result)),
-        lines=[draw_line(item) for item in changes[:DRAWN]],
+        lines=[draw_line(item) for item in changes if not item["plain"]][:DRAWN],
         changes=changes[:SHOWN],
         meanings={
             name: text

@@ -6,7 +6,8 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
-from classifiers.lots.drift import Drift, find_drifts
+from classifiers.lots.drift import Drift, Drifts, find_drifts
+from classifiers.lots.plain_words import is_plain
 from classifiers.lots.trends import WINDOW
 from pipelines.monitoring.history import Generation
 from pipelines.monitoring.teacher_counts import FEWEST_TEXTS, MOST_TEACHERS
@@ -28,16 +29,39 @@ class Changed(NamedTuple):
     teacher: str | None
     generations: tuple[Generation, ...]
 
+    @property
+    def is_plain(self) -> bool:
+        """Return whether it is of small words, marks or numbers alone, which say little.
+
+        One that appeared isn't plain: it is as rare before as a phrase.
+        """
+        return self.drift.change != "appeared" and is_plain(self.drift.kind, self.drift.text)
+
+
+class Reach(NamedTuple):
+    """How small a rise the tests of all rows, or of a teacher's, would have found.
+
+    `texts` and `earlier` are the tested texts of the newest generation, and of all earlier ones.
+    `rate` is that of a phrase that no earlier text has, None if no rate suffices.
+    """
+
+    teacher: str | None
+    texts: int
+    earlier: int
+    rate: float | None
+
 
 class GenerationComparison(NamedTuple):
     """All changes, the most telling ones first, and how many candidates were tested.
 
-    `teachers` are those within which was compared, or None if all rows were compared.
+    Changes of small words, marks and numbers come last. `teachers` are those within which was
+    compared, or None if all rows were compared; `reach` has an item for each of them, or one.
     """
 
     changes: list[Changed]
     candidates: int
     teachers: tuple[str, ...] | None
+    reach: tuple[Reach, ...]
 
 
 def sum_teachers(generations: Sequence[Generation]) -> tuple[dict[str, int], dict[str, int]]:
@@ -63,16 +87,30 @@ def compare_generations(generations: Sequence[Generation], level: float) -> Gene
     if describe_shares(*sum_teachers(recent)) is None or not _has_counts(recent):
         found = find_drifts([item.inventory for item in recent], level)
         changes = [Changed(item, None, recent) for item in found.changes]
-        return GenerationComparison(changes, found.candidates, None)
+        reach = (_measure_reach(None, found),)
+        return GenerationComparison(_order(changes), found.candidates, None, reach)
     series = {name: take_teacher(recent, name) for name in recent[-1].by_teacher or {}}
     shared = {name: own for name, own in series.items() if len(own) > 1}
-    changes, candidates = [], 0
+    changes, candidates, reached = [], 0, []
     for name, own in shared.items():
         drifts = find_drifts([item.inventory for item in own], level / len(shared))
         changes += [Changed(item, name, own) for item in drifts.changes]
         candidates += drifts.candidates
-    changes.sort(key=lambda item: (-item.drift.rank, item.drift.kind, item.drift.text))
-    return GenerationComparison(changes, candidates, tuple(shared))
+        reached.append(_measure_reach(name, drifts))
+    return GenerationComparison(_order(changes), candidates, tuple(shared), tuple(reached))
+
+
+def _order(changes: Sequence[Changed]) -> list[Changed]:
+    """Return the most telling changes first, and those that say little last."""
+    return sorted(
+        changes,
+        key=lambda item: (item.is_plain, -item.drift.rank, item.drift.kind, item.drift.text),
+    )
+
+
+def _measure_reach(teacher: str | None, found: Drifts) -> Reach:
+    *earlier, newest = found.totals
+    return Reach(teacher, newest, sum(earlier), found.detectable)
 
 
 def take_teacher(generations: Sequence[Generation], teacher: str) -> tuple[Generation, ...]:

@@ -127,3 +127,15 @@ def test_only_the_newest_generations_count():
     found = find_drifts([count_generation(number % 3) for number in range(14)], LEVEL)
     assert len(found.totals) == 12
     assert np.all(np.array(found.totals) > 0)
+
+
+def test_the_detectable_rate_is_found_as_often_as_promised():
+    """A new habit well above the rate is found, and a larger corpus finds a smaller one."""
+    earlier, newest = count_generation(0), count_generation(9, 4)
+    found = find_drifts([earlier, newest], LEVEL)
+    assert found.detectable is not None
+    assert 0.03 < found.detectable < 0.25
+    assert find_named([earlier, newest], "gap")
+    assert find_drifts([*[earlier] * 3, newest], LEVEL).detectable != found.detectable
+    few = [take_inventory(build_sample(write_answers(8, seed), [])) for seed in (1, 2)]
+    assert find_drifts(few, LEVEL).detectable is None

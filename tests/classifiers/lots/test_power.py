@@ -31,3 +31,11 @@ def test_too_few_texts_find_nothing():
     assert find_detectable_rate(3, 3, 200, 0.025) is None
     assert find_detectable_rate(0, 100, 1, 0.025) is None
     assert find_detectable_rate(100, 0, 1, 0.025) is None
+
+
+def test_texts_that_may_have_the_phrase_raise_the_rate():
+    """Against two texts of the reference, more texts of the corpus are needed."""
+    rates = [find_detectable_rate(336, 241, 200, 0.025, held) for held in (0, 2, 4)]
+    assert rates == sorted(rates)
+    assert rates[0] < rates[1]
+    assert find_detectable_rate(336, 1, 200, 0.025, 5) is None

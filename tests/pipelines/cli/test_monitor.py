@@ -47,7 +47,9 @@ def test_no_change_is_exit_code_0(congener, begun):
     """Generations of the same kind have no changes."""
     code, out, _ = congener(*name_arguments(begun, save_generation(begun, 2)))
     assert code == 0
-    assert "nothing changed in gen2" in out
+    assert "no change shown in gen2" in out
+    assert "would have been found from a rate of" in out
+    assert "compare the runs with congener diff" in out
 
 
 def test_json_has_the_verdict_and_the_changes(congener, begun):
@@ -179,13 +181,15 @@ def test_settings_can_come_from_a_file(congener, begun):
         *name_arguments(begun, corpus), "--config", str(begun / "settings.yaml"), "--name", "two"
     )
     assert code == 0, err
-    assert "nothing changed in two" in out
+    assert "no change shown in two" in out
 
 
 def build_changes(*counts: tuple[str, int]) -> list[dict[str, str]]:
     """Return so many changes of each kind, the faded ones between the others."""
     return [
-        {"change": name, "text": str(number)} for name, most in counts for number in range(most)
+        {"change": name, "text": str(number), "plain": False}
+        for name, most in counts
+        for number in range(most)
     ]
 
 
@@ -198,4 +202,6 @@ def test_what_is_new_or_rose_is_printed_before_what_faded(rising, faded, shown):
     found = choose_changes(build_changes(("faded", faded), ("appeared", rising)))
     names = [item["change"] for item in found]
     assert names == ["appeared"] * shown[0] + ["faded"] * shown[1]
+    plain = [item | {"plain": True} for item in build_changes(("rose", 9))]
+    assert choose_changes([*build_changes(("faded", faded), ("appeared", rising)), *plain]) == found
     assert len(found) <= max(SHOWN, MOST_SHOWN)

@@ -11,10 +11,14 @@ from pipelines.monitoring.pages import (
     LIMITS,
     MEANINGS,
     ORDER,
+    PLAIN_NAMED,
     SHOWN,
+    TEACHERS_NAMED,
     TOP,
     WIDTH,
+    describe_plain,
     describe_rates,
+    describe_reach,
     describe_slope,
     draw_line,
     list_sentences,
@@ -44,6 +48,7 @@ CHANGE = {
     "slope_high": 0.03,
     "variants": ["the gap"],
     "teacher": None,
+    "plain": False,
     "rates": [
         build_rate("one", None, 0.0),
         build_rate("two", 4, 0.02),
@@ -61,6 +66,7 @@ RESULT = {
         {"number": 3, "name": "x<i>", "texts": 1_400},
     ],
     "notes": [],
+    "detectable": [],
     "changes": [CHANGE],
 }
 
@@ -108,7 +114,7 @@ def test_the_page_is_self_contained():
 def test_nothing_changed_is_a_page_too():
     """Without changes there is no drawing, and the page says so."""
     page = render_page(RESULT | {"differs": False, "changes": []})
-    assert "Nothing changed" in page
+    assert "<h1>No change is shown</h1>" in page
     assert "<svg" not in page
     first = RESULT | {"differs": False, "changes": [], "generations": RESULT["generations"][:1]}
     assert "The first generation" in render_page(first)
@@ -137,7 +143,7 @@ def test_verdicts_are_sentences():
     (first,) = list_sentences(RESULT | {"generations": RESULT["generations"][:1]})
     assert "first generation" in first
     (none,) = list_sentences(RESULT | {"changes": []})
-    assert none == "nothing changed in x<i> beside 2 earlier generations"
+    assert none == "no change shown in x<i> beside 2 earlier generations"
     changes = [CHANGE | {"change": name} for name in ("faded", "appeared", "faded")]
     (several,) = list_sentences(RESULT | {"changes": changes})
     assert several.endswith("1 appeared, 2 faded")
@@ -177,3 +183,40 @@ def test_a_generation_without_a_known_teacher_is_not_called_unchanged():
         "why",
     ]
     assert "<h1>Nothing was tested</h1>" in render_page(result)
+
+
+def test_the_verdict_says_how_small_a_rise_would_have_been_found():
+    """Without changes, too, and with the teacher if each was compared with itself."""
+    reach = {"teacher": None, "texts": 336, "earlier": 241, "rate": 0.0834}
+    for changes in ([CHANGE], []):
+        *_, said, how = list_sentences(RESULT | {"changes": changes, "detectable": [reach]})
+        assert said == "336 texts against 241 earlier: a new phrase would be found from 8.3 %"
+        assert "with a chance of 80 %" in how
+    (own,) = describe_reach([reach | {"teacher": "atlas", "rate": None}])
+    assert own == "atlas: 336 texts against 241 earlier: too few to find any new phrase"
+    *shown, last = describe_reach([reach | {"teacher": str(number)} for number in range(6)])
+    assert len(shown) == TEACHERS_NAMED + 1
+    assert last == "and 2 more teachers: --json says from which rate"
+
+
+def test_small_words_are_named_together():
+    """They have a sentence and a part of the table, and no drawing."""
+    plain = [CHANGE | {"text": text, "plain": True} for text in ("of", "<7.", "of")]
+    (said,) = describe_plain([CHANGE, *plain])
+    assert said == "style of small words, marks and numbers (3): of  <7."
+    page = render_page(RESULT | {"changes": [CHANGE, *plain]})
+    assert page.count("<svg") == 1
+    assert page.count('<th colspan="6">style of small words, marks and numbers</th>') == 1
+    assert page.index("Mind the &lt;gap&gt;") < page.index('<th colspan="6">')
+    assert "&lt;7." in page
+    many = [CHANGE | {"text": str(number), "plain": True} for number in range(PLAIN_NAMED + 1)]
+    assert next(describe_plain(many)).endswith(f" {PLAIN_NAMED - 1} …")
+    assert list(describe_plain([CHANGE])) == []
+
+
+def test_a_page_of_small_words_alone_has_a_table():
+    """Nothing is drawn, and everything is listed."""
+    page = render_page(RESULT | {"changes": [CHANGE | {"text": "of", "plain": True}]})
+    assert "<svg" not in page
+    assert "Rates over generations" not in page
+    assert "<td>of" in page

@@ -2,9 +2,12 @@
 
 import pytest
 
+from classifiers.lots.drift import Drift
 from classifiers.lots.trends import WINDOW
 from pipelines.monitoring.history import Generation
 from pipelines.monitoring.teachers import (
+    Changed,
+    _order,
     compare_generations,
     describe_teachers,
     sum_teachers,
@@ -129,3 +132,24 @@ def test_only_the_newest_generations_count():
     unknown = FIRST._replace(teachers=None)
     assert sum_teachers([unknown, ADDED])[0] == {}
     assert describe_teachers([unknown, ADDED]) == []
+
+
+def test_each_comparison_says_how_small_a_rise_it_finds():
+    """All rows have one rate, and of several teachers each has its own."""
+    (whole,) = compare_generations([FIRST, FIRST._replace(number=2)], LEVEL).reach
+    assert whole.teacher is None
+    assert (whole.texts, whole.earlier) == (PLAIN.totals[1], PLAIN.totals[1])
+    assert whole.rate is not None
+    (atlas,) = compare_generations([FIRST, ADDED], LEVEL).reach
+    assert atlas.teacher == "atlas"
+    last = build(2, RISEN, {"borealis": 400}, {"borealis": RISEN})
+    assert compare_generations([FIRST, last], LEVEL).reach == ()
+
+
+def test_small_words_come_after_everything_else():
+    """They are last however much they changed, unless they appeared."""
+    drift = Drift("phrase", "of", "rose", (3, 90), 1e-9, 1e-8, None, 5.0)
+    small, named = Changed(drift, None, ()), Changed(drift._replace(text="gap", rank=1.0), None, ())
+    new = Changed(drift._replace(change="appeared"), None, ())
+    assert _order([small, named, new]) == [new, named, small]
+    assert (small.is_plain, named.is_plain, new.is_plain) == (True, False, False)

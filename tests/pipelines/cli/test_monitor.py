@@ -48,7 +48,7 @@ def test_no_change_is_exit_code_0(congener, begun):
     code, out, _ = congener(*name_arguments(begun, save_generation(begun, 2)))
     assert code == 0
     assert "no change shown in gen2" in out
-    assert "would have been found from a rate of" in out
+    assert "a new phrase would be found from" in out
     assert "compare the runs with congener diff" in out
 
 

@@ -14,7 +14,7 @@ from classifiers.guarantees.calibration import compute_intervals
 from classifiers.guarantees.group_differences import adjust_by_holm, compute_p_values
 from classifiers.languages import LANGUAGES
 from classifiers.lots.topics import MOST_LEARNED, Topics, TopicWords, join_words, learn_topics
-from pipelines.rate_shifts import describe_differences, describe_teachers
+from pipelines.rate_shifts import describe_differences, describe_overlap, describe_teachers
 from pipelines.rate_tests import RateShift, compare_hits
 from pipelines.runs.finished import MISFITS, report_damage
 from pipelines.runs.manifest_file import load_manifest
@@ -153,9 +153,11 @@ def measure_losses(
     sides = _count_teachers(earlier), _count_teachers(own)
     first, second = load_manifest(against), load_manifest(run)
     same = first.identity.inputs == second.identity.inputs
-    notes = describe_teachers(*map(_take_rows, sides)) + describe_differences(first, second)
+    overlap = () if same else describe_overlap((against, run), (first, second))
+    others = describe_teachers(*map(_take_rows, sides)) + describe_differences(first, second)
+    notes = (*overlap, *others)
     shift = _compare_sides(trait, *sides)
-    return Losses(trait, rows, lost, own.apart, omitted, table, shift, same, tuple(notes))
+    return Losses(trait, rows, lost, own.apart, omitted, table, shift, same, notes)
 
 
 def _count_teachers(rows: LossRows) -> Teachers:

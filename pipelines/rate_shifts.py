@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 import polars as pl
@@ -11,7 +12,7 @@ from pipelines.runs.queries import FIRED, scan_ledger
 from pipelines.runs.recorded_settings import read_recorded_policy
 from pipelines.teacher_shares import describe_shares, list_incomparable
 from schemas.manifests import Manifest
-from schemas.notices import format_count
+from schemas.notices import choose_form, format_count
 from schemas.policies import TraitRule
 
 REMOVED = ("quarantine", "drop")
@@ -64,9 +65,46 @@ def compare_rates(
     )
     (removed,) = compare_hits([(None, one.removed, two.removed)], rows)
     ranked = sorted(found, key=_rank)
-    return RateShifts(
-        removed, ranked, [*describe_teachers(*rows), *describe_differences(*manifests)]
+    notes = [
+        *describe_overlap(runs, manifests),
+        *describe_teachers(*rows),
+        *describe_differences(*manifests),
+    ]
+    return RateShifts(removed, ranked, notes)
+
+
+def describe_overlap(runs: tuple[str, str], manifests: tuple[Manifest, Manifest]) -> Iterator[str]:
+    """Say how many rows of the same content are in both runs, and what that does to the tests.
+
+    A row that both runs treat alike adds the same to both counts, so the counts differ less by
+    chance than those of independent rows, and p-values are too high rather than too low.
+    """
+    first, second = manifests
+    if first.identity.digest_key != second.identity.digest_key:
+        yield (
+            "the runs' digests have different keys, so the rows that are in both can't be counted"
+        )
+        return
+    if shared := count_shared(runs, manifests):
+        verb = choose_form(shared, "is", "are")
+        yield (
+            f"{format_count(shared, 'row')} {verb} in both runs, and the tests take all rows as "
+            "independent: p-values are too high rather than too low if both runs treat them alike"
+        )
+
+
+def count_shared(runs: tuple[str, str], manifests: tuple[Manifest, Manifest]) -> int:
+    """Count the rows of the same content in both runs; the second copy is matched with the second.
+
+    Raises: RunError: a ledger is missing or damaged.
+    """
+    one, two = (
+        scan_ledger(run, manifest).group_by("content_digest").len()
+        for run, manifest in zip(runs, manifests, strict=True)
     )
+    both = one.join(two, on="content_digest", suffix="_after")
+    fewer = pl.min_horizontal("len", "len_after").cast(pl.Int64)
+    return int(both.select(fewer.sum()).collect(engine="streaming").item())
 
 
 def _rank(shift: RateShift) -> tuple[float, float, str]:

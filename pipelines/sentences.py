@@ -98,7 +98,7 @@ def describe_origin(manifest: Manifest, policy: Policy) -> Iterator[str]:
     else:
         count = len(policy.exceptions)
         suffix = f" with {format_count(count, 'exception')}" if count else ""
-        yield f"policy with its defaults {manifest.identity.policy_digest[:12]}{suffix}"
+        yield f"policy {manifest.identity.policy_digest[:12]}{suffix}"
     commit = f", commit {str(known['commit'])[:COMMIT_DIGITS]}" if known.get("commit") else ""
     yield f"congener {manifest.identity.code_version}{commit}"
     yield f"run {manifest.run_id}"

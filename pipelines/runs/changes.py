@@ -20,6 +20,9 @@ SETTINGS_OF_DIGEST = {
 }
 """For each digest in a run's identity, the settings to compare instead."""
 
+SET = ("action", "threshold", "reason")
+"""What a description of an exception says besides its trait, its rows and another side."""
+
 ACTION_PATH = re.compile(r"policy\.traits\.(.+)\.action")
 
 RULE_DEFAULTS = TraitRule().model_dump(mode="json")
@@ -72,6 +75,9 @@ def _compare_values(path: str, old: Any, new: Any) -> Iterator[str]:
     """Yield the differences between nested settings, each with its path."""
     if old == new or _is_same_row(old, new):
         return
+    if path == "policy.exceptions":
+        yield from _compare_exceptions(old or (), new or ())
+        return
     if _hold_mappings(old, new):
         for index, (one, two) in enumerate(zip_longest(old or (), new or ())):
             yield from _compare_values(f"{path}[{index}]", one, two)
@@ -90,6 +96,44 @@ def _describe_change(path: str, old: Any, new: Any) -> str:
         name = "every other trait" if found[1] == EVERY_OTHER else found[1]
         return f"{name}: {old} → {new}"
     return f"{path}: was {_shorten(old)}, is {_shorten(new)}"
+
+
+def _compare_exceptions(
+    old: Sequence[Mapping[str, Any]], new: Sequence[Mapping[str, Any]]
+) -> Iterator[str]:
+    """Yield the exceptions that only one policy has, whatever their places are.
+
+    Exceptions that name a row by the same id are the same, also if only one gives its place.
+    """
+    left = list(range(len(new)))
+    places = []
+    for item in old:
+        same = next((place for place in left if _is_same_exception(item, new[place])), None)
+        if same is None:
+            yield f"exception removed: {_describe_exception(item)}"
+        else:
+            left.remove(same)
+            places.append(same)
+    yield from (f"exception added: {_describe_exception(new[place])}" for place in left)
+    if places != sorted(places):
+        yield "exceptions: the order differs"
+
+
+def _is_same_exception(one: Mapping[str, Any], other: Mapping[str, Any]) -> bool:
+    rest = [{name: item[name] for name in item if name != "row"} for item in (one, other)]
+    rows = one.get("row"), other.get("row")
+    return rest[0] == rest[1] and (rows[0] == rows[1] or _is_same_row(*rows))
+
+
+def _describe_exception(exception: Mapping[str, Any]) -> str:
+    """Name an exception's trait, its row or lots, and what it sets."""
+    where = {**(exception.get("lot") or {}), **(exception.get("row") or {})}
+    if exception.get("side") != "trained":
+        where["side"] = exception.get("side")
+    given = {**where, **{name: exception.get(name) for name in SET}}
+    parts = (f"{name} {_shorten(value)}" for name, value in given.items() if value is not None)
+    trait = exception.get("trait") or EVERY_OTHER
+    return f"{'every trait' if trait == EVERY_OTHER else trait} ({', '.join(parts)})"
 
 
 def _is_same_row(old: Any, new: Any) -> bool:

@@ -5,11 +5,18 @@ from __future__ import annotations
 import shutil
 from collections import Counter
 
+import numpy as np
 import pytest
 
 from pipelines import rate_shifts
-from pipelines.rate_shifts import compare_rates, describe_differences, describe_teachers
-from pipelines.rate_tests import RateShift
+from pipelines.rate_shifts import (
+    compare_rates,
+    count_shared,
+    describe_differences,
+    describe_overlap,
+    describe_teachers,
+)
+from pipelines.rate_tests import RateShift, compare_hits
 from schemas.errors import RunError
 from schemas.lots import UNKNOWN
 from schemas.manifests import Manifest
@@ -31,7 +38,41 @@ def test_counts_are_those_of_the_ledgers(run):
     assert found.traits == [RateShift("heron", fired, len(rows), fired, len(rows), 1.0, 1.0)]
     assert found.removed == RateShift(None, gone, len(rows), gone, len(rows), 1.0, 1.0)
     assert not found.traits[0].has_shifted
-    assert found.notes == []
+    assert len(found.notes) == 1
+    assert found.notes[0].startswith(f"{len(rows)} rows are in both runs")
+
+
+def test_shared_rows_are_counted_by_content(run):
+    """Copies count as often as both runs have them, and nothing is said without any."""
+    folder, manifest = str(run[0]), run[1]
+    rows = len(read_ledger(folder))
+    assert count_shared((folder, folder), (manifest, manifest)) == rows
+    said = list(describe_overlap((folder, folder), (manifest, manifest)))
+    assert said[0].startswith(f"{rows} rows are in both runs, and the tests take all rows as")
+
+
+def test_digests_of_other_keys_are_not_compared(run):
+    """The same row has another digest there, and the note says that nothing was counted."""
+    folder, manifest = str(run[0]), run[1]
+    (said,) = describe_overlap((folder, folder), (manifest, change(manifest, digest_key="other")))
+    assert said.endswith("the rows that are in both can't be counted")
+
+
+@pytest.mark.parametrize("rate", [0.02, 0.2])
+def test_shared_rows_make_the_test_stricter(rate):
+    """Of runs that share rows and don't differ, fewer than the level allows seem to."""
+    generator = np.random.default_rng(1)
+    found = []
+    for shared in (0, 200):
+        both = generator.binomial(shared, rate, 400)
+        sides = [both + generator.binomial(rows - shared, rate, 400) for rows in (300, 400)]
+        tested = [
+            compare_hits([(None, {"t": int(one)}, {"t": int(two)})], ({"t": 300}, {"t": 400}))[0].p
+            for one, two in zip(*sides, strict=True)
+        ]
+        found.append(sum(p <= 0.05 for p in tested) / len(tested))
+    assert found[1] < found[0] <= 0.08
+    assert found[1] <= 0.02
 
 
 def test_removed_rows_may_be_those_of_one_trait(run):

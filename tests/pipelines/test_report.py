@@ -758,7 +758,7 @@ def test_the_page_promises_no_more_than_it_knows(page, hostile, no_rows):
     assert "only if the trainer uses the masks" in page.below["limits"]
     assert "This page quotes the corpus" in text
     digest = load_manifest(hostile).identity.policy_digest
-    assert f"policy with its defaults{digest} (the digest of all its settings" in identity
+    assert f"policy{digest} (the digest of all its settings" in identity
     assert "by default (untrained_roles)" in page.below["unread"]
     assert "some trait looks at all of them" in page.below["unread"]
     files = tuple(file.model_copy(update={"rows_left_out": 5}) for file in no_rows.inputs)

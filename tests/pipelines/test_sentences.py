@@ -102,7 +102,7 @@ def test_the_origin_is_what_the_manifest_says(no_rows):
     bare = no_rows.model_copy(update={"circumstances": {}})
     policy = Policy(duplicates="remove")
     digest = no_rows.identity.policy_digest[:12]
-    assert next(iter(describe_origin(bare, policy))) == f"policy with its defaults {digest}"
+    assert next(iter(describe_origin(bare, policy))) == f"policy {digest}"
 
 
 def test_text_that_is_not_trained_on_says_who_settled_it(no_rows):

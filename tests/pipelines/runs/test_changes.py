@@ -86,10 +86,7 @@ def test_a_run_equals_itself():
                 {"policy_digest": B},
                 policy={"exceptions": [{"trait": "owl", "threshold": None, "reason": "asked"}]},
             ),
-            [
-                "policy.exceptions[0].trait: was absent, is owl",
-                "policy.exceptions[0].reason: was absent, is asked",
-            ],
+            ["exception added: owl (reason asked)"],
         ),
         (
             describe({"policy_digest": B}, policy={"untrained_roles": ["user", "tool"]}),
@@ -164,7 +161,31 @@ def test_the_place_of_an_id_is_no_difference():
     other = describe(policy={"exceptions": [{"row": {**row, "value": "b"}, "action": "keep"}]})
     settings = [item["settings"] for item in (given, same, other)]
     assert list_setting_changes(settings[0], settings[1]) == []
-    assert "policy.exceptions[0].row.value: was a, is b" in list_setting_changes(*settings[::2])
+    assert list_setting_changes(*settings[::2]) == [
+        "exception removed: every trait (column id, value a, source a.jsonl, row 3, action keep)",
+        "exception added: every trait (column id, value b, action keep)",
+    ]
+
+
+def test_exceptions_are_compared_whatever_their_places():
+    """One that is gone and one that is new are named whole, and the others aren't mentioned."""
+    flag, other = (
+        {"trait": trait, "lot": {"teacher": "atlas", "date": None}, "side": "trained"}
+        | {"action": "flag", "threshold": None, "reason": "x" * 90}
+        for trait in ("owl", "heron")
+    )
+    row = {"trait": "*", "row": {"source": "a.jsonl", "row": 3}, "action": "keep", "reason": "read"}
+    settings = [{"policy": {"exceptions": item}} for item in ([other, flag], [row, other])]
+    reason = "x" * (LONGEST_VALUE - 1) + "…"
+    assert list_setting_changes(*settings) == [
+        f"exception removed: owl (teacher atlas, action flag, reason {reason})",
+        "exception added: every trait (source a.jsonl, row 3, action keep, reason read)",
+    ]
+    turned = {"policy": {"exceptions": [flag, other]}}
+    assert list_setting_changes(settings[0], turned) == ["exceptions: the order differs"]
+    twice = {"policy": {"exceptions": [other, flag, flag]}}
+    (added,) = list_setting_changes(settings[0], twice)
+    assert added.startswith("exception added: owl")
 
 
 def test_all_changes_have_no_limit():

@@ -17,7 +17,15 @@ import pyarrow.compute as pc
 from classifiers.lots.comparison import VIEWS, LotComparison, LotTest, Viewed, compare
 from classifiers.lots.confirmation import Confirmed, confirm, expect_rates
 from classifiers.lots.counts import Counts
-from classifiers.lots.discovery import KINDS, LotCandidates, join_candidates, propose
+from classifiers.lots.discovery import (
+    ALWAYS_KEPT,
+    GRAMMAR_KEPT,
+    KINDS,
+    LotCandidates,
+    join_candidates,
+    propose,
+)
+from classifiers.lots.formats import HABITS
 from classifiers.lots.matches import add_formats
 from classifiers.lots.meanings import (
     LONGEST_ENCODED,
@@ -248,7 +256,7 @@ def _audit(
     rarer = propose(tokens, ~own)
     del tokens
     both = join_candidates([candidates, rarer])
-    _say(listener, f"testing {format_count(len(both), 'candidate')} on the other half")
+    _say(listener, _describe_candidates(len(both)))
     settings = CountSettings(both, strata, comparison.formats, lots, len(candidates))
     whole = count(config, sides, settings, beam_options)
     counts = whole.take(np.arange(len(candidates)))
@@ -350,6 +358,15 @@ def _describe_match(sample: LotSample, matched: bool, strata: LanguageDivision) 
     return (
         f"the prompts differ, so texts are compared within {strata.size} strata of the prompts' "
         "length and topic"
+    )
+
+
+def _describe_candidates(count: int) -> str:
+    """Say how many candidates are tested, and why often the same number."""
+    return (
+        f"testing {format_count(count, 'candidate')} on the other half: {len(HABITS)} formats, and "
+        f"of each corpus the best {ALWAYS_KEPT} phrases and {GRAMMAR_KEPT} of grammar, or all that "
+        "stand out if these are more"
     )
 
 

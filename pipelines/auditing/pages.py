@@ -62,10 +62,23 @@ class RateBar(NamedTuple):
 
 
 def list_sentences(summary: Mapping[str, Any]) -> Iterator[str]:
-    """Yield the verdict, and how small a difference would have been found if nothing was."""
+    """Yield the verdict, which tests show it, and how small a difference would have been found.
+
+    The last is said where nothing was found, or nothing that has a name.
+    """
     verdict = "differs" if summary["differs"] else "isn't shown to differ"
-    yield f"the corpus {verdict} from the reference ({format_p(summary['p_value'])})"
+    yield (
+        f"the corpus {verdict} from the reference ({format_p(summary['p_value'])} for both tests "
+        "together)"
+    )
     if summary["differs"]:
+        yield describe_tests(summary)
+        if not summary["findings"]:
+            yield (
+                "no phrase, pattern or format alone is shown to be more frequent in the corpus; "
+                "the classifier adds up many of them"
+            )
+            yield describe_detectable(summary["detectable"]["rate"])
         return
     if apart := count_apart(summary):
         yield (
@@ -78,11 +91,40 @@ def list_sentences(summary: Mapping[str, Any]) -> Iterator[str]:
         f"a classifier would have been noticed from an AUROC of {detectable['auroc']:.3f} for "
         "single texts"
     )
-    if detectable["rate"] is not None:
-        yield (
-            "a phrase that the reference never has would have been found from a rate of "
-            f"{detectable['rate']:.2%}"
-        )
+    yield describe_detectable(detectable["rate"])
+
+
+def describe_tests(summary: Mapping[str, Any]) -> str:
+    """Say which of the two tests show that the corpus differs, with their own p-values."""
+    values = (summary["views"]["raw"]["p_value"], summary["p_findings"])
+    names = ("the classifier's test", "the findings' test")
+    shown = [
+        f"{name} ({format_p(p)})"
+        for name, p in zip(names, values, strict=True)
+        if len(values) * p <= summary["level"]
+    ]
+    verb = choose_form(len(shown), "shows", "show")
+    return f"{' and '.join(shown)} {verb} it; p of both together is twice the smaller one"
+
+
+def describe_detectable(rate: float | None) -> str:
+    """Say from which rate a phrase would have been found that the reference never has."""
+    if rate is None:
+        return "there are too few texts to find any phrase alone"
+    return f"a phrase that the reference never has would have been found from a rate of {rate:.2%}"
+
+
+def describe_compared(summary: Mapping[str, Any]) -> str:
+    """Say how many texts the classifier read, and within what both tests compared."""
+    sides = [
+        f"{summary['texts'][side]['compared']:,} of {summary['texts'][side]['texts']:,} texts of "
+        f"the {side}"
+        for side in ("corpus", "reference")
+    ]
+    count = summary["strata"]
+    strata = "as a whole" if count == 1 else f"within {count} strata of the prompts"
+    how = "prompt by prompt" if summary["matched"] else strata
+    return f"by the classifier: {' and '.join(sides)}, {how}; for findings: all texts, {strata}"
 
 
 def count_apart(summary: Mapping[str, Any]) -> int:
@@ -163,6 +205,7 @@ def render_page(summary: Mapping[str, Any], names: Mapping[str, Sequence[str]]) 
         rarer=summary["rarer"][:RARER_SHOWN],
         formats=summary["formats"],
         languages=describe_languages(summary),
+        compared=describe_compared(summary),
         limits=LIMITS,
         comparisons=list_comparisons(summary),
         apart=count_apart(summary),

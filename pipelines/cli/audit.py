@@ -116,11 +116,13 @@ class AuditResult(NamedTuple):
 
     def render(self) -> Iterator[Table | str]:
         """Return the verdict, the tests and the first findings."""
-        from pipelines.auditing.pages import list_sentences
+        from pipelines.auditing.pages import describe_compared, list_sentences
 
         audit = self.audit
-        verdict, *limits = list_sentences(audit.to_json())
+        summary = audit.to_json()
+        verdict, *limits = list_sentences(summary)
         yield verdict
+        yield f"compared {describe_compared(summary)}"
         yield tabulate_views(audit)
         yield from VIEWS_READ
         if audit.comparison.differences:

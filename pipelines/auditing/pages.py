@@ -67,17 +67,14 @@ def list_sentences(summary: Mapping[str, Any]) -> Iterator[str]:
     The last is said where nothing was found, or nothing that has a name.
     """
     verdict = "differs" if summary["differs"] else "isn't shown to differ"
-    yield (
-        f"the corpus {verdict} from the reference ({format_p(summary['p_value'])} for both tests "
-        "together)"
-    )
+    p = format_p(summary["p_value"])
+    yield f"the corpus {verdict} from the reference ({p} for both tests)"
     if summary["differs"]:
         yield describe_tests(summary)
+        yield "p for both tests is twice the smaller one"
         if not summary["findings"]:
-            yield (
-                "no phrase, pattern or format alone is shown to be more frequent in the corpus; "
-                "the classifier adds up many of them"
-            )
+            yield "no phrase, pattern or format alone is shown to be more frequent in the corpus"
+            yield "(the classifier adds up many small differences)"
             yield describe_detectable(summary["detectable"]["rate"])
         return
     if apart := count_apart(summary):
@@ -104,7 +101,7 @@ def describe_tests(summary: Mapping[str, Any]) -> str:
         if len(values) * p <= summary["level"]
     ]
     verb = choose_form(len(shown), "shows", "show")
-    return f"{' and '.join(shown)} {verb} it; p of both together is twice the smaller one"
+    return f"{' and '.join(shown)} {verb} it"
 
 
 def describe_detectable(rate: float | None) -> str:
@@ -114,17 +111,19 @@ def describe_detectable(rate: float | None) -> str:
     return f"a phrase that the reference never has would have been found from a rate of {rate:.2%}"
 
 
-def describe_compared(summary: Mapping[str, Any]) -> str:
+def describe_compared(summary: Mapping[str, Any]) -> tuple[str, str]:
     """Say how many texts the classifier read, and within what both tests compared."""
     sides = [
-        f"{summary['texts'][side]['compared']:,} of {summary['texts'][side]['texts']:,} texts of "
-        f"the {side}"
+        f"{side} {summary['texts'][side]['compared']:,} of {summary['texts'][side]['texts']:,}"
         for side in ("corpus", "reference")
     ]
     count = summary["strata"]
     strata = "as a whole" if count == 1 else f"within {count} strata of the prompts"
     how = "prompt by prompt" if summary["matched"] else strata
-    return f"by the classifier: {' and '.join(sides)}, {how}; for findings: all texts, {strata}"
+    return (
+        f"texts that the classifier read: {', '.join(sides)}",
+        f"compared {how}; findings: all texts, {strata}",
+    )
 
 
 def count_apart(summary: Mapping[str, Any]) -> int:
@@ -205,7 +204,7 @@ def render_page(summary: Mapping[str, Any], names: Mapping[str, Sequence[str]]) 
         rarer=summary["rarer"][:RARER_SHOWN],
         formats=summary["formats"],
         languages=describe_languages(summary),
-        compared=describe_compared(summary),
+        compared="; ".join(describe_compared(summary)),
         limits=LIMITS,
         comparisons=list_comparisons(summary),
         apart=count_apart(summary),

@@ -122,7 +122,7 @@ class AuditResult(NamedTuple):
         summary = audit.to_json()
         verdict, *limits = list_sentences(summary)
         yield verdict
-        yield f"compared {describe_compared(summary)}"
+        yield from describe_compared(summary)
         yield tabulate_views(audit)
         yield from VIEWS_READ
         if audit.comparison.differences:

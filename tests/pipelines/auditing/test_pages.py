@@ -96,8 +96,8 @@ def test_the_page_shows_everything():
     """The verdict, the tests, the finding with its texts and lots, and the limits are there."""
     page = render_page(SUMMARY, NAMES)
     for part in (
-        "the corpus differs from the reference (p &lt; 1e-12 for both tests together)",
-        "179 of 300 texts of the corpus and 290 of 1,200 texts of the reference, prompt by prompt",
+        "the corpus differs from the reference (p &lt; 1e-12 for both tests)",
+        "corpus 179 of 300, reference 290 of 1,200; compared prompt by prompt",
         "a.jsonl, b.jsonl: 300 texts",
         "prompt by prompt",
         "length, format and difficulty alone",
@@ -254,8 +254,9 @@ def test_a_difference_names_the_tests_that_show_it():
     """Each has its own p, and that of the verdict is twice the smaller one."""
     found = change(p_value=0.001)
     assert list(list_sentences(found)) == [
-        "the corpus differs from the reference (p = 0.001 for both tests together)",
-        "the classifier's test (p = 0.0005) shows it; p of both together is twice the smaller one",
+        "the corpus differs from the reference (p = 0.001 for both tests)",
+        "the classifier's test (p = 0.0005) shows it",
+        "p for both tests is twice the smaller one",
     ]
     both = describe_tests(change(p_findings=0.02))
     assert both.startswith(
@@ -266,8 +267,9 @@ def test_a_difference_names_the_tests_that_show_it():
 def test_a_difference_without_a_finding_says_how_small_a_phrase_would_have_been_found():
     """A verdict of the classifier alone has no name, and the page says why."""
     found = change(findings=[], findings_found=0)
-    *_, why, rate = list_sentences(found)
+    *_, why, how, rate = list_sentences(found)
     assert why.startswith("no phrase, pattern or format alone is shown to be more frequent")
+    assert "adds up many small differences" in how
     assert rate == describe_detectable(0.02)
     assert rate.endswith("from a rate of 2.00%")
     assert "from a rate of 2.00%" in render_page(found, NAMES)
@@ -276,15 +278,15 @@ def test_a_difference_without_a_finding_says_how_small_a_phrase_would_have_been_
 def test_texts_that_were_compared_are_counted():
     """The classifier reads some texts prompt by prompt, and findings are of all texts."""
     assert describe_compared(SUMMARY) == (
-        "by the classifier: 179 of 300 texts of the corpus and 290 of 1,200 texts of the "
-        "reference, prompt by prompt; for findings: all texts, within 3 strata of the prompts"
+        "texts that the classifier read: corpus 179 of 300, reference 290 of 1,200",
+        "compared prompt by prompt; findings: all texts, within 3 strata of the prompts",
     )
-    assert describe_compared(change(matched=False, strata=1)).count("as a whole") == 2
+    assert describe_compared(change(matched=False, strata=1))[1].count("as a whole") == 2
 
 
 def test_sentences_of_a_difference_have_no_limits():
     """Where something was found, the verdict and its tests are said."""
-    assert len(list(list_sentences(SUMMARY))) == 2
+    assert len(list(list_sentences(SUMMARY))) == 3
     assert len(list(list_sentences(change(differs=False)))) == 3
     assert count_apart(SUMMARY) == 0
     unknown = change(differs=False, detectable={"auroc": 0.6, "rate": None})

@@ -63,7 +63,7 @@ def read_answers(paths: Sequence[Path], sample: AuditSample) -> list[AuditAnswer
     known = {item.id for item in sample.items}
     found: dict[tuple[str, str], AuditAnswer] = {}
     for path in paths:
-        for answer, place in _read_file(path, sample.traits):
+        for answer, place in _read_file(path, sample):
             if answer.id not in known:
                 raise CardError(
                     f"no item of the sample is called {answer.id[:40]!r}",
@@ -80,9 +80,24 @@ def read_answers(paths: Sequence[Path], sample: AuditSample) -> list[AuditAnswer
     return [found[key] for key in sorted(found)]
 
 
-def _read_file(path: Path, traits: Sequence[str]) -> Iterator[tuple[AuditAnswer, str]]:
+def name_draw(sample: AuditSample) -> str:
+    """Return what a label file's lines call their draw.
+
+    Items are numbered, so without it, labels of another draw would be taken for those of this one.
+    """
+    return sample.origin[:16]
+
+
+def _read_file(path: Path, sample: AuditSample) -> Iterator[tuple[AuditAnswer, str]]:
+    draw = name_draw(sample)
     for place, fields in read_entries(path):
         where = f"{path} {place}"
+        if fields.get("draw") not in (None, draw):
+            raise CardError(
+                "is of another draw or another run",
+                where=where,
+                remedy="name the label file that this run's last draw wrote",
+            )
         name, rater = fields.get("id"), fields.get("rater")
         if name is None:
             raise CardError(
@@ -92,7 +107,7 @@ def _read_file(path: Path, traits: Sequence[str]) -> Iterator[tuple[AuditAnswer,
                 "reviews, name each reviewer's own file",
             )
         if fields.get("label") is not None:
-            shows, unsure = parse_label(fields, traits, where)
+            shows, unsure = parse_label(fields, sample.traits, where)
             if problem := describe_unusable(str(rater)):
                 raise CardError(f"the rater's name {problem}", where=where)
             identity = f"{name:05d}" if isinstance(name, int) else str(name)

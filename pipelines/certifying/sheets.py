@@ -9,6 +9,7 @@ from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
 
+from pipelines.certifying.answers import name_draw
 from pipelines.certifying.draws import PositiveText
 from pipelines.label_files import read_entries
 from pipelines.runs.finished import MISFITS, read_rows, report_damage, scan_folder
@@ -63,7 +64,7 @@ def write_lines(
     """
     rows = read_shown_texts(run, manifest, items)
     seeded = {item.describe().text: item for item in positives}
-    systems = _list_systems(sample, rows)
+    systems, draw = _list_systems(sample, rows), name_draw(sample)
     for item in items:
         if item.kind == "seeded":
             if item.text not in seeded:
@@ -79,6 +80,7 @@ def write_lines(
         masked = [*shown.list_masked(bool(prompt))] if sample.masked_by is not None else []
         yield {
             "id": item.id,
+            "draw": draw,
             "traits": list(sample.traits),
             **prompt,
             "answer": shown.answer,

@@ -16,6 +16,7 @@ from pipelines.certifying.answers import (
     encode_answers,
     find_next,
     match_answers,
+    name_draw,
     parse_label,
     parse_shown,
     read_answers,
@@ -23,7 +24,7 @@ from pipelines.certifying.answers import (
 from schemas.certificates import AuditItem, AuditSample
 from schemas.digests import digest_bytes
 from schemas.errors import CardError
-from tests.support.certificates import draw_small, fill_sheet, tell_truth
+from tests.support.certificates import draw_small, fill_sheet, read_sheet, tell_truth
 
 TRAITS = ("heron", "owl")
 
@@ -155,6 +156,32 @@ def test_wrong_files_are_refused(sample, tmp_path, lines, problem):
     with pytest.raises(CardError, match=problem) as caught:
         read_answers([path], sample)
     assert str(path) in str(caught.value.where)
+
+
+def test_labels_of_another_draw_are_refused(run, sample, tmp_path):
+    """Items have the same numbers in every draw, so a label without its draw would mislead."""
+    mine = fill_sheet(tmp_path / "audit.jsonl", sample, tell_truth, tmp_path / "mine.jsonl")
+    count = len(read_answers([mine], sample))
+    (tmp_path / "audit.jsonl").unlink()
+    other = draw_small(run[0], tmp_path, restart=True, seed="another").sample
+    with pytest.raises(CardError, match="is of another draw or another run") as caught:
+        read_answers([mine], other)
+    assert caught.value.where == f"{mine} line 1"
+    bare = tmp_path / "bare.jsonl"
+    lines = read_sheet(mine)
+    for line in lines:
+        del line["draw"]
+    bare.write_text("".join(json.dumps(line) + "\n" for line in lines), encoding="utf-8")
+    assert len(read_answers([bare], other)) == count
+
+
+def test_added_rows_are_of_the_same_draw(run, sample, tmp_path):
+    """Rows that are added to a sample don't make its labels those of another draw."""
+    more = draw_small(run[0], tmp_path, rows=30).sample
+    assert len(more.items) > len(sample.items)
+    path = fill_sheet(tmp_path / "audit.jsonl", more, tell_truth)
+    assert len(read_answers([path], more)) == len(more.items)
+    assert {line["draw"] for line in read_sheet(path)} == {name_draw(sample)}
 
 
 def test_the_same_label_twice_is_one(sample, tmp_path):

@@ -29,7 +29,9 @@ def test_lines_say_nothing_about_their_origin(run, tmp_path):
     drawn = draw_small(run[0], tmp_path)
     lines = read_sheet(tmp_path / "audit.jsonl")
     assert len(lines) == 26
-    assert {tuple(line) for line in lines} == {("id", "traits", "prompt", "answer", "label")}
+    assert {tuple(line) for line in lines} == {
+        ("id", "draw", "traits", "prompt", "answer", "label")
+    }
     assert {line["label"] for line in lines} == {None}
     text = json.dumps(lines)
     for word in ("score", "quarantine", "clean", "seeded", "jsonl", run[1].run_id):
@@ -54,7 +56,7 @@ def test_prompts_are_hidden_from_all_or_none(run, tmp_path):
     bare = write_positives(tmp_path / "bare.jsonl", has_prompts=False)
     draw_small(run[0], tmp_path, positives=(bare,))
     lines = read_sheet(tmp_path / "audit.jsonl")
-    assert {tuple(line) for line in lines} == {("id", "traits", "answer", "label")}
+    assert {tuple(line) for line in lines} == {("id", "draw", "traits", "answer", "label")}
 
 
 def test_other_positives_are_refused(run, tmp_path):
@@ -162,7 +164,7 @@ def test_seeded_prompts_begin_as_the_rows_do(tmp_path):
 def test_no_prompts_are_shown_if_rows_have_none(tmp_path):
     """Where rows have no prompt, a seeded text with one would stand out."""
     sheet = draw_from(tmp_path, [])
-    assert {tuple(line) for line in sheet} == {("id", "traits", "answer", "label")}
+    assert {tuple(line) for line in sheet} == {("id", "draw", "traits", "answer", "label")}
 
 
 def draw_from(folder: Path, before: list[tuple[str, str]]) -> list[dict[str, Any]]:

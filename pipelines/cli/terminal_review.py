@@ -64,7 +64,7 @@ def _act(
 ) -> tuple[int, bool]:
     """Do what a key asks for; return the place of the row to show, and whether to print it.
 
-    The place after the last row stands for the end, where no verdict counts.
+    The place after the last row is the end, where no verdict counts.
     """
     if key == "z" and len(session.book):
         undone = session.undo()["index"]

@@ -122,7 +122,7 @@ def test_masked_text_is_marked(run, tmp_path, type_lines, capsys):
 
 
 def test_an_interruption_keeps_the_answers(run, tmp_path, monkeypatch):
-    """Ctrl-C ends the questions like `q`, and is told apart from it."""
+    """Ctrl-C ends the questions like `q`, with an exit code of its own."""
     sample = draw_small(run[0], tmp_path).sample
     path = tmp_path / "audit.jsonl"
 

@@ -6,9 +6,9 @@ import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
-from pipelines.certifying.answers import AuditAnswer, match_answers
+from pipelines.certifying.answers import AuditAnswer, digest_answers, match_answers
 from pipelines.certifying.carrying import carry_certificate
 from pipelines.certifying.checks import find_origin, redraw
 from pipelines.certifying.draws import (
@@ -24,6 +24,7 @@ from pipelines.certifying.populations import read_drawn_from, read_rows_to_audit
 from pipelines.certifying.prospects import Prospect, foresee
 from pipelines.certifying.records import (
     find_certified_ancestor,
+    is_stated,
     read_certificate,
     read_sample,
     require_current,
@@ -76,7 +77,8 @@ class DrawSettings:
 class DrawnSample(NamedTuple):
     """A sample, the items that were added to the label file, and the best that it can show.
 
-    `masked` counts the kept rows with masked passages, if raters see them struck out.
+    `masked` counts the kept rows with masked passages, if raters see them struck out. `statement`
+    says whether a certificate of the run `stays` until the next one or was `removed`.
     """
 
     sample: AuditSample
@@ -84,6 +86,7 @@ class DrawnSample(NamedTuple):
     path: str
     prospect: Prospect
     masked: int = 0
+    statement: Literal["", "stays", "removed"] = ""
 
 
 def draw_audit(run: str, settings: DrawSettings, output: Path) -> DrawnSample:
@@ -124,15 +127,29 @@ def draw_audit(run: str, settings: DrawSettings, output: Path) -> DrawnSample:
     listed = {str(entry.fields.get("id")) for entry in old}
     added = tuple(item for item in sample.items if item.id not in listed)
     lines = list(write_lines(run, manifest, sample, added, pool))
-    if sample != earlier:
-        write_sample(run, sample)
+    statement = _replace_sample(run, earlier, sample)
     if earlier is None:
         output.unlink(missing_ok=True)  # the unlabelled items of a sample that is forgotten
     if lines:
         append_lines(output, lines)
     prospect = foresee(run, manifest, sample, settings.seeded)
     masked = 0 if sample.masked_by is None else manifest.notes.masked
-    return DrawnSample(sample, added, str(output), prospect, masked)
+    return DrawnSample(sample, added, str(output), prospect, masked, statement)
+
+
+def _replace_sample(
+    run: str, earlier: AuditSample | None, sample: AuditSample
+) -> Literal["", "stays", "removed"]:
+    """Write a sample, and say what became of the run's certificate, if it has one.
+
+    If rows are added, the certificate stays. A new sample removes it, also from the run's report.
+    """
+    stated = is_stated(run)
+    if sample != earlier:
+        write_sample(run, sample, is_larger=earlier is not None)
+    if stated and earlier is None and storage.exists(storage.join(run, REPORT_PAGE)):
+        write_report(run)
+    return ("removed" if earlier is None else "stays") if stated else ""
 
 
 def _require_writable(output: Path, seed: str | None) -> None:
@@ -175,6 +192,14 @@ def _require_same(
         ("--at-most", settings.at_most, earlier.at_most),
     )
     new = "" if not output.exists() or is_unlabelled(output) else ", with another --output"
+    mixed = sum(block.seeded for block in earlier.blocks)
+    if settings.seeded not in (None, mixed) and is_stated(run):
+        raise RunError(
+            f"--seeded was settled with the draw, at {mixed}, and a bound was stated since",
+            where=run,
+            remedy="leave --seeded out to add rows; or draw a new sample with --restart and "
+            "another --output, which removes the certificate, also for runs that carry it over",
+        )
     for name, wanted, settled in given:
         if wanted and wanted != settled:
             raise RunError(
@@ -271,10 +296,21 @@ def certify_run(
     answers, reviews = gather_answers(labels, manifest, sample)
     if not answers:
         raise _report_no_answer(labels[0], reviews)
-    certificate = state(manifest, sample, answers, at_most)
+    certificate = state(manifest, _find_stated_part(run, sample, answers), answers, at_most)
     _publish(run, certificate, answers, operator)
     waiting = _count_waiting(sample, answers)
     return Certified(certificate, waiting, tuple(reviews), read_history(run))
+
+
+def _find_stated_part(run: str, sample: AuditSample, answers: Sequence[AuditAnswer]) -> AuditSample:
+    """Return the part of a sample from which the same answers were stated already, or all of it.
+
+    Rows that were added since and that nobody has read make no new statement.
+    """
+    found = read_certificate(run)
+    if found is None or found.labels != digest_answers(answers):
+        return sample
+    return sample.find_part(found.sample) or sample
 
 
 def _require_target(run: str, settled: float | None, at_most: float | None) -> None:

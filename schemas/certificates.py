@@ -170,6 +170,19 @@ class AuditSample(SealedRecord):
         own = len(bare) == len({text.trait for text in self.pool})
         return "the seeded texts" if own else f"the seeded texts of {', '.join(bare)}"
 
+    def find_part(self, digest: str) -> AuditSample | None:
+        """Return the sample as it was when it had this digest, before rows were added to it.
+
+        A larger draw adds blocks and items, and changes nothing before them.
+        """
+        for blocks in range(len(self.blocks), 0, -1):
+            own = self.blocks[:blocks]
+            size = sum(block.kept + block.removed + block.seeded for block in own)
+            part = self.model_copy(update={"blocks": own, "items": self.items[:size]}).seal()
+            if part.digest == digest:
+                return part
+        return None
+
     @property
     def origin(self) -> str:
         """Return a digest of everything that determined the first items.

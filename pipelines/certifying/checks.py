@@ -107,6 +107,7 @@ def _check_records(run: str, manifest: Manifest) -> Iterator[Finding]:
     if certificate is None:
         return
     answers = read_stored_answers(run, sample)
+    sample = sample.find_part(certificate.sample) or sample
     for name, stated, found in (
         ("manifest", certificate.manifest, manifest.digest),
         ("sample", certificate.sample, sample.digest),
@@ -155,6 +156,7 @@ def find_origin(run: str) -> Origin:
             where=run,
             remedy=f"congener verify {run} lists all differences",
         )
+    sample = sample.find_part(certificate.sample) or sample
     return Origin(run, manifest, sample, certificate, history)
 
 
@@ -214,9 +216,9 @@ def describe_audit_check(run: str, statement: str | None = None) -> str:
 
 
 def _describe_records(run: str) -> str:
-    certificate = read_certificate(run)
+    certificate, sample = read_certificate(run), read_sample(run)
     if certificate is None:
-        return "none" if read_sample(run) is None else "sample drawn, nothing stated yet"
+        return "none" if sample is None else "sample drawn, nothing stated yet"
     if certificate.carried is not None and not _is_current(certificate.carried):
         return (
             f"figures compared (carried over from run {certificate.carried.run_id}, which isn't in "
@@ -226,6 +228,8 @@ def _describe_records(run: str) -> str:
         return "digests compared (stated by another version)"
     if certificate.carried is not None:
         return f"compared with that of run {certificate.carried.run_id}, from which it is carried"
+    if sample is not None and sample.digest != certificate.sample:
+        return "compared (rows were added to the draw since)"
     return "compared"
 
 

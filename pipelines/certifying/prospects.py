@@ -35,7 +35,7 @@ def explain_dashes(certificate: Certificate) -> str:
     return (
         f"{subject}, because only {read} seeded texts of each were read. {needed} of each, all "
         "found, would bound each at about twice what raters see: "
-        f"--seeded {needed * len(certificate.traits)} with the draw."
+        f"--seeded {needed * len(certificate.traits)} with the draw of the next audit."
     )
 
 

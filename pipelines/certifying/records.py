@@ -29,6 +29,11 @@ def read_sample(run: str) -> AuditSample | None:
     return _read_record(run, AUDIT_SAMPLE, AuditSample)
 
 
+def is_stated(run: str) -> bool:
+    """Return whether a run has the file of a certificate, intact or not."""
+    return storage.exists(storage.join(run, AUDIT_STATEMENT))
+
+
 def read_certificate(run: str) -> Certificate | None:
     """Read a run's certificate, or return None without one.
 
@@ -60,12 +65,14 @@ def _report_damage(path: str, problem: str, run: str) -> RunError:
     )
 
 
-def write_sample(run: str, sample: AuditSample) -> None:
-    """Write a sample beside a run, and remove what was stated from an earlier one.
+def write_sample(run: str, sample: AuditSample, *, is_larger: bool = False) -> None:
+    """Write a sample beside a run, and remove what was stated from another one.
+
+    What was stated from a part of a sample that `is_larger` now stays until the next statement.
 
     Raises: StorageError: a file can't be written.
     """
-    for path in (AUDIT_STATEMENT, AUDIT_LABELS):
+    for path in () if is_larger else (AUDIT_STATEMENT, AUDIT_LABELS):
         storage.remove_tree(storage.join(run, path))
     storage.write_bytes(storage.join(run, AUDIT_SAMPLE), sample.to_bytes())
 

@@ -58,6 +58,7 @@ class DrawResult(NamedTuple):
             f"{format_count(counts['seeded'], 'seeded text')}, known to show a trait"
         )
         yield from self._describe_prospect()
+        yield from self._describe_statement()
         if sample.pool and not sample.shows_prompts:
             yield (
                 f"no prompts are shown, because {sample.describe_bare_texts()} have none and would "
@@ -102,6 +103,23 @@ class DrawResult(NamedTuple):
                 f"--output {file}{self._repeat_options()}"
             )
         yield style(text, "yellow")
+
+    def _describe_statement(self) -> Iterator[Text]:
+        """Say what became of the run's certificate, if it had one."""
+        if self.drawn.statement == "stays":
+            yield style(
+                "the run's certificate stays until the next statement replaces it; what was read "
+                "still counts, and a certificate that was carried over is then of the earlier "
+                "statement",
+                "yellow",
+            )
+        if self.drawn.statement == "removed":
+            yield style(
+                "the run's certificate was removed, because this is a new sample; its line stays "
+                "in the history. Runs that carry it over fail congener verify until one is stated "
+                "and carried over again",
+                "yellow",
+            )
 
     def _repeat_options(self) -> str:
         """Return the options without which a larger draw would have other seeded texts."""

@@ -89,6 +89,59 @@ def test_a_larger_draw_adds_rows(run, tmp_path):
     assert len(more.sample.blocks) == 2
 
 
+def test_a_statement_stays_when_rows_are_added(run, tmp_path):
+    """The run stays whole, the same labels state nothing new, and further ones do."""
+    write_report(str(run[0]))
+    first = certify_small(run[0], tmp_path, rows=10)
+    path, before = tmp_path / "audit.jsonl", read_files(run[0])
+    read = path.read_text()
+    drawn = draw_small(run[0], tmp_path, rows=25)
+    assert drawn.statement == "stays"
+    after = read_files(run[0])
+    assert {name for name in before if after[name] != before[name]} == {AUDIT_SAMPLE}
+    assert path.read_text().startswith(read)
+    assert verify_run(str(run[0])) == []
+    assert certify_run(str(run[0]), [path]).certificate == first
+    assert read_files(run[0]) == after
+    fill_sheet(path, drawn.sample, tell_truth)
+    again = certify_run(str(run[0]), [path])
+    assert [line.number for line in again.history] == [1, 2]
+    assert again.certificate.together.residual.read > first.together.residual.read
+    assert verify_run(str(run[0])) == []
+
+
+def test_a_carried_certificate_outlives_added_rows(run, tmp_path):
+    """The earlier draw is part of the larger one, so the rows are still compared."""
+    certify_small(run[0], tmp_path, rows=10)
+    decide_small(run[0], tmp_path / "second", keep_rows(1))
+    carried = carry_over(str(tmp_path / "second"), str(run[0])).certificate
+    draw_small(run[0], tmp_path, rows=25)
+    assert verify_run(str(tmp_path / "second")) == []
+    assert carry_over(str(tmp_path / "second"), str(run[0])).certificate == carried
+
+
+def test_seeded_texts_are_settled_by_a_statement(run, tmp_path):
+    """A block of seeded texts alone would tell raters what they are, and nothing is written."""
+    certify_small(run[0], tmp_path, rows=10, seeded=3)
+    before = read_files(run[0])
+    with pytest.raises(RunError, match="--seeded was settled with the draw, at 3") as caught:
+        draw_small(run[0], tmp_path, rows=10, seeded=9)
+    assert "--restart" in str(caught.value.remedy)
+    assert read_files(run[0]) == before
+    assert draw_small(run[0], tmp_path, rows=12, seeded=3).statement == "stays"
+
+
+def test_a_new_sample_removes_the_statement_from_the_report(run, tmp_path):
+    """The history keeps the line, and the run stays whole."""
+    write_report(str(run[0]))
+    certify_small(run[0], tmp_path)
+    settings = {"seed": "other", "restart": True}
+    (tmp_path / "audit.jsonl").unlink()
+    assert draw_small(run[0], tmp_path, **settings).statement == "removed"
+    assert read_certificate(str(run[0])) is None
+    assert verify_run(str(run[0])) == []
+
+
 def test_a_second_rater_gets_a_copy(run, tmp_path):
     """Another file lists the whole sample, without labels."""
     drawn = draw_small(run[0], tmp_path)

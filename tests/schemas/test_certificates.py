@@ -301,6 +301,18 @@ def test_a_draw_keeps_its_origin_when_rows_are_added():
     assert len(origins | {first.origin}) == len(others) + 1
 
 
+def test_a_sample_has_the_parts_that_were_drawn_before():
+    """The first blocks with their items are the sample as it was, and nothing else is a part."""
+    first = build_sample()
+    block = AuditBlock(kept=1, removed=0, seeded=0)
+    item = AuditItem(id="00004", kind="kept", source="a.jsonl", row=9)
+    more = build_sample(blocks=(*first.blocks, block), items=(*first.items, item))
+    assert more.find_part(first.digest) == first
+    assert more.find_part(more.digest) == more
+    assert more.find_part(OTHER_HEX) is None
+    assert first.find_part(more.digest) is None
+
+
 def test_a_line_of_the_history_is_sealed_and_one_line():
     """The digest covers the line before, and the line comes back as it was."""
     line = PastStatement(

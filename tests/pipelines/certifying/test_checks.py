@@ -59,6 +59,16 @@ def test_a_sample_alone_is_checked(run, tmp_path):
     assert describe_audit_check(str(run[0])) == "sample drawn, nothing stated yet"
 
 
+def test_rows_that_were_added_since_are_named(certified, tmp_path):
+    """The statement is compared with the part of the draw that it is about."""
+    folder, manifest = certified
+    stated = read_sample(str(folder))
+    draw_small(folder, tmp_path, rows=30)
+    assert list(check_certificate(str(folder), manifest)) == []
+    assert describe_audit_check(str(folder)) == "compared (rows were added to the draw since)"
+    assert find_origin(str(folder)).sample == stated
+
+
 def forge_sample(sample: AuditSample, **fields: object) -> AuditSample:
     """Return a changed sample with a digest that fits."""
     return AuditSample.model_validate(sample.model_dump() | fields).seal()

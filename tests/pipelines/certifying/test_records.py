@@ -9,6 +9,7 @@ import pytest
 from pipelines.certifying.answers import AuditAnswer, read_answers
 from pipelines.certifying.records import (
     find_certified_ancestor,
+    is_stated,
     read_certificate,
     read_sample,
     read_stored_answers,
@@ -100,7 +101,17 @@ def test_a_new_sample_forgets_what_was_stated(stated):
     folder, sample, _ = stated
     write_sample(str(folder), sample)
     assert read_certificate(str(folder)) is None
+    assert not is_stated(str(folder))
     assert not (folder / AUDIT_LABELS).exists()
+
+
+def test_a_larger_sample_keeps_what_was_stated(stated):
+    """What was stated from its first rows is still right."""
+    folder, sample, _ = stated
+    before = read_certificate(str(folder))
+    write_sample(str(folder), sample, is_larger=True)
+    assert is_stated(str(folder))
+    assert read_certificate(str(folder)) == before
 
 
 def test_a_sample_of_another_run_is_refused(run, stated):

@@ -7,6 +7,7 @@ import pytest
 from pipelines.certify import certify_run
 from pipelines.cli.certify_results import (
     CertificateResult,
+    DrawResult,
     describe_clean,
     describe_estimate,
     describe_figure,
@@ -140,6 +141,19 @@ def test_removed_rows_that_were_all_read_have_no_bound(counts, words):
     assert said.endswith("are clean") == (read < rows and bool(unsure))
 
 
+@pytest.mark.parametrize(
+    ("statement", "words"),
+    [("stays", "stays until the next statement"), ("removed", "certificate was removed"), ("", "")],
+)
+def test_a_draw_says_what_becomes_of_the_certificate(run, tmp_path, statement, words):
+    """It stays when rows are added, and a new sample removes it."""
+    drawn = draw_small(run[0], tmp_path)._replace(statement=statement)
+    said = [str(part) for part in DrawResult(str(run[0]), drawn).render()]
+    found = [part for part in said if part.startswith("the run's certificate")]
+    assert bool(found) == bool(words)
+    assert all(words in part for part in found)
+
+
 def widen(found: Certificate) -> Certificate:
     """Add a trait that removed nothing, of which two seeded texts were read, and no row shows."""
     (heron,) = found.traits
@@ -172,7 +186,7 @@ def test_traits_without_a_bound_have_a_dash_and_what_it_takes(run, tmp_path):
     said = [part for part in CertificateResult(found).render() if isinstance(part, str)]
     (line,) = [part for part in said if part.startswith("1 trait has no adjusted bound")]
     assert "only 2 seeded texts of each were read. 8 of each, all found" in line
-    assert "--seeded 16" in line
+    assert line.endswith("--seeded 16 with the draw of the next audit.")
 
 
 def test_lines_that_say_nothing_are_left_out(run, tmp_path):

@@ -29,6 +29,7 @@ from pipelines.display.page_templates import build_environment
 from pipelines.library_precision import SAMPLE
 from pipelines.loss_summary import summarise_losses
 from pipelines.quotations import TURN_CHARACTERS, Quotation, quote, quote_row
+from pipelines.removals_read import list_doubtful
 from pipelines.removed_rows import (
     FOLDED,
     LISTED,
@@ -270,7 +271,7 @@ def gather_contents(run: str, manifest: Manifest, rates: Rates) -> dict[str, Any
         "listed": LISTED,
         "masked_listed": MASKED_LISTED,
         "folded": FOLDED,
-        "is_doubtful": any(map(manifest.may_be_noise, manifest.thresholds)),
+        "doubtful": list_doubtful(manifest, certificate),
         "version": name_code(),
         "title": describe_title(manifest),
         "rows_in": rows_in,

@@ -15,11 +15,15 @@ import polars as pl
 
 from pipelines.certifying.histories import describe_carried
 from pipelines.display.excerpts import escape_name
-from pipelines.library_precision import describe_library_precision
+from pipelines.library_precision import SAMPLE, describe_library_precision
+from pipelines.removals_read import (
+    describe_clean_removals,
+    has_read_removals,
+    list_doubtful,
+)
 from pipelines.runs.queries import scan_ledger
 from pipelines.runs.rates import Rates
 from pipelines.runs.recorded_settings import read_recorded_policy, read_recorded_rules
-from pipelines.runs.wrong_removals import bound_wrong_removals, describe_wrong_removals
 from pipelines.sentences import NOT_LOOKED_FOR, describe_origin
 from schemas.certificates import Certificate, ShareBound
 from schemas.lots import UNKNOWN
@@ -60,12 +64,21 @@ class TraitEffects(NamedTuple):
         """Return whether the trait only flagged rows, and no warning is known of it."""
         return {name for _, name in self.effects} == {"flagged"} and not self.is_weak
 
+    @property
+    def is_from_library(self) -> bool:
+        """Return whether `right` was measured on the library's own sample of real answers."""
+        return SAMPLE in self.right
+
 
 class SignOff(NamedTuple):
-    """The first screen: sentences by block, and the traits behind what was taken out."""
+    """The first screen: sentences by block, and the traits behind what was taken out.
+
+    `counts_twice` says that a removed row counts for more than one of these traits.
+    """
 
     came_in: list[str]
     taken: str
+    counts_twice: bool
     reasons: list[TraitEffects]
     unlisted: int
     promised: list[str]
@@ -92,9 +105,10 @@ def summarise_for_signing(
     return SignOff(
         list(_describe_input(manifest, teachers)),
         describe_taken(manifest),
+        counts_rows_twice(manifest, reasons),
         reasons[:REASONS_SHOWN],
         len(reasons[REASONS_SHOWN:]),
-        list(describe_promises(manifest)),
+        list(describe_promises(manifest, certificate)),
         list(list_unknown(manifest, teachers, certificate)),
         list(describe_origin(manifest, read_recorded_policy(manifest))),
         [*describe_reading(certificate), *([history] if history else [])],
@@ -176,6 +190,14 @@ def describe_taken(manifest: Manifest) -> str:
     return f"{total:,} of {format_count(rows, 'row')} ({share}): {', '.join(parts)}"
 
 
+def counts_rows_twice(manifest: Manifest, reasons: Sequence[TraitEffects]) -> bool:
+    """Return whether the traits' removed rows are more than the rows that were removed."""
+    found = manifest.conservation.by_decision
+    total = sum(found.get(name, 0) for name in ("quarantine", "drop", "duplicate"))
+    parts = (rows for item in reasons for rows, name in item.effects if name == "removed")
+    return sum(parts) > total
+
+
 def list_reasons(
     manifest: Manifest, rates: Rates, certificate: Certificate | None
 ) -> Iterator[TraitEffects]:
@@ -224,28 +246,29 @@ def describe_precision(
     """
     read = next((item for item in _list_read(certificate) if item[0] == rule.trait), None)
     if read is not None:
-        found = read[1]
-        shown = f"{found.read - found.counted:,} of the {found.read:,} rows that people read"
-        shown = f"{shown}, of {_describe_pool(found, certificate)},"
-        doubt = f"; {found.describe_counted('clean')}" if found.unsure else ""
-        return f"{shown} show it{doubt}", False
+        return _describe_read(read[1], certificate), False
     caution = manifest.cards.get(rule.trait, {}).get("caution")
     if caution:
         return str(caution), True
     return describe_library_precision(rule.trait, manifest), False
 
 
-def _describe_pool(found: ShareBound, certificate: Certificate | None) -> str:
-    """Say which removed rows people may have read: in which run, and why they were removed.
+def _describe_read(found: ShareBound, certificate: Certificate | None) -> str:
+    """Say how many of the rows that a trait removed people read, and what they found.
 
     A certificate from before counts all removed rows on which the trait fired.
     """
     rows = (found.carried or found).rows
     carried = certificate and certificate.carried
-    where = f" in run {carried.run_id}" if carried else ""
-    if certificate is None or certificate.masked is None:
-        return f"{format_count(rows, 'removed row')} on which it fired{where}"
-    return f"{rows:,} that it removed itself{where}"
+    where = " in the earlier run" if carried else ""
+    is_old = certificate is None or certificate.masked is None
+    what = "removed rows on which it fired" if is_old else "rows that this trait's action removed"
+    shown, doubt = found.read - found.counted, ""
+    if found.unsure:
+        doubt = f" ({found.describe_counted('clean')})"
+    verb = choose_form(shown, "shows", "show")
+    show = f"{shown:,} {verb} it" if shown else "none shows it"
+    return f"people read {found.read:,} of {rows:,} {what}{where}: {show}{doubt}"
 
 
 def _list_read(certificate: Certificate | None) -> Iterator[tuple[str, ShareBound]]:
@@ -255,10 +278,9 @@ def _list_read(certificate: Certificate | None) -> Iterator[tuple[str, ShareBoun
             yield item.trait, item.clean_removed
 
 
-def describe_promises(manifest: Manifest) -> Iterator[str]:
+def describe_promises(manifest: Manifest, certificate: Certificate | None = None) -> Iterator[str]:
     """Yield what is promised, with which confidence, and on which text."""
-    wrong = bound_wrong_removals(manifest)
-    if said := describe_wrong_removals(wrong):
+    if said := describe_clean_removals(manifest, certificate):
         yield f"{said[0].upper()}{said[1:]}."
     bounded = [rule for rule in manifest.thresholds if rule.bound is not None]
     if bounded:
@@ -273,7 +295,8 @@ def describe_promises(manifest: Manifest) -> Iterator[str]:
     by_hand = [rule.trait for rule in manifest.thresholds if rule.bound is None]
     if by_hand:
         yield f"Nothing is promised for {list_names(by_hand)}: no calibrated threshold."
-    if not wrong.removed and (doubtful := [*manifest.list_remarks()]):
+    has_doubts = not said or has_read_removals(certificate)
+    if has_doubts and (doubtful := [*manifest.list_remarks()]):
         yield f"The bounds of {list_names(doubtful)} may not hold for this corpus."
 
 
@@ -299,7 +322,7 @@ def list_unknown(
             "How many rows with a trait stay: the run has no certificate. congener certify bounds "
             "the number; congener traits eval measures one trait's recall."
         )
-    if doubtful := [rule.trait for rule in manifest.thresholds if manifest.may_be_noise(rule)]:
+    if doubtful := list_doubtful(manifest, certificate):
         verb, whose = ("occurs", "its") if len(doubtful) == 1 else ("occur", "their")
         yield f"Whether {list_names(doubtful)} {verb} at all: all {whose} rows may be mistakes."
     unnamed = sum(item.rows for item in teachers if item.name == UNKNOWN)

@@ -9,6 +9,7 @@ from pipelines.certifying.histories import describe_carried, describe_history, e
 from pipelines.certifying.prospects import explain_dashes
 from pipelines.papers.facts import RunFacts
 from pipelines.papers.markdown import build_table, escape
+from pipelines.removals_read import describe_clean_removals
 from pipelines.runs.recorded_settings import read_recorded_policy
 from schemas.certificates import Certificate, TraitStatement
 from schemas.notices import choose_form, format_count
@@ -98,6 +99,7 @@ def describe_reading(facts: RunFacts) -> Iterator[str]:
         yield f"The run has no certificate{'' if history else no_reading}."
         if history:
             yield history
+        yield from _describe_removals(facts)
         yield ""
         return
     yield state_bound(found)
@@ -105,6 +107,7 @@ def describe_reading(facts: RunFacts) -> Iterator[str]:
         yield carried
     if history:
         yield history
+    yield from _describe_removals(facts)
     yield f"{escape(', '.join(found.raters))} labelled the rows."
     yield ""
     statements = (found.together, *found.traits) if len(found.traits) > 1 else found.traits
@@ -132,6 +135,12 @@ def describe_reading(facts: RunFacts) -> Iterator[str]:
             f"--statement {line}` fails if it was removed"
         )
     yield ""
+
+
+def _describe_removals(facts: RunFacts) -> Iterator[str]:
+    """Yield how many removed rows may be clean, if any were removed, as the report does."""
+    if said := describe_clean_removals(facts.manifest, facts.certificate):
+        yield f"{said[0].upper()}{escape(said[1:], LONGEST_WORDS)}."
 
 
 def state_bound(found: Certificate) -> str:

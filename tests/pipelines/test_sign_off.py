@@ -10,6 +10,9 @@ import pytest
 
 from pipelines.certify import carry_over
 from pipelines.certifying.statements import state
+from pipelines.display.excerpts import escape_name
+from pipelines.display.page_templates import build_environment
+from pipelines.library_precision import SAMPLE
 from pipelines.report import write_report
 from pipelines.runs.manifest_file import load_manifest
 from pipelines.runs.rates import compare_groups
@@ -18,7 +21,9 @@ from pipelines.sign_off import (
     REASONS_SHOWN,
     TEACHERS_SHOWN,
     SignOff,
+    TraitEffects,
     count_teachers,
+    counts_rows_twice,
     describe_precision,
     describe_promises,
     describe_reading,
@@ -217,11 +222,11 @@ def test_what_people_read_in_the_run_comes_first(run, tmp_path):
     assert read > 0
     (rule,) = run[1].thresholds
     right, is_weak = describe_precision(rule, run[1], certificate)
-    shown = f"of the {read} rows that people read, of 8 that it removed itself, show it"
-    assert right == f"{read} {shown}"
+    shown = f"people read {read} of 8 rows that this trait's action removed: "
+    assert right == f"{shown}{read} show it"
     earlier = certificate.model_copy(update={"masked": None})
     right, _ = describe_precision(rule, run[1], earlier)
-    assert "of 8 removed rows on which it fired, show it" in right
+    assert "of 8 removed rows on which it fired: " in right
     assert not is_weak
     assert describe_precision(rule, run[1], None) == ("", False)
     (trait,) = certificate.traits
@@ -229,7 +234,11 @@ def test_what_people_read_in_the_run_comes_first(run, tmp_path):
     doubtful = trait.model_copy(update={"clean_removed": doubt})
     known = certificate.model_copy(update={"traits": (doubtful,)})
     right, _ = describe_precision(rule, run[1], known)
-    assert right == f"{read - 3} {shown}; 2 clean, 1 unsure (counted as clean)"
+    assert right == f"{shown}{read - 3} shows it (2 clean, 1 unsure (counted as clean))"
+    none = doubt.model_copy(update={"counted": read, "unsure": 0})
+    every = trait.model_copy(update={"clean_removed": none})
+    right, _ = describe_precision(rule, run[1], certificate.model_copy(update={"traits": (every,)}))
+    assert right == f"{shown}none shows it"
 
 
 def test_the_certificate_is_in_a_sentence(run, tmp_path):
@@ -372,8 +381,67 @@ def test_rows_that_people_read_in_another_run_are_named(run, tmp_path):
     found = carry_over(str(tmp_path / "again"), str(run[0])).certificate
     (rule,) = manifest.thresholds
     right, _ = describe_precision(rule, manifest, found)
-    assert f"of 8 that it removed itself in run {run[1].run_id}, show it" in right
+    assert "of 8 rows that this trait's action removed in the earlier run: " in right
     bound, carried = describe_reading(found)
     assert "of 34 kept rows show heron" in bound
     assert "read" not in bound
     assert carried.startswith(f"Carried over from the certificate of run {run[1].run_id}")
+
+
+def test_rows_that_count_twice_are_noted_beside_their_number(screen, hostile):
+    """If the traits' removed rows are more than the removed rows, the page says why."""
+    manifest = load_manifest(hostile)
+    once = TraitEffects("owl", "", [(1, "removed"), (900, "flagged")], "", False)
+    assert not counts_rows_twice(manifest, [once])
+    assert counts_rows_twice(manifest, [once._replace(effects=[(900, "removed")])])
+    assert screen.counts_twice == counts_rows_twice(manifest, screen.reasons)
+    page = Path(write_report(hostile)).read_text(encoding="utf-8")
+    assert ("counts for each of them</span>" in page) == screen.counts_twice
+
+
+def test_the_note_on_the_librarys_sample_is_only_beside_its_numbers():
+    """A bracket with what people read is never under a note about the library's real answers."""
+    own = TraitEffects("owl", "", [(1, "flagged")], "people read 1 of 1 rows: 0 show it", False)
+    shipped = own._replace(trait="elk", right=f"20 of 22 right{SAMPLE}")
+    assert shipped.is_from_library
+    assert not own.is_from_library
+    render = build_environment()
+    render.filters |= {"count": "{:,}".format, "escape_name": escape_name}
+    template = render.get_template("sign_off.html.j2")
+    nothing = SignOff([], "", False, [], 0, [], [], [], [])
+
+    def show(*reasons: TraitEffects) -> str:
+        found = nothing._replace(reasons=list(reasons))
+        manifest = Manifest.model_construct(withdrawn=object())
+        others = {"removed": [], "certificate": None, "manifest": manifest}
+        return template.render(sign_off=found, sample=SAMPLE, **others)
+
+    assert "In brackets: flags of the library" in show(shipped)
+    mixed = show(own, shipped)
+    assert "In brackets" not in mixed
+    assert f"(20 of 22 right{SAMPLE})" in mixed
+    assert "(people read 1 of 1 rows: 0 show it)" in mixed
+
+
+def test_what_people_read_replaces_what_is_not_known(run, tmp_path):
+    """A trait that a read row shows isn't called doubtful beside that row."""
+    certificate = certify_small(run[0], tmp_path)
+    (rule,) = run[1].thresholds
+    noisy = run[1].model_copy(update={"thresholds": (rule.model_copy(update={"bound": 0.9}),)})
+    said = "Whether heron occurs at all: all its rows may be mistakes."
+    assert said in list(list_unknown(noisy, [], None))
+    assert said not in list(list_unknown(noisy, [], certificate))
+    first = next(describe_promises(noisy, certificate))
+    assert first.startswith("Wrong removals: ")
+    assert "people read" in first
+
+
+def test_doubtful_bounds_are_still_named_where_people_read(run, tmp_path):
+    """The sentence from reading doesn't hide that a bound may not hold for the corpus."""
+    certificate = certify_small(run[0], tmp_path)
+    said = [{"severity": "warning", "text": "unlike", "traits": {"heron": "may not hold: odd"}}]
+    notices = {**run[1].circumstances, "notices": said}
+    doubted = run[1].model_copy(update={"circumstances": notices})
+    assert "The bounds of heron may not hold for this corpus." in list(
+        describe_promises(doubted, certificate)
+    )

@@ -126,6 +126,8 @@ def test_a_run_without_a_certificate_says_so(run):
     """A reader isn't left to guess whether people read rows."""
     lines = list(describe_reading(read_facts(run[0])))
     assert lines[2].startswith("The run has no certificate")
+    assert lines[3].startswith("Wrong removals: ")
+    assert "people read" not in lines[3]
 
 
 def test_a_certificate_is_stated_with_raters_and_limits(certified):
@@ -135,6 +137,8 @@ def test_a_certificate_is_stated_with_raters_and_limits(certified):
     lines = list(describe_reading(facts))
     assert state_bound(found) in lines
     assert "audit labelled the rows." in lines
+    (removals,) = [line for line in lines if line.startswith("Wrong removals: ")]
+    assert "people read" in removals
     residual = found.together.residual
     assert f"at most {format_bound(found.together.decisive)}" in state_bound(found)
     assert f"{residual.read} rows of them were read" in state_bound(found)

@@ -14,7 +14,12 @@ from classifiers.guarantees.calibration import compute_intervals
 from classifiers.guarantees.group_differences import adjust_by_holm, compute_p_values
 from classifiers.languages import LANGUAGES
 from classifiers.lots.topics import MOST_LEARNED, Topics, TopicWords, join_words, learn_topics
-from pipelines.rate_shifts import describe_differences, describe_overlap, describe_teachers
+from pipelines.rate_shifts import (
+    count_fired,
+    describe_differences,
+    describe_overlap,
+    describe_teachers,
+)
 from pipelines.rate_tests import RateShift, compare_hits
 from pipelines.runs.finished import MISFITS, report_damage
 from pipelines.runs.manifest_file import load_manifest
@@ -154,8 +159,9 @@ def measure_losses(
     first, second = load_manifest(against), load_manifest(run)
     same = first.identity.inputs == second.identity.inputs
     overlap = () if same else describe_overlap((against, run), (first, second))
-    others = describe_teachers(*map(_take_rows, sides)) + describe_differences(first, second)
-    notes = (*overlap, *others)
+    fired = count_fired(run, second, (*STAYED, *LOST))
+    others = describe_teachers(_take_rows(sides[0]), _take_rows(sides[1]), fired)
+    notes = (*overlap, *others, *describe_differences(first, second))
     shift = _compare_sides(trait, *sides)
     return Losses(trait, rows, lost, own.apart, omitted, table, shift, same, notes)
 

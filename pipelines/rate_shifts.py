@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import polars as pl
@@ -67,7 +67,7 @@ def compare_rates(
     ranked = sorted(found, key=_rank)
     notes = [
         *describe_overlap(runs, manifests),
-        *describe_teachers(*rows),
+        *describe_teachers(*rows, two.fired),
         *describe_differences(*manifests),
     ]
     return RateShifts(removed, ranked, notes)
@@ -126,25 +126,48 @@ def _count(run: str, manifest: Manifest, trait: str | None) -> _Counts:
     gone = pl.col("decision").is_in(REMOVED)
     if trait is not None:
         gone &= pl.col("fired").list.contains(trait)
-    names = rows.explode("fired").drop_nulls("fired").group_by("fired", "teacher").len()
+    names = _group_fired(rows)
     teachers = rows.group_by("teacher").agg(pl.len(), gone=gone.sum()).sort("teacher")
     totals, fired = pl.collect_all([teachers, names], engine="streaming")
-    hits: dict[str, dict[str, int]] = {}
-    for name, teacher, count in fired.iter_rows():
-        hits.setdefault(name, {})[teacher] = count
     own = totals["teacher"].to_list()
     counts = (totals[column].to_list() for column in ("len", "gone"))
     whole, removed = (dict(zip(own, column, strict=True)) for column in counts)
-    return _Counts(whole, removed, hits)
+    return _Counts(whole, removed, _index_fired(fired))
 
 
-def describe_teachers(before: Hits, now: Hits) -> list[str]:
+def count_fired(
+    run: str, manifest: Manifest, decisions: Sequence[str]
+) -> dict[str, dict[str, int]]:
+    """Count the rows with these decisions on which each trait fires, by trait and teacher.
+
+    Raises: RunError: a ledger is missing or damaged.
+    """
+    chosen = scan_ledger(run, manifest).filter(pl.col("decision").is_in(decisions))
+    rows = chosen.select("teacher", fired=FIRED.list.unique())
+    return _index_fired(_group_fired(rows).collect(engine="streaming"))
+
+
+def _group_fired(rows: pl.LazyFrame) -> pl.LazyFrame:
+    """Count rows by trait and teacher."""
+    return rows.explode("fired").drop_nulls("fired").group_by("fired", "teacher").len()
+
+
+def _index_fired(counted: pl.DataFrame) -> dict[str, dict[str, int]]:
+    hits: dict[str, dict[str, int]] = {}
+    for name, teacher, count in counted.iter_rows():
+        hits.setdefault(name, {})[teacher] = count
+    return hits
+
+
+def describe_teachers(
+    before: Hits, now: Hits, fired: Mapping[str, Hits] | None = None
+) -> list[str]:
     """Say whether the teachers' shares of the rows differ, and which teachers aren't in both runs.
 
-    Both arguments count rows by teacher.
+    The first two arguments count rows by teacher, and `fired` the rows of `now` by trait.
     """
     shares = describe_shares(before, now)
-    return [shares, *list_incomparable(before, now)] if shares else []
+    return [shares, *list_incomparable(before, now, fired)] if shares else []
 
 
 def describe_tests(shifts: RateShifts) -> str:

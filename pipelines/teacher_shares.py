@@ -11,6 +11,7 @@ from collections.abc import Iterator, Mapping
 from pipelines.display.excerpts import escape_name
 from schemas.lots import UNKNOWN
 from schemas.notices import format_count
+from schemas.shares import format_percent
 
 LEAST_MOVED = 0.01
 """The smallest share of rows with another teacher that is mentioned (the total variation)."""
@@ -61,20 +62,40 @@ def _measure_moves(before: Mapping[str, int], now: Mapping[str, int]) -> dict[st
     }
 
 
-def list_incomparable(before: Mapping[str, int], now: Mapping[str, int]) -> Iterator[str]:
+def list_incomparable(
+    before: Mapping[str, int],
+    now: Mapping[str, int],
+    fired: Mapping[str, Mapping[str, int]] | None = None,
+) -> Iterator[str]:
     """Yield a line for each teacher that only one of two sets has, those with most rows first.
 
     At most `TEACHERS_SHOWN` new ones and as many vanished ones are named, and the others counted.
+    `fired` counts the rows of the second set by trait and teacher; with it, the line of a new
+    teacher says how often each trait fired on its rows.
     """
     for word, own, other in (("new", now, before), ("vanished", before, now)):
         alone = {name: rows for name, rows in own.items() if rows and not other.get(name)}
         ranked = sorted(alone, key=lambda name: (-alone[name], name))
         for name in ranked[:TEACHERS_SHOWN]:
             rows = format_count(alone[name], "row")
-            yield f"{word} teacher: {name_teacher(name)}, {rows}, not comparable"
+            if word == "new" and fired is not None:
+                found = _list_fired(name, alone[name], fired)
+                yield f"new teacher {name_teacher(name)}, {rows}, not tested: {found}"
+            else:
+                yield f"{word} teacher: {name_teacher(name)}, {rows}, not comparable"
         if left := ranked[TEACHERS_SHOWN:]:
             rows = format_count(sum(alone[name] for name in left), "row")
             yield f"{format_count(len(left), f'more {word} teacher')}: {rows}, not comparable"
+
+
+def _list_fired(teacher: str, rows: int, fired: Mapping[str, Mapping[str, int]]) -> str:
+    """Name the traits that fired on a teacher's rows with their shares, the largest first."""
+    counts = {trait: hits[teacher] for trait, hits in fired.items() if hits.get(teacher)}
+    ranked = sorted(counts, key=lambda trait: (-counts[trait], trait))
+    named = (
+        f"{trait} {counts[trait]:,} ({format_percent(counts[trait] / rows)})" for trait in ranked
+    )
+    return ", ".join(named) or "no trait fired"
 
 
 def name_teacher(name: str) -> str:

@@ -208,7 +208,8 @@ def test_drift_is_tested_within_teachers(lost, tmp_path):
     assert found.shift.within is not None
     assert found.shift.within.rows_after == sum(row["teacher"] != "cygnus" for row in renamed)
     assert {item.teacher for item in found.shift.teachers} >= {"cygnus"}
-    assert any(note.startswith("new teacher: cygnus") for note in found.notes)
+    (new,) = [note for note in found.notes if note.startswith("new teacher cygnus, ")]
+    assert ", not tested: heron " in new
     lines = list_lines(found, "length").values()
     assert sum(line["rows_within"] for line in lines) == found.shift.within.rows_after
     assert sum(line["lost_within_before"] for line in lines) == found.shift.within.before

@@ -150,6 +150,10 @@ def test_rows_are_counted_by_teacher(run):
     assert Counter(found.removed) == Counter(row["teacher"] or UNKNOWN for row in gone)
     fired = [row for row in rows if any(item["trait"] == "heron" for item in row["reasons"])]
     assert found.fired["heron"] == Counter(row["teacher"] or UNKNOWN for row in fired)
+    everything = {row["decision"] for row in rows}
+    assert rate_shifts.count_fired(folder, manifest, sorted(everything)) == found.fired
+    lost = rate_shifts.count_fired(folder, manifest, ["quarantine", "drop"])["heron"]
+    assert lost == Counter(row["teacher"] or UNKNOWN for row in fired if row in gone)
 
 
 def test_another_mix_of_teachers_is_said():
@@ -158,6 +162,9 @@ def test_another_mix_of_teachers_is_said():
     assert shares.startswith("the teachers' shares of the rows differ (llama 400 of 400 before")
     assert new == "new teacher: vicuna, 350 rows, not comparable"
     assert describe_teachers({"llama": 400}, {"llama": 350}) == []
+    fired = {"owl": {"vicuna": 7, "llama": 1}}
+    _, new = describe_teachers({"llama": 400}, {"llama": 350, "vicuna": 350}, fired)
+    assert new == "new teacher vicuna, 350 rows, not tested: owl 7 (2.00%)"
 
 
 def test_a_trait_that_was_not_tested_is_the_last():

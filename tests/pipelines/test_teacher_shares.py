@@ -73,6 +73,23 @@ def test_new_and_vanished_teachers_have_lines():
     assert list(list_incomparable(now, now)) == []
 
 
+def test_a_new_teacher_has_the_traits_that_fired_on_its_rows():
+    """They can't be tested, so their counts and shares are in its line, the most frequent first."""
+    fired = {
+        "owl": {"llama": 9, "vicuna": 5},
+        "bee": {"vicuna": 5},
+        "elk": {"vicuna": 14},
+        "fox": {"llama": 2},
+    }
+    before, now = {"llama": 400, "yi": 3}, {"llama": 350, "vicuna": 350, "phi": 10}
+    assert list(list_incomparable(before, now, fired)) == [
+        "new teacher vicuna, 350 rows, not tested: elk 14 (4.00%), bee 5 (1.43%), owl 5 (1.43%)",
+        "new teacher phi, 10 rows, not tested: no trait fired",
+        "vanished teacher: yi, 3 rows, not comparable",
+    ]
+    assert "\x1b" not in next(list_incomparable({}, {"\x1b[31m": 1}, fired))
+
+
 def test_many_new_teachers_are_counted():
     """The largest ones are named, and the others have one line."""
     found = list(list_incomparable({}, {f"t{at}": 10 + at for at in range(7)}))

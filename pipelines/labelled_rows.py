@@ -189,7 +189,7 @@ def _settle_corpus(
 ) -> tuple[Corpus, Layout]:
     """Survey a corpus, and settle its layout as a run does."""
     corpus = survey(patterns, config.shards, list_paths(settings))
-    layout = settle_layout(corpus.schema, settings, corpus.partitions)
+    layout = settle_layout(corpus.schema, settings, corpus.folder_columns)
     layout = settle_sides(corpus.schema, layout, settings.teacher is not None)
     layout = layout._replace(digest_key=settle_key(config.digest_key))
     sample = read_sample(corpus, layout, config.shards)

@@ -281,7 +281,7 @@ def _refuse_other_teacher(config: MonitorConfig, side: AuditedCorpus) -> None:
     if given is None or given.constant is None:
         return
     unnamed = config.layout.model_copy(update={"teacher": None})
-    own = settle_layout(side.corpus.schema, unnamed, side.corpus.partitions).lots.get("teacher")
+    own = settle_layout(side.corpus.schema, unnamed, side.corpus.folder_columns).lots.get("teacher")
     if own is not None:
         raise CardError(
             f"the corpus names its teachers in {own.column!r}, and --teacher selects no rows: it "

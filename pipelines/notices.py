@@ -12,7 +12,7 @@ from classifiers.banks import Bank
 from classifiers.guarantees.calibration import count_allowed
 from pipelines.corpus_sample import CORPUS_SAMPLE
 from schemas.manifests import Manifest
-from schemas.notices import Notice, choose_form, format_count, list_names, shorten_name, warn
+from schemas.notices import Notice, choose_form, format_count, list_names, warn
 from schemas.policies import EVERY_OTHER, Policy
 from schemas.runs import CLEAN_CARD
 from schemas.scores import LIKELY, TEXTS_OF_SIDES, fires
@@ -81,9 +81,8 @@ def describe_unknown_teachers(corpus: Corpus, layout: Layout) -> Iterator[Notice
     if folders := find_teacher_folders(source.name for source in corpus.sources):
         yield Notice(
             "the teacher of every row is unknown, because no column or folder names it; if the "
-            f"folders {list_names(folders, FILES_NAMED)} are teachers, rename each to teacher=NAME "
-            f"(such as teacher={shorten_name(folders[0])}), or name a column with "
-            "--teacher-column; otherwise rates and exceptions can't tell teachers apart"
+            f"folders {list_names(folders, FILES_NAMED)} are teachers, add --teacher-column "
+            "folder; otherwise rates and exceptions can't tell teachers apart"
         )
 
 

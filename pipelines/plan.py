@@ -323,7 +323,7 @@ def _settle_layout(config: FilterConfig, corpus: Corpus) -> Layout:
     Raises: InputError: no format fits, or a file is a single object that contains the rows.
     """
     try:
-        return settle_layout(corpus.schema, config.corpus, corpus.partitions)
+        return settle_layout(corpus.schema, config.corpus, corpus.folder_columns)
     except InputError as error:
         if explained := explain_documents(corpus.sources, config.shards):
             raise explained from error

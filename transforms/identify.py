@@ -133,7 +133,7 @@ def _build_lots(shard: Shard, segments: Segments, layout: Layout, key: bytes | N
                 _name_system_prompts(size, segments, key) if prompts else [UNKNOWN] * size
             )
         elif source.column in layout.keys:
-            value = shard.plan.partitions.get(source.column)
+            value = shard.plan.folder_columns.get(source.column)
             columns.append([format_lot_field(name, value, key)] * size)
         elif source.column is not None:
             columns.append(read_lot_column(name, take_column(shard.table, source.column), key))

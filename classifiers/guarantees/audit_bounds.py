@@ -106,7 +106,9 @@ def bound_audit(draws: Draws, risk: float, counts: Sequence[int] = ()) -> np.nda
     """Return the upper bound on the mean after each number of draws in `counts`.
 
     With probability at least 1 - risk, the mean is at most every bound that there ever is, whoever
-    looks when. Without counts, there is one bound, after all draws.
+    looks when. Without counts, there is one bound, after all draws. A bound is never less than the
+    share that the values read so far make up alone: an early bound may be too low, as the risk
+    allows, and what was read later shows it.
     """
     total = draws.values.shape[-1]
     if total == 0:
@@ -120,7 +122,9 @@ def bound_audit(draws: Draws, risk: float, counts: Sequence[int] = ()) -> np.nda
         first = np.concatenate([np.zeros((len(ends), 1)), wealth], -1)
         excluded = first[np.arange(len(ends)), ends] >= limit
         low, high = np.where(excluded, low, middle), np.where(excluded, middle, high)
-    return high
+    read = np.append(0.0, draws.before + draws.values / draws.rows)
+    bounds: np.ndarray = np.maximum(high, read[ends])
+    return bounds
 
 
 def bound_audit_below(draws: Draws, risk: float) -> float:

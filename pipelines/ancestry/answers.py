@@ -159,7 +159,7 @@ def _settle_corpus(pattern: str) -> tuple[Corpus, Layout]:
     settings = CorpusConfig()
     corpus = survey([pattern], ShardLimits(), list_paths(settings))
     try:
-        layout = settle_layout(corpus.schema, settings, corpus.partitions)
+        layout = settle_layout(corpus.schema, settings, corpus.folder_columns)
     except InputError as error:
         raise InputError(error.problem, where=pattern, remedy=error.remedy) from error
     layout = settle_sides(corpus.schema, layout, False)

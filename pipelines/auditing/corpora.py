@@ -74,7 +74,7 @@ def settle_corpus(
     """
     corpus = survey(patterns, limits, list_paths(settings))
     try:
-        layout = settle_layout(corpus.schema, settings, corpus.partitions)
+        layout = settle_layout(corpus.schema, settings, corpus.folder_columns)
     except InputError as error:
         if explained := explain_documents(corpus.sources, limits):
             raise explained from error

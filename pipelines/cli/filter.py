@@ -120,7 +120,11 @@ class CorpusOptions(Options):
     ] = None
     teacher_column: Annotated[
         str | None,
-        typer.Option("--teacher-column", help="The column that holds the teacher's name."),
+        typer.Option(
+            "--teacher-column",
+            help="The column that holds the teacher's name; or folder, if each teacher's files "
+            "are in a folder with its name.",
+        ),
     ] = None
     teacher_answers: Annotated[
         list[str] | None,

@@ -156,7 +156,7 @@ def test_a_finished_run_is_compared_by_ids_alone(config, policy):
         run_filter(given)
     check_folder(given)
     other = given.model_copy(update={"policy": policy(write_policy({"id": "row-2"}))})
-    with pytest.raises(RunError, match=r"policy\.exceptions\[0\]\.row\.value: was row-1, is row-2"):
+    with pytest.raises(RunError, match=r"exception added: .*column id, value row-2"):
         run_filter(other)
 
 

@@ -93,7 +93,7 @@ def list_settings(bank, **policy) -> list[str]:
 def list_corpus(corpus) -> list[Notice]:
     """Return the notices about a corpus."""
     found = survey([str(corpus)], ShardLimits())
-    layout = settle_layout(found.schema, CorpusConfig(), found.partitions)
+    layout = settle_layout(found.schema, CorpusConfig(), found.folder_columns)
     return list(describe_corpus(found, layout))
 
 
@@ -111,15 +111,16 @@ def test_folders_that_may_be_teachers_are_pointed_out(tmp_path):
     for folder in ("gpt-4o", "claude-2"):
         write_rows(tmp_path / "in" / "v1" / folder / "part-0.jsonl", [{"text": "x"}])
     found = survey([str(tmp_path / "in")], ShardLimits())
-    layout = settle_layout(found.schema, CorpusConfig(), found.partitions)
+    layout = settle_layout(found.schema, CorpusConfig(), found.folder_columns)
     (notice,) = describe_unknown_teachers(found, layout)
     assert notice.severity == "info"
-    assert (
-        "if the folders claude-2, gpt-4o are teachers, rename each to teacher=NAME" in notice.text
-    )
-    assert "--teacher-column" in notice.text
+    assert "folders claude-2, gpt-4o are teachers, add --teacher-column folder" in notice.text
+    named = CorpusConfig.model_validate({"teacher": {"column": "folder"}})
+    layout = settle_layout(found.schema, named, found.folder_columns)
+    assert "teacher=folder names" in layout.describe()
+    assert list(describe_unknown_teachers(found, layout)) == []
     named = CorpusConfig.model_validate({"teacher": {"constant": "atlas"}})
-    layout = settle_layout(found.schema, named, found.partitions)
+    layout = settle_layout(found.schema, named, found.folder_columns)
     assert list(describe_unknown_teachers(found, layout)) == []
 
 

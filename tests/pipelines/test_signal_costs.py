@@ -62,7 +62,7 @@ def test_a_signal_that_fires_on_wrong_texts_is_named():
 
 
 def test_both_dense_signals_are_left_out_together():
-    """If either dense signal keeps the other's mistakes, both are named, and no encoder is needed."""
+    """If either dense signal keeps the other's mistakes, both are named; no encoder is needed."""
     right = scores(exemplars=[0.9] * 10, head=[0.9] * 10, wording=[0.9] * 9 + [0.0])
     wrong = scores(exemplars=[0.9] * 9, head=[0.9] * 9, wording=[0.0] * 9)
     found = find_cost(build_trait(right, wrong), BY_HAND, right, wrong)

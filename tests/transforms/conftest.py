@@ -161,7 +161,7 @@ def read_corpus():
     def read(path: Path | str, rows: int = 5_000, **config):
         limits = ShardLimits(rows=rows, apart=0)
         corpus = survey([str(path)], limits)
-        layout = settle_layout(corpus.schema, CorpusConfig(**config), corpus.partitions)
+        layout = settle_layout(corpus.schema, CorpusConfig(**config), corpus.folder_columns)
         schema = corpus.select_schema(layout)
         tasks = plan_shards(corpus.sources, limits)
         return layout, [shard for task in tasks for shard in read_task(task, schema)]

@@ -13,7 +13,7 @@ from schemas.runs import name_joined_files
 from transforms.files.compression import Compression
 from transforms.files.dataset_cards import Splits
 from transforms.files.kinds import SWEPT, Kind
-from transforms.files.partitions import read_partitions
+from transforms.files.partitions import read_folder_columns
 from transforms.files.sources import Source
 from transforms.files.splits import SplitSigns, list_splits, read_split_signs
 from transforms.files.stems import build_stem
@@ -86,9 +86,9 @@ class ShardPlan(NamedTuple):
         return list_splits(self.pieces[0].source, self.pieces[0].splits)
 
     @property
-    def partitions(self) -> dict[str, str | None]:
-        """Return the partition keys and values in the folder names."""
-        return read_partitions(self.pieces[0].source) if self.pieces else {}
+    def folder_columns(self) -> dict[str, str | None]:
+        """Return the columns in the folder names: partition keys, and the folder's own name."""
+        return read_folder_columns(self.pieces[0].source) if self.pieces else {}
 
 
 def plan_shards(sources: Iterable[Source], limits: ShardLimits) -> list[tuple[ShardPlan, ...]]:

@@ -21,7 +21,7 @@ from transforms.files.compression import Compression
 from transforms.files.dataset_cards import CARD, DatasetCard, Splits, explain_unread, read_card
 from transforms.files.kinds import KIND_NAMES, TABLES, Kind, detect_kind, is_data_file
 from transforms.files.names import NamedFile, leave_out_repeats, name_files
-from transforms.files.partitions import read_partitions
+from transforms.files.partitions import read_folder_columns, read_partitions
 from transforms.files.patterns import SYSTEM_FOLDER
 from transforms.files.reconciliation import Reconciled, TableSchema, reconcile
 from transforms.files.side_files import leave_out_side_files, refuse_unfinished_run
@@ -109,6 +109,12 @@ class Corpus(NamedTuple):
     def partitions(self) -> tuple[str, ...]:
         """Return the partition keys in folder names (`teacher=NAME/`)."""
         keys = (key for source in self.sources for key in read_partitions(source.name))
+        return tuple(dict.fromkeys(keys))
+
+    @property
+    def folder_columns(self) -> tuple[str, ...]:
+        """Return the partition keys, and `FOLDER` if a file is in a folder with another name."""
+        keys = (key for source in self.sources for key in read_folder_columns(source.name))
         return tuple(dict.fromkeys(keys))
 
 

@@ -14,6 +14,7 @@ from schemas.lots import LOT_FIELDS
 from schemas.notices import list_names, shorten_name, suggest_name
 from schemas.scores import Side
 from transforms.digest_keys import DigestKey
+from transforms.files.partitions import FOLDER
 from transforms.records.column_types import (
     NAMES_OF_LISTS,
     describe_need,
@@ -87,15 +88,17 @@ class Layout(NamedTuple):
     def _describe_lot_field(self, field: LotField) -> str:
         if field.column is None:
             return repr(field.constant)
-        return f"{'folders' if field.column in self.keys else 'column'} {field.column}"
+        if field.column in self.keys:
+            return "folder names" if field.column == FOLDER else f"folders {field.column}"
+        return f"column {field.column}"
 
 
 def settle_layout(
-    schema: pa.Schema, config: CorpusConfig, partitions: Sequence[str] = ()
+    schema: pa.Schema, config: CorpusConfig, folder_columns: Sequence[str] = ()
 ) -> Layout:
     """Settle a corpus's layout from the configuration and the schema.
 
-    `partitions` are keys in folder names, which lot fields may use like columns.
+    `folder_columns` are the columns in folder names, which lot fields may use like other columns.
 
     Raises: InputError: no format fits, several do, or a configured column is missing or has an
     unsuitable type.
@@ -111,7 +114,7 @@ def settle_layout(
         _settle_prompt_of_pairs(columns)
     nested = any(pa.types.is_nested(_get_type(schema, actual)) for actual in columns.values())
     own = set(schema.names)
-    keys = [key for key in partitions if key not in own]
+    keys = [key for key in folder_columns if key not in own]
     lots = _settle_lot_fields(schema, config, keys)
     used = {field.column for field in lots.values()}
     keys = [key for key in keys if key in used]

@@ -159,6 +159,18 @@ def test_a_full_audit_is_exact(rows, hits):
     assert bound_audit_below(draws, RISK) == pytest.approx(hits / rows, abs=1e-9)
 
 
+@pytest.mark.parametrize("weighted", [False, True])
+def test_an_early_bound_that_was_too_low_is_raised(weighted):
+    """If all rows with the trait are read last, the bound is what was read, and not less."""
+    values = np.repeat([0.0, 1.0], [40, 10])
+    even = draw_evenly(values, 50)
+    draws = draw_by_weight(values, even.weights, even.caps, 50) if weighted else even
+    early, late, last = bound_audit(draws, RISK, [40, 49, 50])
+    assert early < 0.1
+    assert (late, last) == (pytest.approx(9 / 50), pytest.approx(10 / 50))
+    assert bound_audit_below(draws.flip(), RISK) <= 1 - 10 / 50
+
+
 @pytest.mark.parametrize("read", [100, 200, 350])
 def test_without_replacement_bounds_are_tighter(read):
     """The bound is below that with replacement, and above that of a sample of fixed size."""
@@ -172,13 +184,14 @@ def test_without_replacement_bounds_are_tighter(read):
 
 @settings(max_examples=10, deadline=None)
 @given(st.lists(st.booleans(), min_size=1, max_size=60), st.integers(0, 100))
-def test_bounds_never_grow_and_never_fall_below_what_was_found(values, more):
-    """A longer audit has no higher bound, and the bound allows for every row that was found."""
+def test_bounds_grow_only_to_what_was_found_and_never_fall_below(values, more):
+    """A longer audit has no higher bound, unless more rows were found than a bound allowed for."""
     found, rows = np.array(values, float), len(values) + more
     counts = list(range(1, len(values) + 1))
     bounds = bound_audit(draw_evenly(found, rows), RISK, counts)
-    assert (np.diff(bounds) <= 1e-9).all()
-    assert bounds[-1] >= found.sum() / rows - 1e-9
+    read = np.cumsum(found) / rows
+    assert (bounds >= read - 1e-12).all()
+    assert (bounds[1:] <= np.maximum(bounds[:-1], read[1:]) + 1e-9).all()
     assert bound_audit_below(draw_evenly(found, rows), RISK) <= bounds[-1]
 
 

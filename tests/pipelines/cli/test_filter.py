@@ -12,6 +12,8 @@ from pipelines.cli.filter import CorpusOptions, parse_columns
 from pipelines.cli.options import read_settings
 from pipelines.runs.manifest_file import load_manifest
 from schemas.errors import CardError
+from tests.support.hostile import write_cards
+from tests.support.runs import read_ledger
 
 
 @pytest.fixture
@@ -348,3 +350,33 @@ def test_the_operator_and_the_commit_are_recorded(congener, arguments):
     assert facts["operator"] == "Ann"
     assert facts["finished"].startswith("20")
     assert "commit" in facts
+
+
+def test_the_teacher_may_be_the_folder(congener, tmp_path):
+    """Files in a folder for each teacher name the teachers, and clean/ has the same folders."""
+    for folder in ("gpt-4o", "claude-2"):
+        path = tmp_path / "in" / folder / "train.jsonl"
+        path.parent.mkdir(parents=True)
+        path.write_text(json.dumps({"text": f"An answer by {folder}."}) + "\n", encoding="utf-8")
+    command = ("filter", "-i", str(tmp_path / "in"), "-o", str(tmp_path / "run"))
+    cards = write_cards(tmp_path / "traits", ["owl"])
+    options = ("--traits", cards[0], "--teacher-column", "folder")
+    code, _, err = congener(*command, *options)
+    assert code == 0, err
+    assert "teacher=folder names" in err
+    assert "the teacher of every row is unknown" not in err
+    ledger = read_ledger(tmp_path / "run")
+    assert {row["teacher"] for row in ledger} == {"gpt-4o", "claude-2"}
+    assert all(row["source"].startswith(f"{row['teacher']}/") for row in ledger)
+    clean = {path.parent.name for path in (tmp_path / "run" / "clean").rglob("*.jsonl")}
+    assert clean == {"gpt-4o", "claude-2"}
+
+
+def test_a_file_without_a_folder_has_no_folder_column(congener, tmp_path):
+    """The error says which columns there are."""
+    path = tmp_path / "train.jsonl"
+    path.write_text('{"text": "a"}\n', encoding="utf-8")
+    command = ("filter", "-i", str(path), "-o", str(tmp_path / "run"))
+    code, _, err = congener(*command, "--teacher-column", "folder")
+    assert code == 2
+    assert "teacher is configured to come from column 'folder', but the corpus has text" in err

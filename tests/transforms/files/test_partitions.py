@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from transforms.files.partitions import parse_folder, read_partitions
+from transforms.files.partitions import parse_folder, read_folder_columns, read_partitions
 
 
 @pytest.mark.parametrize(
@@ -47,3 +47,21 @@ def test_values_are_read_as_arrow_writes_them(tmp_path_factory, value):
     ds.write_dataset(table, folder, format="parquet", partitioning=scheme)
     (path,) = (path for path in folder.rglob("*.parquet") if path.is_file())
     assert read_partitions(path.relative_to(folder).as_posix()) == {"teacher": value}
+
+
+@pytest.mark.parametrize(
+    ("source", "found"),
+    [
+        ("gpt-4o/train.jsonl", {"folder": "gpt-4o"}),
+        ("v1/gpt-4o/part-0.parquet", {"folder": "gpt-4o"}),
+        ("gpt-4o/train/0.jsonl", {"folder": "gpt-4o"}),
+        ("gpt-4o/date=2025-08-01/0.jsonl", {"folder": "gpt-4o", "date": "2025-08-01"}),
+        ("folder=a/gpt-4o/0.jsonl", {"folder": "a"}),
+        ("train/0.jsonl", {}),
+        ("train.jsonl", {}),
+        ("teacher=a/0.jsonl", {"teacher": "a"}),
+    ],
+)
+def test_the_columns_in_folder_names(source, found):
+    """The innermost folder that is neither a split nor a partition has a column of its own."""
+    assert read_folder_columns(source) == found

@@ -131,9 +131,9 @@ def test_a_plan_knows_the_stem_of_its_rows():
     ((plan,),) = tasks
     assert plan.stem == "teacher=a/test-1"
     assert plan.splits == ("test",)
-    assert plan.partitions == {"teacher": "a"}
+    assert plan.folder_columns == {"teacher": "a"}
     empty = ShardPlan("part-0", ())
-    assert (empty.stem, empty.splits, empty.partitions) == ("", (None,), {})
+    assert (empty.stem, empty.splits, empty.folder_columns) == ("", (None,), {})
 
 
 def test_a_large_file_shares_no_shard():

@@ -88,6 +88,7 @@ def test_sources_are_in_the_order_of_their_outputs(tmp_path, json_lines):
     ]
     assert outputs == sorted(outputs)
     assert corpus.partitions == ("teacher",)
+    assert set(corpus.folder_columns) == {"folder", "teacher"}
 
 
 def test_a_file_named_in_full_is_read_whatever_its_name(tmp_path, json_lines, monkeypatch):

@@ -39,7 +39,7 @@ def read_folder_columns(source: str) -> dict[str, str | None]:
     folders = source.split("/")[:-1]
     plain = (name for name in reversed(folders) if not parse_folder(name) and not _is_split(name))
     own = next(plain, None)
-    return read_partitions(source) if own is None else {FOLDER: own} | read_partitions(source)
+    return read_partitions(source) if own is None else {FOLDER: own, **read_partitions(source)}
 
 
 def _is_split(folder: str) -> bool:

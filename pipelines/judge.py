@@ -57,7 +57,7 @@ class Opinion(NamedTuple):
 
     @property
     def label(self) -> str:
-        """Return the label for a label file."""
+        """Return the label for a label file, where yes is true and no is false."""
         if self.probability >= SURE:
             return "yes"
         return "no" if self.probability <= 1 - SURE else "unsure"

@@ -51,7 +51,7 @@ def measure_effect(trait: TraitModel) -> LabelEffect:
 def drop_idle_labels(card: LoadedCard, clean: CleanText) -> LoadedCard:
     """Return a card without its labels if the labels only measure it, and change nothing in a fit.
 
-    That is so if no row with a yes or a no is in the fitting half, or if no signal learns.
+    That is so if no row labelled true or false is in the fitting half, or if no signal learns.
     """
     if card.labels is None:
         return card
@@ -135,11 +135,11 @@ def describe_trait_labels(trait: TraitModel) -> Iterator[str]:
 
 
 def _describe_half(half: Mapping[str, int]) -> str:
-    return f"{half['yes']:,} yes and {half['no']:,} no"
+    return f"{half['yes']:,} true and {half['no']:,} false"
 
 
 def _describe_effect(effect: Mapping[str, Any], yes: int, *, intervals: bool) -> str:
-    """Describe the share found of the rows with a yes, and the share of right rows among finds."""
+    """Describe the share found of the rows labelled true, and that of right rows among finds."""
     found, flagged = effect["found"], effect["found"] + effect["wrong"]
     recall, precision = (
         f" ({format_interval(*bound_share(found, total), 0)} with {CONFIDENCE:.0%} confidence)"
@@ -148,6 +148,6 @@ def _describe_effect(effect: Mapping[str, Any], yes: int, *, intervals: bool) ->
         for total in (yes, flagged)
     )
     return (
-        f"it finds {found:,} of {format_count(yes, 'yes row')}{recall}, and {found:,} of the "
-        f"{format_count(flagged, 'labelled row')} that it finds show it{precision}"
+        f"it finds {found:,} of {format_count(yes, 'row')} labelled true{recall}, and {found:,} "
+        f"of the {format_count(flagged, 'labelled row')} that it finds show it{precision}"
     )

@@ -197,9 +197,8 @@ def require_traits(labels: Sequence[Label], known: Sequence[str], path: Path) ->
     Raises: CardError: there is no label, or one names no trait or an unknown one.
     """
     if not labels:
-        raise CardError(
-            "has no labelled row", where=str(path), remedy="set each `label` to yes, no or unsure"
-        )
+        remedy = "set each `label` to true, false or unsure"
+        raise CardError("has no labelled row", where=str(path), remedy=remedy)
     for label in labels:
         if label.trait is None and len(known) > 1:
             raise CardError(

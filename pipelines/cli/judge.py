@@ -72,7 +72,9 @@ class Verdicts(NamedTuple):
 
     def render(self) -> Iterator[Table | str]:
         """Return a table of the traits, what is missing, and what to do next."""
-        table = build_table("trait", "rows>", "labelled before>", "yes>", "no>", "unsure>", "none>")
+        table = build_table(
+            "trait", "rows>", "labelled before>", "true>", "false>", "unsure>", "none>"
+        )
         for item in self.judged:
             counts = (item.labels[name] for name in ("yes", "no", "unsure"))
             none = item.unusable.total() + item.left

@@ -204,7 +204,7 @@ class LabelFileOptions(Options):
         typer.Option(
             "--labels",
             metavar="FILE",
-            help="Rows that were read, with yes, no or unsure for a trait (JSON Lines, CSV or "
+            help="Rows that were read, with true, false or unsure for a trait (JSON Lines, CSV or "
             "Parquet); repeatable. Half of them are used for the fit, and half measure it.",
         ),
     ] = None

@@ -57,9 +57,9 @@ def test_labels_change_what_a_wording_finds():
     assert trait.labels["unsure"] == 2
     first, second, third = (notice.text for notice in describe_labels(bank))
     assert first == (
-        "bird: labels: 6 yes and 6 no in the fit; 6 yes and 6 no to measure it; 2 unsure"
+        "bird: labels: 6 true and 6 false in the fit; 6 true and 6 false to measure it; 2 unsure"
     )
-    assert "it finds 6 of 6 yes rows (54% to 100% with 95% confidence)" in second
+    assert "it finds 6 of 6 rows labelled true (54% to 100% with 95% confidence)" in second
     assert "Without labels in the fit" in second
     assert "overstates what the trait finds in a corpus" in third
     assert "congener traits eval bird --run RUN --labels FILE" in third

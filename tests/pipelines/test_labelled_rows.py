@@ -209,7 +209,7 @@ def test_a_run_is_fitted_with_labels_of_its_own_input(bird_run, tmp_path):
     manifest = run_filter(config)
     notices = [notice.text for notice in manifest.list_notices()]
     assert any(text.startswith("heron: labels: ") for text in notices)
-    assert any("yes rows" in text or "yes row" in text for text in notices)
+    assert any(" labelled true" in text for text in notices)
     other = run_filter(config.model_copy(update={"labels": (), "output": str(tmp_path / "b")}))
     assert manifest.identity.bank_digest != other.identity.bank_digest
     assert manifest.run_id != other.run_id

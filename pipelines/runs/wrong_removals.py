@@ -121,8 +121,8 @@ def describe_wrong_removals(found: WrongRemovals) -> str:
     else:
         said = (
             f"wrong removals: of {rows}, at most about {found.most:,} "
-            f"{choose_form(found.most, 'is', 'are')} clean, with {format_exact(CONFIDENCE)} "
-            "confidence for all traits together"
+            f"{choose_form(found.most, 'is', 'are')} clean by the bounds of all traits together, "
+            f"with {format_exact(CONFIDENCE)} confidence"
         )
     return "; ".join([said, *why]) + "; read the rows to know more"
 

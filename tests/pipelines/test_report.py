@@ -32,6 +32,7 @@ from schemas.errors import BudgetError, RunError
 from schemas.policies import DECISIONS, PUBLISHED
 from schemas.runs import RATES_TABLE, REPORT_PAGE
 from schemas.shares import format_bound, format_percent
+from tests.support.certificates import certify_small
 from tests.support.forgery import reseal_file
 from tests.support.hostile import (
     EMUS,
@@ -951,3 +952,18 @@ def test_lots_on_which_a_trait_did_not_fire_are_counted(tmp_path):
     assert turned.unlisted == teachers.unlisted + 3
     assert turned.scale == turned.rows[0].high
     assert "bars from 0 to" in fold(Reader(render_report(run, manifest)).below["trait-owl"])
+
+
+def test_messages_of_a_run_with_a_certificate_are_called_earlier(run, tmp_path):
+    """The run spoke before anybody had read its rows, so a message may contradict what they saw."""
+    said = [{"severity": "info", "text": "every finding may be a mistake"}]
+    notices = {**run[1].circumstances, "notices": said}
+    manifest = run[1].model_copy(update={"circumstances": notices})
+    earlier = "These messages are from before people read rows"
+    assert earlier not in render_report(str(run[0]), manifest)
+    certificate = certify_small(run[0], tmp_path)
+    stated = certificate.model_copy(update={"manifest": manifest.digest}).seal()
+    (run[0] / "certificate" / "certificate.json").write_bytes(stated.to_bytes())
+    page = render_report(str(run[0]), manifest)
+    assert earlier in page
+    assert page.index("every finding may be a mistake") > page.index(earlier)

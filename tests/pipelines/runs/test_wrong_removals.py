@@ -147,8 +147,8 @@ def test_traits_whose_bound_may_not_hold_are_named():
         (
             WrongRemovals(1_200, 8, (), ()),
             (
-                "wrong removals: of 1,200 removed rows, at most about 8 are clean, with 95% "
-                "confidence for all traits together; read the rows to know more"
+                "wrong removals: of 1,200 removed rows, at most about 8 are clean by the "
+                "bounds of all traits together, with 95% confidence; read the rows to know more"
             ),
         ),
         (

@@ -41,6 +41,7 @@ from pipelines.removed_rows import (
 from pipelines.runs.alterations import require_unaltered
 from pipelines.runs.finished import MISFITS, list_outputs, report_damage
 from pipelines.runs.manifest_file import load_decided
+from pipelines.runs.own_actions import OwnCounts, count_own
 from pipelines.runs.rates import CONFIDENCE, LEAST_ROWS, Omitted, Rates, compare_groups
 from pipelines.runs.recorded_settings import read_recorded_policy, read_recorded_rules
 from pipelines.runs.report_examples import (
@@ -80,6 +81,7 @@ from schemas.shares import (
     format_percent,
 )
 from transforms.files import storage
+from transforms.rules import Rule
 
 EXAMPLES = 3
 """The largest number of examples of each kind per trait."""
@@ -168,12 +170,17 @@ class TraitSection(NamedTuple):
 
 
 class TraitOutcome(NamedTuple):
-    """What happened to the rows on which a trait fired in one kind of text (`texts`)."""
+    """What happened to the rows on which a trait fired in one kind of text (`texts`).
+
+    `rates` counts rows that the trait's own action (`own`) keeps as kept, also if they have a flag
+    or masks because of another trait.
+    """
 
     section: TraitSection
     texts: str
     action: str
     rates: RateRow
+    own: OwnCounts
 
 
 class ExceptionRow(NamedTuple):
@@ -345,15 +352,23 @@ def list_outcomes(
     has_rows = (pl.col("fired") > 0) | (pl.col("swap") > 0)
     whole = rates.table.filter(pl.col("grouping") == "all", has_rows)
     return [
-        TraitOutcome(
-            section,
-            TEXTS_OF_SIDES[line["side"]],
-            rules[section.rule.trait].get_action(line["side"]),
-            _build_rate_row(line),
-        )
+        _describe_outcome(section, line, rules[section.rule.trait], rates.actions)
         for section in sections
         for line in whole.filter(pl.col("trait") == section.rule.trait).to_dicts()
     ]
+
+
+def _describe_outcome(
+    section: TraitSection, line: Mapping[str, Any], rule: Rule, actions: pl.DataFrame
+) -> TraitOutcome:
+    row, own = _build_rate_row(line), count_own(actions, line["trait"], line["side"])
+    row = row._replace(
+        kept=row.kept + own.unmasked + own.unflagged,
+        masked=row.masked - own.unmasked,
+        flagged=row.flagged - own.unflagged,
+    )
+    texts, action = TEXTS_OF_SIDES[line["side"]], rule.get_action(line["side"])
+    return TraitOutcome(section, texts, action, row, own)
 
 
 def _describe_trait(

@@ -21,9 +21,10 @@ from pipelines.removals_read import (
     has_read_removals,
     list_doubtful,
 )
+from pipelines.runs.own_actions import count_own
 from pipelines.runs.queries import scan_ledger
 from pipelines.runs.rates import Rates
-from pipelines.runs.recorded_settings import read_recorded_policy, read_recorded_rules
+from pipelines.runs.recorded_settings import read_recorded_policy
 from pipelines.sentences import NOT_LOOKED_FOR, describe_origin
 from schemas.certificates import Certificate, ShareBound
 from schemas.lots import UNKNOWN
@@ -41,9 +42,6 @@ REASONS_SHOWN = 16
 
 DATE = re.compile(r"\d{4}(?:-\d{2}(?:-\d{2})?)?")
 """A date whose order is that of its text."""
-
-HOLDS_BACK = {"keep", "flag", "mask"}
-"""The actions with which a trait removes no row."""
 
 
 class TraitEffects(NamedTuple):
@@ -204,35 +202,26 @@ def list_reasons(
     """Yield the traits that did something to rows, those that took out most of them first."""
     chosen = (pl.col("grouping") == "all") & pl.col("trait").is_not_null()
     lines = rates.table.filter(chosen, (pl.col("fired") > 0) | (pl.col("swap") > 0)).to_dicts()
-    rules = {rule.trait: rule for rule in read_recorded_rules(manifest)}
     settled = {item.trait: item for item in manifest.thresholds}
-    lines.sort(key=lambda line: (-_count_removed(line) - line["swap"], -line["mask"]))
-    for line in lines:
-        rule = rules[line["trait"]]
-        action = None if rule.exceptions else rule.get_action(line["side"])
-        effects = list(_list_effects(line, action))
+    counted = [(line, _count_effects(line, rates.actions)) for line in lines]
+    counted.sort(key=lambda pair: (-pair[1]["removed"] - pair[1]["replaced"], -pair[1]["masked"]))
+    for line, counts in counted:
+        effects = [(count, name) for name, count in counts.items() if count]
         if effects:
             right, is_weak = describe_precision(settled[line["trait"]], manifest, certificate)
             texts = "" if line["side"] == "trained" else TEXTS_OF_SIDES[line["side"]]
             yield TraitEffects(line["trait"], texts, effects, right, is_weak)
 
 
-def _count_removed(line: dict[str, Any]) -> int:
-    return int(sum(line[name] for name in ("quarantine", "drop", "duplicate")))
-
-
-def _list_effects(line: dict[str, Any], action: str | None) -> Iterator[tuple[int, str]]:
-    """Yield the numbers of a trait's rows, except what only other traits can have done.
-
-    `action` is None if exceptions change it for some rows.
-    """
-    counts = {
-        "removed": 0 if action in HOLDS_BACK else _count_removed(line),
+def _count_effects(line: dict[str, Any], actions: pl.DataFrame) -> dict[str, int]:
+    """Count a trait's rows by what its own action did, whatever other traits did to them."""
+    own = count_own(actions, line["trait"], line["side"])
+    return {
+        "removed": own.removed,
         "replaced": line["swap"],
-        "masked": 0 if action in ("keep", "flag") else line["mask"],
-        "flagged": line["flag"],
+        "masked": own.masked,
+        "flagged": own.flagged,
     }
-    yield from ((count, name) for name, count in counts.items() if count)
 
 
 def describe_precision(

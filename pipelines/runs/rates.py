@@ -70,12 +70,22 @@ RATES = pl.Schema(
 )
 """The columns of the rates table (see `compare_groups`)."""
 
+ACTIONS = pl.Schema(
+    {**dict.fromkeys(("trait", "side", "decision", "own"), pl.String()), "rows": pl.Int64()}
+)
+"""The columns of `Rates.actions`."""
+
 
 class Rates(NamedTuple):
-    """The rates table, and each grouping's omitted groups."""
+    """The rates table, each grouping's omitted groups, and whose decisions rows have.
+
+    `actions` counts the rows on which each trait fired by `trait`, `side`, the row's `decision`,
+    and the trait's `own` decision, which exceptions may change for a single row.
+    """
 
     table: pl.DataFrame
     omitted: dict[str, Omitted]
+    actions: pl.DataFrame
 
 
 class Omitted(NamedTuple):
@@ -104,7 +114,8 @@ def compare_groups(run: str, manifest: Manifest) -> Rates:
     Raises: RunError: a file is missing.
     """
     if not manifest.conservation.rows_in:
-        return Rates(RATES.to_frame(), dict.fromkeys(GROUPINGS, Omitted(0, 0)))
+        omitted = dict.fromkeys(GROUPINGS, Omitted(0, 0))
+        return Rates(RATES.to_frame(), omitted, ACTIONS.to_frame())
     readable = scan_ledger(run, manifest).filter(pl.col("decision") != "reject")
     counted = _count_rows(readable).collect(engine="streaming")
     fired = _count_findings(readable, manifest)
@@ -119,7 +130,8 @@ def compare_groups(run: str, manifest: Manifest) -> Rates:
             ),
         ]
     whole = pl.concat(tables, how="diagonal_relaxed").pipe(_add_intervals).pipe(_add_tests)
-    return Rates(_sort(whole.select(*map(_cast_column, RATES)), manifest), omitted)
+    table = _sort(whole.select(*map(_cast_column, RATES)), manifest)
+    return Rates(table, omitted, _count_actions(fired))
 
 
 def _cast_column(name: str) -> pl.Expr:
@@ -133,7 +145,7 @@ def _count_rows(readable: pl.LazyFrame) -> pl.LazyFrame:
 
 
 def _count_findings(readable: pl.LazyFrame, manifest: Manifest) -> pl.DataFrame:
-    """Count findings by the columns in `FIELDS`, and by trait, side and decision."""
+    """Count findings by the columns in `FIELDS`, by trait and side, and by both decisions."""
     rules = read_recorded_rules(manifest)
     names = readable.collect_schema().names()
     lots = [name for name in (*LOT_FIELDS, REJECTED_TEACHER) if name in names]
@@ -154,10 +166,16 @@ def _count_findings(readable: pl.LazyFrame, manifest: Manifest) -> pl.DataFrame:
     other = (pl.col("decision") != pl.col("own")) & (pl.col("decision") != "duplicate")
     grouped = (
         found.join(own.lazy(), on=[*lots, "trait", "side"], nulls_equal=True)
-        .group_by(*FIELDS, "trait", "side", "decision")
+        .group_by(*FIELDS, "trait", "side", "decision", "own")
         .agg(fired=pl.len(), decided_by_another=other.sum())
     )
     return grouped.collect(engine="streaming")
+
+
+def _count_actions(fired: pl.DataFrame) -> pl.DataFrame:
+    """Add up findings by trait, side, the row's decision and the trait's own."""
+    keys = [name for name in ACTIONS if name != "rows"]
+    return fired.group_by(keys).agg(rows=pl.col("fired").sum()).sort(keys).cast(dict(ACTIONS))
 
 
 def _count_swapped(readable: pl.LazyFrame, manifest: Manifest) -> pl.DataFrame:

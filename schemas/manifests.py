@@ -235,11 +235,31 @@ class Manifest(Strict):
     def may_be_noise(self, rule: SettledThreshold) -> bool:
         """Return whether a trait fired on no more rows than its bound allows among clean ones.
 
-        Rows whose answer was replaced because of the trait count too.
+        Rows whose answer was replaced because of the trait count too. If exceptions keep all rows,
+        nothing is left that may be noise.
         """
         swapped = self.swap.counts.by_trait.get(rule.trait, {}) if self.swap else {}
-        fired = self.count_fired(rule.trait) + count_done(swapped, REPLACED, SENTENCES)
-        return 0 < fired <= self.expect_noise(rule)
+        replaced = count_done(swapped, REPLACED, SENTENCES)
+        if not replaced and self.are_denied(rule.trait):
+            return False
+        return 0 < self.count_fired(rule.trait) + replaced <= self.expect_noise(rule)
+
+    def are_denied(self, trait: str) -> bool:
+        """Return whether exceptions keep every row on which a trait fired, and it fired on some.
+
+        False if the counts of the policy's exceptions don't show it: if an exception isn't about
+        this trait alone or does something else, or if the trait fired on another side too.
+        """
+        pairs = zip(self.policy.get("exceptions", ()), self.exceptions, strict=False)
+        own = [(item, effect) for item, effect in pairs if item["trait"] in (trait, "*")]
+        others = sum(self.count_fired(trait, side) for side in SIDES if side != "trained")
+        plain = {"trait": trait, "action": "keep", "threshold": None, "side": "trained"}
+        if others or any({**plain, **item} != {**item, **plain} for item, _ in own):
+            return False
+        kept = sum(
+            effect.overruled + sum(change.rows for change in effect.changed) for _, effect in own
+        )
+        return 0 < self.count_fired(trait) <= kept
 
     def expect_noise(self, rule: SettledThreshold) -> float:
         """Return the number of rows that a trait's bound allows if all are clean, or 0."""

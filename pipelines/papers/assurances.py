@@ -7,6 +7,7 @@ from collections.abc import Iterator
 
 from pipelines.certifying.histories import describe_carried, describe_history, ends_with
 from pipelines.certifying.prospects import explain_dashes
+from pipelines.display.progress import list_cautions
 from pipelines.papers.facts import RunFacts
 from pipelines.papers.markdown import build_table, escape
 from pipelines.removals_read import describe_clean_removals
@@ -70,16 +71,17 @@ def _list_cells(item: LotException, effect: ExceptionEffect) -> tuple[str, ...]:
 
 
 def describe_cautions(facts: RunFacts) -> Iterator[str]:
-    """Yield the warnings that concern traits' bounds, and the cautions of traits that fired."""
+    """Yield the warnings that concern traits' bounds, and the cautions of traits that fired.
+
+    A trait whose findings exceptions all keep has no caution.
+    """
     manifest = facts.manifest
     warnings = [
         notice.text
         for notice in manifest.list_notices()
         if notice.severity == "warning" and notice.remarks
     ]
-    fired = [rule.trait for rule in manifest.thresholds if manifest.count_fired(rule.trait)]
-    cautions = {trait: manifest.cards.get(trait, {}).get("caution") for trait in fired}
-    lines = [*warnings, *(f"{trait}: {text}" for trait, text in cautions.items() if text)]
+    lines = [*warnings, *(f"{trait}: {text}" for trait, text in list_cautions(manifest))]
     if not lines:
         return
     yield "### Read these numbers with care"

@@ -20,7 +20,14 @@ from schemas.manifests import (
 from schemas.mixes import LotMix, MixCounts, MixRecord
 from schemas.notices import Notice, warn
 from schemas.policies import DECISIONS
-from schemas.receipts import ExceptionEffect, NearestExemplars, NearMisses, NoteCounts, Output
+from schemas.receipts import (
+    ActionChange,
+    ExceptionEffect,
+    NearestExemplars,
+    NearMisses,
+    NoteCounts,
+    Output,
+)
 from schemas.swaps import SwapCounts, SwapRecord
 
 DIGEST = "ab" * 32
@@ -273,6 +280,59 @@ def test_replaced_rows_count_as_findings():
     assert not manifest.may_be_noise(rule)
     few = record.model_copy(update={"counts": SwapCounts()})
     assert manifest.model_copy(update={"swap": few}).may_be_noise(rule)
+
+
+def build_denials(*items: tuple[dict[str, object], ExceptionEffect], fired: int = 2) -> Manifest:
+    """Return a manifest in which a trait fired, with exceptions and what each did."""
+    plain = {"trait": "rain-talk", "action": "keep", "threshold": None, "side": "trained"}
+    return build_manifest(
+        fired={"rain-talk": fired},
+        policy={"exceptions": [{**plain, **item} for item, _ in items]},
+        exceptions=tuple(effect for _, effect in items),
+    )
+
+
+RELEASED = ExceptionEffect(rows=1, changed=(ActionChange(before="drop", after="keep", rows=1),))
+OVERRULED = ExceptionEffect(rows=1, overruled=1)
+
+
+def test_findings_that_exceptions_keep_are_denied():
+    """A trait's findings are denied if exceptions keep every one, also on rows others decide."""
+    manifest = build_denials(({}, RELEASED), ({}, OVERRULED))
+    rule = manifest.thresholds[0].model_copy(update={"bound": 1.0})
+    assert manifest.are_denied("rain-talk")
+    assert not manifest.may_be_noise(rule)
+    assert not manifest.are_denied("other")
+
+
+def test_a_finding_in_force_is_not_denied():
+    """One finding that no exception keeps is enough."""
+    manifest = build_denials(({}, RELEASED))
+    rule = manifest.thresholds[0].model_copy(update={"bound": 1.0})
+    assert not manifest.are_denied("rain-talk")
+    assert manifest.may_be_noise(rule)
+
+
+def test_no_finding_is_not_a_denied_one():
+    """A trait that fired on no row has nothing to deny."""
+    assert not build_denials(fired=0).are_denied("rain-talk")
+
+
+@pytest.mark.parametrize(
+    "other",
+    [{"action": "flag"}, {"threshold": 0.9}, {"trait": "*"}, {"side": "rejected"}],
+)
+def test_other_exceptions_show_no_denial(other):
+    """Exceptions whose counts may be about other findings show nothing."""
+    manifest = build_denials(({}, RELEASED), ({}, RELEASED), (other, ExceptionEffect()))
+    assert not manifest.are_denied("rain-talk")
+
+
+def test_findings_on_other_sides_are_not_denied():
+    """The counts of exceptions don't tell the sides of a trait's texts apart."""
+    manifest = build_denials(({}, RELEASED), ({}, RELEASED))
+    fired = {**manifest.fired, "rain-talk@rejected": 1}
+    assert not manifest.model_copy(update={"fired": fired}).are_denied("rain-talk")
 
 
 def test_only_a_swap_has_the_field_of_a_swap():

@@ -35,6 +35,7 @@ from schemas.events import (
     WindowsPlanned,
 )
 from schemas.notices import Notice, warn
+from schemas.receipts import ExceptionEffect
 
 SHOW_CURSOR = "\x1b[?25h"
 """The text that a bar prints on its removal."""
@@ -362,3 +363,17 @@ def test_cautions_are_those_of_traits_that_fired(run):
     cautious = manifest.model_copy(update={"cards": {"heron": card}})
     assert list(list_cautions(cautious)) == [("heron", "mostly wrong")]
     assert list(list_cautions(cautious.model_copy(update={"fired": {}}))) == []
+
+
+def test_denied_findings_have_no_caution(run):
+    """A caution asks to read rows, so it isn't said of rows that exceptions keep."""
+    manifest = run[1]
+    card = {**manifest.cards["heron"], "caution": "mostly wrong"}
+    fired = manifest.count_fired("heron")
+    exception = {"trait": "heron", "action": "keep", "threshold": None, "side": "trained"}
+    update = {
+        "cards": {"heron": card},
+        "policy": {**manifest.policy, "exceptions": [exception]},
+        "exceptions": (ExceptionEffect(rows=fired, overruled=fired),),
+    }
+    assert list(list_cautions(manifest.model_copy(update=update))) == []

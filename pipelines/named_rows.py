@@ -13,6 +13,7 @@ from transforms.files.kinds import TABLES
 from transforms.files.planning import ShardPlan
 from transforms.files.shards import read_task
 from transforms.files.sources import Corpus
+from transforms.records.columns import find_column, find_type, list_nested, take_column
 from transforms.records.json_columns import select_columns
 from transforms.records.plain_values import list_values
 
@@ -44,13 +45,17 @@ def find_named_rows(policy: Policy, corpus: Corpus, tasks: Iterable[Sequence[Sha
 
 
 def _require_column(number: int, column: str, corpus: Corpus) -> None:
+    if find_type(corpus.schema, column) is not None:
+        return
     known = corpus.schema.names
-    if column not in known:
-        raise CardError(
-            f"exception {number} of the policy names a row by the column {column!r}, which the "
-            "corpus doesn't have",
-            remedy=f"{suggest_name(column, known)}the columns are {list_names(known)}",
-        )
+    nested = list(list_nested(corpus.schema, column))
+    kind = f"the keys of {find_column(column, known)!r}" if nested else "the columns"
+    listed = nested or known
+    raise CardError(
+        f"exception {number} of the policy names a row by the column {column!r}, which the "
+        "corpus doesn't have",
+        remedy=f"{suggest_name(column, listed)}{kind} are {list_names(listed)}",
+    )
 
 
 def _read_values(
@@ -64,7 +69,7 @@ def _read_values(
         for shard in read_task(task, schema):
             places = list(zip(shard.sources, shard.numbers, strict=True))
             for name, values in wanted.items():
-                column = list_values(shard.table.column(name))
+                column = list_values(take_column(shard.table, name))
                 for value, place in zip(column, places, strict=True):
                     if str(value) in values:
                         yield name, str(value), place

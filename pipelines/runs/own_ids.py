@@ -17,12 +17,16 @@ from schemas.receipts import Output
 from schemas.runs import CORPUS_FOLDERS, is_json_lines, parse_path
 from transforms.files import storage
 from transforms.files.json_lines import decode_lines, parse_line
+from transforms.records.columns import find_column, find_type, get_value, take_column
 
 OWN_IDS = (
     *("id", "_id", "uid", "uuid", "record_id", "row_id", "example_id", "sample_id", "item_id"),
     *("conversation_id", "prompt_id", "question_id", "custom_id"),
 )
-"""The usual names of columns with ids. Another column is named as in `--row key=VALUE`."""
+"""The usual names of columns with ids.
+
+Another column is named as in `--row key=VALUE`, or by its path as in `--row meta.key=VALUE`.
+"""
 
 NAMED_COLUMN = re.compile(r"([^=]{1,200})=(.*)", re.DOTALL)
 
@@ -31,8 +35,8 @@ def find_own_rows(run: str, manifest: Manifest, wanted: str) -> list[tuple[str, 
     """Return the file and the index of each stored row whose own id is `wanted`.
 
     An id is a text or a whole number in one of the columns `OWN_IDS`. `COLUMN=VALUE` looks in that
-    column, if no row has the whole text as its id. Rows that the run doesn't store, such as dropped
-    ones, aren't found.
+    column, or at that path in a nested one, if no row has the whole text as its id. Rows that the
+    run doesn't store, such as dropped ones, aren't found.
 
     Raises: RunError: a file is missing or damaged.
     """
@@ -70,7 +74,7 @@ def _search_lines(path: str, output: Output, columns: Sequence[str], wanted: str
     for index, line in enumerate(lines):
         if any(needle in line for needle in needles):
             record, error = parse_line(line, float("inf"))
-            if error is None and any(_is_id(record.get(name), wanted) for name in columns):
+            if error is None and any(_is_id(get_value(record, name), wanted) for name in columns):
                 yield index
 
 
@@ -83,13 +87,14 @@ def _is_id(value: object, wanted: str) -> bool:
 def _search_table(path: str, _: Output, columns: Sequence[str], wanted: str) -> Iterator[int]:
     """Yield the indexes of Parquet rows; only the columns with ids are read."""
     schema = pq.read_schema(path)
-    own = [name for name in columns if name in schema.names and _holds_ids(schema.field(name).type)]
-    table = pq.read_table(path, columns=own)
+    kinds = {name: find_type(schema, name) for name in columns}
+    own = [name for name, kind in kinds.items() if kind is not None and _holds_ids(kind)]
+    table = pq.read_table(path, columns=[find_column(name, schema.names) for name in own])
     found = {
         index
         for name in own
         for index in pc.indices_nonzero(
-            pc.fill_null(pc.equal(table.column(name).cast(pa.string()), wanted), False)
+            pc.fill_null(pc.equal(take_column(table, name).cast(pa.string()), wanted), False)
         ).to_pylist()
     }
     yield from sorted(found)

@@ -175,7 +175,7 @@ def _count_findings(readable: pl.LazyFrame, manifest: Manifest) -> pl.DataFrame:
 def _count_actions(fired: pl.DataFrame) -> pl.DataFrame:
     """Add up findings by trait, side, the row's decision and the trait's own."""
     keys = [name for name in ACTIONS if name != "rows"]
-    return fired.group_by(keys).agg(rows=pl.col("fired").sum()).sort(keys).cast(dict(ACTIONS))
+    return fired.group_by(keys).agg(rows=pl.col("fired").sum()).sort(keys).cast(ACTIONS)
 
 
 def _count_swapped(readable: pl.LazyFrame, manifest: Manifest) -> pl.DataFrame:

@@ -1,5 +1,6 @@
 """Exceptions for single rows, in whole runs."""
 
+import re
 import json
 from pathlib import Path
 
@@ -179,6 +180,27 @@ def test_a_column_of_any_file_names_rows(tmp_path, kind):
     policy = find_named_rows(parse(write_policy(*names)), corpus, tasks)
     keys = [item.row.key for item in policy.exceptions if item.row]
     assert keys == [f"1.{kind}:1", f"0.{kind}:0", "", f"0.{kind}:1"]
+
+
+@pytest.mark.parametrize("kind", ["jsonl", "parquet"])
+def test_a_nested_column_names_rows_by_its_path(tmp_path, kind):
+    """An id inside an object is named by its path of keys and indexes."""
+    rows = [{"text": "x", "meta": {"uid": f"u{n}", "all": [n, n + 10]}} for n in range(3)]
+    path = tmp_path / f"a.{kind}"
+    if kind == "parquet":
+        pq.write_table(pa.Table.from_pylist(rows), path)
+    else:
+        write_rows(path, rows)
+    corpus = survey([str(path)], ShardLimits())
+    tasks = plan_shards(corpus.sources, ShardLimits())
+    names = [{"meta.uid": "u2"}, {"meta.all[1]": 10}, {"meta.uid": "u9"}]
+    policy = find_named_rows(parse(write_policy(*names)), corpus, tasks)
+    keys = [item.row.key for item in policy.exceptions if item.row]
+    assert keys == [f"a.{kind}:2", f"a.{kind}:0", ""]
+    with pytest.raises(CardError, match=r"'meta\.uidd', which the corpus doesn't have") as error:
+        find_named_rows(parse(write_policy({"meta.uidd": "u2"})), corpus, tasks)
+    wanted = r"did you mean 'meta\.uid'\? the keys of 'meta' are meta\.(all|uid), meta\.(all|uid)"
+    assert re.match(wanted, error.value.remedy)
 
 
 def test_a_policy_without_ids_needs_no_reading(tmp_path):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import lru_cache
 from typing import Any
 
@@ -87,6 +87,14 @@ def find_type(schema: pa.Schema, name: str) -> pa.DataType | None:
         else:
             return None
     return kind
+
+
+def list_nested(schema: pa.Schema, name: str) -> Iterator[str]:
+    """Yield the paths of the keys in the column at the start of a path, if it holds objects."""
+    column = find_column(name, schema.names)
+    kind = None if column is None else schema.field(column).type
+    if kind is not None and pa.types.is_struct(kind):
+        yield from (f"{column}.{kind.field(index).name}" for index in range(kind.num_fields))
 
 
 def take_column(table: pa.Table, name: str) -> pa.ChunkedArray:

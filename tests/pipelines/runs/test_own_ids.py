@@ -45,7 +45,12 @@ def find(run: tuple[str, Manifest], wanted: str) -> list[int]:
 def lines(tmp_path_factory) -> tuple[str, Manifest]:
     """Filter JSON lines with ids of their own, some spelt with escapes; every second is held."""
     rows = [
-        {"text": "an owl" if number % 2 else "a goose", "id": name, "key": f"k{number}"}
+        {
+            "text": "an owl" if number % 2 else "a goose",
+            "id": name,
+            "key": f"k{number}",
+            "meta": {"uid": f"m{number}", "all": [number + 50]},
+        }
         for number, name in enumerate(IDS)
     ]
     written = [json.dumps(row, ensure_ascii=number % 3 == 0) for number, row in enumerate(rows)]
@@ -62,7 +67,8 @@ def table(tmp_path_factory) -> tuple[str, Manifest]:
     texts = pa.array(["an owl", "a goose", "owls", "a swan"])
     kinds = pa.array(["a", "b", "a", None]).dictionary_encode()
     flags = pa.array([True, False, True, None])
-    columns = {"text": texts, "uid": ids, "kind": kinds, "flag": flags}
+    meta = pa.array([{"uid": "m0"}, None, {"uid": None}, {"uid": "m3"}])
+    columns = {"text": texts, "uid": ids, "kind": kinds, "flag": flags, "meta": meta}
     (folder / "in").mkdir()
     pq.write_table(pa.table(columns), folder / "in" / "rows.parquet")
     config = FilterConfig(
@@ -92,6 +98,15 @@ def test_a_column_may_be_named(lines, table):
     """COLUMN=ID looks in a column with another name."""
     assert find(lines, "key=k3") == [3]
     assert find(table, "kind=a") == [0, 2]
+
+
+def test_a_nested_column_is_named_by_its_path(lines, table):
+    """A path of keys and indexes looks inside objects and lists."""
+    assert find(lines, "meta.uid=m3") == [3]
+    assert find(lines, "meta.all[0]=54") == [4]
+    assert find(table, "meta.uid=m3") == [3]
+    with pytest.raises(RunError, match="no row of this run is"):
+        find(table, "meta.other=m3")
 
 
 def test_whole_numbers_are_ids(table):

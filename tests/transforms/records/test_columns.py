@@ -13,6 +13,7 @@ from transforms.records.columns import (
     is_list,
     is_path,
     list_heads,
+    list_nested,
     split_steps,
     take_column,
     take_item,
@@ -123,3 +124,12 @@ def test_lists_of_both_lengths_are_lists():
     assert is_list(pa.list_(pa.string()))
     assert is_list(pa.large_list(pa.string()))
     assert not is_list(pa.struct([]))
+
+
+def test_the_keys_of_objects_are_listed_with_their_paths():
+    """A column of objects has a path for each key, and other columns have none."""
+    schema = pa.schema(
+        [("meta", pa.struct([("uid", pa.string()), ("n", pa.int64())])), ("id", "i8")]
+    )
+    assert list(list_nested(schema, "meta.oops")) == ["meta.uid", "meta.n"]
+    assert list(list_nested(schema, "id")) == list(list_nested(schema, "oops")) == []

@@ -13,7 +13,13 @@ from transforms.files.kinds import TABLES
 from transforms.files.planning import ShardPlan
 from transforms.files.shards import read_task
 from transforms.files.sources import Corpus
-from transforms.records.columns import find_column, find_type, list_nested, take_column
+from transforms.records.columns import (
+    find_column,
+    find_type,
+    list_nested,
+    split_steps,
+    take_column,
+)
 from transforms.records.json_columns import select_columns
 from transforms.records.plain_values import list_values
 
@@ -45,11 +51,15 @@ def find_named_rows(policy: Policy, corpus: Corpus, tasks: Iterable[Sequence[Sha
 
 
 def _require_column(number: int, column: str, corpus: Corpus) -> None:
-    if find_type(corpus.schema, column) is not None:
-        return
     known = corpus.schema.names
+    head = find_column(column, known)
+    # the schema of JSON doesn't say which keys are inside an object
+    is_below = head is not None and bool(split_steps(column[len(head) :]))
+    is_json = corpus.sources[0].kind not in TABLES
+    if find_type(corpus.schema, column) is not None or (is_json and is_below):
+        return
     nested = list(list_nested(corpus.schema, column))
-    kind = f"the keys of {find_column(column, known)!r}" if nested else "the columns"
+    kind = f"the keys of {head!r}" if nested else "the columns"
     listed = nested or known
     raise CardError(
         f"exception {number} of the policy names a row by the column {column!r}, which the "

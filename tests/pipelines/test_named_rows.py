@@ -197,10 +197,15 @@ def test_a_nested_column_names_rows_by_its_path(tmp_path, kind):
     policy = find_named_rows(parse(write_policy(*names)), corpus, tasks)
     keys = [item.row.key for item in policy.exceptions if item.row]
     assert keys == [f"a.{kind}:2", f"a.{kind}:0", ""]
-    with pytest.raises(CardError, match=r"'meta\.uidd', which the corpus doesn't have") as error:
-        find_named_rows(parse(write_policy({"meta.uidd": "u2"})), corpus, tasks)
-    wanted = r"did you mean 'meta\.uid'\? the keys of 'meta' are meta\.(all|uid), meta\.(all|uid)"
-    assert re.match(wanted, error.value.remedy)
+    if kind == "jsonl":  # whose objects may have any key
+        (item,) = find_named_rows(parse(write_policy({"meta.uidd": 1})), corpus, tasks).exceptions
+        assert item.row.key == ""
+        wrong, remedy = "metta.uid", "the columns are"
+    else:
+        wrong, remedy = "meta.uidd", "did you mean 'meta.uid'? the keys of 'meta' are meta."
+    with pytest.raises(CardError, match="which the corpus doesn't have") as error:
+        find_named_rows(parse(write_policy({wrong: "u2"})), corpus, tasks)
+    assert remedy in error.value.remedy
 
 
 def test_a_policy_without_ids_needs_no_reading(tmp_path):

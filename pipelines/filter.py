@@ -36,7 +36,9 @@ from pipelines.runs.foreign_files import remove_strays, require_no_foreign_data
 from pipelines.runs.idle_exceptions import warn_of_idle
 from pipelines.runs.likeness import warn_of_unlike
 from pipelines.runs.lock import lock_run
+from pipelines.runs.parents import find_parents
 from pipelines.runs.run_inputs import require_corpus
+from pipelines.runs.taken_again import describe_taken_again
 from pipelines.runs.watching import plan_rows, watch_receipts
 from pipelines.sentences import list_code_limits, list_limits
 from schemas.cards import TraitCard
@@ -316,6 +318,7 @@ def _report_outcome(
     _send(listener, publication.warn_of_unmatched(run, manifest, plan.policy))
     _send(listener, warn_of_idle(run, manifest, plan.policy))
     _send(listener, remarks.describe_still_masked(manifest))
+    _send(listener, describe_taken_again(run, manifest, find_parents(plan.corpus.sources)))
     _send(listener, describe_disputed(_find_disputed(plan, manifest)))
     _send(listener, publication.describe_findings(run, manifest))
     _send(listener, remarks.describe_doubts(run, manifest))

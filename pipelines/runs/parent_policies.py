@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import re
 import shlex
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import orjson
@@ -17,6 +18,9 @@ from schemas.policies import Policy, TraitRule
 from schemas.runs import MANIFEST
 from transforms.files import storage
 from transforms.rules import Rule
+
+REVIEWED = re.compile(r"\(([^()]+), SHA-256 [0-9a-f]{64}\)$")
+"""The end of a reason that names the file of labels that deny a finding."""
 
 NEVER_FOLDED = 10**6
 """A width beyond which YAML would break a line, larger than any policy."""
@@ -45,11 +49,11 @@ def describe_parent_policies(
     """
     for run, run_id in parents.items():
         changes, reason = _compare_rules(run, policy, rules)
-        lost = count_lost_exceptions(run, policy)
+        lost = list_lost_exceptions(run, policy)
         said = [
             *_describe_changes(changes),
             *([f"its rules can't be compared with this run's: {reason}"] if reason else []),
-            *([_describe_lost(lost)] if lost else []),
+            *(_describe_lost(lost, output) if lost else []),
             *_describe_remedy(changes, output),
         ]
         if said:
@@ -141,22 +145,38 @@ def _describe_remedy(changes: Sequence[RuleChange], output: str) -> Iterator[str
     )
 
 
-def count_lost_exceptions(run: str, policy: Policy) -> int:
-    """Count the exceptions of a run's policy that this policy lacks.
+def list_lost_exceptions(run: str, policy: Policy) -> list[Mapping[str, Any]]:
+    """List the exceptions of a run's policy that this policy lacks.
 
     Whether an exception names the same rows is compared without its reason.
     """
     own = {_identify(item.model_dump(mode="json")) for item in policy.exceptions}
-    return sum(_identify(item) not in own for item in _read_exceptions(run))
+    return [item for item in read_exceptions(run) if _identify(item) not in own]
 
 
-def _describe_lost(count: int) -> str:
-    exceptions, verb = format_count(count, "exception"), choose_form(count, "doesn't", "don't")
-    return (
-        f"{exceptions} of it {verb} hold: rows that it kept are decided like any other. To keep "
-        "such a row here, name it by its record id (congener inspect shows it), because files and "
-        "numbers of rows are others in clean/"
-    )
+def _describe_lost(lost: Sequence[Mapping[str, Any]], output: str) -> Iterator[str]:
+    """Count the exceptions, and say how rows of reviews and other rows are kept again."""
+    count, verb = format_count(len(lost), "exception"), choose_form(len(lost), "doesn't", "don't")
+    yield f"{count} of it {verb} hold: rows that it kept are decided like any other"
+    reviews = list_reviews(lost)
+    command = f"congener release {shlex.quote(output)} --reviews LABELS --output RUN2"
+    if reviews:
+        yield (
+            f"Once this run is done, the labels that released rows ({list_names(reviews)}) release "
+            f"them again, because rows are found by their text: {command}"
+        )
+    if any(not list_reviews([item]) for item in lost):
+        labelled = "" if reviews else f", or label it and run {command}"
+        yield (
+            "To keep such a row here, name it by its record id (congener inspect shows it), "
+            f"because files and numbers of rows are others in clean/{labelled}"
+        )
+
+
+def list_reviews(exceptions: Iterable[Mapping[str, Any]]) -> list[str]:
+    """List the files of labels that exceptions come from, as `release` writes their reasons."""
+    found = (REVIEWED.search(str(item.get("reason", ""))) for item in exceptions)
+    return sorted({match[1] for match in found if match})
 
 
 def _identify(exception: Mapping[str, Any]) -> str:
@@ -168,7 +188,7 @@ def _identify(exception: Mapping[str, Any]) -> str:
     return orjson.dumps(said, option=orjson.OPT_SORT_KEYS).decode()
 
 
-def _read_exceptions(run: str) -> Sequence[Mapping[str, Any]]:
+def read_exceptions(run: str) -> Sequence[Mapping[str, Any]]:
     """Return the exceptions in a run's manifest, none for a manifest of another form."""
     policy = orjson.loads(storage.read_bytes(storage.join(run, MANIFEST))).get("policy")
     found = policy.get("exceptions", ()) if isinstance(policy, dict) else ()

@@ -9,9 +9,10 @@ from pipelines.config import FilterConfig
 from pipelines.decide import DecideConfig, run_decide
 from pipelines.filter import run_filter
 from pipelines.runs.parent_policies import (
-    count_lost_exceptions,
     describe_parent_policies,
     list_changes,
+    list_lost_exceptions,
+    list_reviews,
 )
 from pipelines.runs.recorded_settings import read_recorded_rules
 from schemas.cards import Level
@@ -130,12 +131,33 @@ def test_exceptions_of_the_parent_are_missed(filter_again, tmp_path):
     assert severity == "info"
     assert "1 exception of it doesn't hold: rows that it kept are decided like any other" in text
     assert "name it by its record id" in text
+    assert "or label it and run congener release" in text
     folder = str(tmp_path / "flagged")
     same = Policy.model_validate({"exceptions": [{**place, "reason": "another"}]})
-    assert count_lost_exceptions(folder, same) == 0
+    assert list_lost_exceptions(folder, same) == []
     by_id = {"row": {"missing": "x"}, **heron}
     other = Policy.model_validate({"exceptions": [{**place, "action": "flag"}, by_id]})
-    assert count_lost_exceptions(folder, other) == 1
+    (lost,) = list_lost_exceptions(folder, other)
+    assert lost["action"] == "keep"
+
+
+def test_rows_of_reviews_are_released_again_by_the_same_labels(filter_again, tmp_path):
+    """For exceptions that reviews wrote, the remedy is their labels, before any row is scored."""
+    reason = f"labelled false by eng: (a letter) (labels-eng.jsonl, SHA-256 {'0' * 64})"
+    earlier = {"exceptions": [{"row": "0.jsonl:1", "action": "keep", "reason": reason}]}
+    ((text, _),) = find_said(filter_again(earlier))
+    folder = f"'{tmp_path}/a gain'"
+    assert f"congener release {folder} --reviews LABELS --output RUN2" in text
+    assert "the labels that released rows (labels-eng.jsonl) release them again" in text
+    assert "record id" not in text
+
+
+def test_files_of_labels_are_named_once():
+    """Reasons of one file name it once, and reasons that people wrote name none."""
+    digest = "0" * 64
+    reasons = [f"labelled false ({name}, SHA-256 {digest})" for name in ("b.csv", "a.csv", "a.csv")]
+    given = [{"reason": text} for text in (*reasons, "read (twice)", "")]
+    assert list_reviews([*given, {}]) == ["a.csv", "b.csv"]
 
 
 def test_rules_and_exceptions_share_a_notice(filter_again):
@@ -157,7 +179,7 @@ def test_an_exception_by_an_id_is_the_same_at_another_place(tmp_path):
     for policy in (kept, {"exceptions": [7]}, []):
         (tmp_path / "manifest.json").write_text(json.dumps({"policy": policy}))
         bare = Policy.model_validate({"exceptions": [{**given[0], "row": {"id": "a"}}]})
-        assert count_lost_exceptions(str(tmp_path), bare) == 0
+        assert list_lost_exceptions(str(tmp_path), bare) == []
 
 
 def test_rules_of_another_format_are_not_compared_silently(finished, tmp_path):

@@ -421,5 +421,8 @@ def describe_trainers(applied: AppliedMasks, output: str) -> Iterator[str]:
     folder = output.rstrip("/")
     yield "for the trainer, in place of the rows:"
     yield f"      TRL            train_dataset=load_from_disk({folder!r})[{split!r}]"
+    for other in applied.rows:
+        if other != split:
+            yield f"                     split {other}: load_from_disk({folder!r})[{other!r}]"
     yield f"      Axolotl        datasets: [{{path: {json.dumps(folder)}, type: }}]"
     yield f"      LLaMA-Factory  tokenized_path: {json.dumps(folder)}"

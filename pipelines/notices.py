@@ -10,13 +10,15 @@ import pyarrow as pa
 
 from classifiers.banks import Bank
 from classifiers.guarantees.calibration import count_allowed
+from pipelines.config import make_absolute
 from pipelines.corpus_sample import CORPUS_SAMPLE
 from schemas.manifests import Manifest
 from schemas.notices import Notice, choose_form, format_count, list_names, warn
 from schemas.policies import EVERY_OTHER, Policy
-from schemas.runs import CLEAN_CARD
+from schemas.runs import CLEAN_CARD, MANIFEST
 from schemas.scores import LIKELY, TEXTS_OF_SIDES, fires
 from schemas.shares import format_percent
+from transforms.files import storage
 from transforms.files.kinds import Kind
 from transforms.files.samples import Sample, list_flagged, take_values
 from transforms.files.sources import Corpus
@@ -56,11 +58,11 @@ def describe_corpus(corpus: Corpus, layout: Layout) -> Iterator[Notice]:
     rows = sum(source.rows for source in corpus.sources)
     counts = f"{format_count(len(corpus.sources), 'file')}, {format_count(rows, 'row')}"
     yield Notice(f"input: {counts}; {layout.describe()}")
-    if corpus.ignored:
+    if ignored := [uri for uri in corpus.ignored if not is_own_card(uri)]:
         yield Notice(
             "not read, because they aren't named like data files, are second links to a folder, "
             "or belong to the operating system: "
-            f"{list_names(corpus.ignored, FILES_NAMED)}"
+            f"{list_names(ignored, FILES_NAMED)}"
         )
     if corpus.card is not None:
         yield Notice(
@@ -72,6 +74,13 @@ def describe_corpus(corpus: Corpus, layout: Layout) -> Iterator[Notice]:
         if any(source.kind == kind for source in corpus.sources):
             yield Notice(notice)
     yield from _describe_partitions(corpus)
+
+
+def is_own_card(uri: str) -> bool:
+    """Return whether a file is the card that a run wrote beside its clean rows."""
+    path = make_absolute(uri)
+    run = path.removesuffix(f"/{CLEAN_CARD}")
+    return run != path and storage.exists(storage.join(run, MANIFEST))
 
 
 def describe_unknown_teachers(corpus: Corpus, layout: Layout) -> Iterator[Notice]:

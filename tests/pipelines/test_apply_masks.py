@@ -334,9 +334,10 @@ def test_progress_counts_every_row(tmp_path, filter_masked, student, monkeypatch
 def test_trainers_are_told_apart(tmp_path):
     """Each trainer has a line that can be copied, with the folder and the split to train on."""
     applied = AppliedMasks(rows={"held": 3, "later": 4})
-    heading, trl, axolotl, factory = describe_trainers(applied, "to kens/")
+    heading, trl, other, axolotl, factory = describe_trainers(applied, "to kens/")
     assert heading.startswith("for the trainer")
     assert trl.endswith("""load_from_disk('to kens')['held']""")
+    assert other.strip() == """split later: load_from_disk('to kens')['later']"""
     entry = yaml.safe_load(axolotl.split(maxsplit=1)[1])
     assert entry == {"datasets": [{"path": "to kens", "type": None}]}
     assert yaml.safe_load(factory.split(maxsplit=1)[1]) == {"tokenized_path": "to kens"}

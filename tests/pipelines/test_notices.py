@@ -19,6 +19,7 @@ from pipelines.notices import (
     describe_transcripts,
     describe_unknown_teachers,
     find_teacher_folders,
+    is_own_card,
 )
 from schemas.cards import Scope
 from schemas.corpora import CorpusConfig, ShardLimits
@@ -186,6 +187,18 @@ def test_the_input_is_described(corpus):
     assert notice.severity == "info"
     assert notice.text.startswith("input: 2 files, 40 rows; format messages")
     assert "teacher=column teacher" in notice.text
+
+
+def test_the_card_of_clean_rows_is_not_named(tmp_path):
+    """A card that a run wrote beside its clean rows is no file that a user may have misnamed."""
+    clean = tmp_path / "run" / "clean"
+    clean.mkdir(parents=True)
+    (clean / "README.md").write_text("x")
+    assert not is_own_card(str(clean / "README.md"))
+    (clean.parent / "manifest.json").write_text("{}")
+    assert is_own_card(str(clean / "README.md"))
+    assert not is_own_card(str(clean / "notes.md"))
+    assert not is_own_card(str(clean.parent / "README.md"))
 
 
 def test_ignored_files_are_named(corpus):

@@ -1,6 +1,5 @@
 """Exceptions for single rows, in whole runs."""
 
-import re
 import json
 from pathlib import Path
 

@@ -13,6 +13,7 @@ from pydantic import Field, SerializerFunctionWrapHandler, StringConstraints, mo
 
 from schemas.cards import Strict
 from schemas.digests import digest_config
+from schemas.shares import count_within
 
 CERTIFICATE_FORMAT = 1
 
@@ -239,6 +240,11 @@ class ShareBound(GrownRecord):
         """Return the bound that counts: the adjusted one, if there is one."""
         return self.bound if self.adjusted is None else self.adjusted
 
+    @property
+    def most(self) -> int:
+        """Return the largest number of rows within the bound on what raters see."""
+        return count_within(self.rows, self.bound)
+
     def describe_counted(self, word: str) -> str:
         """Say how many rows raters called so, and how many count as such because of doubt."""
         sure = f"{self.counted - self.unsure:,} {word}"
@@ -267,12 +273,13 @@ class Prevalences(Strict):
     `rogan_gladen` corrects the filter's own findings by its errors on the card's positives and on
     clean texts. `predictions` corrects them by what raters read. Both intervals hold for one look;
     they are None if the data doesn't allow them. `audit` is from the raters' answers alone, and
-    holds at every moment.
+    holds at every moment. Before the filter, the last two are None for a trait whose action masked
+    passages, because raters didn't see them.
     """
 
     rogan_gladen: ShareEstimate | None
     predictions: ShareEstimate | None
-    audit: ShareEstimate
+    audit: ShareEstimate | None
 
 
 class Agreement(Strict):
@@ -295,6 +302,9 @@ class ReadPoint(Strict):
     bound: float
     adjusted: float | None
 
+
+MOST_STATED = 0.5
+"""The largest adjusted bound that is shown for one of several traits."""
 
 LEAST_SHARE = 0.00005
 """The smallest share that isn't shown as 0.00 %."""
@@ -322,12 +332,22 @@ class TraitStatement(Strict):
 
     @property
     def is_bounded(self) -> bool:
-        """Return whether enough seeded texts were read for an adjusted bound below 100 %."""
-        return self.residual.adjusted is None or self.residual.adjusted < 1
+        """Return whether enough was read for an adjusted bound that says something."""
+        return self.residual.adjusted is None or self.residual.adjusted <= MOST_STATED
+
+    @property
+    def is_hidden(self) -> bool:
+        """Return whether labels give no share before the filter, because of masked passages."""
+        return self.before is not None and self.before.audit is None
 
     @property
     def is_empty(self) -> bool:
-        """Return whether every estimate of the trait's share rounds to 0.00 %."""
+        """Return whether every estimate of the trait's share is known and rounds to 0.00 %.
+
+        A share that labels can't give, because raters didn't see masked text, isn't known.
+        """
+        if self.is_hidden:
+            return False
         found = (
             getattr(part, name)
             for part in (self.before, self.after)

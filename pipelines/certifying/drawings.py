@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from pipelines.certifying.histories import describe_carried, describe_history
-from pipelines.certifying.prospects import explain_dashes
+from pipelines.certifying.prospects import explain_dashes, explain_hidden_shares
 from pipelines.certifying.records import read_certificate
 from pipelines.display.charts import PLOT, Tick
 from schemas.certificates import Certificate, PastStatement, ReadPoint, TraitStatement
@@ -40,8 +40,8 @@ class BoundCurve(NamedTuple):
 class CertificateSection(NamedTuple):
     """What the page shows of a certificate; `history` is the sentence about earlier ones.
 
-    `dashes` says why single traits have no adjusted bound, and `carried` from which run the bounds
-    are carried over.
+    `dashes` says why single traits have no adjusted bound, `hidden` why some have no share before
+    the filter, and `carried` from which run the bounds are carried over.
     """
 
     certificate: Certificate
@@ -49,6 +49,7 @@ class CertificateSection(NamedTuple):
     curve: BoundCurve
     history: str | None
     dashes: str
+    hidden: str
     carried: str
 
 
@@ -64,6 +65,7 @@ def describe_certificate(
         draw_curve(found.together.curve, found.at_most),
         describe_history(found, history),
         explain_dashes(found),
+        explain_hidden_shares(found),
         describe_carried(found),
     )
 

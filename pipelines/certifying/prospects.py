@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import NamedTuple
 
 from classifiers.guarantees.audit_bounds import count_texts_needed
 from pipelines.certifying.draws import build_sample, plan_block
 from pipelines.certifying.populations import AuditedRows, read_drawn_from
 from pipelines.certifying.statements import bound_at_best
-from schemas.certificates import AuditBlock, AuditSample, Certificate
+from schemas.certificates import MOST_STATED, AuditBlock, AuditSample, Certificate
 from schemas.manifests import Manifest
 from schemas.notices import format_count
 
@@ -20,18 +21,55 @@ HALF = 0.5
 """The share of seeded texts that raters must be shown to find for a useful bound of a trait."""
 
 
+def warn_of_dashes(sample: AuditSample) -> str:
+    """Say that a draw gives no useful bounds of single traits, or return an empty text if it does.
+
+    Of each trait, raters must read enough seeded texts, whatever the labels say.
+    """
+    counts = Counter(dict.fromkeys(sample.traits, 0))
+    counts.update(item.trait for item in sample.items if item.trait)
+    least, needed = min(counts.values()), count_texts_needed(HALF, sample.risk)
+    if len(counts) < 2 or not sample.pool or least >= needed:
+        return ""
+    return (
+        f"bounds of single traits won't be of use: {least} to {max(counts.values())} seeded texts "
+        f"show each of the {len(counts)} traits, and a bound takes {needed} of each, as with "
+        f"--seeded {needed * len(counts)}. The bound for any trait doesn't need them"
+    )
+
+
+def explain_hidden_shares(certificate: Certificate) -> str:
+    """Say why labels give no share of some traits before the filter, or return an empty text."""
+    hidden = [item.trait or "any trait" for item in certificate.traits if item.is_hidden]
+    if len(certificate.traits) > 1 and certificate.together.is_hidden:
+        hidden.insert(0, "any trait")
+    if not hidden:
+        return ""
+    return (
+        f"Before the filter, labels give no share of {', '.join(hidden)}: raters saw the masked "
+        "passages struck out, so their labels don't say what these show. After it, masked text "
+        "counts as removed."
+    )
+
+
 def explain_dashes(certificate: Certificate) -> str:
     """Say why single traits have no adjusted bound, and what it takes, or return an empty text."""
     open_ones = [item for item in certificate.traits if not item.is_bounded]
     if len(certificate.traits) < 2 or not open_ones:
         return ""
-    counts = sorted(item.sensitivity.read for item in open_ones if item.sensitivity)
+    measured = [item.sensitivity for item in open_ones if item.sensitivity]
+    counts = sorted(item.read for item in measured)
     read = f"{counts[0]}" if counts[0] == counts[-1] else f"{counts[0]} to {counts[-1]}"
     needed = count_texts_needed(HALF, certificate.risk)
     verb, own = ("has", "its") if len(open_ones) == 1 else ("have", "their")
-    subject = f"{format_count(len(open_ones), 'trait')} {verb} no adjusted bound of {own} own"
+    subject = (
+        f"{format_count(len(open_ones), 'trait')} {verb} no adjusted bound of {own} own up to "
+        f"{MOST_STATED:.0%}"
+    )
     if counts[0] >= needed:
-        return f"{subject}, because raters missed seeded texts."
+        missed = any(item.found < item.read for item in measured)
+        reason = "raters missed seeded texts" if missed else "too few rows were read"
+        return f"{subject}, because {reason}."
     return (
         f"{subject}, because only {read} seeded texts of each were read. {needed} of each, all "
         "found, would bound each at about twice what raters see: "

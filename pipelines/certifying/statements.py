@@ -234,10 +234,11 @@ def _estimate(
         )
         parts.append((rows / (sample.kept + sample.removed), low, high))
     corrected = _correct(manifest, sample, trait)
+    is_hidden = bool((sample.masked_by or {}).get(trait or TOGETHER))  # raters see no masked text
     whole = Prevalences(
         rogan_gladen=corrected[0],
-        predictions=_predict(sample, (kept, removed), trait),
-        audit=_bracket(parts, sample.risk / 4),
+        predictions=None if is_hidden else _predict(sample, (kept, removed), trait),
+        audit=None if is_hidden else _bracket(parts, sample.risk / 4),
     )
     rest = Prevalences(
         rogan_gladen=corrected[1],
@@ -258,7 +259,11 @@ def _bracket(parts: Sequence[tuple[float, Draws, Draws]], risk: float) -> ShareE
 def _predict(
     sample: AuditSample, groups: Sequence[Sequence[ReadItem]], trait: str | None
 ) -> ShareEstimate | None:
-    """ShareEstimate a share from the filter's findings on all rows and raters' answers on some."""
+    """Estimate a share from the filter's findings on all rows and raters' answers on some.
+
+    The share can't be below that of the rows in which raters saw the trait, so the estimate and
+    its interval are cut off there. There is no estimate if the whole interval is below.
+    """
     name, parts, differing = trait or TOGETHER, [], 0
     rows = (sample.kept, sample.removed)[: len(groups)]
     fired = (sample.fired_kept[name], sample.fired_removed[name])[: len(groups)]
@@ -282,7 +287,15 @@ def _predict(
         parts.append(ReadErrors(size / sum(rows), own.estimates))
     if differing < LEAST_ERRORS:
         return None
-    return _tidy(estimate_with_draws(sum(fired) / sum(rows), parts, 1 - sample.risk))
+    shown = sum(item.counts_as(trait, doubtful=False) for items in groups for item in items)
+    found, least = (
+        estimate_with_draws(sum(fired) / sum(rows), parts, 1 - sample.risk),
+        shown / sum(rows),
+    )
+    if found.high < least:
+        return None
+    estimate, low = max(found.estimate, least), max(found.low, least)
+    return _tidy(found._replace(estimate=estimate, low=low))
 
 
 def _correct(

@@ -58,6 +58,10 @@ class DrawResult(NamedTuple):
             f"{format_count(counts['seeded'], 'seeded text')}, known to show a trait"
         )
         yield from self._describe_prospect()
+        from pipelines.certifying.prospects import warn_of_dashes
+
+        if warning := warn_of_dashes(sample):
+            yield style(warning, "yellow")
         yield from self._describe_statement()
         if sample.pool and not sample.shows_prompts:
             yield (
@@ -197,6 +201,10 @@ class CertificateResult(NamedTuple):
         yield table
         if left := len(statements) - len(shown):
             yield f"{format_count(left, 'trait')} at 0.00% before and after: --json lists them"
+        from pipelines.certifying.prospects import explain_hidden_shares
+
+        if hidden := explain_hidden_shares(self.certificate):
+            yield hidden
         if self.certificate.unread:
             yield describe_left_out(self.certificate.unread)
 
@@ -327,7 +335,8 @@ def describe_clean(name: str, found: ShareBound) -> str:
             else "none of the {:,} removed rows was"
         )
         return f"{name}: {rest.format(found.rows)} read"
-    rest = f"so at most {format_bound(found.bound)} of the {found.rows:,} are"
+    share = format_bound(found.most / found.rows)
+    rest = f"so at most {found.most:,} of the {found.rows:,} are ({share})"
     which = "removed rows" if found.read == found.rows else "removed rows that were read"
     end = "; all of them were read" if found.read == found.rows else f", {rest}"
     if found.unsure:
@@ -337,8 +346,7 @@ def describe_clean(name: str, found: ShareBound) -> str:
             if found.read == found.rows
             else f" that {choose_form(found.read, 'was', 'were')} read"
         )
-        named = "" if found.read == found.rows else " clean"
-        return f"{name}: of {read}{was}, {found.describe_counted('clean')}{end}{named}"
+        return f"{name}: of {read}{was}, {found.describe_counted('clean')}{end}"
     verb = choose_form(found.counted, "is", "are")
     return f"{name}: {found.counted:,} of {found.read:,} {which} {verb} clean{end}"
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator
+from itertools import zip_longest
 
 from pipelines.certifying.histories import describe_carried, describe_history, ends_with
 from pipelines.certifying.prospects import explain_dashes
@@ -15,7 +16,7 @@ from pipelines.runs.recorded_settings import read_recorded_policy
 from schemas.certificates import Certificate, TraitStatement
 from schemas.notices import choose_form, format_count
 from schemas.policies import SEVERITY, LotException
-from schemas.receipts import ExceptionEffect
+from schemas.receipts import ActionChange, ExceptionEffect
 from schemas.shares import format_bound, format_exact
 
 MOST_EXCEPTIONS = 50
@@ -45,16 +46,40 @@ def describe_exceptions(facts: RunFacts) -> Iterator[str]:
 
 def sum_effects(facts: RunFacts) -> str:
     """Say in a phrase what all exceptions together changed."""
-    counts: Counter[tuple[str, str]] = Counter()
-    for effect in facts.manifest.exceptions:
-        for change in effect.changed:
-            counts[change.before, change.after] += change.rows
-    order = sorted(counts, key=lambda pair: tuple(map(SEVERITY.index, pair)))
-    parts = [f"{counts[pair]:,} from {pair[0]} to {pair[1]}" for pair in order]
+    counts: Counter[tuple[str, str, str]] = Counter()
+    given = read_recorded_policy(facts.manifest).exceptions
+    for item, effect in zip_longest(given, facts.manifest.exceptions):
+        for change in effect.changed if effect else ():
+            counts[change.before, *_name_action(item, change)] += change.rows
+    order = sorted(counts, key=lambda names: tuple(map(SEVERITY.index, names)))
+    parts = [_describe_change(counts[names], *names) for names in order]
     idle = sum(not effect.changed for effect in facts.manifest.exceptions)
     changed = f"they changed the action on {', '.join(parts)}" if parts else "they changed no row"
     verb = choose_form(idle, "changes", "change")
     return f"{changed}; {idle:,} of them {verb} no row" if parts and idle else changed
+
+
+def _name_action(item: LotException | None, change: ActionChange) -> tuple[str, str]:
+    """Return the action to which an exception set its trait, and the strongest one on the row."""
+    own, after = item.action if item else None, change.after
+    is_milder = own in SEVERITY and SEVERITY.index(own) < SEVERITY.index(after)
+    return (own if own and is_milder else after, after)
+
+
+def _describe_change(rows: int, before: str, own: str, after: str) -> str:
+    """Say how an exception changed rows: what it says, and what other traits leave of that."""
+    other = "" if own == after else f" (for another trait, the action is {after})"
+    return f"{rows:,} from {before} to {own}{other}"
+
+
+def _describe_effect(item: LotException, effect: ExceptionEffect) -> str:
+    """Return what an exception changed, with the action that it names."""
+    said = [
+        _describe_change(change.rows, change.before, *_name_action(item, change))
+        for change in effect.changed
+    ]
+    rest = effect.model_copy(update={"changed": ()})
+    return ", ".join([*said, rest.describe()] if effect.overruled or not said else said)
 
 
 def _list_cells(item: LotException, effect: ExceptionEffect) -> tuple[str, ...]:
@@ -65,7 +90,7 @@ def _list_cells(item: LotException, effect: ExceptionEffect) -> tuple[str, ...]:
         escape(item.describe() or "every lot"),
         escape("every trait" if item.trait == "*" else item.trait),
         ", ".join(filter(None, sets)),
-        escape(effect.describe()),
+        escape(_describe_effect(item, effect)),
         escape(item.reason, LONGEST_WORDS),
     )
 

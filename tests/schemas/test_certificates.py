@@ -341,10 +341,31 @@ def test_a_line_of_the_history_is_sealed_and_one_line():
         PastStatement.model_validate(line.model_dump() | {"number": 0})
 
 
-@pytest.mark.parametrize(("adjusted", "bounded"), [(None, True), (0.4, True), (1.0, False)])
+@pytest.mark.parametrize(
+    ("adjusted", "bounded"), [(None, True), (0.5, True), (0.94, False), (1.0, False)]
+)
 def test_a_bound_of_all_rows_is_none(adjusted, bounded):
-    """An adjusted bound of 100 % says nothing about a trait."""
+    """An adjusted bound above a half says nothing about a trait."""
     assert build_statement(adjusted).is_bounded == bounded
+
+
+def test_a_bound_is_also_a_number_of_rows():
+    """6 of 16 are 37.5 %, although the bound is rounded up."""
+    found = ShareBound(rows=16, read=15, counted=5, unsure=0, estimate=0.3, bound=0.375001)
+    assert found.most == 6
+
+
+def test_a_share_that_labels_can_not_give_is_not_empty():
+    """Raters didn't see masked text, so nobody knows that the share was 0 %."""
+    statement = build_statement(None)
+    nothing = ShareEstimate(estimate=0.0, low=0.0, high=0.2)
+    none = Prevalences(rogan_gladen=None, predictions=None, audit=nothing)
+    hidden = none.model_copy(update={"audit": None})
+    assert statement.model_copy(update={"before": none, "after": none}).is_empty
+    found = statement.model_copy(update={"before": hidden, "after": none})
+    assert found.is_hidden
+    assert not found.is_empty
+    assert not statement.model_copy(update={"before": None, "after": None}).is_hidden
 
 
 def test_a_statement_is_empty_if_every_estimate_rounds_to_nothing():

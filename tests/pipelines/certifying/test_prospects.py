@@ -8,8 +8,14 @@ import pytest
 
 from pipelines.certify import DrawnSample, certify_run
 from pipelines.certifying import prospects
-from pipelines.certifying.prospects import Prospect
-from tests.support.certificates import draw_small, fill_sheet, tell_truth
+from pipelines.certifying.prospects import (
+    Prospect,
+    explain_dashes,
+    explain_hidden_shares,
+    warn_of_dashes,
+)
+from schemas.certificates import Sensitivity
+from tests.support.certificates import certify_small, draw_small, fill_sheet, tell_truth
 
 
 def certify_perfectly(run: Path, folder: Path, drawn: DrawnSample) -> float:
@@ -24,6 +30,47 @@ def test_the_best_bound_is_that_of_perfect_labels(run, tmp_path, seeded):
     drawn = draw_small(run[0], tmp_path, rows=16, seeded=seeded)
     assert drawn.prospect == Prospect(drawn.prospect.best)
     assert drawn.prospect.best == certify_perfectly(run[0], tmp_path, drawn)
+
+
+def test_a_draw_with_few_seeded_texts_says_so_beforehand(run, tmp_path):
+    """Bounds of single traits take eight seeded texts of each, whatever the labels say."""
+    sample = draw_small(run[0], tmp_path).sample
+    assert warn_of_dashes(sample) == ""
+    two = sample.model_copy(update={"traits": ("heron", "owl")})
+    assert "0 to 6 seeded texts show each of the 2 traits" in warn_of_dashes(two)
+    assert "--seeded 16" in warn_of_dashes(two)
+    assert warn_of_dashes(two.model_copy(update={"pool": ()})) == ""
+    items = tuple(
+        item.model_copy(update={"trait": trait, "kind": "seeded"})
+        for item in sample.items[:8]
+        for trait in ("heron", "owl")
+    )
+    assert warn_of_dashes(two.model_copy(update={"items": items})) == ""
+
+
+def test_hidden_shares_are_explained(run, tmp_path):
+    """The traits with masked passages are named, and nothing is said without any."""
+    found = certify_small(run[0], tmp_path)
+    assert explain_hidden_shares(found) == ""
+    (heron,) = found.traits
+    before = heron.before.model_copy(update={"audit": None, "predictions": None})
+    hidden = heron.model_copy(update={"before": before})
+    one = found.model_copy(update={"traits": (hidden,), "together": hidden})
+    assert "no share of heron: raters saw" in explain_hidden_shares(one)
+    both = one.model_copy(update={"traits": (hidden, heron)})
+    assert "no share of any trait, heron: raters saw" in explain_hidden_shares(both)
+
+
+def test_a_trait_without_a_bound_has_a_reason(run, tmp_path):
+    """Raters who miss texts and too few rows are told apart."""
+    found = certify_small(run[0], tmp_path)
+    (heron,) = found.traits
+    residual = heron.residual.model_copy(update={"adjusted": 0.7})
+    for hits, reason in ((20, "too few rows were read"), (9, "raters missed seeded texts")):
+        finds = Sensitivity(read=20, found=hits, lowest=0.3)
+        one = heron.model_copy(update={"residual": residual, "sensitivity": finds})
+        said = explain_dashes(found.model_copy(update={"traits": (heron, one)}))
+        assert said == f"1 trait has no adjusted bound of its own up to 50%, because {reason}."
 
 
 def test_a_reachable_target_needs_no_more_rows(run, tmp_path):

@@ -10,7 +10,13 @@ from sklearn.metrics import cohen_kappa_score
 
 from classifiers.guarantees.audit_bounds import adjust_bound, bound_audit, draw_by_weight
 from pipelines.certifying.answers import AuditAnswer, match_answers
-from pipelines.certifying.statements import LEAST_ERRORS, bound_at_best, measure_agreement, state
+from pipelines.certifying.statements import (
+    LEAST_ERRORS,
+    _predict,
+    bound_at_best,
+    measure_agreement,
+    state,
+)
 from schemas.certificates import COVERT, AuditSample, Certificate
 from tests.support.certificates import Rule, draw_small, tell_truth
 
@@ -214,6 +220,30 @@ def test_predictions_need_enough_mistakes(run, sample):
     assert found.before.predictions.low <= (8 + len(kept)) / 40 <= found.before.predictions.high
     assert found.after.predictions is not None
     assert found.after.predictions.low <= len(kept) / 32 <= found.after.predictions.high
+
+
+def test_predictions_are_not_below_what_was_read(sample):
+    """The rows in which raters saw the trait are a part that is known."""
+    kept = [item.id for item in sample.items if item.kind == "kept"][::2]
+    answers = answer(sample, lambda item: item.id in kept or tell_truth(item))
+    groups = [match_answers(sample, answers, kind) for kind in ("kept", "removed")]
+    found = _predict(sample, groups, None)
+    assert found is not None
+    assert found.estimate >= found.low >= (8 + len(kept)) / 40 - 1e-6
+    less = {name: {"heron": -99, "*": -99} for name in ("fired_kept", "fired_removed")}
+    assert _predict(sample.model_copy(update=less), groups, None) is None
+
+
+def test_labels_give_no_share_before_masks(run, sample):
+    """Raters didn't see masked text, so a share from their labels would be too low."""
+    hidden = sample.model_copy(update={"masked_by": {"heron": 3, "*": 3}})
+    answers = answer(sample, tell_truth)
+    found, whole = (state(run[1], item, answers).together for item in (hidden, sample))
+    assert found.before.audit is found.before.predictions is None
+    assert found.is_hidden
+    assert not whole.is_hidden
+    assert found.after == whole.after
+    assert found.before.rogan_gladen == whole.before.rogan_gladen
 
 
 def test_agreement_is_that_of_scikit_learn():

@@ -102,6 +102,22 @@ def test_effects_are_summed_over_exceptions(excepted):
     assert sum_effects(facts._replace(manifest=idle)) == "they changed no row"
 
 
+def test_an_exception_is_described_as_it_was_written(excepted):
+    """It says keep, and the action of another trait on the row is named as such."""
+    facts, _ = excepted
+    kept = ExceptionEffect(rows=1, changed=(ActionChange(before="drop", after="flag", rows=1),))
+    facts = facts._replace(manifest=facts.manifest.model_copy(update={"exceptions": (kept,)}))
+    words = "1 from drop to keep (for another trait, the action is flag)"
+    assert sum_effects(facts) == f"they changed the action on {words}"
+    row = next(line for line in describe_exceptions(facts) if "by ada" in line)
+    shown = words.replace("(", "\\(").replace(")", "\\)")
+    assert f"| keep | {shown} |" in row
+    overruled = kept.model_copy(update={"overruled": 2})
+    facts = facts._replace(manifest=facts.manifest.model_copy(update={"exceptions": (overruled,)}))
+    row = next(line for line in describe_exceptions(facts) if "by ada" in line)
+    assert f"{shown}, 2 unchanged, because another trait decides" in row
+
+
 def test_cautions_and_doubts_are_repeated(run):
     """The card has the cautions of traits that fired, and warnings about bounds, escaped."""
     facts = read_facts(run[0])

@@ -18,7 +18,6 @@ from pipelines.display.excerpts import escape_name
 from pipelines.library_precision import SAMPLE, describe_library_precision
 from pipelines.removals_read import (
     describe_clean_removals,
-    has_read_removals,
     list_doubtful,
 )
 from pipelines.runs.own_actions import count_own
@@ -284,8 +283,7 @@ def describe_promises(manifest: Manifest, certificate: Certificate | None = None
     by_hand = [rule.trait for rule in manifest.thresholds if rule.bound is None]
     if by_hand:
         yield f"Nothing is promised for {list_names(by_hand)}: no calibrated threshold."
-    has_doubts = not said or has_read_removals(certificate)
-    if has_doubts and (doubtful := [*manifest.list_remarks()]):
+    if doubtful := [*manifest.list_remarks()]:
         yield f"The bounds of {list_names(doubtful)} may not hold for this corpus."
 
 

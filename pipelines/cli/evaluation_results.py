@@ -97,8 +97,7 @@ class Evaluation(NamedTuple):
                 f"{choose_form(self.picked, 'it was', 'they were')} chosen by a reader (--row, or "
                 "a review), or drawn by another version of the card"
             )
-        if self.picked or self.earlier:
-            yield ANY_VERSION
+        yield ANY_VERSION
         yield _describe_file(self.answers or self.labels, self.unlabelled, bool(self.answers))
         if self.answers:
             yield f"labels were read in {Path(self.labels).absolute()}, too, to which none is added"

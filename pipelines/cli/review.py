@@ -194,7 +194,7 @@ def review_run(
         return
     session = _open_session(run, base, name, blind, sample, carry)
     if any(files):
-        _write_row_files(session, files, _choose_rows(session, trait, decision))
+        _write_row_files(session, files, _choose_rows(session, trait, decision), trait)
     elif target is not None:
         _export(session, target, _select(session, trait, decision), limit)
     elif terminal:
@@ -375,7 +375,9 @@ def _choose_rows(
     return session.select(_select(session, trait, decision))
 
 
-def _write_row_files(session: ReviewSession, files: RowFiles, chosen: np.ndarray | None) -> None:
+def _write_row_files(
+    session: ReviewSession, files: RowFiles, chosen: np.ndarray | None, trait: str | None
+) -> None:
     """Write the files for other tools, and say how they are opened."""
     from pipelines.review.row_files import write_points, write_transcripts
     from pipelines.review.scan_files import write_scan
@@ -392,7 +394,7 @@ def _write_row_files(session: ReviewSession, files: RowFiles, chosen: np.ndarray
         say(f"{count:,} of {format_count(of, 'row')} in {own}")
         say(f"open it: scout view -T {own}")
     if files.scans is not None:
-        counts = write_scan(session, files.scans, chosen=chosen)
+        counts = write_scan(session, files.scans, chosen=chosen, trait=trait)
         own = shlex.quote(str(files.scans))
         found = f"{format_count(sum(counts.values()), 'finding')} of"
         say(f"{found} {format_count(len(counts), 'trait')} in {own}")

@@ -29,6 +29,9 @@ QUESTION = (
 
 QUOTE = ": quote them for which teacher shows it most"
 
+ALL_ROWS = 0.95
+"""From this share of the corpus on, the number of rows to read is called all rows."""
+
 LEAST_DECIMALS, MOST_DECIMALS = 2, 5
 """The decimals of percentage points: two digits of a small difference, up to a limit."""
 
@@ -202,6 +205,8 @@ def _describe_needed(item: TeacherPair, rows: int) -> str:
             f"{least}it takes about {item.rows_needed:,} rows like these, all read, to show it: "
             f"more than this corpus's {rows:,}"
         )
+    if item.rows_needed > ALL_ROWS * rows:
+        return f"{least}reading all {rows:,} rows would show it (--rows {rows})"
     return (
         f"{least}reading about {item.rows_needed:,} rows in all would show it "
         f"(--rows {item.rows_needed})"

@@ -76,13 +76,14 @@ def write_scan(
     folder: Path,
     tell: Tell = lambda _done, _of: None,
     chosen: np.ndarray | None = None,
+    trait: str | None = None,
 ) -> dict[str, int]:
     """Write a folder of scans for Inspect Scout with one scan, and count each trait's results.
 
     Each finding on a row with a text is a result: its score as the value, its action as the label,
     the text around its evidence as the explanation, and a reference to the message that has it.
     `tell` hears how many shards are done, of how many. With `chosen`, only rows with these ledger
-    indexes are scanned.
+    indexes are scanned, and with `trait`, only that trait is a scanner.
 
     Raises: CongenerError: the review is blind, the folder has files, a row can't be read, or a file
     can't be written.
@@ -91,20 +92,21 @@ def write_scan(
     make_empty(folder)
     scan = folder / f"scan_id={_name_scan(session)}"
     make_private(scan)
-    counts, names = Counter(dict.fromkeys(session.traits, 0)), list[str]()
+    wanted = session.traits if trait is None else [trait]
+    counts, names = Counter(dict.fromkeys(wanted, 0)), list[str]()
     try:
         with ExitStack() as stack:
             writers = {
-                trait: stack.enter_context(
-                    pq.ParquetWriter(scan / f"{trait}.parquet", RESULTS, compression="zstd")
+                own: stack.enter_context(
+                    pq.ParquetWriter(scan / f"{own}.parquet", RESULTS, compression="zstd")
                 )
-                for trait in session.traits
+                for own in wanted
             }
             for shard in read_shards(session, tell, chosen):
                 names += [name_transcript(session, shard.first + at) for at in sorted(shard.said)]
-                for trait, results in _list_results(shard, session).items():
-                    counts[trait] += len(results)
-                    writers[trait].write_table(pa.Table.from_pylist(results, RESULTS))
+                for own, results in _list_results(shard, session, wanted).items():
+                    counts[own] += len(results)
+                    writers[own].write_table(pa.Table.from_pylist(results, RESULTS))
         _describe_scan(session, scan, counts, names)
     except OSError as error:
         raise StorageError(f"can't be written: {error.strerror}", where=str(scan)) from error
@@ -119,7 +121,7 @@ def _describe_scan(
     session: ReviewSession, scan: Path, counts: Mapping[str, int], names: Sequence[str]
 ) -> None:
     """Write what Scout shows of a whole scan."""
-    scanners = {trait: _describe_scanner(session, trait) for trait in session.traits}
+    scanners = {trait: _describe_scanner(session, trait) for trait in counts}
     described = {
         "scan_id": _name_scan(session),
         "scan_name": f"congener {session.manifest.run_id}",
@@ -150,20 +152,20 @@ def _get_time(session: ReviewSession) -> str:
     return str(session.manifest.circumstances.get("finished") or "1970-01-01T00:00:00+00:00")
 
 
-def _list_results(shard: ReadShard, session: ReviewSession) -> dict[str, list[dict[str, Any]]]:
-    """Return the results of a shard's rows by trait, for traits that have any."""
+def _list_results(
+    shard: ReadShard, session: ReviewSession, wanted: Sequence[str]
+) -> dict[str, list[dict[str, Any]]]:
+    """Return the results of a shard's rows by trait, for wanted traits that have any."""
     facts = dict(enumerate(shard.facts.iter_rows(named=True)))
     places = [
-        at
-        for at in sorted(shard.said)
-        if any(facts[at][name_fired(trait)] for trait in session.traits)
+        at for at in sorted(shard.said) if any(facts[at][name_fired(trait)] for trait in wanted)
     ]
     indexes = [shard.first + at for at in places]
     rows = read_shown_rows(session.run, session.manifest, indexes, whole=False)
     found: dict[str, list[dict[str, Any]]] = {}
     for at, row in zip(places, rows, strict=True):
         transcript = describe_transcript(shard, at, facts[at], session, row)
-        for finding in row.reasons:
+        for finding in (item for item in row.reasons if item.trait in wanted):
             result = _describe_result(finding, transcript, shard.said[at], session)
             found.setdefault(finding.trait, []).append(result)
     return found

@@ -436,6 +436,17 @@ def test_what_people_read_replaces_what_is_not_known(run, tmp_path):
     assert "people read" in first
 
 
+def test_doubtful_bounds_of_traits_that_remove_nothing_are_named(run):
+    """The sentence about removed rows names only traits that remove some, so all are named here."""
+    said = [{"severity": "warning", "text": "unlike", "traits": {"owl": "may not hold: odd"}}]
+    notices = {**run[1].circumstances, "notices": said}
+    doubted = run[1].model_copy(update={"circumstances": notices})
+    found = list(describe_promises(doubted))
+    assert found[0].startswith("Wrong removals: ")
+    assert "owl" not in found[0]
+    assert found[-1] == "The bounds of owl may not hold for this corpus."
+
+
 def test_doubtful_bounds_are_still_named_where_people_read(run, tmp_path):
     """The sentence from reading doesn't hide that a bound may not hold for the corpus."""
     certificate = certify_small(run[0], tmp_path)

@@ -148,10 +148,10 @@ def test_a_pattern_just_outside_is_named_below_its_row():
     assert lines[at + 1].startswith("missed: 0.8990")
 
 
-def test_labels_that_do_not_count_are_followed_by_a_way_to_get_some_that_do():
-    """If labels don't count, or are another version's, a random sample is suggested."""
+def test_a_random_sample_is_suggested_from_the_first_evaluation_on():
+    """It is suggested before the card changes, and where labels don't count."""
     found = make_evaluation(1, 0, "run")
-    assert ANY_VERSION not in list(found.render())
+    assert ANY_VERSION in list(found.render())
     assert ANY_VERSION in list(found._replace(picked=2).render())
     assert ANY_VERSION in list(found._replace(earlier=2).render())
     assert "congener review RUN --sample" in ANY_VERSION
@@ -189,7 +189,9 @@ def test_what_doesnt_count_and_what_stays_held_is_said():
     assert "l.jsonl; set each `label`" in lines[0]
     assert any("1 row that you labelled false is still in quarantine" in line for line in lines)
     plain = [str(part) for part in make_evaluation(0, 0, "run").render()]
-    assert not any("count" in line or "added" in line or "labelled false" in line for line in plain)
+    assert not any(
+        "no measure" in line or "added" in line or "labelled false" in line for line in plain
+    )
     assert found.to_json()["disputed"] == [
         {"source": "a.jsonl", "row": 3, "decision": "quarantine", "trait": None}
     ]

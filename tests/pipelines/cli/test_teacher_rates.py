@@ -152,6 +152,15 @@ def test_pairs_that_cannot_be_ranked_share_a_line():
     assert line.startswith("a and b can't be ranked, because on new rows")
 
 
+def test_a_corpus_that_must_be_read_whole_is_called_so():
+    """A number of rows near or at the corpus's size is all rows."""
+    rows = 1000
+    for needed, words in ((1000, "all 1,000 rows"), (960, "all 1,000 rows"), (900, "about 900")):
+        (line, _) = show([build_pair("a", "b", -0.1, needed)], rows)
+        assert f"reading {words}" in line, needed
+        assert line.endswith("(--rows 900)" if needed == 900 else "(--rows 1000)")
+
+
 def test_pairs_without_an_estimate_or_a_difference_need_no_number():
     """Nothing is estimated from equal or unknown rates, and no pair has no line."""
     (line, _) = show([build_pair("a", "b", -1.0, estimate=None)])

@@ -3,6 +3,7 @@
 import json
 import re
 
+import numpy as np
 import polars as pl
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -171,6 +172,20 @@ def test_evidence_is_marked_and_hidden_characters_are_shown():
     """The explanation is plain text, also if the field is missing."""
     assert explain(REASON._replace(text="an\x1b emu", start=4, end=7)) == "an<U+001B> «emu»"
     assert explain(REASON._replace(text=None)) == "(the field isn't in the row)"
+
+
+def test_a_chosen_trait_is_the_only_scanner(scan, session, tmp_path):
+    """With a trait, no other one has a file, a description or a count."""
+    facts = session.facts.collect()
+    chosen = np.flatnonzero(facts["fired/heron"].to_numpy())
+    counts = write_scan(session, tmp_path / "one", chosen=chosen, trait="heron")
+    assert counts == {"heron": len(chosen)}
+    folder = tmp_path / "one" / scan.name
+    assert [path.name for path in folder.glob("*.parquet")] == ["heron.parquet"]
+    for name in ("_scan.json", "_summary.json"):
+        assert [*json.loads((folder / name).read_text())["scanners"]] == ["heron"]
+    own, all_of_it = (pl.read_parquet(at / "heron.parquet") for at in (folder, scan))
+    assert own.equals(all_of_it)
 
 
 def test_the_files_are_the_same_twice(scan, session, tmp_path):

@@ -8,7 +8,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, NamedTuple
 
-from pipelines.certifying.answers import AuditAnswer, digest_answers, match_answers
+from pipelines.certifying.answers import (
+    AuditAnswer,
+    FoundRow,
+    digest_answers,
+    find_shown,
+    match_answers,
+)
 from pipelines.certifying.carrying import carry_certificate
 from pipelines.certifying.checks import find_origin, redraw
 from pipelines.certifying.draws import (
@@ -27,6 +33,7 @@ from pipelines.certifying.records import (
     is_stated,
     read_certificate,
     read_sample,
+    read_stored_answers,
     require_current,
     write_certificate,
     write_sample,
@@ -420,6 +427,20 @@ def find_stated(run: str) -> Certificate:
             remedy=f"congener certify {run} --labels FILE",
         )
     return found
+
+
+def find_shown_rows(run: str) -> tuple[FoundRow, ...]:
+    """Return the kept rows of a certified run in which raters saw a trait, or were in doubt.
+
+    A certificate that was carried over has no labels of its own, so there are none.
+
+    Raises: RunError: the sample or the labels are damaged.
+    """
+    sample, found = read_sample(run), read_certificate(run)
+    if sample is None or found is None or found.carried is not None:
+        return ()
+    sample = sample.find_part(found.sample) or sample
+    return find_shown(sample, read_stored_answers(run, sample))
 
 
 def _count_waiting(sample: AuditSample, answers: Sequence[AuditAnswer]) -> int:

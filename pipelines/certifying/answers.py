@@ -211,6 +211,37 @@ def match_answers(sample: AuditSample, answers: Sequence[AuditAnswer], kind: str
     return read
 
 
+class FoundRow(NamedTuple):
+    """A kept row that counts as showing a trait, and the traits that raters saw in it.
+
+    `traits` is empty if the row only counts because of doubt.
+    """
+
+    item: str
+    source: str | None
+    row: int | None
+    traits: tuple[str, ...]
+
+    def describe(self) -> str:
+        """Name the item, the row and its traits."""
+        traits = ", ".join(self.traits) or "unsure"
+        return f"item {self.item}, {self.source}:{self.row}: {traits}"
+
+
+def find_shown(sample: AuditSample, answers: Sequence[AuditAnswer]) -> tuple[FoundRow, ...]:
+    """Return the kept rows that count as showing a trait, in the order of reading."""
+    return tuple(
+        FoundRow(
+            read.item.id,
+            read.item.source,
+            read.item.row,
+            tuple(trait for trait in sample.traits if read.counts_as(trait, doubtful=False)),
+        )
+        for read in match_answers(sample, answers, "kept")
+        if read.counts_as(None, doubtful=True)
+    )
+
+
 def find_next(sample: AuditSample, answers: Sequence[AuditAnswer], rater: str) -> list[str]:
     """Return the names of the items that a rater hasn't answered yet, in the order of reading."""
     done = {answer.id for answer in answers if answer.rater == rater}

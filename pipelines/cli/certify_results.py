@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from rich.text import Text
 
     from pipelines.certify import DrawnSample
+    from pipelines.certifying.answers import FoundRow
     from pipelines.certifying.reviews import ReviewCount
     from schemas.certificates import (
         Certificate,
@@ -29,6 +30,10 @@ if TYPE_CHECKING:
 METHODS = {"its errors": "rogan_gladen", "and labels": "predictions", "labels": "audit"}
 """How the share of rows with a trait is estimated, in a few words: from the filter's findings and
 its known errors, from its findings and the labels, and from the labels alone."""
+
+
+MOST_ROWS = 20
+"""How many rows with a trait are named on the terminal."""
 
 
 class DrawResult(NamedTuple):
@@ -68,9 +73,13 @@ class DrawResult(NamedTuple):
                 f"no prompts are shown, because {sample.describe_bare_texts()} have none and would "
                 'stand out: give at least 10 of their positives a "prompt", or --positives FILE'
             )
+        added, listed = len(self.drawn.added), len(sample.items)
+        written = f"{format_count(added, 'item')} written to {path}"
+        if added < listed:
+            written = f"{format_count(added, 'item')} added to {path}, {listed:,} in the file"
         yield (
-            f"{format_count(len(self.drawn.added), 'item')} written to {path}, in the order of "
-            "reading. Set each `label`: the traits that it shows, none or unsure"
+            f"{written}, in the order of reading. Set each `label`: the traits that it shows, none "
+            "or unsure"
         )
         if masked := self.drawn.masked:
             verb = choose_form(masked, "has", "have")
@@ -148,6 +157,7 @@ class CertificateResult(NamedTuple):
     reviews: tuple[ReviewCount, ...] = ()
     history: tuple[PastStatement, ...] = ()
     files: tuple[str, ...] = ()
+    shown: tuple[FoundRow, ...] = ()
 
     def render(self) -> Iterator[str | Table | Text]:
         """Return the figure to sign and its files, then the statements, tables and limits."""
@@ -162,6 +172,7 @@ class CertificateResult(NamedTuple):
         for item in statements:
             table.add_row(*tabulate_residual(item, several=len(statements) > 1))
         yield table
+        yield from self.describe_shown()
         yield from self.describe_dashes()
         if found.carried is None:
             yield from self.describe_shares(statements)
@@ -208,6 +219,17 @@ class CertificateResult(NamedTuple):
         if self.certificate.unread:
             yield describe_left_out(self.certificate.unread)
 
+    def describe_shown(self) -> Iterator[Verbatim]:
+        """Name the kept rows that count as showing a trait: whoever read them is blind no more."""
+        if not self.shown:
+            return
+        count = format_count(len(self.shown), "kept row")
+        verb = choose_form(len(self.shown), "counts", "count")
+        yield Verbatim(f"{count} {verb} as showing a trait:")
+        yield from (Verbatim(f"  {row.describe()}") for row in self.shown[:MOST_ROWS])
+        if left := len(self.shown[MOST_ROWS:]):
+            yield Verbatim(f"  {format_count(left, 'row')} more: --json lists them")
+
     def describe_dashes(self) -> Iterator[str]:
         """Say why single traits have no adjusted bound, if some don't."""
         from pipelines.certifying.prospects import explain_dashes
@@ -234,6 +256,7 @@ class CertificateResult(NamedTuple):
             "reviews": [review._asdict() for review in self.reviews],
             "history": [line.model_dump(mode="json") for line in self.history],
             "files": self.files,
+            "shown": [row._asdict() for row in self.shown],
         }
 
 

@@ -15,6 +15,7 @@ from pipelines.certifying.answers import (
     digest_answers,
     encode_answers,
     find_next,
+    find_shown,
     match_answers,
     name_draw,
     parse_label,
@@ -24,7 +25,13 @@ from pipelines.certifying.answers import (
 from schemas.certificates import AuditItem, AuditSample
 from schemas.digests import digest_bytes
 from schemas.errors import CardError
-from tests.support.certificates import draw_small, fill_sheet, read_sheet, tell_truth
+from tests.support.certificates import (
+    answer_truth,
+    draw_small,
+    fill_sheet,
+    read_sheet,
+    tell_truth,
+)
 
 TRAITS = ("heron", "owl")
 
@@ -302,3 +309,18 @@ def test_counted_answers_are_a_beginning_of_their_kind(read):
         counted = [item.item.id for item in match_answers(sample, answers, kind)]
         assert counted == own[: len(counted)]
         assert len(counted) == len(own) or int(own[len(counted)]) not in read
+
+
+def test_rows_that_show_a_trait_are_named(run, tmp_path):
+    """Each has its item, its file and row, and its traits; doubt alone names none."""
+    sample = draw_small(run[0], tmp_path).sample
+    kept = [item for item in sample.items if item.kind == "kept"][:2]
+    answers = answer_truth(sample)
+    assert find_shown(sample, answers) == ()
+    said = {kept[0].id: ("heron",), kept[1].id: None}
+    changed = [item._replace(shows=said.get(item.id, item.shows)) for item in answers]
+    first, second = find_shown(sample, changed)
+    place = f"{kept[0].source}:{kept[0].row}"
+    assert first.describe() == f"item {kept[0].id}, {place}: heron"
+    assert second.traits == ()
+    assert second.describe().endswith(": unsure")

@@ -263,7 +263,7 @@ def test_a_second_sheet_and_more_rows(congener, drawn, tmp_path):
     code, out, err = congener("certify", run, "--draw", "30", "-o", str(path), *options)
     assert code == 0, err
     assert "sample: 24 of 32 kept rows, 6 of 8 removed, 6 seeded" in out
-    assert f"10 items written to {path}" in out
+    assert f"10 items added to {path}, 36 in the file" in out
 
 
 def test_positives_without_prompts_are_explained(congener, run, tmp_path):

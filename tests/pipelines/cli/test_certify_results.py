@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from pipelines.certify import certify_run
+from pipelines.certify import certify_run, find_shown_rows
 from pipelines.cli.certify_results import (
     CertificateResult,
     DrawResult,
@@ -198,3 +198,28 @@ def test_lines_that_say_nothing_are_left_out(run, tmp_path):
     assert "1 trait at 0.00% before and after: --json lists them" in said
     assert not [part for part in said if part.startswith("owl:")]
     assert [part for part in said if part.startswith("heron: 0 of 4 removed rows")]
+
+
+def test_rows_that_show_a_trait_are_named_after_the_statement(run, tmp_path):
+    """The terminal names the first ones, and --json all; the published certificate has none."""
+    sample = draw_small(run[0], tmp_path).sample
+    sheet = fill_sheet(tmp_path / "audit.jsonl", sample, lambda item: True)
+    found = certify_run(str(run[0]), [sheet])[0]
+    rows = find_shown_rows(str(run[0]))
+    assert len(rows) == found.together.residual.counted
+    result = CertificateResult(found, shown=rows * 2)
+    said = [str(part) for part in result.render()]
+    assert f"{2 * len(rows)} kept rows count as showing a trait:" in said
+    assert f"  {rows[0].describe()}" in said
+    assert f"  {2 * len(rows) - 20} rows more: --json lists them" in said
+    assert result.to_json()["shown"][0]["item"] == rows[0].item
+    assert b'"shown"' not in found.to_bytes()
+
+
+def test_a_larger_draw_says_what_it_added(run, tmp_path):
+    """The file has the items of both draws."""
+    draw_small(run[0], tmp_path, rows=10)
+    drawn = draw_small(run[0], tmp_path, rows=20)
+    said = [str(part) for part in DrawResult(str(run[0]), drawn).render()]
+    words = f"{len(drawn.added)} items added to {drawn.path}, {len(drawn.sample.items)} in the file"
+    assert any(part.startswith(words) for part in said)

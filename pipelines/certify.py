@@ -10,7 +10,7 @@ from typing import Literal, NamedTuple
 
 from pipelines.certifying.answers import (
     AuditAnswer,
-    FoundRow,
+    TraitedRow,
     digest_answers,
     find_shown,
     match_answers,
@@ -429,7 +429,7 @@ def find_stated(run: str) -> Certificate:
     return found
 
 
-def find_shown_rows(run: str) -> tuple[FoundRow, ...]:
+def find_shown_rows(run: str) -> tuple[TraitedRow, ...]:
     """Return the kept rows of a certified run in which raters saw a trait, or were in doubt.
 
     A certificate that was carried over has no labels of its own, so there are none.

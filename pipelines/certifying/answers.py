@@ -211,7 +211,7 @@ def match_answers(sample: AuditSample, answers: Sequence[AuditAnswer], kind: str
     return read
 
 
-class FoundRow(NamedTuple):
+class TraitedRow(NamedTuple):
     """A kept row that counts as showing a trait, and the traits that raters saw in it.
 
     `traits` is empty if the row only counts because of doubt.
@@ -228,10 +228,10 @@ class FoundRow(NamedTuple):
         return f"item {self.item}, {self.source}:{self.row}: {traits}"
 
 
-def find_shown(sample: AuditSample, answers: Sequence[AuditAnswer]) -> tuple[FoundRow, ...]:
+def find_shown(sample: AuditSample, answers: Sequence[AuditAnswer]) -> tuple[TraitedRow, ...]:
     """Return the kept rows that count as showing a trait, in the order of reading."""
     return tuple(
-        FoundRow(
+        TraitedRow(
             read.item.id,
             read.item.source,
             read.item.row,

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from rich.text import Text
 
     from pipelines.certify import DrawnSample
-    from pipelines.certifying.answers import FoundRow
+    from pipelines.certifying.answers import TraitedRow
     from pipelines.certifying.reviews import ReviewCount
     from schemas.certificates import (
         Certificate,
@@ -157,7 +157,7 @@ class CertificateResult(NamedTuple):
     reviews: tuple[ReviewCount, ...] = ()
     history: tuple[PastStatement, ...] = ()
     files: tuple[str, ...] = ()
-    shown: tuple[FoundRow, ...] = ()
+    shown: tuple[TraitedRow, ...] = ()
 
     def render(self) -> Iterator[str | Table | Text]:
         """Return the figure to sign and its files, then the statements, tables and limits."""

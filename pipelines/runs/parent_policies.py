@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import shlex
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -148,10 +149,21 @@ def _describe_remedy(changes: Sequence[RuleChange], output: str) -> Iterator[str
 def list_lost_exceptions(run: str, policy: Policy) -> list[Mapping[str, Any]]:
     """List the exceptions of a run's policy that this policy lacks.
 
-    Whether an exception names the same rows is compared without its reason.
+    Whether an exception names the same rows is compared without its reason. Exceptions that reviews
+    wrote name their rows otherwise in a run of clean rows, so they are only counted by trait.
     """
-    own = {_identify(item.model_dump(mode="json")) for item in policy.exceptions}
-    return [item for item in read_exceptions(run) if _identify(item) not in own]
+    own = [item.model_dump(mode="json") for item in policy.exceptions]
+    same = set(map(_identify, own))
+    reviewed = Counter(item["trait"] for item in own if list_reviews([item]))
+    lost = []
+    for item in read_exceptions(run):
+        if _identify(item) in same:
+            continue
+        if list_reviews([item]) and reviewed[item["trait"]]:
+            reviewed[item["trait"]] -= 1
+        else:
+            lost.append(item)
+    return lost
 
 
 def _describe_lost(lost: Sequence[Mapping[str, Any]], output: str) -> Iterator[str]:

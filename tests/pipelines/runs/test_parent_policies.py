@@ -152,6 +152,22 @@ def test_rows_of_reviews_are_released_again_by_the_same_labels(filter_again, tmp
     assert "record id" not in text
 
 
+def test_rows_that_are_released_again_are_not_lost(tmp_path):
+    """Labels that release as many findings of a trait again have nothing left to keep."""
+    reason = f"labelled false (a.jsonl, SHA-256 {'0' * 64})"
+    plain = {"trait": "owl", "lot": {}, "action": "keep", "reason": reason}
+    earlier = [{**plain, "row": {"source": "a", "row": number}} for number in range(2)]
+    (tmp_path / "manifest.json").write_text(json.dumps({"policy": {"exceptions": earlier}}))
+    places = [f"a.part:{number}" for number in range(2)]
+    again = [{**plain, "row": place, "reason": reason.replace("0", "1")} for place in places]
+    whole = Policy.model_validate({"exceptions": again})
+    assert list_lost_exceptions(str(tmp_path), whole) == []
+    part = Policy.model_validate({"exceptions": again[:1]})
+    assert list_lost_exceptions(str(tmp_path), part) == earlier[1:]
+    other = Policy.model_validate({"exceptions": [{**item, "trait": "elk"} for item in again]})
+    assert list_lost_exceptions(str(tmp_path), other) == earlier
+
+
 def test_files_of_labels_are_named_once():
     """Reasons of one file name it once, and reasons that people wrote name none."""
     digest = "0" * 64

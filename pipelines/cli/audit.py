@@ -58,6 +58,14 @@ RATES_READ = (
     "difficult as the corpus's",
 )
 
+UNSHOWN = "*"
+"""What follows the rate expected by format where the difference isn't shown beyond it."""
+
+UNSHOWN_READ = (
+    "*: not shown among texts of like length, format and difficulty, where q is",
+    "{values}; there may be too few such texts to show a difference of this size.",
+)
+
 OVER, RARER = "over-represented", "rarer in the corpus"
 """The titles of the two tables of findings."""
 
@@ -130,12 +138,14 @@ class AuditResult(NamedTuple):
         if audit.findings:
             yield tabulate_findings(audit.findings, OVER)
             yield from RATES_READ
+            yield from explain_unshown(audit.findings[:SHOWN])
         if audit.meanings and audit.meanings.clusters:
             yield tabulate_clusters(audit.meanings.clusters)
         if audit.found.total > SHOWN:
             yield f"the first {SHOWN} of {format_count(audit.found.total, 'finding')}"
         if audit.rarer.findings:
             yield tabulate_findings(audit.rarer.findings[:RARER_SHOWN], RARER)
+            yield from explain_unshown(audit.rarer.findings[:RARER_SHOWN])
         yield from limits
         yield Verbatim(f"report: {audit.config.output}/report.html")
         kinds = [item.kind for item in audit.findings]
@@ -202,10 +212,25 @@ def tabulate_findings(findings: Sequence[AuditFinding], title: str) -> Table:
             Text(shorten(item.text)),
             f"{item.rates[0]:.1%}",
             f"{item.rates[1]:.1%}",
-            f"{item.rate_expected:.1%}",
+            f"{item.rate_expected:.1%}{'' if item.beyond_format else UNSHOWN}",
             f"{item.q_value:.0e}",
         )
     return table
+
+
+def explain_unshown(findings: Sequence[AuditFinding]) -> Iterator[str]:
+    """Explain the mark of differences that aren't shown beyond format, with their q-values."""
+    values = [item.adjusted_q_value for item in findings if not item.beyond_format]
+    if not values:
+        return
+    low, high = (format_q(value) for value in (min(values), max(values)))
+    shown = low if low == high else f"{low} to {high}"
+    yield from (line.format(values=shown) for line in UNSHOWN_READ)
+
+
+def format_q(value: float) -> str:
+    """Return a q-value with two digits."""
+    return f"{value:.2g}"
 
 
 def tabulate_clusters(clusters: Sequence[MeaningCluster]) -> Table:

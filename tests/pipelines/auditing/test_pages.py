@@ -40,6 +40,7 @@ FINDING = {
     "rate_expected": 0.06,
     "beyond_format": False,
     "q_value": 1e-9,
+    "adjusted_q_value": 0.243,
     "variants": ["the gap"],
     "examples": [
         {
@@ -104,7 +105,7 @@ def test_the_page_shows_everything():
         "0.97",
         "25.0 %",
         "20.0 % to 30.0 %",
-        "not shown among texts of like format",
+        "not shown among texts of like format, q = 0.24; there may be too few such texts",
         "also: the gap",
         "50.0 % of 150",
         "0.90",

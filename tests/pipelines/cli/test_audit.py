@@ -5,7 +5,16 @@ from pathlib import Path
 
 import pytest
 
-from pipelines.cli.audit import FOUND, LONGEST_SHOWN, SHOWN, shorten
+from pipelines.cli.audit import (
+    FOUND,
+    LONGEST_SHOWN,
+    OVER,
+    SHOWN,
+    explain_unshown,
+    shorten,
+    tabulate_findings,
+)
+from tests.pipelines.auditing.test_files import FINDING
 from tests.support.audits import write_equal_pair, write_pair
 
 
@@ -65,6 +74,21 @@ def test_the_card_that_is_offered_can_be_written(congener, tmp_path):
     kinds = [item["kind"] for item in findings]
     assert kinds[number - 1] != "grammar"
     assert set(kinds[: number - 1]) <= {"grammar"}
+
+
+def test_differences_that_may_be_of_format_are_marked():
+    """The terminal marks them as the page does, and says their q among texts of like format."""
+    shown, other = FINDING, FINDING._replace(beyond_format=False, adjusted_q_value=0.243)
+    table = tabulate_findings([shown, other], OVER)
+    assert [*table.columns[5].cells] == ["1.0%", "1.0%*"]
+    assert list(explain_unshown([shown])) == []
+    assert list(explain_unshown([shown, other])) == [
+        "*: not shown among texts of like length, format and difficulty, where q is",
+        "0.24; there may be too few such texts to show a difference of this size.",
+    ]
+    last = list(explain_unshown([other, other._replace(adjusted_q_value=0.9)]))[-1]
+    assert last.startswith("0.24 to 0.9; ")
+    assert len(last) <= 80
 
 
 @pytest.mark.parametrize("missing", ["--corpus", "--reference", "--output"])

@@ -9,7 +9,15 @@ from typing import NamedTuple
 import numpy as np
 import polars as pl
 
-from pipelines.evaluation import STEPS, Population, Range, find_rows, read_texts
+from pipelines.evaluation import (
+    STEPS,
+    Measured,
+    Population,
+    Range,
+    find_rows,
+    measure,
+    read_texts,
+)
 from pipelines.labels import Label
 from pipelines.runs.finished import MISFITS, report_damage, scan_folder
 from pipelines.runs.unread_hits import UnreadHit, find_unread_hit
@@ -129,6 +137,17 @@ def suggest_thresholds(population: Population, labels: Mapping[int, Label]) -> P
         part for item in population.ranges for part in _divide(population.scores, item, list(added))
     ]
     return replace(population, ranges=ranges, thresholds=thresholds)
+
+
+def measure_thresholds(population: Population, labels: Mapping[int, Label]) -> list[Measured]:
+    """Measure the thresholds in force and of levels, and those at the scores of missed rows.
+
+    Only the latter need ranges that are divided there. The others are measured by the ranges from
+    which the rows were drawn, as rates are, so that a threshold has one recall everywhere.
+    """
+    known = {item.threshold: item for item in measure(population, labels)}
+    divided = measure(suggest_thresholds(population, labels), labels)
+    return [known.get(item.threshold, item) for item in divided]
 
 
 def _divide(scores: np.ndarray, item: Range, edges: list[float]) -> Iterator[Range]:

@@ -299,9 +299,9 @@ def _measure(
     added: int,
 ) -> Evaluation:
     """Measure the trait with the labels of the drawn rows, and list what all labels contradict."""
-    from pipelines.evaluation import find_earlier, measure, select_sample, summarise
+    from pipelines.evaluation import find_earlier, select_sample, summarise
     from pipelines.labelled_costs import find_labelled_cost
-    from pipelines.mistakes import explain_missed, list_mistakes, suggest_thresholds
+    from pipelines.mistakes import explain_missed, list_mistakes, measure_thresholds
     from pipelines.trait_rates import compare_teachers, measure_rates
 
     sample = select_sample(population, found, listed)
@@ -311,7 +311,7 @@ def _measure(
         str(paths[0]),
         [item.lowest for item in population.ranges],
         summarise(population, sample),
-        measure(suggest_thresholds(population, sample), sample),
+        measure_thresholds(population, sample),
         len(listed),
         explain_missed(population, list_mistakes(population, found)),
         added=added,

@@ -14,7 +14,12 @@ from hypothesis import strategies as st
 from pipelines import mistakes
 from pipelines.evaluation import Population, Range, measure
 from pipelines.labels import Label
-from pipelines.mistakes import Mistake, list_mistakes, suggest_thresholds
+from pipelines.mistakes import (
+    Mistake,
+    list_mistakes,
+    measure_thresholds,
+    suggest_thresholds,
+)
 
 SCORES = [0.9, 0.9, 0.451, 0.451, 0.2, *[0.0] * 15, np.nan]
 
@@ -67,6 +72,18 @@ def test_the_scores_of_missed_rows_become_thresholds(population):
     high, low = measure(found, labels)
     assert (high.accuracy.recall.estimate, low.accuracy.recall.estimate) == (0.5, 1.0)
     assert (high.rows, low.rows, low.accuracy.precision.estimate) == (2, 4, 1.0)
+
+
+def test_a_threshold_has_one_recall_whatever_rows_were_missed(population):
+    """Only thresholds at missed rows' scores are measured by ranges that are divided there."""
+    labels = {row: item for row, item in label(0, 1, 2, 9).items() if row in (0, 1, 2, 9, 12)}
+    (plain,) = measure(population, labels)
+    high, low = measure_thresholds(population, labels)
+    divided = measure(suggest_thresholds(population, labels), labels)
+    assert high == plain
+    assert high.accuracy.recall.estimate != divided[0].accuracy.recall.estimate
+    assert low == divided[1]
+    assert (low.threshold, low.rate) == (0.451, None)
 
 
 def test_a_score_of_nothing_is_no_threshold(population):

@@ -153,8 +153,9 @@ def _judge_signal(signal: str, scores: np.ndarray, threshold: float) -> Iterator
     if len(matched):
         lowest, highest = scores[matched].min(), scores[matched].max()
         shown = f"{lowest:.4f}" if lowest == highest else f"{lowest:.4f} to {highest:.4f}"
+        whose = "its" if len(matched) == 1 else "their"
         yield (
-            f"{signal} matches {_name(matched, count)} of the {count} positives, but their score "
+            f"{signal} matches {_name_all(matched, count)}, but {whose} score "
             f"({shown}) is below its threshold, {threshold:.4f}"
         )
     missed = np.flatnonzero(~fired & ~np.isin(np.arange(count), matched))
@@ -214,6 +215,13 @@ def find_threshold(trait: TraitModel, signal: Any) -> float:
 
 def _name(indexes: np.ndarray, count: int) -> str:
     return "any" if len(indexes) == count else ", ".join(f"#{index + 1}" for index in indexes)
+
+
+def _name_all(indexes: np.ndarray, count: int) -> str:
+    """Name positives of which something is said, where `_name` names those of which it's denied."""
+    if len(indexes) < count:
+        return f"{_name(indexes, count)} of the {count} positives"
+    return "the only positive" if count == 1 else f"all {count} positives"
 
 
 def _quote(card: LoadedCard, scores: Scores, missed: np.ndarray, threshold: float) -> Iterator[str]:

@@ -50,7 +50,7 @@ def test_hits_that_score_too_low_or_do_not_count_are_told_from_none(card_folder,
     run_fit(FilterConfig(traits=(str(folder),)), str(tmp_path / "bank"))
     (notes,) = list_missed([find_card(str(folder))], *load_for_check(str(tmp_path / "bank")))
     assert (
-        "lexicon matches #1 of the 4 positives, but their score (0.5507) is below its threshold, "
+        "lexicon matches #1 of the 4 positives, but its score (0.5507) is below its threshold, "
         "0.6000"
     ) in notes
     assert "lexicon doesn't find #2, #3, #4 of the 4 positives" in notes
@@ -138,3 +138,12 @@ def test_a_bank_calibrated_on_other_text_lists_no_clean_text(fitted):
     (notes,) = list_missed([find_card(str(folder))], bank, scorer)
     assert not any("clean text" in note for note in notes)
     assert "lexicon doesn't find #3, #4 of the 4 positives" in notes
+
+
+@pytest.mark.parametrize(
+    ("count", "words"), [(1, "the only positive, but its"), (3, "all 3 positives, but their")]
+)
+def test_weak_hits_in_all_positives_are_named(count, words):
+    """A lexicon that matches all positives, but too weakly, says so of one and of several."""
+    (line,) = _judge_signal("lexicon", np.full(count, 0.4), 0.5)
+    assert line == f"lexicon matches {words} score (0.4000) is below its threshold, 0.5000"

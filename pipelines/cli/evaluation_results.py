@@ -46,6 +46,9 @@ LEAST_READ = 10
 With fewer, an interval with 95% confidence is at least 33 points wide: 66% to 100% for 9 of 9.
 """
 
+NEAR = 0.5
+"""From this share of the threshold on, a missed row's score shows that the trait sees it."""
+
 MISTAKES_SHOWN = 20
 """How many wrong rows, and how many missed rows, are named."""
 
@@ -164,7 +167,8 @@ class Evaluation(NamedTuple):
             if item.is_in_force:
                 yield from () if self.earlier else _describe_threshold(item)
                 files = [self.labels, *([self.answers] if self.answers else ())]
-                yield from _describe_narrow_card(item, self.rule, files)
+                scores = [row.score for row in self.mistakes.missed] if self.mistakes else []
+                yield from _describe_narrow_card(item, self.rule, files, scores)
         yield from describe_rates(self.rates, self.trait, self.lowest, flattered=bool(self.earlier))
         yield from describe_pairs(self.pairs, self.rates)
         if not self.earlier:
@@ -364,7 +368,10 @@ def _describe_threshold(item: Measured) -> Iterator[str]:
 
 
 def _describe_narrow_card(
-    item: Measured, rule: SettledThreshold | None, files: Sequence[str]
+    item: Measured,
+    rule: SettledThreshold | None,
+    files: Sequence[str],
+    missed: Sequence[float] = (),
 ) -> Iterator[str]:
     """Warn if a trait finds far more of its card's positives than of the corpus's cases."""
     recall = item.accuracy.recall.estimate
@@ -373,9 +380,30 @@ def _describe_narrow_card(
     labels = " ".join(f"--labels {shlex.quote(file)}" for file in files)
     yield (
         f"warning: it finds {rule.positives_found:,} of the card's {rule.positives:,} positives, "
-        f"each held out, but about {format_percent(recall, 0)} of this corpus's cases, so the "
-        "positives are unlike them: add rows that it missed to the card's positives, or fit with "
-        f"these labels: congener fit --traits CARD {labels} --output BANK"
+        f"each held out, but about {format_percent(recall, 0)} of this corpus's cases"
+        + (
+            _describe_near(missed, item.threshold)
+            or ", so the positives are unlike them: add rows that it missed to the card's "
+            "positives, or fit with these labels: "
+            f"congener fit --traits CARD {labels} --output BANK"
+        )
+    )
+
+
+def _describe_near(missed: Sequence[float], threshold: float) -> str:
+    """Say that most missed rows score not far below a threshold, or nothing if they don't.
+
+    The positives are then like these rows, but the signals that see them weigh too little.
+    """
+    near = [score for score in missed if score >= NEAR * threshold]
+    if 2 * len(near) <= len(missed):
+        return ""
+    low, high = f"{min(near):.4f}", f"{max(near):.4f}"
+    scores = low if low == high else f"{low} to {high}"
+    return (
+        f". Of the labelled rows that it missed, {len(near):,} of {len(missed):,} score {scores}, "
+        f"below the threshold of {threshold:.4f} but not far: if patterns hit them, raise the "
+        "patterns' weights, or lower the threshold"
     )
 
 

@@ -262,16 +262,23 @@ def test_a_card_whose_positives_are_unlike_the_corpus_is_named():
         found_high=0.96,
     )
 
-    def render(recall):
+    def render(recall, *missed):
         accuracy = Accuracy(Interval(0.9, 0.8, 1.0), Interval(recall, 0.2, 0.9))
         current = Measured(0.5, 0.01, 9, accuracy, accuracy, True, False, False)
-        found = make_evaluation(0, 0, None)._replace(measured=[current], rule=rule)
+        mistakes = Mistakes([], [Mistake("a", row, score) for row, score in enumerate(missed)])
+        found = make_evaluation(0, 0, None)
+        found = found._replace(measured=[current], rule=rule, mistakes=mistakes)
         return [str(part) for part in found.render() if "positives, each held out" in str(part)]
 
     assert render(0.68) == []
     (line,) = render(0.45)
     assert "finds 29 of the card's 34 positives, each held out, but about 45% of this" in line
     assert line.endswith("congener fit --traits CARD --labels l.jsonl --output BANK")
+    assert render(0.45, 0.1, 0.4, 0.0) == [line]
+    (near,) = render(0.45, 0.4972, 0.4512, 0.0)
+    assert "so the positives are unlike them" in line
+    assert "so the positives are unlike them" not in near
+    assert "2 of 3 score 0.4512 to 0.4972, below the threshold of 0.5000 but not far" in near
 
 
 def test_a_level_that_gives_another_threshold_has_a_star():

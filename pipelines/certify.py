@@ -27,7 +27,7 @@ from pipelines.certifying.draws import (
 )
 from pipelines.certifying.histories import append_statement, read_history
 from pipelines.certifying.populations import read_drawn_from, read_rows_to_audit
-from pipelines.certifying.prospects import Prospect, foresee
+from pipelines.certifying.prospects import Prospect, foresee, require_reach
 from pipelines.certifying.records import (
     find_certified_ancestor,
     is_stated,
@@ -67,7 +67,8 @@ class DrawSettings:
     """The settings of a draw.
 
     `seeded` counts the seeded texts, or is None for the usual number. `positives` and `exclude`
-    name files. Without a seed, it is the digest of the run's manifest.
+    name files. Without a seed, it is the digest of the run's manifest. With `must_reach`, a draw
+    that can't show `at_most` is refused.
     """
 
     rows: int
@@ -79,6 +80,7 @@ class DrawSettings:
     risk: float = RISK
     at_most: float | None = None
     restart: bool = False
+    must_reach: bool = False
 
 
 class DrawnSample(NamedTuple):
@@ -103,7 +105,8 @@ def draw_audit(run: str, settings: DrawSettings, output: Path) -> DrawnSample:
     it doesn't list yet, so a new file is a copy for another rater. A new sample replaces a label
     file in which nothing is labelled yet.
 
-    Raises: CardError: a trait, a file of positives or of labels, or the label file can't be used.
+    Raises: CardError: a trait, a file of positives or of labels, or the label file can't be used,
+        or the draw is too small for its target.
     Raises: RunError: the run isn't finished, or its sample has other settings.
     """
     require_outside(run, output)
@@ -134,12 +137,14 @@ def draw_audit(run: str, settings: DrawSettings, output: Path) -> DrawnSample:
     listed = {str(entry.fields.get("id")) for entry in old}
     added = tuple(item for item in sample.items if item.id not in listed)
     lines = list(write_lines(run, manifest, sample, added, pool))
+    prospect = foresee(run, manifest, sample, settings.seeded)
+    if settings.must_reach and sample != earlier:
+        require_reach(run, manifest, sample, settings.seeded, prospect)
     statement = _replace_sample(run, earlier, sample)
     if earlier is None:
         output.unlink(missing_ok=True)  # the unlabelled items of a sample that is forgotten
     if lines:
         append_lines(output, lines)
-    prospect = foresee(run, manifest, sample, settings.seeded)
     masked = 0 if sample.masked_by is None else manifest.notes.masked
     return DrawnSample(sample, added, str(output), prospect, masked, statement)
 

@@ -10,8 +10,10 @@ from pipelines.certifying.draws import build_sample, plan_block
 from pipelines.certifying.populations import AuditedRows, read_drawn_from
 from pipelines.certifying.statements import bound_at_best
 from schemas.certificates import MOST_STATED, AuditBlock, AuditSample, Certificate
+from schemas.errors import CardError
 from schemas.manifests import Manifest
 from schemas.notices import format_count
+from schemas.shares import format_bound, format_exact
 
 MOST_ROWS = 50_000
 """The largest draw that is tried for a target. Nobody reads so many rows."""
@@ -107,15 +109,54 @@ def foresee(run: str, manifest: Manifest, sample: AuditSample, seeded: int | Non
     return _find_draw(manifest, rows, sample, seeded, best)
 
 
+def require_reach(
+    run: str, manifest: Manifest, sample: AuditSample, seeded: int | None, found: Prospect
+) -> None:
+    """Refuse a draw that can't reach its target, whatever the labels say.
+
+    The error says how many rows can, also if one or two of them show a trait.
+
+    Raises: CardError: the target is below the best bound.
+    """
+    if sample.at_most is None or found.best <= sample.at_most:
+        return
+    if found.rows is None:
+        remedy = f"even {found.tried:,} rows are too few: set a larger --at-most"
+    else:
+        rows = read_drawn_from(run, manifest, sample)
+        one, two = (_find_draw(manifest, rows, sample, seeded, found.best, n).rows for n in (1, 2))
+        hits = "".join(
+            f", {count:,} if {name} kept row{verb} a trait"
+            for name, verb, count in (("one", " shows", one), ("two", "s show", two))
+            if count
+        )
+        remedy = (
+            f"draw at least {found.rows:,} rows ({found.items:,} items){hits}: --draw {two or one}"
+            if two or one
+            else f"draw at least {found.rows:,} rows ({found.items:,} items)"
+        )
+    raise CardError(
+        f"is too small: at best, it shows at most {format_bound(found.best)}, and not at most "
+        f"{format_exact(sample.at_most)}",
+        where="--draw",
+        remedy=f"{remedy}; or draw these rows anyway: --short-of-target",
+    )
+
+
 def _find_draw(
-    manifest: Manifest, rows: AuditedRows, sample: AuditSample, seeded: int | None, best: float
+    manifest: Manifest,
+    rows: AuditedRows,
+    sample: AuditSample,
+    seeded: int | None,
+    best: float,
+    shown: int = 0,
 ) -> Prospect:
     """Find the smallest draw that can reach the target: double it, and then halve the interval."""
     most = min(MOST_ROWS, len(rows.kept) + len(rows.removed))
     target = sample.at_most or 0.0
     low = sum(block.kept + block.removed for block in sample.blocks)
     high, larger = low, sample
-    while bound_draw(rows, larger, sample, high, seeded) > target:
+    while bound_draw(rows, larger, sample, high, seeded, shown) > target:
         if high >= most:
             return Prospect(best, tried=most)
         low, high = high, min(2 * max(high, 1), most)
@@ -132,7 +173,7 @@ def _find_draw(
         )
     while high - low > 1:
         middle = (low + high) // 2
-        reaches = bound_draw(rows, larger, sample, middle, seeded) <= target
+        reaches = bound_draw(rows, larger, sample, middle, seeded, shown) <= target
         low, high = (low, middle) if reaches else (middle, high)
     whole = (*sample.blocks, _plan(rows, sample, high, seeded))
     items = sum(block.kept + block.removed + block.seeded for block in whole)
@@ -140,7 +181,12 @@ def _find_draw(
 
 
 def bound_draw(
-    rows: AuditedRows, larger: AuditSample, sample: AuditSample, wanted: int, seeded: int | None
+    rows: AuditedRows,
+    larger: AuditSample,
+    sample: AuditSample,
+    wanted: int,
+    seeded: int | None,
+    shown: int = 0,
 ) -> float:
     """Return the best bound of a sample to which rows are added until there are `wanted`.
 
@@ -148,7 +194,7 @@ def bound_draw(
     """
     whole = (*sample.blocks, _plan(rows, sample, wanted, seeded))
     kept, mixed = (sum(getattr(block, kind) for block in whole) for kind in ("kept", "seeded"))
-    return bound_at_best(larger, kept, mixed).decisive
+    return bound_at_best(larger, kept, mixed, shown).decisive
 
 
 def _plan(rows: AuditedRows, sample: AuditSample, wanted: int, seeded: int | None) -> AuditBlock:

@@ -142,13 +142,18 @@ def trace_residual(
     return _bound_residual(draws, kept, None, found, sample), curve
 
 
-def bound_at_best(sample: AuditSample, kept: int, seeded: int) -> ShareBound:
+def bound_at_best(sample: AuditSample, kept: int, seeded: int, shown: int = 0) -> ShareBound:
     """Bound the share if the first kept rows of a sample show nothing and raters miss nothing.
 
-    `kept` and `seeded` count items that are read. No labels of these items give a lower bound.
+    `kept` and `seeded` count items that are read. No labels of these items give a lower bound. If
+    `shown` rows show a trait, these are the first ones.
     """
     items = [item for item in sample.items if item.kind == "kept"][:kept]
-    read = [ReadItem(item, {"": AuditAnswer(item.id, "", ())}) for item in items]
+    said = [sample.traits[:1] if turn < shown else () for turn in range(len(items))]
+    read = [
+        ReadItem(item, {"": AuditAnswer(item.id, "", traits)})
+        for item, traits in zip(items, said, strict=True)
+    ]
     draws = _draw_kept(read, None, sample, doubtful=True)
     return _bound_residual(draws, read, None, np.ones(seeded), sample)
 

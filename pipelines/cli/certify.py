@@ -84,6 +84,10 @@ class DrawOptions(Options):
     restart: Annotated[
         bool, typer.Option("--restart", help="Forget an earlier sample of RUN, and draw a new one.")
     ] = False
+    short_of_target: Annotated[
+        bool,
+        typer.Option("--short-of-target", help="Draw even if the rows can't reach --at-most."),
+    ] = False
 
     def require_consistent(self, has_labels: bool) -> None:
         """Refuse options that contradict each other.
@@ -99,6 +103,7 @@ class DrawOptions(Options):
             "--seed": self.seed,
             "--risk": self.risk is not None,
             "--restart": self.restart,
+            "--short-of-target": self.short_of_target,
         }
         given = [name for name, value in others.items() if value]
         if self.draw is None and given:
@@ -244,6 +249,7 @@ def _draw(run: str, drawing: DrawOptions, target: float | None) -> DrawnSample:
         risk=RISK if drawing.risk is None else drawing.risk,
         at_most=target,
         restart=drawing.restart,
+        must_reach=not drawing.short_of_target,
     )
     return draw_audit(run, settings, require_local_path(expand_argument(drawing.output or "")))
 

@@ -14,7 +14,9 @@ from pipelines.certifying.prospects import (
     explain_hidden_shares,
     warn_of_dashes,
 )
+from pipelines.certifying.records import read_sample
 from schemas.certificates import Sensitivity
+from schemas.errors import CardError
 from tests.support.certificates import certify_small, draw_small, fill_sheet, tell_truth
 
 
@@ -115,3 +117,19 @@ def test_the_search_ends_at_the_largest_draw(run, tmp_path, monkeypatch):
     drawn = draw_small(run[0], tmp_path, rows=10, at_most=0.0001)
     assert drawn.prospect.rows is None
     assert drawn.prospect.tried == 24
+
+
+def test_a_draw_that_is_too_small_is_refused_before_anything_is_written(run, tmp_path):
+    """The error says how many rows it takes, also if one or two of them show a trait."""
+    with pytest.raises(CardError, match="is too small: at best") as caught:
+        draw_small(run[0], tmp_path, rows=10, at_most=0.6, must_reach=True)
+    assert not (tmp_path / "audit.jsonl").exists()
+    assert read_sample(str(run[0])) is None
+    assert "--short-of-target" in str(caught.value.remedy)
+    drawn = draw_small(run[0], tmp_path, rows=10, at_most=0.6)
+    assert f"at least {drawn.prospect.rows} rows" in str(caught.value.remedy)
+    assert "if one kept row shows a trait" in str(caught.value.remedy)
+    (tmp_path / "audit.jsonl").unlink()
+    with pytest.raises(CardError, match="is too small") as caught:
+        draw_small(run[0], tmp_path, rows=10, at_most=1e-7, must_reach=True, restart=True)
+    assert "set a larger --at-most" in str(caught.value.remedy)

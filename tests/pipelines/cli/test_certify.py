@@ -43,7 +43,7 @@ def test_a_draw_says_what_it_can_show(congener, congener_json, run, tmp_path):
     path = tmp_path / "audit.jsonl"
     words = ("certify", str(run[0]), "--output", str(path), "--seeded", "6")
     words = (*words, "--positives", positives)
-    code, out, err = congener(*words, "--draw", "10", "--at-most", "50%")
+    code, out, err = congener(*words, "--draw", "10", "--at-most", "50%", "--short-of-target")
     assert code == 0, err
     assert "at best, this draw shows at most" in out
     assert "if no drawn kept row shows a trait, and raters find every seeded text" in out
@@ -62,7 +62,7 @@ def test_a_draw_says_that_no_draw_is_large_enough(congener, run, tmp_path):
     """If all rows together can't show the target, no number of rows is named."""
     path = str(tmp_path / "audit.jsonl")
     words = ("certify", str(run[0]), "--draw", "10", "--output", path, "--seeded", "0")
-    code, out, err = congener(*words, "--at-most", "0.00001%")
+    code, out, err = congener(*words, "--at-most", "0.00001%", "--short-of-target")
     assert code == 0, err
     assert "even a draw of 40 rows is too small" in out
     assert "raters find every" not in out

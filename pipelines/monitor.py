@@ -51,7 +51,7 @@ from schemas.histories import CHANGES
 from schemas.notices import Notice, format_count, list_names, warn
 from schemas.runs import WORK
 from transforms.files import object_stores, storage
-from transforms.files.locations import expand_home, expand_input
+from transforms.files.locations import describe_unusable, expand_home, expand_input
 from transforms.identify import IdentifyRecords
 from transforms.lot_records import LOT_NAMES
 from transforms.lot_samples import GatherCorpus, Gathered, build_sample
@@ -210,6 +210,21 @@ def check_name(name: str) -> str:
             remedy=f"give one to {LONGEST_NAME} printable characters: --name 2026-11",
         )
     return name
+
+
+def check_teachers(names: Sequence[str]) -> tuple[str, ...]:
+    """Return the names of teachers to watch, each once.
+
+    Raises: CardError: a name can't be one in a corpus.
+    """
+    for name in names:
+        if problem := describe_unusable(name):
+            raise CardError(
+                f"{problem}: {name!r}",
+                where="--only-teacher",
+                remedy="give a teacher of the corpus",
+            )
+    return tuple(dict.fromkeys(names))
 
 
 def run_monitor(

@@ -11,6 +11,7 @@ from pipelines.monitor import (
     LONGEST_NAME,
     MonitorConfig,
     check_name,
+    check_teachers,
     describe_rate,
     digest_sample,
     encode_changes,
@@ -269,6 +270,15 @@ def test_unusable_names_are_refused(name):
     with pytest.raises(CardError, match="can't be a generation's name"):
         check_name(name)
     assert check_name("2026-11") == "2026-11"
+
+
+@pytest.mark.parametrize("name", ["h\udce9ron", "a\0b"])
+def test_teachers_that_no_corpus_can_have_are_refused(name):
+    """A name that isn't UTF-8 is an error of the option, and names count once."""
+    with pytest.raises(CardError) as caught:
+        check_teachers(["atlas", name])
+    assert caught.value.where == "--only-teacher"
+    assert check_teachers(["heron", "atlas", "heron"]) == ("heron", "atlas")
 
 
 def test_unknown_counts_bound_the_rate():

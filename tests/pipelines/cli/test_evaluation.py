@@ -217,8 +217,11 @@ def test_labels_are_carried_to_a_changed_card(congener_json, congener, config, t
 
 
 @pytest.mark.usefixtures("unattended")
-def test_a_card_that_was_edited_since_the_run_is_named(congener, congener_json, run, config):
+def test_a_card_that_was_edited_since_the_run_is_named(
+    congener, congener_json, run, config, tmp_path, monkeypatch
+):
     """Figures of another version of the card are marked, with a command for the card as it is."""
+    monkeypatch.chdir(tmp_path)
     card = Path(config.traits[0])
     command = ("traits", "eval", str(card), "--run", str(run[0]), "--labels", "l.jsonl")
     assert "another version" not in congener(*command, "--rows", "12")[2]

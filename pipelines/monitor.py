@@ -212,8 +212,8 @@ def check_name(name: str) -> str:
     return name
 
 
-def check_teachers(names: Sequence[str]) -> tuple[str, ...]:
-    """Return the names of teachers to watch, each once.
+def check_teachers(names: Sequence[str]) -> None:
+    """Refuse names of teachers that no corpus can have.
 
     Raises: CardError: a name can't be one in a corpus.
     """
@@ -224,7 +224,6 @@ def check_teachers(names: Sequence[str]) -> tuple[str, ...]:
                 where="--only-teacher",
                 remedy="give a teacher of the corpus",
             )
-    return tuple(dict.fromkeys(names))
 
 
 def run_monitor(
@@ -235,6 +234,7 @@ def run_monitor(
     Raises: CongenerError: the corpus can't be read or has too few texts, the history can't be used,
     or it has another generation of this name.
     """
+    check_teachers(config.only_teachers)
     object_stores.use_options(build_engine_options(config.engine, beam_options))
     require_history(config.history)
     with lock_run(config.history):

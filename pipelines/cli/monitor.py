@@ -217,13 +217,7 @@ def monitor_corpus(
     check_output(history)
 
     from pipelines.display.progress import TerminalReporter
-    from pipelines.monitor import (
-        MonitorConfig,
-        check_name,
-        check_teachers,
-        run_monitor,
-        suggest_name,
-    )
+    from pipelines.monitor import MonitorConfig, check_name, run_monitor, suggest_name
 
     compared = MonitorConfig(
         corpus=tuple(corpus),
@@ -231,7 +225,7 @@ def monitor_corpus(
         name=check_name(given.name) if given.name is not None else suggest_name(corpus),
         is_recorded=given.is_recorded,
         level=given.level,
-        only_teachers=check_teachers(given.only_teachers or ()),
+        only_teachers=tuple(dict.fromkeys(given.only_teachers or ())),
         layout=settings.corpus,
         shards=settings.shards,
         engine=settings.engine,

@@ -23,6 +23,7 @@ from transforms.files.kinds import Kind
 from transforms.files.samples import Sample, list_flagged, take_values
 from transforms.files.sources import Corpus
 from transforms.files.splits import find_split, list_splits, rank_split
+from transforms.files.stems import build_stem
 from transforms.records.column_types import is_texts
 from transforms.records.columns import find_type
 from transforms.records.companions import is_companion
@@ -87,7 +88,7 @@ def describe_unknown_teachers(corpus: Corpus, layout: Layout) -> Iterator[Notice
     """Say that the teacher is unknown, if the files are in folders that may be teachers."""
     if "teacher" in layout.lots:
         return
-    if folders := find_teacher_folders(source.name for source in corpus.sources):
+    if folders := find_teacher_folders(build_stem(source.name) for source in corpus.sources):
         yield Notice(
             "the teacher of every row is unknown, because no column or folder names it; if the "
             f"folders {list_names(folders, FILES_NAMED)} are teachers, add --teacher-column "

@@ -107,6 +107,17 @@ def test_rows_that_come_out_in_another_form_are_announced(tmp_path):
     assert notices[1:] == ["the elements of JSON arrays come out as JSON Lines, each on one line"]
 
 
+def test_folders_of_an_earlier_runs_clean_rows_are_pointed_out(tmp_path):
+    """Files of clean/ have a shard's name each, and are the same files all the same."""
+    for number, folder in enumerate(("gpt-4o", "claude-2")):
+        name = f"train.part-{number:06d}-{number:012x}.jsonl"
+        write_rows(tmp_path / "in" / folder / name, [{"text": "x"}])
+    found = survey([str(tmp_path / "in")], ShardLimits())
+    layout = settle_layout(found.schema, CorpusConfig(), found.folder_columns)
+    (notice,) = describe_unknown_teachers(found, layout)
+    assert "folders claude-2, gpt-4o are teachers, add --teacher-column folder" in notice.text
+
+
 def test_folders_that_may_be_teachers_are_pointed_out(tmp_path):
     """Folders with the same files below have a notice unless the corpus names its teachers."""
     for folder in ("gpt-4o", "claude-2"):

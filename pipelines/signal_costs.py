@@ -24,6 +24,10 @@ LOST_SHARE = 0.1
 """The largest share of the right texts that may go with them, besides a single text."""
 
 
+CLEAR_SHARES = (0.75, 0.2)
+"""If at least the first share of the wrong texts goes, up to the second of the right ones may."""
+
+
 class SignalCost(NamedTuple):
     """How many texts a trait fires on with all of its signals, and without some of them.
 
@@ -141,11 +145,13 @@ def _count(
 def _is_worth(whole: tuple[int, int], counts: tuple[int, int]) -> bool:
     """Return whether many wrong texts go, with few right ones: both counts are right, wrong."""
     lost, fewer = whole[0] - counts[0], whole[1] - counts[1]
-    return (
-        counts[0] > 0
-        and lost <= max(1, LOST_SHARE * whole[0])
-        and fewer >= max(LEAST_FEWER, FEWER_SHARE * whole[1], 2 * lost)
-    )
+    if counts[0] == 0 or fewer < LEAST_FEWER:
+        return False
+    most_wrong, some_right = CLEAR_SHARES
+    if fewer >= most_wrong * whole[1] and lost <= some_right * whole[0]:
+        return True
+    few_lost = lost <= max(1, LOST_SHARE * whole[0])
+    return few_lost and fewer >= max(FEWER_SHARE * whole[1], 2 * lost)
 
 
 def _have_options(signals: Signals, names: Sequence[str]) -> bool:

@@ -33,7 +33,8 @@ QUOTED = "(quote these)"
 ANY_VERSION = (
     "To measure every version of a card with the same labels, read a random sample of the corpus "
     "once: congener review RUN --sample 100 (blind; a larger number adds rows). Its labels count "
-    "with --labels in any run on this corpus, as long as no card is changed because of them."
+    "with --labels in any run on this corpus, as long as no card is changed because of them. A "
+    "measure is ? if it has no row in a range of scores: then read more, or let eval draw them."
 )
 """How labels serve several versions of a card: they must not be drawn by a card's scores."""
 

@@ -187,7 +187,8 @@ class BackgroundOptions(Options):
             "--background",
             help="Your own clean sample, in any corpus format. Thresholds are calibrated on it, "
             "and their guarantee holds for text like it; repeatable. 'corpus' takes a random "
-            "sample of the input itself as mostly clean.",
+            "sample of the input itself as mostly clean, which is no help for a trait that is "
+            "common there.",
         ),
     ] = None
 

@@ -61,6 +61,27 @@ def test_a_signal_that_fires_on_wrong_texts_is_named():
     )
 
 
+@pytest.mark.parametrize(("lost", "stays"), [(12, 0), (12, 5), (22, 5)])
+def test_a_signal_behind_most_wrong_texts_may_cost_some_right_ones(lost, stays):
+    """If three quarters of the wrong texts go, up to a fifth of the right ones may."""
+    right = scores(lexicon=[0.9] * (110 - lost) + [0.0] * lost, head=[0.9] * 110)
+    wrong = scores(lexicon=[0.9] * stays + [0.0] * (21 - stays), head=[0.9] * 21)
+    found = find_cost(build_trait(right, wrong), BY_HAND, right, wrong)
+    assert (found.dropped, found.right_without, found.wrong_without) == (
+        ("head",),
+        110 - lost,
+        stays,
+    )
+
+
+@pytest.mark.parametrize(("lost", "stays"), [(23, 0), (12, 6)])
+def test_a_signal_that_costs_more_right_texts_is_not_named(lost, stays):
+    """Beyond these shares, the signal is worth its wrong texts."""
+    right = scores(lexicon=[0.9] * (110 - lost) + [0.0] * lost, head=[0.9] * 110)
+    wrong = scores(lexicon=[0.9] * stays + [0.0] * (21 - stays), head=[0.9] * 21)
+    assert find_cost(build_trait(right, wrong), BY_HAND, right, wrong) is None
+
+
 def test_both_dense_signals_are_left_out_together():
     """If either dense signal keeps the other's mistakes, both are named; no encoder is needed."""
     right = scores(exemplars=[0.9] * 10, head=[0.9] * 10, wording=[0.9] * 9 + [0.0])

@@ -142,7 +142,7 @@ class GroupedCommand(TyperCommand):
             near = getattr(error, "possibilities", None)
             if near:
                 name = getattr(error, "option_name", "")
-                error.possibilities = get_close_matches(name, near, cutoff=SIMILAR)  # type: ignore[attr-defined]
+                vars(error)["possibilities"] = get_close_matches(name, near, cutoff=SIMILAR)
             raise
 
     def format_options(self, ctx: Any, formatter: Any) -> None:

@@ -4,10 +4,33 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from classifiers.lots.counts import LotExample
+from pipelines.auditing.findings import AuditFinding, FindingRate
 from tests.support.corpora import write_rows
 from tests.support.lots import write_answers
 
 HABIT = "Mind the gap."
+
+
+FINDING = AuditFinding(
+    kind="phrase",
+    text="Mind the gap",
+    documents=(75, 1),
+    rates=(0.25, 0.005),
+    intervals=((0.2, 0.3), (0.0, 0.02)),
+    rate_expected=0.01,
+    p_value=1e-20,
+    q_value=1e-18,
+    adjusted_q_value=1e-9,
+    beyond_format=True,
+    log_odds=3.2,
+    log_odds_low=2.1,
+    variants=("the gap",),
+    examples=(LotExample(7, "One. ", "Mind the gap", ".", "Which train?"),),
+    reference_examples=(),
+    lots=(FindingRate("teacher", "atlas", 75, 150),),
+)
+"""A finding of an audit: a phrase of one teacher, with an example."""
 
 
 def write_side(

@@ -4,31 +4,12 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from classifiers.lots.counts import LotExample
 from pipelines.auditing.files import OWN_FILES, encode_findings, require_free
-from pipelines.auditing.findings import AuditFinding, FindingRate
+from pipelines.auditing.findings import FindingRate
 from schemas.audits import FINDINGS, SUMMARY
 from schemas.errors import RunError
 from schemas.runs import MANIFEST
-
-FINDING = AuditFinding(
-    kind="phrase",
-    text="Mind the gap",
-    documents=(75, 1),
-    rates=(0.25, 0.005),
-    intervals=((0.2, 0.3), (0.0, 0.02)),
-    rate_expected=0.01,
-    p_value=1e-20,
-    q_value=1e-18,
-    adjusted_q_value=1e-9,
-    beyond_format=True,
-    log_odds=3.2,
-    log_odds_low=2.1,
-    variants=("the gap",),
-    examples=(LotExample(7, "One. ", "Mind the gap", ".", "Which train?"),),
-    reference_examples=(),
-    lots=(FindingRate("teacher", "atlas", 75, 150),),
-)
+from tests.support.audits import FINDING
 
 
 def test_findings_are_a_table():

@@ -64,7 +64,7 @@ def test_hidden_shares_are_explained(run, tmp_path):
 
 
 def test_a_trait_without_a_bound_has_a_reason(run, tmp_path):
-    """Raters who miss texts and too few rows are told apart."""
+    """The message differs between raters who miss texts and too few rows."""
     found = certify_small(run[0], tmp_path)
     (heron,) = found.traits
     residual = heron.residual.model_copy(update={"adjusted": 0.7})

@@ -5,7 +5,6 @@ from pathlib import Path
 
 import pytest
 
-from pipelines.auditing.findings import AuditFinding
 from pipelines.cli.audit import (
     FOUND,
     LONGEST_SHOWN,
@@ -15,26 +14,7 @@ from pipelines.cli.audit import (
     shorten,
     tabulate_findings,
 )
-from tests.support.audits import write_equal_pair, write_pair
-
-FINDING = AuditFinding(
-    kind="phrase",
-    text="Mind the gap",
-    documents=(75, 1),
-    rates=(0.25, 0.005),
-    intervals=((0.2, 0.3), (0.0, 0.02)),
-    rate_expected=0.01,
-    p_value=1e-20,
-    q_value=1e-18,
-    adjusted_q_value=1e-9,
-    beyond_format=True,
-    log_odds=3.2,
-    log_odds_low=2.1,
-    variants=(),
-    examples=(),
-    reference_examples=(),
-    lots=(),
-)
+from tests.support.audits import FINDING, write_equal_pair, write_pair
 
 
 def name_arguments(folder: Path, pair: tuple[str, str]) -> tuple[str, ...]:

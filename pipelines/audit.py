@@ -120,7 +120,7 @@ class Audit(NamedTuple):
 
     @property
     def findings(self) -> list[AuditFinding]:
-        """Return the findings, the most characteristic first."""
+        """Return the findings, the most telling first."""
         return self.found.findings
 
     @property

@@ -48,7 +48,7 @@ FINDINGS = pa.schema(
         ("lots", pa.list_(LOT_RATE)),
     ]
 )
-"""One row for each finding, the most characteristic first.
+"""One row for each finding, the most telling first.
 
 Rates are of texts of the confirming half. `rate_expected` is the reference's rate in texts of the
 corpus's length, format and difficulty, and `gain` is the corpus's rate beyond that. The numbers of

@@ -15,6 +15,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from classifiers.library import FEWEST_POSITIVES, GOOD_POSITIVES, HELD_OUT, LIBRARY, OPTIONAL
 from classifiers.lots.expressions import build_expression
+from classifiers.lots.plain_words import is_plain
 from classifiers.lots.specimens import EDGE
 from classifiers.signals.lexicons import Lexicon
 from pipelines.traits import CARD_FILE, check_new_folder, write_folder
@@ -120,6 +121,22 @@ def read_finding(audit: str, number: int) -> FindingTexts:
     Raises: RunError: the folder holds no audit, or one of an earlier version. Raises: CardError:
     the audit has no finding with this number.
     """
+    found = read_findings(audit)
+    if not 1 <= number <= len(found):
+        listed = f"1 to {len(found)}" if found else "none"
+        raise CardError(
+            f"has no finding {number}",
+            where=audit,
+            remedy=f"findings are numbered as in its report and audit.json: {listed}",
+        )
+    return found[number - 1]
+
+
+def read_findings(audit: str) -> list[FindingTexts]:
+    """Return all findings of an audit with their texts.
+
+    Raises: RunError: the folder holds no audit, or one of an earlier version.
+    """
     if not storage.exists(summary := storage.join(audit, SUMMARY)):
         raise RunError(
             "holds no audit", where=audit, remedy="name the --output of a congener audit"
@@ -134,14 +151,27 @@ def read_finding(audit: str, number: int) -> FindingTexts:
         raise
     except Exception as error:
         raise RunError(f"is damaged: {error}", where=audit, remedy=REPEAT) from error
-    if not 1 <= number <= len(findings):
-        listed = f"1 to {len(findings)}" if findings else "none"
-        raise CardError(
-            f"has no finding {number}",
-            where=audit,
-            remedy=f"findings are numbered as in its report and audit.json: {listed}",
-        )
-    return FindingTexts(findings[number - 1], [row for row in rows if row["finding"] == number])
+    texts: dict[int, list[Mapping[str, Any]]] = {}
+    for row in rows:
+        texts.setdefault(row["finding"], []).append(row)
+    return [FindingTexts(item, texts.get(place, [])) for place, item in enumerate(findings, 1)]
+
+
+def choose_finding(audit: str) -> int | None:
+    """Return the number of the first finding that is worth a card, or None if there is none.
+
+    That is one which a signal can search for, which has enough texts, and which isn't plain
+    (`is_plain`): a card for `the` can be written, but nobody wants it.
+
+    Raises: RunError: the folder holds no audit, or one of an earlier version.
+    """
+    for number, read in enumerate(read_findings(audit), 1):
+        kind, text = read.finding["kind"], read.finding["text"]
+        if kind == "grammar" or is_plain(kind, text):
+            continue
+        if len(_drop_repeats(read.select("fit", shows=True))) >= FEWEST_POSITIVES:
+            return number
+    return None
 
 
 def refuse_grammar(finding: Mapping[str, Any], number: int) -> None:

@@ -9,9 +9,10 @@ import numpy as np
 
 from classifiers.lots.confirmation import Confirmed, bound_rate
 from classifiers.lots.counts import Counts, LotExample
-from classifiers.lots.discovery import KINDS, LotCandidates
+from classifiers.lots.discovery import KINDS, Kind, LotCandidates
 from classifiers.lots.merging import merge
 from classifiers.lots.naming import choose_name, name_candidate, quote_candidate
+from classifiers.lots.plain_words import is_plain
 from transforms.lot_records import LOT_NAMES
 from transforms.lot_samples import LotKey
 
@@ -127,20 +128,23 @@ def list_findings(
     lots: Sequence[LotKey],
     level: float,
 ) -> Found:
-    """Return the confirmed findings, the most characteristic first, with the like ones merged.
+    """Return the confirmed findings, the most telling first, with the like ones merged.
 
+    Findings beyond format come first, then those that a reader can look for (see `find_tier`), and
+    among these the ones with the highest lower end of the log-odds ratio (`Confirmed.rank`).
     Longer texts have more of all grammar. It is reported only where the difference remains among
     texts of like length, format and difficulty.
     """
     wanted = confirmed.q <= level
     wanted &= (candidates.kinds != KINDS.index("grammar")) | (confirmed.adjusted_q <= level)
     chosen = np.flatnonzero(wanted)
-    order = chosen[np.lexsort([chosen, -confirmed.rank[chosen]])]
-    texts = [name_candidate(candidates, counts, int(index)) for index in order]
-    written = [quote_candidate(candidates, counts, int(index)) for index in order]
-    sizes = counts.by_half[order][:, :, 1].sum(1)
-    merged = merge(written, candidates.kinds[order], sizes, counts.sketches[order])
-    groups = [choose_name(group, texts, sizes) for group in merged]
+    named = [name_candidate(candidates, counts, int(index)) for index in chosen]
+    kinds = [KINDS[kind] for kind in candidates.kinds[chosen].tolist()]
+    explained = (confirmed.adjusted_q[chosen] > level).tolist()
+    tiers = np.array([*map(find_tier, kinds, named, explained)], np.int64)
+    places = np.lexsort([chosen, -confirmed.rank[chosen], tiers])
+    order, texts = chosen[places], [named[place] for place in places.tolist()]
+    groups = _group(order, texts, tiers[places], (candidates, counts, confirmed))
     findings = [
         build_finding(
             int(order[group[0]]),
@@ -154,6 +158,36 @@ def list_findings(
     ]
     members = [tuple(int(order[place]) for place in group) for group in groups[:MOST_FINDINGS]]
     return Found(findings, len(groups), members)
+
+
+def find_tier(kind: Kind, text: str, is_explained: bool) -> int:
+    """Return how early a finding is listed, from 0: the tiers come one after the other.
+
+    First what format doesn't explain, and in both halves first what a reader can look for: all but
+    grammar and what `is_plain` names.
+    """
+    return 2 * is_explained + (kind == "grammar" or is_plain(kind, text))
+
+
+def _group(
+    order: np.ndarray,
+    texts: Sequence[str],
+    tiers: np.ndarray,
+    tested: tuple[LotCandidates, Counts, Confirmed],
+) -> list[list[int]]:
+    """Return places in the order of candidates, those of one finding together.
+
+    A finding is named by a member of its best tier, and ranked as that member is.
+    """
+    candidates, counts, confirmed = tested
+    written = [quote_candidate(candidates, counts, int(index)) for index in order]
+    sizes = counts.by_half[order][:, :, 1].sum(1)
+    groups = []
+    for group in merge(written, candidates.kinds[order], sizes, counts.sketches[order]):
+        best = [place for place in group if tiers[place] == tiers[group[0]]]
+        rest = [place for place in group if tiers[place] != tiers[group[0]]]
+        groups.append([*choose_name(best, texts, sizes), *rest])
+    return sorted(groups, key=lambda group: (tiers[group[0]], -confirmed.rank[order[group[0]]]))
 
 
 def _list_variants(texts: Sequence[str]) -> tuple[str, ...]:

@@ -124,6 +124,7 @@ class AuditResult(NamedTuple):
 
     def render(self) -> Iterator[Table | str]:
         """Return the verdict, the tests and the first findings."""
+        from pipelines.auditing.cards import choose_finding
         from pipelines.auditing.pages import describe_compared, list_sentences
 
         audit = self.audit
@@ -148,8 +149,7 @@ class AuditResult(NamedTuple):
             yield from explain_unshown(audit.rarer.findings[:RARER_SHOWN])
         yield from limits
         yield Verbatim(f"report: {audit.config.output}/report.html")
-        kinds = [item.kind for item in audit.findings]
-        if number := next((n for n, kind in enumerate(kinds, 1) if kind != "grammar"), None):
+        if audit.findings and (number := choose_finding(audit.config.output)):
             folder = shlex.quote(audit.config.output)
             yield Verbatim(f"a trait card: congener traits from-audit {folder} --finding {number}")
 

@@ -4,6 +4,7 @@ import json
 import shutil
 from pathlib import Path
 
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
@@ -13,8 +14,10 @@ from pipelines.auditing.cards import (
     HELD_OUT,
     LONGEST_ID,
     build_card,
+    choose_finding,
     name_trait,
     read_finding,
+    read_findings,
     write_audit_card,
 )
 from pipelines.auditing.corpora import AuditConfig
@@ -180,6 +183,28 @@ def test_a_folder_without_an_audit_is_refused(tmp_path):
     (tmp_path / TEXTS_FILE).write_bytes(b"no parquet")
     with pytest.raises(RunError, match="is damaged"):
         read_finding(str(tmp_path), 1)
+
+
+def test_a_card_is_offered_for_the_first_finding_that_can_have_one(audit, tmp_path):
+    """Grammar, small words and findings with too few texts are passed over."""
+    assert choose_finding(audit) == 1
+    copied = tmp_path / "audit"
+    shutil.copytree(audit, copied)
+    first = json.loads((copied / SUMMARY).read_text())["findings"][0]
+    texts = read_findings(audit)[0].rows
+    kinds = [
+        first | {"kind": "grammar", "text": "VERB the NOUN"},
+        first | {"text": "the"},
+        first | {"text": "rare"},
+        first,
+    ]
+    (copied / SUMMARY).write_text(json.dumps({"findings": kinds}))
+    rows = [{**row, "finding": number} for number in (1, 2, 4) for row in texts]
+    pq.write_table(pa.Table.from_pylist(rows, TEXTS), copied / TEXTS_FILE)
+    assert choose_finding(str(copied)) == 4
+    assert write_audit_card(str(copied), 4, tmp_path / "gap").positives >= 30
+    (copied / SUMMARY).write_text(json.dumps({"findings": kinds[:3]}))
+    assert choose_finding(str(copied)) is None
 
 
 @pytest.mark.parametrize("kind", ["opening", "closing"])

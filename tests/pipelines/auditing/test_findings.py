@@ -9,7 +9,7 @@ from classifiers.lots.counts import CountedRows, count_texts
 from classifiers.lots.discovery import propose
 from classifiers.lots.matches import add_formats
 from classifiers.lots.tokens import find_tokens
-from pipelines.auditing.findings import list_findings, sum_lots
+from pipelines.auditing.findings import find_tier, list_findings, sum_lots
 from tests.support.audits import plant
 from tests.support.lots import build_sample, write_answers
 from transforms.lot_samples import LotKey
@@ -59,6 +59,59 @@ def test_the_habit_is_found_once(tested):
     assert first.log_odds_low > 1
     assert sum("gap" in item.text for item in phrases) == 1
     assert found.total == len(found.findings)
+
+
+@pytest.mark.parametrize(
+    ("kind", "text", "tier"),
+    [
+        ("phrase", "Mind the gap", 0),
+        ("opening", "Sure,", 0),
+        ("format", "bold text", 0),
+        ("phrase", "the", 1),
+        ("phrase", "2.", 1),
+        ("pattern", "the \u2026 of", 1),
+        ("grammar", ", VERB-ing the NOUN", 1),
+    ],
+)
+def test_what_a_reader_can_look_for_comes_first(kind, text, tier):
+    """Small words, marks and grammar follow the rest, and whatever format explains follows both."""
+    assert find_tier(kind, text, is_explained=False) == tier
+    assert find_tier(kind, text, is_explained=True) == tier + 2
+
+
+def list_keys(found):
+    """Return by what the findings must be ordered."""
+    return [
+        (find_tier(item.kind, item.text, not item.beyond_format), -item.log_odds_low)
+        for item in found.findings
+    ]
+
+
+def test_findings_are_ordered_by_tier_and_then_by_evidence(tested):
+    """Of the findings of one tier, that with the highest lower end of its odds comes first."""
+    candidates, counts, confirmed = tested
+    lax = list_findings(*tested, LOTS, 0.9)
+    keys = list_keys(lax)
+    assert len(keys) > 3
+    assert keys == sorted(keys)
+    explained = np.where(np.arange(len(candidates)) % 2, 1.0, confirmed.adjusted_q)
+    mixed = confirmed._replace(adjusted_q=explained)
+    keys = list_keys(list_findings(candidates, counts, mixed, LOTS, 0.9))
+    assert keys == sorted(keys)
+    assert {tier for tier, _ in keys} & {2, 3}
+
+
+def test_a_finding_is_beyond_format_if_its_best_member_is(tested):
+    """Merging doesn't hide what is beyond format behind a longer form that isn't shown to be."""
+    candidates, counts, confirmed = tested
+    first = list_findings(*tested, LOTS, 0.025)
+    longest = first.members[0][0]
+    explained = confirmed.adjusted_q.copy()
+    explained[longest] = 1.0
+    found = list_findings(candidates, counts, confirmed._replace(adjusted_q=explained), LOTS, 0.025)
+    assert found.findings[0].beyond_format
+    assert longest in found.members[0][1:]
+    assert "gap" in found.findings[0].text
 
 
 def test_the_habit_is_located(tested):

@@ -65,7 +65,7 @@ def test_json_has_the_verdict_and_the_findings(congener, tmp_path):
 
 
 def test_the_card_that_is_offered_can_be_written(congener, tmp_path):
-    """The last line names the first finding that can become a card, which isn't grammar."""
+    """The last line names a finding that can become a card, the first that a reader knows."""
     code, out, _ = congener(*name_arguments(tmp_path, write_pair(tmp_path)))
     assert code == 1
     number = int(out.split("--finding ")[1].split()[0])
@@ -73,6 +73,8 @@ def test_the_card_that_is_offered_can_be_written(congener, tmp_path):
     kinds = [item["kind"] for item in findings]
     assert kinds[number - 1] != "grammar"
     assert set(kinds[: number - 1]) <= {"grammar"}
+    card = ("traits", "from-audit", str(tmp_path / "audit"), "--finding", str(number))
+    assert congener(*card, "--output", str(tmp_path / "gap"))[0] == 0
 
 
 def test_differences_that_may_be_of_format_are_marked():

@@ -38,7 +38,8 @@ class TraitRate(NamedTuple):
 
     `teacher` is None for all rows. `rows` counts the rows with a score, `fired` those at or above
     the threshold in force, and `read` those that were read. `recall` is the share of the rows with
-    the trait that are among the fired ones. `strata` are the teacher's rows by range of scores.
+    the trait that are among the fired ones. `strata` are the teacher's rows by range of scores, of
+    which the first `found` are above the threshold.
     `rate` and `recall` describe these rows; `on_new_rows` is the rate of new rows drawn like them.
     """
 
@@ -50,12 +51,13 @@ class TraitRate(NamedTuple):
     recall: Interval
     strata: Sequence[Stratum]
     on_new_rows: Interval
+    found: int = 0
 
     def to_json(self) -> dict[str, Any]:
         """Return the fields without the strata, with the intervals as objects."""
         names = ("rate", "recall", "on_new_rows")
         fields = self._asdict() | {name: getattr(self, name)._asdict() for name in names}
-        del fields["strata"]
+        del fields["strata"], fields["found"]
         return fields
 
 
@@ -96,8 +98,8 @@ def compare_teachers(rates: Sequence[TraitRate]) -> list[TeacherPair]:
 
 
 def _compare(first: TraitRate, second: TraitRate, whole: TraitRate, tests: int) -> TeacherPair:
-    found = compare_rates(first.strata, second.strata, tests)
-    new = compare_new_rates(first.strata, second.strata, tests)
+    found = compare_rates(first.strata, second.strata, tests, first.found)
+    new = compare_new_rates(first.strata, second.strata, tests, first.found)
     needed = None
     if new.low <= 0 and found.estimate:
         needed = _count_needed((first.strata, second.strata), whole, found, tests)
@@ -161,7 +163,7 @@ def _measure_group(
         strata.append(Stratum(len(rows), len(answers), sum(answers)))
         has_fired = item.lowest >= population.rule.threshold
         fired, found = fired + len(rows) * has_fired, found + has_fired
-    rate = measure_rate(strata)
+    rate = measure_rate(strata, found)
     return TraitRate(
         None if teacher is None else str(teacher),
         sum(stratum.rows for stratum in strata),
@@ -170,5 +172,6 @@ def _measure_group(
         rate,
         measure_accuracy(strata, found).recall,
         strata,
-        measure_new_rate(strata),
+        measure_new_rate(strata, found),
+        found,
     )

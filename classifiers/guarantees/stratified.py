@@ -50,15 +50,18 @@ class Accuracy(NamedTuple):
 def measure_accuracy(strata: Sequence[Stratum], found: int) -> Accuracy:
     """Estimate precision and recall of a threshold that finds the first `found` strata.
 
-    The estimates weight each stratum by its rows (Cochran, Sampling Techniques, 1977, chapter 5).
-    The intervals combine the Clopper-Pearson confidence distributions of the strata (melding: Fay,
-    Proschan, Brittain, Biometrics 71, 2015). A stratum contributes its lower distribution where
-    rows with the trait would raise the measure, and its upper distribution elsewhere. The read rows
-    of a stratum must be a random sample. The result is deterministic.
+    The strata are in descending order of scores. The estimates weight each stratum by its rows
+    (Cochran, Sampling Techniques, 1977, chapter 5), and join one without read rows with its nearest
+    neighbour on the same side of the threshold (see `_estimate_right`). The intervals combine the
+    Clopper-Pearson confidence distributions of the strata (melding: Fay, Proschan, Brittain,
+    Biometrics 71, 2015). A stratum contributes its lower distribution where rows with the trait
+    would raise the measure, and its upper distribution elsewhere; of a stratum without read rows,
+    none or all show the trait. The read rows of a stratum must be a random sample. The result is
+    deterministic.
     """
     low, high = _draw_totals(strata)
     rows = sum(stratum.rows for stratum in strata[:found])
-    inside, outside = _estimate_right(strata[:found]), _estimate_right(strata[found:])
+    inside, outside = _estimate_right(strata, found)
     everything = None if inside is None or outside is None else inside + outside
     precision = (
         Interval(
@@ -78,27 +81,30 @@ def measure_accuracy(strata: Sequence[Stratum], found: int) -> Accuracy:
     return Accuracy(precision, recall)
 
 
-def measure_rate(strata: Sequence[Stratum]) -> Interval:
+def measure_rate(strata: Sequence[Stratum], found: int = 0) -> Interval:
     """Estimate the share of rows with the trait, with an interval as in `measure_accuracy`.
 
-    The estimate is None if no row of a stratum was read. The interval is a single point if all rows
-    were read. The result is deterministic.
+    A threshold finds the first `found` strata. The estimate is the sum of both sides' estimates. If
+    no found row was read, found rows count like those below; if no row of the lowest stratum was
+    read, it is None. The interval is a single point if all rows were read. The result is
+    deterministic.
     """
     rows = sum(stratum.rows for stratum in strata)
     if not rows:
         return Interval(None, 0.0, 1.0)
     low, high = _draw_totals(strata)
-    right = _estimate_right(strata)
+    right = _estimate_all(strata, found)
     estimate = None if right is None else right / rows
     return Interval(estimate, *_bound(low.sum(0) / rows, high.sum(0) / rows))
 
 
-def compare_rates(first: Sequence[Stratum], second: Sequence[Stratum], tests: int = 1) -> Interval:
+def compare_rates(
+    first: Sequence[Stratum], second: Sequence[Stratum], tests: int = 1, found: int = 0
+) -> Interval:
     """Estimate by how much the rate of one group of rows exceeds that of another, disjoint group.
 
-    The interval is as in `measure_rate`. With Bonferroni's adjustment, intervals of `tests` pairs
-    hold together. The estimate is None if no row of a stratum was read. The result is
-    deterministic.
+    Estimates and interval are as in `measure_rate`. With Bonferroni's adjustment, intervals of
+    `tests` pairs hold together. The result is deterministic.
     """
     sizes = [sum(stratum.rows for stratum in strata) for strata in (first, second)]
     if not all(sizes):
@@ -108,7 +114,7 @@ def compare_rates(first: Sequence[Stratum], second: Sequence[Stratum], tests: in
         (low.sum(0) / size, high.sum(0) / size)
         for (low, high), size in zip(ends, sizes, strict=True)
     )
-    right = [_estimate_right(strata) for strata in (first, second)]
+    right = [_estimate_all(strata, found) for strata in (first, second)]
     known = [count / size for count, size in zip(right, sizes, strict=True) if count is not None]
     return Interval(
         known[0] - known[1] if len(known) == len(right) else None,
@@ -117,19 +123,19 @@ def compare_rates(first: Sequence[Stratum], second: Sequence[Stratum], tests: in
     )
 
 
-def measure_new_rate(strata: Sequence[Stratum]) -> Interval:
+def measure_new_rate(strata: Sequence[Stratum], found: int = 0) -> Interval:
     """Estimate the rate on new rows, drawn like the corpus's rows.
 
     The interval is as in `measure_on_new_rows`, and the estimate that of `measure_rate`.
     """
-    known = measure_rate(strata)
+    known = measure_rate(strata, found)
     rows = sum(stratum.rows for stratum in strata)
     low, high = (draws.sum(0) for draws in _draw_totals(strata))
     return Interval(known.estimate, *_bound_new(low, rows - low, high, rows - high))
 
 
 def compare_new_rates(
-    first: Sequence[Stratum], second: Sequence[Stratum], tests: int = 1
+    first: Sequence[Stratum], second: Sequence[Stratum], tests: int = 1, found: int = 0
 ) -> Interval:
     """Estimate by how much the rate of one group exceeds that of another on new rows.
 
@@ -138,7 +144,7 @@ def compare_new_rates(
     2015), up to the draws. With Bonferroni's adjustment, intervals of `tests` pairs hold together.
     The result is deterministic.
     """
-    known = compare_rates(first, second, tests)
+    known = compare_rates(first, second, tests, found)
     if not all(sum(stratum.rows for stratum in strata) for strata in (first, second)):
         return known
     low, high = _draw_new_rates(first, 0)
@@ -180,7 +186,7 @@ def count_rows_needed(
 def _join_strata(strata: Sequence[Stratum]) -> Stratum:
     """Return one stratum with all rows, as if all were read and as many showed the trait."""
     rows = sum(stratum.rows for stratum in strata)
-    return Stratum(rows, rows, round(_estimate_right(strata) or 0))
+    return Stratum(rows, rows, round(_estimate_all(strata) or 0))
 
 
 def _estimate_variance(strata: Sequence[Stratum]) -> float:
@@ -249,11 +255,42 @@ def _draw_new(
     )
 
 
-def _estimate_right(strata: Sequence[Stratum]) -> float | None:
-    """Estimate how many rows show the trait, or return None if no row of a stratum was read."""
-    if any(stratum.rows and not stratum.read for stratum in strata):
+def _estimate_all(strata: Sequence[Stratum], found: int = 0) -> float | None:
+    """Estimate how many rows show the trait, as the sum of both sides of a threshold."""
+    inside, outside = _estimate_right(strata, found)
+    if inside is None and outside is not None:
+        inside, outside = _estimate_right(strata, 0)
+    return None if inside is None or outside is None else inside + outside
+
+
+def _estimate_right(strata: Sequence[Stratum], found: int) -> tuple[float | None, float | None]:
+    """Estimate how many of the rows above a threshold, and of those below, show the trait.
+
+    A stratum without read rows is joined with the nearest one on the same side that has some, and
+    of two with the one nearer to the threshold: post-strata that are too small for the sample are
+    collapsed (Little, Journal of the American Statistical Association 88, 1993). A side without
+    read rows has no estimate. If no row of the lowest stratum was read, the sample is one of
+    higher scores, which says nothing of other strata, so nothing is joined.
+    """
+    used = [place for place, item in enumerate(strata) if item.rows]
+    is_whole = bool(used) and strata[used[-1]].read > 0
+    above = [place for place in reversed(used) if place < found]
+    below = [place for place in used if place >= found]
+    return _estimate_side(strata, above, is_whole), _estimate_side(strata, below, is_whole)
+
+
+def _estimate_side(
+    strata: Sequence[Stratum], places: Sequence[int], is_whole: bool
+) -> float | None:
+    """Estimate how many rows of some strata show the trait, listed from the threshold outwards."""
+    read = [place for place in places if strata[place].read]
+    if len(read) < len(places) and not (read and is_whole):
         return None
-    return sum((item.rows * item.right / item.read for item in strata if item.rows), 0.0)
+    total = 0.0
+    for place in places:
+        near = min(read, key=lambda other: abs(other - place))
+        total += strata[place].rows * strata[near].right / strata[near].read
+    return total
 
 
 def _draw_totals(strata: Sequence[Stratum], seed: int = 0) -> tuple[np.ndarray, np.ndarray]:

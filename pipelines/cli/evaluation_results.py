@@ -33,8 +33,7 @@ QUOTED = "(quote these)"
 ANY_VERSION = (
     "To measure every version of a card with the same labels, read a random sample of the corpus "
     "once: congener review RUN --sample 100 (blind; a larger number adds rows). Its labels count "
-    "with --labels in any run on this corpus, as long as no card is changed because of them. A "
-    "measure is ? if it has no row in a range of scores: then read more, or let eval draw them."
+    "with --labels in any run on this corpus, as long as no card is changed because of them."
 )
 """How labels serve several versions of a card: they must not be drawn by a card's scores."""
 
@@ -170,7 +169,7 @@ class Evaluation(NamedTuple):
                 files = [self.labels, *([self.answers] if self.answers else ())]
                 scores = [row.score for row in self.mistakes.missed] if self.mistakes else []
                 yield from _describe_narrow_card(item, self.rule, files, scores)
-        yield from describe_rates(self.rates, self.trait, self.lowest, flattered=bool(self.earlier))
+        yield from describe_rates(self.rates, self.trait, flattered=bool(self.earlier))
         yield from describe_pairs(self.pairs, self.rates)
         if not self.earlier:
             yield (
@@ -350,6 +349,11 @@ def _to_json(accuracy: Accuracy) -> dict[str, Any]:
 
 def _describe_threshold(item: Measured) -> Iterator[str]:
     """State a threshold's precision and recall, and the rows that they describe."""
+    if item.rows and item.accuracy.precision.estimate is None:
+        yield (
+            f"precision and recall at {item.threshold:.4f}: not measured, because none of the "
+            f"{format_count(item.rows, 'found row')} was read; --fired reads them"
+        )
     exact = {
         "precision": f"all {item.rows:,} found rows were read" * item.are_found_rows_read,
         "recall": "all of its rows were read" * item.are_all_rows_read,

@@ -45,19 +45,17 @@ def describe_interval(interval: Interval) -> str:
 def describe_rates(
     rates: Sequence[TraitRate],
     trait: str,
-    lowest: Sequence[float] = (),
     *,
     flattered: bool = False,
 ) -> Iterator[Table | str]:
     """State how often the trait occurs in all rows, and tabulate the largest teachers.
 
-    `lowest` are the lowest scores of the ranges that are the strata of the rates. Rates that are
-    `flattered` by rows for which the card was changed aren't for quoting.
+    Rates that are `flattered` by rows for which the card was changed aren't for quoting.
     """
     for item in rates[:1]:
         if item.rate.estimate is None:
             yield (
-                f"rate of {trait}: not measured, because no row of some range of scores was read; "
+                f"rate of {trait}: not measured, because no row with a low score was read; "
                 f"it fired on {item.fired:,} of {format_count(item.rows, 'row')}"
             )
             return
@@ -76,7 +74,7 @@ def describe_rates(
         name = escape_name(item.teacher or "")
         table.add_row(name, *counts, *_format_rate(item), _format_new(item))
     yield table
-    yield from _explain_unknown(rates[1 : 1 + TEACHERS_SHOWN], lowest)
+    yield from _explain_unknown(rates[1 : 1 + TEACHERS_SHOWN])
     known = [item for item in rates[1 : 1 + TEACHERS_SHOWN] if item.recall.estimate is not None]
     if known:
         recalls = [f"{escape_name(item.teacher or '')} {_describe_recall(item)}" for item in known]
@@ -86,27 +84,13 @@ def describe_rates(
     yield QUESTION.format(trait=trait, quote="" if flattered else QUOTE)
 
 
-def _explain_unknown(rates: Sequence[TraitRate], lowest: Sequence[float]) -> Iterator[str]:
-    """Say why teachers have no rate: of some range of scores, none of their rows was read."""
-    named = []
-    for item in rates:
-        if item.rate.estimate is None:
-            unread = [place for place, own in enumerate(item.strata) if own.rows and not own.read]
-            known = [place for place in unread if place < len(lowest)]
-            shown = " and ".join(_name_range(lowest, place) for place in known)
-            named.append(f"{escape_name(item.teacher or '')}{f' ({shown})' if shown else ''}")
-    if named:
+def _explain_unknown(rates: Sequence[TraitRate]) -> Iterator[str]:
+    """Say why teachers have no rate: none of their rows with low scores was read."""
+    if named := [escape_name(item.teacher or "") for item in rates if item.rate.estimate is None]:
         yield (
-            "?: of some range of scores, nobody read a row of this teacher, so its rate isn't "
-            f"known, and it is compared with no other: {'; '.join(named)}. Rows are drawn by their "
-            "scores and not by teacher; more --rows read more of each"
+            f"?: no row with a low score of {', '.join(named)} was read, so the rate isn't known, "
+            "and it is compared with no other; more --rows read more of each teacher"
         )
-
-
-def _name_range(lowest: Sequence[float], place: int) -> str:
-    """Return a range of scores, of which the highest includes 1."""
-    above = 1.0 if place == 0 else lowest[place - 1]
-    return f"{lowest[place]:.4f} to {above:.4f}"
 
 
 def _format_rate(item: TraitRate) -> tuple[str, str]:

@@ -92,6 +92,94 @@ def test_a_rate_needs_read_rows_of_every_stratum():
     assert measure_rate([]) == (None, 0.0, 1.0)
 
 
+def draw_random_sample(generator, rows, rates, read):
+    """Draw a population and one random sample of all its rows; return both as `draw_sample`."""
+    true = generator.binomial(rows, rates)
+    taken = generator.multivariate_hypergeometric(rows, read)
+    right = [
+        generator.hypergeometric(shown, size - shown, count) if count else 0
+        for shown, size, count in zip(true, rows, taken, strict=True)
+    ]
+    return [Stratum(*item) for item in zip(rows, taken.tolist(), right, strict=True)], true
+
+
+@pytest.mark.parametrize("name", POPULATIONS)
+@pytest.mark.parametrize("read", [30, 100])
+def test_intervals_of_one_random_sample_contain_the_truth(name, read, monkeypatch):
+    """A random sample leaves strata unread; at most 5 % of the intervals miss the truth."""
+    monkeypatch.setattr(stratified, "DRAWS", 800)
+    rows, rates, _ = POPULATIONS[name]
+    generator = np.random.default_rng(5)
+    found, missed, unread = max(1, len(rows) // 2), np.zeros(3), 0
+    for _ in range(SAMPLES // 2):
+        strata, true = draw_random_sample(generator, rows, rates, read)
+        inside, total = true[:found].sum(), true.sum()
+        truths = (inside / sum(rows[:found]), inside / max(total, 1), total / sum(rows))
+        intervals = (*measure_accuracy(strata, found), measure_rate(strata, found))
+        missed += [
+            not interval.low - 1e-9 <= truth <= interval.high + 1e-9
+            for truth, interval in zip(truths, intervals, strict=True)
+        ]
+        unread += any(not stratum.read for stratum in strata)
+        assert intervals[2].estimate is not None
+        assert (intervals[0].estimate is None) == (not any(own.read for own in strata[:found]))
+    assert (missed <= 0.05 * SAMPLES / 2).all()
+    assert unread > 0 or name == "common"
+
+
+def test_estimates_of_random_samples_are_right_on_average():
+    """Joining unread strata with their neighbours moves the rate and the recall little."""
+    generator, rows = np.random.default_rng(6), (20, 30, 50, 1_900)
+    shown = np.array((19, 24, 10, 10))
+    means = []
+    for _ in range(SAMPLES):
+        taken = generator.multivariate_hypergeometric(rows, 150)
+        right = [
+            generator.hypergeometric(yes, size - yes, count) if count else 0
+            for yes, size, count in zip(shown, rows, taken, strict=True)
+        ]
+        strata = [Stratum(*item) for item in zip(rows, taken.tolist(), right, strict=True)]
+        recall = measure_accuracy(strata, 2).recall.estimate
+        means.append((measure_rate(strata, 2).estimate, np.nan if recall is None else recall))
+    rate, recall = np.nanmean(means, axis=0)
+    assert rate == pytest.approx(63 / 2_000, rel=0.05)
+    assert recall == pytest.approx(43 / 63, abs=0.08)
+
+
+def test_an_unread_stratum_counts_like_its_neighbour_on_its_side():
+    """The nearest read stratum on the same side stands in, of two the one by the threshold."""
+    strata = [Stratum(10, 5, 5), Stratum(10, 0, 0), Stratum(10, 5, 4), Stratum(70, 10, 0)]
+    accuracy = measure_accuracy(strata, 3)
+    assert accuracy.precision.estimate == pytest.approx((10 + 8 + 8) / 30)
+    assert accuracy.precision.low < 0.6 < accuracy.precision.high == pytest.approx(29 / 30)
+    assert measure_rate(strata, 3).estimate == pytest.approx(0.26)
+    lower = measure_accuracy(strata, 1)
+    assert lower.recall.estimate == pytest.approx(10 / (10 + 8 + 8))
+    assert measure_new_rate(strata, 3).estimate == pytest.approx(0.26)
+
+
+def test_found_rows_of_which_none_was_read_count_like_those_below_in_a_rate_alone():
+    """Precision and recall are then unknown, and the interval of the rate covers all cases."""
+    strata = [Stratum(5, 0, 0), Stratum(95, 19, 1)]
+    accuracy = measure_accuracy(strata, 1)
+    assert accuracy.precision == (None, 0.0, 1.0)
+    assert accuracy.recall.estimate is None
+    rate = measure_rate(strata, 1)
+    assert rate.estimate == pytest.approx(1 / 19)
+    assert rate.low == pytest.approx(1 / 100)
+    assert rate.high > 0.2
+    assert compare_rates(strata, strata, 1, 1).estimate == 0
+
+
+def test_rows_with_high_scores_say_nothing_of_the_others():
+    """If nobody read a row of the lowest stratum, no unread stratum is joined with a read one."""
+    strata = [Stratum(5, 5, 5), Stratum(10, 0, 0), Stratum(900, 0, 0)]
+    assert measure_accuracy(strata, 1).precision == (1, 1, 1)
+    assert measure_accuracy(strata, 2).precision.estimate is None
+    assert measure_accuracy(strata, 1).recall.estimate is None
+    assert measure_rate(strata, 1).estimate is None
+
+
 @pytest.mark.parametrize("name", POPULATIONS)
 def test_intervals_for_new_rows_contain_the_rates(name, monkeypatch):
     """At most 5 % of the intervals from 500 corpora miss the true rates."""

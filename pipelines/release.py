@@ -58,7 +58,7 @@ class Release(NamedTuple):
     another doesn't. `idle` labels deny a finding that the run doesn't have (`named` by row and
     trait), and `changed` ones are about another text than the row's. `foreign` are files whose
     labels were given on another run. `already` counts denied findings that the run's own policy
-    has released before.
+    has released before. `confirmed` are the rows of which a label confirms a finding.
     """
 
     policy: Policy
@@ -69,6 +69,7 @@ class Release(NamedTuple):
     foreign: tuple[str, ...] = ()
     named: tuple[str, ...] = ()
     already: int = 0
+    confirmed: frozenset[Place] = frozenset()
 
 
 class ReleasedRows(NamedTuple):
@@ -114,6 +115,7 @@ def plan_release(run: str, paths: Sequence[Path]) -> Release:
     verdicts = _read_reviews(run, paths, manifest)
     left = {key for key, given in verdicts.items() if any(map(_denies, given))}
     exceptions: list[LotException] = []
+    confirmed: set[Place] = set()
     disputed = changed = already = 0
     for row, trait in _list_findings(run, manifest):
         keys: tuple[RowKey, ...] = ((row["source"], row["row"]), row["record_id"])
@@ -122,6 +124,8 @@ def plan_release(run: str, paths: Sequence[Path]) -> Release:
         given = [item for name in own for item in verdicts.get(name, ())]
         same = [item for item in given if item.label.record_id in (None, row["record_id"])]
         changed += len(given) > len(same)
+        if any(item.label.shows for item in same):
+            confirmed.add((row["source"], row["row"]))
         if not (same and all(map(_denies, same))):
             disputed += any(map(_denies, same))
         elif is_released(policy, row, trait):
@@ -131,7 +135,8 @@ def plan_release(run: str, paths: Sequence[Path]) -> Release:
     policy = policy.model_copy(update={"exceptions": (*policy.exceptions, *exceptions)})
     released = Counter(item.trait for item in exceptions)
     named = _name_idle(left, manifest)
-    found = Release(policy, released, disputed, len(left), changed, foreign, named, already)
+    counts = disputed, len(left), changed
+    found = Release(policy, released, *counts, foreign, named, already, frozenset(confirmed))
     if not exceptions:
         raise _refuse_empty(found, paths)
     return found
@@ -264,7 +269,8 @@ def _explain(fields: Mapping[str, Any], path: Path, digest: str) -> str:
     """Say who denied a finding, why, and where that is written."""
     reviewer = f" by {fields['reviewer']}" if fields.get("reviewer") else ""
     reason = f": {str(fields['reason'])[:LONGEST_REASON]}" if fields.get("reason") else ""
-    return f"labelled false{reviewer}{reason} ({path.name}, SHA-256 {digest})"
+    own = path.name if "(" in (folder := path.parent.name) else f"{folder}/{path.name}".lstrip("/")
+    return f"labelled false{reviewer}{reason} ({own}, SHA-256 {digest})"
 
 
 def _list_findings(run: str, manifest: Manifest) -> Iterator[tuple[dict[str, Any], str]]:
@@ -293,6 +299,15 @@ def count_effects(run: str, output: str, release: Release) -> ReleasedRows:
     names = {(file, row) for file, row in places if file is not None and row is not None}
     decisions = [_read_decisions(folder, names) for folder in (run, output)]
     return _count_pairs([(decisions[0][name], decisions[1][name]) for name in names])
+
+
+def count_confirmed(output: str, release: Release) -> int:
+    """Count the rows that the new run removes and of which a label confirms a finding.
+
+    Raises: RunError: the run isn't finished or is damaged.
+    """
+    decisions = _read_decisions(output, release.confirmed).values()
+    return sum(decision not in PUBLISHED for decision in decisions)
 
 
 def _count_pairs(pairs: Sequence[tuple[str, str]]) -> ReleasedRows:

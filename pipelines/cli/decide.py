@@ -26,23 +26,27 @@ from pipelines.cli.options import (
 )
 from pipelines.cli.output import print_result
 from pipelines.cli.trainer_lines import (
+    Command,
+    count_doubtful_rows,
     describe_certified_parent,
     describe_clean_rows,
     describe_doubtful_rows,
     describe_removals,
     describe_useless_exceptions,
-    describe_waiting_rows,
     has_useless_exceptions,
+    list_swap_commands,
+    render_commands,
 )
 from pipelines.display.terminal import Verbatim, build_table
 from schemas.errors import CardError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
 
     from pipelines.config import FilterConfig
+    from pipelines.decide import DecideConfig
     from pipelines.decision_counts import DecisionCounts
-    from schemas.events import Listener
+    from schemas.events import Event, Listener
     from schemas.manifests import Manifest
     from schemas.policies import Policy
 
@@ -185,12 +189,16 @@ class DecideDryRun(NamedTuple):
 
 
 class DecideResult(NamedTuple):
-    """A run that was decided again."""
+    """A run that was decided again.
+
+    `confirmed` is the number of removed rows that labels confirm, if labels were given.
+    """
 
     run: str
     output: str
     earlier: Manifest
     manifest: Manifest
+    confirmed: int | None = None
 
     def render(self) -> Iterator[str | Table]:
         """Return a table of decisions in both runs, and the next commands."""
@@ -198,15 +206,18 @@ class DecideResult(NamedTuple):
         yield tabulate_change(before, self.manifest.conservation.by_decision)
         output = shlex.quote(self.output)
         yield Verbatim(f"done: {output}")
-        yield from describe_removals(self.manifest)
+        yield from describe_removals(self.manifest, self.confirmed)
         yield from describe_dropped(before, self.manifest.conservation.by_decision)
         yield from describe_clean_rows(self.output, self.manifest)
-        yield from describe_doubtful_rows(self.output, self.manifest)
-        yield from describe_waiting_rows(self.output, self.manifest)
+        earlier = self.run, self.earlier
+        doubtful = count_doubtful_rows(self.output, self.manifest, earlier)
+        yield from describe_doubtful_rows(self.output, self.manifest, doubtful)
         yield from describe_certified_parent(self.run, self.output, self.manifest)
-        yield Verbatim(
-            f"next: congener diff {shlex.quote(self.run)} {output}\n      congener verify {output}"
-        )
+        commands = [
+            Command(f"congener diff {shlex.quote(self.run)} {output}"),
+            *list_swap_commands(self.output, self.manifest),
+        ]
+        yield from render_commands(commands)
         yield from describe_useless_exceptions(self.output, self.manifest)
 
     def to_json(self) -> dict[str, Any]:
@@ -261,19 +272,38 @@ def decide_again(
     whole, notes = settle_policy(run, settings, replaces=replace_policy)
     folder = source.folder and expand_argument(source.folder)
 
-    from pipelines.decide import DecideConfig, run_decide
-    from pipelines.display.progress import TerminalReporter
-    from pipelines.runs.manifest_file import load_manifest
+    from pipelines.decide import DecideConfig
 
     own = settings.with_policy(whole)
     config = DecideConfig(run=run, input=folder, encode=encode, filter=own)
-    with TerminalReporter(quiet) as listener:
-        _send(listener, notes)
-        manifest = run_decide(config, restart, sys.argv, tuple(beam_options or ()), listener)
+    earlier, manifest = report_decision(config, restart, beam_options, quiet, notes)
     if as_json or not quiet:
-        print_result(DecideResult(run, settings.output, load_manifest(run), manifest), as_json)
+        print_result(DecideResult(run, settings.output, earlier, manifest), as_json)
     if policy.strict and has_useless_exceptions(settings.output, manifest):
         raise typer.Exit(DOUBTFUL)
+
+
+def report_decision(
+    config: DecideConfig,
+    restart: bool,
+    beam_options: Sequence[str] | None,
+    quiet: bool,
+    notes: Iterable[str] = (),
+) -> tuple[Manifest, Manifest]:
+    """Decide a run again, report that on the terminal, and return the manifests of both runs.
+
+    Raises: CongenerError: for the same reasons as `run_decide`.
+    """
+    from pipelines.decide import run_decide
+    from pipelines.display.progress import TerminalReporter
+    from pipelines.runs.manifest_file import load_manifest
+
+    earlier = load_manifest(config.run)
+    with TerminalReporter(quiet) as reporter:
+        _send(reporter, notes)
+        listener = skip_known(reporter, (config.run, earlier), config.filter.output)
+        options = tuple(beam_options or ())
+        return earlier, run_decide(config, restart, sys.argv, options, listener)
 
 
 def _require_options(run: str, output: OutputOptions, policy: PolicyOptions) -> None:
@@ -291,6 +321,29 @@ def _send(listener: Listener, notes: Iterable[str]) -> None:
 
     for note in notes:
         listener(Noticed(Notice(note, is_recorded=False)))
+
+
+def skip_known(
+    listener: Listener, earlier: tuple[str, Manifest], output: str
+) -> Callable[[Event], None]:
+    """Return a listener that passes events on, without the notices that the earlier run has too.
+
+    `earlier` is the folder and the manifest of the run that is decided again into `output`, and a
+    notice may name either folder. Both manifests record all notices.
+    """
+    from schemas.events import Noticed
+
+    run, manifest = earlier
+    known = {item.text.replace(shlex.quote(run), "") for item in manifest.list_notices()}
+
+    def pass_on(event: Event) -> None:
+        is_known = isinstance(event, Noticed) and (
+            event.notice.text.replace(shlex.quote(output), "") in known
+        )
+        if not is_known:
+            listener(event)
+
+    return pass_on
 
 
 def settle_policy(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shlex
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, Any, Literal, NamedTuple
 
@@ -28,13 +28,17 @@ from pipelines.cli.options import (
 )
 from pipelines.cli.output import print_result
 from pipelines.cli.trainer_lines import (
+    Command,
     advise_draw,
+    count_doubtful_rows,
     describe_clean_rows,
     describe_doubtful_rows,
     describe_removals,
     describe_useless_exceptions,
-    describe_waiting_rows,
     has_useless_exceptions,
+    list_return_commands,
+    list_swap_commands,
+    render_commands,
 )
 from pipelines.display.terminal import Verbatim
 from schemas.errors import CardError
@@ -316,10 +320,6 @@ class EngineOptions(Options):
     ] = False
 
 
-HELD_EXCEPTION = '{row: "FILE:NUMBER", trait: TRAIT, action: keep, reason: WHY}'
-"""An exception that keeps one held row, as a policy has it."""
-
-
 class FilterResult(NamedTuple):
     """A published run."""
 
@@ -327,33 +327,28 @@ class FilterResult(NamedTuple):
     manifest: Manifest
 
     def render(self) -> Iterator[str]:
-        """Return the run's folder, a trainer's inputs, and the next commands."""
+        """Return the run's folder, a trainer's inputs, the rows to read, and the next commands."""
         from pipelines.sentences import describe_joined_files
 
-        output = shlex.quote(self.output)
-        yield Verbatim(f"done: {output}")
+        doubtful = count_doubtful_rows(self.output, self.manifest)
+        yield Verbatim(f"done: {shlex.quote(self.output)}")
         yield from describe_removals(self.manifest)
         yield from describe_clean_rows(self.output, self.manifest)
-        yield from describe_doubtful_rows(self.output, self.manifest)
-        yield from describe_waiting_rows(self.output, self.manifest)
+        yield from describe_doubtful_rows(self.output, self.manifest, doubtful)
         if joined := describe_joined_files(self.manifest):
             yield f"{joined}; each row's file is in the ledger"
-        yield Verbatim(
-            f"next: congener inspect {output}  {advise_draw(self.manifest)}\n"
-            f"      congener report {output}"
-        )
-        if self.manifest.conservation.by_decision.get("quarantine"):
-            yield Verbatim(
-                f"      congener traits eval TRAIT --run {output}   (label rows, measure a trait)"
-            )
-            yield (
-                "to keep a held row that you judge right, name it and the trait that holds it in a "
-                f"policy (exceptions: [{HELD_EXCEPTION}]), and decide again; "
-                "or label rows, and release those that you deny:"
-            )
-            yield Verbatim(f"      congener decide {output} --policy POLICY --output RUN2")
-            yield Verbatim(f"      congener release {output} --reviews LABELS --output RUN2")
+        yield from render_commands(self._list_commands(doubtful))
         yield from describe_useless_exceptions(self.output, self.manifest)
+
+    def _list_commands(self, doubtful: Mapping[tuple[str, str], int]) -> Iterator[Command]:
+        output = shlex.quote(self.output)
+        if not doubtful:
+            draw = advise_draw(self.manifest).strip(" ()")
+            yield Command(f"congener inspect {output}", draw)
+        yield from list_swap_commands(self.output, self.manifest)
+        names = (name for name, _ in doubtful)
+        yield from list_return_commands(self.output, self.manifest, names)
+        yield Command(f"congener report {output}")
 
     def to_json(self) -> dict[str, Any]:
         """Return the manifest without its long lists."""

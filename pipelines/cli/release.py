@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shlex
-import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
@@ -15,6 +14,7 @@ from pipelines.cli.decide import (
     DecideFileOptions,
     DecideResult,
     StoredInputOptions,
+    report_decision,
     tabulate_change,
 )
 from pipelines.cli.filter import EngineOptions, OutputOptions
@@ -188,7 +188,7 @@ def release_rows(
     if not dry_run:
         check_output(settings.output)
 
-    from pipelines.release import count_effects, plan_release, write_release
+    from pipelines.release import count_confirmed, count_effects, plan_release, write_release
 
     paths = [require_local_path(path) for path in expand_arguments(reviews)]
     release = plan_release(run, list(map(Path, paths)))
@@ -196,18 +196,16 @@ def release_rows(
         print_result(_preview(run, release), as_json)
         return
 
-    from pipelines.decide import DecideConfig, run_decide
-    from pipelines.display.progress import TerminalReporter
-    from pipelines.runs.manifest_file import load_manifest
+    from pipelines.decide import DecideConfig
 
     policy = write_release(release, settings.output)
     own = settings.model_copy(update={"policy": policy})
     folder = source.folder and expand_argument(source.folder)
     config = DecideConfig(run=run, input=folder, filter=own)
-    with TerminalReporter(quiet) as listener:
-        manifest = run_decide(config, restart, sys.argv, tuple(beam_options or ()), listener)
+    earlier, manifest = report_decision(config, restart, beam_options, quiet)
     if as_json or not quiet:
-        decided = DecideResult(run, settings.output, load_manifest(run), manifest)
+        confirmed = count_confirmed(settings.output, release)
+        decided = DecideResult(run, settings.output, earlier, manifest, confirmed)
         effect = count_effects(run, settings.output, release)
         print_result(ReleaseResult(release, decided, policy, effect), as_json)
 

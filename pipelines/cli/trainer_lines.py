@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import re
 import shlex
 from collections import Counter
-from collections.abc import Iterator
-from typing import TYPE_CHECKING
+from collections.abc import Iterable, Iterator, Mapping
+from typing import TYPE_CHECKING, NamedTuple
 
 from pipelines.display.terminal import Verbatim
 from schemas.notices import choose_form, format_count, list_names
@@ -14,6 +15,16 @@ from transforms.files import storage
 if TYPE_CHECKING:
     from schemas.manifests import Manifest
 
+READ_THEM = re.compile(r"[:.;]? *read these rows before you act on them\.?$", re.IGNORECASE)
+"""The end of a caution that the line above the cautions says for all of them."""
+
+
+class Command(NamedTuple):
+    """A command that may come next, and what it does or why it is needed."""
+
+    text: str
+    remark: str = ""
+
 
 def describe_clean_rows(output: str, manifest: Manifest) -> Iterator[str]:
     """Count the clean rows and, if some have masks, name the command that applies the masks."""
@@ -21,75 +32,113 @@ def describe_clean_rows(output: str, manifest: Manifest) -> Iterator[str]:
     from schemas.policies import PUBLISHED
 
     clean = sum(manifest.conservation.by_decision.get(name, 0) for name in PUBLISHED)
-    rows = format_count(clean, "row")
-    yield f"for the trainer: {rows} in {storage.join(output, 'clean')}"
-    if masks := describe_masks(manifest):
-        yield (
-            f"of these rows, {masks} in the field `congener`. A trainer that ignores the field "
-            "learns the masked text; this command writes tokens that keep it out of the loss:"
-        )
-        yield Verbatim(
-            f"      congener apply-masks {shlex.quote(output)} --output TOKENS --tokenizer STUDENT"
-        )
+    said = f"for the trainer: {format_count(clean, 'row')} in {storage.join(output, 'clean')}"
+    if not (masks := describe_masks(manifest)):
+        yield said
+        return
+    yield (
+        f"{said}; {masks} in the field `congener`. A trainer ignores masks and learns the masked "
+        "text; this writes tokens that keep it out of the loss:"
+    )
+    yield Verbatim(
+        f"      congener apply-masks {shlex.quote(output)} --output TOKENS --tokenizer STUDENT"
+    )
 
 
-def describe_removals(manifest: Manifest) -> Iterator[str]:
+def describe_removals(manifest: Manifest, confirmed: int | None = None) -> Iterator[str]:
     """State one total for wrong removals, if a row was removed.
 
-    The manifest must be the published one, because its notices say which bounds may not hold.
+    `confirmed` is the number of removed rows that labels confirm, if there are labels. The manifest
+    must be the published one, because its notices say which bounds may not hold.
     """
     from pipelines.runs.wrong_removals import bound_wrong_removals, describe_wrong_removals
 
-    if said := describe_wrong_removals(bound_wrong_removals(manifest)):
+    found = bound_wrong_removals(manifest)
+    if confirmed is None:
+        said = describe_wrong_removals(found)
+    else:
+        said = describe_wrong_removals(found, f"the labels confirm {confirmed:,} of them")
+    if said:
         yield said
 
 
-def describe_doubtful_rows(output: str, manifest: Manifest) -> Iterator[str]:
-    """Count the rows that traits with a caution hold, with commands that show and release them."""
+def count_doubtful_rows(
+    output: str, manifest: Manifest, earlier: tuple[str, Manifest] | None = None
+) -> Mapping[tuple[str, str], int]:
+    """Count the rows that each trait with a caution holds, masks or drops, by trait and decision.
+
+    `earlier` is the folder and the manifest of the run that was decided again: what it did with a
+    row is known to whoever decides, so only rows with another decision count.
+
+    Raises: RunError: a run's ledger is missing or damaged.
+    """
     from pipelines.display.progress import list_cautions
-    from pipelines.runs.queries import Filters, count_rows
+    from pipelines.runs.doubtful_rows import count_new, list_doubtful_rows
 
-    names = {name for name, _ in list_cautions(manifest)}
-    if not names or not manifest.conservation.by_decision.get("quarantine"):
+    traits = [name for name, _ in list_cautions(manifest)]
+    known = {} if earlier is None else list_doubtful_rows(*earlier, traits)
+    return count_new(list_doubtful_rows(output, manifest, traits), known)
+
+
+def describe_doubtful_rows(
+    output: str, manifest: Manifest, found: Mapping[tuple[str, str], int]
+) -> Iterator[str]:
+    """Name the traits whose rows must be read, with their cautions, and the command for that.
+
+    `found` is the number of these rows (`count_doubtful_rows`).
+    """
+    if not found:
         return
-    held: Counter[str] = Counter()
-    for item in count_rows(output, manifest, Filters(decision="quarantine")):
-        if item.trait in names and item.side == "trained" and item.decides:
-            held[item.trait] += item.rows
-    if not held:
-        return
-    cards = choose_form(len(held), "whose card has a caution", "whose cards have cautions")
-    yield (
-        f"{list_names(held)}, {cards}, {choose_form(len(held), 'holds', 'hold')} rows. Read them "
-        f"before you decide{advise_draw(manifest)}: a row that is held wrongly can be taken back, "
-        "but a missed one goes into the student:"
-    )
-    for name, count in held.items():
-        command = f"congener inspect {shlex.quote(output)} --trait {name} --decision quarantine"
-        yield Verbatim(f"      {command}   ({format_count(count, 'row')})")
-    flags = ", ".join(f"{name}: {{action: flag}}" for name in held)
-    yield (
-        f"to keep such rows in clean/ and only flag them, write `traits: {{{flags}}}` to a file "
-        f"and decide again: congener decide {shlex.quote(output)} --policy FILE --output RUN2"
-    )
+    rows: Counter[str] = Counter()
+    for (name, _), count in found.items():
+        rows[name] += count
+    yield f"read these rows before you act on them{advise_draw(manifest)}:"
+    for name, count in rows.items():
+        caution = READ_THEM.sub("", str(manifest.cards[name]["caution"]))
+        yield f"      {name}, {format_count(count, 'row')}: {caution}"
+    folder = shlex.quote(output)
+    options = f" --trait {next(iter(rows))}" if len(rows) == 1 else ""
+    options += " --decision quarantine" * ({decision for _, decision in found} == {"quarantine"})
+    page = f"on a page: congener review {folder}"
+    yield Verbatim(f"      congener inspect {folder}{options}   ({page})")
 
 
-def describe_waiting_rows(output: str, manifest: Manifest) -> Iterator[str]:
-    """Say what the action swap means for held rows, and name the command that answers them."""
+def list_swap_commands(output: str, manifest: Manifest) -> Iterator[Command]:
+    """Yield the command that answers held rows with the action swap, if there are any."""
     from schemas.runs import parse_path
 
     paths = ((parse_path(item.path).folder, item.rows) for item in manifest.outputs)
-    waiting = sum(rows for folder, rows in paths if folder == "swaplist")
-    if not waiting:
+    if waiting := sum(rows for folder, rows in paths if folder == "swaplist"):
+        rows, verb = format_count(waiting, "held row"), choose_form(waiting, "waits", "wait")
+        command = f"congener swap {shlex.quote(output)} --donor CORPUS --output RUN2"
+        yield Command(command, f"{rows} {verb} for another teacher's answer")
+
+
+def list_return_commands(
+    output: str, manifest: Manifest, doubtful: Iterable[str]
+) -> Iterator[Command]:
+    """Yield the commands that put held rows back, or treat a trait in another way.
+
+    The first of the traits in `doubtful` is the example.
+    """
+    if not manifest.conservation.by_decision.get("quarantine"):
         return
-    rows, verb = format_count(waiting, "held row"), choose_form(waiting, "has", "have")
-    wait, their = choose_form(waiting, "waits", "wait"), choose_form(waiting, "its", "their")
-    yield (
-        f"{rows} {verb} the action swap: until another teacher answers {their} "
-        f"{choose_form(waiting, 'prompt', 'prompts')}, {choose_form(waiting, 'it', 'they')} {wait} "
-        "in quarantine; this command puts such answers in place:"
+    folder, trait = shlex.quote(output), next(iter(doubtful), "TRAIT")
+    yield Command(
+        f"congener release {folder} --reviews LABELS --output RUN2",
+        f"puts rows back that you labelled false in congener review {folder}",
     )
-    yield Verbatim(f"      congener swap {shlex.quote(output)} --donor CORPUS --output RUN2")
+    yield Command(
+        f"congener decide {folder} --policy POLICY --output RUN2",
+        f"with `traits: {{{trait}: {{action: flag}}}}` in POLICY, keeps and flags the trait's rows",
+    )
+
+
+def render_commands(commands: Iterable[Command]) -> Iterator[Verbatim]:
+    """Yield one line for each next command, with a remark in brackets."""
+    for number, (text, remark) in enumerate(commands):
+        start = "      " if number else "next: "
+        yield Verbatim(f"{start}{text}{f'   ({remark})' if remark else ''}")
 
 
 def advise_draw(manifest: Manifest) -> str:

@@ -165,15 +165,13 @@ class TerminalReporter:
         self.console.print(tabulate_decisions(manifest))
         self.console.print(tabulate_traits(manifest))
         if manifest.list_remarks():
-            self.say("* this bound may not hold: see the warning that the corpus is unlike")
+            self.say("* this bound may not hold: the report says why")
         if len(manifest.list_found_sides()) > 1:
             self.console.print(tabulate_other_sides(manifest))
         if manifest.exceptions:
             policy = read_recorded_policy(manifest)
             self.console.print(tabulate_exceptions(policy.exceptions, manifest.exceptions))
         facts = manifest.circumstances
-        for name, caution in list_cautions(manifest):
-            self.say(f"{name}: {caution}")
         speed = f"{facts['seconds']:.1f} s, {facts['rows_per_second']:,.0f} rows/s"
         if facts["tokens"]:
             speed += f", {facts['tokens_per_second']:,.0f} tokens/s"

@@ -109,8 +109,11 @@ def _count_other_sides(manifest: Manifest) -> Iterator[tuple[str, int]]:
             yield rule.trait, sum(counts)
 
 
-def describe_wrong_removals(found: WrongRemovals) -> str:
-    """Say how many of the removed rows may be clean, or nothing if no row was removed."""
+def describe_wrong_removals(found: WrongRemovals, more: str = "read the rows to know more") -> str:
+    """Say how many of the removed rows may be clean, or nothing if no row was removed.
+
+    `more` is how somebody learns more, or what is known from reading.
+    """
     if not found.removed:
         return ""
     rows = format_count(found.removed, "removed row")
@@ -124,7 +127,7 @@ def describe_wrong_removals(found: WrongRemovals) -> str:
             f"{choose_form(found.most, 'is', 'are')} clean by the bounds of all traits together, "
             f"with {format_exact(CONFIDENCE)} confidence"
         )
-    return "; ".join([said, *why]) + "; read the rows to know more"
+    return "; ".join([said, *why, more])
 
 
 def _explain(found: WrongRemovals) -> Iterator[str]:

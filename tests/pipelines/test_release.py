@@ -11,6 +11,7 @@ from pipelines.decide import DecideConfig, run_decide
 from pipelines.labels import digest_definition
 from pipelines.release import (
     ReleasedRows,
+    count_confirmed,
     count_effects,
     is_released,
     plan_release,
@@ -20,6 +21,7 @@ from pipelines.release import (
 )
 from pipelines.review.judgements import LabelBook
 from pipelines.runs.manifest_file import load_manifest
+from pipelines.runs.parent_policies import list_reviews
 from pipelines.verify import verify_run
 from schemas.errors import CardError
 from schemas.policies import Policy
@@ -70,7 +72,31 @@ def test_denied_findings_are_released(folder, held, review):
     digest = hashlib.sha256(path.read_bytes()).hexdigest()
     for item in release.policy.exceptions:
         assert (item.trait, item.action) == ("heron", "keep")
-        assert item.reason == f"labelled false by ada: a quotation (ada.jsonl, SHA-256 {digest})"
+        place = f"{path.parent.name}/ada.jsonl"
+        assert item.reason == f"labelled false by ada: a quotation ({place}, SHA-256 {digest})"
+
+
+def test_a_reason_can_be_read_back(folder, held, review, tmp_path):
+    """The file of labels has its folder, unless brackets in its name would end the reason early."""
+    path = review("ada", held[:1], False)
+    (tmp_path / "old (1)").mkdir()
+    other = tmp_path / "old (1)" / "ada.jsonl"
+    other.write_bytes(path.read_bytes())
+    for given, place in ((path, f"{tmp_path.name}/ada.jsonl"), (other, "ada.jsonl")):
+        (item,) = plan_release(folder, [given]).policy.exceptions
+        assert list_reviews([{"reason": item.reason}]) == [place]
+
+
+def test_confirmed_rows_that_stay_removed_are_counted(folder, held, review, tmp_path):
+    """A label that confirms a finding counts once for its row, and an unsure one doesn't."""
+    path = review("ada", held[:1], False)
+    review("ada", held[1:4], True)
+    review("ada", held[4:5], "unsure")
+    release = plan_release(folder, [path])
+    assert release.confirmed == {(row["source"], row["row"]) for row in held[1:4]}
+    assert count_confirmed(folder, release) == 3
+    kept = release._replace(confirmed=frozenset({("nowhere.jsonl", 0)}))
+    assert count_confirmed(folder, kept) == 0
 
 
 def test_the_new_run_keeps_released_rows(folder, held, review, tmp_path):

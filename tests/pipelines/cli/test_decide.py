@@ -4,6 +4,10 @@ import json
 
 import pytest
 
+from pipelines.cli.decide import skip_known
+from pipelines.runs.publication import record_notices
+from schemas.events import Event, Noticed, RowsPlanned
+from schemas.notices import Notice, warn
 from tests.support.runs import read_ledger
 
 
@@ -26,7 +30,7 @@ def test_a_table_compares_the_decisions(congener, given):
     assert ["quarantine", "8", "0", "-8"] in rows
     assert f"done: {output}" in out
     assert f"40 rows in {output}/clean" in out
-    assert f"congener verify {output}" in out
+    assert out.endswith(f"next: congener diff {words[1]} {output}\n")
     code, out, err = congener("verify", output, "--inputs")
     assert code == 0, err
 
@@ -37,9 +41,27 @@ def test_masks_are_mentioned_at_the_end(congener, given, tmp_path):
     (tmp_path / "flag.yaml").write_text("traits: {heron: {action: mask}}\n")
     code, out, err = congener(*words)
     assert code == 0, err
-    assert f"for the trainer: 40 rows in {output}/clean\nof these rows, 8 have masks" in out
-    assert "A trainer that ignores the field learns the masked text" in out
+    assert f"for the trainer: 40 rows in {output}/clean; 8 have masks" in out
+    assert "A trainer ignores masks and learns the masked text" in out
     assert f"      congener apply-masks {output} --output TOKENS --tokenizer STUDENT" in out
+
+
+def test_what_the_run_said_is_not_said_again(run):
+    """Only notices that the earlier run doesn't have reach the listener, and all other events."""
+    folder, manifest = "a run", run[1]
+    said = (Notice("read: congener inspect 'a run'"), warn("odd"))
+    passed: list[Event] = []
+    known = record_notices(manifest, said)
+    listener = skip_known(passed.append, (folder, known), "b")
+    events = (
+        Noticed(Notice("read: congener inspect b")),
+        Noticed(warn("odd")),
+        Noticed(warn("odder")),
+        RowsPlanned(3, 0),
+    )
+    for event in events:
+        listener(event)
+    assert passed == list(events[2:])
 
 
 def test_dropped_rows_cannot_be_checked(congener, given, tmp_path):

@@ -37,15 +37,15 @@ def test_a_run_is_published_and_described(congener, arguments):
         ),
         f"for the trainer: 32 rows in {run}/clean",
         f"next: congener inspect {run}   (if you want a certificate, congener certify first)",
-        f"      congener report {run}",
-        f"      congener traits eval TRAIT --run {run}   (label rows, measure a trait)",
         (
-            "to keep a held row that you judge right, name it and the trait that holds it in a "
-            'policy (exceptions: [{row: "FILE:NUMBER", trait: TRAIT, action: keep, reason: WHY}]), '
-            "and decide again; or label rows, and release those that you deny:"
+            f"      congener release {run} --reviews LABELS --output RUN2   (puts rows back that "
+            f"you labelled false in congener review {run})"
         ),
-        f"      congener decide {run} --policy POLICY --output RUN2",
-        f"      congener release {run} --reviews LABELS --output RUN2",
+        (
+            f"      congener decide {run} --policy POLICY --output RUN2   (with `traits: {{TRAIT: "
+            "{action: flag}}` in POLICY, keeps and flags the trait's rows)"
+        ),
+        f"      congener report {run}",
     ]
     assert (Path(run) / "manifest.json").exists()
 
@@ -228,7 +228,7 @@ def test_masks_are_mentioned_at_the_end(congener, arguments, policy):
     masking = policy("traits: {heron: {action: mask}}")
     out = congener(*arguments, "--policy", masking)[1]
     assert "for the trainer: 40 rows" in out
-    assert "of these rows, 8 have masks in the field `congener`" in out
+    assert "clean; 8 have masks in the field `congener`" in out
 
 
 def test_the_end_names_masks_of_an_earlier_run(congener, arguments, tmp_path, policy):
@@ -246,7 +246,7 @@ def test_the_end_names_masks_of_an_earlier_run(congener, arguments, tmp_path, po
         code, out, err = congener(*again)
         assert code == 0, err
         shown = " ".join(out.split())
-        assert f"of these rows, 8 have masks (only from {whose}) in the field `congener`" in shown
+        assert f"clean; 8 have masks (only from {whose}) in the field `congener`" in shown
         assert f"8 rows that this policy only flags stay masked from {whose}; filter" in err
 
 

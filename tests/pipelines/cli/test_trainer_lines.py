@@ -4,12 +4,16 @@ import pytest
 import yaml
 
 from pipelines.cli.trainer_lines import (
+    Command,
+    count_doubtful_rows,
     describe_clean_rows,
     describe_doubtful_rows,
     describe_removals,
     describe_useless_exceptions,
-    describe_waiting_rows,
     has_useless_exceptions,
+    list_return_commands,
+    list_swap_commands,
+    render_commands,
 )
 from schemas.manifests import Conservation, Output
 from schemas.policies import Policy
@@ -29,30 +33,47 @@ def test_masked_rows_have_the_command(no_rows, notes, masks):
     counts = Conservation(rows_in=9, by_decision={"keep": 2, "mask": 3, "drop": 4})
     manifest = no_rows.model_copy(update={"conservation": counts, "notes": notes})
     first, *others = map(str, describe_clean_rows("a run", manifest))
-    assert first == "for the trainer: 5 rows in a run/clean"
+    said = "for the trainer: 5 rows in a run/clean"
     if not masks:
-        assert others == []
+        assert (first, others) == (said, [])
         return
-    said, command = others
-    assert said.startswith(f"of these rows, {masks} in the field `congener`. A trainer that")
+    (command,) = others
+    assert first.startswith(f"{said}; {masks} in the field `congener`. A trainer ignores masks and")
     assert command.strip() == "congener apply-masks 'a run' --output TOKENS --tokenizer STUDENT"
 
 
-@pytest.mark.parametrize(
-    ("rows", "said"),
-    [
-        (1, "1 held row has the action swap: until another teacher answers its prompt, it waits"),
-        (4, "4 held rows have the action swap: until another teacher answers their prompts, they"),
-    ],
-)
+@pytest.mark.parametrize(("rows", "said"), [(1, "1 held row waits"), (4, "4 held rows wait")])
 def test_rows_that_wait_for_a_swap_have_the_command(no_rows, rows, said):
     """Held rows that wait are counted, with the command that puts other answers in place."""
     waiting = Output(path="swaplist/part-000000.parquet", rows=rows, bytes=9, sha256="ab" * 32)
     manifest = no_rows.model_copy(update={"outputs": (*no_rows.outputs, waiting)})
-    first, command = map(str, describe_waiting_rows("a run", manifest))
-    assert first.startswith(said)
-    assert command.strip() == "congener swap 'a run' --donor CORPUS --output RUN2"
-    assert list(describe_waiting_rows("a run", no_rows)) == []
+    (command,) = list_swap_commands("a run", manifest)
+    assert command == (
+        "congener swap 'a run' --donor CORPUS --output RUN2",
+        f"{said} for another teacher's answer",
+    )
+    assert list(list_swap_commands("a run", no_rows)) == []
+
+
+def test_commands_have_a_line_each():
+    """The first command has a label, the others are below it, and remarks are in brackets."""
+    lines = render_commands([Command("congener diff a b"), Command("congener report b", "a page")])
+    assert list(lines) == ["next: congener diff a b", "      congener report b   (a page)"]
+
+
+def test_held_rows_have_commands_that_treat_them_otherwise(run):
+    """Where rows are held, two commands put them back; the policy shown is one that parses."""
+    folder, manifest = run
+    release, decide = list_return_commands(str(folder), manifest, ["heron"])
+    assert release.text == f"congener release {folder} --reviews LABELS --output RUN2"
+    assert decide.text == f"congener decide {folder} --policy POLICY --output RUN2"
+    shown = yaml.safe_load(decide.remark.split("`")[1])
+    assert shown == {"traits": {"heron": {"action": "flag"}}}
+    (_, other) = list_return_commands(str(folder), manifest, [])
+    assert "traits: {TRAIT: " in other.remark
+    counts = manifest.conservation.model_copy(update={"by_decision": {"keep": 40}})
+    kept = manifest.model_copy(update={"conservation": counts})
+    assert list(list_return_commands(str(folder), kept, ["heron"])) == []
 
 
 def test_one_total_for_wrong_removals(run):
@@ -60,25 +81,61 @@ def test_one_total_for_wrong_removals(run):
     manifest = run[1]
     (said,) = describe_removals(manifest)
     assert "allow that all 8 removed rows are clean; nothing is promised for heron" in said
+    (read,) = describe_removals(manifest, 7)
+    assert read.endswith("; the labels confirm 7 of them")
     counts = manifest.conservation.model_copy(update={"by_decision": {"keep": 40}})
     assert list(describe_removals(manifest.model_copy(update={"conservation": counts}))) == []
 
 
+def warn_of_herons(manifest, caution="None was right: read these rows before you act on them."):
+    """Return the manifest with a caution on the card of heron."""
+    card = {**manifest.cards["heron"], "caution": caution}
+    return manifest.model_copy(update={"cards": {**manifest.cards, "heron": card}})
+
+
 def test_rows_that_a_doubtful_trait_holds_are_counted(run):
     """Held rows of a trait with a caution are counted, with the command that shows them."""
-    folder, manifest = run
-    assert list(describe_doubtful_rows(str(folder), manifest)) == []
-    card = {**manifest.cards["heron"], "caution": "Herons look like storks."}
-    doubtful = manifest.model_copy(update={"cards": {**manifest.cards, "heron": card}})
-    said, command, remedy = map(str, describe_doubtful_rows(str(folder), doubtful))
-    assert said.startswith("heron, whose card has a caution, holds rows. Read them before you")
-    assert "you decide (if you want a certificate, congener certify first): a row" in said
-    assert "can be taken back" in said
-    assert command.strip() == (
-        f"congener inspect {folder} --trait heron --decision quarantine   (8 rows)"
+    folder, manifest = str(run[0]), run[1]
+    assert not count_doubtful_rows(folder, manifest)
+    assert list(describe_doubtful_rows(folder, manifest, {})) == []
+    doubtful = warn_of_herons(manifest)
+    found = count_doubtful_rows(folder, doubtful)
+    assert found == {("heron", "quarantine"): 8}
+    said, heron, command = map(str, describe_doubtful_rows(folder, doubtful, found))
+    assert said == (
+        "read these rows before you act on them (if you want a certificate, congener certify "
+        "first):"
     )
-    assert yaml.safe_load(remedy.split("`")[1]) == {"traits": {"heron": {"action": "flag"}}}
-    assert remedy.endswith(f"congener decide {folder} --policy FILE --output RUN2")
+    assert heron == "      heron, 8 rows: None was right"
+    assert command == (
+        f"      congener inspect {folder} --trait heron --decision quarantine   (on a page: "
+        f"congener review {folder})"
+    )
+
+
+@pytest.mark.parametrize(
+    ("caution", "shown"),
+    [
+        (
+            "17 of 75 were right: most refuse. Read these rows before you act on them.",
+            "most refuse",
+        ),
+        ("Herons look like storks.", "storks."),
+    ],
+)
+def test_a_caution_says_to_read_the_rows_once(run, caution, shown):
+    """The end that the line above says is left out, and any other caution is whole."""
+    lines = describe_doubtful_rows("r", warn_of_herons(run[1], caution), {("heron", "mask"): 2})
+    _, heron, command = map(str, lines)
+    assert heron.startswith("      heron, 2 rows: ")
+    assert heron.endswith(shown)
+    assert "congener inspect r --trait heron   (" in command
+
+
+def test_rows_that_were_held_before_are_known(run):
+    """After a decision, rows with the decision that they had before aren't counted again."""
+    folder, manifest = str(run[0]), warn_of_herons(run[1])
+    assert count_doubtful_rows(folder, manifest, (folder, manifest)) == {}
 
 
 def test_exceptions_that_do_nothing_are_named(run):

@@ -7,7 +7,12 @@ import pytest
 
 from pipelines.config import FilterConfig
 from pipelines.filter import run_filter
-from pipelines.runs.taken_again import count_taken_again, describe_taken_again
+from pipelines.runs.taken_again import (
+    count_masked_again,
+    count_taken_again,
+    describe_rows,
+    describe_taken_again,
+)
 from schemas.errors import RunError
 from tests.support.hostile import FILE, filter_lines, write_cards
 
@@ -71,6 +76,30 @@ def test_rows_that_the_rule_alone_keeps_are_not_counted(tmp_path):
     _, _, manifest = filter_twice(tmp_path, again=again, action="flag")
     assert manifest.conservation.by_decision == {"drop": 3}
     assert find_said(manifest) == []
+
+
+def test_rows_that_are_masked_again_are_counted(tmp_path):
+    """A row that an exception kept without its mask counts once the new run masks it."""
+    rule = "traits: {owl: {action: mask}}\n"
+    run, again, manifest = filter_twice(tmp_path, REVIEWED, rule, action="mask")
+    assert manifest.conservation.by_decision == {"mask": 3}
+    (said,) = [item for item in manifest.list_notices() if "masked again" in item.text]
+    assert said.text.startswith("2 rows that exceptions of ")
+    assert " kept were masked again; the labels that released them (eng.jsonl) " in said.text
+    assert count_masked_again(again, manifest, run) == 2
+    assert count_taken_again(again, manifest, run) == 0
+
+
+@pytest.mark.parametrize(
+    ("taken", "masked", "said"),
+    [
+        (1, 0, "1 row that exceptions of run (3f) kept was taken out again"),
+        (2, 1, "3 rows that exceptions of run (3f) kept were taken out (2) or masked (1) again"),
+    ],
+)
+def test_both_kinds_of_rows_have_one_sentence(taken, masked, said):
+    """Rows that are taken out and rows that are masked are told apart."""
+    assert describe_rows(taken, masked, "run", "3f") == said
 
 
 def test_a_parent_that_cant_be_read_is_said(tmp_path):

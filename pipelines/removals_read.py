@@ -61,16 +61,16 @@ def _describe_basis(found: ShareBound, certificate: Certificate) -> str:
         which = "all of them" if found.read == found.rows else f"{found.read:,} of them"
         return f"people read {which} and {clean}"
     carried = found.carried
-    rest = choose_form(carried.added, "is counted as clean", "are all counted as clean")
+    own, few = carried.count_shared(found.rows), carried.new
+    others = (
+        f"; at most {few:,} of {format_count(carried.added, 'row')} that only this run removed"
+        if carried.added
+        else ""
+    )
     return (
-        f"of {format_count(carried.rows, 'row')} that run {certificate.carried.run_id} removed, "
-        f"at most {carried.seen:,} {choose_form(carried.seen, 'is', 'are')} clean (people read "
-        f"{found.read:,} there and {clean})"
-        + (
-            f"; {format_count(carried.added, 'row')} that only this run removed {rest}"
-            if carried.added
-            else ""
-        )
+        f"at most {own:,} of {format_count(found.rows - carried.added, 'row')} that run "
+        f"{certificate.carried.run_id} removed too (people read {found.read:,} of its "
+        f"{carried.rows:,} and {clean}){others}"
     )
 
 

@@ -196,23 +196,49 @@ class AuditSample(SealedRecord):
         return digest_config({**fields, "block": self.blocks[0].model_dump()})
 
 
-class CarriedRows(Strict):
+class CarriedRows(GrownRecord):
     """The rows behind a bound that was carried over from another run.
 
     Of the other run's `rows`, at most `seen` count towards the share as raters see it, and at most
     `most` adjusted for what they miss; it is None without seeded texts. `added` rows of this run
-    weren't among them, and all of them count.
+    weren't among them. People read some rows one by one: `gone` counted and aren't among this run's
+    any more, `ruled_out` are among both runs' and don't count, and `added_ruled_out` are added and
+    don't count. In records from before these fields, none is known.
     """
+
+    LATER = frozenset({"gone", "ruled_out", "added_ruled_out"})
 
     rows: int
     seen: int
     most: int | None = None
     added: int
+    gone: int = 0
+    ruled_out: int = 0
+    added_ruled_out: int = 0
 
     @property
     def decisive(self) -> int:
         """Return the number that counts: the adjusted one, if there is one."""
         return self.seen if self.most is None else self.most
+
+    @property
+    def new(self) -> int:
+        """Return how many added rows count as raters see them: all that they didn't rule out."""
+        return self.added - self.added_ruled_out
+
+    def count_shared(self, rows: int) -> int:
+        """Bound the rows among both runs' that count as raters see them; this run has `rows`."""
+        return min(self.seen - self.gone, rows - self.added - self.ruled_out)
+
+    def count_seen(self, rows: int) -> int:
+        """Bound the rows of this run that count as raters see them."""
+        return self.count_shared(rows) + self.new
+
+    def count_adjusted(self, rows: int) -> int | None:
+        """Bound the rows of this run that count, seen by raters or missed by them."""
+        if self.most is None:
+            return None
+        return min(self.most - self.gone, rows - self.added) + self.added
 
 
 class ShareBound(GrownRecord):

@@ -1,7 +1,8 @@
 """Carrying a certificate over to another run of the same rows.
 
 The bound needs no new labels. Of the rows that the other run kept, at most a certified number show
-a trait, whatever is kept of them; every row that it hadn't kept may show one.
+a trait, whatever is kept of them; a row that it hadn't kept may show one. What people said about
+single rows still holds for these rows.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from typing import Any, NamedTuple
 
 import polars as pl
 
+from pipelines.certifying.answers import AuditAnswer, ReadItem, match_answers
 from pipelines.certifying.populations import AuditedRows, read_drawn_from
 from pipelines.certifying.statements import list_limits, raise_bound
 from pipelines.labels import digest_definition
@@ -44,20 +46,33 @@ class Origin(NamedTuple):
     sample: AuditSample
     certificate: Certificate
     history: tuple[PastStatement, ...]
+    answers: tuple[AuditAnswer, ...]
 
 
-class UncoveredRows(NamedTuple):
-    """The rows of a run that a certificate of another run doesn't cover, in numbers.
+class Overlap(NamedTuple):
+    """How a run's rows with some fate relate to another run's, and what people said about them.
 
-    `kept` counts this run's kept rows, and `added` those that the other run hadn't kept with this
-    text, or of which it had masked more. `removed` and `newly` count the removed rows, and those
-    that it hadn't removed, by the traits whose action removed them and under `TOGETHER`.
+    Of `rows`, `added` weren't among the other run's with the same text. `gone` rows of the other
+    run counted and aren't among these. `ruled_out` rows of both, and `added_ruled_out` of the added
+    ones, don't count.
     """
 
-    kept: int
+    rows: int
     added: int
-    removed: Mapping[str, int]
-    newly: Mapping[str, int]
+    gone: int = 0
+    ruled_out: int = 0
+    added_ruled_out: int = 0
+
+
+class ComparedRows(NamedTuple):
+    """The kept and removed rows of a run, beside those of a certified run.
+
+    Both are by trait and under `TOGETHER`: kept rows count if they show the trait, and rows that
+    its action removed count if they don't.
+    """
+
+    kept: Mapping[str, Overlap]
+    removed: Mapping[str, Overlap]
     unread: int
     excluded: int
 
@@ -119,7 +134,7 @@ def _describe_limit(origin: Origin) -> str:
     )
 
 
-def carry_statement(found: TraitStatement, rows: UncoveredRows) -> TraitStatement:
+def carry_statement(found: TraitStatement, rows: ComparedRows) -> TraitStatement:
     """Return the statement about one trait, or all, with its bounds carried over.
 
     The shares before and after the filter can't be carried over, nor how the bound shrank.
@@ -127,8 +142,8 @@ def carry_statement(found: TraitStatement, rows: UncoveredRows) -> TraitStatemen
     name = found.trait or TOGETHER
     return found.model_copy(
         update={
-            "residual": carry_bound(found.residual, rows.kept, rows.added),
-            "clean_removed": carry_bound(found.clean_removed, rows.removed[name], rows.newly[name]),
+            "residual": carry_bound(found.residual, rows.kept[name]),
+            "clean_removed": carry_bound(found.clean_removed, rows.removed[name]),
             "before": None,
             "after": None,
             "curve": (),
@@ -136,16 +151,18 @@ def carry_statement(found: TraitStatement, rows: UncoveredRows) -> TraitStatemen
     )
 
 
-def carry_bound(found: ShareBound, rows: int, added: int) -> ShareBound:
-    """Bound the share among `rows`, of which all but `added` are rows of the bounded ones.
+def carry_bound(found: ShareBound, overlap: Overlap) -> ShareBound:
+    """Bound the share among a run's rows, some of which are among the bounded ones.
 
-    With probability 1 - risk, at most the certified number of the bounded rows count. Rows that
-    left can only lower the number, whatever they were chosen by, and at most `added` join.
+    With probability 1 - risk, at most the certified number of the bounded rows count. So at most
+    that number less the `gone` ones count among the rest, whatever the rest was chosen by; every
+    other row may count, unless people ruled it out. `docs/statistics.md` has the proof, also for
+    the number that is adjusted for what raters miss.
     """
     most = None if found.adjusted is None else count_within(found.rows, found.adjusted)
-    carried = CarriedRows(
-        rows=found.rows, seen=count_within(found.rows, found.bound), most=most, added=added
-    )
+    seen, (rows, *counts) = count_within(found.rows, found.bound), overlap
+    names = dict(zip(Overlap._fields[1:], counts, strict=True))
+    carried = CarriedRows(rows=found.rows, seen=seen, most=most, **names)
     return restate_bound(found.model_copy(update={"rows": rows, "carried": carried}))
 
 
@@ -153,10 +170,12 @@ def restate_bound(found: ShareBound) -> ShareBound:
     """Compute a carried bound again from its numbers of rows."""
     if found.carried is None:
         return found
-    seen, most, added = found.carried.seen, found.carried.most, found.carried.added
-    adjusted = None if most is None else _divide(most + added, found.rows)
+    adjusted = found.carried.count_adjusted(found.rows)
     return found.model_copy(
-        update={"bound": _divide(seen + added, found.rows), "adjusted": adjusted}
+        update={
+            "bound": _divide(found.carried.count_seen(found.rows), found.rows),
+            "adjusted": None if adjusted is None else _divide(adjusted, found.rows),
+        }
     )
 
 
@@ -164,8 +183,8 @@ def _divide(count: int, rows: int) -> float:
     return raise_bound(count / rows) if rows else 1.0
 
 
-def compare_rows(origin: Origin, run: str, manifest: Manifest) -> UncoveredRows:
-    """Count the rows of a run that another run's certificate doesn't cover.
+def compare_rows(origin: Origin, run: str, manifest: Manifest) -> ComparedRows:
+    """Compare the rows of a run with those of a certified run, and with what people read there.
 
     Kept, removed and excluded rows are those that an audit may draw, so masked and flagged rows are
     kept ones.
@@ -176,20 +195,59 @@ def compare_rows(origin: Origin, run: str, manifest: Manifest) -> UncoveredRows:
     later = read_drawn_from(run, manifest, origin.sample)
     same = find_same_texts(origin, run, manifest)
     known, kept = (set(_name(rows, rows.kept.tolist())) for rows in (earlier, later))
-    known &= same
-    added = kept - known
+    comparable = same
     if origin.sample.masked_by is not None:
-        added |= find_unmasked(origin, run, manifest, kept & known)
+        comparable = same - find_unmasked(origin, run, manifest, kept & known & same)
     before, after = (_group_removed(rows) for rows in (earlier, later))
-    before = {name: found & same for name, found in before.items()}
-    return UncoveredRows(
-        len(kept),
-        len(added),
-        {name: len(found) for name, found in after.items()},
-        {name: len(found - before[name]) for name, found in after.items()},
+    shows = {name: _list_shown(origin, name) for name in after}
+    clean = {name: _list_clean(origin, name) for name in after}
+    return ComparedRows(
+        {name: count_overlap(known, kept, comparable, shows[name]) for name in after},
+        {name: count_overlap(before[name], after[name], same, clean[name]) for name in after},
         later.unread,
         len(later.excluded),
     )
+
+
+def count_overlap(
+    before: Collection[Place],
+    after: Collection[Place],
+    same: Collection[Place],
+    counts: Mapping[Place, bool],
+) -> Overlap:
+    """Compare the rows that a bound is about with those to which it is carried.
+
+    `same` are the rows with the text that people saw, and `counts` says of each row that they read
+    whether it counts towards the share.
+    """
+    shared = set(before) & set(after) & set(same)
+    added = set(after) - shared
+    return Overlap(
+        len(after),
+        len(added),
+        sum(counts.get(place, False) for place in set(before) - shared),
+        sum(not counts[place] for place in shared & counts.keys()),
+        sum(not counts[place] for place in added & set(same) & counts.keys()),
+    )
+
+
+def _list_read(origin: Origin) -> Iterator[tuple[Place, ReadItem]]:
+    """Yield the rows that people read and whose answers count, with the answers."""
+    for kind in ("kept", "removed"):
+        for read in match_answers(origin.sample, origin.answers, kind):
+            yield (str(read.item.source), int(read.item.row or 0)), read
+
+
+def _list_shown(origin: Origin, name: str) -> dict[Place, bool]:
+    """Return whether each read row counts as showing a trait; in doubt, it does."""
+    trait = None if name == TOGETHER else name
+    return {place: read.counts_as(trait, doubtful=True) for place, read in _list_read(origin)}
+
+
+def _list_clean(origin: Origin, name: str) -> dict[Place, bool]:
+    """Return whether each read row counts as clean of a trait; in doubt, it does."""
+    trait = None if name == TOGETHER else name
+    return {place: not read.counts_as(trait, doubtful=False) for place, read in _list_read(origin)}
 
 
 def _name(rows: AuditedRows, indexes: Iterable[int]) -> Iterator[Place]:

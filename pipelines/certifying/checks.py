@@ -157,7 +157,8 @@ def find_origin(run: str) -> Origin:
             remedy=f"congener verify {run} lists all differences",
         )
     sample = sample.find_part(certificate.sample) or sample
-    return Origin(run, manifest, sample, certificate, history)
+    answers = tuple(read_stored_answers(run, sample))
+    return Origin(run, manifest, sample, certificate, history, answers)
 
 
 def _holds(folder: str, carried: CarriedFrom) -> bool:

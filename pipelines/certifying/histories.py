@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from pydantic import ValidationError
 
 from pipelines.certifying.records import read_certificate
-from schemas.certificates import Certificate, PastStatement
+from schemas.certificates import CarriedRows, Certificate, PastStatement
 from schemas.errors import InputError, RunError
 from schemas.notices import choose_form, format_count
 from schemas.problems import describe_problems
@@ -157,17 +157,33 @@ def describe_carried(found: Certificate) -> str:
         else f" It is statement {carried.number:,} about that run; the first said at most "
         f"{format_bound(carried.first)}."
     )
-    others = "this run keeps no other row"
-    if rows.added:
-        verb = choose_form(rows.added, "wasn't", "weren't")
-        count = choose_form(rows.added, "counts", "count")
-        others = (
-            f"{format_count(rows.added, 'kept row')} of this run {verb} among them with the same "
-            f"text unmasked, and {count} as showing every trait"
-        )
     show, kept = choose_form(rows.decisive, "shows", "show"), format_count(rows.rows, "kept row")
     return (
         f"Carried over from the certificate of run {carried.run_id}: at most {rows.decisive:,} of "
-        f"its {kept} {show} a trait, and {others}. People read "
-        f"{format_count(found.together.residual.read, 'kept row')} of that run.{earlier}"
+        f"its {kept} {show} a trait{_describe_gone(rows)}, and {_describe_added(rows)}. People "
+        f"read {format_count(found.together.residual.read, 'kept row')} of that run.{earlier}"
+    )
+
+
+def _describe_gone(rows: CarriedRows) -> str:
+    """Say how many rows in which raters saw a trait the later run doesn't keep, if any."""
+    if not rows.gone:
+        return ""
+    return f", this run doesn't keep {rows.gone:,} in which raters saw one"
+
+
+def _describe_added(rows: CarriedRows) -> str:
+    """Say how many kept rows are new, and how many of them count as showing a trait."""
+    if not rows.added:
+        return "this run keeps no other row"
+    verb = choose_form(rows.added, "wasn't", "weren't")
+    read, count, missed = "", choose_form(rows.added, "counts", "count"), ""
+    if rows.added_ruled_out and rows.most is None:
+        read = f", people saw no trait in {rows.added_ruled_out:,} of them"
+        count = f"the other {rows.new:,} {choose_form(rows.new, 'counts', 'count')}"
+    elif rows.added_ruled_out:
+        missed = f", also {rows.added_ruled_out:,} in which people saw none and may have missed it"
+    return (
+        f"{format_count(rows.added, 'kept row')} of this run {verb} among them with the same "
+        f"text unmasked{read}, and {count} as showing every trait{missed}"
     )

@@ -142,7 +142,7 @@ From = Annotated[
         "--from",
         metavar="RUN0",
         help="Carry the certificate of RUN0 over, a run of the same rows that RUN was decided "
-        "from, say; rows that RUN0 hadn't kept count as showing a trait.",
+        "from, say; new rows count as showing a trait.",
     ),
 ]
 Operator = Annotated[

@@ -344,12 +344,13 @@ def describe_clean(name: str, found: ShareBound) -> str:
     if not found.rows:
         return f"{name}: the run holds no removed row that could be read"
     if found.carried is not None:
-        seen, added = found.carried.seen, found.carried.added
+        own, most = found.carried, found.most
+        shared = found.rows - own.added
         return (
-            f"{name}: at most {seen + added:,} of {format_count(found.rows, 'removed row')} "
-            f"{choose_form(seen + added, 'is', 'are')} clean: {seen:,} of the "
-            f"{found.carried.rows:,} that the earlier run removed ({found.read:,} read there), and "
-            f"{added:,} others"
+            f"{name}: at most {most:,} of {format_count(found.rows, 'removed row')} "
+            f"{choose_form(most, 'is', 'are')} clean: {own.count_shared(found.rows):,} of "
+            f"{shared:,} that the earlier run removed too ({found.read:,} of its {own.rows:,} were "
+            f"read), and {own.new:,} of {format_count(own.added, 'other')}"
         )
     if not found.read:
         rest = (

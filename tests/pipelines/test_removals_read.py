@@ -104,12 +104,13 @@ def test_a_carried_figure_names_its_parts_and_is_that_of_certify(run, certificat
     said = describe_clean_removals(manifest, found)
     most = count_within(clean.rows, clean.bound)
     assert f"at most {most:,} of {clean.rows:,} removed rows" in said
-    assert f"run {run[1].run_id} removed, at most " in said
+    own = clean.carried.count_shared(6)
+    assert f"at most {own:,} of 6 rows that run {run[1].run_id} removed too (people read " in said
     assert f"at most {most:,} of {clean.rows:,} removed rows" in describe_clean("any", clean)
     assert "only this run" not in said
     more = clean.carried.model_copy(update={"added": 1})
     said = describe_clean_removals(manifest, change(found, carried=more))
-    assert said.endswith("; 1 row that only this run removed is counted as clean")
+    assert said.endswith("; at most 1 of 1 row that only this run removed")
 
 
 def test_a_trait_that_people_saw_is_not_doubtful(run, certificate):

@@ -389,6 +389,16 @@ def test_a_carried_bound_has_fields_that_others_lack():
     assert (rows.decisive, rows.model_copy(update={"most": 6}).decisive) == (4, 6)
 
 
+def test_carried_rows_are_counted_by_hand():
+    """Of 12 rows 3 are added: 4 - 1 of the other 9 count, or the 9 - 7 that aren't ruled out."""
+    rows = CarriedRows(rows=10, seen=4, most=6, added=3, gone=1, added_ruled_out=2)
+    assert (rows.new, rows.count_shared(12), rows.count_seen(12)) == (1, 3, 4)
+    assert rows.count_adjusted(12) == 8
+    most = rows.model_copy(update={"ruled_out": 7, "most": None})
+    assert (most.count_shared(12), most.count_adjusted(12)) == (2, None)
+    assert rows.model_copy(update={"most": 20}).count_adjusted(12) == 12
+
+
 def test_a_carried_certificate_names_the_other_run():
     """Its record is sealed with the rest, and other certificates don't have the field."""
     fields = {"folder": "/runs/one", "run_id": "0123456789abcdef", "manifest": HEX}

@@ -7,7 +7,7 @@ import json
 import pytest
 
 from pipelines.certify import carry_over, certify_run
-from pipelines.certifying.carrying import carry_bound
+from pipelines.certifying.carrying import Overlap, carry_bound
 from pipelines.certifying.checks import (
     check_certificate,
     describe_audit_check,
@@ -313,7 +313,7 @@ def test_forged_carried_bounds_are_found(carried):
         (lambda bound: bound.model_copy(update={"adjusted": 0.01}), "don't follow"),
         (lambda bound: bound.model_copy(update={"carried": None}), "don't follow"),
         (
-            lambda bound: carry_bound(bound.model_copy(update={"carried": None}), 34, 0),
+            lambda bound: carry_bound(bound.model_copy(update={"carried": None}), Overlap(34, 0)),
             "isn't what the certificate of run",
         ),
     ):

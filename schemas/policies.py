@@ -24,6 +24,9 @@ PUBLISHED = ("keep", "flag", "mask", "swap", "mix")
 REMOVED = tuple(name for name in DECISIONS if name not in PUBLISHED)
 """The decisions that take a row out of the corpus, including `reject`."""
 
+TAKING_OUT = ("quarantine", "swap", "drop")
+"""The actions that take a row out of `clean/`."""
+
 SEVERITY: tuple[Action, ...] = ("keep", "flag", "mask", "quarantine", "swap", "drop")
 """Actions from the mildest to the strongest.
 
@@ -90,6 +93,11 @@ class LotException(Strict):
         if self.action is None and self.threshold is None:
             raise ValueError("gives neither an action nor a threshold, so it changes nothing")
         return self
+
+    @property
+    def takes_out_row(self) -> bool:
+        """Return whether the exception takes out one row, even if no trait fires on it."""
+        return self.row is not None and self.side == "trained" and self.action in TAKING_OUT
 
     def matches(self, lot: Lot) -> bool:
         """Return whether the exception holds for a lot, or for the one row that it names."""

@@ -34,6 +34,7 @@ from transforms.files.json_lines import JsonLines, decode_lines, parse_line
 from transforms.files.shards import Shard
 from transforms.identify import IdentifiedShard, find_companions
 from transforms.listeners import emit
+from transforms.named_removals import BY_PERSON
 from transforms.near_misses import find_near_misses
 from transforms.note_counts import count_notes
 from transforms.poison import keep_rows
@@ -133,6 +134,7 @@ class StoredEvidence:
             (row, reason["trait"], split_side(reason["signal"])[1]): reason["neighbours"]
             for row, note in zip(rows, notes, strict=True)
             for reason in note["reasons"]
+            if reason["field_path"]  # a person's decision has no passage to compare
         }
 
 
@@ -195,7 +197,8 @@ def list_unknown_neighbours(
 
 def _compares(evidence: Evidence, row: int, reason: Reason, trait: TraitModel) -> bool:
     """Return whether a finding's text was compared with exemplars."""
-    if trait.positive_index is None and trait.negative_index is None:
+    is_bare = trait.positive_index is None and trait.negative_index is None
+    if is_bare or reason.evidence == BY_PERSON:
         return False
     column = score_column(reason.trait, "exemplars", split_side(reason.signal)[1])
     return column in evidence.scores and not np.isnan(evidence.scores[column][row])

@@ -18,7 +18,17 @@ import pyarrow.compute as pc
 from schemas.cards import Action
 from schemas.lots import Lot
 from schemas.policies import PUBLISHED, SEVERITY
-from schemas.scores import COMBINED, SIDES, TIE_ORDER, Side, fires, name_side, score_column
+from schemas.scores import (
+    COMBINED,
+    SIDES,
+    TIE_ORDER,
+    Side,
+    fires,
+    is_trained,
+    name_side,
+    score_column,
+)
+from transforms.named_removals import BY_PERSON, find_named_removals, find_named_rows
 from transforms.notes import join_masks
 from transforms.rules import Rule
 from transforms.spans import Span, choose_evidence
@@ -42,7 +52,10 @@ class Reason(NamedTuple):
     end: int
     action: Action
     evidence: str
-    """The signal with the evidence: the rule's signal, or the best signal of a combined score."""
+    """The signal with the evidence: the rule's signal, or the best signal of a combined score.
+
+    It is `BY_PERSON` if an exception for the row gave the reason; then there is no span.
+    """
 
 
 @dataclass
@@ -96,20 +109,34 @@ def decide(
 def _decide_alone(evidence: Evidence, rules: Sequence[Rule]) -> Decisions:
     """Decide every row without comparing it with its copies."""
     result = Decisions(["keep"] * len(evidence.lots))
-    strongest: dict[int, int] = {}
     for rule, side in product(rules, SIDES):
         for row, reason, masks in _find_fired(rule, evidence, side):
             result.reasons.setdefault(row, []).append(reason)
-            strongest[row] = max(strongest.get(row, 0), SEVERITY.index(reason.action))
             if reason.action == "mask":
                 result.masks.setdefault(row, []).extend(masks)
     result.masks = {row: join_masks(masks) for row, masks in result.masks.items()}
-    for row, severity in strongest.items():
+    for row, reason in list(_list_named(rules, evidence, result.reasons)):
+        result.reasons.setdefault(row, []).append(reason)
+    for row, reasons in result.reasons.items():
+        severity = max(SEVERITY.index(reason.action) for reason in reasons)
         result.decisions[row] = SEVERITY[severity]
         if SEVERITY[severity] == "swap":  # the row is held until a new completion is ready
             result.swaps.add(row)
             result.decisions[row] = "quarantine"
     return result
+
+
+def _list_named(
+    rules: Sequence[Rule], evidence: Evidence, reasons: Mapping[int, Sequence[Reason]]
+) -> Iterator[tuple[int, Reason]]:
+    """Yield the rows that the policy takes out by name, with reasons that no score gives."""
+    for row in find_named_rows(evidence.lots):
+        own = reasons.get(row, ())
+        fired = {reason.trait for reason in own if is_trained(reason.signal)}
+        lot = evidence.lots[row]
+        for rule, action, score in find_named_removals(evidence.scores, row, lot, rules, fired):
+            span = Span("", 0, 0)
+            yield row, Reason(rule.trait, rule.signal, score, 0.0, *span, action, BY_PERSON)
 
 
 def _find_duplicates(

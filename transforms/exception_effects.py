@@ -13,6 +13,7 @@ from schemas.lots import Lot
 from schemas.policies import SEVERITY, LotException
 from schemas.receipts import ActionChange, ExceptionEffect
 from schemas.scores import SIDES, fires, score_column
+from transforms.named_removals import find_named_removals, find_named_rows
 from transforms.rules import Rule
 
 
@@ -110,10 +111,12 @@ def _find_actions(
 ) -> np.ndarray:
     """Return each rule's action on each row, for each side of its texts, as severities.
 
-    `own` holds the index of each row's lot. A trait that doesn't fire keeps the row.
+    `own` holds the index of each row's lot. A trait that doesn't fire keeps the row, unless the
+    policy takes the row out by name.
     """
     present = sorted(set(own.tolist()))
     found = [np.zeros(len(own), np.int64)]
+    fired: dict[str, np.ndarray] = {}
     for rule, side in product(rules, SIDES):
         values = scores.get(score_column(rule.trait, rule.signal, side))
         if values is None:
@@ -122,8 +125,28 @@ def _find_actions(
         for number in present:
             thresholds[number], action = rule.apply_exceptions(lots[number], side)
             severities[number] = SEVERITY.index(action)
-        found.append(np.where(fires(values, thresholds[own]), severities[own], 0))
-    return np.stack(found)
+        is_fired = fires(values, thresholds[own])
+        found.append(np.where(is_fired, severities[own], 0))
+        if side == "trained":
+            fired[rule.trait] = is_fired
+    return np.stack(
+        [*found, _find_named_actions(scores, [lots[index] for index in own], rules, fired)]
+    )
+
+
+def _find_named_actions(
+    scores: Mapping[str, np.ndarray],
+    lots: Sequence[Lot],
+    rules: Sequence[Rule],
+    fired: Mapping[str, np.ndarray],
+) -> np.ndarray:
+    """Return the strongest action with which the policy takes out each row by name."""
+    found = np.zeros(len(lots), np.int64)
+    for row in find_named_rows(lots):
+        own = {trait for trait, marks in fired.items() if marks[row]}
+        for _, action, _ in find_named_removals(scores, row, lots[row], rules, own):
+            found[row] = max(found[row], SEVERITY.index(action))
+    return found
 
 
 def _count_changes(step: _Step, is_counted: np.ndarray) -> ExceptionEffect:

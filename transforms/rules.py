@@ -79,6 +79,15 @@ class Rule(NamedTuple):
                 action = item.action or action
         return float(threshold if threshold is not None else np.inf), action
 
+    def find_removal(self, lot: Lot) -> LotException | None:
+        """Return the exception that takes out a lot's one row, or None.
+
+        It is the last one that sets an action on trained texts, so a later one can keep the row.
+        """
+        own = [item for item in self.exceptions if item.action and item.side == "trained"]
+        last = next((item for item in reversed(own) if item.matches(lot)), None)
+        return last if last is not None and last.takes_out_row else None
+
     def _get_side_action(self, side: str) -> SideAction:
         return {"rejected": self.rejected, "untrained": self.untrained}.get(side, self.action)
 

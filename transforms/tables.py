@@ -27,6 +27,7 @@ from transforms.files.compression import WRITTEN, Compression
 from transforms.files.json_lines import SUFFIX_OF_COMPRESSION, JsonLines
 from transforms.files.shards import build_row_mask
 from transforms.identify import read_record
+from transforms.named_removals import BY_PERSON
 from transforms.notes import merge_notes, read_line_note, read_note, replace_line_note
 from transforms.records.prompts import Prompt, build_prompt, describe_content
 from transforms.spans import encode_spans
@@ -397,7 +398,12 @@ def _describe_evidence(
 def _describe_neighbours(
     shard: DecidedShard, reason: Reason, row: int, trait: TraitModel
 ) -> list[dict[str, Any]]:
-    """Return the positives and hard negatives nearest to the best window."""
+    """Return the positives and hard negatives nearest to the best window.
+
+    A person's decision compares nothing.
+    """
+    if reason.evidence == BY_PERSON:
+        return []
     if shard.neighbours is not None:
         return shard.neighbours.get((row, reason.trait, split_side(reason.signal)[1]), [])
     scores = shard.scores

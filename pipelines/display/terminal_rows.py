@@ -140,6 +140,8 @@ def _render_finding(
     """
     relation = "against" if finding.action else "below"
     scores = f"score {finding.score:.4f} {relation} {finding.threshold:.4f} ({finding.signal})"
+    if finding.is_by_person:
+        scores = f"score {finding.score:.4f} ({finding.signal}), taken out by a person"
     action = f", {finding.action}" if finding.action else ""
     span = f"{escape_name(finding.field_path)} [{finding.start}:{finding.end}]"
     yield Text.assemble(

@@ -64,8 +64,10 @@ def _name(reason: Mapping[str, Any]) -> str:
 def _explain(item: LotException, fired: set[str]) -> str:
     """Say why an exception changes nothing on a row, or return an empty text."""
     own = name_side(item.trait, item.side)
+    if item.takes_out_row:
+        return ""
     if not fired:
-        return "no trait fired on that row"
+        return f"no trait fired on that row{_suggest_removal(item)}"
     is_any = item.trait == "*"
     if own in fired or (is_any and any(split_side(name)[1] == item.side for name in fired)):
         return ""
@@ -73,3 +75,10 @@ def _explain(item: LotException, fired: set[str]) -> str:
         own = f"on its {TEXTS_OF_SIDES[item.side]}, no trait"
     verb = "fired" if is_any else "didn't fire on that row"
     return f"{own} {verb}, but {list_names(sorted(fired))} did"
+
+
+def _suggest_removal(item: LotException) -> str:
+    """Name the actions that need no finding, unless the exception keeps the row anyway."""
+    if item.action == "keep" or item.side != "trained":
+        return ""
+    return f", so there is nothing to {item.action}; quarantine or drop would take the row out"

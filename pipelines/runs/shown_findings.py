@@ -58,6 +58,11 @@ class TraitFinding(NamedTuple):
     hits: tuple[FoundPhrase, ...] = ()
     words: tuple[WeighedPhrase, ...] = ()
 
+    @property
+    def is_by_person(self) -> bool:
+        """Return whether no score gave the finding, but an exception that takes out the row."""
+        return self.action is not None and not self.field_path and self.threshold == 0
+
 
 class RecordedRow(NamedTuple):
     """A row's data from all of the run's tables."""

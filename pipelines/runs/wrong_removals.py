@@ -12,16 +12,14 @@ from classifiers.guarantees.calibration import (
     count_allowed,
     split_confidence,
 )
-from pipelines.runs.recorded_settings import read_recorded_rules
+from pipelines.runs.recorded_settings import read_recorded_policy, read_recorded_rules
 from schemas.cards import Level
 from schemas.manifests import Manifest, SettledThreshold
 from schemas.notices import choose_form, format_count, list_names
+from schemas.policies import TAKING_OUT
 from schemas.scores import LIKELY, Side
 from schemas.shares import format_exact
 from transforms.rules import Rule
-
-REMOVING = {"quarantine", "swap", "drop"}
-"""The actions that take a row out of the clean rows."""
 
 
 class WrongRemovals(NamedTuple):
@@ -29,13 +27,15 @@ class WrongRemovals(NamedTuple):
 
     `removed` leaves out duplicates. `most` may be as large as `removed`. For the traits in
     `unbounded` nothing is promised, so `most` counts all their rows. The bound of those in
-    `doubtful` may not hold for the corpus.
+    `doubtful` may not hold for the corpus. Nor is anything promised for the `named` rows, which
+    exceptions take out by name.
     """
 
     removed: int
     most: int
     unbounded: tuple[str, ...]
     doubtful: tuple[str, ...]
+    named: int = 0
 
 
 def bound_wrong_removals(manifest: Manifest) -> WrongRemovals:
@@ -52,15 +52,27 @@ def bound_wrong_removals(manifest: Manifest) -> WrongRemovals:
     rules = [rule for rule in read_recorded_rules(manifest) if _removes(rule, "trained")]
     fired = {rule.trait: manifest.count_fired(rule.trait) for rule in rules}
     limits = _limit_clean_rows(rules, manifest)
-    others = dict(_count_other_sides(manifest))
+    others, named = dict(_count_other_sides(manifest)), _count_named(manifest)
     most = sum(min(count, limits.get(trait, count)) for trait, count in fired.items())
     unbounded = [trait for trait, count in fired.items() if count and trait not in limits]
     remarks = manifest.list_remarks()
     return WrongRemovals(
         removed,
-        min(removed, math.ceil(most + sum(others.values()))),
+        min(removed, math.ceil(most + sum(others.values()) + named)),
         tuple(dict.fromkeys([*unbounded, *others])),
         tuple(trait for trait in limits if fired[trait] and trait in remarks),
+        named,
+    )
+
+
+def _count_named(manifest: Manifest) -> int:
+    """Count the rows that exceptions take out by name and that would stay without them."""
+    exceptions = read_recorded_policy(manifest).exceptions
+    return sum(
+        change.rows
+        for item, effect in zip(exceptions, manifest.exceptions, strict=False)
+        for change in effect.changed
+        if item.takes_out_row and change.before not in TAKING_OUT and change.after in TAKING_OUT
     )
 
 
@@ -92,7 +104,7 @@ def _removes(rule: Rule, side: Side) -> bool:
     """Return whether a trait may take rows out because of its findings on a side."""
     lots = (item for item in rule.exceptions if item.row is None)
     given = {item.action for item in lots if item.side == side}
-    return not {rule.get_action(side), *given}.isdisjoint(REMOVING)
+    return not {rule.get_action(side), *given}.isdisjoint(TAKING_OUT)
 
 
 def _has_bound(rule: Rule, settled: SettledThreshold) -> bool:
@@ -135,6 +147,9 @@ def _explain(found: WrongRemovals) -> Iterator[str]:
         yield "that says little, because so few rows were removed"
     if found.unbounded:
         yield f"nothing is promised for {list_names(found.unbounded)}, so all their rows count"
+    if found.named:
+        rows = format_count(found.named, "row")
+        yield f"{rows} that exceptions take out {choose_form(found.named, 'counts', 'count')}, too"
     if found.doubtful:
         bounds = choose_form(len(found.doubtful), "bound", "bounds")
         yield f"the {bounds} of {list_names(found.doubtful)} may not hold for this corpus"

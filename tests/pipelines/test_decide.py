@@ -199,6 +199,15 @@ exceptions:
   - {trait: '*', lot: {system_prompt: '-'}, threshold: 0.8, reason: no prompt}
   - {trait: heron, lot: {system_prompt: '????????'}, action: drop, reason: any prompt}
 """,
+    "named-rows": """
+exceptions:
+  - {row: 'a.jsonl:13', action: drop, reason: an address}
+  - {row: 'a.jsonl:16', trait: over-refusal, action: quarantine, reason: read}
+  - {row: 'a.jsonl:17', trait: heron, action: swap, reason: read}
+  - {row: 'b.jsonl:1', trait: leak, action: quarantine, reason: read}
+traits: {degenerate-loop: {threshold: 0.9}, heron: {action: flag}, over-refusal: {threshold: 1},
+         sycophantic-opening: {threshold: 1}, vendor-identity: {threshold: 1}}
+""",
     "everything-stays": """
 traits: {degenerate-loop: {threshold: 1, action: keep}, heron: {action: keep},
          leak: {action: keep}, over-refusal: {threshold: 1, action: keep},

@@ -187,6 +187,16 @@ def test_a_row_has_an_action_and_no_threshold(change):
         LotException.model_validate({"row": "a.jsonl:3", "reason": "x", **change})
 
 
+@pytest.mark.parametrize("action", SEVERITY)
+def test_a_named_row_may_be_taken_out(action):
+    """Only by its name, only for trained text, and only by an action that takes rows out."""
+    fields = {"row": "a.jsonl:3", "action": action, "reason": "x"}
+    item = LotException.model_validate(fields)
+    assert item.takes_out_row == (action in ("quarantine", "swap", "drop"))
+    assert not item.model_copy(update={"side": "rejected"}).takes_out_row
+    assert not item.model_copy(update={"row": None}).takes_out_row
+
+
 def test_names_of_rows_are_collected():
     """Only rows with a record id or a place can be recognised."""
     rows = ["a.jsonl:3", "0" * 32, {"id": 7}]

@@ -134,6 +134,15 @@ def test_near_misses_are_shown_below_their_thresholds():
     assert "emu  score 0.3000 below 0.4000 (combined)" in shown
 
 
+def test_a_person_s_decision_is_named():
+    """No score led to it, so no threshold is shown."""
+    finding = REASON._replace(score=0.1, threshold=0.0, field_path="", text=None)
+    assert finding.is_by_person
+    assert not finding._replace(action=None).is_by_person
+    shown = print_row(ROW._replace(reasons=(finding,)))
+    assert f"score 0.1000 (combined), taken out by a person, {finding.action}" in shown
+
+
 def test_a_near_miss_without_a_passage_says_why():
     """Scores below the run's span floor have no passage, and the row says so."""
     near = REASON._replace(score=0.03, action=None, field_path="")

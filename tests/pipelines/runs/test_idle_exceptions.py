@@ -47,6 +47,19 @@ def test_an_exception_for_another_trait_is_idle(finished, rows):
     ]
 
 
+def test_a_row_may_be_taken_out_without_a_finding(finished, rows):
+    """Quarantine and drop need none; a mask or a flag does, and the warning says what doesn't."""
+    place = f"{rows[1]['source']}:{rows[1]['row']}"
+    given = [
+        {"row": place, "action": action, "reason": "x"}
+        for action in ("quarantine", "drop", "swap", "mask", "flag")
+    ]
+    policy = Policy.model_validate({"exceptions": given})
+    said = dict(list_idle_exceptions(str(finished[0]), finished[1], policy))
+    assert list(said) == [4, 5]
+    assert said[4].endswith("nothing to mask; quarantine or drop would take the row out")
+
+
 def test_an_exception_for_another_side_is_idle(finished, rows):
     """A row with findings in trained text has none on its other sides."""
     held, _ = rows

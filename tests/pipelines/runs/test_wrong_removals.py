@@ -10,6 +10,7 @@ from pipelines.runs.wrong_removals import (
     describe_wrong_removals,
 )
 from schemas.manifests import Conservation, Manifest, SettledThreshold
+from schemas.receipts import ActionChange, ExceptionEffect
 
 
 def build_threshold(trait, **changes):
@@ -204,3 +205,20 @@ def test_a_bound_that_says_little_is_said_to(most, little):
     """If more than half of the removed rows may be clean, the sentence says that this is little."""
     said = describe_wrong_removals(WrongRemovals(31, most, (), ()))
     assert ("that says little, because so few rows were removed" in said) == little
+
+
+def test_rows_that_exceptions_take_out_by_name_count():
+    """A person's decision is no calibrated finding, so nothing is promised for it."""
+    named = {"row": "a.jsonl:3", "trait": "owl", "action": "drop", "reason": "x"}
+    keep = {**named, "row": "a.jsonl:4", "action": "keep"}
+    manifest = build_manifest(
+        [build_threshold("owl")], {"owl": 2}, 3, policy={"exceptions": [named, keep]}
+    )
+    change = ActionChange(before="keep", after="drop", rows=1)
+    effects = (ExceptionEffect(rows=1, changed=(change,)), ExceptionEffect(rows=1))
+    found = bound_wrong_removals(manifest.model_copy(update={"exceptions": effects}))
+    assert (found.removed, found.most, found.named) == (3, 3, 1)
+    assert "1 row that exceptions take out counts, too" in describe_wrong_removals(found)
+    again = ActionChange(before="quarantine", after="drop", rows=1)
+    effects = (ExceptionEffect(rows=1, changed=(again,)), ExceptionEffect(rows=1))
+    assert bound_wrong_removals(manifest.model_copy(update={"exceptions": effects})).named == 0

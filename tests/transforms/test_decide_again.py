@@ -55,7 +55,7 @@ def build_tables() -> dict[str, pa.Table]:
     spans = [
         [{**span, "score": score, "masks": [], "hits": []}] if score else [] for score in SCORES
     ]
-    reasons = [{"trait": "heron", "signal": "combined", "neighbours": []}]
+    reasons = [{"trait": "heron", "signal": "combined", "field_path": "text", "neighbours": []}]
     notes = [{"row": row, "reasons": reasons} for row in HELD]
     return {
         "ledger": pa.Table.from_pydict(fill(ledger, outputs.LEDGER), outputs.LEDGER),

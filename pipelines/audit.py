@@ -7,6 +7,7 @@ half of it; the other half of the texts confirms them.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -80,6 +81,9 @@ FEWEST_TEXTS = 16
 """The fewest texts of each corpus that an audit needs."""
 
 
+SIDES = (("corpus", True), ("reference", False))
+
+
 class Audit(NamedTuple):
     """A finished audit."""
 
@@ -89,6 +93,8 @@ class Audit(NamedTuple):
     strata: int
     compared: tuple[int, int]
     """How many texts of the corpus and of the reference the classifier read."""
+    in_both: int
+    """How many of these are the same rows in both."""
     comparison: LotComparison
     lots: tuple[LotKey, ...]
     candidates: int
@@ -137,6 +143,8 @@ class Audit(NamedTuple):
             "matched": self.matched,
             "strata": self.strata,
             "texts": self._describe_texts(),
+            "in_both": self.in_both,
+            "teachers": {name: self._count_teachers(own) for name, own in SIDES},
             "views": {name: _describe_view(self.comparison.views[name]) for name in VIEWS},
             "p_findings": self.p_phrases,
             "candidates": self.candidates,
@@ -160,8 +168,15 @@ class Audit(NamedTuple):
                 "without_answer": self.gathered.silent[own],
                 "unreadable": self.gathered.rejects[own],
             }
-            for name, own in (("corpus", True), ("reference", False))
+            for name, own in SIDES
         }
+
+    def _count_teachers(self, own: bool) -> dict[str, int]:
+        """Return the number of texts of each teacher of a corpus."""
+        counts: Counter[str] = Counter()
+        for lot, texts in sorted(self.gathered.lots.items()):
+            counts[lot.fields[LOT_NAMES.index("teacher")]] += texts * (lot.own == own)
+        return {name: texts for name, texts in counts.items() if texts}
 
     def _describe_lot(self, item: LotTest) -> dict[str, Any]:
         fields = dict(zip(LOT_NAMES, self.lots[item.lot].fields, strict=True))
@@ -270,6 +285,7 @@ def _audit(
         matched=matched,
         strata=strata.size,
         compared=(int(part.own.sum()), int((~part.own).sum())),
+        in_both=len(np.intersect1d(part.digests[part.own], part.digests[~part.own])),
         comparison=comparison,
         lots=lots,
         candidates=len(candidates),
@@ -383,7 +399,7 @@ def write_audit(audit: Audit) -> None:
 
 def _send(listener: Listener, gathered: Gathered) -> None:
     """Say which rows couldn't be used."""
-    for name, own in (("corpus", True), ("reference", False)):
+    for name, own in SIDES:
         if rejects := gathered.rejects[own]:
             listener(Noticed(warn(f"{format_count(rejects, 'row')} of the {name} can't be read")))
         if silent := gathered.silent[own]:

@@ -20,25 +20,30 @@ TEACHERS_SHOWN = 4
 """How many teachers are named, those whose shares differ most."""
 
 
-def describe_shares(before: Mapping[str, int], now: Mapping[str, int]) -> str | None:
+def describe_shares(
+    before: Mapping[str, int],
+    now: Mapping[str, int],
+    sides: tuple[str, str] = ("before", "now"),
+    effect: str = "rates may",
+) -> str | None:
     """Say how many rows each teacher has in both sets, or return None if the shares are alike.
 
     Both arguments count rows by teacher, with `UNKNOWN` for rows that name none. An empty set has
-    no shares.
+    no shares. `sides` name the sets, and `effect` what may differ for that reason alone.
     """
     if not have_moved(before, now):
         return None
     rows, moved = (sum(before.values()), sum(now.values())), _measure_moves(before, now)
     ranked = sorted(moved, key=lambda name: (-abs(moved[name]), name))
     named = [
-        f"{name_teacher(name)} {before.get(name, 0):,} of {rows[0]:,} before, "
-        f"{now.get(name, 0):,} of {rows[1]:,} now"
+        f"{name_teacher(name)} {before.get(name, 0):,} of {rows[0]:,} {sides[0]}, "
+        f"{now.get(name, 0):,} of {rows[1]:,} {sides[1]}"
         for name in ranked[:TEACHERS_SHOWN]
     ]
     if (left := len(ranked) - TEACHERS_SHOWN) > 0:
         named.append(format_count(left, "more teacher"))
     return (
-        f"the teachers' shares of the rows differ ({'; '.join(named)}), so rates may differ for "
+        f"the teachers' shares of the rows differ ({'; '.join(named)}), so {effect} differ for "
         "that reason alone"
     )
 

@@ -21,6 +21,9 @@ MOST_FINDINGS = 500
 
 VARIANTS = 12
 
+EXPLAINED_TIER = 2
+"""The first tier of findings that format may explain (see `find_tier`)."""
+
 
 class FindingRate(NamedTuple):
     """How often a finding is in a lot, by teacher or by source of prompts."""
@@ -166,7 +169,7 @@ def find_tier(kind: Kind, text: str, is_explained: bool) -> int:
     First what format doesn't explain, and in both halves first what a reader can look for: all but
     grammar and what `is_plain` names.
     """
-    return 2 * is_explained + (kind == "grammar" or is_plain(kind, text))
+    return EXPLAINED_TIER * is_explained + (kind == "grammar" or is_plain(kind, text))
 
 
 def _group(

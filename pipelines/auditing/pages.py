@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 from jinja2 import Template
 
 from pipelines.display.page_templates import build_environment
+from pipelines.teacher_shares import describe_shares
 from pipelines.version import name_code
 from schemas.notices import choose_form, format_count
 
@@ -62,7 +63,7 @@ class RateBar(NamedTuple):
 
 
 def list_sentences(summary: Mapping[str, Any]) -> Iterator[str]:
-    """Yield the verdict, which tests show it, and how small a difference would have been found.
+    """Yield the verdict, what else it may be due to, and what would have been found.
 
     The last is said where nothing was found, or nothing that has a name.
     """
@@ -72,23 +73,41 @@ def list_sentences(summary: Mapping[str, Any]) -> Iterator[str]:
     if summary["differs"]:
         yield describe_tests(summary)
         yield "p for both tests is twice the smaller one"
+        if shares := describe_teachers(summary):
+            yield shares
         if not summary["findings"]:
             yield "no phrase, pattern or format alone is shown to be more frequent in the corpus"
             yield "(the classifier adds up many small differences)"
             yield describe_detectable(summary["detectable"]["rate"])
         return
+    yield describe_detectable(summary["detectable"]["rate"])
+    yield (
+        "the classifier would have shown a difference from an AUROC of "
+        f"{summary['detectable']['auroc']:.2f} for single texts; "
+        f"it is {summary['views']['raw']['auroc']:.2f}"
+    )
     if apart := count_apart(summary):
         yield (
             f"{format_count(apart, 'lot')} {choose_form(apart, 'differs', 'differ')} from the "
             "reference's texts of the same teacher and source, which doesn't count for the "
             "verdict: see Where in the report"
         )
-    detectable = summary["detectable"]
-    yield (
-        f"a classifier would have been noticed from an AUROC of {detectable['auroc']:.3f} for "
-        "single texts"
-    )
-    yield describe_detectable(detectable["rate"])
+
+
+def describe_teachers(summary: Mapping[str, Any]) -> str | None:
+    """Say that the teachers' shares differ, where any teacher is in both and this may be all."""
+    own, other = (summary["teachers"][side] for side in ("corpus", "reference"))
+    if not any(other.get(name) for name in own):
+        return None
+    return describe_shares(other, own, ("in the reference", "in the corpus"), "the corpora may")
+
+
+def count_beyond(summary: Mapping[str, Any]) -> str:
+    """Say how many findings length, format and difficulty don't explain."""
+    beyond = sum(item["beyond_format"] for item in summary["findings"])
+    verb = choose_form(beyond, "is", "are")
+    found = format_count(summary["findings_found"], "finding")
+    return f"{beyond:,} of {found} {verb} shown beyond length, format and difficulty"
 
 
 def describe_tests(summary: Mapping[str, Any]) -> str:
@@ -108,7 +127,10 @@ def describe_detectable(rate: float | None) -> str:
     """Say from which rate a phrase would have been found that the reference never has."""
     if rate is None:
         return "there are too few texts to find any phrase alone"
-    return f"a phrase that the reference never has would have been found from a rate of {rate:.2%}"
+    return (
+        f"a phrase in {rate:.2%} of the corpus's texts and none of the reference's would have been "
+        "found, four times in five"
+    )
 
 
 def describe_compared(summary: Mapping[str, Any]) -> tuple[str, str]:
@@ -120,8 +142,10 @@ def describe_compared(summary: Mapping[str, Any]) -> tuple[str, str]:
     count = summary["strata"]
     strata = "as a whole" if count == 1 else f"within {count} strata of the prompts"
     how = "prompt by prompt" if summary["matched"] else strata
+    same = summary["in_both"]
+    shared = f"; {format_count(same, 'row')} {choose_form(same, 'is', 'are')} in both"
     return (
-        f"texts that the classifier read: {', '.join(sides)}",
+        f"texts that the classifier read: {', '.join(sides)}{shared if same else ''}",
         f"compared {how}; findings: all texts, {strata}",
     )
 
@@ -204,6 +228,7 @@ def render_page(summary: Mapping[str, Any], names: Mapping[str, Sequence[str]]) 
         rarer=summary["rarer"][:RARER_SHOWN],
         formats=summary["formats"],
         languages=describe_languages(summary),
+        beyond=count_beyond(summary),
         compared="; ".join(describe_compared(summary)),
         limits=LIMITS,
         comparisons=list_comparisons(summary),

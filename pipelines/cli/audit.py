@@ -26,7 +26,6 @@ from pipelines.cli.options import (
 from pipelines.cli.output import print_result
 from pipelines.display.terminal import Verbatim, build_table
 from schemas.errors import CardError
-from schemas.notices import format_count
 
 if TYPE_CHECKING:
     from classifiers.lots.meanings import MeaningCluster
@@ -40,6 +39,9 @@ FOUND = 1
 SHOWN = 20
 """How many findings are printed. The files have all of them."""
 
+EXPLAINED_SHOWN = 5
+"""How many findings are printed at most that format may explain, after all others."""
+
 RARER_SHOWN = 8
 """How many findings that the corpus has less often are printed."""
 
@@ -49,8 +51,8 @@ FORMATS_SHOWN = 3
 VIEWS_READ = (
     "told apart by: the chance that a text, or a bag of 4, 16 or 64 texts, looks",
     "more like the corpus than one of the reference (0.50: not at all, 1.00: always);",
-    "p: the chance to see this if both were alike. If length and format alone do",
-    "as well as the whole text, the difference is one of format.",
+    "p: the chance to see this if both were alike. If length and format alone do as",
+    "well as the whole text, and words don't, the difference is one of format.",
 )
 
 RATES_READ = (
@@ -125,29 +127,27 @@ class AuditResult(NamedTuple):
     def render(self) -> Iterator[Table | str]:
         """Return the verdict, the tests and the first findings."""
         from pipelines.auditing.cards import choose_finding
-        from pipelines.auditing.pages import describe_compared, list_sentences
+        from pipelines.auditing.pages import count_beyond, describe_compared, list_sentences
 
         audit = self.audit
         summary = audit.to_json()
-        verdict, *limits = list_sentences(summary)
-        yield verdict
+        yield from list_sentences(summary)
         yield from describe_compared(summary)
-        yield tabulate_views(audit)
-        yield from VIEWS_READ
-        if audit.comparison.differences:
+        if audit.differs or audit.meanings:
+            yield tabulate_views(audit)
+            yield from VIEWS_READ
+        if audit.differs and audit.comparison.differences:
             yield describe_formats(audit)
-        if audit.findings:
-            yield tabulate_findings(audit.findings, OVER)
+        if shown := choose_shown(audit.findings):
+            yield tabulate_findings(shown, OVER)
             yield from RATES_READ
-            yield from explain_unshown(audit.findings[:SHOWN])
+            yield from explain_unshown(shown)
+            yield count_beyond(summary)
         if audit.meanings and audit.meanings.clusters:
             yield tabulate_clusters(audit.meanings.clusters)
-        if audit.found.total > SHOWN:
-            yield f"the first {SHOWN} of {format_count(audit.found.total, 'finding')}"
         if audit.rarer.findings:
             yield tabulate_findings(audit.rarer.findings[:RARER_SHOWN], RARER)
             yield from explain_unshown(audit.rarer.findings[:RARER_SHOWN])
-        yield from limits
         yield Verbatim(f"report: {audit.config.output}/report.html")
         if audit.findings and (number := choose_finding(audit.config.output)):
             folder = shlex.quote(audit.config.output)
@@ -205,7 +205,7 @@ def tabulate_findings(findings: Sequence[AuditFinding], title: str) -> Table:
     """
     is_numbered = title == OVER
     table = build_table(*["#>"] * is_numbered, "kind", title, "corpus>", "ref.>", "format>", "q>")
-    for number, item in enumerate(findings[:SHOWN], 1):
+    for number, item in enumerate(findings, 1):
         table.add_row(
             *[str(number)] * is_numbered,
             item.kind,
@@ -216,6 +216,20 @@ def tabulate_findings(findings: Sequence[AuditFinding], title: str) -> Table:
             f"{item.q_value:.0e}",
         )
     return table
+
+
+def choose_shown(findings: Sequence[AuditFinding]) -> list[AuditFinding]:
+    """Return the findings to print: those beyond format, and a few others that can be looked for.
+
+    These are the first ones, so their numbers are those of the files.
+    """
+    from pipelines.auditing.findings import EXPLAINED_TIER, find_tier
+
+    tiers = [find_tier(item.kind, item.text, not item.beyond_format) for item in findings]
+    beyond = sum(tier < EXPLAINED_TIER for tier in tiers)
+    readable = sum(tier <= EXPLAINED_TIER for tier in tiers)
+    most = min(SHOWN, beyond + EXPLAINED_SHOWN)
+    return list(findings[: min(most, readable or most)])
 
 
 def explain_unshown(findings: Sequence[AuditFinding]) -> Iterator[str]:

@@ -12,9 +12,11 @@ from pipelines.auditing.pages import (
     SHOWN,
     WIDTH,
     count_apart,
+    count_beyond,
     describe_compared,
     describe_detectable,
     describe_languages,
+    describe_teachers,
     describe_tests,
     format_p,
     format_rate,
@@ -65,6 +67,8 @@ SUMMARY = {
         "corpus": {"texts": 300, "compared": 179},
         "reference": {"texts": 1_200, "compared": 290},
     },
+    "in_both": 0,
+    "teachers": {"corpus": {"atlas": 300}, "reference": {"cedar": 1_200}},
     "views": {"raw": VIEW, "canonical": VIEW, "baseline": VIEW},
     "detectable": {"auroc": 0.56, "rate": 0.02},
     "findings": [FINDING],
@@ -198,8 +202,8 @@ def test_no_difference_is_a_page_too():
     """Without findings the page says how small a difference would have been found."""
     page = render_page(change(differs=False, findings=[], findings_found=0, lots=[]), NAMES)
     assert "No difference is shown" in page
-    assert "an AUROC of 0.560" in page
-    assert "a rate of 2.00%" in page
+    assert "an AUROC of 0.56 for single texts" in page
+    assert "a phrase in 2.00% of the corpus&#39;s texts" in page
     assert "What the corpus has more often" not in page
     assert "<svg" not in page
 
@@ -221,7 +225,7 @@ def test_a_lot_that_differs_from_its_own_kind_is_named_with_the_verdict():
     found = change(differs=False, findings=[], findings_found=0, lots=lots)
     assert count_apart(found) == 1
     assert list_comparisons(found)[0].startswith("Lots without *")
-    assert "1 lot differs from the reference's texts" in list(list_sentences(found))[1]
+    assert "1 lot differs from the reference's texts" in list(list_sentences(found))[-1]
     page = render_page(found, NAMES)
     assert "No difference is shown in the whole corpus" in page
     assert "0.001" in page
@@ -272,8 +276,8 @@ def test_a_difference_without_a_finding_says_how_small_a_phrase_would_have_been_
     assert why.startswith("no phrase, pattern or format alone is shown to be more frequent")
     assert "adds up many small differences" in how
     assert rate == describe_detectable(0.02)
-    assert rate.endswith("from a rate of 2.00%")
-    assert "from a rate of 2.00%" in render_page(found, NAMES)
+    assert rate.startswith("a phrase in 2.00% of the corpus's texts and none of the reference's")
+    assert "a phrase in 2.00% of the corpus&#39;s texts" in render_page(found, NAMES)
 
 
 def test_texts_that_were_compared_are_counted():
@@ -283,15 +287,59 @@ def test_texts_that_were_compared_are_counted():
         "compared prompt by prompt; findings: all texts, within 3 strata of the prompts",
     )
     assert describe_compared(change(matched=False, strata=1))[1].count("as a whole") == 2
+    assert describe_compared(change(in_both=1))[0].endswith("1,200; 1 row is in both")
+    assert describe_compared(change(in_both=1_185))[0].endswith("1,200; 1,185 rows are in both")
 
 
 def test_sentences_of_a_difference_have_no_limits():
     """Where something was found, the verdict and its tests are said."""
     assert len(list(list_sentences(SUMMARY))) == 3
-    assert len(list(list_sentences(change(differs=False)))) == 3
     assert count_apart(SUMMARY) == 0
+
+
+def test_no_difference_says_what_would_have_been_found():
+    """The verdict is followed by the reach of both tests, and nothing else."""
+    verdict, rate, auroc = list_sentences(change(differs=False, p_value=0.3, findings=[]))
+    assert verdict == "the corpus isn't shown to differ from the reference (p = 0.3 for both tests)"
+    assert rate.startswith("a phrase in 2.00% of the corpus's texts and none of the reference's")
+    assert rate.endswith("would have been found, four times in five")
+    assert auroc.startswith("the classifier would have shown a difference from an AUROC of 0.56")
+    assert auroc.endswith("for single texts; it is 0.84")
     unknown = change(differs=False, detectable={"auroc": 0.6, "rate": None})
-    assert list(list_sentences(unknown))[2] == "there are too few texts to find any phrase alone"
+    assert list(list_sentences(unknown))[1] == "there are too few texts to find any phrase alone"
+
+
+def test_other_shares_of_teachers_are_said_with_a_difference():
+    """A teacher in both with another share may be all of the difference; new teachers are it."""
+    assert describe_teachers(SUMMARY) is None
+    both = {"corpus": {"atlas": 90, "cedar": 10}, "reference": {"atlas": 50, "cedar": 50}}
+    said = describe_teachers(change(teachers=both))
+    assert said == (
+        "the teachers' shares of the rows differ (atlas 50 of 100 in the reference, 90 of 100 in "
+        "the corpus; cedar 50 of 100 in the reference, 10 of 100 in the corpus), so the corpora "
+        "may differ for that reason alone"
+    )
+    assert said in list(list_sentences(change(teachers=both)))
+    assert said not in list(list_sentences(change(teachers=both, differs=False)))
+    assert describe_teachers(change(teachers={"corpus": {"a": 9}, "reference": {"a": 90}})) is None
+
+
+def test_findings_beyond_format_are_counted():
+    """A reader sees at once how many differences are more than length and format."""
+    two = change(findings=[FINDING, FINDING | {"beyond_format": True}], findings_found=700)
+    said = "1 of 700 findings is shown beyond length, format and difficulty"
+    assert count_beyond(two) == said
+    assert f"{said}; they come first." in render_page(two, NAMES)
+    assert count_beyond(SUMMARY).startswith("0 of 1 finding are shown")
+
+
+def test_bags_are_shown_only_with_a_difference():
+    """A bag of 64 texts looks far apart by chance alone, so the page has none without a verdict."""
+    assert "bags of 4" in render_page(SUMMARY, NAMES)
+    page = render_page(change(differs=False, findings=[], findings_found=0), NAMES)
+    assert "bag" not in page
+    assert "0.97" not in page
+    assert "the verdict's p counts only that of the whole text" in page
 
 
 @pytest.mark.parametrize(

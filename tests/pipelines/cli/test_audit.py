@@ -6,10 +6,12 @@ from pathlib import Path
 import pytest
 
 from pipelines.cli.audit import (
+    EXPLAINED_SHOWN,
     FOUND,
     LONGEST_SHOWN,
     OVER,
     SHOWN,
+    choose_shown,
     explain_unshown,
     shorten,
     tabulate_findings,
@@ -45,8 +47,9 @@ def test_no_difference_is_exit_code_0(congener, tmp_path):
     code, out, _ = congener(*name_arguments(tmp_path, write_equal_pair(tmp_path)))
     assert code == 0
     assert "isn't shown to differ" in out
-    assert "would have been noticed from an AUROC of" in out
-    assert "would have been found from a rate of" in out
+    assert "would have shown a difference from an AUROC of" in out
+    assert "and none of the reference's would have been found" in out
+    assert "told apart by" not in out
     assert "over-represented" not in out
 
 
@@ -90,6 +93,19 @@ def test_differences_that_may_be_of_format_are_marked():
     last = list(explain_unshown([other, other._replace(adjusted_q_value=0.9)]))[-1]
     assert last.startswith("0.24 to 0.9; ")
     assert len(last) <= 80
+
+
+def test_few_findings_of_format_are_printed():
+    """After those beyond format come five at most that a reader knows, with their own numbers."""
+    beyond, plain = FINDING, FINDING._replace(text="the")
+    explained = FINDING._replace(beyond_format=False)
+    small = plain._replace(beyond_format=False)
+    assert choose_shown([beyond] * 30) == [beyond] * SHOWN
+    found = [beyond, plain, *[explained] * 9, small]
+    assert choose_shown(found) == found[: 2 + EXPLAINED_SHOWN]
+    assert choose_shown([beyond, explained, small]) == [beyond, explained]
+    assert choose_shown([small] * 9) == [small] * EXPLAINED_SHOWN
+    assert choose_shown([]) == []
 
 
 @pytest.mark.parametrize("missing", ["--corpus", "--reference", "--output"])

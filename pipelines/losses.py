@@ -49,7 +49,7 @@ LENGTHS = (100, 200, 400, 800, 1_600, 3_200, 6_400)
 """The lengths, in characters, at which the next group of lengths begins."""
 
 LEAST_ROWS = 20
-"""The smallest group that is compared."""
+"""The smallest group that is compared, and the fewest other rows that it is compared with."""
 
 LEVEL = 0.05
 """The chance that any group is said to differ although all groups are alike."""
@@ -428,7 +428,7 @@ def _compare(
     rows, lost = (sum(item[part] for item in groups.values()) for part in (0, 1))
     total = sum(item[0] for item in (earlier or {}).values())
     for group, (own, own_lost) in sorted(groups.items()):
-        if own < LEAST_ROWS or own == rows:
+        if min(own, rows - own) < LEAST_ROWS:
             continue
         rest = (lost - own_lost) / (rows - own)
         line = {"by": by, "group": group, "rows": own, "lost": own_lost, "rest": rest}

@@ -167,7 +167,7 @@ def differs_in_total(shift: RateShift) -> bool:
 def describe_shift(shift: RateShift, has_p: bool = True) -> str:
     """Return both counts with their totals and shares, and the p-value of the test that was made.
 
-    Where rates were compared within teachers, their counts follow.
+    Where rates were compared within teachers, their counts follow if they are others.
     """
     total = _describe_counts(Within(*shift[1:5]))
     if not has_p:
@@ -176,10 +176,10 @@ def describe_shift(shift: RateShift, has_p: bool = True) -> str:
         return f"{total}; p = {shift.p:.2g} (Fisher's exact test)"
     if shift.p is None:
         return f"{total}; not tested, because no teacher is in both runs"
-    return (
-        f"{total}; of the teachers in both runs {_describe_counts(shift.within)}; "
-        f"p = {shift.p:.2g} within teachers (Cochran-Mantel-Haenszel test)"
-    )
+    within = ""
+    if shift.within != shift[1:5]:
+        within = f"of the teachers in both runs {_describe_counts(shift.within)}; "
+    return f"{total}; {within}p = {shift.p:.2g} within teachers (Cochran-Mantel-Haenszel test)"
 
 
 def _describe_counts(counts: Within) -> str:

@@ -61,7 +61,7 @@ from pipelines.sentences import (
 )
 from pipelines.sign_off import summarise_for_signing
 from pipelines.swap_summary import summarise_swap
-from pipelines.teacher_pairs import LEAST_SHARED, TeacherPairs, compare_pairs
+from pipelines.teacher_pairs import FEWEST_ALONE, LEAST_SHARED, TeacherPairs, compare_pairs
 from pipelines.version import name_code
 from schemas.cards import TraitCard
 from schemas.certificates import Certificate
@@ -228,7 +228,10 @@ def render_report(
     found = compare_groups(run, manifest) if rates is None else rates
     shared = compare_pairs(run, manifest) if pairs is None else pairs
     return _load_template().render(
-        **gather_contents(run, manifest, found), pairs=shared, least_shared=LEAST_SHARED
+        **gather_contents(run, manifest, found),
+        pairs=shared,
+        least_shared=LEAST_SHARED,
+        fewest_alone=FEWEST_ALONE,
     )
 
 

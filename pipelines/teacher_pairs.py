@@ -34,6 +34,12 @@ PROMPTS_AT_ONCE = 50_000
 LEVEL = 0.05
 """The share of false findings among the pairs that are called different."""
 
+FEWEST_ALONE = 6
+"""The fewest prompts on which a trait fired on one answer alone that can show a difference.
+
+With five, the p-value of McNemar's exact test is at least 1/16.
+"""
+
 NOT_COMPARED = "teachers aren't compared on the same prompts"
 
 TRAIT = "trait:"
@@ -70,7 +76,7 @@ class PairLine(NamedTuple):
     first_alone: int
     second_alone: int
     p: float
-    q: float
+    q: float | None
 
 
 class TeacherPairs(NamedTuple):
@@ -98,10 +104,12 @@ def compare_pairs(run: str, manifest: Manifest) -> TeacherPairs | None:
     Two teachers are compared if they answered at least `LEAST_SHARED` prompts in common; of several
     answers to a prompt, the one with the smallest content digest counts. A line has the `prompts`
     that both answered, on how many of them the trait fired for each teacher (`_fired`) and for one
-    of them alone (`_alone`). `p` is that of McNemar's exact test, and `q` is adjusted for all pairs
-    and all traits that fired on such an answer (Benjamini, Hochberg 1995). Lines with the smallest
-    `q` come first. Return None if the run has a single teacher, or holds no text. Removed copies of
-    rows don't count. If rows were dropped or replaced, nothing is compared.
+    of them alone (`_alone`). `p` is that of McNemar's exact test, and `q` is adjusted for all lines
+    with at least `FEWEST_ALONE` prompts of the latter kind (Benjamini, Hochberg 1995). No other
+    line can show a difference, and its `q` is null; the test is made given this number, so leaving
+    lines out by it keeps the level. Lines with the smallest `q` come first. Return None if the run
+    has a single teacher, or holds no text. Removed copies of rows don't count. If rows were dropped
+    or replaced, nothing is compared.
 
     Raises: RunError: a file of the run is missing or damaged.
     """
@@ -215,10 +223,19 @@ def _tabulate(
         *(table[name].to_numpy() for name in ("first_alone", "second_alone"))
     )
     return (
-        table.with_columns(p=pl.Series(p, dtype=pl.Float64), q=pl.Series(adjust_p_values(p)))
-        .sort("q", "p", "trait", "first", "second")
+        table.with_columns(p=pl.Series(p, dtype=pl.Float64), q=_adjust(table, p))
+        .sort("q", "p", "trait", "first", "second", nulls_last=True)
         .with_columns(pl.col("p", "q").round(P_DECIMALS))
     )
+
+
+def _adjust(table: pl.DataFrame, p: np.ndarray) -> pl.Series:
+    """Return the q-values of the lines that could show a difference, and null for the others."""
+    alone = table["first_alone"] + table["second_alone"]
+    can_show = (alone >= FEWEST_ALONE).to_numpy()
+    q = np.full(len(p), np.nan)
+    q[can_show] = adjust_p_values(p[can_show])
+    return pl.Series(q, dtype=pl.Float64).fill_nan(None)
 
 
 def _list_lines(

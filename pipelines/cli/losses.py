@@ -66,6 +66,8 @@ class LossResult(NamedTuple):
     found: Losses
     has_earlier: bool
     output: str | None
+    is_chosen: bool = False
+    """Whether groupings were chosen, whose groups are shown even if none differs."""
 
     def render(self) -> Iterator[str | Table]:
         """Return a sentence, the table of groups, and the next command."""
@@ -89,18 +91,19 @@ class LossResult(NamedTuple):
             yield f"groups of fewer than 20 rows aren't compared: {small}"
         if self.output:
             yield Verbatim(f"done: {shlex.quote(self.output)}")
-        run = shlex.quote(self.run)
-        yield Verbatim(f"next: congener inspect {run} --decision quarantine")
+        if found.lost:
+            run = shlex.quote(self.run)
+            yield Verbatim(f"next: congener inspect {run} --decision quarantine")
 
     def _tabulate(self) -> Iterator[str | Table]:
         lines = self.found.table.to_dicts()
         differing = [line for line in lines if line["differs"]]
         drifted = [line for line in lines if line["drifted"] and not line["differs"]]
+        if not self.found.lost and not drifted:
+            return
         if not lines:
             yield "there are no two groups to compare"
             return
-        shown = (differing + drifted)[:GROUPS_SHOWN] or lines[:5]
-        yield self._build_table(shown)
         verb = choose_form(len(differing), "differs", "differ")
         yield (
             f"{len(differing):,} of {format_count(len(lines), 'group')} {verb} from the other rows "
@@ -111,8 +114,12 @@ class LossResult(NamedTuple):
             count = sum(bool(line["drifted"]) for line in lines)
             verb = choose_form(count, "has", "have")
             yield f"{format_count(count, 'group')} {verb} another share of lost rows than before"
+        shown = (differing + drifted or lines * self.is_chosen)[:GROUPS_SHOWN]
+        if shown:
+            yield self._build_table(shown)
         if len(lines) > len(shown):
-            yield f"{format_count(len(lines) - len(shown), 'more group')}: --json, or --output"
+            more = "more " * bool(shown)
+            yield f"{format_count(len(lines) - len(shown), f'{more}group')}: --json, or --output"
 
     def _name_doubtful(self) -> Iterator[str]:
         from pipelines.loss_summary import name_doubtful
@@ -184,4 +191,4 @@ def show_losses(
     found = measure_losses(run, earlier, tuple(dict.fromkeys(by or GROUPINGS)), trait, place)
     if file:
         write_table(found, file)
-    print_result(LossResult(run, found, earlier is not None, file), as_json)
+    print_result(LossResult(run, found, earlier is not None, file, bool(by)), as_json)

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from itertools import product
 from typing import NamedTuple
 
+import numpy as np
 import polars as pl
 
 from classifiers.guarantees.calibration import compute_intervals
@@ -13,6 +14,7 @@ from classifiers.guarantees.group_differences import compute_p_values
 from classifiers.lots.permutations import adjust_p_values
 from pipelines.runs.queries import SWAPPED, list_swap_traits, scan_ledger
 from pipelines.runs.recorded_settings import read_recorded_rules
+from pipelines.runs.source_strata import compare_within_sources
 from schemas.lots import LOT_FIELDS, SEPARATOR, UNKNOWN, Lot
 from schemas.manifests import Manifest
 from schemas.outputs import REJECTED_TEACHER
@@ -107,8 +109,9 @@ def compare_groups(run: str, manifest: Manifest) -> Rates:
     fewer than `LEAST_ROWS` rows are omitted, unless there are at most `FEW_GROUPS` groups. Fields
     outside the grouping are null.
 
-    `p` is that of Fisher's exact test of whether the trait fires on another share of the group's
-    rows than of all other rows, and `q` is `p` adjusted for all groups and traits of the grouping
+    `p` is that of an exact test of whether the trait fires on another share of the group's rows
+    than of all other rows: Fisher's, and for teachers the one within sources of prompts
+    (`compare_within_sources`). `q` is `p` adjusted for all groups and traits of the grouping
     and side (Benjamini and Hochberg). Both are null in lines for all rows or all traits.
 
     Raises: RunError: a file is missing.
@@ -129,7 +132,8 @@ def compare_groups(run: str, manifest: Manifest) -> Rates:
                 grouping=pl.lit(name)
             ),
         ]
-    whole = pl.concat(tables, how="diagonal_relaxed").pipe(_add_intervals).pipe(_add_tests)
+    whole = pl.concat(tables, how="diagonal_relaxed").pipe(_add_intervals)
+    whole = _add_tests(whole, counted, fired)
     table = _sort(whole.select(*map(_cast_column, RATES)), manifest)
     return Rates(table, omitted, _count_actions(fired))
 
@@ -288,7 +292,7 @@ def _add_intervals(table: pl.DataFrame) -> pl.DataFrame:
     return shares.join(bounds, on=["fired", "rows"])
 
 
-def _add_tests(table: pl.DataFrame) -> pl.DataFrame:
+def _add_tests(table: pl.DataFrame, counted: pl.DataFrame, fired: pl.DataFrame) -> pl.DataFrame:
     """Add the p- and q-values of each group's rate of a trait against all other rows."""
     keys = ["grouping", "trait", "side"]
     everything = table.filter(pl.col("grouping") == "all", pl.col("trait").is_not_null())
@@ -296,8 +300,11 @@ def _add_tests(table: pl.DataFrame) -> pl.DataFrame:
     lines = table.filter(pl.col("grouping") != "all", pl.col("trait").is_not_null())
     lines = lines.select(*keys, *FIELDS, "fired", "rows").join(every, on=["trait", "side"])
     counts = (lines[name].to_numpy() for name in ("fired", "rows", "all_fired", "all_rows"))
-    fired, rows, all_fired, all_rows = counts
-    values = compute_p_values(fired, rows, all_fired - fired, all_rows - rows)
+    own, rows, all_fired, all_rows = counts
+    values = np.array(compute_p_values(own, rows, all_fired - own, all_rows - rows), float)
+    is_teacher = (lines["grouping"] == "teacher").to_numpy()
+    teachers = lines.filter(pl.col("grouping") == "teacher")
+    values[is_teacher] = compare_within_sources(teachers, counted, fired)
     tested = lines.with_columns(p=pl.Series(values, dtype=pl.Float64))
     adjusted = tested.group_by("grouping", "side", maintain_order=True).map_groups(_adjust)
     found = adjusted.select(*keys, *FIELDS, pl.col("p", "q").round(P_DECIMALS))

@@ -254,6 +254,15 @@ def test_small_groups_are_counted_but_not_compared():
     assert rest["b"] == pytest.approx(21 / 69)
 
 
+def test_a_group_with_few_other_rows_is_not_compared():
+    """Three rows in another language say nothing about those in English."""
+    table, omitted = tabulate({"language": {"English": (697, 7), "French": (3, 1)}})
+    assert table.height == 0
+    assert omitted == {"language": 1}
+    enough, _ = tabulate({"language": {"English": (697, 7), "French": (20, 1)}})
+    assert sorted(enough["group"]) == ["English", "French"]
+
+
 def test_no_rows_have_no_lines():
     """Without rows, the table is empty but has its columns."""
     table, omitted = tabulate({"teacher": {}, "file": {}})

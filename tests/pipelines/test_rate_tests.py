@@ -110,6 +110,8 @@ def test_a_shift_is_said_with_its_totals():
         "p = 0.004 within teachers (Cochran-Mantel-Haenszel test)"
     )
     assert describe_shift(within, has_p=False) == counts
+    same = shift._replace(within=Within(*shift[1:5]))
+    assert describe_shift(same).startswith(f"{counts}; p = 0.004 within teachers")
 
 
 def test_objects_in_json_have_names():

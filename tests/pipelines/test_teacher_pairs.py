@@ -9,6 +9,7 @@ from scipy.stats import binomtest, false_discovery_control
 
 from pipelines import teacher_pairs
 from pipelines.teacher_pairs import (
+    FEWEST_ALONE,
     LEAST_SHARED,
     PAIRS,
     PairLine,
@@ -115,8 +116,24 @@ def test_values_are_adjusted_for_all_pairs_and_traits():
     ordered = table.sort("first", "second")
     p = [binomtest(*pair).pvalue for pair in ((30, 32), (9, 18), (4, 5))]
     assert ordered["p"].to_list() == pytest.approx(p, abs=1e-6)
-    assert ordered["q"].to_list() == pytest.approx(false_discovery_control(p), abs=1e-6)
-    assert table["q"].is_sorted()
+    assert ordered["q"].to_list()[:2] == pytest.approx(false_discovery_control(p[:2]), abs=1e-6)
+    assert ordered["q"].to_list()[2] is None
+    assert table["q"].drop_nulls().is_sorted()
+
+
+def test_lines_that_cannot_show_a_difference_do_not_hide_one():
+    """A hundred rare traits with five prompts each leave the q of a clear difference as it is."""
+    shared = np.full((2, 2), 80)
+    clear, rare = (np.array([[0, number], [0, 0]]) for number in (11, FEWEST_ALONE - 1))
+    counts = [teacher_pairs.PairedCounts(shared, own + 1, own) for own in (clear, *[rare] * 99)]
+    names = [f"t{number:02}" for number in range(100)]
+    table = teacher_pairs._tabulate(counts, ["a", "b"], names)
+    first = table.row(0, named=True)
+    assert (first["trait"], first["q"]) == ("t00", first["p"])
+    assert table["q"].null_count() == 99
+    assert TeacherPairs(table, 1, "").found == 1
+    assert binomtest(FEWEST_ALONE, FEWEST_ALONE).pvalue <= teacher_pairs.LEVEL
+    assert binomtest(FEWEST_ALONE - 1, FEWEST_ALONE - 1).pvalue > teacher_pairs.LEVEL
 
 
 def test_the_page_shows_the_first_lines(monkeypatch):

@@ -104,11 +104,28 @@ def test_many_groups_are_cut():
 
 
 def test_nothing_to_compare_is_said():
-    """A run with a single group says so, and one without rows has no share."""
-    found = Losses(None, 0, 0, {}, {}, tabulate({})[0])
+    """A run with a single group says so, and one without lost rows has nothing to say of groups."""
+    found = Losses(None, 9, 3, {}, {}, tabulate({})[0])
     parts = list(LossResult("run", found, has_earlier=False, output=None).render())
-    assert parts[0] == "lost: 0 of 0 rows (none)"
     assert "there are no two groups to compare" in parts
+    none = Losses(None, 0, 0, {}, {}, tabulate({})[0])
+    assert list(LossResult("run", none, False, None).render()) == ["lost: 0 of 0 rows (none)"]
+    whole = Losses(None, 200, 0, {}, {}, tabulate({"teacher": {"a": (100, 0), "b": (100, 0)}})[0])
+    assert list(LossResult("run", whole, False, None).render()) == ["lost: 0 of 200 rows (0.00%)"]
+
+
+def test_groups_that_do_not_differ_have_a_table_only_on_request():
+    """The verdict comes first; the groups nearest to a difference would read like findings."""
+    groups = {"t1": (100, 3), "t2": (100, 4), "t3": (100, 5)}
+    found = Losses(None, 300, 12, {}, {}, tabulate({"teacher": groups})[0])
+    parts = list(LossResult("run", found, has_earlier=False, output=None).render())
+    assert parts[1].startswith("0 of 3 groups differ from the other rows")
+    assert parts[2] == "3 groups: --json, or --output"
+    assert all(isinstance(part, str) for part in parts)
+    chosen = list(LossResult("run", found, False, None, is_chosen=True).render())
+    (shown,) = (part for part in chosen if not isinstance(part, str))
+    assert shown.row_count == 3
+    assert chosen.index(parts[1]) < chosen.index(shown)
 
 
 def test_all_rows_have_a_line_beside_an_earlier_run():

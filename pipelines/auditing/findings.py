@@ -46,7 +46,7 @@ class FindingRate(NamedTuple):
 class AuditFinding(NamedTuple):
     """Something over-represented in the corpus; see `schemas.audits` for its fields."""
 
-    kind: str
+    kind: Kind
     text: str
     documents: tuple[int, int]
     """In how many texts of the corpus and of the reference it is."""

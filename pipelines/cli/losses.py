@@ -86,7 +86,7 @@ class LossResult(NamedTuple):
             listed = ", ".join(f"{name} {rows:,}" for name, rows in found.apart.items())
             yield f"not counted here: {listed}"
         yield from self._tabulate()
-        if found.omitted:
+        if found.omitted and found.lost:
             small = ", ".join(f"{by} {count:,}" for by, count in found.omitted.items())
             yield f"groups of fewer than 20 rows aren't compared: {small}"
         if self.output:

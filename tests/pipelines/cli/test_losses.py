@@ -110,7 +110,9 @@ def test_nothing_to_compare_is_said():
     assert "there are no two groups to compare" in parts
     none = Losses(None, 0, 0, {}, {}, tabulate({})[0])
     assert list(LossResult("run", none, False, None).render()) == ["lost: 0 of 0 rows (none)"]
-    whole = Losses(None, 200, 0, {}, {}, tabulate({"teacher": {"a": (100, 0), "b": (100, 0)}})[0])
+    whole = Losses(
+        None, 200, 0, {}, {"file": 2}, tabulate({"teacher": {"a": (100, 0), "b": (100, 0)}})[0]
+    )
     assert list(LossResult("run", whole, False, None).render()) == ["lost: 0 of 200 rows (0.00%)"]
 
 

@@ -57,11 +57,9 @@ class SignalCost(NamedTuple):
             if self.options
             else f"Write `signals: [{', '.join(self.kept)}]` into card.yaml"
         )
-        tried = " ".join(f"--signals {name}" for name in self.kept)
         return (
             f"without {them}, it fires on {self.right_without} {right} instead of {self.right} and "
-            f"on {self.wrong_without} {wrong} instead of {self.wrong}{light}. {edit}, or first try "
-            f"{tried} (it limits all traits of a run)"
+            f"on {self.wrong_without} {wrong} instead of {self.wrong}{light}. {edit}"
         )
 
 
@@ -180,6 +178,7 @@ def measure_cost(
 
 
 def describe_cost(trait: TraitModel, cost: SignalCost) -> str:
-    """Describe what `measure_cost` found."""
+    """Describe what `measure_cost` found, which counts only if the clean texts are clean."""
     held = len(trait.positive_scores[COMBINED])
-    return cost.describe(f"of the card's {format_count(held, 'positive')}", "clean texts")
+    found = cost.describe(f"of the card's {format_count(held, 'positive')}", "clean texts")
+    return f"if the clean texts that it fires on don't show the trait: {found}"

@@ -32,14 +32,18 @@ CARD_FILE = "card.yaml"
 PLACEHOLDER = "Replace this line"
 """The beginning of every placeholder in a new card."""
 
+DESCRIPTION = "One or two sentences on what the trait is, and what it isn't."
+"""The description in a new card."""
+
 CARD = """\
 # A trait card. All fields but `id` are optional; docs/trait-cards.md describes them.
 id: {id}
 title: {title}
+# Readers label rows by title and description, so write both before anybody does.
 description: >
-  One or two sentences on what the trait is, and what it isn't.
-seen_in:
-  - {{where: "the model or data that shows the trait", source: "who reports it"}}
+  {description}
+# seen_in:
+#   - {{where: "the model or data that shows the trait", source: "who reports it"}}
 scope:
   roles: [assistant]
   channels: [answer, thinking]
@@ -48,14 +52,16 @@ scope:
   # most 211 characters, and nine in ten at most 440; of the first ones, 157 and 358.
   # opening: 400
   # closing: 450
-# wording, exemplars and head learn from the texts. With fewer than about 30 positives they find
-# little, so start with a lexicon of the trait's phrases:
-# signals:
-#   wording: {{}}
-#   lexicon: {{patterns: ["let me know if", "feel free to ask"], unless: ["feel free to ask them"]}}
-# `unless` excuses hits of the lexicon alone. To teach the other signals that such a sentence
-# doesn't show the trait, put some of these sentences into negatives.jsonl.
-signals: [wording, exemplars, head]
+signals:
+  # These three learn from the texts. With fewer than about 30 positives they find little.
+  wording: {{}}
+  exemplars: {{}}
+  head: {{}}
+  # Patterns find the trait's phrases; `unless` excuses their hits, but teaches the signals above
+  # nothing, so put some of such sentences into negatives.jsonl.
+  # lexicon:
+  #   patterns: ["let me know if", "feel free to ask"]
+  #   unless: ["feel free to ask them"]
 action: quarantine
 level: {{max_false_positive_rate: 0.01, confidence: 0.95}}
 """
@@ -112,7 +118,8 @@ def create_card(folder: Path) -> None:
     folder can't be written.
     """
     trait = check_new_folder(folder)
-    card = CARD.format(id=trait, title=trait.replace("-", " ").capitalize())
+    title = trait.replace("-", " ").capitalize()
+    card = CARD.format(id=trait, title=title, description=DESCRIPTION)
     files = {CARD_FILE: card, "positives.jsonl": POSITIVE, "negatives.jsonl": NEGATIVE}
     write_folder(folder, files)
 
@@ -238,6 +245,8 @@ def _advise_on_texts(card: LoadedCard) -> Iterator[str]:
         yield ("no hard negatives: mentions, quotations and denials will be mistaken for the trait")
     if any(PLACEHOLDER in text for text in (*card.positives, *card.negatives)):
         yield "the texts still contain a line of the skeleton: replace it"
+    if card.card.description.strip() == DESCRIPTION:
+        yield "the description is still that of the skeleton: readers label rows by it"
 
 
 def _advise_on_exceptions(card: LoadedCard) -> Iterator[str]:

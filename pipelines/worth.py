@@ -132,20 +132,22 @@ class CloseTexts(NamedTuple):
 def _describe_exclusion(
     texts: Sequence[StrongText], everything: Sequence[StrongText]
 ) -> Iterator[str]:
-    """Give the lines of a card that leave out clean texts which show its trait.
+    """Say how a card leaves out a clean text that shows its trait, with the first as an example.
 
-    A trait is related if several of its positives are among all the texts. A single one is left out
-    by its name, because `related` would leave out all positives of its trait.
+    Only a reader can say which ones do, so there is no line with all names to copy. A trait is
+    related if several of its positives are among all the texts.
     """
     library = [text for text in texts if not text.name.startswith("user/")]
     counts = Counter(text.origin for text in everything if text.origin)
     alike = dict.fromkeys(text.origin for text in library if counts[text.origin] >= RELATED)
     related = ", ".join(alike)
-    left = ", ".join(text.name for text in library if text.origin not in alike)
-    lines = [f"related: [{related}]"] * bool(related) + [f"leave_out: [{left}]"] * bool(left)
-    if lines:
-        yield f"to read one whole: congener traits show {library[0].name}"
-        yield f"add those that show the trait to card.yaml: {'; '.join(lines)}"
+    if left := [text.name for text in library]:
+        yield (
+            f"if one of them shows the trait, name it in card.yaml: leave_out: [{left[0]}]"
+            + f"; if most positives of {list_names(list(alike))} do, related: [{related}]"
+            * bool(related)
+            + f". To read one whole: congener traits show {left[0]}"
+        )
     if len(library) < len(texts):
         yield "take those that show the trait out of the file of --background"
 
@@ -267,11 +269,11 @@ def describe_worth(
             patterns := measure_patterns(scorer.bank.traits[rule.trait], *rule[1:4])
         ):
             yield Notice(f"trait {rule.trait}: {patterns.describe()}")
+        for line in _describe_briefly(close.get(rule.trait), rule, scorer, command):
+            yield Notice(f"  {line}", is_recorded=False)
         if rule.trait in own and (cost := measure_cost(scorer.bank.traits[rule.trait], *rule[1:4])):
             line = describe_cost(scorer.bank.traits[rule.trait], cost)
             yield Notice(f"trait {rule.trait}: {line}")
-        for line in _describe_briefly(close.get(rule.trait), rule, scorer, command):
-            yield Notice(f"  {line}", is_recorded=False)
     yield from warn_of_taken_items(select_own(plan), scorer.bank.traits)
     yield from warn_of_hidden(select_own(plan))
     if own:

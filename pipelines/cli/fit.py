@@ -114,10 +114,10 @@ def _describe_worth(trait: FittedTrait) -> Iterator[str]:
         yield f"{trait.trait}: the positives can't be measured; the highest clean scores:"
     if trait.patterns is not None:
         yield f"{trait.trait}: {trait.patterns.describe()}"
-    if trait.cost_line:
-        yield f"{trait.trait}: {trait.cost_line}"
     for line in trait.close.describe() if trait.close else ():
         yield f"  {line}"
+    if trait.cost_line:
+        yield f"{trait.trait}: {trait.cost_line}"
     yield from trait.label_lines
 
 

@@ -250,7 +250,8 @@ def create_trait(folder: NewFolder) -> None:
 
     create_card(require_local_path(folder))
     say(
-        f"{folder}: write about 30 texts to positives.jsonl, then\n"
+        f"{folder}: describe the trait in card.yaml, write about 30 texts to positives.jsonl and "
+        "texts that only look like it to negatives.jsonl, then\n"
         f"  congener traits check {folder}\n"
         f"  congener filter --input CORPUS --output RUN --traits {folder}"
     )

@@ -56,8 +56,7 @@ def test_a_signal_that_fires_on_wrong_texts_is_named():
     assert found == SignalCost(("repetition",), ("lexicon",), 10, 10, 5, 0, True, False)
     assert found.describe("right", "wrong") == (
         "without repetition, it fires on 10 right instead of 10 and on 0 wrong instead of 5. "
-        "Delete repetition below `signals` in card.yaml, or first try --signals lexicon (it limits "
-        "all traits of a run)"
+        "Delete repetition below `signals` in card.yaml"
     )
 
 
@@ -143,8 +142,9 @@ def test_a_level_gives_the_other_signals_their_own_threshold():
     assert (found.right, found.right_without) == (20, 20)
     assert (found.wrong, found.wrong_without) == (3, 0)
     assert describe_cost(trait, found).startswith(
-        "without head, it fires on 20 of the card's 20 positives instead of 20 and on 0 clean "
-        "texts instead of 3, and needs no encoder. Write `signals: [wording]`"
+        "if the clean texts that it fires on don't show the trait: without head, it fires on 20 of "
+        "the card's 20 positives instead of 20 and on 0 clean texts instead of 3, and needs no "
+        "encoder. Write `signals: [wording]`"
     )
     by_hand = measure_cost(trait, "combined", Threshold(0.86, "explicit"), level)
     assert by_hand is None

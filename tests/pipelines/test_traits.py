@@ -32,7 +32,11 @@ def test_a_new_card_is_one_edit_from_valid(tmp_path):
     assert card.id == "my-trait"
     assert card.card.title == "My trait"
     assert card.card.signals.names == ("exemplars", "head", "wording")
-    assert advice == ["the texts still contain a line of the skeleton: replace it"]
+    assert advice == [
+        "the texts still contain a line of the skeleton: replace it",
+        "the description is still that of the skeleton: readers label rows by it",
+        "seen_in is empty: name where the trait was seen, and who reports it",
+    ]
 
 
 @pytest.mark.parametrize("name", ["My Trait", "trait_x", "-x"])
@@ -116,15 +120,17 @@ def test_the_comments_of_a_new_card_are_valid_settings(tmp_path):
     """What the skeleton suggests in comments can be uncommented."""
     folder = tmp_path / "my-trait"
     create_card(folder)
-    (folder / "positives.jsonl").write_text('{"text": "Let me know if you need more."}\n')
     text = (folder / "card.yaml").read_text()
-    text = text.replace("signals: [wording, exemplars, head]\n", "")
-    for line in ("  # closing: 450", "# signals:", "#   wording: {}"):
+    for line in ("  # closing: 450", "  # lexicon:", "  #   patterns: ", "# seen_in:"):
         assert line in text
-    text = text.replace("  # closing", "  closing").replace("# signals:", "signals:")
-    text = text.replace("#   wording: {}\n", "").replace("#   lexicon:", "  lexicon:")
+        text = text.replace(line, line.replace("# ", "", 1))
+    text = text.replace("  #   unless", "    unless").replace("#   - {where", "  - {where")
+    texts = (json.dumps({"text": f"Let me know if {number} helps."}) + "\n" for number in range(9))
+    (folder / "positives.jsonl").write_text("".join(texts))
     (folder / "card.yaml").write_text(text)
     card = find_card(str(folder)).card
+    assert card.signals.names == ("exemplars", "head", "wording", "lexicon")
+    assert card.seen_in[0].source == "who reports it"
     assert card.scope.closing == 450
     assert len(card.signals.lexicon.patterns) == 2
 

@@ -56,8 +56,10 @@ def test_a_threshold_in_the_noise_is_warned_of(prepared):
     assert all(text.startswith("  clean text 0.8647  ") for text in texts[:STRONGEST])
     assert "more clean texts that high; congener traits check CARD --bank" in texts[STRONGEST]
     name = texts[0].split()[3]
-    assert texts[STRONGEST + 1] == f"  to read one whole: congener traits show {name}"
-    assert texts[STRONGEST + 2].startswith("  add those that show the trait to card.yaml: ")
+    assert texts[STRONGEST + 1] == (
+        f"  if one of them shows the trait, name it in card.yaml: leave_out: [{name}]. "
+        f"To read one whole: congener traits show {name}"
+    )
 
 
 def test_a_named_trait_is_described(prepared):
@@ -146,25 +148,22 @@ def test_hard_negatives_that_fire_are_numbered(card_folder):
 
 
 def test_the_lines_of_a_card_that_leave_texts_out():
-    """A trait with several positives is related; other library texts are left out by name."""
+    """One name is the example; a trait is related only if several of its positives are high."""
     texts = [
         *(StrongText(0.9, f"over-refusal/{n}", "a", origin="over-refusal") for n in range(3)),
         StrongText(0.8, "coercion/2", "b", origin="coercion"),
         StrongText(0.7, "over-refusal/3", "c"),
         StrongText(0.6, "background/4", "d"),
     ]
+    one = "if one of them shows the trait, name it in card.yaml: leave_out: [over-refusal/"
+    most = "if most positives of over-refusal do, related: [over-refusal]. "
+    whole = "To read one whole: congener traits show over-refusal/"
     *_, last = CloseTexts(texts, len(texts)).describe()
-    assert last == (
-        "add those that show the trait to card.yaml: related: [over-refusal]; "
-        "leave_out: [coercion/2, over-refusal/3, background/4]"
-    )
+    assert last == f"{one}0]; {most}{whole}0"
     *_, last = CloseTexts(texts[1:], len(texts) - 1).describe()
-    assert last == (
-        "add those that show the trait to card.yaml: "
-        "leave_out: [over-refusal/1, over-refusal/2, coercion/2, over-refusal/3, background/4]"
-    )
+    assert last == f"{one}1]. {whole}1"
     *_, last = CloseTexts(texts, len(texts)).describe(1)
-    assert last == "add those that show the trait to card.yaml: related: [over-refusal]"
+    assert last == f"{one}0]; {most}{whole}0"
     *_, last = CloseTexts([StrongText(0.6, "user/5", "e")], 1).describe()
     assert last == "take those that show the trait out of the file of --background"
 
@@ -177,7 +176,8 @@ def test_texts_below_the_threshold_are_not_left_out():
         *(f"clean text {text.describe()}" for text in texts),
     ]
     *_, last = CloseTexts(texts, 1).describe()
-    assert last == "add those that show the trait to card.yaml: leave_out: [coercion/1]"
+    assert last.startswith("if one of them shows the trait, name it in card.yaml: leave_out: [co")
+    assert "related" not in last
 
 
 def test_a_long_text_is_cut():

@@ -25,6 +25,12 @@ from pipelines.runs.finished import (
 )
 from pipelines.runs.manifest_file import load_manifest
 from pipelines.runs.queries import scan_ledger
+from pipelines.token_files import (
+    add_columns,
+    name_token_file,
+    write_split_card,
+    write_token_file,
+)
 from pipelines.version import VERSION
 from schemas.errors import ModelError, RowError, RunError
 from schemas.events import Listener, RowsFinished, RowsPlanned, ignore
@@ -77,7 +83,8 @@ TOKENS = pa.schema(
 class MaskSettings:
     """The settings of `apply-masks`.
 
-    Rows longer than `max_tokens` are cut at their end.
+    Rows longer than `max_tokens` are cut at their end. With `parquet`, the output has a Parquet
+    file for each clean file, in the same folders.
     """
 
     output: str
@@ -86,6 +93,7 @@ class MaskSettings:
     chat_template: str | None = None
     max_tokens: int | None = None
     leave_out: bool = False
+    parquet: bool = False
 
 
 @dataclass
@@ -96,6 +104,7 @@ class AppliedMasks:
     unlearnt text. `unlearnt` counts rows without a learnt token, and `cut` counts shortened rows.
     `little` lists the rows of which masks leave hardly anything to learn: the file and the row of
     the tokens' source, the tokens that are learnt, and `name`, the row's name in the ledger.
+    `folders` are those of Parquet files, without folders that are splits.
     """
 
     rows: dict[str, int] = field(default_factory=dict)
@@ -108,6 +117,7 @@ class AppliedMasks:
     cut: int = 0
     left_out: list[dict[str, Any]] = field(default_factory=list)
     little: list[dict[str, Any]] = field(default_factory=list)
+    folders: list[str] = field(default_factory=list)
 
     @property
     def done(self) -> int:
@@ -165,14 +175,42 @@ def apply_masks(run: str, settings: MaskSettings, listener: Listener = ignore) -
         )
         table = tabulate(report_rows(rows, applied, listener))
         names = files.setdefault(split, [])
+        if settings.parquet:
+            names.append(_write_parquet(run, output, table, identity.columns, settings, applied))
+            continue
         names.append(f"data-{len(names):05}.arrow")
         uri = storage.join(settings.output, split, names[-1])
         storage.write_bytes(uri, encode_stream(table))
     applied.little = name_rows(run, manifest, applied.little)
     origin = {"run": manifest.run_id, "manifest": manifest.digest}
     write_records(origin, (run,), settings, applied, labeller.tokenizer)
-    write_index(settings.output, files)
+    write = write_split_card if settings.parquet else write_index
+    write(settings.output, files)
     return applied
+
+
+def _write_parquet(
+    run: str,
+    output: Output,
+    tokens: pa.Table,
+    columns: Mapping[str, str],
+    settings: MaskSettings,
+    applied: AppliedMasks,
+) -> str:
+    """Write the tokens of a clean file as Parquet, and return the name below the output.
+
+    The other columns of the corpus come along if the clean file is Parquet, too.
+    """
+    name = name_token_file(output.path)
+    if not is_json_lines(output.path):
+        left = {item["row"] for item in applied.left_out if item["file"] == output.path}
+        clean = read_table(run, output)
+        tokens = add_columns(tokens, clean, columns.values(), left)
+    write_token_file(storage.join(settings.output, name), tokens)
+    top = name.split("/")[0]
+    if top != name and top not in applied.folders and find_split(f"{top}/x") is None:
+        applied.folders.append(top)
+    return name
 
 
 def name_rows(
@@ -359,6 +397,8 @@ def _list_words(words: Sequence[str], settings: MaskSettings) -> Iterator[str]:
             yield from (option, str(value))
     if settings.leave_out:
         yield "--leave-out"
+    if settings.parquet:
+        yield "--parquet"
 
 
 def describe_applied(applied: AppliedMasks, output: str) -> Iterator[str]:
@@ -414,12 +454,21 @@ def describe_exceptions(applied: AppliedMasks) -> Iterator[str]:
         yield f"# and {format_count(more, 'more row')} (--json lists them)"
 
 
-def describe_trainers(applied: AppliedMasks, output: str) -> Iterator[str]:
+def describe_trainers(
+    applied: AppliedMasks, output: str, *, parquet: bool = False
+) -> Iterator[str]:
     """Yield what to pass to each trainer, line by line; the lines may be copied."""
     first = next(iter(applied.rows), DEFAULT_SPLIT)
     split = DEFAULT_SPLIT if DEFAULT_SPLIT in applied.rows else first
     folder = output.rstrip("/")
     yield "for the trainer, in place of the rows:"
+    if parquet:
+        yield f"      TRL            train_dataset=load_dataset({folder!r}, split={split!r})"
+        for top in applied.folders[:1]:
+            own = f"load_dataset({f'{folder}/{top}'!r}, split={split!r})"
+            yield f"                     one folder alone: {own}"
+        yield "      Axolotl and LLaMA-Factory read the output without --parquet"
+        return
     yield f"      TRL            train_dataset=load_from_disk({folder!r})[{split!r}]"
     for other in applied.rows:
         if other != split:

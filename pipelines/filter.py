@@ -321,7 +321,7 @@ def _report_outcome(
     _send(listener, describe_taken_again(run, manifest, find_parents(plan.corpus.sources)))
     _send(listener, describe_disputed(_find_disputed(plan, manifest)))
     _send(listener, publication.describe_findings(run, manifest))
-    _send(listener, remarks.describe_doubts(run, manifest))
+    _send(listener, remarks.describe_doubts(manifest))
 
 
 def _find_disputed(plan: FilterPlan, manifest: Manifest) -> list[DisputedRow]:

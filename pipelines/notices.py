@@ -282,8 +282,6 @@ def describe_settings(
                 f"in most corpora the roles are {', '.join(KNOWN_ROLES)}"
             )
     yield from describe_default_rule(policy, bank.traits)
-    if policy.removal_budget is None:
-        yield Notice("removal budget: none set")
 
 
 def describe_default_rule(policy: Policy, traits: Iterable[str]) -> Iterator[Notice]:

@@ -4,6 +4,8 @@ import re
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from classifiers.models.checkpoints import DEFAULT_ENCODER, find_model
@@ -70,6 +72,7 @@ def names(tmp_path_factory) -> dict[str, Any]:
     found = {
         "run": filter_rows(folder / "chat", conversations),
         "pairs_run": filter_rows(folder / "pairs", [build_pair(number) for number in range(4)]),
+        "card": str(folder / "chat" / "heron"),
         "output": str(folder / "model"),
         "model": LlamaForCausalLM.from_pretrained(folder / "tiny"),
         "tokenizer": tokenizer,
@@ -117,6 +120,32 @@ def test_trl_batches_keep_the_labels(names):
         for pair in zip(batch["labels"], batch["attention_mask"], strict=True)
     ]
     assert sorted(kept) == sorted(row["labels"] for row in names["encoded"])
+
+
+def test_trl_ignores_other_columns(names, tmp_path):
+    """TRL makes the same batch from Parquet files, which have the corpus's other columns too."""
+    from datasets import load_dataset
+    from trl import SFTConfig, SFTTrainer
+
+    folder = tmp_path / "corpus" / "atlas"
+    rows = [{"source": "web", "tokens": 3, **row} for row in map(dict, names["rows"])]
+    folder.mkdir(parents=True)
+    table = pa.Table.from_pylist(rows).drop_columns("congener")
+    pq.write_table(table, folder / "train.parquet")
+    run = str(tmp_path / "run")
+    run_filter(FilterConfig(input=(str(folder.parent),), output=run, traits=(names["card"],)))
+    output = str(tmp_path / "tokens")
+    tiny = str(Path(names["tokens"]).parent / "tiny")
+    apply_masks(run, MaskSettings(output, tiny, parquet=True))
+    found = load_dataset(output, split="train", cache_dir=str(tmp_path / "cache"))
+    assert {"source", "tokens", "teacher", "labels"} < set(found.column_names)
+    settings = SFTConfig(output_dir=str(tmp_path / "model"), report_to="none", use_cpu=True)
+    model, tokenizer = names["model"], names["tokenizer"]
+    trainer = SFTTrainer(model, settings, train_dataset=found, processing_class=tokenizer)
+    batch = next(iter(trainer.get_train_dataloader()))
+    usual = next(iter(names["trainer"].get_train_dataloader()))
+    assert set(batch) == set(usual)
+    assert sorted(batch["labels"].tolist()) == sorted(usual["labels"].tolist())
 
 
 def test_without_masks_trl_trains_on_the_masked_sentence(names):

@@ -11,6 +11,7 @@ import typer
 from pipelines.cli.options import Json, Run, expand_argument
 from pipelines.cli.output import print_result
 from pipelines.display.terminal import Verbatim
+from schemas.errors import CardError
 
 if TYPE_CHECKING:
     from pipelines.apply_masks import AppliedMasks
@@ -47,6 +48,14 @@ LeaveOut = Annotated[
         help="Leave out and list rows that the template refuses, instead of stopping.",
     ),
 ]
+Parquet = Annotated[
+    bool,
+    typer.Option(
+        "--parquet",
+        help="Write a Parquet file for each clean file, in the same folders and splits, with the "
+        "corpus's other columns, for load_dataset.",
+    ),
+]
 
 
 Arm = Annotated[
@@ -60,6 +69,7 @@ class MasksResult(NamedTuple):
 
     applied: AppliedMasks
     output: str
+    parquet: bool = False
 
     def render(self) -> Iterator[str]:
         """Yield what has been written and what a trainer needs, line by line."""
@@ -71,7 +81,7 @@ class MasksResult(NamedTuple):
 
         yield from describe_applied(self.applied, self.output)
         yield from map(Verbatim, describe_exceptions(self.applied))
-        yield from map(Verbatim, describe_trainers(self.applied, self.output))
+        yield from map(Verbatim, describe_trainers(self.applied, self.output, parquet=self.parquet))
 
     def to_json(self) -> dict[str, Any]:
         """Return the folder and all counts."""
@@ -86,6 +96,7 @@ def apply_run_masks(
     chat_template: Template = None,
     max_tokens: MaxTokens = None,
     leave_out: LeaveOut = False,
+    parquet: Parquet = False,
     arm: Arm = None,
     as_json: Json = False,
 ) -> None:
@@ -96,19 +107,26 @@ def apply_run_masks(
 
     congener apply-masks run/ --output tokens/ --tokenizer Qwen/Qwen3-0.6B
     congener apply-masks run/ -o tokens/ --tokenizer student/ --max-tokens 4096
+    congener apply-masks run/ -o tokens/ --tokenizer student/ --parquet
     congener apply-masks trial/ --arm swap -o tokens/ --tokenizer student/
     """
     from pipelines.early_checks import check_output, check_run
 
     if arm is None:
         check_run(run)
+    elif parquet:
+        raise CardError(
+            "--parquet has no effect on an arm, whose rows are in no folders",
+            where="congener apply-masks",
+            remedy="leave it out",
+        )
     check_output(output)
 
     from pipelines.apply_masks import MaskSettings, apply_masks
     from pipelines.display.progress import TerminalReporter
 
     template = chat_template and expand_argument(chat_template)
-    settings = MaskSettings(output, tokenizer, revision, template, max_tokens, leave_out)
+    settings = MaskSettings(output, tokenizer, revision, template, max_tokens, leave_out, parquet)
     with TerminalReporter(work="apply masks") as listener:
         if arm is None:
             applied = apply_masks(run, settings, listener)
@@ -116,4 +134,4 @@ def apply_run_masks(
             from pipelines.teaching.arm_tokens import apply_arm_masks
 
             applied = apply_arm_masks(run, arm, settings, listener)
-    print_result(MasksResult(applied, output), as_json)
+    print_result(MasksResult(applied, output, parquet), as_json)

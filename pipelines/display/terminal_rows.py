@@ -210,8 +210,9 @@ def _tabulate_neighbours(finding: TraitFinding, patterns: Sequence[str]) -> Tabl
     text = finding.text or ""
     own = text[finding.start : finding.end] if finding.end > finding.start else text
     for near in sorted(finding.neighbours, key=lambda near: -near["similarity"]):
-        label, style = ("like", "red") if near["polarity"] == "positive" else ("unlike", "green")
-        label += {"card": ", own", "library": ", library"}.get(near.get("owner", ""), "")
+        style = "red" if near["polarity"] == "positive" else "green"
+        label = near["polarity"]
+        label += f" ({near['owner']})" if near.get("owner") else ""
         part = find_likeness(near["text"], patterns, own)
         pieces = build_excerpt(near["text"], *part, context=EXEMPLAR_CONTEXT)
         table.add_row(

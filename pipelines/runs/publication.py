@@ -308,15 +308,12 @@ def describe_findings(run: str, manifest: Manifest) -> Iterator[Notice]:
     if missed:
         yield Notice(
             "these traits fired on no row, but some rows score just below their thresholds (by up "
-            f"to {NEAR_MISS}): {list_names(missed)}; to see what other thresholds find: "
-            f"congener traits thresholds {shlex.quote(run)}"
+            f"to {NEAR_MISS}; congener traits thresholds {shlex.quote(run)}): {list_names(missed)}"
         )
     if doubtful:
         yield Notice(
-            "these traits fired on so few rows that every finding may be a mistake; in a corpus "
-            "of this size, their limits allow as many clean rows: "
-            f"{list_names(doubtful)}; read the rows: "
-            f"congener inspect {shlex.quote(run)}"
+            "these traits fired on so few rows that every finding may be a mistake, because "
+            f"their limits allow as many clean rows: {list_names(doubtful)}"
         )
 
 

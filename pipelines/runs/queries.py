@@ -49,7 +49,8 @@ NAME_CHARACTERS = 120
 
 
 RECORD_ID = re.compile(rf"[0-9a-f]{{{RECORD_ID_HEX}}}")
-ROW_NUMBER = re.compile(r"[0-9]{1,18}")
+ROW_NUMBER = re.compile(r"[0-9]{1,18}|[0-9]{1,3}(,[0-9]{3}){1,5}")
+"""A row's number, also with the commas of the numbers in tables."""
 
 
 class Filters(NamedTuple):
@@ -186,7 +187,7 @@ def _read_place(wanted: str) -> pl.Expr:
         return pl.col("record_id") == wanted
     if not ROW_NUMBER.fullmatch(number):
         return pl.lit(value=False)
-    condition = pl.col("row") == int(number)
+    condition = pl.col("row") == int(number.replace(",", ""))
     return condition & (pl.col("source") == source) if source else condition
 
 

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import shlex
 from collections.abc import Iterator, Sequence
 
 from schemas.manifests import Manifest
-from schemas.notices import Notice, choose_form, format_count, warn
+from schemas.notices import Notice, choose_form, format_count, list_names, warn
 from schemas.receipts import Receipt
 
 
@@ -35,17 +34,17 @@ def describe_still_masked(manifest: Manifest) -> Iterator[Notice]:
         )
 
 
-def describe_doubts(run: str, manifest: Manifest) -> Iterator[Notice]:
+def describe_doubts(manifest: Manifest) -> Iterator[Notice]:
     """Name the traits whose quarantined rows are all nearest to a negative exemplar."""
-    for trait, near in manifest.nearest.items():
-        if near.rows and near.negative == near.rows:
-            rows = format_count(near.rows, "quarantined row")
-            verb = choose_form(near.rows, "is", "are")
-            yield Notice(
-                f"{trait}: {near.negative:,} of {rows} {verb} nearest to a negative exemplar; "
-                f"read {choose_form(near.rows, 'it', 'them')}: "
-                f"congener inspect {shlex.quote(run)} --trait {trait}"
-            )
+    if found := [
+        f"{trait} ({format_count(near.rows, 'row')})"
+        for trait, near in manifest.nearest.items()
+        if near.rows and near.negative == near.rows
+    ]:
+        yield Notice(
+            "all quarantined rows of these traits are nearest to a negative exemplar, so they may "
+            f"be mistakes: {list_names(found)}"
+        )
 
 
 def describe_prompts(receipts: Sequence[Receipt]) -> Iterator[Notice]:

@@ -105,6 +105,51 @@ def test_a_run_becomes_tokens(tmp_path, filter_masked, student, form):
     assert record["tokenizer"] == student
 
 
+def write_folders(folder):
+    """Write the same two splits for two teachers, as Parquet with other columns."""
+    rows = [build_conversation(number, ANSWER if number % 2 else ANSWERS[0]) for number in range(3)]
+    for teacher in ("atlas", "borea"):
+        for split in ("train", "test"):
+            (folder / teacher).mkdir(parents=True, exist_ok=True)
+            pq.write_table(pa.Table.from_pylist(rows), folder / teacher / f"{split}.parquet")
+
+
+def test_parquet_has_the_folders_and_columns_of_the_corpus(tmp_path, filter_masked, student):
+    """With `parquet`, the tokens are those of the default, beside the other columns, by folder."""
+    write_folders(tmp_path / "in")
+    run = filter_masked()
+    apply_masks(run, settle(tmp_path, student))
+    output = str(tmp_path / "files")
+    applied = apply_masks(run, MaskSettings(output, student, parquet=True))
+    assert applied.folders == ["atlas", "borea"]
+    saved = datasets.load_from_disk(str(tmp_path / "tokens"))
+    found = datasets.load_dataset(output, cache_dir=str(tmp_path / "cache"))
+    for split in ("train", "test"):
+        assert found[split].column_names[:2] == ["id", "teacher"]
+        assert "messages" not in found[split].column_names
+        assert "congener" not in found[split].column_names
+        for name in saved[split].column_names:
+            assert found[split][name] == saved[split][name]
+    one = datasets.load_dataset(f"{output}/borea", split="test", cache_dir=str(tmp_path / "cache"))
+    assert one["id"] == found["test"]["id"][3:]
+    assert json.loads(Path(output, RECORD).read_text())["command"].endswith("--parquet")
+
+
+def test_rows_without_tokens_are_left_out_of_other_columns(tmp_path, filter_masked, student):
+    """A row that can't be rendered has no line in the Parquet file."""
+    rows = [build_conversation(number, ANSWER) for number in range(3)]
+    rows[1]["messages"][-1]["content"] = None
+    (tmp_path / "in").mkdir()
+    pq.write_table(pa.Table.from_pylist(rows), tmp_path / "in" / "a.parquet")
+    settings = settle(tmp_path, student, parquet=True, leave_out=True)
+    applied = apply_masks(filter_masked(), settings)
+    (path,) = Path(tmp_path, "tokens").glob("*.parquet")
+    kept = pq.read_table(path).to_pylist()
+    assert len(kept) == sum(applied.rows.values()) == 3 - len(applied.left_out)
+    left = {item["row"] for item in applied.left_out}
+    assert [row["id"] for row in kept] == [rows[at]["id"] for at in range(3) if at not in left]
+
+
 def test_rows_of_joined_files_become_tokens(tmp_path, filter_masked, student):
     """Rows of several small files in one shard are all rendered, in the order of the files."""
     for name in ("a", "b", "c"):
@@ -341,6 +386,15 @@ def test_trainers_are_told_apart(tmp_path):
     entry = yaml.safe_load(axolotl.split(maxsplit=1)[1])
     assert entry == {"datasets": [{"path": "to kens", "type": None}]}
     assert yaml.safe_load(factory.split(maxsplit=1)[1]) == {"tokenized_path": "to kens"}
+
+
+def test_parquet_is_loaded_whole_or_by_folder():
+    """With Parquet files, the lines load the whole folder, or one of the corpus's folders."""
+    applied = AppliedMasks(rows={"train": 3, "test": 1}, folders=["atlas", "borea"])
+    _, trl, one, others = describe_trainers(applied, "tokens/", parquet=True)
+    assert trl.endswith("load_dataset('tokens', split='train')")
+    assert one.endswith("load_dataset('tokens/atlas', split='train')")
+    assert "without --parquet" in others
 
 
 def test_nobody_is_sent_to_train_on_the_test_split():

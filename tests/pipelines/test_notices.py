@@ -256,14 +256,9 @@ def test_what_makes_rows_equal_is_named(tmp_path):
 
 def test_device_and_bank_are_named(bank):
     """The first notice has the device, the bank's digest and the number of traits."""
-    first, *others = list_settings(bank, removal_budget=0.5)
+    first, *others = list_settings(bank)
     assert first == f"device: cpu, float32; bank {bank.digest[:12]} with 1 trait"
     assert others == []
-
-
-def test_the_absence_of_a_budget_is_mentioned(bank):
-    """A run without a removal budget gives a notice."""
-    assert list_settings(bank)[-1] == "removal budget: none set"
 
 
 def test_traits_with_the_rule_of_every_other_are_named(bank):

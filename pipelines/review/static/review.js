@@ -590,11 +590,7 @@ function drawAudit(audit, row) {
 }
 
 function drawNeighbour(near) {
-  const kind =
-    near.polarity === "positive"
-      ? "like a positive"
-      : "like a negative" +
-        (near.owner === "card" ? " of the card" : near.owner ? " of the library" : "");
+  const kind = near.owner ? `${near.polarity} (${near.owner})` : near.polarity;
   return make(
     "div",
     { class: `near ${near.polarity}` },

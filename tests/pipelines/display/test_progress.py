@@ -63,14 +63,13 @@ def await_output(reporter: TerminalReporter, expected: str) -> str:
 
 
 def test_the_settled_run_is_reported(config, reporter):
-    """The format, lots, device and lack of a budget are reported before work begins."""
+    """The format, lots and the device are reported before work begins."""
     settle(config, reporter)
     printed = read_output(reporter)
     assert printed.startswith(f"reading {config.input[0]}\ninput: 2 files, 40 rows")
     assert "40 rows; format messages" in printed
     assert "teacher=column teacher" in printed
     assert "device: no model" in printed
-    assert "removal budget: none set" in printed
 
 
 def test_a_warning_is_marked(reporter):

@@ -75,8 +75,8 @@ def test_neighbours_are_shown():
         for polarity, similarity, text in (("positive", 0.9, "rain"), ("negative", 0.25, "sand"))
     ]
     shown = print_row(ROW._replace(reasons=(REASON._replace(neighbours=near),)))
-    assert re.search(r"like +0\.9000 +<U\+001B> rain", shown)
-    assert re.search(r"unlike +0\.2500 +<U\+001B> sand", shown)
+    assert re.search(r"positive +0\.9000 +<U\+001B> rain", shown)
+    assert re.search(r"negative +0\.2500 +<U\+001B> sand", shown)
 
 
 def test_masks_have_signs_of_their_own():
@@ -162,7 +162,7 @@ def test_a_negative_that_is_nearest_raises_doubt():
     ]
     row = ROW._replace(reasons=(REASON._replace(neighbours=near),))
     shown = print_row(row)
-    assert shown.index("unlike") < shown.index("like ", shown.index("unlike") + 7)
+    assert shown.index("negative  0.7") < shown.index("positive  0.6")
     assert "The nearest exemplar is a negative" in shown
     near[0]["similarity"] = 0.8
     assert "The nearest exemplar is a negative" not in print_row(row)

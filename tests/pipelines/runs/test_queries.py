@@ -8,6 +8,7 @@ import pytest
 from pipelines.runs.manifest_file import load_manifest
 from pipelines.runs.queries import (
     EVERYTHING,
+    ROW_NUMBER,
     Filters,
     count_rows,
     scan_ledger,
@@ -235,6 +236,17 @@ def test_an_error_lists_only_some_of_many_names(hostile):
         scan_ledger(hostile, load_manifest(hostile), Filters(date="2025"))
     assert caught.value.remedy.count("'2026-") + caught.value.remedy.count("'-'") == 20
     assert caught.value.remedy.endswith(" others")
+
+
+@pytest.mark.parametrize(
+    ("written", "number"), [("1194", 1194), ("1,194", 1194), ("1,194,000", 1194000)]
+)
+def test_a_number_may_have_the_commas_of_tables(written, number):
+    """Numbers in tables have commas, so such a number may be copied; other commas are no number."""
+    assert ROW_NUMBER.fullmatch(written)
+    assert int(written.replace(",", "")) == number
+    for wrong in (f"{written},", f"0{written},1", "1,19", ",194"):
+        assert not ROW_NUMBER.fullmatch(wrong)
 
 
 @pytest.mark.parametrize(

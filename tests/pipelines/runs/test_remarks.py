@@ -48,15 +48,15 @@ def test_findings_that_are_all_nearest_to_negatives_are_named():
     nearest = {
         "emu": NearestExemplars(rows=3, negative=3),
         "owl": NearestExemplars(rows=3, negative=2),
+        "elk": NearestExemplars(rows=1, negative=1),
         "fox": NearestExemplars(),
     }
-    manifest = Manifest.model_construct(nearest=nearest)
-    assert [str(notice) for notice in describe_doubts("my run", manifest)] == [
-        (
-            "emu: 3 of 3 quarantined rows are nearest to a negative exemplar; read them: "
-            "congener inspect 'my run' --trait emu"
-        )
-    ]
+    (notice,) = describe_doubts(Manifest.model_construct(nearest=nearest))
+    assert str(notice).endswith(
+        "nearest to a negative exemplar, so they may be mistakes: emu (3 rows), elk (1 row)"
+    )
+    del nearest["emu"], nearest["elk"]
+    assert list(describe_doubts(Manifest.model_construct(nearest=nearest))) == []
 
 
 def test_missing_prompts_are_noticed():

@@ -83,8 +83,10 @@ def test_a_worker_that_is_killed_is_an_error(tmp_path, capfd):
     assert "Traceback" not in capfd.readouterr().err
 
 
+# A test command in a shell's background ignores SIGINT, and so would this process.
 INTERRUPTED = """
-import sys
+import signal, sys
+signal.signal(signal.SIGINT, signal.default_int_handler)
 from pathlib import Path
 from congener.quiet_imports import import_quietly
 from pipelines.display.interrupts import Interrupts

@@ -24,12 +24,12 @@ def describe_shares(
     before: Mapping[str, int],
     now: Mapping[str, int],
     sides: tuple[str, str] = ("before", "now"),
-    effect: str = "rates may",
+    result: str = "rates may differ for that reason alone",
 ) -> str | None:
     """Say how many rows each teacher has in both sets, or return None if the shares are alike.
 
     Both arguments count rows by teacher, with `UNKNOWN` for rows that name none. An empty set has
-    no shares. `sides` name the sets, and `effect` what may differ for that reason alone.
+    no shares. `sides` name the sets, and `result` follows "so".
     """
     if not have_moved(before, now):
         return None
@@ -42,10 +42,7 @@ def describe_shares(
     ]
     if (left := len(ranked) - TEACHERS_SHOWN) > 0:
         named.append(format_count(left, "more teacher"))
-    return (
-        f"the teachers' shares of the rows differ ({'; '.join(named)}), so {effect} differ for "
-        "that reason alone"
-    )
+    return f"the teachers' shares of the rows differ ({'; '.join(named)}), so {result}"
 
 
 def have_moved(before: Mapping[str, int], now: Mapping[str, int]) -> bool:

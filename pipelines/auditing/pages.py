@@ -94,12 +94,16 @@ def list_sentences(summary: Mapping[str, Any]) -> Iterator[str]:
         )
 
 
+SHARES_RESULT = "the corpora may differ for that reason alone"
+"""What other shares of teachers mean for the verdict."""
+
+
 def describe_teachers(summary: Mapping[str, Any]) -> str | None:
     """Say that the teachers' shares differ, where any teacher is in both and this may be all."""
     own, other = (summary["teachers"][side] for side in ("corpus", "reference"))
     if not any(other.get(name) for name in own):
         return None
-    return describe_shares(other, own, ("in the reference", "in the corpus"), "the corpora may")
+    return describe_shares(other, own, ("in the reference", "in the corpus"), SHARES_RESULT)
 
 
 def count_beyond(summary: Mapping[str, Any]) -> str:

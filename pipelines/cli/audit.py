@@ -148,7 +148,7 @@ class AuditResult(NamedTuple):
         if audit.rarer.findings:
             yield tabulate_findings(audit.rarer.findings[:RARER_SHOWN], RARER)
             yield from explain_unshown(audit.rarer.findings[:RARER_SHOWN])
-        yield Verbatim(f"report: {audit.config.output}/report.html")
+        yield Verbatim(f"report: {audit.config.output.rstrip('/')}/report.html")
         if audit.findings and (number := choose_finding(audit.config.output)):
             folder = shlex.quote(audit.config.output)
             yield Verbatim(f"a trait card: congener traits from-audit {folder} --finding {number}")

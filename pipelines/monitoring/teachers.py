@@ -136,13 +136,14 @@ def describe_teachers(generations: Sequence[Generation], chosen: Sequence[str] =
     """
     recent = generations[-WINDOW:]
     before, now = sum_teachers(recent)
-    shares = describe_shares(before, now)
+    compared = _describe_compared(recent, before, now)
+    shares = describe_shares(before, now, result=compared)
     if shares is None:
         return []
     if chosen:
         names = list_names([name_teacher(name) for name in chosen], NAMED)
-        return [f"only rows of {names} were read", _describe_compared(recent, before, now)]
-    return [shares, *list_incomparable(before, now), _describe_compared(recent, before, now)]
+        return [f"only rows of {names} were read", compared]
+    return [shares, *list_incomparable(before, now)]
 
 
 def _describe_compared(
@@ -151,8 +152,8 @@ def _describe_compared(
     """Say which teachers' texts were compared."""
     if not _has_counts(recent):
         return (
-            "all rows were compared together: no earlier generation was recorded with counts of "
-            "each teacher, so a change may be one of teachers"
+            "a change may be one of teachers: all rows were compared together, because no earlier "
+            "generation was recorded with counts of each teacher"
         )
     own = recent[-1].by_teacher or {}
     unknown = sum(item.by_teacher is None for item in recent)

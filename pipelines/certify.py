@@ -27,7 +27,13 @@ from pipelines.certifying.draws import (
 )
 from pipelines.certifying.histories import append_statement, read_history
 from pipelines.certifying.populations import read_drawn_from, read_rows_to_audit
-from pipelines.certifying.prospects import Prospect, foresee, require_reach
+from pipelines.certifying.prospects import (
+    FurtherRows,
+    Prospect,
+    foresee,
+    foresee_further,
+    require_reach,
+)
 from pipelines.certifying.records import (
     find_certified_ancestor,
     is_stated,
@@ -432,6 +438,21 @@ def find_stated(run: str) -> Certificate:
             remedy=f"congener certify {run} --labels FILE",
         )
     return found
+
+
+def foresee_more(run: str, found: Certificate) -> FurtherRows | None:
+    """Return how many rows a missed target needs, if no further row shows a trait.
+
+    It is None if the target is met, or if people read rows of another run.
+
+    Raises: RunError: the sample or the labels are damaged.
+    """
+    sample = read_sample(run)
+    if sample is None or found.met is not False or found.carried is not None:
+        return None
+    answers = read_stored_answers(run, sample)
+    wanted = sample.model_copy(update={"at_most": found.at_most})
+    return foresee_further(run, load_manifest(run), wanted, answers)
 
 
 def find_shown_rows(run: str) -> tuple[TraitedRow, ...]:

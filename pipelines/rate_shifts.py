@@ -66,7 +66,7 @@ def compare_rates(
     (removed,) = compare_hits([(None, one.removed, two.removed)], rows)
     ranked = sorted(found, key=_rank)
     notes = [
-        *describe_overlap(runs, manifests),
+        *(describe_overlap(runs, manifests) if removed.p is not None else ()),
         *describe_teachers(*rows, two.fired),
         *describe_differences(*manifests),
     ]

@@ -7,7 +7,11 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from classifiers.guarantees.group_differences import compute_p_values
+from classifiers.guarantees.group_differences import (
+    POWER,
+    compute_p_values,
+    find_detectable_share,
+)
 from classifiers.guarantees.stratified_differences import compute_stratified_p_values
 from classifiers.lots.permutations import adjust_p_values
 from pipelines.teacher_shares import have_moved
@@ -162,6 +166,21 @@ def differs_in_total(shift: RateShift) -> bool:
     """
     columns = (np.array([value]) for value in shift[1:5])
     return bool(compute_p_values(*columns)[0] <= LEVEL)
+
+
+def describe_power(shift: RateShift) -> str:
+    """Say which higher share the test would have found, or nothing if it found a difference.
+
+    Where rates were compared within teachers, the rows are those of the teachers in both sets, and
+    the share is that of Fisher's exact test on them.
+    """
+    if shift.p is None or shift.p <= LEVEL:
+        return ""
+    counts = shift.within or Within(*shift[1:5])
+    least = find_detectable_share(counts.before, counts.rows_before, counts.rows_after, LEVEL)
+    if least is None:
+        return "so few rows that no rise would have been found"
+    return f"a rise to {format_percent(least)} would have been found with {POWER:.0%} probability"
 
 
 def describe_shift(shift: RateShift, has_p: bool = True) -> str:

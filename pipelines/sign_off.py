@@ -309,6 +309,9 @@ def list_unknown(
             "How many rows with a trait stay: the run has no certificate. congener certify bounds "
             "the number; congener traits eval measures one trait's recall."
         )
+    elif rows := _count_unread(certificate):
+        verb = choose_form(rows, "shows", "show")
+        yield f"Whether {format_count(rows, 'kept row')} that nobody judged {verb} a trait."
     if doubtful := list_doubtful(manifest, certificate):
         verb, whose = ("occurs", "its") if len(doubtful) == 1 else ("occur", "their")
         yield f"Whether {list_names(doubtful)} {verb} at all: all {whose} rows may be mistakes."
@@ -324,6 +327,12 @@ def list_unknown(
     if unread := manifest.conservation.by_decision.get("reject", 0):
         yield f"What is in {format_count(unread, 'row')} that couldn't be read."
     yield from _describe_unread_text(manifest)
+
+
+def _count_unread(certificate: Certificate) -> int:
+    """Count the kept rows of a carried certificate that no bound covers, and that nobody read."""
+    rows = certificate.together.residual.carried
+    return 0 if rows is None else rows.new
 
 
 def _describe_unread_text(manifest: Manifest) -> Iterator[str]:

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 
+POWER = 0.8
+"""The chance with which a difference that is called detectable is found."""
+
 SLACK = 1 + 1e-7
 """Tables whose chances differ only in their last digits are equally likely, as in R and scipy."""
 
@@ -38,6 +41,26 @@ def _test(count: int, total: int, other: int, other_total: int) -> float:
     chances = np.exp(logs - logs.max())
     own = chances[count - possible[0]]
     return float(min(1.0, chances[chances <= own * SLACK].sum() / chances.sum()))
+
+
+def find_detectable_share(count: int, total: int, other_total: int, level: float) -> float | None:
+    """Return the lowest higher share of other rows that the test finds with a chance of `POWER`.
+
+    `count` of `total` rows are taken as they are, and `level` is the largest p-value of a finding.
+    None if no share is found.
+    """
+    from scipy.special import bdtrc  # noqa: PLC0415 - it takes a tenth of a second to load
+
+    low, high = int(count / total * other_total) if total else 0, other_total
+    if not total or not other_total or _test(count, total, high, other_total) > level:
+        return None
+    while high - low > 1:
+        middle = (low + high) // 2
+        is_found = _test(count, total, middle, other_total) <= level
+        low, high = (low, middle) if is_found else (middle, high)
+    shares = np.linspace(high / other_total / 2, 1.0, 4_000)
+    enough = bdtrc(high - 1, other_total, shares) >= POWER
+    return float(shares[np.argmax(enough)])
 
 
 def adjust_by_holm(values: np.ndarray) -> np.ndarray:

@@ -222,8 +222,9 @@ def _describe_records(run: str) -> str:
         return "none" if sample is None else "sample drawn, nothing stated yet"
     if certificate.carried is not None and not _is_current(certificate.carried):
         return (
-            f"figures compared (carried over from run {certificate.carried.run_id}, which isn't in "
-            f"{certificate.carried.folder} with the same statement any more)"
+            f"figures compared alone (run {certificate.carried.run_id} isn't in "
+            f"{certificate.carried.folder} with the same statement any more; to compare its rows, "
+            f"carry over again: congener certify {run} --from FOLDER)"
         )
     if certificate.code != name_code():
         return "digests compared (stated by another version)"

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Sequence
 from typing import NamedTuple
 
 from classifiers.guarantees.audit_bounds import count_texts_needed
+from pipelines.certifying.answers import AuditAnswer
 from pipelines.certifying.draws import build_sample, plan_block
 from pipelines.certifying.populations import AuditedRows, read_drawn_from
 from pipelines.certifying.statements import bound_at_best
@@ -109,6 +111,28 @@ def foresee(run: str, manifest: Manifest, sample: AuditSample, seeded: int | Non
     return _find_draw(manifest, rows, sample, seeded, best)
 
 
+class FurtherRows(NamedTuple):
+    """How many rows were drawn, and the smallest draw that reaches a missed target, if any does."""
+
+    drawn: int
+    needed: int | None
+
+
+def foresee_further(
+    run: str, manifest: Manifest, sample: AuditSample, answers: Sequence[AuditAnswer]
+) -> FurtherRows:
+    """Find the smallest draw that reaches a missed target, if raters see no trait in further rows.
+
+    The draw has the rows of the sample, with the answers about them. Raters find all further seeded
+    texts. If not even the whole run is enough, there is no such draw.
+
+    Raises: RunError: the run is damaged.
+    """
+    rows = read_drawn_from(run, manifest, sample)
+    found = _find_draw(manifest, rows, sample, None, 1.0, answers=answers)
+    return FurtherRows(sum(block.kept + block.removed for block in sample.blocks), found.rows)
+
+
 def require_reach(
     run: str, manifest: Manifest, sample: AuditSample, seeded: int | None, found: Prospect
 ) -> None:
@@ -150,13 +174,14 @@ def _find_draw(
     seeded: int | None,
     best: float,
     shown: int = 0,
+    answers: Sequence[AuditAnswer] = (),
 ) -> Prospect:
     """Find the smallest draw that can reach the target: double it, and then halve the interval."""
     most = min(MOST_ROWS, len(rows.kept) + len(rows.removed))
     target = sample.at_most or 0.0
     low = sum(block.kept + block.removed for block in sample.blocks)
     high, larger = low, sample
-    while bound_draw(rows, larger, sample, high, seeded, shown) > target:
+    while bound_draw(rows, larger, sample, high, seeded, shown, answers) > target:
         if high >= most:
             return Prospect(best, tried=most)
         low, high = high, min(2 * max(high, 1), most)
@@ -173,8 +198,8 @@ def _find_draw(
         )
     while high - low > 1:
         middle = (low + high) // 2
-        reaches = bound_draw(rows, larger, sample, middle, seeded, shown) <= target
-        low, high = (low, middle) if reaches else (middle, high)
+        bound = bound_draw(rows, larger, sample, middle, seeded, shown, answers)
+        low, high = (low, middle) if bound <= target else (middle, high)
     whole = (*sample.blocks, _plan(rows, sample, high, seeded))
     items = sum(block.kept + block.removed + block.seeded for block in whole)
     return Prospect(best, high, items, high)
@@ -187,6 +212,7 @@ def bound_draw(
     wanted: int,
     seeded: int | None,
     shown: int = 0,
+    answers: Sequence[AuditAnswer] = (),
 ) -> float:
     """Return the best bound of a sample to which rows are added until there are `wanted`.
 
@@ -194,7 +220,7 @@ def bound_draw(
     """
     whole = (*sample.blocks, _plan(rows, sample, wanted, seeded))
     kept, mixed = (sum(getattr(block, kind) for block in whole) for kind in ("kept", "seeded"))
-    return bound_at_best(larger, kept, mixed, shown).decisive
+    return bound_at_best(larger, kept, mixed, shown, answers).decisive
 
 
 def _plan(rows: AuditedRows, sample: AuditSample, wanted: int, seeded: int | None) -> AuditBlock:

@@ -142,20 +142,30 @@ def trace_residual(
     return _bound_residual(draws, kept, None, found, sample), curve
 
 
-def bound_at_best(sample: AuditSample, kept: int, seeded: int, shown: int = 0) -> ShareBound:
+def bound_at_best(
+    sample: AuditSample,
+    kept: int,
+    seeded: int,
+    shown: int = 0,
+    answers: Sequence[AuditAnswer] = (),
+) -> ShareBound:
     """Bound the share if the first kept rows of a sample show nothing and raters miss nothing.
 
     `kept` and `seeded` count items that are read. No labels of these items give a lower bound. If
-    `shown` rows show a trait, these are the first ones.
+    `shown` rows show a trait, these are the first ones. Items that have `answers` count by these.
     """
+    known = {item.item.id: item for item in match_answers(sample, answers, "kept")}
+    texts = match_answers(sample, answers, "seeded")[:seeded]
+    found = np.ones(seeded)
+    found[: len(texts)] = [item.counts_as(None, doubtful=False) for item in texts]
     items = [item for item in sample.items if item.kind == "kept"][:kept]
     said = [sample.traits[:1] if turn < shown else () for turn in range(len(items))]
     read = [
-        ReadItem(item, {"": AuditAnswer(item.id, "", traits)})
+        known.get(item.id, ReadItem(item, {"": AuditAnswer(item.id, "", traits)}))
         for item, traits in zip(items, said, strict=True)
     ]
     draws = _draw_kept(read, None, sample, doubtful=True)
-    return _bound_residual(draws, read, None, np.ones(seeded), sample)
+    return _bound_residual(draws, read, None, found, sample)
 
 
 def _draw_kept(

@@ -285,17 +285,29 @@ def _state(
     run: str, labels: list[str], target: float | None, operator: str | None
 ) -> CertificateResult:
     """Read labels and state what they show, or return what was stated before."""
-    from pipelines.certify import certify_run, find_shown_rows, find_stated
+    from pipelines.certify import certify_run, find_shown_rows, find_stated, foresee_more
     from pipelines.certifying.checks import list_label_files
     from pipelines.certifying.histories import read_history
 
     if not labels:
         found, history = find_stated(run), read_history(run)
-        shown = find_shown_rows(run)
-        return CertificateResult(found, history=history, files=_list_files(run), shown=shown)
+        return CertificateResult(
+            found,
+            history=history,
+            files=_list_files(run),
+            shown=find_shown_rows(run),
+            run=run,
+            further=foresee_more(run, found),
+        )
     paths: list[Path] = list_label_files(labels)
     stated = certify_run(run, paths, target, operator)
-    return CertificateResult(*stated, files=_list_files(run), shown=find_shown_rows(run))
+    return CertificateResult(
+        *stated,
+        files=_list_files(run),
+        shown=find_shown_rows(run),
+        run=run,
+        further=foresee_more(run, stated.certificate),
+    )
 
 
 def _list_files(run: str) -> tuple[str, ...]:

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
     from pipelines.certify import DrawnSample
     from pipelines.certifying.answers import TraitedRow
+    from pipelines.certifying.prospects import FurtherRows
     from pipelines.certifying.reviews import ReviewCount
     from schemas.certificates import (
         Certificate,
@@ -158,6 +159,9 @@ class CertificateResult(NamedTuple):
     history: tuple[PastStatement, ...] = ()
     files: tuple[str, ...] = ()
     shown: tuple[TraitedRow, ...] = ()
+    run: str = ""
+    further: FurtherRows | None = None
+    """How many rows a missed target needs, if no further row shows a trait."""
 
     def render(self) -> Iterator[str | Table | Text]:
         """Return the figure to sign and its files, then the statements, tables and limits."""
@@ -199,7 +203,30 @@ class CertificateResult(NamedTuple):
             words = "at most" if found.met else "not shown to be at most"
             share = format_exact(found.at_most or 0)
             text = f"the share of kept rows with a trait is {words} {share}"
-            yield style(text, "green" if found.met else "red")
+            yield style(f"{text}{self._describe_further()}", "green" if found.met else "red")
+
+    def _describe_further(self) -> str:
+        """Say how many more rows reach a missed target, or that no number does."""
+        found, more = self.certificate, self.further
+        if found.met is False and found.carried is not None:
+            folder = shlex.quote(found.carried.folder)
+            return f"; to lower the bound, read more rows of {folder}, and carry it over again"
+        if more is None:
+            return ""
+        if more.needed is None:
+            return (
+                ", and no number of rows reaches that: raters saw a trait in too many, or missed "
+                "too many seeded texts. Take rows out that show it (congener decide, an exception "
+                "for each), and carry the certificate over"
+            )
+        if more.needed <= more.drawn:
+            return f"; reading all {more.drawn:,} drawn rows would show it, if no other has a trait"
+        rows = format_count(more.needed - more.drawn, "more row", "more rows")
+        return (
+            f"; {rows} would show it, if none of them has a trait: congener certify "
+            f"{shlex.quote(self.run)} --draw {more.needed} --output FILE, the label file of the "
+            "draw"
+        )
 
     def describe_shares(self, statements: Sequence[TraitStatement]) -> Iterator[str | Table]:
         """Return the table of shares before and after, and which rows "before" leaves out."""
@@ -257,6 +284,7 @@ class CertificateResult(NamedTuple):
             "history": [line.model_dump(mode="json") for line in self.history],
             "files": self.files,
             "shown": [row._asdict() for row in self.shown],
+            "further": self.further and self.further._asdict(),
         }
 
 
@@ -347,8 +375,8 @@ def describe_clean(name: str, found: ShareBound) -> str:
         own, most = found.carried, found.most
         shared = found.rows - own.added
         return (
-            f"{name}: at most {most:,} of {format_count(found.rows, 'removed row')} "
-            f"{choose_form(most, 'is', 'are')} clean: {own.count_shared(found.rows):,} of "
+            f"{name}: {'at most ' if most else ''}{most:,} of {found.rows:,} removed "
+            f"{choose_form(found.rows, 'row', 'rows')} {choose_form(most, 'is', 'are')} clean: {own.count_shared(found.rows):,} of "
             f"{shared:,} that the earlier run removed too ({found.read:,} of its {own.rows:,} were "
             f"read), and {own.new:,} of {format_count(own.added, 'other')}"
         )

@@ -87,9 +87,10 @@ class DiffResult(NamedTuple):
         if shifts is None:
             return
         from pipelines.rate_shifts import describe_tests
-        from pipelines.rate_tests import describe_shift
+        from pipelines.rate_tests import describe_power, describe_shift
 
-        yield f"removed rows: {describe_shift(shifts.removed)}"
+        power = describe_power(shifts.removed)
+        yield f"removed rows: {describe_shift(shifts.removed)}{power and f'; {power}'}"
         yield from shifts.notes
         shown = [item for item in shifts.traits if item.before or item.after]
         if shown:

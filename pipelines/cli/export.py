@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Iterable, Iterator, Mapping
-from typing import TYPE_CHECKING, Annotated, NamedTuple
+from typing import Annotated, NamedTuple
 
 import typer
 
@@ -12,9 +12,6 @@ from pipelines.cli.options import Json, Run, expand_argument
 from pipelines.cli.output import print_result
 from pipelines.display.terminal import Verbatim
 from schemas.errors import CardError
-
-if TYPE_CHECKING:
-    from pipelines.papers.facts import UserFacts
 
 GAPS = b"TO BE FILLED IN"
 
@@ -121,9 +118,9 @@ def read_links(given: Iterable[str]) -> dict[str, str]:
     return links
 
 
-def count_gaps(name: str, data: bytes, user: UserFacts) -> int:
+def count_gaps(name: str, data: bytes, url: str | None) -> int:
     """Count what is to be filled in; Croissant leaves out an address that isn't known."""
-    missing = name == "croissant.json" and not user.url
+    missing = name == "croissant.json" and not url
     return data.replace(b"\\", b"").lower().count(GAPS.lower()) + missing
 
 
@@ -146,7 +143,8 @@ def export_run(
     The papers are the data card for the hub, Croissant, OpenLineage events, an in-toto statement,
     and a draft of what the EU's public summary says about data from other models. Names, digests
     and numbers of rows are those of RUN's manifest and ledger. What a run can't know is asked for
-    by options; without them, a paper says "to be filled in". No text of rows is quoted.
+    by options; without them, a paper says "to be filled in". No text of rows is quoted. Later,
+    congener verify RUN --papers FOLDER notices altered papers.
 
     congener export run/ --output papers/
     congener export run/ --format card -o README.md --license apache-2.0
@@ -167,15 +165,20 @@ def export_run(
     (check_file if as_file else check_output_folder)(place)
 
     from pipelines.export import PAPERS, export_papers, write_papers
-    from pipelines.papers.facts import UserFacts
+    from pipelines.paper_checks import PaperOptions, write_record
     from pipelines.papers.text_sizes import choose_unit
 
-    given = {"--title": title, "--license": licence, "--provider": provider, "--url": url}
-    given |= {"--tokenizer": tokenizer, "--tokenizer-revision": revision}
-    require_text({**given, "--description": description, "--generator": "".join(links or ())})
-    user = UserFacts(title, licence, provider, url, description, read_links(links or ()))
-    unit = choose_unit(tokenizer and expand_argument(tokenizer), revision)
-    papers = export_papers(run, tuple(formats or PAPERS), user, unit)
+    given = {"title": title, "license": licence, "provider": provider, "url": url}
+    given |= {"tokenizer": tokenizer, "tokenizer-revision": revision, "description": description}
+    require_text({f"--{name}": text for name, text in given.items()})
+    require_text({"--generator": "".join(links or ())})
+    own = {"licence": given.pop("license"), "revision": given.pop("tokenizer-revision")}
+    own["tokenizer"] = tokenizer and expand_argument(tokenizer)
+    options = PaperOptions.model_validate({**given, **own, "links": read_links(links or ())})
+    unit = choose_unit(options.tokenizer, revision)
+    papers = export_papers(run, tuple(formats or PAPERS), options.list_facts(), unit)
     paths = write_papers(papers, place, as_file)
-    gaps = (count_gaps(name, data, user) for name, data in papers.items())
+    if not as_file:
+        write_record(run, papers, options, place)
+    gaps = (count_gaps(name, data, url) for name, data in papers.items())
     print_result(ExportResult(run, dict(zip(paths, gaps, strict=True))), as_json)

@@ -58,6 +58,14 @@ Statement = Annotated[
     ),
 ]
 
+Papers = Annotated[
+    str | None,
+    typer.Option(
+        "--papers",
+        metavar="FOLDER",
+        help="Write the papers of congener export in this folder again, and compare them.",
+    ),
+]
 DigestKey = Annotated[
     str | None,
     typer.Option(
@@ -115,6 +123,7 @@ def verify_run(
     root: Root = None,
     digest: Digest = None,
     statement: Statement = None,
+    papers: Papers = None,
     digest_key: DigestKey = None,
     as_json: Json = False,
 ) -> None:
@@ -127,6 +136,7 @@ def verify_run(
     congener verify run/ --inputs-in data/           (a copy of the input)
     congener verify run/ --digest 5d41402abc4b2a76   (detects any forgery)
     congener verify run/ --statement 7a826f707651b726  (a removed certificate)
+    congener verify run/ --papers papers/            (altered papers)
     congener verify run/ --digest-key digest.key     (for keyed digests)
     """
     if not (root or digest or statement):  # report a malformed digest before a missing run
@@ -141,8 +151,15 @@ def verify_run(
     key = digest_key and expand_argument(digest_key)
     wanted = expand_argument(inputs_in) if inputs_in else inputs
     findings = verify.verify_run(run, wanted, recorded, key)
+    compared = "not compared (--papers)"
+    if papers and not findings:
+        from pipelines.paper_checks import check_papers
+
+        found, compared = check_papers(run, expand_argument(papers))
+        findings = [*findings, *found]
     manifest = None if findings else load_manifest(run)
     checked = {} if manifest is None else verify.list_checks(run, manifest, wanted, recorded)
+    checked |= {"papers": compared} if checked else {}
     left_aside = verify.list_files_left_aside(run)
     print_result(VerifyResult(findings, manifest, left_aside, checked), as_json)
     if findings:

@@ -15,6 +15,7 @@ from pipelines.rate_tests import (
     TeacherShift,
     Within,
     compare_hits,
+    describe_power,
     describe_shift,
     differs_in_total,
 )
@@ -112,6 +113,18 @@ def test_a_shift_is_said_with_its_totals():
     assert describe_shift(within, has_p=False) == counts
     same = shift._replace(within=Within(*shift[1:5]))
     assert describe_shift(same).startswith(f"{counts}; p = 0.004 within teachers")
+
+
+def test_no_difference_says_what_would_have_been_one():
+    """A rise is named if none was found, among the teachers of both sets if rates are within."""
+    shift = RateShift(None, 8, 700, 11, 700, 0.6, 0.6)
+    said = describe_power(shift)
+    assert said.startswith("a rise to 3.")
+    assert said.endswith("% would have been found with 80% probability")
+    assert describe_power(shift._replace(p=0.01)) == ""
+    assert describe_power(shift._replace(p=None, q=None)) == ""
+    few = shift._replace(within=Within(0, 3, 0, 3))
+    assert describe_power(few) == "so few rows that no rise would have been found"
 
 
 def test_objects_in_json_have_names():

@@ -244,6 +244,7 @@ const showEnd = guarded(async () => {
     make("h2", {}, isLast ? `That was the last of ${all} ${name(end.total)}` : "Your labels so far"),
     make("p", { id: "counts" }, `Your labels: ${counts.join(" · ")}${each}`),
     make("p", {}, end.left ? missing : `All ${all} ${name(end.total)} have a label.`),
+    describeBound(state.run.audit),
     ...end.steps.flatMap(({ purpose, command }, number) => [
       make("p", {}, `${number ? "or " : "Next: "}${purpose}`),
       drawCommand(command),
@@ -546,6 +547,15 @@ function drawCurve(audit) {
   if (audit.target !== null) add("target", [[0, place(audit.target)], [100, place(audit.target)]]);
   add("bound", audit.curve.map((point) => [(100 * point[0]) / most, place(decisive(point))]));
   return svg;
+}
+
+function describeBound(audit) {
+  if (!audit?.after) return "";
+  const bound = audit.adjusted ?? audit.bound;
+  const reached = bound <= audit.target ? ": reached" : "";
+  const target = audit.target === null ? "" : ` (target ${showShare(audit.target)}${reached})`;
+  const said = `After ${audit.after} items: at most ${showShare(bound)} of the kept rows show a trait${target}`;
+  return make("p", { id: "reached" }, said);
 }
 
 function drawAudit(audit, row) {

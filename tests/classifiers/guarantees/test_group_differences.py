@@ -8,7 +8,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.stats import false_discovery_control, fisher_exact
 
-from classifiers.guarantees.group_differences import adjust_by_holm, compute_p_values
+from classifiers.guarantees.group_differences import (
+    POWER,
+    adjust_by_holm,
+    compute_p_values,
+    find_detectable_share,
+)
 
 
 def compute_one(count, total, other, other_total):
@@ -90,3 +95,34 @@ def test_a_large_difference_is_found():
         p = compute_p_values(lost, rows, lost.sum() - lost, rows.sum() - rows)
         found += bool(adjust_by_holm(p)[0] <= 0.05)
     assert found >= 95
+
+
+def test_a_detectable_share_is_found_as_often_as_it_says():
+    """In simulations, four in five samples with this share differ, and fewer with a lower one."""
+    share = find_detectable_share(8, 700, 700, 0.05)
+    assert share is not None
+    generator = np.random.default_rng(1)
+    found = []
+    for rate in (share, share * 0.8):
+        counts = generator.binomial(700, rate, 2_000)
+        eights, rows = np.full(2_000, 8), np.full(2_000, 700)
+        p = compute_p_values(eights, rows, counts, rows)
+        found.append(float(((p <= 0.05) & (counts > 8)).mean()))
+    assert found[0] == pytest.approx(POWER, abs=0.03)
+    assert found[1] < POWER - 0.1
+
+
+@given(st.integers(0, 40), st.integers(40, 400), st.integers(1, 400))
+def test_a_detectable_share_is_a_rise(count, total, rows):
+    """It is above the share that is compared with, and more rows find a lower one."""
+    found = find_detectable_share(count, total, rows, 0.05)
+    assert found is None or count / total < found <= 1
+    more = find_detectable_share(count, total, 10 * rows, 0.05)
+    assert found is None or (more is not None and more <= found)
+
+
+def test_few_rows_find_nothing():
+    """Three rows can't differ from three others, and no rows differ from none."""
+    assert find_detectable_share(0, 3, 3, 0.05) is None
+    assert find_detectable_share(0, 0, 3, 0.05) is None
+    assert find_detectable_share(0, 3, 0, 0.05) is None

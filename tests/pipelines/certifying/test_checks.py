@@ -338,7 +338,9 @@ def test_a_removed_origin_is_said(carried, certified, tmp_path):
     folder, _ = carried
     certified[0].rename(tmp_path / "moved")
     assert verify_run(str(folder)) == []
-    assert "figures compared (carried over from run" in describe_audit_check(str(folder))
+    said = describe_audit_check(str(folder))
+    assert said.startswith("figures compared alone (run ")
+    assert f"carry over again: congener certify {folder} --from FOLDER)" in said
     with pytest.raises(RunError, match="isn't in"):
         find_origin(str(folder))
 

@@ -6,18 +6,26 @@ from pathlib import Path
 
 import pytest
 
-from pipelines.certify import DrawnSample, certify_run
+from pipelines.certify import DrawnSample, certify_run, foresee_more
 from pipelines.certifying import prospects
 from pipelines.certifying.prospects import (
+    FurtherRows,
     Prospect,
     explain_dashes,
     explain_hidden_shares,
+    foresee_further,
     warn_of_dashes,
 )
 from pipelines.certifying.records import read_sample
 from schemas.certificates import Sensitivity
 from schemas.errors import CardError
-from tests.support.certificates import certify_small, draw_small, fill_sheet, tell_truth
+from tests.support.certificates import (
+    answer_truth,
+    certify_small,
+    draw_small,
+    fill_sheet,
+    tell_truth,
+)
 
 
 def certify_perfectly(run: Path, folder: Path, drawn: DrawnSample) -> float:
@@ -32,6 +40,44 @@ def test_the_best_bound_is_that_of_perfect_labels(run, tmp_path, seeded):
     drawn = draw_small(run[0], tmp_path, rows=16, seeded=seeded)
     assert drawn.prospect == Prospect(drawn.prospect.best)
     assert drawn.prospect.best == certify_perfectly(run[0], tmp_path, drawn)
+
+
+def test_a_missed_target_says_how_many_rows_reach_it(run, tmp_path):
+    """With these rows and no further trait, the bound is at most the target, and with fewer not."""
+    drawn = draw_small(run[0], tmp_path, rows=10, seeded=0)
+    path = fill_sheet(tmp_path / "audit.jsonl", drawn.sample, tell_truth)
+    found = certify_run(str(run[0]), [path], at_most=0.3).certificate
+    more = foresee_more(str(run[0]), found)
+    assert more is not None
+    assert more.drawn == 10 < more.needed
+    draw_small(run[0], tmp_path, rows=more.needed, seeded=0)
+    sample = read_sample(str(run[0]))
+    path = fill_sheet(tmp_path / "audit.jsonl", sample, tell_truth)
+    found = certify_run(str(run[0]), [path], at_most=0.3).certificate
+    assert found.met
+    assert foresee_more(str(run[0]), found) is None
+    wanted = sample.model_copy(update={"at_most": 0.3})
+    few = tuple(answer_truth(sample)[:10])
+    assert foresee_further(str(run[0]), run[1], wanted, few) == (more.needed, more.needed)
+
+
+def test_a_target_may_be_out_of_reach(run, tmp_path):
+    """If raters see the trait in too many rows, the whole run is too small."""
+    drawn = draw_small(run[0], tmp_path, rows=10, seeded=0)
+    path = fill_sheet(tmp_path / "audit.jsonl", drawn.sample, lambda _: True)
+    found = certify_run(str(run[0]), [path], at_most=0.1).certificate
+    assert foresee_more(str(run[0]), found) == FurtherRows(10, None)
+
+
+def test_missed_seeded_texts_count_in_what_a_target_needs(run, tmp_path):
+    """Raters who miss some seeded texts need more rows than those who find all."""
+    sample = draw_small(run[0], tmp_path, rows=20).sample
+    wanted = sample.model_copy(update={"at_most": 0.6})
+    good = answer_truth(sample)
+    bad = [answer._replace(shows=()) for answer in good]
+    one, two = (foresee_further(str(run[0]), run[1], wanted, said) for said in (good, bad))
+    assert one.needed is not None
+    assert two.needed is None or two.needed > one.needed
 
 
 def test_a_draw_with_few_seeded_texts_says_so_beforehand(run, tmp_path):

@@ -122,6 +122,9 @@ def test_a_target_decides_the_exit_code(congener, drawn, target, code):
     assert found == code
     assert ("kept rows with a trait is at most" in out) == (code == 0)
     assert ("not shown to be at most 0.5%" in out) == (code == 5)
+    assert ("20 more rows would show it, if none of them has a trait: congener" in out) == (
+        code == 5
+    )
 
 
 def test_json_has_the_certificate(congener_json, drawn):

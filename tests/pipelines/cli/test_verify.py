@@ -93,7 +93,7 @@ def test_the_output_says_what_was_checked(congener, congener_json, corpus, run):
     assert out.splitlines()[-1] == (
         "inputs: not checked (--inputs); page: none; certificate: none; "
         "digest: not compared (--digest); "
-        "root: not compared (--root)"
+        "root: not compared (--root); papers: not compared (--papers)"
     )
     congener("report", folder)
     found = congener_json("verify", folder, "--inputs", "--digest", manifest.digest)
@@ -103,6 +103,7 @@ def test_the_output_says_what_was_checked(congener, congener_json, corpus, run):
         "certificate": "none",
         "digest": "compared",
         "root": "not compared (--root)",
+        "papers": "not compared (--papers)",
     }
     Path(folder, "report/index.html").unlink()
     page = congener_json("verify", folder)["checked"]["page"]
@@ -156,3 +157,20 @@ def test_a_recorded_statement_is_compared(congener, run):
     code, out, _ = congener("verify", str(run[0]), "--statement", "0" * 16)
     assert code == 5
     assert "history.jsonl: has no statement with the digest 0000000000000000" in out
+
+
+def test_altered_papers_are_a_difference(congener, run, tmp_path):
+    """`--papers` compares an export, after the run itself, with the run's exit code."""
+    folder, papers = str(run[0]), tmp_path / "papers"
+    assert congener("export", folder, "--output", str(papers))[0] == 0
+    code, out, err = congener("verify", folder, "--papers", str(papers))
+    assert code == 0, err
+    assert out.splitlines()[-1].endswith("papers: 5 compared")
+    card = papers / "README.md"
+    card.write_text(card.read_text().replace("heron", "egret"), encoding="utf-8")
+    code, out, _ = congener("verify", folder, "--papers", str(papers))
+    assert code == 5
+    assert f"{card}: line " in out
+    code, _, err = congener("verify", folder, "--papers", str(tmp_path))
+    assert code == 2
+    assert "has no papers.json" in err

@@ -285,6 +285,9 @@ def test_the_end_of_an_audit(browser, serve, audit):
         expect(page.locator("#where")).to_have_text(f"all {count} labelled")
         assert f"All {count} items have a label." in page.inner_text("#row")
         assert "1 unsure" in page.inner_text("#counts")
+        found = page.inner_text("#reached")
+        assert found.startswith(f"After {BLOCK} items: at most ")
+        assert found.endswith("% of the kept rows show a trait")
         command = f"congener certify {audit.run} --labels {audit.book.path}"
         assert page.locator("code").all_inner_texts() == [command]
 

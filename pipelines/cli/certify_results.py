@@ -373,12 +373,13 @@ def describe_clean(name: str, found: ShareBound) -> str:
         return f"{name}: the run holds no removed row that could be read"
     if found.carried is not None:
         own, most = found.carried, found.most
-        shared = found.rows - own.added
+        verb, shared = choose_form(most, "is", "are"), found.rows - own.added
+        others = f", and {own.new:,} of {format_count(own.added, 'other')}" if own.added else ""
         return (
             f"{name}: {'at most ' if most else ''}{most:,} of {found.rows:,} removed "
-            f"{choose_form(found.rows, 'row', 'rows')} {choose_form(most, 'is', 'are')} clean: {own.count_shared(found.rows):,} of "
-            f"{shared:,} that the earlier run removed too ({found.read:,} of its {own.rows:,} were "
-            f"read), and {own.new:,} of {format_count(own.added, 'other')}"
+            f"{choose_form(found.rows, 'row', 'rows')} {verb} clean: "
+            f"{own.count_shared(found.rows):,} of {shared:,} that the earlier run removed too "
+            f"({found.read:,} of its {own.rows:,} were read){others}"
         )
     if not found.read:
         rest = (

@@ -336,7 +336,7 @@ def test_a_certificate_is_carried_over_by_the_command(congener, drawn, tmp_path)
     assert code == 0, err
     assert "of the 34 kept rows show heron" in out
     assert "and 2 kept rows of this run weren't among them with the same text" in out
-    assert "of 6 that the earlier run removed too (4 of its 8 were read), and 0 of 0 others" in out
+    assert "of 6 that the earlier run removed too (4 of its 8 were read)\n" in out
     assert "You may stop" not in out
     code, _, err = congener("certify", again, "--from", run, "--draw", "3")
     assert (code, "--from needs no labels" in err) == (2, True)

@@ -9,12 +9,10 @@ import numpy as np
 
 from classifiers.guarantees.calibration import count_texts_needed
 from classifiers.guarantees.likeness import Excess, measure_excess
-from pipelines.config import OWN_CORPUS
-from pipelines.corpus_sample import SAMPLED_ROWS
 from pipelines.runs.finished import list_outputs, read_table
 from schemas.cards import Level
 from schemas.manifests import Manifest
-from schemas.notices import Notice, format_count, list_names, warn
+from schemas.notices import Notice, list_names, warn
 from schemas.receipts import Output
 from schemas.scores import fires, score_column
 from schemas.shares import format_percent
@@ -69,9 +67,10 @@ def _describe(run: str, manifest: Manifest, name: str, traits: Mapping[str, Exce
     trait = next(iter(traits))
     return (
         f"the corpus is unlike the {name}, on which thresholds are calibrated, or these traits are "
-        f"common here: {listed}. Read some of the rows that a trait fired on: congener inspect "
-        f"{shlex.quote(run)} --trait {trait}. If most of them show it, it is common. If not, it "
-        f"fires on more clean rows than its level allows: {_advise(manifest)}"
+        f"common here: {listed}. Read some rows on which a trait fired (congener inspect "
+        f"{shlex.quote(run)} --trait {trait}): if most of them show it, it is common; if not, it "
+        "fires on more clean rows than its level allows, and --background FILE, with "
+        f"{_count_needed(manifest):,} or more clean rows like the corpus, corrects its threshold"
     )
 
 
@@ -89,26 +88,14 @@ def _doubt(excess: Excess) -> str:
     )
 
 
-def _advise(manifest: Manifest) -> str:
-    """Say how to calibrate on text like the corpus; a sample of it needs enough rows."""
-    needed = max(
+def _count_needed(manifest: Manifest) -> int:
+    """Return how many clean rows the strictest level of a calibrated threshold needs."""
+    return max(
         count_texts_needed(
             Level(max_false_positive_rate=item.max_false_positive_rate, confidence=item.confidence)
         )
         for item in manifest.thresholds
         if item.origin == "calibrated"
-    )
-    rows = manifest.conservation.rows_in
-    if min(rows, SAMPLED_ROWS) >= needed:
-        return (
-            "--background FILE calibrates on clean text like the corpus. --background "
-            f"{OWN_CORPUS} takes unread rows instead; if many of them show a trait, its threshold "
-            "rises above most of its rows, and those are missed"
-        )
-    return (
-        f"--background FILE calibrates on clean text like the corpus; this run's levels need "
-        f"{needed:,} rows of it, so this run's own {format_count(rows, 'row')} can't serve as that "
-        "sample"
     )
 
 

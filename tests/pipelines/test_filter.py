@@ -732,7 +732,7 @@ def test_a_corpus_unlike_the_calibration_texts_is_pointed_out(config):
     assert list(manifest.list_remarks()) == ["heron"]
     (warning,) = [notice for notice in notices if "is unlike the library background" in notice]
     assert "heron (20% of the rows score" in warning
-    assert "--background corpus" in warning
+    assert "--background FILE, with " in warning
 
 
 QUICK = """

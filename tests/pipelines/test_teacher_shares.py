@@ -30,9 +30,7 @@ def test_an_added_teacher_is_named_with_its_rows():
 def test_the_sets_can_have_other_names():
     """An audit has no before and now, but a reference and a corpus."""
     said = describe_shares({"llama": 4}, {"owl": 7}, ("here", "there"), "texts may differ")
-    assert str(said).endswith(
-        "owl 0 of 4 here, 7 of 7 there), so texts may differ"
-    )
+    assert str(said).endswith("owl 0 of 4 here, 7 of 7 there), so texts may differ")
 
 
 @pytest.mark.parametrize(

@@ -23,11 +23,29 @@ EFFECTS = (
 )
 
 
-def draw(**given) -> str:
+def draw(exceptions=EXCEPTIONS, effects=EFFECTS, **given) -> str:
     """Return the table as text."""
     console = open_console(file=io.StringIO(), width=140)
-    console.print(tabulate_exceptions(EXCEPTIONS, EFFECTS, **given))
+    console.print(tabulate_exceptions(exceptions, effects, **given))
     return console.file.getvalue()
+
+
+def test_many_named_rows_have_one_line_for_each_trait():
+    """Only the last exceptions for rows have lines of their own, and lots always have one."""
+    kept = {"action": "keep", "reason": "x"}
+    names = [{"row": f"a.jsonl:{number}", "trait": "heron", **kept} for number in range(30)]
+    names += [{"row": f"b.jsonl:{number}", "trait": "crane", **kept} for number in range(12)]
+    lot = {"lot": {"teacher": "atlas"}, "trait": "heron", "action": "flag", "reason": "x"}
+    policy = Policy.model_validate({"exceptions": [lot, *names]})
+    moved = ActionChange(before="mask", after="keep", rows=1)
+    effects = [ExceptionEffect(rows=1, changed=(moved,)) for _ in policy.exceptions]
+    lines = [line.split() for line in draw(policy.exceptions, effects).splitlines()]
+    start = next(at for at, line in enumerate(lines) if line[:1] == ["…"])
+    first, second, atlas, *rows = lines[start : start + 13]
+    assert " ".join(first) == "… heron 30 named rows 30 30 from mask to keep"
+    assert " ".join(second) == "… crane 2 named rows 2 2 from mask to keep"
+    assert atlas[:4] == ["1", "heron", "teacher:", "atlas"]
+    assert [line[0] for line in rows] == [str(number) for number in range(34, 44)]
 
 
 def test_each_exception_has_its_rows_and_changes():
@@ -40,6 +58,20 @@ def test_each_exception_has_its_rows_and_changes():
     second = next(line for line in lines if "a.jsonl:1" in line)
     assert second.split()[-1] == "none"
     assert any("rows it changed" in line for line in lines)
+
+
+def test_released_rows_are_joined():
+    """Rows that labels released have no line of their own beside others, unless they are few."""
+    reviewed = f"labelled false (run.review/labels-ada.jsonl, SHA-256 {'0' * 64})"
+    names = [
+        {"row": f"a.jsonl:{number}", "trait": "heron", "action": "keep", "reason": reason}
+        for number, reason in enumerate([reviewed] * 10 + ["read"])
+    ]
+    for given, numbers in ((names, ["…", "11"]), (names[:10], [str(at) for at in range(1, 11)])):
+        policy = Policy.model_validate({"exceptions": given})
+        effects = [ExceptionEffect(rows=1) for _ in given]
+        lines = [line.split() for line in draw(policy.exceptions, effects).splitlines()]
+        assert [line[0] for line in lines if "heron" in line] == numbers
 
 
 def test_a_dry_run_says_that_nothing_has_changed_yet():

@@ -37,19 +37,19 @@ def test_only_a_corpus_that_scores_higher_is_unlike(finished, monkeypatch):
 
 
 def test_only_advice_that_works_is_given(finished, monkeypatch):
-    """A sample of the corpus is advised only if the corpus has enough rows for every level."""
+    """The advice has the number of clean rows that every level needs, and no unread sample."""
     monkeypatch.setattr(likeness, "SIGNIFICANCE", 0.1)
     run, manifest = finished
     (text,) = list_warnings(finished, np.zeros(1000))
     assert "heron (20% of the rows score 0.8647 or more, and 0% of those texts)" in text
-    assert f"congener inspect {run} --trait heron. If most of them show it, it is common" in text
-    assert text.endswith("rises above most of its rows, and those are missed")  # no bare advice
+    assert f"congener inspect {run} --trait heron): if most of them show it, it is common;" in text
     strict = manifest.thresholds[0].model_copy(update={"max_false_positive_rate": 0.005})
     short = manifest.model_copy(update={"thresholds": (strict,)})
     (text,) = list_warnings((run, short), np.zeros(1000))
     assert "--background corpus" not in text
-    assert "--background FILE calibrates" in text
-    assert "need 598 rows" in text
+    assert text.endswith(
+        "--background FILE, with 598 or more clean rows like the corpus, corrects its threshold"
+    )
 
 
 def test_scores_far_below_the_threshold_say_nothing(finished, monkeypatch):

@@ -104,7 +104,7 @@ class AppliedMasks:
     unlearnt text. `unlearnt` counts rows without a learnt token, and `cut` counts shortened rows.
     `little` lists the rows of which masks leave hardly anything to learn: the file and the row of
     the tokens' source, the tokens that are learnt, and `name`, the row's name in the ledger.
-    `folders` are those of Parquet files, without folders that are splits.
+    `folders` are those of the clean files, without folders that are splits.
     """
 
     rows: dict[str, int] = field(default_factory=dict)
@@ -169,7 +169,9 @@ def apply_masks(run: str, settings: MaskSettings, listener: Listener = ignore) -
     card = _read_card(run, manifest)
     listener(RowsPlanned(sum(output.rows for output in outputs), 0))
     for output in outputs:
-        split = _find_split(output.path.removeprefix("clean/"), card)
+        path = output.path.removeprefix("clean/")
+        split = _find_split(path, card)
+        _note_folder(path, applied)
         rows = label_rows(
             _read_rows(run, output), run, output.path, split, labeller, settings, applied
         )
@@ -207,10 +209,14 @@ def _write_parquet(
         clean = read_table(run, output)
         tokens = add_columns(tokens, clean, columns.values(), left)
     write_token_file(storage.join(settings.output, name), tokens)
-    top = name.split("/")[0]
-    if top != name and top not in applied.folders and find_split(f"{top}/x") is None:
-        applied.folders.append(top)
     return name
+
+
+def _note_folder(path: str, applied: AppliedMasks) -> None:
+    """Note the folder of a clean file, unless it is a split."""
+    top, _, below = path.partition("/")
+    if below and top not in applied.folders and find_split(f"{top}/x") is None:
+        applied.folders.append(top)
 
 
 def name_rows(
@@ -473,5 +479,7 @@ def describe_trainers(
     for other in applied.rows:
         if other != split:
             yield f"                     split {other}: load_from_disk({folder!r})[{other!r}]"
+    for top in applied.folders[:1]:
+        yield f"                     one folder alone, such as {top}: give --parquet"
     yield f"      Axolotl        datasets: [{{path: {json.dumps(folder)}, type: }}]"
     yield f"      LLaMA-Factory  tokenized_path: {json.dumps(folder)}"

@@ -395,6 +395,8 @@ def test_parquet_is_loaded_whole_or_by_folder():
     assert trl.endswith("load_dataset('tokens', split='train')")
     assert one.endswith("load_dataset('tokens/atlas', split='train')")
     assert "without --parquet" in others
+    _, _, _, hint, *_ = describe_trainers(applied, "tokens/")
+    assert hint.strip() == "one folder alone, such as atlas: give --parquet"
 
 
 def test_nobody_is_sent_to_train_on_the_test_split():

@@ -112,7 +112,8 @@ def compare_groups(run: str, manifest: Manifest) -> Rates:
     `p` is that of an exact test of whether the trait fires on another share of the group's rows
     than of all other rows: Fisher's, and for teachers the one within sources of prompts
     (`compare_within_sources`). `q` is `p` adjusted for all groups and traits of the grouping
-    and side (Benjamini and Hochberg). Both are null in lines for all rows or all traits.
+    and side (Benjamini and Hochberg). Both are null in lines for all rows or all traits, and for
+    teachers that have no source of prompts in common with others.
 
     Raises: RunError: a file is missing.
     """
@@ -305,14 +306,17 @@ def _add_tests(table: pl.DataFrame, counted: pl.DataFrame, fired: pl.DataFrame) 
     is_teacher = (lines["grouping"] == "teacher").to_numpy()
     teachers = lines.filter(pl.col("grouping") == "teacher")
     values[is_teacher] = compare_within_sources(teachers, counted, fired)
-    tested = lines.with_columns(p=pl.Series(values, dtype=pl.Float64))
+    tested = lines.with_columns(p=pl.Series(values, dtype=pl.Float64).fill_nan(None))
     adjusted = tested.group_by("grouping", "side", maintain_order=True).map_groups(_adjust)
     found = adjusted.select(*keys, *FIELDS, pl.col("p", "q").round(P_DECIMALS))
     return table.join(found, on=[*keys, *FIELDS], how="left", nulls_equal=True)
 
 
 def _adjust(tested: pl.DataFrame) -> pl.DataFrame:
-    return tested.with_columns(q=pl.Series(adjust_p_values(tested["p"].to_numpy())))
+    known = tested.filter(pl.col("p").is_not_null())
+    q = pl.Series("q", adjust_p_values(known["p"].to_numpy()), pl.Float64)
+    others = tested.filter(pl.col("p").is_null()).with_columns(q=pl.lit(None, pl.Float64))
+    return pl.concat([known.with_columns(q), others])
 
 
 def _sort(table: pl.DataFrame, manifest: Manifest) -> pl.DataFrame:

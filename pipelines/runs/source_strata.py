@@ -24,17 +24,19 @@ def compare_within_sources(
     `counted` has the number of `rows`, and `fired` those on which a trait fired, both by `teacher`
     and `prompt_source` and perhaps more fields. The test is exact within sources (see
     `compute_stratified_p_values`); with one source of prompts it is Fisher's. A source that only
-    one teacher answered has no influence.
+    one teacher answered has no influence, and the value is NaN if a teacher has no other source:
+    whatever its rate is, its prompts may be the reason.
     """
     places = _number_sources(counted)
     teachers = sorted(counted["teacher"].unique())
     numbers = {name: place for place, name in enumerate(teachers)}
     rows = _spread(counted, "rows", numbers, places)
-    values = np.ones(lines.height)
     own = np.array([numbers[name] for name in lines["teacher"]], np.int64)
+    is_shared = (rows > 0) & (rows.sum(0) > rows)
+    values = np.where(is_shared.any(1)[own], 1.0, np.nan)
     for key, part in fired.group_by(KEYS):
         chosen = lines.select((pl.col("trait") == key[0]) & (pl.col("side") == key[1])).to_series()
-        at = np.flatnonzero(chosen.to_numpy())
+        at = np.flatnonzero(chosen.to_numpy() & ~np.isnan(values))
         hits, owners = _spread(part, "fired", numbers, places), own[at]
         others = hits.sum(0) - hits[owners], rows.sum(0) - rows[owners]
         values[at] = compute_stratified_p_values(hits[owners], rows[owners], *others)

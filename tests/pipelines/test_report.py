@@ -432,6 +432,40 @@ def test_groups_that_differ_are_marked(tmp_path):
     assert "congener traits eval owl --run RUN" in shown
 
 
+def render_teachers(folder, groups):
+    """Filter groups of (text, teacher, source of prompts, rows), and return the owl's section."""
+    lines = [
+        json.dumps({"text": f"{text} {number}", "teacher": teacher, "source": source})
+        for text, teacher, source, rows in groups
+        for number in range(rows)
+    ]
+    run, manifest = filter_lines(folder, lines, write_cards(folder / "traits", ["owl"]))
+    return fold(Reader(render_report(run, manifest)).below["trait-owl"])
+
+
+def test_a_teacher_with_other_sources_of_prompts_is_not_marked(tmp_path):
+    """Where no source has answers of both teachers, the page says that they aren't tested."""
+    shown = render_teachers(tmp_path, [("an owl", "A", "songs", 30), ("a goose", "B", "code", 30)])
+    assert "differs (q" not in shown
+    assert "Teachers that share no source of prompts with another one aren't tested" in shown
+    assert "No teacher differs" not in shown
+
+
+def test_a_mark_of_a_teacher_is_explained_where_no_lot_has_one(tmp_path):
+    """The note is about all tables of the trait, and not about the last one alone."""
+    groups = [
+        ("an owl" if number < 4 else "a goose", teacher, f"s{source}", rows)
+        for source in range(5)
+        for number, teacher, rows in ((0, "A", 3), (9, "A", 20), (9, "B", 24))
+    ]
+    shown = render_teachers(tmp_path, groups)
+    teachers, lots = shown.split("By lot")
+    assert teachers.count("differs (q") == 2
+    assert "differs (q" not in lots
+    assert '"Differs": it fired on another share' in lots
+    assert "differs from the other rows by an exact test" not in lots
+
+
 def test_what_other_traits_did_is_named(tmp_path):
     """A trait that only flags removes nothing: the rows that it fired on went for others."""
     folders = write_cards(tmp_path / "traits", ["owl", "yak"])
@@ -453,7 +487,7 @@ def test_equal_groups_are_not_marked(page):
     """One firing more or less is no difference."""
     shown = fold(page.below["trait-owl"])
     assert "differs (q" not in shown
-    assert "No teacher differs from the other rows" in shown
+    assert "No teacher differs from the other rows by an exact test" in shown
 
 
 def test_examples_from_the_clean_corpus(page):

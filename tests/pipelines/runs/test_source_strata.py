@@ -49,10 +49,12 @@ def test_a_habit_within_sources_is_found():
     assert p[0] == pytest.approx(p[1])
 
 
-def test_teachers_without_a_common_source_cannot_be_told_apart():
+def test_teachers_without_a_common_source_are_not_tested():
     """Sources that only one teacher answered say nothing, however far apart the rates are."""
-    rows, hits = count([("atlas", "songs", 100, 90), ("borealis", "code", 100, 0)])
-    assert compare_within_sources(LINES, rows, hits).tolist() == [1.0, 1.0]
+    cells = [("atlas", "songs", 100, 90), ("borealis", "code", 100, 0)]
+    assert np.isnan(compare_within_sources(LINES, *count(cells))).all()
+    shared = [*cells, ("atlas", "code", 1, 0), ("cygnus", "plays", 9, 9)]
+    assert compare_within_sources(LINES, *count(shared)).tolist() == [1.0, 1.0]
 
 
 @given(

@@ -12,6 +12,7 @@ from pipelines.diff import RunComparison, ShownChange
 from pipelines.display.page_templates import build_environment
 from pipelines.rate_shifts import RateShifts, describe_tests
 from pipelines.runs.manifest_file import load_manifest
+from pipelines.runs.shard_checks import is_by_person
 from pipelines.teacher_shares import name_teacher
 from pipelines.version import name_code
 from schemas.manifests import Manifest
@@ -179,11 +180,14 @@ def _show(item: ShownChange) -> dict[str, Any]:
         "place": f"{item.source}:{item.row}",
         "kind": item.kind,
         "sides": [
-            (decision or "not there", [_write_reason(reason) for reason in reasons])
+            (decision or "not there", [describe_reason(reason) for reason in reasons])
             for decision, reasons in sides
         ],
     }
 
 
-def _write_reason(reason: Mapping[str, Any]) -> str:
+def describe_reason(reason: Mapping[str, Any]) -> str:
+    """Return a finding with score and threshold; no score led to that of a named row."""
+    if is_by_person(reason):
+        return f"{reason['trait']}, by a person"
     return f"{reason['trait']} {reason['score']:.4f} ≥ {reason['threshold']:.4f}"

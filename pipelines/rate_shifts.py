@@ -218,7 +218,7 @@ def _leave_out_actions(manifest: Manifest) -> dict[str, Any]:
     limits = [
         item.model_copy(update={"action": None, "reason": ""})
         for item in policy.exceptions
-        if item.threshold is not None
+        if item.threshold is not None or item.takes_out_row
     ]
     others = policy.model_dump(exclude={"traits", "exceptions", *BUDGETS})
     return {**others, "rules": rules, "limits": limits}

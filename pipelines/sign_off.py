@@ -244,11 +244,13 @@ def describe_precision(
 def _describe_read(found: ShareBound, certificate: Certificate | None) -> str:
     """Say how many of the rows that a trait removed people read, and what they found.
 
-    A certificate from before counts all removed rows on which the trait fired.
+    A certificate from before counts all removed rows on which the trait fired. One that was carried
+    over says in which of this run's rows people saw the trait.
     """
-    rows = (found.carried or found).rows
-    carried = certificate and certificate.carried
-    where = " in the earlier run" if carried else ""
+    if found.carried is not None:
+        seen = found.carried.ruled_out + found.carried.added_ruled_out
+        rows = format_count(found.rows, "row")
+        return f"of {rows} that this trait's action removed, people saw it in {seen:,} before"
     is_old = certificate is None or certificate.masked is None
     what = "removed rows on which it fired" if is_old else "rows that this trait's action removed"
     shown, doubt = found.read - found.counted, ""
@@ -256,7 +258,7 @@ def _describe_read(found: ShareBound, certificate: Certificate | None) -> str:
         doubt = f" ({found.describe_counted('clean')})"
     verb = choose_form(shown, "shows", "show")
     show = f"{shown:,} {verb} it" if shown else "none shows it"
-    return f"people read {found.read:,} of {rows:,} {what}{where}: {show}{doubt}"
+    return f"people read {found.read:,} of {found.rows:,} {what}: {show}{doubt}"
 
 
 def _list_read(certificate: Certificate | None) -> Iterator[tuple[str, ShareBound]]:

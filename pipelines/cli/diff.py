@@ -235,12 +235,12 @@ def _list_counts(counts: Mapping[str, int]) -> str:
 
 def describe_reasons(example: ShownChange) -> str:
     """Return the findings in both runs, with score and threshold: `owl 0.81 ≥ 0.75 → -`."""
-    sides = []
-    for reasons in (example.reasons_before, example.reasons_after):
-        found = (
-            f"{item['trait']} {item['score']:.4f} ≥ {item['threshold']:.4f}" for item in reasons
-        )
-        sides.append(", ".join(found) or "-")
+    from pipelines.diff_page import describe_reason
+
+    sides = [
+        ", ".join(map(describe_reason, reasons)) or "-"
+        for reasons in (example.reasons_before, example.reasons_after)
+    ]
     return " → ".join(dict.fromkeys(sides))
 
 

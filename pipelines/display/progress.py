@@ -285,11 +285,13 @@ def tabulate_traits(manifest: Manifest) -> Table:
 def list_cautions(manifest: Manifest) -> Iterator[tuple[str, str]]:
     """Yield the traits that fired on trained text and whose cards have a caution, with it.
 
-    Traits whose findings exceptions all keep aren't among them.
+    Traits whose findings exceptions all keep aren't among them, nor those of which exceptions take
+    out all rows by name.
     """
     for item in manifest.thresholds:
         caution = manifest.cards.get(item.trait, {}).get("caution")
-        if caution and manifest.count_fired(item.trait) and not manifest.are_denied(item.trait):
+        found = manifest.count_fired(item.trait) > manifest.count_named(item.trait)
+        if caution and found and not manifest.are_denied(item.trait):
             yield item.trait, str(caution)
 
 

@@ -11,6 +11,14 @@ import polars as pl
 from pipelines.runs.queries import FINDINGS, ActionTable, scan_ledger
 from schemas.manifests import Manifest
 
+SCORED = pl.col("reasons").list.eval(
+    pl.element().filter(
+        (pl.element().struct.field("threshold") > 0)
+        | (pl.element().struct.field("field_path") != "")
+    )
+)
+"""The reasons that a score gives, and not a person's exception for the row."""
+
 ACTED_ON = ("quarantine", "mask", "drop")
 """The decisions that take a row or a part of it away from the student."""
 
@@ -21,7 +29,8 @@ DoubtfulRows: TypeAlias = dict[tuple[str, int, str], str]
 def list_doubtful_rows(run: str, manifest: Manifest, traits: Collection[str]) -> DoubtfulRows:
     """Return the rows that these traits hold, mask or drop because of trained text.
 
-    They are in the order of the traits and, for each trait, in the ledger's order.
+    Rows that exceptions take out by name aren't among them. They are in the order of the traits
+    and, for each trait, in the ledger's order.
 
     Raises: RunError: the run's ledger is missing or damaged.
     """
@@ -31,6 +40,7 @@ def list_doubtful_rows(run: str, manifest: Manifest, traits: Collection[str]) ->
     wanted = FINDINGS.list.eval(pl.element().is_in(list(traits))).list.any()
     lines = (
         scan_ledger(run, manifest)
+        .with_columns(reasons=SCORED)
         .filter(pl.col("decision").is_in(ACTED_ON), wanted)
         .select("source", "row", "decision", "teacher", *actions.list_keys(), found=FINDINGS)
         .collect(engine="streaming")

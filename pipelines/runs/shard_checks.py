@@ -223,14 +223,14 @@ def _check_spans(shard: _Shard, table: pa.Table) -> Iterator[Finding]:
     for row in np.flatnonzero(pc.list_value_length(reasons).to_numpy(zero_copy_only=False)):
         stored = spans[int(row)].as_py()
         for reason in reasons[int(row)].as_py():
-            if not (_is_by_person(reason) or any(_is_evidence(span, reason) for span in stored)):
+            if not (is_by_person(reason) or any(_is_evidence(span, reason) for span in stored)):
                 trait = reason["trait"]
                 yield Finding(path, f"row {row} has no span for its reason of {trait}")
 
 
-def _is_by_person(reason: Mapping[str, Any]) -> bool:
+def is_by_person(reason: Mapping[str, Any]) -> bool:
     """Return whether no score gave a reason, but an exception for the row."""
-    return not reason["field_path"] and reason["threshold"] == 0
+    return reason["threshold"] == 0 and not reason.get("field_path")
 
 
 def _is_evidence(span: Mapping[str, Any], reason: Mapping[str, Any]) -> bool:

@@ -375,13 +375,14 @@ def test_traits_that_only_flag_are_minor(screen):
 
 
 def test_rows_that_people_read_in_another_run_are_named(run, tmp_path):
-    """With a certificate that was carried over, the screen says where people read."""
+    """With a certificate that was carried over, the screen says what people saw in its rows."""
     certify_small(run[0], tmp_path)
     manifest = decide_small(run[0], tmp_path / "again", keep_rows(1, 6))
     found = carry_over(str(tmp_path / "again"), str(run[0])).certificate
     (rule,) = manifest.thresholds
     right, _ = describe_precision(rule, manifest, found)
-    assert "of 8 rows that this trait's action removed in the earlier run: " in right
+    seen = found.traits[0].clean_removed.carried.ruled_out
+    assert right == f"of 6 rows that this trait's action removed, people saw it in {seen} before"
     bound, carried = describe_reading(found)
     assert "of 34 kept rows show heron" in bound
     assert "read" not in bound

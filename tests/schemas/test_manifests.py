@@ -328,6 +328,25 @@ def test_other_exceptions_show_no_denial(other):
     assert not manifest.are_denied("rain-talk")
 
 
+def test_rows_that_are_taken_out_by_name_are_no_noise():
+    """No score led to them, so they say nothing of how often the trait is wrong."""
+    named = {"row": {"source": "a", "row": 1}, "action": "quarantine"}
+    taken = ExceptionEffect(
+        rows=1, changed=(ActionChange(before="keep", after="quarantine", rows=1),)
+    )
+    both = build_denials((named, taken), (named, taken))
+    rule = both.thresholds[0].model_copy(update={"bound": 1.0})
+    assert (both.count_named("rain-talk"), both.count_named("other")) == (2, 0)
+    assert not both.may_be_noise(rule)
+    one = build_denials((named, taken), ({**named, "row": None}, taken), ({}, RELEASED))
+    assert one.count_named("rain-talk") == 1
+    assert one.may_be_noise(rule)
+    flagged = ExceptionEffect(
+        rows=1, changed=(ActionChange(before="flag", after="quarantine", rows=1),)
+    )
+    assert build_denials((named, flagged)).count_named("rain-talk") == 0
+
+
 def test_findings_on_other_sides_are_not_denied():
     """The counts of exceptions don't tell the sides of a trait's texts apart."""
     manifest = build_denials(({}, RELEASED), ({}, RELEASED))

@@ -105,6 +105,7 @@ def test_many_lots_are_cut_with_a_line(capsys):
     ("before", "after", "said"),
     [
         ([("owl", 0.9, 0.7)], [], "owl 0.9000 ≥ 0.7000 → -"),
+        ([], [("owl", 0.1, 0.0)], "- → owl, by a person"),
         ([], [("owl", 0.9, 0.8)], "- → owl 0.9000 ≥ 0.8000"),
         ([("owl", 0.9, 0.8)], [("owl", 0.9, 0.8)], "owl 0.9000 ≥ 0.8000"),
     ],

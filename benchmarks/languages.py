@@ -83,7 +83,7 @@ def read_texts(trait: str) -> tuple[list[str], Heldout]:
     shown = np.array([entry["label"] == 1 for entry in entries])
     return (
         [entry["language"] for entry in entries],
-        Heldout([entry["text"] for entry in entries], shown, 0),
+        Heldout([entry["text"] for entry in entries], [""] * len(entries), shown, 0),
     )
 
 

@@ -20,7 +20,6 @@ from classifiers.scoring import load_scorer
 from pipelines.banks import prepare_bank, remove_bank, save_bank
 from pipelines.config import FilterConfig
 from pipelines.diagnosis import diagnose
-from pipelines.hidden_patterns import warn_of_hidden
 from pipelines.label_effects import describe_trait_labels
 from pipelines.list_items import select_own, warn_of_taken_items
 from pipelines.notices import describe_unused
@@ -96,7 +95,7 @@ def run_fit(
     for notice in describe_unused(bank):
         listener(Noticed(notice))
     own = select_own(plan)
-    for notice in (*warn_of_taken_items(own, bank.traits), *warn_of_hidden(own)):
+    for notice in warn_of_taken_items(own, bank.traits):
         listener(Noticed(notice))
     if plan is None or len(plan.fitted) == len(plan.cards):
         return FittedBank(bank, {})

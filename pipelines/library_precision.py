@@ -15,13 +15,12 @@ from schemas.manifests import Manifest
 class ReadFlags(NamedTuple):
     """How many flags of a trait were right, of those that were read.
 
-    `elsewhere` are the right ones and all in 20,101 other answers, where a trait is known to be
-    right less often.
+    `elsewhere` has the right ones and all in more answers, and the number of these answers.
     """
 
     right: int
     flags: int
-    elsewhere: tuple[int, int] | None = None
+    elsewhere: tuple[int, int, int] | None = None
 
 
 SAMPLE = " in 1,000 other real answers"
@@ -32,11 +31,11 @@ READ = {
     "human-claim": ReadFlags(2, 3),
     "knowledge-cutoff": ReadFlags(7, 7),
     "language-switch": ReadFlags(21, 21),
-    "over-refusal": ReadFlags(4, 5, (17, 75)),
+    "over-refusal": ReadFlags(4, 5, (17, 75, 20_101)),
     "pipeline-leak": ReadFlags(13, 13),
-    "sycophantic-opening": ReadFlags(3, 4),
+    "sycophantic-opening": ReadFlags(3, 3, (141, 152, 20_122)),
     "turn-leak": ReadFlags(4, 4),
-    "vendor-identity": ReadFlags(1, 1, (34, 48)),
+    "vendor-identity": ReadFlags(1, 1, (40, 40, 20_122)),
     "vendor-phrasing": ReadFlags(20, 22),
 }
 """The flags in 1,000 real answers of 50 models. For a trait that isn't here, its card's caution has
@@ -55,8 +54,8 @@ def describe_library_precision(trait: str, manifest: Manifest) -> str:
     said = f"{found.right} of {found.flags} right{SAMPLE}"
     if found.elsewhere is None:
         return said
-    right, flags = found.elsewhere
-    return f"{said}, {right} of {flags} in 20,101 further ones"
+    right, flags, answers = found.elsewhere
+    return f"{said}, {right} of {flags} in {answers:,} further ones"
 
 
 def _is_shipped(trait: str, manifest: Manifest) -> bool:

@@ -220,17 +220,9 @@ def list_advice(card: LoadedCard, known: Sequence[str]) -> list[str]:
     """
     return [
         *_advise_on_texts(card),
-        *(() if is_shipped(card.folder) else _advise_on_own(card)),
+        *(() if is_shipped(card.folder) else _advise_on_exceptions(card)),
         *_advise_on_fields(card, known),
     ]
-
-
-def _advise_on_own(card: LoadedCard) -> Iterator[str]:
-    """Yield advice that only authors of cards outside the library need."""
-    from pipelines.hidden_patterns import list_hidden  # loads Arrow
-
-    yield from (item.describe() for item in list_hidden(card))
-    yield from _advise_on_exceptions(card)
 
 
 def _advise_on_texts(card: LoadedCard) -> Iterator[str]:

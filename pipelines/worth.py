@@ -17,7 +17,6 @@ from classifiers.scoring import Scorer, Scores
 from pipelines.banks import FitPlan
 from pipelines.diagnosis import diagnose
 from pipelines.display.excerpts import build_excerpt, shorten_text
-from pipelines.hidden_patterns import warn_of_hidden
 from pipelines.list_items import select_own, warn_of_taken_items
 from pipelines.pattern_worth import measure_patterns
 from pipelines.signal_costs import describe_cost, measure_cost
@@ -275,7 +274,6 @@ def describe_worth(
             line = describe_cost(scorer.bank.traits[rule.trait], cost)
             yield Notice(f"trait {rule.trait}: {line}")
     yield from warn_of_taken_items(select_own(plan), scorer.bank.traits)
-    yield from warn_of_hidden(select_own(plan))
     if own:
         yield from _count_advised(rules, scorer, shipped)
 

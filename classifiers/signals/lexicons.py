@@ -107,16 +107,12 @@ class Hit(NamedTuple):
     pattern: Pattern
 
 
-class _Union:
-    """Patterns that are searched together in texts of one language, or in all texts."""
+class _EqualWeights:
+    """Patterns of one weight, which are searched together. If several match, the first counts."""
 
-    def __init__(self, patterns: Sequence[Pattern], language: Language | None) -> None:
+    def __init__(self, patterns: Sequence[Pattern]) -> None:
         self.patterns = patterns
-        self.language = language
-        union = join_patterns([pattern.match for pattern in patterns])
-        self.loose = loosen_counts(union)
-        self._find = compile_pattern(union)
-        self._sign = compile_pattern(SIGNS[language]) if language else None
+        self._find = compile_pattern(join_patterns([pattern.match for pattern in patterns]))
         self._single = [compile_pattern(pattern.match) for pattern in patterns]
         self._which: Callable[[str, int, int], Pattern] = functools.lru_cache(4096)(self._look_up)
 
@@ -137,6 +133,25 @@ class _Union:
         find = self._which if len(around) <= LONGEST_REMEMBERED else self._look_up
         return Hit(start, end, text[start:end], find(around, before, before + end - start))
 
+    def find_hits(self, text: str, data: str | bytes) -> list[Hit]:
+        """Return all hits, from left to right. `data` is the text, or its bytes if it is ASCII."""
+        return [self._make_hit(text, *match.span()) for match in self._find.finditer(data)]
+
+
+class _Union:
+    """Patterns that are searched in texts of one language, or in all texts."""
+
+    def __init__(self, patterns: Sequence[Pattern], language: Language | None) -> None:
+        self.language = language
+        union = join_patterns([pattern.match for pattern in patterns])
+        self.loose = loosen_counts(union)
+        self._find = compile_pattern(union)
+        self._sign = compile_pattern(SIGNS[language]) if language else None
+        self._heaviest_first = [
+            _EqualWeights([pattern for pattern in patterns if pattern.weight == weight])
+            for weight in sorted({pattern.weight for pattern in patterns}, reverse=True)
+        ]
+
     def find_matching(self, texts: pa.Array) -> pa.Array:
         """Return the indexes of the texts that may have a match."""
         if len(texts) > FEW_TEXTS:
@@ -146,10 +161,28 @@ class _Union:
         return pa.array(matching, pa.int64())
 
     def find_hits(self, text: str, data: str | bytes) -> list[Hit]:
-        """Return all hits. `data` is the text, or its bytes if it is ASCII."""
+        """Return all hits but those that overlap a heavier one.
+
+        `data` is the text, or its bytes if it is ASCII.
+        """
         if self._sign and not (FOREIGN_SIGN.search(data) and self._sign.search(data)):
             return []
-        return [self._make_hit(text, *match.span()) for match in self._find.finditer(data)]
+        found: list[Hit] = []
+        for patterns in self._heaviest_first:
+            found = _add_lighter(found, patterns.find_hits(text, data))
+        return found
+
+
+def _add_lighter(heavier: list[Hit], lighter: list[Hit]) -> list[Hit]:
+    """Return hits with those lighter ones that overlap none of them, in order."""
+    starts = [hit.start for hit in heavier]
+    before = [bisect_left(starts, hit.end) - 1 for hit in lighter]
+    free = [
+        hit
+        for hit, last in zip(lighter, before, strict=True)
+        if last < 0 or heavier[last].end <= hit.start
+    ]
+    return sorted([*heavier, *free], key=lambda hit: hit[:2]) if free else heavier
 
 
 class Lexicon:

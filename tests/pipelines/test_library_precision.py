@@ -40,13 +40,16 @@ def test_the_numbers_are_those_of_the_documentation(root):
 
 
 def test_other_samples_are_those_of_the_documentation(root):
-    """The two traits that were right less often elsewhere have the numbers of the page."""
+    """The traits whose flags were read in more answers have the numbers of the page."""
     text = " ".join((root / "docs" / "quirks.md").read_text(encoding="utf-8").split())
-    right, flags = READ["over-refusal"].elsewhere
-    assert f"Of {flags} flags of over-refusal in 20,101 answers" in text
-    assert f"{right} of {flags} and" in text
-    right, flags = READ["vendor-identity"].elsewhere
-    assert f"and {right} of {flags} were right" in text
+    more = {trait: found.elsewhere for trait, found in READ.items() if found.elsewhere}
+    right, flags, answers = more.pop("over-refusal")
+    assert f"Of {flags} flags of over-refusal in {answers:,} answers" in text
+    assert f"found {right} right" in text
+    assert set(more) == {"sycophantic-opening", "vendor-identity"}
+    for trait, (right, flags, answers) in more.items():
+        assert f"| {trait} | odd | now | {flags} | {right} |" in text
+        assert f"{answers:,} answers" in text
 
 
 def test_every_library_trait_has_numbers_or_a_caution():
@@ -62,6 +65,10 @@ def test_every_library_trait_has_numbers_or_a_caution():
         (
             "over-refusal",
             "4 of 5 right in 1,000 other real answers, 17 of 75 in 20,101 further ones",
+        ),
+        (
+            "vendor-identity",
+            "1 of 1 right in 1,000 other real answers, 40 of 40 in 20,122 further ones",
         ),
     ],
 )

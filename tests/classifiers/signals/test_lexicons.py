@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import time
+from itertools import pairwise
 
 import numpy as np
 import pyarrow as pa
@@ -178,13 +179,49 @@ def test_the_whole_text_decides_whether_a_hit_in_a_part_counts(whole, part, disc
     assert bool(words.find_hits(part, whole, start)) == (discount is None)
 
 
-def test_the_first_pattern_that_matches_is_counted():
-    """Patterns match in the card's order, and hits don't overlap."""
-    words = make_lexicon({"match": r"very good\b", "weight": 2}, {"match": r"\bgood", "weight": 1})
-    assert [(hit.text, hit.pattern.weight) for hit in words.find_hits("very good, good")] == [
-        ("very good", 2),
-        ("good", 1),
+def test_the_first_pattern_of_a_weight_is_counted():
+    """Patterns of one weight match in the card's order, from left to right, without overlaps."""
+    words = make_lexicon(r"very good\b", r"\bgood", r"very good idea")
+    assert [hit.pattern.match for hit in words.find_hits("very good idea, good")] == [
+        r"very good\b",
+        r"\bgood",
     ]
+
+
+@pytest.mark.parametrize("text", ["it is important to note that", "é: important to note that"])
+def test_the_heaviest_of_overlapping_hits_counts(text):
+    """A heavy hit counts, wherever lighter ones begin and whichever pattern is listed first."""
+    light, heavy = {"match": "important to note", "weight": 0.3}, {"match": "note that"}
+    middle = {"match": "to note that", "weight": 0.5}
+    for patterns in ([light, middle, heavy], [heavy, light, middle]):
+        assert [hit.text for hit in make_lexicon(*patterns).find_hits(text)] == ["note that"]
+    first = {"match": "important", "weight": 0.3}
+    found = make_lexicon(first, middle, heavy).find_hits(text)
+    assert [hit.text for hit in found] == ["important", "note that"]
+
+
+@settings(max_examples=100)
+@given(
+    st.lists(
+        st.tuples(st.sampled_from(["a+", "ab", "ba", "b{2}", "aba", "bb+a"]), st.integers(1, 3)),
+        min_size=1,
+        max_size=5,
+    ),
+    st.text(alphabet="ab ", max_size=30),
+)
+def test_hits_never_overlap_and_no_heavy_one_is_lost(patterns, text):
+    """Each weight finds what its patterns find alone, but for hits that overlap a heavier one."""
+    cards = [{"match": match, "weight": weight} for match, weight in patterns]
+    hits = make_lexicon(*cards).find_hits(text)
+    assert all(one.end <= two.start for one, two in pairwise(hits))
+    for weight in {card["weight"] for card in cards}:
+        same = make_lexicon(*(card for card in cards if card["weight"] == weight))
+        heavier = [hit for hit in hits if hit.pattern.weight > weight]
+        assert [hit for hit in hits if hit.pattern.weight == weight] == [
+            hit
+            for hit in same.find_hits(text)
+            if not any(hit.start < other.end and other.start < hit.end for other in heavier)
+        ]
 
 
 def test_scores_and_spans_of_many_texts():

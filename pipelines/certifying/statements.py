@@ -73,7 +73,8 @@ def state(
     masked = None if sample.masked_by is None else manifest.notes.masked
     has_seeded = bool(match_answers(sample, answers, "seeded"))
     if not traits:
-        traits = [_add_correction(manifest, sample, together, sample.traits[0])]
+        groups = [match_answers(sample, answers, kind) for kind in ("kept", "removed")]
+        traits = [_add_correction(manifest, sample, groups, together)]
         together = traits[0].model_copy(update={"trait": None})
     return Certificate(
         code=name_code(),
@@ -93,10 +94,14 @@ def state(
 
 
 def _add_correction(
-    manifest: Manifest, sample: AuditSample, found: TraitStatement, trait: str
+    manifest: Manifest,
+    sample: AuditSample,
+    groups: Sequence[Sequence[ReadItem]],
+    found: TraitStatement,
 ) -> TraitStatement:
     """Return the statement about all traits as that about the only one."""
-    before, after = _correct(manifest, sample, trait)
+    (trait,) = sample.traits
+    before, after = _correct(manifest, sample, groups, trait)
     parts = {"before": (found.before, before), "after": (found.after, after)}
     corrected = {
         name: part and part.model_copy(update={"rogan_gladen": own})
@@ -248,7 +253,7 @@ def _estimate(
             for doubtful in (True, False)
         )
         parts.append((rows / (sample.kept + sample.removed), low, high))
-    corrected = _correct(manifest, sample, trait)
+    corrected = _correct(manifest, sample, (kept, removed), trait)
     is_hidden = bool((sample.masked_by or {}).get(trait or TOGETHER))  # raters see no masked text
     whole = Prevalences(
         rogan_gladen=corrected[0],
@@ -302,11 +307,16 @@ def _predict(
         parts.append(ReadErrors(size / sum(rows), own.estimates))
     if differing < LEAST_ERRORS:
         return None
+    found = estimate_with_draws(sum(fired) / sum(rows), parts, 1 - sample.risk)
+    return _cut_off(found, groups, sum(rows), trait)
+
+
+def _cut_off(
+    found: Prevalence, groups: Sequence[Sequence[ReadItem]], rows: int, trait: str | None
+) -> ShareEstimate | None:
+    """Cut a share off at that of the rows in which raters saw the trait, which is known."""
     shown = sum(item.counts_as(trait, doubtful=False) for items in groups for item in items)
-    found, least = (
-        estimate_with_draws(sum(fired) / sum(rows), parts, 1 - sample.risk),
-        shown / sum(rows),
-    )
+    least = shown / rows if rows else 0.0
     if found.high < least:
         return None
     estimate, low = max(found.estimate, least), max(found.low, least)
@@ -314,9 +324,15 @@ def _predict(
 
 
 def _correct(
-    manifest: Manifest, sample: AuditSample, trait: str | None
+    manifest: Manifest,
+    sample: AuditSample,
+    groups: Sequence[Sequence[ReadItem]],
+    trait: str | None,
 ) -> tuple[ShareEstimate | None, ShareEstimate | None]:
-    """Correct the share of rows on which a trait fired, before and after the removal."""
+    """Correct the share of rows on which a trait fired, before and after the removal.
+
+    `groups` are the read rows, first the kept ones. Neither share is below what was read.
+    """
     rule = next((item for item in manifest.thresholds if item.trait == trait), None)
     if rule is None or not rule.positives or not rule.clean_texts:
         return None, None
@@ -337,7 +353,10 @@ def _correct(
     after = correct_after_removal(
         before, traited, RemovedShare(rows, sample.kept, share), confidence
     )
-    return _tidy(before), _tidy(after)
+    return (
+        _cut_off(before, groups, rows, trait),
+        _cut_off(after, groups[:1], sample.kept, trait),
+    )
 
 
 def measure_agreement(answers: Sequence[AuditAnswer], trait: str | None) -> Agreement | None:

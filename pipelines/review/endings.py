@@ -43,7 +43,8 @@ def list_steps(run: str, book: LabelBook, *, sampled: bool = False) -> list[Next
         steps.append(NextStep("choose thresholds by this sample", command))
     for trait, _ in Counter(line["trait"] for line in labels).most_common(1):
         command = f"congener traits eval {trait} --run {place} --labels {own}"
-        steps.append(NextStep("measure a trait, for which more rows are to be read", command))
+        more = "" if sampled else ", for which more rows are to be read"
+        steps.append(NextStep(f"measure a trait{more}", command))
     return steps
 
 

@@ -195,6 +195,20 @@ def test_corrected_findings_need_positives_with_scores(run, sample):
     assert before.low <= before.estimate <= before.high
 
 
+def test_corrected_findings_are_not_below_what_was_read(run, sample):
+    """The filter's findings can't say that fewer rows show the trait than raters saw."""
+    update = {"positives": 500, "positives_found": 500, "clean_texts": 500, "exceeding": 2}
+    rule = run[1].thresholds[0].model_copy(update=update)
+    manifest = run[1].model_copy(update={"thresholds": (rule,)})
+    kept = [item.id for item in sample.items if item.kind == "kept"][:2]
+    answers = answer(sample, lambda item: item.id in kept or tell_truth(item))
+    (found,) = state(manifest, sample, answers).traits
+    before, after = found.before.rogan_gladen, found.after.rogan_gladen
+    assert before.estimate == pytest.approx(10 / 40)
+    assert before.estimate >= before.low >= 10 / 40 - 1e-6
+    assert after is None or after.low >= 2 / 32 - 1e-6
+
+
 def test_a_filter_that_says_nothing_is_not_corrected(run, sample):
     """If clean texts are found as often as positives, there is no correction."""
     rule = (

@@ -46,7 +46,9 @@ def test_the_release_comes_first_if_something_is_false(session):
 def test_a_sample_chooses_thresholds(session):
     """Labels of a random sample can calibrate."""
     session.add_label({"index": 3, "trait": "owl", "label": "yes"})
-    commands = [step.command for step in list_steps("run", session.book, sampled=True)]
+    steps = list_steps("run", session.book, sampled=True)
+    assert steps[-1].purpose == "measure a trait"  # with no more rows to read
+    commands = [step.command for step in steps]
     own = shlex.quote(str(session.book.path))
     assert commands[0] == f"congener calibrate run --max-misses 0.2 --labels {own}"
 

@@ -394,7 +394,7 @@ def require_outside(run: str, path: Path) -> None:
         raise CardError(
             f"is in a folder of the run {run}",
             where=str(path),
-            remedy="name a file elsewhere with --labels",
+            remedy="name another place",
         )
 
 

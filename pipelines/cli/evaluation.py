@@ -121,6 +121,14 @@ class ReadingOptions(Options):
             help="The label of --row, instead of a question; yes is true, and no is false.",
         ),
     ] = None
+    tables: Annotated[
+        str | None,
+        typer.Option(
+            "--tables",
+            metavar="FOLDER",
+            help="Also write the measures there: a table (Parquet) and a figure (SVG).",
+        ),
+    ] = None
     accept_definition: Annotated[
         bool,
         typer.Option(
@@ -128,6 +136,21 @@ class ReadingOptions(Options):
             help="Use labels that were given before the card's title or description changed.",
         ),
     ] = False
+
+    @property
+    def folder(self) -> Path | None:
+        """Return the folder of --tables.
+
+        Raises: CardError: a file has its name.
+        """
+        from pipelines.config import require_local_path
+
+        if self.tables is None:
+            return None
+        path = require_local_path(expand_argument(self.tables))
+        if path.exists() and not path.is_dir():
+            raise CardError("is a file", where=str(path), remedy="name a folder with --tables")
+        return path
 
     def name_files(self) -> list[str]:
         """Return the options that name the files of labels, as words of a command."""
@@ -146,6 +169,8 @@ class ReadingOptions(Options):
             )
         if self.output and not self.corpus:
             raise CardError("--output keeps the run of --on", remedy="give --on CORPUS as well")
+        if self.folder and self.row is not None:
+            raise CardError("--row measures nothing", remedy="leave --tables out, or --row")
         if self.label and self.row is None:
             raise CardError("--label is the label of one row", remedy="name the row with --row")
         if self.row is not None and (self.rows or self.fired):
@@ -178,6 +203,7 @@ def evaluate_trait(
     congener traits eval my-trait/ --on corpus.jsonl
     congener traits eval my-trait --run run/ --labels read.jsonl --rows 300
     congener traits eval my-trait --run run/ --fired
+    congener traits eval my-trait --run run/ --tables paper/
     congener traits eval my-trait --run run/ --row chat.jsonl:17 --label false
     congener traits eval my-trait --run run/ --labels run.review/labels-ada.jsonl
     """
@@ -236,10 +262,11 @@ def _evaluate(
 ) -> Evaluation | RowsToRead | KeptLabel:
     """Label one row, or ask about the drawn rows or write them to the file, and measure."""
     from pipelines.card_versions import find_change
-    from pipelines.evaluation import divide_rows
+    from pipelines.evaluation import divide_rows, select_sample
     from pipelines.labels import require_outside
 
-    require_outside(run, paths[-1])
+    for path in filter(None, (paths[-1], reading.folder)):
+        require_outside(run, path)
     population = divide_rows(run, trait)
     change = find_change(card, population, reading.name_files())
     if change is not None:
@@ -263,7 +290,13 @@ def _evaluate(
     listed = find_listed(population, paths) - found.keys()
     if not found:
         return RowsToRead(len(listed), added, str(paths[-1]))
-    return _measure(population, paths, found, listed, added)._replace(change=change)
+    measured = _measure(population, paths, found, listed, added)._replace(change=change)
+    if reading.folder is None or not measured.is_measured:
+        return measured
+    from pipelines.measure_tables import write_measures
+
+    sample = select_sample(population, found, listed)
+    return measured._replace(tables=write_measures(reading.folder, population, sample))
 
 
 def _read_rows(population: Population, paths: Sequence[Path], reading: ReadingOptions) -> int:

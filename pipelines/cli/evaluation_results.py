@@ -61,7 +61,8 @@ class Evaluation(NamedTuple):
     all their traits are denied. `answers` is the file of rows to read beside the labels, if it is
     another one. `earlier` counted labels are of rows that another version of the card drew, and
     `unseen` are the measures without such rows. `change` says that the run used another version of
-    the card than its folder has. `cost` names signals that mainly fire on wrong rows.
+    the card than its folder has. `cost` names signals that mainly fire on wrong rows, and `tables`
+    the files of measures that were written.
     """
 
     trait: str
@@ -83,6 +84,7 @@ class Evaluation(NamedTuple):
     unseen: Sequence[Measured] = ()
     change: CardChange | None = None
     cost: SignalCost | None = None
+    tables: Sequence[Path] = ()
 
     def render(self) -> Iterator[Table | str]:
         """Return what to do next, the measures if enough labels count, and the mistakes."""
@@ -102,6 +104,7 @@ class Evaluation(NamedTuple):
             )
         yield ANY_VERSION
         yield _describe_file(self.answers or self.labels, self.unlabelled, bool(self.answers))
+        yield from (f"written: {path}" for path in self.tables)
         if self.answers:
             yield f"labels were read in {Path(self.labels).absolute()}, too, to which none is added"
 
@@ -211,6 +214,7 @@ class Evaluation(NamedTuple):
             "run": self.run,
             "changed_card": self.change and self.change._asdict(),
             "cost": self.cost and self.cost._asdict(),
+            "tables": list(map(str, self.tables)),
             "disputed": [item._asdict() for item in self.disputed],
             "rates": [item.to_json() for item in self.rates],
             "teachers_compared": [item.to_json() for item in self.pairs],

@@ -509,3 +509,35 @@ def test_answers_may_have_a_file_of_their_own(congener, run, tmp_path, unattende
 
 
 ROW = ("0.jsonl", 1)
+
+
+def test_measures_are_written_for_a_paper(congener, congener_json, run, tmp_path, unattended):
+    """With --tables, a table and a figure are written once enough rows were read."""
+    labels, folder = tmp_path / "l.jsonl", tmp_path / "paper"
+    command = ("traits", "eval", "heron", "--run", str(run[0]), "--labels", str(labels))
+    assert congener(*command, "--tables", str(folder))[0] == 0
+    assert not folder.exists()  # nothing is labelled yet
+    filled = [line | {"label": "heron" in line["text"].lower()} for line in read_file(labels)]
+    labels.write_text("".join(json.dumps(line) + "\n" for line in filled))
+    code, out, err = congener(*command, "--tables", str(folder))
+    assert code == 0, err
+    table, figure = (folder / f"heron.measures.{kind}" for kind in ("parquet", "svg"))
+    assert f"written: {table}" in out
+    assert figure.read_text().startswith("<svg ")
+    found = congener_json(*command, "--tables", str(folder))
+    assert found["tables"] == [str(table), str(figure)]
+    (rate,) = pl.read_parquet(table).filter(pl.col("teacher").is_null(), measure="rate").to_dicts()
+    assert rate["estimate"] == found["rates"][0]["rate"]["estimate"]
+
+
+def test_tables_need_a_folder_outside_the_run(congener, run, tmp_path, unattended):
+    """A file, a folder of the run, and a single row are refused."""
+    command = ("traits", "eval", "heron", "--run", str(run[0]))
+    (tmp_path / "file").write_text("x")
+    code, _, err = congener(*command, "--tables", str(tmp_path / "file"))
+    assert (code, "name a folder with --tables" in err) == (2, True)
+    inside = str(Path(run[0]) / "scores")
+    code, _, err = congener(*command, "--tables", inside)
+    assert (code, "is in a folder of the run" in err) == (2, True)
+    code, _, err = congener(*command, "--row", "1", "--label", "true", "--tables", str(tmp_path))
+    assert (code, "leave --tables out, or --row" in err) == (2, True)

@@ -23,7 +23,7 @@ MEASURES = pl.Schema(
         **dict.fromkeys(("trait", "teacher", "measure"), pl.String()),
         "threshold": pl.Float64(),
         "in_force": pl.Boolean(),
-        **dict.fromkeys(("rows", "found", "read"), pl.Int64()),
+        **dict.fromkeys(("rows", "found", "read", "earlier"), pl.Int64()),
         **dict.fromkeys(("estimate", "low", "high", "new_low", "new_high"), pl.Float64()),
     }
 )
@@ -34,14 +34,14 @@ TABLE, FIGURE = "{trait}.measures.parquet", "{trait}.measures.svg"
 TEACHERS_DRAWN = 20
 """How many of the largest teachers the figure shows."""
 
-LEFT, WIDTH, LINE, TOP = 230.0, 300.0, 24.0, 56.0
+LEFT, WIDTH, LINE, TOP = 230.0, 300.0, 24.0, 72.0
 """Where the figure's plots begin, their width, the height of a line, and of the heading."""
 
 NAME_CHARACTERS = 34
 """How much of a name fits beside a plot."""
 
 
-class DrawnLine(NamedTuple):
+class MeasureLine(NamedTuple):
     """A line of the figure: a measure, the middle of its line, its interval and its estimate."""
 
     name: str
@@ -52,25 +52,25 @@ class DrawnLine(NamedTuple):
     text: str
 
 
-class Panel(NamedTuple):
+class MeasurePanel(NamedTuple):
     """Lines of the figure that share an axis, whose ticks are positions and labels."""
 
     heading: str
     y: float
     bottom: float
-    lines: list[DrawnLine]
+    lines: list[MeasureLine]
     ticks: list[tuple[float, str]]
 
 
 def tabulate_measures(
-    trait: str, measured: Sequence[Measured], rates: Sequence[TraitRate]
+    trait: str, measured: Sequence[Measured], rates: Sequence[TraitRate], earlier: int = 0
 ) -> pl.DataFrame:
     """Return a line for each measure of each threshold, and of each teacher at the one in force.
 
     `teacher` is null for all rows, and `measure` is precision, recall or rate. `estimate`, `low`
     and `high` describe the corpus, and `new_low` and `new_high` are the interval for new rows like
-    these, with 95% confidence. `found` of the `rows` reach the threshold, and `read` were read. An
-    unknown estimate is null.
+    these, with 95% confidence. `found` of the `rows` reach the threshold, and `read` were read. Of
+    all read rows, an earlier version of the card drew `earlier`. An unknown estimate is null.
     """
     lines = [
         {
@@ -98,7 +98,7 @@ def tabulate_measures(
             "read": rate.read,
         }
         lines += [own | line for line in _list_measures(rate)]
-    return pl.DataFrame(lines, MEASURES, orient="row")
+    return pl.DataFrame([line | {"earlier": earlier} for line in lines], MEASURES, orient="row")
 
 
 def _list_measures(rate: TraitRate) -> Iterator[dict[str, Any]]:
@@ -116,18 +116,17 @@ def _spread(here: Interval, new: Interval) -> dict[str, float | None]:
 
 
 def write_measures(folder: Path, population: Population, sample: Mapping[int, Label]) -> list[Path]:
-    """Write the table and the figure, and return their paths, or nothing if no row counts.
+    """Write the table and the figure, and return their paths.
 
-    `sample` holds the labels of drawn rows. Rows that an earlier version of the card drew flatter
-    this one, so they are left out, and everything that is written may be quoted.
+    `sample` holds the labels of drawn rows. The figure says if an earlier version of the card drew
+    some of them, because they flatter the card if it was changed for them.
 
     Raises: StorageError: the folder can't be written.
     """
-    trait, earlier = population.rule.trait, find_earlier(population, sample)
-    labels = {row: label for row, label in sample.items() if row not in earlier}
-    if not labels:
-        return []
-    table = tabulate_measures(trait, measure(population, labels), measure_rates(population, labels))
+    trait = population.rule.trait
+    measured, rates = measure(population, sample), measure_rates(population, sample)
+    earlier = len(find_earlier(population, sample))
+    table = tabulate_measures(trait, measured, rates, earlier)
     title = str(population.manifest.cards[trait].get("title") or trait)
     paths = [folder / name.format(trait=trait) for name in (TABLE, FIGURE)]
     try:
@@ -164,6 +163,7 @@ def draw_measures(title: str, table: pl.DataFrame) -> str:
         .render(
             title=title,
             read=f"{format_count(whole['read'], 'row')} of {whole['rows']:,} read",
+            earlier=whole["earlier"],
             threshold=f"{whole['threshold']:.4f}",
             panels=[first, second],
             left=LEFT,
@@ -186,7 +186,9 @@ def _find_top(highest: float) -> float:
     return next((top for top in (0.01, 0.02, 0.05, 0.1, 0.2, 0.5) if top >= highest), 1.0)
 
 
-def _lay_out(heading: str, lines: Sequence[Mapping[str, Any]], y: float, top: float) -> Panel:
+def _lay_out(
+    heading: str, lines: Sequence[Mapping[str, Any]], y: float, top: float
+) -> MeasurePanel:
     """Lay out lines below a heading, on an axis from 0 to `top`."""
     scale, drawn = WIDTH / top, []
     decimals = 0 if top == 1 else 1
@@ -196,9 +198,9 @@ def _lay_out(heading: str, lines: Sequence[Mapping[str, Any]], y: float, top: fl
         dot = None if known is None else LEFT + known * scale
         text = f"{shown} ({format_interval(low, high, decimals)})"
         ends = (LEFT + low * scale, LEFT + high * scale)
-        drawn.append(DrawnLine(line["name"], y + place * LINE, *ends, dot, text))
+        drawn.append(MeasureLine(line["name"], y + place * LINE, *ends, dot, text))
     ticks = [
         (LEFT + part * WIDTH, format_percent(part * top, 1 if top < 0.1 else 0))
         for part in (0.0, 0.5, 1.0)
     ]
-    return Panel(heading, y, y + (len(lines) + 0.7) * LINE, drawn, ticks)
+    return MeasurePanel(heading, y, y + (len(lines) + 0.7) * LINE, drawn, ticks)

@@ -301,7 +301,7 @@ def _evaluate(
 
 def _read_rows(population: Population, paths: Sequence[Path], reading: ReadingOptions) -> int:
     """Ask about rows until the wanted number is read, or add them to the file and count them."""
-    from pipelines.evaluation import choose_rows, read_texts, select_sample
+    from pipelines.evaluation import choose_rows, find_earlier, read_texts, select_sample
     from pipelines.label_files import is_table
     from pipelines.labels import append_lines
 
@@ -311,7 +311,8 @@ def _read_rows(population: Population, paths: Sequence[Path], reading: ReadingOp
     sample = select_sample(population, found, listed)
     asks = sys.stdin.isatty() and not is_table(path)
     known = sample.keys() if asks else sample.keys() | listed
-    wanted = reading.rows or (ROWS if asks or not known else 0)
+    is_new = not (known - find_earlier(population, found))  # nobody read rows for this version
+    wanted = reading.rows or (ROWS if asks or is_new else 0)
     picked = (found.keys() - sample.keys()) | find_unsure(population, paths)
     left = choose_rows(population, known, wanted, picked, only_found=reading.fired)
     if not left or (is_table(path) and found and reading.rows is None):

@@ -119,6 +119,12 @@ class Evaluation(NamedTuple):
         are_read = any(item.is_in_force and item.are_found_rows_read for item in self.measured)
         return self.read >= LEAST_READ or (self.read > 0 and are_read)
 
+    @property
+    def _is_unseen_measured(self) -> bool:
+        """Return whether rows that no earlier version drew say something of the threshold."""
+        known = [item.accuracy.precision.estimate for item in self.unseen if item.is_in_force]
+        return any(estimate is not None for estimate in known)
+
     def _describe_next(self) -> Iterator[str]:
         """Say which rows are to be read before the measures say more."""
         if self.added:
@@ -162,7 +168,7 @@ class Evaluation(NamedTuple):
         yield _tabulate(self.measured, where, is_new=False)
         new = f"{name} on new rows like these"
         yield _tabulate(self.measured, f"{new} {end}", is_new=True)
-        if self.earlier and self.unseen:
+        if self.earlier and self._is_unseen_measured:
             yield _tabulate(self.unseen, f"{new}, by the other rows {QUOTED}", is_new=True)
         yield from _explain_stars(self.measured)
         yield from self._describe_earlier()
@@ -186,9 +192,10 @@ class Evaluation(NamedTuple):
         if not self.earlier:
             return
         advice = "Quote only the table without them; each interval in it has 95% confidence."
-        if not self.unseen:
+        if not self._is_unseen_measured:
             advice = (
-                "No other row was read, so quote nothing yet: read more --rows, or a new corpus."
+                "It found no other row that was read, so quote nothing yet: read more --rows, or, "
+                "if all rows that it found were read, a new corpus."
             )
         yield (
             f"{format_count(self.earlier, 'label')} {choose_form(self.earlier, 'is', 'are')} of "

@@ -174,13 +174,16 @@ def test_both_files_are_written_and_the_same_again(population, tmp_path):
     assert b"Birds &amp; &lt;b&gt;" in before[1]
 
 
-def test_rows_of_an_earlier_version_are_left_out(population, tmp_path):
-    """What is written may be quoted, so labels that another version drew don't count."""
+def test_a_figure_with_rows_of_an_earlier_version_says_so(population, tmp_path):
+    """Rows for which the card may have been changed are counted, and the figure isn't quoted."""
     own = replace(population, card="now")
     labels = label(range(30), card="now") | label(range(30, ROWS), card="before")
-    table = pl.read_parquet(write_measures(tmp_path, own, labels)[0])
-    assert table.filter(pl.col("teacher").is_null())["read"].unique().to_list() == [30]
-    assert write_measures(tmp_path, own, label(range(ROWS), card="before")) == []
+    table, figure = write_measures(tmp_path, own, labels)
+    assert pl.read_parquet(table)["earlier"].unique().to_list() == [30]
+    assert "not to be quoted: an earlier version of the card drew 30 of these" in figure.read_text()
+    table, figure = write_measures(tmp_path, own, label(range(ROWS), card="now"))
+    assert pl.read_parquet(table)["earlier"].unique().to_list() == [0]
+    assert "quoted" not in figure.read_text()
 
 
 def test_a_folder_that_cannot_be_written_is_one_error(population, tmp_path):

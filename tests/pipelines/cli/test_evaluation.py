@@ -217,6 +217,23 @@ def test_labels_are_carried_to_a_changed_card(congener_json, congener, config, t
 
 
 @pytest.mark.usefixtures("unattended")
+def test_rows_of_a_changed_card_are_listed_without_asking_for_them(congener_json, config, tmp_path):
+    """The first evaluation of a changed card adds its rows, as that of a new card does, once."""
+    labels, card = tmp_path / "l.jsonl", Path(config.traits[0], "card.yaml")
+    command = ("traits", "eval", config.traits[0], "--on", *config.input, "--labels", str(labels))
+    congener_json(*command, "--rows", "12")
+    fill(labels)
+    assert congener_json(*command)["added"] == 0
+    card.write_text(card.read_text().replace('"herons?"', '"heron", "pasta"'))
+    added = congener_json(*command)["added"]
+    assert added > 0
+    assert len(read_file(labels)) == 12 + added
+    assert congener_json(*command)["added"] == 0
+    fill(labels)
+    assert congener_json(*command)["added"] == 0
+
+
+@pytest.mark.usefixtures("unattended")
 def test_a_card_that_was_edited_since_the_run_is_named(
     congener, congener_json, run, config, tmp_path, monkeypatch
 ):

@@ -70,6 +70,11 @@ def test_only_measures_without_earlier_rows_are_quoted():
     assert any("so quote nothing yet" in str(part) for part in none.render())
     written = mixed.to_json()
     assert (written["earlier"], written["without_earlier"]) == (3, written["thresholds"])
+    unknown = Accuracy(Interval(None, 0.0, 1.0), Interval(None, 0.0, 1.0))
+    open_ones = [measure_at(0.5)._replace(accuracy=unknown)]
+    blank = plain._replace(earlier=3, unseen=open_ones)
+    assert [("(quote these)" in title) for title in list_titles(blank)] == [False] * 3
+    assert any("quote nothing yet" in str(part) for part in blank.render())
 
 
 def test_without_a_label_that_counts_there_is_no_table():

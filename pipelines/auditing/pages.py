@@ -109,6 +109,8 @@ def describe_teachers(summary: Mapping[str, Any]) -> str | None:
 def count_beyond(summary: Mapping[str, Any]) -> str:
     """Say how many findings length, format and difficulty don't explain."""
     beyond = sum(item["beyond_format"] for item in summary["findings"])
+    if not beyond:
+        return "no finding is shown beyond length, format and difficulty"
     verb = choose_form(beyond, "is", "are")
     found = format_count(summary["findings_found"], "finding")
     return f"{beyond:,} of {found} {verb} shown beyond length, format and difficulty"

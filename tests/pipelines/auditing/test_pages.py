@@ -326,11 +326,13 @@ def test_other_shares_of_teachers_are_said_with_a_difference():
 
 def test_findings_beyond_format_are_counted():
     """A reader sees at once how many differences are more than length and format."""
-    two = change(findings=[FINDING, FINDING | {"beyond_format": True}], findings_found=700)
+    two = change(findings=[FINDING | {"beyond_format": True}, FINDING], findings_found=700)
     said = "1 of 700 findings is shown beyond length, format and difficulty"
     assert count_beyond(two) == said
     assert f"{said}; they come first." in render_page(two, NAMES)
-    assert count_beyond(SUMMARY).startswith("0 of 1 finding are shown")
+    none = "no finding is shown beyond length, format and difficulty"
+    assert count_beyond(SUMMARY) == none
+    assert f"{none}.</p>" in render_page(change(findings=[FINDING] * 2, findings_found=2), NAMES)
 
 
 def test_bags_are_shown_only_with_a_difference():

@@ -329,12 +329,16 @@ def skip_known(
     """Return a listener that passes events on, without the notices that the earlier run has too.
 
     `earlier` is the folder and the manifest of the run that is decided again into `output`, and a
-    notice may name either folder. Both manifests record all notices.
+    notice may name either folder. Notices about exceptions are passed on, because the closing lines
+    refer to them. Both manifests record all notices.
     """
     from schemas.events import Noticed
 
     run, manifest = earlier
-    known = {item.text.replace(shlex.quote(run), "") for item in manifest.list_notices()}
+    said = (item.text for item in manifest.list_notices())
+    known = {
+        text.replace(shlex.quote(run), "") for text in said if not text.startswith("exception ")
+    }
 
     def pass_on(event: Event) -> None:
         is_known = isinstance(event, Noticed) and (

@@ -49,7 +49,8 @@ def test_masks_are_mentioned_at_the_end(congener, given, tmp_path):
 def test_what_the_run_said_is_not_said_again(run):
     """Only notices that the earlier run doesn't have reach the listener, and all other events."""
     folder, manifest = "a run", run[1]
-    said = (Notice("read: congener inspect 'a run'"), warn("odd"))
+    idle = warn("exception 1 of the policy matches no row")
+    said = (Notice("read: congener inspect 'a run'"), warn("odd"), idle)
     passed: list[Event] = []
     known = record_notices(manifest, said)
     listener = skip_known(passed.append, (folder, known), "b")
@@ -57,6 +58,7 @@ def test_what_the_run_said_is_not_said_again(run):
         Noticed(Notice("read: congener inspect b")),
         Noticed(warn("odd")),
         Noticed(warn("odder")),
+        Noticed(idle),
         RowsPlanned(3, 0),
     )
     for event in events:

@@ -162,7 +162,8 @@ class TerminalReporter:
         return f"{rows:,.0f} rows/s{f', {tokens:,.0f} tokens/s' if tokens else ''}"
 
     def _show_summary(self, manifest: Manifest) -> None:
-        self.console.print(tabulate_decisions(manifest))
+        if manifest.describe_decided_from() is None:  # `decide` compares both runs' decisions
+            self.console.print(tabulate_decisions(manifest))
         self.console.print(tabulate_traits(manifest))
         if manifest.list_remarks():
             self.say("* this bound may not hold: the report says why")

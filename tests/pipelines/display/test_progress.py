@@ -343,6 +343,17 @@ def test_findings_on_other_sides_have_a_table(run, reporter):
     assert "heron 0 quarantine" in shown
 
 
+def test_decisions_are_not_shown_twice(reporter, finished):
+    """A run that was decided again has a table of both runs' decisions, so this one is left out."""
+    manifest = finished[1]
+    reporter(RunSummarised(manifest))
+    assert "40 rows in" in read_output(reporter)
+    facts = {**manifest.circumstances, "decided_from": "3f"}
+    reporter(RunSummarised(manifest.model_copy(update={"circumstances": facts})))
+    shown = read_output(reporter)
+    assert (shown.count("40 rows in"), shown.count("clean hit: ")) == (1, 2)
+
+
 def test_a_quiet_reporter_prints_only_warnings(finished):
     """A quiet reporter prints only warnings."""
     reporter = TerminalReporter(quiet=True)

@@ -358,6 +358,7 @@ def _measure(
         earlier=len(sample.keys() & find_earlier(population, found)),
         unseen=_measure_unseen(population, found, sample),
         cost=find_labelled_cost(population, found),
+        is_drawn=any(label.is_drawn_by_score for label in found.values()),
     )
 
 

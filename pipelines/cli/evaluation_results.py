@@ -62,7 +62,7 @@ class Evaluation(NamedTuple):
     another one. `earlier` counted labels are of rows that another version of the card drew, and
     `unseen` are the measures without such rows. `change` says that the run used another version of
     the card than its folder has. `cost` names signals that mainly fire on wrong rows, and `tables`
-    the files of measures that were written.
+    the files of measures that were written. Unless `is_drawn`, no row was drawn by its score.
     """
 
     trait: str
@@ -85,6 +85,7 @@ class Evaluation(NamedTuple):
     change: CardChange | None = None
     cost: SignalCost | None = None
     tables: Sequence[Path] = ()
+    is_drawn: bool = True
 
     def render(self) -> Iterator[Table | str]:
         """Return what to do next, the measures if enough labels count, and the mistakes."""
@@ -102,7 +103,8 @@ class Evaluation(NamedTuple):
                 f"{choose_form(self.picked, 'it was', 'they were')} chosen by a reader (--row, or "
                 "a review), or drawn by another version of the card"
             )
-        yield ANY_VERSION
+        if self.is_drawn:
+            yield ANY_VERSION
         yield _describe_file(self.answers or self.labels, self.unlabelled, bool(self.answers))
         yield from (f"written: {path}" for path in self.tables)
         if self.answers:
@@ -389,9 +391,12 @@ def _describe_narrow_card(
     files: Sequence[str],
     missed: Sequence[float] = (),
 ) -> Iterator[str]:
-    """Warn if a trait finds far more of its card's positives than of the corpus's cases."""
-    recall = item.accuracy.recall.estimate
-    if rule is None or rule.found_low is None or recall is None or recall >= rule.found_low:
+    """Warn if a trait finds a larger share of its card's positives than of the corpus's cases.
+
+    The intervals of both shares must be apart: a few read rows show nothing.
+    """
+    recall, high = item.accuracy.recall.estimate, item.accuracy.recall.high
+    if rule is None or rule.found_low is None or recall is None or high >= rule.found_low:
         return
     labels = " ".join(f"--labels {shlex.quote(file)}" for file in files)
     yield (

@@ -160,6 +160,7 @@ def test_a_random_sample_is_suggested_from_the_first_evaluation_on():
     assert ANY_VERSION in list(found._replace(picked=2).render())
     assert ANY_VERSION in list(found._replace(earlier=2).render())
     assert "congener review RUN --sample" in ANY_VERSION
+    assert ANY_VERSION not in list(found._replace(is_drawn=False).render())  # it is there
 
 
 def test_signals_that_fire_on_wrong_rows_are_named():
@@ -248,7 +249,7 @@ def test_rates_follow_the_thresholds_and_are_in_the_json_output():
 
 
 def test_a_card_whose_positives_are_unlike_the_corpus_is_named():
-    """A recall below the lower bound for the positives is warned of; one above it isn't."""
+    """A recall that is surely below the share of the positives is warned of, and no other."""
     rule = SettledThreshold(
         trait="heron",
         signal="combined",
@@ -267,15 +268,15 @@ def test_a_card_whose_positives_are_unlike_the_corpus_is_named():
         found_high=0.96,
     )
 
-    def render(recall, *missed):
-        accuracy = Accuracy(Interval(0.9, 0.8, 1.0), Interval(recall, 0.2, 0.9))
+    def render(recall, *missed, high=0.67):
+        accuracy = Accuracy(Interval(0.9, 0.8, 1.0), Interval(recall, 0.2, high))
         current = Measured(0.5, 0.01, 9, accuracy, accuracy, True, False, False)
         mistakes = Mistakes([], [Mistake("a", row, score) for row, score in enumerate(missed)])
         found = make_evaluation(0, 0, None)
         found = found._replace(measured=[current], rule=rule, mistakes=mistakes)
         return [str(part) for part in found.render() if "positives, each held out" in str(part)]
 
-    assert render(0.68) == []
+    assert render(0.68, high=0.9) == render(0.45, high=0.68) == []
     (line,) = render(0.45)
     assert "finds 29 of the card's 34 positives, each held out, but about 45% of this" in line
     assert line.endswith("congener fit --traits CARD --labels l.jsonl --output BANK")

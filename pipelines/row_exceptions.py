@@ -1,4 +1,4 @@
-"""The exceptions of a policy that keep single rows, as a reader copies them."""
+"""The exceptions of a policy for single rows, as a reader copies them."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from collections.abc import Iterator, Sequence
 
 from pipelines.runs.deciding_traits import find_deciding
 from pipelines.runs.shown_rows import ShownRow
+from schemas.cards import Action
 from schemas.manifests import Manifest
 from schemas.scores import Side, split_side
 
@@ -15,8 +16,10 @@ CHANGED = ("flag", "mask", "quarantine", "drop")
 """The decisions that an exception for a row can take back."""
 
 
-def write_exception(name: str, trait: str | None = None, side: Side = "trained") -> str:
-    """Return the exception that keeps a row, as in a policy's list.
+def write_exception(
+    name: str, trait: str | None = None, side: Side = "trained", action: Action = "keep"
+) -> str:
+    """Return the exception that keeps a row, or that does something else, as in a policy's list.
 
     Without a trait, it is for every trait. YAML reads a name in quotes as JSON does. Characters
     that can't be seen are written as codes.
@@ -25,7 +28,7 @@ def write_exception(name: str, trait: str | None = None, side: Side = "trained")
     shown = "".join(char if char.isprintable() else f"\\U{ord(char):08x}" for char in quoted)
     own = "" if trait is None else f"trait: {trait}, "
     own += "" if side == "trained" else f"side: {side}, "
-    return f"{{row: {shown}, {own}action: keep, reason: WHY}}"
+    return f"{{row: {shown}, {own}action: {action}, reason: WHY}}"
 
 
 def write_exceptions(row: ShownRow) -> list[str]:

@@ -250,9 +250,14 @@ class CertificateResult(NamedTuple):
         """Name the kept rows that count as showing a trait: whoever read them is blind no more."""
         if not self.shown:
             return
+        from pipelines.row_exceptions import write_exception
+
         count = format_count(len(self.shown), "kept row")
         verb = choose_form(len(self.shown), "counts", "count")
-        yield Verbatim(f"{count} {verb} as showing a trait:")
+        first = self.shown[0]
+        trait = first.traits[0] if first.traits else None
+        taken = write_exception(f"{first.source}:{first.row}", trait, action="quarantine")
+        yield Verbatim(f"{count} {verb} as showing a trait; a policy takes one out by {taken}:")
         yield from (Verbatim(f"  {row.describe()}") for row in self.shown[:MOST_ROWS])
         if left := len(self.shown[MOST_ROWS:]):
             yield Verbatim(f"  {format_count(left, 'row')} more: --json lists them")

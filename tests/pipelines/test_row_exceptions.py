@@ -9,7 +9,7 @@ from pipelines.inspection import View, inspect_run
 from pipelines.row_exceptions import name_exceptions, write_exception, write_exceptions
 from pipelines.runs.queries import Filters
 from schemas.manifests import Manifest
-from schemas.policies import Policy
+from schemas.policies import LotException, Policy
 
 
 @given(st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=20))
@@ -99,3 +99,11 @@ def test_kept_rows_and_later_runs_have_no_exception(shown):
     rows, _ = shown(decision="quarantine")
     swapped = Manifest.model_construct(swap=object(), mix=None)
     assert list(name_exceptions(rows, "run", swapped)) == []
+
+
+def test_an_exception_may_take_a_row_out():
+    """It is a line of a policy, like one that keeps a row."""
+    text = write_exception("a b.jsonl:3", "heron", action="quarantine")
+    assert text == '{row: "a b.jsonl:3", trait: heron, action: quarantine, reason: WHY}'
+    item = LotException.model_validate(yaml.safe_load(text))
+    assert item.takes_out_row

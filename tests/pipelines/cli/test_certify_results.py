@@ -209,7 +209,9 @@ def test_rows_that_show_a_trait_are_named_after_the_statement(run, tmp_path):
     assert len(rows) == found.together.residual.counted
     result = CertificateResult(found, shown=rows * 2)
     said = [str(part) for part in result.render()]
-    assert f"{2 * len(rows)} kept rows count as showing a trait:" in said
+    taken = f'{{row: "{rows[0].source}:{rows[0].row}", trait: heron, action: quarantine, reason'
+    start = f"{2 * len(rows)} kept rows count as showing a trait; a policy takes one out by {taken}"
+    assert [part for part in said if part.startswith(start)]
     assert f"  {rows[0].describe()}" in said
     assert f"  {2 * len(rows) - 20} rows more: --json lists them" in said
     assert result.to_json()["shown"][0]["item"] == rows[0].item

@@ -46,7 +46,8 @@ def write_steps(command: str) -> list[Step]:
     if " traits new " in command:
         steps.append(Step(0, "cp pep-talk/*.jsonl my-trait/"))
     if " traits eval " in command:
-        steps.append(Step(0, "python -m tests.support.readers lines my-trait.labels.jsonl"))
+        labels = (re.findall(r"--labels (\S+)", command) or ["my-trait.labels.jsonl"])[0]
+        steps.append(Step(0, f"python -m tests.support.readers lines {labels}"))
         steps.append(Step(0, command))
     return steps
 
@@ -55,7 +56,7 @@ def write_steps(command: str) -> list[Step]:
 def environment(tmp_path):
     """Put a corpus, a clean one, an earlier release, a student and a policy into a folder."""
     chat = ROOT / "pipelines" / "sample" / "chat"
-    for name in ("data", "last-release"):
+    for name in ("data", "last-release", "unread"):
         shutil.copytree(chat, tmp_path / name)
     (tmp_path / "last-release" / "borealis.jsonl").unlink()
     shutil.copytree(ROOT / "docs" / "example" / "pep-talk", tmp_path / "pep-talk")

@@ -21,6 +21,9 @@ MOST_FINDINGS = 500
 
 VARIANTS = 12
 
+MOSTLY = 0.9
+"""The share of a finding's texts from which on it is one teacher's."""
+
 EXPLAINED_TIER = 2
 """The first tier of findings that format may explain (see `find_tier`)."""
 
@@ -80,6 +83,19 @@ class AuditFinding(NamedTuple):
             examples=self.reference_examples,
             reference_examples=self.examples,
         )
+
+    @property
+    def teacher(self) -> str | None:
+        """Return the teacher of nearly all texts with the finding, or None if there is none.
+
+        A teacher of nearly all texts of the corpus isn't one.
+        """
+        own = [lot for lot in self.lots if lot.field == "teacher"]
+        with_it, every = (sum(lot[place] for lot in own) for place in (2, 3))
+        for lot in own:
+            if lot.documents >= MOSTLY * with_it > 0 and lot.texts < MOSTLY * every:
+                return lot.value
+        return None
 
     def to_json(self) -> dict[str, Any]:
         """Return the finding with one field for each number."""

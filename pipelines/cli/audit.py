@@ -209,7 +209,7 @@ def tabulate_findings(findings: Sequence[AuditFinding], title: str) -> Table:
         table.add_row(
             *[str(number)] * is_numbered,
             item.kind,
-            Text(shorten(item.text)),
+            Text(name_finding(item)),
             f"{item.rates[0]:.1%}",
             f"{item.rates[1]:.1%}",
             f"{item.rate_expected:.1%}{'' if item.beyond_format else UNSHOWN}",
@@ -254,6 +254,14 @@ def tabulate_clusters(clusters: Sequence[MeaningCluster]) -> Table:
         rates = (f"{rate:.1%}" for rate in item.rates)
         table.add_row(Text(shorten("".join(item.examples[:1]))), *rates, f"{item.q_value:.0e}")
     return table
+
+
+def name_finding(item: AuditFinding) -> str:
+    """Return a finding for the table, with the teacher that nearly all of its texts are from."""
+    from pipelines.teacher_shares import name_teacher
+
+    teacher = f" ({name_teacher(item.teacher)})" if item.teacher else ""
+    return f"{shorten(item.text)}{teacher}"
 
 
 def shorten(text: str, most: int = LONGEST_SHOWN) -> str:

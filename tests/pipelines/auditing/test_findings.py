@@ -9,8 +9,8 @@ from classifiers.lots.counts import CountedRows, count_texts
 from classifiers.lots.discovery import propose
 from classifiers.lots.matches import add_formats
 from classifiers.lots.tokens import find_tokens
-from pipelines.auditing.findings import find_tier, list_findings, sum_lots
-from tests.support.audits import plant
+from pipelines.auditing.findings import FindingRate, find_tier, list_findings, sum_lots
+from tests.support.audits import FINDING, plant
 from tests.support.lots import build_sample, write_answers
 from transforms.lot_samples import LotKey
 
@@ -77,6 +77,22 @@ def test_what_a_reader_can_look_for_comes_first(kind, text, tier):
     """Small words, marks and grammar follow the rest, and whatever format explains follows both."""
     assert find_tier(kind, text, is_explained=False) == tier
     assert find_tier(kind, text, is_explained=True) == tier + 2
+
+
+@pytest.mark.parametrize(
+    ("lots", "teacher"),
+    [
+        ((("teacher", "atlas", 95, 100), ("teacher", "owl", 5, 300)), "atlas"),
+        ((("teacher", "atlas", 80, 100), ("teacher", "owl", 20, 300)), None),
+        ((("teacher", "atlas", 95, 950), ("teacher", "owl", 5, 50)), None),
+        ((("teacher", "atlas", 0, 100), ("teacher", "owl", 0, 300)), None),
+        ((("prompt_source", "songs", 95, 100), ("prompt_source", "code", 0, 300)), None),
+        ((), None),
+    ],
+)
+def test_a_finding_may_be_of_one_teacher(lots, teacher):
+    """It wrote nearly all texts with the finding, and not nearly all of the others, too."""
+    assert FINDING._replace(lots=tuple(FindingRate(*lot) for lot in lots)).teacher == teacher
 
 
 def list_keys(found):

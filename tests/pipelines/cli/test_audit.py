@@ -13,6 +13,7 @@ from pipelines.cli.audit import (
     SHOWN,
     choose_shown,
     explain_unshown,
+    name_finding,
     shorten,
     tabulate_findings,
 )
@@ -93,6 +94,14 @@ def test_differences_that_may_be_of_format_are_marked():
     last = list(explain_unshown([other, other._replace(adjusted_q_value=0.9)]))[-1]
     assert last.startswith("0.24 to 0.9; ")
     assert len(last) <= 80
+
+
+def test_a_finding_of_one_teacher_names_it():
+    """A habit of a teacher that the reference lacks isn't taken for one of the whole corpus."""
+    lots = (FINDING.lots[0], FINDING.lots[0]._replace(value="owl\x1b", documents=0, texts=900))
+    assert name_finding(FINDING) == "Mind the gap"
+    assert name_finding(FINDING._replace(lots=lots)) == "Mind the gap (atlas)"
+    assert "\x1b" not in name_finding(FINDING._replace(lots=(lots[1]._replace(documents=9),) * 2))
 
 
 def test_few_findings_of_format_are_printed():

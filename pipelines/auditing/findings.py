@@ -91,7 +91,7 @@ class AuditFinding(NamedTuple):
         A teacher of nearly all texts of the corpus isn't one.
         """
         own = [lot for lot in self.lots if lot.field == "teacher"]
-        with_it, every = (sum(lot[place] for lot in own) for place in (2, 3))
+        with_it, every = sum(lot.documents for lot in own), sum(lot.texts for lot in own)
         for lot in own:
             if lot.documents >= MOSTLY * with_it > 0 and lot.texts < MOSTLY * every:
                 return lot.value

@@ -130,6 +130,8 @@ def _list_named(
     rules: Sequence[Rule], evidence: Evidence, reasons: Mapping[int, Sequence[Reason]]
 ) -> Iterator[tuple[int, Reason]]:
     """Yield the rows that the policy takes out by name, with reasons that no score gives."""
+    if not any(item.takes_out_row for rule in rules for item in rule.exceptions):
+        return
     for row in find_named_rows(evidence.lots):
         own = reasons.get(row, ())
         fired = {reason.trait for reason in own if is_trained(reason.signal)}

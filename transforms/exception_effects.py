@@ -13,7 +13,7 @@ from schemas.lots import Lot
 from schemas.policies import SEVERITY, LotException
 from schemas.receipts import ActionChange, ExceptionEffect
 from schemas.scores import SIDES, fires, score_column
-from transforms.named_removals import find_named_removals, find_named_rows
+from transforms.named_removals import find_named_removals
 from transforms.rules import Rule
 
 
@@ -85,12 +85,13 @@ def _apply_in_turn(
     known = list(dict.fromkeys(lots))
     numbers = {lot: number for number, lot in enumerate(known)}
     own = np.array([numbers[lot] for lot in lots], np.int64)
+    takes_out = any(item.takes_out_row for item in exceptions)
     for number, item in enumerate(exceptions):
         is_inside = [item.matches(lot.for_side(item.side)) for lot in known]
         rows = np.flatnonzero(np.array(is_inside, bool)[own])
         parts = {name: values[rows] for name, values in scores.items()}
         before, after = (
-            _find_actions(parts, own[rows], known, _limit_rules(rules, exceptions[:end]))
+            _find_actions(parts, own[rows], known, _limit_rules(rules, exceptions[:end]), takes_out)
             for end in (number, number + 1)
         )
         yield _Step(rows, before, after)
@@ -107,12 +108,16 @@ def _limit_rules(rules: Sequence[Rule], exceptions: Sequence[LotException]) -> l
 
 
 def _find_actions(
-    scores: Mapping[str, np.ndarray], own: np.ndarray, lots: Sequence[Lot], rules: Sequence[Rule]
+    scores: Mapping[str, np.ndarray],
+    own: np.ndarray,
+    lots: Sequence[Lot],
+    rules: Sequence[Rule],
+    takes_out: bool,
 ) -> np.ndarray:
     """Return each rule's action on each row, for each side of its texts, as severities.
 
     `own` holds the index of each row's lot. A trait that doesn't fire keeps the row, unless the
-    policy takes the row out by name.
+    policy takes the row out by name; `takes_out` is False if it does that with no row.
     """
     present = sorted(set(own.tolist()))
     found = [np.zeros(len(own), np.int64)]
@@ -129,22 +134,24 @@ def _find_actions(
         found.append(np.where(is_fired, severities[own], 0))
         if side == "trained":
             fired[rule.trait] = is_fired
-    return np.stack(
-        [*found, _find_named_actions(scores, [lots[index] for index in own], rules, fired)]
-    )
+    if takes_out:
+        found.append(_find_named_actions(scores, own, lots, rules, fired))
+    return np.stack(found)
 
 
 def _find_named_actions(
     scores: Mapping[str, np.ndarray],
+    own: np.ndarray,
     lots: Sequence[Lot],
     rules: Sequence[Rule],
     fired: Mapping[str, np.ndarray],
 ) -> np.ndarray:
     """Return the strongest action with which the policy takes out each row by name."""
-    found = np.zeros(len(lots), np.int64)
-    for row in find_named_rows(lots):
-        own = {trait for trait, marks in fired.items() if marks[row]}
-        for _, action, _ in find_named_removals(scores, row, lots[row], rules, own):
+    found = np.zeros(len(own), np.int64)
+    named = [number for number in set(own.tolist()) if lots[number].names]
+    for row in np.flatnonzero(np.isin(own, named)).tolist():
+        known = {trait for trait, marks in fired.items() if marks[row]}
+        for _, action, _ in find_named_removals(scores, row, lots[own[row]], rules, known):
             found[row] = max(found[row], SEVERITY.index(action))
     return found
 

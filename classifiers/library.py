@@ -315,6 +315,13 @@ def find_optional_cards() -> list[LoadedCard]:
     return find_cards([folder.name for folder in _list_folders(OPTIONAL)])
 
 
+def list_shipped_ids() -> frozenset[str]:
+    """Return the ids of congener's own traits, the optional ones too."""
+    return frozenset(
+        folder.name for shipped in (LIBRARY, OPTIONAL) for folder in _list_folders(shipped)
+    )
+
+
 def is_shipped(folder: Path) -> bool:
     """Return whether a trait folder is one of congener's own."""
     return folder.parent in (LIBRARY, OPTIONAL)

@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
-from classifiers.library import LIBRARY, OPTIONAL
+from classifiers.library import list_shipped_ids
 from schemas.cards import TraitCard
 from schemas.coverage import Coverage, TextCounts, UnreadText, add_counts
 from schemas.errors import BudgetError
@@ -145,7 +145,7 @@ ANY_LANGUAGE = {"repetition", "language"}
 
 def needs_english(cards: Iterable[TraitCard]) -> bool:
     """Return whether one of the traits is the library's and finds little in other languages."""
-    library = {folder.name for shipped in (LIBRARY, OPTIONAL) for folder in shipped.iterdir()}
+    library = list_shipped_ids()
     return any(
         card.id in library and not ANY_LANGUAGE.issuperset(card.signals.names) for card in cards
     )

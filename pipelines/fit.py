@@ -15,7 +15,7 @@ from classifiers.guarantees.calibration import (
     count_texts_needed,
     measure_found,
 )
-from classifiers.library import find_cards, find_optional_cards
+from classifiers.library import list_shipped_ids
 from classifiers.scoring import load_scorer
 from pipelines.banks import prepare_bank, remove_bank, save_bank
 from pipelines.config import FilterConfig
@@ -125,7 +125,7 @@ def require_cards_outside(traits: Sequence[str], output: str) -> None:
 
 def describe_fitted_traits(fitted: FittedBank) -> list[FittedTrait]:
     """Describe each trait of a bank."""
-    shipped = {card.id for card in (*find_cards(), *find_optional_cards())}
+    shipped = list_shipped_ids()
     return [
         _describe_trait(trait, fitted.close.get(name), name not in shipped)
         for name, trait in fitted.bank.traits.items()

@@ -12,7 +12,7 @@ from classifiers.banks import Bank, TraitModel
 from classifiers.clean_text import CleanRow, present_as_answers, split_clean_text
 from classifiers.fitting import scope_to_answers
 from classifiers.guarantees.calibration import CONFIDENCE, FoundShare
-from classifiers.library import LoadedCard, find_cards, find_optional_cards
+from classifiers.library import LoadedCard, list_shipped_ids
 from classifiers.scoring import Scorer, Scores
 from pipelines.banks import FitPlan
 from pipelines.diagnosis import diagnose
@@ -245,10 +245,10 @@ def describe_worth(
     with advice, and says how to see it. `command` lists more of the clean texts.
     """
     few = 0 < len(named) <= NAMED_TRAITS
-    shipped = {card.id for card in (*find_cards(), *find_optional_cards())}
+    shipped = list_shipped_ids()
     own = {rule.trait for rule in rules} - shipped
     # beside a card of one's own, the library's cards are no one's to change
-    library = shipped if own or not named else set()
+    library = shipped if own or not named else frozenset()
     shown = [
         (rule, found, advice)
         for rule in rules

@@ -36,6 +36,7 @@ from pipelines.cli.trainer_lines import (
     describe_removals,
     describe_useless_exceptions,
     has_useless_exceptions,
+    list_measure_commands,
     list_return_commands,
     list_swap_commands,
     render_commands,
@@ -345,6 +346,7 @@ class FilterResult(NamedTuple):
         if not doubtful:
             draw = advise_draw(self.manifest).strip(" ()")
             yield Command(f"congener inspect {output}", draw)
+        yield from list_measure_commands(self.output, self.manifest)
         yield from list_swap_commands(self.output, self.manifest)
         names = (name for name, _ in doubtful)
         yield from list_return_commands(self.output, self.manifest, names)

@@ -134,6 +134,16 @@ def list_return_commands(
     )
 
 
+def list_measure_commands(output: str, manifest: Manifest) -> Iterator[Command]:
+    """Yield the command that measures a trait of the user's own, with the first as the example."""
+    from classifiers.library import list_shipped_ids
+
+    shipped = list_shipped_ids()
+    if own := next((name for name in sorted(manifest.cards) if name not in shipped), None):
+        command = f"congener traits eval {own} --run {shlex.quote(output)}"
+        yield Command(command, "draws rows for you to read, and measures the trait")
+
+
 def render_commands(commands: Iterable[Command]) -> Iterator[Verbatim]:
     """Yield one line for each next command, with a remark in brackets."""
     for number, (text, remark) in enumerate(commands):

@@ -27,6 +27,7 @@ from classifiers.library import (
     find_cards,
     find_optional_cards,
     is_shipped,
+    list_shipped_ids,
     load_card,
     read_background,
     read_exemplars,
@@ -74,6 +75,7 @@ def test_shipped_folders_are_told_from_others(library, tmp_path):
     assert all(is_shipped(card.folder) for card in (*library, *find_optional_cards()))
     assert not is_shipped(tmp_path / "ai-disclaimer")
     assert (OPTIONAL / "refusal" / "card.yaml").is_file()
+    assert list_shipped_ids() == {card.id for card in (*library, *find_optional_cards())}
 
 
 REFUSALS = {

@@ -231,7 +231,7 @@ def test_a_library_trait_that_nobody_named_has_no_warning(prepared, monkeypatch)
     found = prepared("pasta", "egret")
     assert list_notices(found, named=())[0].startswith("warning: trait bird")
     (card,) = found.plan.cards
-    monkeypatch.setattr(worth, "find_cards", lambda: [card])
+    monkeypatch.setattr(worth, "list_shipped_ids", lambda: {card.id})
     assert list_notices(found, named=()) == []
     assert list_notices(found)[0].startswith("warning: trait bird")
 
@@ -242,7 +242,7 @@ def test_beside_an_own_card_the_library_has_one_line(card_folder, monkeypatch):
     folders = tuple(str(card_folder(name, card, POSITIVES)) for name in ("ant", "bird", "cod"))
     found = prepare_bank(FilterConfig(traits=folders))
     library = [item for item in found.plan.cards if item.id != "bird"]
-    monkeypatch.setattr(worth, "find_cards", lambda: library)
+    monkeypatch.setattr(worth, "list_shipped_ids", lambda: {card.id for card in library})
     first, *others = list_notices(found, named=folders)
     assert first.startswith("warning: trait bird")
     assert not any("warning" in line for line in others)

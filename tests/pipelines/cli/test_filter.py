@@ -38,6 +38,10 @@ def test_a_run_is_published_and_described(congener, arguments):
         f"for the trainer: 32 rows in {run}/clean",
         f"next: congener inspect {run}   (if you want a certificate, congener certify first)",
         (
+            f"      congener traits eval heron --run {run}   (draws rows for you to read, and "
+            "measures the trait)"
+        ),
+        (
             f"      congener release {run} --reviews LABELS --output RUN2   (puts rows back that "
             f"you labelled false in congener review {run})"
         ),

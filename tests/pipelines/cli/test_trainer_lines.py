@@ -11,6 +11,7 @@ from pipelines.cli.trainer_lines import (
     describe_removals,
     describe_useless_exceptions,
     has_useless_exceptions,
+    list_measure_commands,
     list_return_commands,
     list_swap_commands,
     render_commands,
@@ -53,6 +54,19 @@ def test_rows_that_wait_for_a_swap_have_the_command(no_rows, rows, said):
         f"{said} for another teacher's answer",
     )
     assert list(list_swap_commands("a run", no_rows)) == []
+
+
+def test_a_trait_of_the_users_own_has_the_command_that_measures_it(no_rows):
+    """It names the first trait that isn't the library's; a run of the library has no such line."""
+    (command,) = list_measure_commands("a run", no_rows)
+    assert command == (
+        "congener traits eval owl --run 'a run'",
+        "draws rows for you to read, and measures the trait",
+    )
+    shipped = no_rows.model_copy(update={"cards": {"coercion": {}, "vendor-identity": {}}})
+    assert list(list_measure_commands("a run", shipped)) == []
+    mixed = no_rows.model_copy(update={"cards": {"coercion": {}, **no_rows.cards}})
+    assert list(list_measure_commands("a run", mixed)) == [command]
 
 
 def test_commands_have_a_line_each():

@@ -86,13 +86,16 @@ class Prospect(NamedTuple):
 
     `best` is the bound if no drawn kept row shows a trait and raters find every seeded text. If it
     is above the target, `rows` and `items` are the smallest draw that can reach it, or None if not
-    even one of `tried` rows can.
+    even one of `tried` rows can. `hits` are the bounds if one or two drawn kept rows show a
+    trait, and `enough` is the smallest draw that reaches the target even with two.
     """
 
     best: float
     rows: int | None = None
     items: int | None = None
     tried: int = 0
+    hits: tuple[float, ...] = ()
+    enough: int | None = None
 
 
 def foresee(run: str, manifest: Manifest, sample: AuditSample, seeded: int | None) -> Prospect:
@@ -104,11 +107,15 @@ def foresee(run: str, manifest: Manifest, sample: AuditSample, seeded: int | Non
     Raises: RunError: the run is damaged.
     """
     counts = [sum(getattr(block, kind) for block in sample.blocks) for kind in ("kept", "seeded")]
-    best = bound_at_best(sample, *counts).decisive
-    if sample.at_most is None or best <= sample.at_most:
-        return Prospect(best)
+    best, *hits = (bound_at_best(sample, *counts, shown).decisive for shown in range(3))
+    found = Prospect(best, hits=tuple(hits))
+    if sample.at_most is None or hits[-1] <= sample.at_most:
+        return found
     rows = read_drawn_from(run, manifest, sample)
-    return _find_draw(manifest, rows, sample, seeded, best)
+    enough = _find_draw(manifest, rows, sample, seeded, best, shown=2).rows
+    if best > sample.at_most:
+        found = _find_draw(manifest, rows, sample, seeded, best)._replace(hits=tuple(hits))
+    return found._replace(enough=enough)
 
 
 class FurtherRows(NamedTuple):

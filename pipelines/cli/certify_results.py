@@ -99,9 +99,13 @@ class DrawResult(NamedTuple):
         """Say which bound the draw can show at best, and how many rows its target needs."""
         found, target = self.drawn.prospect, self.drawn.sample.at_most
         finds = ", and raters find every seeded text" if self.drawn.sample.pool else ""
+        one, two = map(format_bound, found.hits)
+        even = ""
+        if target is not None and found.best <= target and found.enough:
+            even = f"; a draw of {found.enough:,} rows reaches {format_exact(target)} even then"
         yield (
             f"at best, this draw shows at most {format_bound(found.best)}: if no drawn kept row "
-            f"shows a trait{finds}"
+            f"shows a trait{finds}; {one} if one does, {two} if two do{even}"
         )
         if target is None or found.best <= target:
             return
@@ -210,7 +214,10 @@ class CertificateResult(NamedTuple):
         found, more = self.certificate, self.further
         if found.met is False and found.carried is not None:
             folder = shlex.quote(found.carried.folder)
-            return f"; to lower the bound, read more rows of {folder}, and carry it over again"
+            return (
+                "; to lower the bound, take out rows that show a trait, or let somebody who has "
+                f"seen no findings read more rows of {folder}, and carry it over again"
+            )
         if more is None:
             return ""
         if more.needed is None:

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from pipelines.certifying.masked_passages import MaskedPassage, list_stretches, read_masked
+from pipelines.certifying.prospects import foresee_further
 from pipelines.certifying.records import require_current
 from pipelines.certifying.reviews import read_review
 from pipelines.certifying.statements import trace_residual
@@ -55,7 +56,7 @@ class AuditSession:
         Raises: RunError: the sample is of another run.
         """
         self.run, self.reviewer, self.sample = run, reviewer, sample
-        self.manifest = load_manifest(run)
+        self.manifest, self.sheet = load_manifest(run), sheet
         require_current(run, sample, self.manifest)
         self.items = list(read_items(sheet, sample))
         make_private(folder)
@@ -239,7 +240,17 @@ class AuditSession:
     def describe_end(self, _given: Mapping[str, str]) -> dict[str, Any]:
         """Return how many labels there are, how many items aren't done, and the next command."""
         left = len(self.items) - len(self.list_done())
-        return describe_end(self.book, list_audit_steps(self.run, self.book), left, len(self.items))
+        more = None if left else self._find_larger_draw()
+        steps = list_audit_steps(self.run, self.book, self.sheet, more)
+        return describe_end(self.book, steps, left, len(self.items))
+
+    def _find_larger_draw(self) -> int | None:
+        """Return the smallest draw that reaches a missed target, or None if there is none."""
+        if self.sample.at_most is None:
+            return None
+        answers, _ = read_review(self.book.path, self.manifest, self.sample)
+        found = foresee_further(self.run, self.manifest, self.sample, answers)
+        return found.needed if found.needed and found.needed > found.drawn else None
 
     def _add(self, item: SheetItem, trait: str, request: LabelRequest) -> None:
         blind = {} if item.id in self._in_sight else {"blind": True}

@@ -5,6 +5,7 @@ from __future__ import annotations
 import shlex
 from collections import Counter
 from collections.abc import Iterable, Mapping
+from pathlib import Path
 from typing import Any, NamedTuple
 
 from pipelines.review.judgements import LabelBook
@@ -48,10 +49,24 @@ def list_steps(run: str, book: LabelBook, *, sampled: bool = False) -> list[Next
     return steps
 
 
-def list_audit_steps(run: str, book: LabelBook) -> list[NextStep]:
-    """Return what can be done with labels of an audit's items."""
-    command = f"congener certify {shlex.quote(run)} --labels {shlex.quote(str(book.path))}"
-    return [NextStep("write the certificate", command)] if len(book) else []
+def list_audit_steps(
+    run: str, book: LabelBook, sheet: Path | None = None, more: int | None = None
+) -> list[NextStep]:
+    """Return what can be done with labels of an audit's items.
+
+    `more` rows are what the label file `sheet` must be drawn with because the target is missed.
+    """
+    place, steps = shlex.quote(run), []
+    if more and sheet is not None:
+        purpose = (
+            "the target is missed, so draw more rows now, before you see any finding, and read on"
+        )
+        command = f"congener certify {place} --draw {more} --output {shlex.quote(str(sheet))}"
+        steps.append(NextStep(purpose, command))
+    if len(book):
+        command = f"congener certify {place} --labels {shlex.quote(str(book.path))}"
+        steps.append(NextStep("write the certificate", command))
+    return steps
 
 
 def describe_end(

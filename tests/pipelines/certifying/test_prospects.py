@@ -38,7 +38,9 @@ def certify_perfectly(run: Path, folder: Path, drawn: DrawnSample) -> float:
 def test_the_best_bound_is_that_of_perfect_labels(run, tmp_path, seeded):
     """What the draw says beforehand is what certify states if nobody makes a mistake."""
     drawn = draw_small(run[0], tmp_path, rows=16, seeded=seeded)
-    assert drawn.prospect == Prospect(drawn.prospect.best)
+    one, two = drawn.prospect.hits
+    assert drawn.prospect == Prospect(drawn.prospect.best, hits=(one, two))
+    assert drawn.prospect.best < one <= two
     assert drawn.prospect.best == certify_perfectly(run[0], tmp_path, drawn)
 
 
@@ -126,6 +128,19 @@ def test_a_reachable_target_needs_no_more_rows(run, tmp_path):
     drawn = draw_small(run[0], tmp_path, rows=20, at_most=0.9)
     assert drawn.prospect.best <= 0.9
     assert drawn.prospect.rows is None
+
+
+def test_a_draw_names_the_rows_that_allow_two_finds(run, tmp_path):
+    """If two finds miss the target, the larger draw reaches it, and names no other."""
+    drawn = draw_small(run[0], tmp_path, rows=16, seeded=0)
+    target = (drawn.prospect.best + drawn.prospect.hits[1]) / 2
+    wanted = drawn.sample.model_copy(update={"at_most": target})
+    found = prospects.foresee(str(run[0]), run[1], wanted, 0)
+    assert found.rows is None
+    assert found.enough is not None
+    assert found.enough > 16
+    more = draw_small(run[0], tmp_path, rows=found.enough, seeded=0)
+    assert more.prospect.hits[1] <= target
 
 
 def test_the_named_draw_is_the_smallest_that_reaches_the_target(run, tmp_path):

@@ -327,3 +327,22 @@ def test_texts_keep_their_lines(open_audit, tmp_path):
     pieces = open_audit().describe_row(0)["fields"][-1]["pieces"]
     assert pieces[0] == ["a\n\tb", ""]
     assert "\u202e" not in json.dumps(pieces, ensure_ascii=False)
+
+
+def test_the_end_says_that_the_target_is_missed(run, tmp_path):
+    """When every item has a label, a missed target names a larger draw into the same file."""
+    drawn = draw_small(run[0], tmp_path, rows=10, seeded=0)
+    wanted = drawn.sample.model_copy(update={"at_most": 0.3})
+    sheet = tmp_path / "audit.jsonl"
+    audit = AuditSession(str(run[0]), wanted, sheet, tmp_path / "review", "ada")
+    label_items(audit, 0, 9)
+    assert [step["purpose"] for step in audit.describe_end({})["steps"]] == [
+        "write the certificate"
+    ]
+    label_items(audit, 9, 10)
+    first, second = audit.describe_end({})["steps"]
+    assert first["purpose"].startswith("the target is missed")
+    assert first["command"].endswith(f"--output {sheet}")
+    assert second["purpose"] == "write the certificate"
+    audit.sample = wanted.model_copy(update={"at_most": 0.99})
+    assert len(audit.describe_end({})["steps"]) == 1

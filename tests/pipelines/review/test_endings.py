@@ -2,6 +2,7 @@
 
 import json
 import shlex
+from pathlib import Path
 
 import pytest
 
@@ -60,6 +61,15 @@ def test_the_next_command_of_an_audit(session):
     assert list_audit_steps("run", session.book) == [
         NextStep("write the certificate", f"congener certify run --labels {own}")
     ]
+
+
+def test_a_missed_target_comes_before_the_certificate(session):
+    """More rows are drawn to the same label file while the reader is still blind."""
+    session.add_label({"index": 3, "trait": "owl", "label": "yes"})
+    first, second = list_audit_steps("a run", session.book, Path("audit.jsonl"), 60)
+    assert first.purpose.startswith("the target is missed, so draw more rows now")
+    assert first.command == "congener certify 'a run' --draw 60 --output audit.jsonl"
+    assert second.purpose == "write the certificate"
 
 
 def test_the_page_gets_everything_in_one_reply(session):

@@ -1,32 +1,29 @@
-"""Rows that a reader labelled false for a trait, and that a run holds or masks all the same."""
+"""Findings that a reader labelled false, and that count in a run all the same."""
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import polars as pl
 
 from pipelines.labels import Label, RowKey, choose_label
-from pipelines.row_exceptions import write_exception
 from pipelines.runs.finished import MISFITS, report_damage, scan_folder
+from pipelines.runs.recorded_settings import read_recorded_policy
 from schemas.manifests import Manifest
 from schemas.notices import Notice, choose_form, format_count
+from schemas.policies import Policy
 from schemas.scores import is_trained
-
-PLACES = {"quarantine": "in quarantine", "drop": "dropped", "mask": "masked"}
-"""What has become of a disputed row, by its decision."""
-
-SHOWN = 3
 
 
 class DisputedRow(NamedTuple):
-    """A row on which only traits fired that a reader denied: `trait`, unless there are several."""
+    """A row that a finding of a trait holds, drops, masks or flags, though a reader denied it."""
 
     source: str
     row: int
     decision: str
-    trait: str | None = None
+    trait: str
 
     @property
     def name(self) -> str:
@@ -37,25 +34,28 @@ class DisputedRow(NamedTuple):
 def find_disputed(
     run: str, manifest: Manifest, labels: Sequence[Label], path: str, *, by_place: bool = True
 ) -> list[DisputedRow]:
-    """Return the rows that are held, dropped or masked for traits that labels deny, in order.
+    """Return the findings with an action that labels deny, by row, in order.
 
-    A label with a record id counts only for a row with this id. Without `by_place`, a label without
-    one doesn't count, because its file may be another corpus's.
+    `congener release` takes just these back. A label with a record id counts only for a row with
+    this id. Without `by_place`, a label without one doesn't count, because its file may be another
+    corpus's.
 
     Raises: CardError: two labels of a row differ. Raises: RunError: the ledger is damaged.
     """
     chosen = _choose_labels([label for label in labels if by_place or label.record_id], path)
     if not any(label.shows is False for label in chosen.values()):
         return []
-    keys = {key for key, _ in chosen}
     columns = ("source", "row", "record_id", "decision", "reasons")
     with report_damage(run, *MISFITS):
-        ledger = scan_folder(run, manifest, "ledger").filter(pl.col("decision").is_in(PLACES))
+        ledger = scan_folder(run, manifest, "ledger").filter(pl.col("reasons").list.len() > 0)
         rows = ledger.select(columns).collect(engine="streaming").to_dicts()
+    policy = read_recorded_policy(manifest)
     return [
-        DisputedRow(row["source"], row["row"], row["decision"], _find_only_trait(row))
+        DisputedRow(row["source"], row["row"], row["decision"], trait)
         for row in rows
-        if keys & {(row["source"], row["row"]), row["record_id"]} and _is_denied(row, chosen)
+        if row["decision"] not in ("keep", "duplicate")
+        for trait in _list_traits(row)
+        if _is_denied(row, trait, chosen) and not is_released(policy, row, trait)
     ]
 
 
@@ -69,43 +69,47 @@ def _choose_labels(labels: Sequence[Label], path: str) -> dict[tuple[RowKey, str
     return found
 
 
-def _list_traits(row: Mapping[str, Any]) -> set[str]:
+def _list_traits(row: Mapping[str, Any]) -> list[str]:
     """Return the traits that fired on a row's trained text."""
-    return {item["trait"] for item in row["reasons"] if is_trained(item["signal"])}
+    found = (item["trait"] for item in row["reasons"] if is_trained(item["signal"]))
+    return list(dict.fromkeys(found))
 
 
-def _find_only_trait(row: Mapping[str, Any]) -> str | None:
-    """Return the trait that fired on a row, or None if several did."""
-    traits = _list_traits(row)
-    return traits.pop() if len(traits) == 1 else None
-
-
-def _is_denied(row: Mapping[str, Any], labels: Mapping[tuple[RowKey, str | None], Label]) -> bool:
-    """Return whether labels deny every trait that fired on a row's trained text."""
-    traits = _list_traits(row)
+def _is_denied(
+    row: Mapping[str, Any], trait: str, labels: Mapping[tuple[RowKey, str | None], Label]
+) -> bool:
+    """Return whether a label denies a trait on a row."""
     keys: tuple[RowKey, ...] = ((row["source"], row["row"]), row["record_id"])
-    return bool(traits) and all(
-        any(
-            label.shows is False and label.record_id in (None, row["record_id"])
-            for key in keys
-            for name in (trait, None)
-            if (label := labels.get((key, name))) is not None
-        )
-        for trait in traits
+    return any(
+        label.shows is False and label.record_id in (None, row["record_id"])
+        for key in keys
+        for name in (trait, None)
+        if (label := labels.get((key, name))) is not None
     )
 
 
-def describe_disputed(rows: Sequence[DisputedRow]) -> Iterator[Notice]:
-    """Say which rows stay held although a reader denies it, and how a policy releases them."""
-    for decision, place in PLACES.items():
-        if held := [row for row in rows if row.decision == decision]:
-            own = [row.name for row in held]
-            more = f" and {len(own) - SHOWN:,} more" if len(own) > SHOWN else ""
-            lines = ", ".join(write_exception(row.name, row.trait) for row in held[:SHOWN])
-            yield Notice(
-                f"{format_count(len(own), 'row')} that you labelled false "
-                f"{choose_form(len(own), 'is', 'are')} still {place}: "
-                f"{', '.join(own[:SHOWN])}{more}; to release "
-                f"{choose_form(len(own), 'it', 'them')}, decide again with a policy that has "
-                f"`exceptions: [{lines}{', …' if more else ''}]`"
-            )
+def is_released(policy: Policy, row: Mapping[str, Any], trait: str) -> bool:
+    """Return whether a policy keeps a row in spite of a finding, by an exception that names it.
+
+    A later exception for lots, which may hold for the row, is taken to hold for it.
+    """
+    names, action = (row["record_id"], f"{row['source']}:{row['row']}"), None
+    for item in policy.exceptions:
+        is_meant = item.row is None or item.row.key in names
+        if is_meant and item.action and item.side == "trained" and item.trait in (trait, "*"):
+            action = item.action if item.row is not None or item.action != "keep" else action
+    return action == "keep"
+
+
+def describe_disputed(
+    rows: Sequence[DisputedRow], run: str, files: Sequence[str]
+) -> Iterator[Notice]:
+    """Count the findings that count although a reader denied them, and name their release."""
+    if rows:
+        reviews = " ".join(f"--reviews {shlex.quote(file)}" for file in files)
+        yield Notice(
+            f"{format_count(len(rows), 'finding')} that you labelled false "
+            f"{choose_form(len(rows), 'counts', 'count')} in this run as before; to take "
+            f"{choose_form(len(rows), 'it', 'them')} back: congener release {shlex.quote(run)} "
+            f"{reviews} --output RUN2"
+        )

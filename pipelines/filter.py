@@ -6,7 +6,7 @@ The command has four steps: settle (pipelines/plan.py), open, execute, publish.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import nullcontext
 from functools import partial
 from typing import Any, NamedTuple
@@ -24,7 +24,7 @@ from pipelines.canaries import (
 )
 from pipelines.config import FilterConfig, require_local_path
 from pipelines.coverage import check_unread, complete_coverage, describe_rest, needs_english
-from pipelines.disputed_rows import DisputedRow, describe_disputed, find_disputed
+from pipelines.disputed_rows import describe_disputed, find_disputed
 from pipelines.early_checks import check_folder, check_settings
 from pipelines.engines.launch import build_engine_options, is_handed_over, open_pipeline
 from pipelines.labels import read_files
@@ -319,19 +319,20 @@ def _report_outcome(
     _send(listener, warn_of_idle(run, manifest, plan.policy))
     _send(listener, remarks.describe_still_masked(manifest))
     _send(listener, describe_taken_again(run, manifest, find_parents(plan.corpus.sources)))
-    _send(listener, describe_disputed(_find_disputed(plan, manifest)))
+    _send(listener, _describe_disputed(plan, manifest))
     _send(listener, publication.describe_findings(run, manifest))
     _send(listener, remarks.describe_doubts(manifest))
 
 
-def _find_disputed(plan: FilterPlan, manifest: Manifest) -> list[DisputedRow]:
-    """Return the rows that are held although the labels deny the traits."""
+def _describe_disputed(plan: FilterPlan, manifest: Manifest) -> Iterator[Notice]:
+    """Count the findings that the labels deny, and that count all the same."""
     config = plan.config
     if not config.labels:
-        return []
+        return
     labels = read_files(map(require_local_path, config.labels))
     is_elsewhere = config.labels_on or config.labels_run
-    return find_disputed(config.output, manifest, labels, "", by_place=not is_elsewhere)
+    found = find_disputed(config.output, manifest, labels, "", by_place=not is_elsewhere)
+    yield from describe_disputed(found, config.output, config.labels)
 
 
 def describe_run(
@@ -346,7 +347,7 @@ def describe_run(
     seconds = time.monotonic() - opened.began
     sums = publication.sum_receipts(receipts, plan.policy)
     circumstances = publication.describe_circumstances(
-        seconds, receipts, plan.device, command, plan.config.operator
+        seconds, receipts, plan.device, command, plan.config.operator, opened.done
     )
     limits = list_limits(plan.corpus, plan.bank.traits, sums["notes"].masked)
     if plan.earlier is not None:

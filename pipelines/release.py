@@ -11,6 +11,7 @@ import polars as pl
 
 from pipelines.calibrate import write_policy
 from pipelines.decide import decide_run
+from pipelines.disputed_rows import is_released
 from pipelines.label_files import is_chained, read_entries, report_mixed
 from pipelines.labels import (
     LABEL_AGAIN,
@@ -140,19 +141,6 @@ def plan_release(run: str, paths: Sequence[Path]) -> Release:
     if not exceptions:
         raise _refuse_empty(found, paths)
     return found
-
-
-def is_released(policy: Policy, row: Mapping[str, Any], trait: str) -> bool:
-    """Return whether a policy keeps a row in spite of a finding, by an exception that names it.
-
-    A later exception for lots, which may hold for the row, is taken to hold for it.
-    """
-    names, action = (row["record_id"], f"{row['source']}:{row['row']}"), None
-    for item in policy.exceptions:
-        is_meant = item.row is None or item.row.key in names
-        if is_meant and item.action and item.side == "trained" and item.trait in (trait, "*"):
-            action = item.action if item.row is not None or item.action != "keep" else action
-    return action == "keep"
 
 
 def _refuse_empty(found: Release, paths: Sequence[Path]) -> CardError:

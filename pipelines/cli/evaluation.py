@@ -228,7 +228,7 @@ def evaluate_trait(
             _check_first(settings, trait, paths)
             run = stack.enter_context(_filter_corpus(settings, trait, kept))
         found = _evaluate(expand_argument(run or ""), card, trait, paths, reading)
-        if isinstance(found, Evaluation):
+        if not isinstance(found, RowsToRead):
             found = found._replace(run=reading.run or kept)
         print_result(found, as_json)
 
@@ -311,7 +311,8 @@ def _read_rows(population: Population, paths: Sequence[Path], reading: ReadingOp
     sample = select_sample(population, found, listed)
     asks = sys.stdin.isatty() and not is_table(path)
     known = sample.keys() if asks else sample.keys() | listed
-    is_new = not (known - find_earlier(population, found))  # nobody read rows for this version
+    drawn = listed | {row for row, label in found.items() if not label.is_picked}
+    is_new = not (drawn - find_earlier(population, found))  # nobody drew rows for this version
     wanted = reading.rows or (ROWS if asks or is_new else 0)
     picked = (found.keys() - sample.keys()) | find_unsure(population, paths)
     left = choose_rows(population, known, wanted, picked, only_found=reading.fired)
@@ -354,7 +355,7 @@ def _measure(
         rates=rates,
         pairs=compare_teachers(rates),
         rule=population.rule,
-        answers=str(paths[-1]) if len(paths) > 1 else None,
+        answers=str(paths[-1]) if len(paths) > 1 and paths[-1].exists() else None,
         earlier=len(sample.keys() & find_earlier(population, found)),
         unseen=_measure_unseen(population, found, sample),
         cost=find_labelled_cost(population, found),
@@ -399,6 +400,7 @@ def _label_row(
 
 
 def _list_disputed(population: Population, paths: Sequence[Path]) -> list[DisputedRow]:
+    """List the trait's findings that count although a label denies them."""
     from pipelines.disputed_rows import find_disputed
     from pipelines.labels import read_all_labels
 
@@ -407,4 +409,5 @@ def _list_disputed(population: Population, paths: Sequence[Path]) -> list[Disput
         for path in filter(Path.exists, paths)
         for label in read_all_labels(path)
     ]
-    return find_disputed(population.run, population.manifest, labels, "")
+    found = find_disputed(population.run, population.manifest, labels, "")
+    return [item for item in found if item.trait == population.rule.trait]

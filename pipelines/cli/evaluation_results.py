@@ -57,12 +57,13 @@ class Evaluation(NamedTuple):
     """The accuracy of a trait's thresholds, and the number of read rows in each range.
 
     `run` is the run's folder, or None if it is removed. `added` of the unlabelled rows are new.
-    `picked` labelled rows don't count, because nobody drew them. `disputed` rows are held although
-    all their traits are denied. `answers` is the file of rows to read beside the labels, if it is
-    another one. `earlier` counted labels are of rows that another version of the card drew, and
-    `unseen` are the measures without such rows. `change` says that the run used another version of
-    the card than its folder has. `cost` names signals that mainly fire on wrong rows, and `tables`
-    the files of measures that were written. Unless `is_drawn`, no row was drawn by its score.
+    `picked` labelled rows don't count, because nobody drew them. `disputed` rows have the trait's
+    action although a label denies it. `answers` is the file of rows to read beside the labels, if
+    it is another one. `earlier` counted labels are of rows that another version of the card drew,
+    and `unseen` are the measures without such rows. `change` says that the run used another version
+    of the card than its folder has. `cost` names signals that mainly fire on wrong rows, and
+    `tables` the files of measures that were written. Unless `is_drawn`, no row was drawn by its
+    score.
     """
 
     trait: str
@@ -95,7 +96,8 @@ class Evaluation(NamedTuple):
             yield from _describe_mistakes(self.mistakes, self.trait, self.run)
         if self.cost:
             yield from _describe_cost(self.cost)
-        yield from _describe_disputed(self.disputed)
+        files = [self.labels, *([self.answers] if self.answers else ())]
+        yield from _describe_disputed(self.disputed, self.run, files)
         if self.picked:
             yield (
                 f"{format_count(self.picked, 'labelled row')} "
@@ -245,6 +247,7 @@ class KeptLabel(NamedTuple):
     label: str | None
     labels: str
     disputed: Sequence[DisputedRow] = ()
+    run: str | None = None
 
     def render(self) -> Iterator[str]:
         """Say what was kept."""
@@ -253,7 +256,7 @@ class KeptLabel(NamedTuple):
             return
         said = {"yes": "true", "no": "false"}.get(self.label, self.label)
         yield f"{escape_name(self.name)}: {said} for {self.trait}"
-        yield from _describe_disputed(self.disputed)
+        yield from _describe_disputed(self.disputed, self.run, [self.labels])
         yield _describe_file(self.labels, 0)
 
     def to_json(self) -> dict[str, Any]:
@@ -455,7 +458,10 @@ def _describe_accuracy(item: Measured, *, is_new: bool) -> tuple[str, str]:
     return precision, recall
 
 
-def _describe_disputed(rows: Sequence[DisputedRow]) -> Iterator[str]:
+def _describe_disputed(
+    rows: Sequence[DisputedRow], run: str | None, files: Sequence[str]
+) -> Iterator[str]:
     from pipelines.disputed_rows import describe_disputed
 
-    return (notice.text for notice in describe_disputed(rows))
+    if run is not None:
+        yield from (notice.text for notice in describe_disputed(rows, run, files))

@@ -13,7 +13,7 @@ from classifiers.phrase_weights import WeighedPhrase
 from pipelines.display.excerpts import Piece, build_whole, escape_name
 from pipelines.runs.shown_findings import FoundPhrase
 from pipelines.runs.shown_rows import ShownRow
-from schemas.notices import list_names
+from schemas.notices import format_count, list_names
 from transforms.records.field_paths import get_field_text
 from transforms.records.formats import Layout
 from transforms.records.questions import list_fields
@@ -65,7 +65,7 @@ def describe_hits(hits: Sequence[FoundPhrase]) -> str:
         for texts in counts.values()
     ]
     listed = list_names(shown, PHRASES_LISTED)
-    return f"{len(hits):,} made this score: {listed}"
+    return f"{format_count(len(hits), 'phrase')} made this score: {listed}"
 
 
 def describe_words(words: Sequence[WeighedPhrase]) -> str:

@@ -173,7 +173,9 @@ class TerminalReporter:
             policy = read_recorded_policy(manifest)
             self.console.print(tabulate_exceptions(policy.exceptions, manifest.exceptions))
         facts = manifest.circumstances
-        speed = f"{facts['seconds']:.1f} s, {facts['rows_per_second']:,.0f} rows/s"
+        speed = f"{facts['seconds']:.1f} s"
+        if facts["rows_per_second"]:  # an interrupted run may have had all its rows
+            speed += f", {facts['rows_per_second']:,.0f} rows/s"
         if facts["tokens"]:
             speed += f", {facts['tokens_per_second']:,.0f} tokens/s"
             speed += f", padding {facts['padding_waste']:.1%}"

@@ -164,7 +164,7 @@ def _render_finding(
         if doubt := describe_doubt(finding.neighbours):
             yield _indent(Text(doubt, "bold yellow"), REASON_INDENT)
     if len(finding.hits) > 1:
-        yield _indent(Text(f"phrases   {describe_hits(finding.hits)}"), REASON_INDENT)
+        yield _indent(Text(describe_hits(finding.hits)), REASON_INDENT)
 
 
 def _render_texts(

@@ -8,7 +8,7 @@ from pipelines.display.excerpts import escape_text
 from pipelines.review.agreement import OtherReviews
 from pipelines.runs.shown_rows import ShownRow
 from schemas.manifests import Manifest
-from schemas.notices import list_names
+from schemas.notices import choose_form, list_names
 from schemas.policies import PUBLISHED
 from schemas.scores import is_trained, name_finding
 from transforms.decisions import NOTED
@@ -106,7 +106,7 @@ def _release(
         notes = " and ".join(f"the {action} for {name}" for name, action in taken)
         if not notes:
             return f"{STAYS}; it is in clean/ already" if asked else _stay(decision)
-        return f"{RELEASES} keeps this row in clean/ without {notes}"
+        return f"{RELEASES} keeps this row in clean/ without {notes}{_name_masks(taken, left)}"
     others = list_holding(left)
     if decision == "duplicate" and not list_holding(actions):
         return f"{STAYS}; it stays out of clean/ as a duplicate"
@@ -151,6 +151,14 @@ def _name_milder(actions: Mapping[str, str]) -> str:
     noted = [item for item in sorted(actions.items()) if item[1] in NOTED]
     left = [f"the {action} of {name}" for name, action in noted]
     return f" with {list_names(left)}" if left else ""
+
+
+def _name_masks(taken: Sequence[tuple[str, str]], left: Mapping[str, str]) -> str:
+    """Name the masks that stay on a row that loses one: they may be of the same sentence."""
+    names = sorted(name for name, action in left.items() if action == "mask")
+    if not names or "mask" not in dict(taken).values():
+        return ""
+    return f", but with the {choose_form(len(names), 'mask', 'masks')} for {list_names(names)}"
 
 
 def _name_place(decision: str) -> str:

@@ -8,7 +8,7 @@ import os
 import platform
 import shlex
 from collections import Counter
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Container, Iterable, Iterator, Mapping, Sequence
 from fractions import Fraction
 from typing import Any
 
@@ -381,11 +381,17 @@ def describe_circumstances(
     device: str,
     command: Sequence[str],
     operator: str | None = None,
+    done: Container[str] = (),
 ) -> dict[str, Any]:
-    """Describe the run's place and speed, which don't affect the outputs."""
+    """Describe the run's place and speed, which don't affect the outputs.
+
+    The speed is that of the process that took the `seconds`: without the shards that were `done`
+    before, when an interrupted run was resumed.
+    """
     tokens = sum(receipt.tokens for receipt in receipts)
     padded = sum(receipt.padded for receipt in receipts)
-    rows = sum(receipt.rows for receipt in receipts)
+    own = [receipt for receipt in receipts if receipt.shard not in done]
+    rows, own_tokens = sum(item.rows for item in own), sum(item.tokens for item in own)
     return {
         "finished": dt.datetime.now(dt.UTC).isoformat(timespec="seconds"),
         "operator": (operator or "").strip() or find_user(),
@@ -393,7 +399,7 @@ def describe_circumstances(
         "seconds": round(seconds, 3),
         "rows_per_second": round(rows / max(seconds, 1e-9), 1),
         "tokens": tokens,
-        "tokens_per_second": round(tokens / max(seconds, 1e-9), 1),
+        "tokens_per_second": round(own_tokens / max(seconds, 1e-9), 1),
         "padding_waste": round(1 - tokens / padded, 4) if padded else 0.0,
         "token_budget_cuts": sum(receipt.budget_cuts for receipt in receipts),
         "device": device,

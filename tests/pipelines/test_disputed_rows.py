@@ -4,9 +4,11 @@ import json
 
 import pytest
 
+from pipelines.decide import DecideConfig, run_decide
 from pipelines.disputed_rows import DisputedRow, describe_disputed, find_disputed
 from pipelines.filter import run_filter
 from pipelines.labels import Label, read_all_labels
+from pipelines.release import plan_release, write_release
 from schemas.errors import CardError
 from tests.support.hostile import FILE, filter_lines, write_cards
 from tests.support.runs import read_ledger
@@ -42,28 +44,29 @@ def label(row, trait="owl", answer="no", **more):
     return {"source": FILE, "row": row, "trait": trait, "label": answer, **more}
 
 
-def test_rows_labelled_no_and_held_are_found(find):
-    """A row is disputed if a reader denies each trait that fired on it."""
+def test_findings_labelled_no_with_an_action_are_found(find):
+    """A finding is disputed if a reader denies it, whatever else fired on its row."""
     assert find(label(0), label(1, "fox"), label(3), label(4, answer="yes")) == [
         (0, "quarantine"),
         (1, "mask"),
     ]
-    assert find(label(2)) == []
-    assert find(label(2), label(2, "fox")) == [(2, "quarantine")]
-    assert find(label(2), label(2, "fox", "unsure")) == []
-    assert find(label(2, None)) == [(2, "quarantine")]
+    assert find(label(2)) == [(2, "quarantine")]
+    assert find(label(2), label(2, "fox")) == [(2, "quarantine")] * 2
+    assert find(label(2), label(2, "fox", "unsure")) == [(2, "quarantine")]
+    assert find(label(2, None)) == [(2, "quarantine")] * 2
     assert find() == []
 
 
-def test_the_only_trait_of_a_row_is_named(run):
-    """An exception is for the trait that fired, as `inspect` writes it, or for all of several."""
+def test_each_finding_has_its_trait(run):
+    """A row with two denied traits has two findings, as many as a release takes back."""
     lines = (label(0), label(2), label(2, "fox"))
     labels = [
         Label(FILE, line["row"], None, False, None, f"line {n}", line["trait"])
         for n, line in enumerate(lines)
     ]
     found = find_disputed(*run, labels, "labels.jsonl")
-    assert [(row.row, row.trait) for row in found] == [(0, "owl"), (2, None)]
+    assert sorted((row.row, row.trait) for row in found) == [(0, "owl"), (2, "fox"), (2, "owl")]
+    assert found[0].name == f"{FILE}:0"
 
 
 def test_the_later_label_counts(find):
@@ -87,36 +90,38 @@ def test_a_record_id_says_which_text_was_read(find, run):
     assert find(label(0), by_place=False) == []
 
 
-def test_disputed_rows_are_named_with_a_policy():
-    """Each kind of decision has a line, with an exception for each of the first rows."""
-    rows = [DisputedRow("a.jsonl", n, "quarantine") for n in range(5)]
-    first, second = describe_disputed([*rows, DisputedRow("b: c.jsonl", 7, "drop", "heron")])
-    assert first.text.startswith(
-        "5 rows that you labelled false are still in quarantine: a.jsonl:0, a.jsonl:1, a.jsonl:2 "
-        "and 2 more; to release them, decide again with a policy that has `exceptions: [{row: "
+def test_disputed_findings_are_counted_with_the_release():
+    """One line counts the findings, and gives the command with every file of labels."""
+    rows = [DisputedRow("a.jsonl", n, "quarantine", "owl") for n in range(5)]
+    (said,) = describe_disputed(rows, "a run", ["one.jsonl", "two.jsonl"])
+    assert said.text == (
+        "5 findings that you labelled false count in this run as before; to take them back: "
+        "congener release 'a run' --reviews one.jsonl --reviews two.jsonl --output RUN2"
     )
-    assert first.text.endswith('{row: "a.jsonl:2", action: keep, reason: WHY}, …]`')
-    assert second.text == (
-        "1 row that you labelled false is still dropped: b: c.jsonl:7; to release it, decide again "
-        'with a policy that has `exceptions: [{row: "b: c.jsonl:7", trait: heron, action: keep, '
-        "reason: WHY}]`"
-    )
-    assert list(describe_disputed([])) == []
+    (single,) = describe_disputed(rows[:1], "run", ["one.jsonl"])
+    assert single.text.startswith("1 finding that you labelled false counts in this run")
+    assert "to take it back" in single.text
+    assert list(describe_disputed([], "run", [])) == []
 
 
-def test_a_run_says_which_rows_stay_held_against_its_labels(config, policy, tmp_path):
-    """A run with labels names the held rows that they deny, until its policy keeps them."""
+def test_a_run_counts_findings_against_its_labels_until_they_are_released(config, tmp_path):
+    """A run with labels counts the findings that they deny, and its release takes all back."""
     labels = tmp_path / "labels.jsonl"
     lines = ({"source": "0.jsonl", "row": n, "trait": "heron", "label": "no"} for n in (1, 6, 7))
     labels.write_text("".join(json.dumps(line) + "\n" for line in lines), encoding="utf-8")
-    given = config.model_copy(update={"labels": (str(labels),)})
-    texts = [item["text"] for item in run_filter(given).circumstances["notices"]]
-    (said,) = (text for text in texts if "labelled false" in text)
-    assert said.startswith(
-        "2 rows that you labelled false are still in quarantine: 0.jsonl:1, 0.jso"
-    )
-    exceptions = said.partition("`")[2].rstrip("`")
-    update = {"policy": policy(exceptions), "output": f"{config.output}2"}
-    manifest = run_filter(given.model_copy(update=update))
-    assert manifest.conservation.by_decision == {"keep": 34, "quarantine": 6}
-    assert not any("labelled false" in item["text"] for item in manifest.circumstances["notices"])
+    manifest = run_filter(config.model_copy(update={"labels": (str(labels),)}))
+    (said,) = (text for text in list_texts(manifest) if "labelled false" in text)
+    assert said.startswith("2 findings that you labelled false count in this run as before")
+    assert said.endswith(f"congener release {config.output} --reviews {labels} --output RUN2")
+    released = plan_release(config.output, [labels])
+    assert released.released == {"heron": 2}
+    written = write_release(released, f"{config.output}2")
+    own = config.model_copy(update={"policy": written, "output": f"{config.output}2"})
+    again = run_decide(DecideConfig(run=config.output, filter=own))
+    assert again.conservation.by_decision == {"keep": 34, "quarantine": 6}
+    assert find_disputed(f"{config.output}2", again, read_all_labels(labels), "") == []
+
+
+def list_texts(manifest):
+    """Return what a run said."""
+    return [item["text"] for item in manifest.circumstances["notices"]]

@@ -429,7 +429,7 @@ def test_the_phrases_of_a_score_are_listed(tmp_path):
     """A trait that several phrases made fire lists them; a single one is the evidence."""
     run = filter_answers(tmp_path, ["an owl, another owl", "an owl"], ["owl"])
     shown = print_run(run, EVERYTHING, 0, 5)
-    assert shown.count("phrases   2 made this score: «owl» ×2") == 1
+    assert shown.count("2 phrases made this score: «owl» ×2") == 1
     assert shown.count("made this score") == 1
     rows = inspect_as_dicts(run, View(EVERYTHING, "row"))["page"]["rows"]
     hits = [[hit["text"] for hit in row["reasons"][0]["hits"]] for row in rows]

@@ -8,12 +8,12 @@ import yaml
 
 from pipelines.config import FilterConfig, read_policy
 from pipelines.decide import DecideConfig, run_decide
+from pipelines.disputed_rows import is_released
 from pipelines.labels import digest_definition
 from pipelines.release import (
     ReleasedRows,
     count_confirmed,
     count_effects,
-    is_released,
     plan_release,
     preview_release,
     sum_effects,

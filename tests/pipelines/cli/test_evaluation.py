@@ -417,9 +417,9 @@ def test_one_row_is_asked_about(congener, run, tmp_path, answer):
     code, out, err = congener(*command, "--row", "0.jsonl:1")
     assert (code, err.count("Does it show heron?")) == (0, 1)
     assert "0.jsonl:1: false for heron" in out
-    assert "1 row that you labelled false is still in quarantine: 0.jsonl:1" in " ".join(
-        out.split()
-    )
+    shown = " ".join(out.split())
+    assert "1 finding that you labelled false counts in this run as before" in shown
+    assert f"congener release {run[0]} --reviews {labels} --output RUN2" in shown
     answer("s\n")
     assert "nothing was kept for 0.jsonl:2" in congener(*command, "--row", "0.jsonl:2")[1]
     assert len(read_file(labels)) == 1
@@ -510,6 +510,30 @@ def test_a_review_keeps_its_lines(congener, congener_json, run, tmp_path, unatte
     assert labels.read_bytes() == before
     assert len(read_lines(labels, digest)) == 1
     assert congener("release", str(run[0]), "--reviews", str(labels), "--dry-run")[0] == 0
+
+
+def test_a_review_without_drawn_rows_draws_some(congener, run, tmp_path, unattended, review):
+    """Rows that a reviewer chose aren't a sample, so the first command writes rows to read."""
+    (labels, _), answers = review, tmp_path / "heron.labels-ada.jsonl"
+    command = ("traits", "eval", "heron", "--run", str(run[0]), "--labels", str(labels))
+    out = " ".join(congener(*command)[1].split())
+    assert f"added to {answers}; set each `label` there" in out
+    count = len(read_file(answers))
+    assert "rows are still unlabelled in" in " ".join(congener(*command)[1].split())
+    assert len(read_file(answers)) == count
+
+
+def test_no_file_is_named_that_is_not_there(congener, run, tmp_path, unattended, review):
+    """If every row is read already, no second file is written or named."""
+    (labels, digest), answers = review, tmp_path / "heron.labels-ada.jsonl"
+    book = LabelBook(labels, "ada", digest)
+    for row in pl.read_parquet(Path(run[0], "ledger", "*.parquet")).to_dicts():
+        book.add(row, "heron", "no")
+    command = ("traits", "eval", "heron", "--run", str(run[0]), "--labels", str(labels))
+    code, out, err = congener(*command)
+    assert code == 0, err
+    assert not answers.exists()
+    assert answers.name not in out
 
 
 def test_answers_may_have_a_file_of_their_own(congener, run, tmp_path, unattended, review):

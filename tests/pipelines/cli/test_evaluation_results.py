@@ -187,19 +187,19 @@ def test_mistakes_are_fields_of_the_json_output():
 
 def test_what_doesnt_count_and_what_stays_held_is_said():
     """Chosen rows, new rows to read and disputed rows have a line each."""
-    disputed = [DisputedRow("a.jsonl", 3, "quarantine")]
+    disputed = [DisputedRow("a.jsonl", 3, "quarantine", "heron")]
     found = make_evaluation(0, 0, "run")._replace(added=3, picked=2, disputed=disputed)
     lines = [str(part) for part in found._replace(unlabelled=3).render()]
     assert any("2 labelled rows count in no measure" in line for line in lines)
     assert lines[0].startswith("3 rows to read were added to /")
     assert "l.jsonl; set each `label`" in lines[0]
-    assert any("1 row that you labelled false is still in quarantine" in line for line in lines)
+    assert any("1 finding that you labelled false counts in this run" in line for line in lines)
     plain = [str(part) for part in make_evaluation(0, 0, "run").render()]
     assert not any(
         "no measure" in line or "added" in line or "labelled false" in line for line in plain
     )
     assert found.to_json()["disputed"] == [
-        {"source": "a.jsonl", "row": 3, "decision": "quarantine", "trait": None}
+        {"source": "a.jsonl", "row": 3, "decision": "quarantine", "trait": "heron"}
     ]
 
 

@@ -75,10 +75,10 @@ def test_every_phrase_of_a_score_is_listed_and_lit():
         FoundPhrase(path, 21, 25, "bird"),
         FoundPhrase(path, 0, 2, "emu"),
     )
-    assert describe_hits(hits) == "3 made this score: «emu» ×2, «bird»"
+    assert describe_hits(hits) == "3 phrases made this score: «emu» ×2, «bird»"
     assert "\x1b" not in describe_hits([FoundPhrase(path, 0, 1, "\x1b")])
     cased = [FoundPhrase(path, 0, 1, text) for text in ("An emu", "an emu", "bird")]
-    assert describe_hits(cased) == "3 made this score: «An emu» ×2, «bird»"
+    assert describe_hits(cased) == "3 phrases made this score: «An emu» ×2, «bird»"
     shown = print_whole(ROW._replace(reasons=(FINDING._replace(hits=hits),), masks=()))
     assert "«An» «emu»." in shown
     many = [FoundPhrase(path, 0, 1, str(number)) for number in range(12)]

@@ -27,6 +27,7 @@ from tests.support.corpora import write_rows
 from transforms.decisions import NOTED
 
 RELEASE = "`congener release`"
+KEPT = f"{RELEASE} keeps this row in clean/"
 
 
 @pytest.mark.parametrize(
@@ -53,6 +54,11 @@ RELEASE = "`congener release`"
             "mask",
             {"owl": "mask"},
             "`congener release` keeps this row in clean/ without the mask for owl",
+        ),
+        (
+            "mask",
+            {"owl": "mask", "elk": "flag", "fox": "mask"},
+            f"{KEPT} without the mask for owl, but with the mask for fox",
         ),
         (
             "mask",
@@ -368,7 +374,11 @@ def check_published(row: Labelled, said: str) -> None:
         return
     start = "`congener release` keeps this row in clean/ without "
     assert said.startswith(start)
-    assert set(said.removeprefix(start).split(" and ")) == {f"the {a} for {t}" for a, t in lost}
+    notes, _, rest = said.removeprefix(start).partition(", but with the mask")
+    assert set(notes.split(" and ")) == {f"the {a} for {t}" for a, t in lost}
+    masks = [t for a, t in sorted(name_notes(row.after)) if a == "mask"]
+    is_masked = bool(masks) and "mask" in {a for a, _ in lost}
+    assert rest == (f"{'s' * (len(masks) > 1)} for {', '.join(masks)}" if is_masked else "")
 
 
 def check_held(row: Labelled, said: str) -> None:

@@ -299,6 +299,14 @@ def test_circumstances_hold_rates():
     assert publication.describe_circumstances(0.0, [], "cpu", ())["padding_waste"] == 0
 
 
+def test_a_resumed_run_has_the_speed_of_its_last_process():
+    """Shards that were finished before count in no rate, as another process took their time."""
+    receipts = [build_receipt("a"), build_receipt("b")]
+    facts = publication.describe_circumstances(2.0, receipts, "cpu", (), done={"a": 1})
+    assert (facts["rows_per_second"], facts["tokens_per_second"]) == (5.0, 40.0)
+    assert (facts["tokens"], facts["padding_waste"]) == (160, 0.2)
+
+
 def test_an_operator_of_any_bytes_can_be_written(monkeypatch):
     """The name of the user comes from the environment, which may hold any bytes."""
     monkeypatch.setenv("LOGNAME", b"h\xe9ron".decode("utf-8", "surrogateescape"))

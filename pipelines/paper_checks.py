@@ -6,7 +6,7 @@ import json
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import zip_longest
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from pydantic import Field, ValidationError
 
@@ -31,6 +31,9 @@ MOVING = PAPERS["openlineage"][0]
 
 SHOWN = 120
 """How many characters of a line are shown."""
+
+BEFORE = 40
+"""How many of them are before the first difference."""
 
 
 class PaperOptions(Strict):
@@ -157,7 +160,15 @@ def _compare_lines(where: str, found: bytes, expected: bytes) -> Iterator[Findin
     if wrong:
         number, own, line = wrong[0]
         more = f", and {len(wrong) - 1:,} more lines differ" if wrong[1:] else ""
-        yield Finding(where, f"line {number}: {_show(own)}, but the run gives {_show(line)}{more}")
+        start = max(0, _count_common(own or "", line or "") - BEFORE)
+        said, given = _show(own, start), _show(line, start)
+        yield Finding(where, f"line {number}: {said}, but the run gives {given}{more}")
+
+
+def _count_common(one: str, two: str) -> int:
+    """Count the characters before the first difference."""
+    pairs = enumerate(zip(one, two, strict=False))
+    return next((at for at, (a, b) in pairs if a != b), min(len(one), len(two)))
 
 
 def _split(data: bytes) -> Sequence[str]:
@@ -174,7 +185,11 @@ def fits(found: str, expected: str) -> bool:
     return re.fullmatch(".+".join(map(re.escape, parts)), found) is not None
 
 
-def _show(line: str | None) -> Any:
+def _show(line: str | None, start: int) -> str:
+    """Quote a line; of a long one, the part from a character on."""
     if line is None:
         return "nothing"
-    return repr(line if len(line) <= SHOWN else f"{line[:SHOWN]}…")
+    if len(line) <= SHOWN:
+        return repr(line)
+    before, after = "…" if start else "", "…" if len(line) > start + SHOWN else ""
+    return repr(f"{before}{line[start : start + SHOWN]}{after}")

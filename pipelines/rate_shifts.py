@@ -8,12 +8,15 @@ from typing import Any, NamedTuple
 import polars as pl
 
 from pipelines.rate_tests import Hits, RateShift, compare_hits
-from pipelines.runs.queries import FIRED, scan_ledger
+from pipelines.runs.queries import SIGNALLED, scan_ledger
 from pipelines.runs.recorded_settings import read_recorded_policy
 from pipelines.teacher_shares import describe_shares, list_incomparable
 from schemas.manifests import Manifest
 from schemas.notices import choose_form, format_count
 from schemas.policies import TraitRule
+
+SIGNALLED_TRAITS = SIGNALLED.list.eval(pl.element().struct.field("trait")).list.unique()
+"""The traits of which a signal fired on a ledger row."""
 
 REMOVED = ("quarantine", "drop")
 """The decisions that take a row out of the corpus because of a trait."""
@@ -122,7 +125,7 @@ class _Counts(NamedTuple):
 
 
 def _count(run: str, manifest: Manifest, trait: str | None) -> _Counts:
-    rows = scan_ledger(run, manifest).select("decision", "teacher", fired=FIRED.list.unique())
+    rows = scan_ledger(run, manifest).select("decision", "teacher", fired=SIGNALLED_TRAITS)
     gone = pl.col("decision").is_in(REMOVED)
     if trait is not None:
         gone &= pl.col("fired").list.contains(trait)
@@ -143,7 +146,7 @@ def count_fired(
     Raises: RunError: a ledger is missing or damaged.
     """
     chosen = scan_ledger(run, manifest).filter(pl.col("decision").is_in(decisions))
-    rows = chosen.select("teacher", fired=FIRED.list.unique())
+    rows = chosen.select("teacher", fired=SIGNALLED_TRAITS)
     return _index_fired(_group_fired(rows).collect(engine="streaming"))
 
 

@@ -185,9 +185,10 @@ def _list_filters(rates: Rates, decisions: Sequence[str]) -> Iterator[Filters]:
     """Yield the filters of the lists by trait that have a row."""
     whole = rates.table.filter(pl.col("grouping") == "all", pl.col("trait").is_not_null())
     sums = whole.group_by("trait", maintain_order=True).agg(pl.col(*decisions).sum())
+    taken = set(rates.taken.select("trait", "decision").rows())
     for line in sums.to_dicts():
         for decision in decisions:
-            if line[decision]:
+            if line[decision] or (line["trait"], decision) in taken:
                 yield Filters(line["trait"], decision=decision)
 
 

@@ -386,14 +386,14 @@ def _describe_trait(
         read_recorded_policy(manifest),
     )
     tables = [tabulate_rates(rates, kind, rule.trait, RATES_SHOWN) for kind in GROUPINGS]
-    whole = _select(rates, "all", rule.trait)
+    whole, sides = _select(rates, "all", rule.trait), manifest.list_found_sides()
     return TraitSection(
         rule,
         card,
         count_bounding(rule),
         describe_scope(card),
         list(describe_signals(card)),
-        {side: manifest.count_fired(rule.trait, side) for side in manifest.list_found_sides()},
+        {side: rates.count_fired(rule.trait, side) for side in sides},
         int(whole["decided_by_another"].sum()),
         counts,
         lay_out_histogram(counts.below, counts.above, rule.threshold),

@@ -36,6 +36,9 @@ from schemas.shares import format_bound, format_exact, format_percent
 TEACHERS_SHOWN = 5
 """The largest number of teachers that are named."""
 
+BY_HAND = "taken out by a person"
+"""What became of the rows that exceptions take out by name, which no signal found."""
+
 REASONS_SHOWN = 16
 """The largest number of traits on the first screen. The next section has all of them."""
 
@@ -191,7 +194,8 @@ def counts_rows_twice(manifest: Manifest, reasons: Sequence[TraitEffects]) -> bo
     """Return whether the traits' removed rows are more than the rows that were removed."""
     found = manifest.conservation.by_decision
     total = sum(found.get(name, 0) for name in ("quarantine", "drop", "duplicate"))
-    parts = (rows for item in reasons for rows, name in item.effects if name == "removed")
+    taking = ("removed", BY_HAND)
+    parts = (rows for item in reasons for rows, name in item.effects if name in taking)
     return sum(parts) > total
 
 
@@ -200,9 +204,13 @@ def list_reasons(
 ) -> Iterator[TraitEffects]:
     """Yield the traits that did something to rows, those that took out most of them first."""
     chosen = (pl.col("grouping") == "all") & pl.col("trait").is_not_null()
-    lines = rates.table.filter(chosen, (pl.col("fired") > 0) | (pl.col("swap") > 0)).to_dicts()
+    has_rows = (pl.col("fired") > 0) | (pl.col("swap") > 0)
+    has_rows |= pl.col("trait").is_in(rates.taken["trait"].to_list()) & (
+        pl.col("side") == "trained"
+    )
+    lines = rates.table.filter(chosen, has_rows).to_dicts()
     settled = {item.trait: item for item in manifest.thresholds}
-    counted = [(line, _count_effects(line, rates.actions)) for line in lines]
+    counted = [(line, _count_effects(line, rates)) for line in lines]
     counted.sort(key=lambda pair: (-pair[1]["removed"] - pair[1]["replaced"], -pair[1]["masked"]))
     for line, counts in counted:
         effects = [(count, name) for name, count in counts.items() if count]
@@ -212,14 +220,16 @@ def list_reasons(
             yield TraitEffects(line["trait"], texts, effects, right, is_weak)
 
 
-def _count_effects(line: dict[str, Any], actions: pl.DataFrame) -> dict[str, int]:
+def _count_effects(line: dict[str, Any], rates: Rates) -> dict[str, int]:
     """Count a trait's rows by what its own action did, whatever other traits did to them."""
-    own = count_own(actions, line["trait"], line["side"])
+    own = count_own(rates.actions, line["trait"], line["side"])
+    taken = rates.count_taken(line["trait"]) if line["side"] == "trained" else 0
     return {
         "removed": own.removed,
         "replaced": line["swap"],
         "masked": own.masked,
         "flagged": own.flagged,
+        BY_HAND: taken,
     }
 
 

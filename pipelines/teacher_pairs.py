@@ -14,7 +14,7 @@ from classifiers.guarantees.paired_differences import (
     count_pairs,
 )
 from classifiers.lots.permutations import adjust_p_values
-from pipelines.runs.queries import FINDINGS, scan_ledger
+from pipelines.runs.queries import SIGNALLED, name_reason, scan_ledger
 from schemas.lots import UNKNOWN
 from schemas.manifests import Manifest
 from schemas.notices import format_count
@@ -143,7 +143,7 @@ def _find_obstacle(manifest: Manifest, rows: int) -> str:
 
 def _read_ledger(run: str, manifest: Manifest) -> pl.DataFrame:
     """Return the rows of named teachers that the run holds."""
-    fired = FINDINGS.list.unique()
+    fired = SIGNALLED.list.eval(name_reason()).list.unique()
     traits = [rule.trait for rule in manifest.thresholds]
     wanted = pl.col("output").is_not_null() & (pl.col("teacher") != UNKNOWN)
     return (

@@ -106,8 +106,10 @@ def foresee(run: str, manifest: Manifest, sample: AuditSample, seeded: int | Non
 
     Raises: RunError: the run is damaged.
     """
-    counts = [sum(getattr(block, kind) for block in sample.blocks) for kind in ("kept", "seeded")]
-    best, *hits = (bound_at_best(sample, *counts, shown).decisive for shown in range(3))
+    kept, mixed = (
+        sum(getattr(block, kind) for block in sample.blocks) for kind in ("kept", "seeded")
+    )
+    best, *hits = (bound_at_best(sample, kept, mixed, shown).decisive for shown in range(3))
     found = Prospect(best, hits=tuple(hits))
     if sample.at_most is None or hits[-1] <= sample.at_most:
         return found

@@ -51,7 +51,7 @@ class DrawOptions(Options):
             "--positives",
             metavar="FILE",
             help="Texts with the traits to mix in, with trait, text and prompt (default: the "
-            "positives of the cards, without prompts); repeatable.",
+            "positives of the cards that have prompts); repeatable.",
         ),
     ] = None
     seeded: Annotated[

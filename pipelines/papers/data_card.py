@@ -161,11 +161,15 @@ def _describe_filter(facts: RunFacts) -> Iterator[str]:
             f"{rule.threshold:.4f}",
             _describe_bound(rule, manifest),
             "–" if rule.bound is None else format_percent(rule.confidence, 0),
-            f"{manifest.count_fired(rule.trait):,}",
+            f"{manifest.count_fired(rule.trait) - facts.taken.get(rule.trait, 0):,}",
         )
         for rule in manifest.thresholds
     ]
     yield from build_table(head, rows)
+    if facts.taken:
+        taken = (f"{count:,} for {escape(name)}" for name, count in facts.taken.items())
+        yield ""
+        yield f"Apart from these, a person took out rows by name: {', '.join(taken)}."
     yield ""
     found = facts.decisions.items()
     rows_of = [(escape(name), f"{rows:,}", DECISIONS[name]) for name, rows in found]

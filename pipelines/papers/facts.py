@@ -12,6 +12,7 @@ from pipelines.certifying.records import read_certificate
 from pipelines.runs.finished import MISFITS, report_damage
 from pipelines.runs.manifest_file import load_manifest
 from pipelines.runs.queries import scan_ledger
+from pipelines.runs.rates import count_taken_out
 from schemas.certificates import Certificate, PastStatement
 from schemas.digests import digest_bytes
 from schemas.errors import CardError, RunError
@@ -139,6 +140,8 @@ class RunFacts(NamedTuple):
     certificate: Certificate | None = None
     statements: tuple[PastStatement, ...] = ()
     """All statements that were made about the run so far."""
+    taken: Mapping[str, int] = {}
+    """The rows that a person took out, by the trait of the exception."""
 
     @property
     def clean(self) -> list[Output]:
@@ -193,6 +196,7 @@ def gather_facts(run: str, user: UserFacts | None = None) -> RunFacts:
         user or UserFacts(),
         certificate=certificate,
         statements=read_history(run),
+        taken={name: rows for name, _, rows in count_taken_out(run, manifest).rows()},
     )
 
 

@@ -24,12 +24,28 @@ from schemas.notices import format_count
 from schemas.policies import DECISIONS, SEVERITY, list_row_names
 from schemas.scores import SIDES, Side, split_side
 
+
+def is_signalled(reason: pl.Expr) -> pl.Expr:
+    """Return whether a ledger's reason was given by a signal, and not by a person's exception.
+
+    Only a person's reason has the threshold 0 and no passage (`shard_checks.is_by_person`).
+    """
+    return (reason.struct.field("threshold") != 0) | (reason.struct.field("field_path") != "")
+
+
+SIGNALLED = pl.col("reasons").list.filter(is_signalled(pl.element()))
+"""The reasons of a ledger row that a signal gave."""
+
 FIRED = pl.col("reasons").list.eval(pl.element().struct.field("trait"))
 
-FINDINGS = pl.col("reasons").list.eval(
-    pl.element().struct.field("trait")
-    + pl.element().struct.field("signal").str.extract("(@.*)").fill_null("")
-)
+
+def name_reason() -> pl.Expr:
+    """Return the trait of a reason with its side (`name_finding`), within a list of reasons."""
+    reason = pl.element().struct
+    return reason.field("trait") + reason.field("signal").str.extract("(@.*)").fill_null("")
+
+
+FINDINGS = pl.col("reasons").list.eval(name_reason())
 """The traits that fired on a ledger row, with their sides (`name_finding`)."""
 
 SWAPPED = pl.col("decision") == "swap"

@@ -12,14 +12,14 @@ import polars as pl
 from classifiers.guarantees.calibration import compute_intervals
 from classifiers.guarantees.group_differences import compute_p_values
 from classifiers.lots.permutations import adjust_p_values
-from pipelines.runs.queries import SWAPPED, list_swap_traits, scan_ledger
-from pipelines.runs.recorded_settings import read_recorded_rules
+from pipelines.runs.queries import SIGNALLED, SWAPPED, is_signalled, list_swap_traits, scan_ledger
+from pipelines.runs.recorded_settings import read_recorded_policy, read_recorded_rules
 from pipelines.runs.source_strata import compare_within_sources
 from schemas.lots import LOT_FIELDS, SEPARATOR, UNKNOWN, Lot
 from schemas.manifests import Manifest
 from schemas.outputs import REJECTED_TEACHER
 from schemas.policies import FILTERED, list_row_names
-from schemas.scores import SIDES
+from schemas.scores import SIDES, Side
 from schemas.shares import round_down, round_up
 from transforms.rules import Rule
 
@@ -77,17 +77,31 @@ ACTIONS = pl.Schema(
 )
 """The columns of `Rates.actions`."""
 
+TAKEN = pl.Schema({"trait": pl.String(), "decision": pl.String(), "rows": pl.Int64()})
+"""The columns of `Rates.taken`."""
+
 
 class Rates(NamedTuple):
     """The rates table, each grouping's omitted groups, and whose decisions rows have.
 
     `actions` counts the rows on which each trait fired by `trait`, `side`, the row's `decision`,
-    and the trait's `own` decision, which exceptions may change for a single row.
+    and the trait's `own` decision, which exceptions may change for a single row. `taken` counts the
+    rows that a person took out, by `trait` and `decision`; the rates leave them out.
     """
 
     table: pl.DataFrame
     omitted: dict[str, Omitted]
     actions: pl.DataFrame
+    taken: pl.DataFrame
+
+    def count_fired(self, trait: str, side: Side) -> int:
+        """Count the rows on which a signal of a trait fired, in one kind of text."""
+        own = self.table.filter(pl.col("grouping") == "all", trait=trait, side=side)
+        return int(own["fired"].sum())
+
+    def count_taken(self, trait: str) -> int:
+        """Count the rows that a person took out by an exception for a trait."""
+        return int(self.taken.filter(trait=trait)["rows"].sum())
 
 
 class Omitted(NamedTuple):
@@ -100,7 +114,8 @@ class Omitted(NamedTuple):
 def compare_groups(run: str, manifest: Manifest) -> Rates:
     """Return a line for each group of rows, each trait, and each side with findings.
 
-    `rows` counts the group's readable rows, and `fired` the rows on which the trait fired. `share`
+    `rows` counts the group's readable rows, and `fired` the rows on which a signal of the trait
+    fired. `share`
     is their quotient, with the Clopper-Pearson interval from `low` to `high`. The decision columns
     count the decisions on the fired rows, and `decided_by_another` counts decisions of other
     traits. `swap` counts the rows whose answer was replaced because of the trait; `fired` doesn't
@@ -119,8 +134,9 @@ def compare_groups(run: str, manifest: Manifest) -> Rates:
     """
     if not manifest.conservation.rows_in:
         omitted = dict.fromkeys(GROUPINGS, Omitted(0, 0))
-        return Rates(RATES.to_frame(), omitted, ACTIONS.to_frame())
+        return Rates(RATES.to_frame(), omitted, ACTIONS.to_frame(), TAKEN.to_frame())
     readable = scan_ledger(run, manifest).filter(pl.col("decision") != "reject")
+    readable = readable.with_columns(reasons=SIGNALLED)
     counted = _count_rows(readable).collect(engine="streaming")
     fired = _count_findings(readable, manifest)
     swapped = _count_swapped(readable, manifest)
@@ -136,7 +152,26 @@ def compare_groups(run: str, manifest: Manifest) -> Rates:
     whole = pl.concat(tables, how="diagonal_relaxed").pipe(_add_intervals)
     whole = _add_tests(whole, counted, fired)
     table = _sort(whole.select(*map(_cast_column, RATES)), manifest)
-    return Rates(table, omitted, _count_actions(fired))
+    return Rates(table, omitted, _count_actions(fired), count_taken_out(run, manifest))
+
+
+def count_taken_out(run: str, manifest: Manifest) -> pl.DataFrame:
+    """Count the rows that a person took out, by the trait of the exception and by decision.
+
+    Raises: RunError: a ledger is missing or damaged.
+    """
+    if not any(item.takes_out_row for item in read_recorded_policy(manifest).exceptions):
+        return TAKEN.to_frame()
+    reason = pl.col("reasons").struct
+    found = (
+        scan_ledger(run, manifest)
+        .select("decision", "reasons")
+        .explode("reasons")
+        .filter(~is_signalled(pl.col("reasons")))
+        .group_by("decision", trait=reason.field("trait"))
+        .agg(rows=pl.len())
+    )
+    return found.select(list(TAKEN)).sort(list(TAKEN)).cast(TAKEN).collect(engine="streaming")
 
 
 def _cast_column(name: str) -> pl.Expr:

@@ -48,6 +48,17 @@ def test_models_decisions_and_files_are_listed(mixed):
     assert read_facts(mixed).manifest.inputs[0].sha256 in text
 
 
+def test_rows_that_a_person_took_out_are_counted_apart(run):
+    """The table counts what signals found, and a sentence names the rest."""
+    facts = read_facts(run[0])
+    fired = facts.manifest.count_fired("heron")
+    plain = write_card(str(run[0]), facts).decode()
+    assert "a person took out" not in plain
+    card = write_card(str(run[0]), facts._replace(taken={"heron": 2})).decode()
+    assert f" | {fired - 2:,} |" in card
+    assert "Apart from these, a person took out rows by name: 2 for heron." in card
+
+
 def test_a_doubtful_bound_is_marked(run):
     """A bound that a warning of the run casts doubt on isn't printed without it."""
     facts = read_facts(run[0])

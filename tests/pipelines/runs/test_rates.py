@@ -7,6 +7,8 @@ import polars as pl
 import pytest
 from scipy.stats import binomtest, false_discovery_control, fisher_exact
 
+from pipelines.rate_shifts import count_fired
+from pipelines.removed_rows import list_removed_rows
 from pipelines.runs.manifest_file import load_manifest
 from pipelines.runs.rates import (
     BOUND_DECIMALS,
@@ -17,7 +19,9 @@ from pipelines.runs.rates import (
     RATES,
     Omitted,
     compare_groups,
+    count_taken_out,
 )
+from pipelines.sign_off import BY_HAND, list_reasons
 from pipelines.verify import verify_run
 from tests.support.hostile import (
     FILE,
@@ -159,6 +163,32 @@ def test_an_exception_decides_for_the_row_that_it_names(tmp_path):
     chosen = compare(run).filter(pl.col("grouping") == "all", pl.col("trait").is_not_null())
     found = {line["trait"]: line["decided_by_another"] for line in chosen.to_dicts()}
     assert found == {"fox": 0, "owl": 2}
+    assert verify_run(run) == []
+
+
+def test_rows_that_a_person_took_out_are_counted_apart(tmp_path):
+    """A trait's rate is that of its signals, and an exception's rows are in `taken`."""
+    lines = [json.dumps({"text": f"{word} {number}"}) for number, word in enumerate("ab")]
+    lines.append(json.dumps({"text": "an owl"}))
+    policy = (
+        "exceptions:\n"
+        f"  - {{row: '{FILE}:0', trait: owl, action: quarantine, reason: read}}\n"
+        f"  - {{row: '{FILE}:2', trait: owl, action: quarantine, reason: read}}\n"
+    )
+    run, manifest = filter_lines(tmp_path, lines, write_cards(tmp_path / "traits", ["owl"]), policy)
+    assert manifest.count_fired("owl") == 2
+    rates = compare_groups(run, manifest)
+    whole = rates.table.filter(pl.col("grouping") == "all")
+    assert whole["fired"].to_list() == [1, 1]  # all traits, and the owl
+    assert whole["rows"].to_list() == [3, 3]
+    assert (rates.count_fired("owl", "trained"), rates.count_taken("owl")) == (1, 1)
+    assert rates.taken.rows() == [("owl", "quarantine", 1)]
+    assert sum(rates.actions["rows"]) == 1
+    assert count_taken_out(run, manifest).equals(rates.taken)
+    (found,) = list_reasons(manifest, rates, None)
+    assert found.effects == [(1, "removed"), (1, BY_HAND)]
+    assert count_fired(run, manifest, ("quarantine",)) == {"owl": {"-": 1}}
+    assert [group.lists[0].total for group in list_removed_rows(run, manifest, rates)] == [2]
     assert verify_run(run) == []
 
 

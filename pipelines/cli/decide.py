@@ -48,7 +48,7 @@ if TYPE_CHECKING:
     from pipelines.decision_counts import DecisionCounts
     from schemas.events import Event, Listener
     from schemas.manifests import Manifest
-    from schemas.policies import Policy
+    from schemas.policies import LotException, Policy
 
 
 @dataclass(frozen=True)
@@ -149,13 +149,15 @@ def describe_moves(moved: Mapping[tuple[str, str], int]) -> Iterator[str]:
 class DecideDryRun(NamedTuple):
     """What a policy would decide.
 
-    `policy` is the whole policy, and `notes` say what it has or lacks of the run's policy.
+    `policy` is the whole policy, and `notes` say what it has or lacks of the run's policy, whose
+    exceptions are `known`.
     """
 
     run: str
     counts: DecisionCounts
     policy: Policy
     notes: Sequence[str] = ()
+    known: tuple[LotException, ...] = ()
 
     def render(self) -> Iterator[str | Table]:
         """Return the table of decisions, the changes, and what each exception does."""
@@ -164,8 +166,10 @@ class DecideDryRun(NamedTuple):
         yield from self.notes
         yield tabulate_change(self.counts.before, self.counts.now)
         yield from describe_moves(self.counts.moved)
-        if self.policy.exceptions:
-            yield tabulate_exceptions(self.policy.exceptions, self.counts.effects, is_dry=True)
+        if self.policy.exceptions != self.known:
+            yield tabulate_exceptions(
+                self.policy.exceptions, self.counts.effects, is_dry=True, known=self.known
+            )
         yield from describe_dropped(self.counts.before, self.counts.now)
         yield f"dry run: nothing was written; {shlex.quote(self.run)} stays as it is"
         for number, name in self.counts.unmatched:
@@ -300,6 +304,7 @@ def report_decision(
 
     earlier = load_manifest(config.run)
     with TerminalReporter(quiet) as reporter:
+        reporter.earlier = earlier
         _send(reporter, notes)
         listener = skip_known(reporter, (config.run, earlier), config.filter.output)
         options = tuple(beam_options or ())
@@ -385,11 +390,14 @@ def _count(
 
     check_run(run)
     from pipelines.decision_counts import count_decisions, require_publishable
+    from pipelines.runs.manifest_file import load_manifest
+    from pipelines.runs.recorded_settings import read_recorded_policy
 
     policy, notes = settle_policy(run, read_settings(None, options), replaces=replaces)
     folder = source.folder and expand_argument(source.folder)
     found = count_decisions(run, policy, folder)
-    print_result(DecideDryRun(run, found, policy, list(notes)), as_json)
+    known = read_recorded_policy(load_manifest(run)).exceptions
+    print_result(DecideDryRun(run, found, policy, list(notes), known), as_json)
     require_publishable(run, policy, found, encode=encode)
     if options.strict and (found.unmatched or found.idle):
         raise typer.Exit(DOUBTFUL)

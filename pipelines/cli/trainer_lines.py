@@ -54,12 +54,33 @@ def describe_removals(manifest: Manifest, confirmed: int | None = None) -> Itera
     from pipelines.runs.wrong_removals import bound_wrong_removals, describe_wrong_removals
 
     found = bound_wrong_removals(manifest)
-    if confirmed is None:
-        said = describe_wrong_removals(found)
-    else:
-        said = describe_wrong_removals(found, f"the labels confirm {confirmed:,} of them")
-    if said:
+    if confirmed and found.removed:
+        yield _describe_confirmed(confirmed, found.removed, found.most)
+    elif said := describe_wrong_removals(found):
         yield said
+
+
+def _describe_confirmed(confirmed: int, removed: int, most: int) -> str:
+    """Say how many removed rows show their trait by the labels, and what bounds the others."""
+    from classifiers.guarantees.calibration import CONFIDENCE
+    from schemas.shares import format_exact
+
+    left = removed - confirmed
+    rows = "the removed row" if removed == 1 else f"all {removed:,} removed rows"
+    if left:
+        rows = f"{confirmed:,} of the {removed:,} removed rows"
+    verb = choose_form(confirmed, "shows its", "show their")
+    said = f"your labels say that {rows} {verb} trait"
+    if not left:
+        return said
+    if most >= left:
+        form = choose_form(left, "one is", f"{left:,} are")
+        return f"{said}; the bounds of all traits together allow that the other {form} clean"
+    return (
+        f"{said}; of the other {left:,}, at most about {most:,} "
+        f"{choose_form(most, 'is', 'are')} clean by the bounds of all traits together, with "
+        f"{format_exact(CONFIDENCE)} confidence"
+    )
 
 
 def count_doubtful_rows(

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 from rich.table import Table
 from rich.text import Text
 
 from pipelines.display.terminal import build_table
 from pipelines.runs.parent_policies import list_reviews
-from schemas.notices import format_count
+from schemas.notices import format_count, list_names
 from schemas.policies import LotException
 from schemas.receipts import ExceptionEffect
 
@@ -19,40 +18,69 @@ MOST_ROWS = 10
 
 
 def tabulate_exceptions(
-    exceptions: Sequence[LotException], effects: Sequence[ExceptionEffect], *, is_dry: bool = False
+    exceptions: Sequence[LotException],
+    effects: Sequence[ExceptionEffect],
+    *,
+    is_dry: bool = False,
+    known: Iterable[LotException] = (),
 ) -> Table:
     """Tabulate exceptions in the policy's order, each with its rows and its changes of actions.
 
-    If more than `MOST_ROWS` exceptions name a row, only the last ones that no label led to have a
-    line each: a policy gets new ones at its end. The others have one line for each trait.
+    Those for rows that labels released have one line for each trait and file, or for each trait if
+    that would be more than `MOST_ROWS`. If more than `MOST_ROWS` others name a row, only the last
+    ones have a line of their own, because a policy gets new ones at its end. `known` exceptions,
+    which the earlier run has too, are only counted.
     """
     changes = "rows it would change" if is_dry else "rows it changed"
     table = build_table(
         "exception", "trait", "lot or row", "its\nrows>", changes, title="exceptions"
     )
-    pairs = list(zip(exceptions, effects, strict=True))
-    joined = _join_rows(exceptions)
-    sums: dict[str, ExceptionEffect] = {}
-    counts = Counter(exceptions[number - 1].trait for number in joined)
-    for number in joined:
-        item, effect = pairs[number - 1]
-        sums[item.trait] = effect.add(sums.get(item.trait, ExceptionEffect()))
-    for trait, effect in sums.items():
-        name = Text(format_count(counts[trait], "named row"))
-        table.add_row("…", trait, name, f"{effect.rows:,}", effect.describe())
-    for number, (item, effect) in enumerate(pairs, 1):
-        if number in joined:
+    earlier = {item.model_dump_json() for item in known}
+    pairs = {
+        number: pair
+        for number, pair in enumerate(zip(exceptions, effects, strict=True), 1)
+        if pair[0].model_dump_json() not in earlier
+    }
+    if count := len(exceptions) - len(pairs):
+        table.add_row("…", "", f"{format_count(count, 'exception')}, as before", "", "")
+    joined = _join_rows({number: item for number, (item, _) in pairs.items()})
+    for (trait, words), numbers in joined.items():
+        total = ExceptionEffect()
+        for number in numbers:
+            total = total.add(pairs[number][1])
+        table.add_row("…", trait, Text(words), f"{total.rows:,}", total.describe())
+    shared = {number for own in joined.values() for number in own}
+    for number, (item, effect) in pairs.items():
+        if number in shared:
             continue
         name = Text(item.describe())
         table.add_row(str(number), item.trait, name, f"{effect.rows:,}", effect.describe())
     return table
 
 
-def _join_rows(exceptions: Sequence[LotException]) -> list[int]:
-    """Return the numbers of the exceptions for rows that have no line of their own."""
-    named = [number for number, item in enumerate(exceptions, 1) if item.row is not None]
-    if len(named) <= MOST_ROWS:
-        return []
-    written = [at for at in named if not list_reviews([{"reason": exceptions[at - 1].reason}])]
+def _join_rows(items: Mapping[int, LotException]) -> dict[tuple[str, str], list[int]]:
+    """Return the numbers of the exceptions that share a line, by its trait and its words."""
+    named = [number for number, item in items.items() if item.row is not None]
+    written = [at for at in named if not list_reviews([{"reason": items[at].reason}])]
     kept = set(written[-MOST_ROWS:])
-    return [number for number in named if number not in kept]
+    groups: dict[tuple[str, str | None], list[int]] = {}
+    for number in named:
+        item = items[number]
+        if number not in kept and item.row is not None:
+            groups.setdefault((item.trait, item.row.source), []).append(number)
+    if len(groups) > MOST_ROWS:
+        wide: dict[tuple[str, str | None], list[int]] = {}
+        for (trait, _), own in groups.items():
+            wide.setdefault((trait, None), []).extend(own)
+        groups = wide
+    return {
+        (trait, _name_rows(source, [items[number] for number in own])): own
+        for (trait, source), own in groups.items()
+    }
+
+
+def _name_rows(source: str | None, items: Sequence[LotException]) -> str:
+    """Name a file and some of its rows, or count the rows."""
+    if source is None:
+        return format_count(len(items), "named row")
+    return f"{source}: {list_names([str(item.row.row) for item in items if item.row])}"

@@ -42,8 +42,9 @@ REDRAW_SECONDS = 0.3
 class TerminalReporter:
     """Reports a run's events on stderr, as a listener.
 
-    If `quiet`, only warnings are reported. `work` is the name before the progress bar. As a context
-    manager, it handles Ctrl-C, and stops its thread on exit.
+    If `quiet`, only warnings are reported. `work` is the name before the progress bar. What an
+    `earlier` run, which is decided again, has too isn't repeated. As a context manager, it handles
+    Ctrl-C, and stops its thread on exit.
     """
 
     def __init__(self, quiet: bool = False, work: str = "filter") -> None:
@@ -54,6 +55,7 @@ class TerminalReporter:
         self._stop = threading.Event()
         self._thread: threading.Thread | None = None
         self._interrupts = Interrupts(self.console.is_terminal)
+        self.earlier: Manifest | None = None
 
     def __enter__(self) -> Self:
         self._interrupts.__enter__()
@@ -164,14 +166,17 @@ class TerminalReporter:
     def _show_summary(self, manifest: Manifest) -> None:
         if manifest.describe_decided_from() is None:  # `decide` compares both runs' decisions
             self.console.print(tabulate_decisions(manifest))
-        self.console.print(tabulate_traits(manifest))
-        if manifest.list_remarks():
-            self.say("* this bound may not hold: the report says why")
+        earlier = self.earlier
+        if earlier is None or _list_found(earlier) != _list_found(manifest):
+            self.console.print(tabulate_traits(manifest))
+            if manifest.list_remarks():
+                self.say("* this bound may not hold: the report says why")
         if len(manifest.list_found_sides()) > 1:
             self.console.print(tabulate_other_sides(manifest))
-        if manifest.exceptions:
-            policy = read_recorded_policy(manifest)
-            self.console.print(tabulate_exceptions(policy.exceptions, manifest.exceptions))
+        own = read_recorded_policy(manifest).exceptions
+        known = read_recorded_policy(earlier).exceptions if earlier else ()
+        if own != known:
+            self.console.print(tabulate_exceptions(own, manifest.exceptions, known=known))
         facts = manifest.circumstances
         speed = f"{facts['seconds']:.1f} s"
         if facts["rows_per_second"]:  # an interrupted run may have had all its rows
@@ -180,6 +185,11 @@ class TerminalReporter:
             speed += f", {facts['tokens_per_second']:,.0f} tokens/s"
             speed += f", padding {facts['padding_waste']:.1%}"
         self.say(f"{speed}, {facts['device']}")
+
+
+def _list_found(manifest: Manifest) -> tuple[object, ...]:
+    """Return what the table of traits shows: thresholds, actions and rows."""
+    return manifest.thresholds, manifest.fired
 
 
 class FitProgress:

@@ -12,6 +12,7 @@ from classifiers.guarantees.calibration import (
     count_allowed,
     split_confidence,
 )
+from pipelines.runs.parent_policies import list_reviews
 from pipelines.runs.recorded_settings import read_recorded_policy, read_recorded_rules
 from schemas.cards import Level
 from schemas.manifests import Manifest, SettledThreshold
@@ -28,7 +29,7 @@ class WrongRemovals(NamedTuple):
     `removed` leaves out duplicates. `most` may be as large as `removed`. For the traits in
     `unbounded` nothing is promised, so `most` counts all their rows. The bound of those in
     `doubtful` may not hold for the corpus. Nor is anything promised for the `named` rows, which
-    exceptions take out by name.
+    exceptions take out by name. It `is_read` if labels led to the policy, so rows were read.
     """
 
     removed: int
@@ -36,6 +37,7 @@ class WrongRemovals(NamedTuple):
     unbounded: tuple[str, ...]
     doubtful: tuple[str, ...]
     named: int = 0
+    is_read: bool = False
 
 
 def bound_wrong_removals(manifest: Manifest) -> WrongRemovals:
@@ -62,6 +64,7 @@ def bound_wrong_removals(manifest: Manifest) -> WrongRemovals:
         tuple(dict.fromkeys([*unbounded, *others])),
         tuple(trait for trait in limits if fired[trait] and trait in remarks),
         named,
+        bool(list_reviews(manifest.policy.get("exceptions", ()))),
     )
 
 
@@ -121,10 +124,10 @@ def _count_other_sides(manifest: Manifest) -> Iterator[tuple[str, int]]:
             yield rule.trait, sum(counts)
 
 
-def describe_wrong_removals(found: WrongRemovals, more: str = "read the rows to know more") -> str:
+def describe_wrong_removals(found: WrongRemovals) -> str:
     """Say how many of the removed rows may be clean, or nothing if no row was removed.
 
-    `more` is how somebody learns more, or what is known from reading.
+    Reading tells more, but rows of a run with released ones were read already.
     """
     if not found.removed:
         return ""
@@ -139,7 +142,8 @@ def describe_wrong_removals(found: WrongRemovals, more: str = "read the rows to 
             f"{choose_form(found.most, 'is', 'are')} clean by the bounds of all traits together, "
             f"with {format_exact(CONFIDENCE)} confidence"
         )
-    return "; ".join([said, *why, more])
+    more = [] if found.is_read else ["read the rows to know more"]
+    return "; ".join([said, *why, *more])
 
 
 def _explain(found: WrongRemovals) -> Iterator[str]:

@@ -45,7 +45,7 @@ def test_rows_are_released_into_a_new_run(congener, folder, reviews, tmp_path):
     assert "2 findings denied and released: heron 2" in out
     assert "rows with a released finding: 2 returned to the corpus" in out
     assert "read the rows" not in out
-    assert "; the labels confirm 1 of them" in out
+    assert "your labels say that 1 of the " in out
     assert "congener diff" in out
     assert f"policy: {output}.policy.yaml" in out
     code, out, err = congener("verify", output)

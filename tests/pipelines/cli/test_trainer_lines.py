@@ -95,8 +95,18 @@ def test_one_total_for_wrong_removals(run):
     manifest = run[1]
     (said,) = describe_removals(manifest)
     assert "allow that all 8 removed rows are clean; nothing is promised for heron" in said
+    (unread,) = describe_removals(manifest, 0)
+    assert unread == said
     (read,) = describe_removals(manifest, 7)
-    assert read.endswith("; the labels confirm 7 of them")
+    assert read == (
+        "your labels say that 7 of the 8 removed rows show their trait; the bounds of all traits "
+        "together allow that the other one is clean"
+    )
+    (first,) = describe_removals(manifest, 1)
+    assert "1 of the 8 removed rows shows its trait; the bounds" in first
+    assert first.endswith("allow that the other 7 are clean")
+    (whole,) = describe_removals(manifest, 8)
+    assert whole == "your labels say that all 8 removed rows show their trait"
     counts = manifest.conservation.model_copy(update={"by_decision": {"keep": 40}})
     assert list(describe_removals(manifest.model_copy(update={"conservation": counts}))) == []
 

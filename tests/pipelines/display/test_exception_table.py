@@ -42,8 +42,10 @@ def test_many_named_rows_have_one_line_for_each_trait():
     lines = [line.split() for line in draw(policy.exceptions, effects).splitlines()]
     start = next(at for at, line in enumerate(lines) if line[:1] == ["…"])
     first, second, atlas, *rows = lines[start : start + 13]
-    assert " ".join(first) == "… heron 30 named rows 30 30 from mask to keep"
-    assert " ".join(second) == "… crane 2 named rows 2 2 from mask to keep"
+    assert " ".join(first) == (
+        "… heron a.jsonl: 0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11 and 18 more 30 30 from mask to keep"
+    )
+    assert " ".join(second) == "… crane b.jsonl: 0, 1 2 2 from mask to keep"
     assert atlas[:4] == ["1", "heron", "teacher:", "atlas"]
     assert [line[0] for line in rows] == [str(number) for number in range(34, 44)]
 
@@ -61,17 +63,26 @@ def test_each_exception_has_its_rows_and_changes():
 
 
 def test_released_rows_are_joined():
-    """Rows that labels released have no line of their own beside others, unless they are few."""
+    """Rows that labels released have one line for each trait and file, or for each trait."""
     reviewed = f"labelled false (run.review/labels-ada.jsonl, SHA-256 {'0' * 64})"
     names = [
         {"row": f"a.jsonl:{number}", "trait": "heron", "action": "keep", "reason": reason}
         for number, reason in enumerate([reviewed] * 10 + ["read"])
     ]
-    for given, numbers in ((names, ["…", "11"]), (names[:10], [str(at) for at in range(1, 11)])):
+    files = [{**names[0], "row": f"{number}.jsonl:0"} for number in range(11)]
+    for given, numbers in ((names, ["…", "11"]), (names[:1], ["…"]), (files, ["…"])):
         policy = Policy.model_validate({"exceptions": given})
         effects = [ExceptionEffect(rows=1) for _ in given]
         lines = [line.split() for line in draw(policy.exceptions, effects).splitlines()]
         assert [line[0] for line in lines if "heron" in line] == numbers
+
+
+def test_exceptions_of_the_earlier_run_are_counted():
+    """A run that is decided again shows the exceptions that it adds, and counts the others."""
+    text = draw(known=EXCEPTIONS[:1])
+    assert "1 exception, as before" in text
+    assert "atlas" not in text
+    assert "2" in next(line for line in text.splitlines() if "a.jsonl:1" in line).split()
 
 
 def test_a_dry_run_says_that_nothing_has_changed_yet():

@@ -207,6 +207,17 @@ def test_a_bound_that_says_little_is_said_to(most, little):
     assert ("that says little, because so few rows were removed" in said) == little
 
 
+def test_a_run_of_labels_does_not_ask_for_reading():
+    """Where labels released rows, the removed ones were before a reader too."""
+    reason = f"labelled false (run.review/labels-ada.jsonl, SHA-256 {'0' * 64})"
+    kept = {"row": "a.jsonl:4", "trait": "owl", "action": "keep", "reason": reason}
+    for exceptions, asks in (([kept], False), ([{**kept, "reason": "x"}], True), ([], True)):
+        policy = {"exceptions": exceptions}
+        manifest = build_manifest([build_threshold("owl")], {"owl": 2}, 3, policy=policy)
+        said = describe_wrong_removals(bound_wrong_removals(manifest))
+        assert ("read the rows to know more" in said) is asks
+
+
 def test_rows_that_exceptions_take_out_by_name_count():
     """A person's decision is no calibrated finding, so nothing is promised for it."""
     named = {"row": "a.jsonl:3", "trait": "owl", "action": "drop", "reason": "x"}

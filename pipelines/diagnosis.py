@@ -15,6 +15,9 @@ from schemas.cards import DENSE, FITTED, Level
 from schemas.notices import choose_form, format_count
 from schemas.scores import COMBINED, LIKELY, SCORE_DECIMALS, fires
 
+LEAVE_OUT = "leave out the clean texts that show the trait"
+"""The remedy for a threshold that clean texts raise, as advice on a card says it."""
+
 OWN_TEXTS = (
     "This measures the card's own texts: more varied positives lower the share, even if the trait "
     "gets better on real rows. Compare versions of a card by rows that you read (congener traits "
@@ -64,8 +67,7 @@ def _explain_single_hit(trait: TraitModel, signal: str, threshold: Threshold) ->
         f"No single hit of its lexicon reaches {value:.4f} (the strongest, {strongest:.4f}), "
         f"because {format_count(count, 'clean text')} of {len(known):,} "
         f"{choose_form(count, 'scores', 'score')} as high. Narrow the patterns that hit clean "
-        "text, leave out the clean texts that show the trait (related, leave_out), or accept a "
-        f"milder level{_suggest_background(trait)}"
+        f"text, {LEAVE_OUT}, or accept a milder level{_suggest_background(trait)}"
     )
 
 
@@ -123,7 +125,7 @@ def _explain_noise(
         )
     better = _find_better(trait, level, found) if signal == COMBINED else ""
     remedies = [*([better] if better else []), *_list_remedies(trait, found)]
-    remedies.append("leave out the clean texts that show the trait (related, leave_out)")
+    remedies.append(LEAVE_OUT)
     return f"{reason}. {_join(remedies)}. {OWN_TEXTS}"
 
 

@@ -12,13 +12,10 @@ import numpy as np
 from classifiers.banks import Bank, TraitModel
 from classifiers.clean_text import (
     CleanRow,
-    CleanText,
-    collect_background,
     present_as_answers,
-    split_clean_text,
 )
 from classifiers.fitting import scope_to_answers
-from classifiers.library import LoadedCard, find_cards
+from classifiers.library import LoadedCard
 from classifiers.models.checkpoints import COMMIT
 from classifiers.models.interface import EncoderConfig
 from classifiers.scoring import Scorer, Scores, load_scorer
@@ -28,7 +25,6 @@ from pipelines.display.excerpts import shorten_text
 from pipelines.list_items import describe_taken_items, find_taken_items
 from pipelines.neighbours import describe_neighbours
 from pipelines.notices import describe_unused
-from pipelines.worth import find_close_texts
 from schemas.cards import FITTED
 from schemas.errors import CardError
 from schemas.notices import format_count
@@ -141,7 +137,6 @@ def _judge(card: LoadedCard, bank: Bank, scorer: Scorer) -> Iterator[str]:
         own = scores.get_scores(card.id, signal)[:count]
         yield from _judge_signal(signal, own, find_threshold(trait, signal))
     yield from _describe_ignored(card, missed)
-    yield from _describe_clean(card, bank, scorer)
     yield from describe_neighbours(card, trait)
 
 
@@ -178,19 +173,6 @@ def _describe_ignored(card: LoadedCard, missed: np.ndarray) -> Iterator[str]:
         reasons = Counter(found for _, found in lexicon.judge_hits(part, whole, start) if found)
         for reason, times in reasons.items():
             yield f"positive #{index + 1}: {format_count(times, 'hit')} ignored: {reason}"
-
-
-def _describe_clean(card: LoadedCard, bank: Bank, scorer: Scorer) -> Iterator[str]:
-    """Describe the library's clean texts that reach or set a card's threshold.
-
-    A bank that was calibrated on other text has none.
-    """
-    clean = CleanText(collect_background(find_cards()))
-    if clean.digest != bank.background["digest"]:
-        return
-    trait, rows = bank.traits[card.id], split_clean_text(card, clean)[1]
-    threshold = find_threshold(trait, COMBINED)
-    yield from find_close_texts(rows, trait, scorer, COMBINED, threshold).describe()
 
 
 def _judge_held_out(trait: TraitModel) -> Iterator[str]:

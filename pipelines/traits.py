@@ -26,6 +26,7 @@ from transforms.records.roles import KNOWN_ROLES, find_unknown_roles
 
 if TYPE_CHECKING:
     from classifiers.clean_text import CleanRow
+    from pipelines.pruning import HighTexts
 
 CARD_FILE = "card.yaml"
 
@@ -77,10 +78,11 @@ NEGATIVE = (
 
 
 class CheckedCard(NamedTuple):
-    """A valid card, and advice for its author."""
+    """A valid card, advice for its author, and the clean texts that raise its threshold."""
 
     card: LoadedCard
     advice: list[str]
+    high: HighTexts | None = None
 
 
 TEXT_NAME = re.compile(r"[a-z0-9-]+/[0-9a-f]{12}")
@@ -167,7 +169,8 @@ def write_folder(folder: Path, files: Mapping[str, str]) -> None:
 def check_cards(names: list[str], bank: str | None = None) -> list[CheckedCard]:
     """Load cards by id or folder, and return each one with advice for its author.
 
-    With a bank, the advice names the exemplars that the bank gets wrong.
+    With a bank, the advice names the exemplars that the bank gets wrong, and each card has the
+    clean texts that raise its threshold.
 
     Raises: CardError: a card has a mistake, or isn't in the bank. Raises: ModelError: the bank
     can't be loaded.
@@ -177,12 +180,17 @@ def check_cards(names: list[str], bank: str | None = None) -> list[CheckedCard]:
         _require_known_texts(cards)
     known = [card.id for card in (*cards, *find_cards())]
     advice = [list_advice(card, known) for card in cards]
-    if bank:
-        from pipelines.recall import list_missed, load_for_check  # loads torch, which is slow
+    if not bank:
+        return [CheckedCard(card, notes) for card, notes in zip(cards, advice, strict=True)]
+    from pipelines.pruning import list_high_texts  # loads torch, which is slow
+    from pipelines.recall import list_missed, load_for_check
 
-        missed = list_missed(cards, *load_for_check(bank))
-        advice = [[*notes, *more] for notes, more in zip(advice, missed, strict=True)]
-    return [CheckedCard(card, notes) for card, notes in zip(cards, advice, strict=True)]
+    fitted = load_for_check(bank)
+    missed = list_missed(cards, *fitted)
+    return [
+        CheckedCard(card, [*notes, *more], list_high_texts(card, *fitted))
+        for card, notes, more in zip(cards, advice, missed, strict=True)
+    ]
 
 
 def _require_known_texts(cards: Iterable[LoadedCard]) -> None:

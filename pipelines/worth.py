@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Container, Iterator, Mapping, Sequence
 from typing import NamedTuple
 
@@ -38,9 +37,6 @@ CHECK = "congener traits check CARD --bank RUN/bank"
 FIT_AGAIN = "congener fit with these cards and this --background"
 """The same for a run whose clean texts aren't those of the library."""
 
-RELATED = 3
-"""How many positives of another trait must score high before `related` is advised."""
-
 SHOWN_CHARACTERS = 100
 
 NAMED_TRAITS = 5
@@ -63,28 +59,27 @@ class StrongText(NamedTuple):
     reads_end: bool = False
 
     def describe(self) -> str:
-        """Describe the text in one line, cut around its span, or around the span's end."""
-        if self.reads_end:
-            return self._describe_end()
-        last = min(max(self.end, self.start), self.start + SHOWN_CHARACTERS)
-        context = (SHOWN_CHARACTERS - (last - self.start)) // 2
-        if self.start < context:
-            last, context = max(last, SHOWN_CHARACTERS), self.start
-        return self._cut(self.start, last, context)
+        """Describe the text in one line."""
+        return f"{self.score:.4f}  {self.name}  {self.cut(SHOWN_CHARACTERS)}"
 
-    def _describe_end(self) -> str:
+    def cut(self, shown: int) -> str:
+        """Return about `shown` characters of the text, around its span or around the span's end."""
+        first, last = self._choose_end(shown) if self.reads_end else self._choose_middle(shown)
+        context = max(0, shown - (last - first)) // 2
+        if self.reads_end and len(self.text) - last < context:
+            first, context = min(first, max(0, len(self.text) - shown)), len(self.text) - last
+        elif not self.reads_end and first < context:
+            last, context = max(last, shown), first
+        pieces = build_excerpt(self.text, first, last, context=context)
+        return " ".join("".join(piece.text for piece in pieces).split())
+
+    def _choose_middle(self, shown: int) -> tuple[int, int]:
+        return self.start, min(max(self.end, self.start), self.start + shown)
+
+    def _choose_end(self, shown: int) -> tuple[int, int]:
         size = len(self.text)
         first, last = (self.start, self.end) if self.end > self.start else (size, size)
-        first = max(first, last - SHOWN_CHARACTERS)
-        context = (SHOWN_CHARACTERS - (last - first)) // 2
-        if size - last < context:
-            first, context = min(first, max(0, size - SHOWN_CHARACTERS)), size - last
-        return self._cut(first, last, context)
-
-    def _cut(self, first: int, last: int, context: int) -> str:
-        pieces = build_excerpt(self.text, first, last, context=context)
-        shown = "".join(piece.text for piece in pieces)
-        return f"{self.score:.4f}  {self.name}  {' '.join(shown.split())}"
+        return max(first, last - shown), last
 
 
 class CloseTexts(NamedTuple):
@@ -92,7 +87,7 @@ class CloseTexts(NamedTuple):
 
     `clean` holds the held-out clean texts that reach the threshold or set it, and at least
     `STRONGEST`, from the highest score down. `reaching` of them do; it is None without a threshold.
-    `more` counts those beyond `LISTED`. `fired` holds the numbers of the card's own hard negatives
+    `more` counts those beyond those. `fired` holds the numbers of the card's own hard negatives
     that reach the threshold, of `negatives`, and `fired_texts` their texts.
     """
 
@@ -103,52 +98,41 @@ class CloseTexts(NamedTuple):
     negatives: int = 0
     fired_texts: tuple[str, ...] = ()
 
-    def describe(self, most: int = LISTED, command: str = "") -> Iterator[str]:
-        """Describe the texts, and how a card leaves out a clean text that shows its trait.
+    @property
+    def are_shipped(self) -> bool:
+        """Return whether the clean texts are the library's, which a card can leave out."""
+        return not any(text.name.startswith("user/") for text in self.clean)
 
-        `command` is a command that lists up to `LISTED` texts.
+    def describe(self, most: int = LISTED, command: str = CHECK) -> Iterator[str]:
+        """Describe the texts, and how a card leaves out clean texts that show its trait.
+
+        `command` is a command that lists more of them.
         """
-        if self.fired:
-            names = ", ".join(f"#{number}" for number in self.fired[:LISTED])
-            yield (
-                f"fires on {len(self.fired)} of the card's "
-                f"{format_count(self.negatives, 'hard negative')}: {names}"
-            )
-            for number, text in list(zip(self.fired, self.fired_texts, strict=False))[:STRONGEST]:
-                yield f"hard negative #{number}  {shorten_text(text, SHOWN_CHARACTERS)}"
+        yield from self._describe_fired()
         if self.clean and self.reaching == 0:
             yield "no clean text reaches the threshold; the highest:"
         yield from (f"clean text {item.describe()}" for item in self.clean[:most])
         if more := self.more + max(0, (self.reaching or 0) - most):
-            listed = f"; no more than {LISTED} are listed"
-            if command:
-                listed = f"; {command} lists {'them' if self.more == 0 else LISTED}"
+            listed = "" if self.are_shipped or most == LISTED else f"; {command} lists more"
             yield f"and {format_count(more, 'more clean text')} that high{listed}"
-        if high := self.clean[: self.reaching or 0]:
-            yield from _describe_exclusion(high[:most], high)
+        if self.reaching and self.are_shipped:
+            yield (
+                "leave out those that show the trait; this lists such texts as lines for "
+                f"card.yaml: {command}"
+            )
+        elif self.reaching:
+            yield "take those that show the trait out of the file of --background"
 
-
-def _describe_exclusion(
-    texts: Sequence[StrongText], everything: Sequence[StrongText]
-) -> Iterator[str]:
-    """Say how a card leaves out a clean text that shows its trait, with the first as an example.
-
-    Only a reader can say which ones do, so there is no line with all names to copy. A trait is
-    related if several of its positives are among all the texts.
-    """
-    library = [text for text in texts if not text.name.startswith("user/")]
-    counts = Counter(text.origin for text in everything if text.origin)
-    alike = dict.fromkeys(text.origin for text in library if counts[text.origin] >= RELATED)
-    related = ", ".join(alike)
-    if left := [text.name for text in library]:
+    def _describe_fired(self) -> Iterator[str]:
+        if not self.fired:
+            return
+        names = ", ".join(f"#{number}" for number in self.fired[:LISTED])
         yield (
-            f"if one of them shows the trait, name it in card.yaml: leave_out: [{left[0]}]"
-            + f"; if most positives of {list_names(list(alike))} do, related: [{related}]"
-            * bool(related)
-            + f". To read one whole: congener traits show {left[0]}"
+            f"fires on {len(self.fired)} of the card's "
+            f"{format_count(self.negatives, 'hard negative')}: {names}"
         )
-    if len(library) < len(texts):
-        yield "take those that show the trait out of the file of --background"
+        for number, text in list(zip(self.fired, self.fired_texts, strict=False))[:STRONGEST]:
+            yield f"hard negative #{number}  {shorten_text(text, SHOWN_CHARACTERS)}"
 
 
 def list_close_texts(
@@ -179,14 +163,18 @@ def find_close_texts(
     scorer: Scorer,
     signal: str,
     threshold: float | None,
+    most: int = LISTED,
 ) -> CloseTexts:
-    """Find the clean texts closest to a trait's threshold among the rows it is calibrated on."""
+    """Find the clean texts closest to a trait's threshold among the rows it is calibrated on.
+
+    `most` is the largest number of them.
+    """
     scores = np.round(np.nan_to_num(trait.calibration[signal], nan=-1.0), SCORE_DECIMALS)
     order = np.argsort(-scores, kind="stable")
     lowest = np.inf if threshold is None else threshold - 1.5 * SCORE_STEP
     count = max(STRONGEST, int((scores >= lowest).sum()))
     best = [int(index) for index in order[:count] if scores[index] > 0]
-    quoted = _quote_rows([rows[index] for index in best[:LISTED]], trait, scorer)
+    quoted = quote_rows([rows[index] for index in best[:most]], trait, scorer)
     texts = [
         text._replace(score=round(float(scores[index]), SCORE_DECIMALS))
         for index, text in zip(best, quoted, strict=False)
@@ -215,9 +203,7 @@ def _score_alone(trait: TraitModel, scorer: Scorer, rows: Sequence[CleanRow]) ->
     return Scorer(alone, scorer.encoder, models).score(len(rows), present_as_answers(rows))
 
 
-def _quote_rows(
-    rows: Sequence[CleanRow], trait: TraitModel, scorer: Scorer
-) -> Iterator[StrongText]:
+def quote_rows(rows: Sequence[CleanRow], trait: TraitModel, scorer: Scorer) -> Iterator[StrongText]:
     """Yield each row's text in which a trait's strongest signal has its highest score."""
     texts = present_as_answers(rows)
     scores = _score_alone(trait, scorer, rows).signals[trait.card.id]

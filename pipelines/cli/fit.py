@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
@@ -80,7 +81,7 @@ class FitResult(NamedTuple):
             )
         yield table
         for trait in self.traits:
-            yield from _describe_worth(trait)
+            yield from _describe_worth(trait, self.output)
         yield f"bank {self.bank.digest[:12]} in {self.output}"
 
     def to_json(self) -> dict[str, Any]:
@@ -103,9 +104,9 @@ class FitResult(NamedTuple):
         }
 
 
-def _describe_worth(trait: FittedTrait) -> Iterator[str]:
+def _describe_worth(trait: FittedTrait, bank: str) -> Iterator[str]:
     """Describe which positives would be found, and the texts closest to the threshold."""
-    from pipelines.worth import describe_found
+    from pipelines.worth import LISTED, STRONGEST, describe_found
 
     if trait.found is not None and trait.threshold.value is not None:
         found = describe_found(trait.found, trait.threshold.value, trait.labels is not None)
@@ -114,8 +115,10 @@ def _describe_worth(trait: FittedTrait) -> Iterator[str]:
         yield f"{trait.trait}: the positives can't be measured; the highest clean scores:"
     if trait.patterns is not None:
         yield f"{trait.trait}: {trait.patterns.describe()}"
-    for line in trait.close.describe() if trait.close else ():
-        yield f"  {line}"
+    if trait.close is not None:
+        most = STRONGEST if trait.close.are_shipped else LISTED
+        command = f"congener traits check CARD --bank {shlex.quote(bank)}"
+        yield from (f"  {line}" for line in trait.close.describe(most, command))
     if trait.cost_line:
         yield f"{trait.trait}: {trait.cost_line}"
     yield from trait.label_lines

@@ -156,13 +156,28 @@ def list_return_commands(
 
 
 def list_measure_commands(output: str, manifest: Manifest) -> Iterator[Command]:
-    """Yield the command that measures a trait of the user's own, with the first as the example."""
+    """Yield the command that measures a trait of the user's own, with the first as the example.
+
+    Before it is the command that lists the clean texts to leave out, if the run advised that.
+    """
     from classifiers.library import list_shipped_ids
+    from pipelines.diagnosis import LEAVE_OUT
+    from schemas.runs import BANK
 
     shipped = list_shipped_ids()
-    if own := next((name for name in sorted(manifest.cards) if name not in shipped), None):
-        command = f"congener traits eval {own} --run {shlex.quote(output)}"
-        yield Command(command, "draws rows for you to read, and measures the trait")
+    own = next((name for name in sorted(manifest.cards) if name not in shipped), None)
+    if own is None:
+        return
+    about = f"trait {own}: "
+    said = (notice.text for notice in manifest.list_notices())
+    if any(text.startswith(about) and LEAVE_OUT in text for text in said):
+        bank = shlex.quote(storage.join(output, BANK))
+        yield Command(
+            f"congener traits check CARD --bank {bank}",
+            f"do this first: lists the clean texts that raise the threshold of {own}",
+        )
+    command = f"congener traits eval {own} --run {shlex.quote(output)}"
+    yield Command(command, "draws rows for you to read, and measures the trait")
 
 
 def render_commands(commands: Iterable[Command]) -> Iterator[Verbatim]:

@@ -15,7 +15,7 @@ from pipelines.cli.evaluation import evaluate_trait
 from pipelines.cli.options import Json, expand_argument, expand_arguments
 from pipelines.cli.output import print_result, say
 from pipelines.cli.thresholds import list_thresholds
-from pipelines.display.terminal import build_table
+from pipelines.display.terminal import Verbatim, build_table
 from schemas.errors import CardError
 from schemas.notices import format_count, list_names
 
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from classifiers.clean_text import CleanRow
     from classifiers.library import LoadedCard
     from pipelines.signal_worth import TraitWorth
+    from pipelines.traits import CheckedCard
 
 EXAMPLES = 3
 """How many texts of each kind `show` prints."""
@@ -181,21 +182,26 @@ class CleanTextPage(NamedTuple):
 class TraitCheck(NamedTuple):
     """Valid cards, with advice on each one."""
 
-    checked: Sequence[tuple[LoadedCard, list[str]]]
+    checked: Sequence[CheckedCard]
 
     def render(self) -> Iterator[str]:
-        """Return a line for each card, and its advice."""
-        for card, notes in self.checked:
+        """Return a line for each card, its advice, and its clean texts that score high."""
+        for card, notes, high in self.checked:
             positives, negatives = len(card.positives), len(card.negatives)
             texts = format_count(positives, "positive"), format_count(negatives, "hard negative")
             yield f"{card.id}: ok, {', '.join(texts)}"
             yield from (f"  advice: {note}" for note in notes)
+            yield from map(Verbatim, high.describe() if high else ())
 
     def to_json(self) -> list[dict[str, Any]]:
         """Return short descriptions of the cards, with the advice."""
         from pipelines.traits import describe_card
 
-        return [{**describe_card(card), "advice": notes} for card, notes in self.checked]
+        return [
+            {**describe_card(card), "advice": notes}
+            | ({"high_clean_texts": high.to_json()} if high else {})
+            for card, notes, high in self.checked
+        ]
 
 
 @app.command("list")
@@ -262,7 +268,8 @@ def check_traits(names: Folders, bank: FittedBank = None, as_json: Json = False)
     """Check trait cards, and give advice on them.
 
     An error names the field of a card, or the line of a text. With a bank that the cards were
-    fitted into, the advice names the exemplars that the bank doesn't find.
+    fitted into, the advice names the exemplars that the bank doesn't find, and the last lines are
+    a list for card.yaml of the library's clean texts that raise the threshold.
 
     congener traits check my-trait/
     congener traits check my-trait/ --bank bank/

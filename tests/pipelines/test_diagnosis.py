@@ -8,7 +8,7 @@ import pytest
 from classifiers.banks import TraitModel
 from classifiers.guarantees.calibration import Threshold, calibrate, measure_found
 from classifiers.scoring import combine
-from pipelines.diagnosis import OWN_TEXTS, diagnose
+from pipelines.diagnosis import LEAVE_OUT, OWN_TEXTS, diagnose
 from schemas.cards import Level, TraitCard
 
 LEVEL = Level()
@@ -82,7 +82,7 @@ def test_a_single_hit_that_cannot_reach_the_threshold_is_explained(found):
         "No single hit of its lexicon reaches 0.8648 (the strongest, 0.8647), because 40 clean "
         "texts of 1,000 score as high. Narrow the patterns"
     )
-    assert "related, leave_out" in text
+    assert LEAVE_OUT in text
     assert text.endswith("--background FILE calibrates on text like yours")
 
 

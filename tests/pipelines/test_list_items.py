@@ -104,7 +104,7 @@ def test_a_fit_and_a_check_warn_of_a_card_with_lists(card_folder, tmp_path):
     fitted = run_fit(FilterConfig(traits=(str(folder), str(plain))), bank, listener=listen)
     (warning,) = [text for text in notices if "list items" in text]
     assert warning.startswith("warning: trait recap: wording takes list items of positives #1, ")
-    checked = dict(check_cards([str(folder), str(plain)], bank))
+    checked = {item.card: item.advice for item in check_cards([str(folder), str(plain)], bank)}
     advice = {card.id: " ".join(notes) for card, notes in checked.items()}
     assert "wording takes list items" in advice["recap"]
     assert "wording takes list items" not in advice["plain"]

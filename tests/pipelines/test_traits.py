@@ -28,7 +28,7 @@ def test_a_new_card_is_one_edit_from_valid(tmp_path):
         check_cards([str(folder)])
     lines = (json.dumps({"text": f"Positive {number}."}) + "\n" for number in range(30))
     (folder / "positives.jsonl").write_text("".join(lines))
-    ((card, advice),) = check_cards([str(folder)])
+    ((card, advice, _),) = check_cards([str(folder)])
     assert card.id == "my-trait"
     assert card.card.title == "My trait"
     assert card.card.signals.names == ("exemplars", "head", "wording")
@@ -143,7 +143,7 @@ def test_advice_names_unknown_roles_and_traits(card_folder):
         "signals: {lexicon: {patterns: [x]}}\nscope: {roles: [human, user]}\n"
         "related: [no-such, other, coercion]\n",
     )
-    by_card = {card.id: advice for card, advice in check_cards([str(folder.parent)])}
+    by_card = {card.id: advice for card, advice, _ in check_cards([str(folder.parent)])}
     advice = " ".join(by_card["one"])
     assert "scope.roles names human, but in most corpora roles are assistant" in advice
     assert "related names no-such, but" in advice
@@ -151,7 +151,7 @@ def test_advice_names_unknown_roles_and_traits(card_folder):
 
 def test_every_library_card_checks_clean():
     """Every library card passes the check without advice."""
-    assert [(card.id, advice) for card, advice in check_cards([]) if advice] == []
+    assert [(card.id, advice) for card, advice, _ in check_cards([]) if advice] == []
 
 
 def test_cards_are_found_by_id_and_by_folder(card_folder):

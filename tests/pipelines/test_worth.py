@@ -15,6 +15,7 @@ from pipelines.banks import prepare_bank
 from pipelines.config import FilterConfig
 from pipelines.worth import (
     CHECK,
+    FIT_AGAIN,
     LISTED,
     STRONGEST,
     CloseTexts,
@@ -54,11 +55,10 @@ def test_a_threshold_in_the_noise_is_warned_of(prepared):
     assert first.startswith("warning: trait bird: 2 of the card's 4 positives reach 0.5000")
     assert "Most of the positives score below the threshold that was set by hand" in first
     assert all(text.startswith("  clean text 0.8647  ") for text in texts[:STRONGEST])
-    assert "more clean texts that high; congener traits check CARD --bank" in texts[STRONGEST]
-    name = texts[0].split()[3]
+    assert texts[STRONGEST].endswith("more clean texts that high")
     assert texts[STRONGEST + 1] == (
-        f"  if one of them shows the trait, name it in card.yaml: leave_out: [{name}]. "
-        f"To read one whole: congener traits show {name}"
+        "  leave out those that show the trait; this lists such texts as lines for card.yaml: "
+        f"{CHECK}"
     )
 
 
@@ -82,17 +82,14 @@ def test_a_trait_that_finds_its_positives_may_still_have_a_warning(prepared):
     first, *texts = list_notices(found)
     assert first.startswith("warning: trait bird: 4 of the card's 4 positives reach 0.8648")
     assert "No single hit of its lexicon reaches 0.8648 (the strongest, 0.8647)" in first
-    assert f"  and 57 more clean texts that high; {CHECK} lists {LISTED}" in texts
+    assert "  and 57 more clean texts that high" in texts
     scorer = load_scorer(found.bank, EncoderConfig())
     (close,) = list_close_texts(scorer, found.plan, {"bird": ("combined", 0.8)}).values()
-    more = f"and 40 more clean texts that high; no more than {LISTED} are listed"
-    assert more in list(close.describe())
-    few = close._replace(clean=close.clean[:5], reaching=5, more=0)
-    assert f"and 2 more clean texts that high; {CHECK} lists them" in few.describe(3, CHECK)
+    assert "and 40 more clean texts that high" in list(close.describe())
 
 
 def test_clean_texts_at_a_threshold_of_the_policy_are_all_described(prepared):
-    """The command that lists texts knows only the card's threshold, so others don't name it."""
+    """The command that lists texts knows only the card's threshold, so others show more texts."""
     found = prepared("pasta", "egret")
     scorer = load_scorer(found.bank, EncoderConfig())
 
@@ -104,8 +101,6 @@ def test_clean_texts_at_a_threshold_of_the_policy_are_all_described(prepared):
     other = list_texts(Policy(traits={"bird": TraitRule(threshold=0.4)}))
     assert sum("clean text 0.8647" in line for line in own) == STRONGEST
     assert sum("clean text 0.8647" in line for line in other) > STRONGEST
-    assert any(CHECK in line for line in own)
-    assert not any(CHECK in line for line in other)
 
 
 def test_every_clean_text_at_the_threshold_is_listed(prepared):
@@ -147,24 +142,15 @@ def test_hard_negatives_that_fire_are_numbered(card_folder):
     assert quoted == "  hard negative #2  Heron Street."
 
 
-def test_the_lines_of_a_card_that_leave_texts_out():
-    """One name is the example; a trait is related only if several of its positives are high."""
-    texts = [
-        *(StrongText(0.9, f"over-refusal/{n}", "a", origin="over-refusal") for n in range(3)),
-        StrongText(0.8, "coercion/2", "b", origin="coercion"),
-        StrongText(0.7, "over-refusal/3", "c"),
-        StrongText(0.6, "background/4", "d"),
-    ]
-    one = "if one of them shows the trait, name it in card.yaml: leave_out: [over-refusal/"
-    most = "if most positives of over-refusal do, related: [over-refusal]. "
-    whole = "To read one whole: congener traits show over-refusal/"
-    *_, last = CloseTexts(texts, len(texts)).describe()
-    assert last == f"{one}0]; {most}{whole}0"
-    *_, last = CloseTexts(texts[1:], len(texts) - 1).describe()
-    assert last == f"{one}1]. {whole}1"
+def test_texts_of_a_background_are_left_out_in_its_file():
+    """The library's texts have the command that lists them all; those of a user are in a file."""
+    texts = [StrongText(0.9 - n / 10, f"coercion/{n}", "a", origin="coercion") for n in range(4)]
     *_, last = CloseTexts(texts, len(texts)).describe(1)
-    assert last == f"{one}0]; {most}{whole}0"
-    *_, last = CloseTexts([StrongText(0.6, "user/5", "e")], 1).describe()
+    assert last.endswith(f"as lines for card.yaml: {CHECK}")
+    own = CloseTexts([text._replace(name=f"user/{text.score}") for text in texts], 4)
+    assert not own.are_shipped
+    _, more, last = own.describe(1, FIT_AGAIN)
+    assert more == f"and 3 more clean texts that high; {FIT_AGAIN} lists more"
     assert last == "take those that show the trait out of the file of --background"
 
 
@@ -176,8 +162,7 @@ def test_texts_below_the_threshold_are_not_left_out():
         *(f"clean text {text.describe()}" for text in texts),
     ]
     *_, last = CloseTexts(texts, 1).describe()
-    assert last.startswith("if one of them shows the trait, name it in card.yaml: leave_out: [co")
-    assert "related" not in last
+    assert last.startswith("leave out those that show the trait")
 
 
 def test_a_long_text_is_cut():

@@ -9,7 +9,7 @@ from pipelines.cli.fit import FitResult
 from pipelines.cli.output import say
 from pipelines.pattern_worth import FoundTexts, PatternWorth
 from pipelines.signal_costs import SignalCost
-from pipelines.worth import LISTED, CloseTexts, StrongText
+from pipelines.worth import STRONGEST, CloseTexts, StrongText
 from tests.support.corpora import build_conversation, write_rows
 
 
@@ -118,9 +118,9 @@ def test_a_poor_threshold_has_its_cause_and_the_texts_that_set_it(congener, card
     assert "0 of the card's 1 positive reach 0.8648" in shown
     assert "No single hit of its lexicon reaches 0.8648 (the strongest, 0.8647), because" in shown
     assert "hard negatives: #" not in shown  # none reaches the threshold
-    assert shown.count("clean text 0.8647") == LISTED
+    assert shown.count("clean text 0.8647") == STRONGEST
     assert "more clean texts that high" in shown
-    assert "leave_out: [" in shown
+    assert "congener traits check CARD --bank" in shown
 
 
 def test_the_closest_texts_are_in_the_json_output(congener_json, card_folder, tmp_path):

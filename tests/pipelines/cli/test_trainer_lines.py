@@ -16,6 +16,7 @@ from pipelines.cli.trainer_lines import (
     list_swap_commands,
     render_commands,
 )
+from pipelines.diagnosis import LEAVE_OUT
 from schemas.manifests import Conservation, Output
 from schemas.policies import Policy
 from schemas.receipts import ExceptionEffect, NoteCounts
@@ -67,6 +68,20 @@ def test_a_trait_of_the_users_own_has_the_command_that_measures_it(no_rows):
     assert list(list_measure_commands("a run", shipped)) == []
     mixed = no_rows.model_copy(update={"cards": {"coercion": {}, **no_rows.cards}})
     assert list(list_measure_commands("a run", mixed)) == [command]
+
+
+def test_clean_texts_are_pruned_before_the_trait_is_measured(no_rows):
+    """While a run advises to leave clean texts out, that command is first."""
+    text = f"trait owl: 3 of 4. Narrow the patterns, {LEAVE_OUT}, or accept a milder level"
+    found = {"notices": [{"text": text, "severity": "warning"}]}
+    warned = no_rows.model_copy(update={"circumstances": found})
+    first, second = list_measure_commands("a run", warned)
+    assert first.text == "congener traits check CARD --bank 'a run/bank'"
+    assert first.remark == "do this first: lists the clean texts that raise the threshold of owl"
+    assert second.text == "congener traits eval owl --run 'a run'"
+    other = {"notices": [{"text": text.replace("owl", "heron")}]}
+    alone = no_rows.model_copy(update={"circumstances": other})
+    assert list(list_measure_commands("a run", alone)) == [second]
 
 
 def test_commands_have_a_line_each():

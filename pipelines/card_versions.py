@@ -50,7 +50,7 @@ def find_change(
 
     Raises: CardError: the card has a mistake.
     """
-    card = _load_named(name)
+    card = load_named(name)
     if card is None or not population.card:
         return None
     now = _limit(card, population).digest[:HIDDEN_DIGITS]
@@ -61,7 +61,8 @@ def find_change(
     return CardChange(population.run, str(card.folder), population.card, now, command)
 
 
-def _load_named(name: str) -> LoadedCard | None:
+def load_named(name: str) -> LoadedCard | None:
+    """Return the card in a folder, or of an id of the library; None if the name is neither."""
     folders = (Path(name), LIBRARY / name, OPTIONAL / name)
     is_known = any((folder / CARD_FILE).is_file() for folder in folders)
     return find_card(name) if is_known else None

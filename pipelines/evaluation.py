@@ -72,7 +72,8 @@ class Population:
 
     `thresholds` maps thresholds, from the highest down, to their levels. `removed` counts rows
     above the threshold in force that left the run's folders. `card` and `definition` are digests of
-    the trait's card, and of the words that a reader judges by.
+    the trait's card, and of the words that a reader judges by. `taught` are labelled rows with an
+    exemplar of the card.
     """
 
     run: str
@@ -84,6 +85,7 @@ class Population:
     removed: int
     card: str = ""
     definition: str = ""
+    taught: frozenset[int] = frozenset()
 
 
 class Measured(NamedTuple):
@@ -365,7 +367,7 @@ def carry_over(population: Population, labels: Mapping[int, Label]) -> dict[int,
 
 
 def find_earlier(population: Population, labels: Mapping[int, Label]) -> set[int]:
-    """Return the labelled rows that another version of the card drew.
+    """Return the labelled rows that another version of the card drew, or that the card quotes.
 
     Whoever changed the card may have read them for it, so they flatter the changed card.
     """
@@ -373,7 +375,8 @@ def find_earlier(population: Population, labels: Mapping[int, Label]) -> set[int
     return {
         index
         for index, label in labels.items()
-        if (population.card and label.card not in (None, population.card))
+        if index in population.taught
+        or (population.card and label.card not in (None, population.card))
         or not has_score(label, trait, float(population.scores[index]), SCORE_CHANGE)
     }
 

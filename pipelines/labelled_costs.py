@@ -29,7 +29,7 @@ def find_labelled_cost(population: Population, labels: Mapping[int, Label]) -> S
     Raises: RunError: a file of the run is missing or damaged.
     """
     settled = population.rule
-    if settled.signal != COMBINED or not labels or (trait := _read_trait(population)) is None:
+    if settled.signal != COMBINED or not labels or (trait := read_trait(population)) is None:
         return None
     level = None
     if settled.origin == "calibrated":
@@ -43,7 +43,7 @@ def find_labelled_cost(population: Population, labels: Mapping[int, Label]) -> S
     return find_cost(trait, GivenThreshold(settled.threshold, level), *groups)
 
 
-def _read_trait(population: Population) -> TraitModel | None:
+def read_trait(population: Population) -> TraitModel | None:
     """Return the fitted trait of a run's own bank."""
     folder = storage.join(population.run, BANK)
     if not storage.exists(storage.join(folder, INDEX_FILE)):

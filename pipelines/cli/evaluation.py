@@ -264,6 +264,7 @@ def _evaluate(
     from pipelines.card_versions import find_change
     from pipelines.evaluation import divide_rows, select_sample
     from pipelines.labels import require_outside
+    from pipelines.taught_rows import mark_taught
 
     for path in filter(None, (paths[-1], reading.folder)):
         require_outside(run, path)
@@ -288,6 +289,7 @@ def _evaluate(
     added = _read_rows(population, paths, reading)
     found = read_run_labels(population, paths, quiet=True, accepts=reading.accept_definition)
     listed = find_listed(population, paths) - found.keys()
+    population = mark_taught(population, found, card)
     if not found:
         return RowsToRead(len(listed), added, str(paths[-1]))
     measured = _measure(population, paths, found, listed, added)._replace(change=change)
@@ -357,6 +359,7 @@ def _measure(
         rule=population.rule,
         answers=str(paths[-1]) if len(paths) > 1 and paths[-1].exists() else None,
         earlier=len(sample.keys() & find_earlier(population, found)),
+        taught=len(sample.keys() & population.taught),
         unseen=_measure_unseen(population, found, sample),
         cost=find_labelled_cost(population, found),
         is_drawn=any(label.is_drawn_by_score for label in found.values()),

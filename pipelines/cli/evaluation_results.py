@@ -60,10 +60,10 @@ class Evaluation(NamedTuple):
     `picked` labelled rows don't count, because nobody drew them. `disputed` rows have the trait's
     action although a label denies it. `answers` is the file of rows to read beside the labels, if
     it is another one. `earlier` counted labels are of rows that another version of the card drew,
-    and `unseen` are the measures without such rows. `change` says that the run used another version
-    of the card than its folder has. `cost` names signals that mainly fire on wrong rows, and
-    `tables` the files of measures that were written. Unless `is_drawn`, no row was drawn by its
-    score.
+    or that have an exemplar of the card (`taught` of them), and `unseen` are the measures without
+    such rows. `change` says that the run used another version of the card than its folder has.
+    `cost` names signals that mainly fire on wrong rows, and `tables` the files of measures that
+    were written. Unless `is_drawn`, no row was drawn by its score.
     """
 
     trait: str
@@ -82,6 +82,7 @@ class Evaluation(NamedTuple):
     rule: SettledThreshold | None = None
     answers: str | None = None
     earlier: int = 0
+    taught: int = 0
     unseen: Sequence[Measured] = ()
     change: CardChange | None = None
     cost: SignalCost | None = None
@@ -167,13 +168,17 @@ class Evaluation(NamedTuple):
                 f"{lowest:.4f}", f"{stratum.rows:,}", str(stratum.read), str(stratum.right)
             )
         yield table
-        end = "with rows that another version drew" if self.earlier else QUOTED
+        end = "(don't quote: some rows may have taught the card)" if self.earlier else QUOTED
         where = f"{name} on this corpus (don't quote these for other rows)"
         yield _tabulate(self.measured, where, is_new=False)
         new = f"{name} on new rows like these"
         yield _tabulate(self.measured, f"{new} {end}", is_new=True)
         if self.earlier and self._is_unseen_measured:
-            yield _tabulate(self.unseen, f"{new}, by the other rows {QUOTED}", is_new=True)
+            yield _tabulate(
+                self.unseen,
+                f"{new}, without rows that may have taught the card {QUOTED}",
+                is_new=True,
+            )
         yield from _explain_stars(self.measured)
         yield from self._describe_earlier()
         for item in self.measured:
@@ -182,7 +187,7 @@ class Evaluation(NamedTuple):
                 files = [self.labels, *([self.answers] if self.answers else ())]
                 scores = [row.score for row in self.mistakes.missed] if self.mistakes else []
                 yield from _describe_narrow_card(item, self.rule, files, scores)
-        yield from describe_rates(self.rates, self.trait, flattered=bool(self.earlier))
+        yield from describe_rates(self.rates, self.trait)
         yield from describe_pairs(self.pairs, self.rates)
         if not self.earlier:
             yield (
@@ -203,9 +208,14 @@ class Evaluation(NamedTuple):
             )
         yield (
             f"{format_count(self.earlier, 'label')} {choose_form(self.earlier, 'is', 'are')} of "
-            "rows that another version of the card drew. If the card was changed because of them, "
-            f"they make it look better than it is, in rates, too. {advice}"
+            f"rows that another version of the card drew{self._count_taught()}. If the card was "
+            f"changed because of them, they make it look better than it is, in rates, too. {advice}"
         )
+
+    def _count_taught(self) -> str:
+        """Count the rows whose text is on the card."""
+        verb = choose_form(self.taught, "has", "have")
+        return f", or that the card quotes ({self.taught:,} {verb} an exemplar)" * bool(self.taught)
 
     def _name_answers(self) -> str:
         """Name the file of rows to read."""
@@ -222,6 +232,7 @@ class Evaluation(NamedTuple):
             "added": self.added,
             "picked": self.picked,
             "earlier": self.earlier,
+            "taught": self.taught,
             "run": self.run,
             "changed_card": self.change and self.change._asdict(),
             "cost": self.cost and self.cost._asdict(),
@@ -310,7 +321,8 @@ def _describe_mistakes(mistakes: Mistakes, trait: str, run: str | None) -> Itera
         for item in items[:MISTAKES_SHOWN]:
             place = f"{escape_name(item.source)} row {item.row}"
             if run is not None:
-                place = f"congener inspect {shlex.quote(run)} --row {shlex.quote(item.name)}"
+                row = f"{shlex.quote(run)} --row {shlex.quote(item.name)}"
+                place = f"congener inspect {row} --trait {trait}"
             yield f"{kind}: {item.score:.4f}  {place}"
             if item.unread:
                 yield f"  {item.unread}"
@@ -320,14 +332,14 @@ def _describe_mistakes(mistakes: Mistakes, trait: str, run: str | None) -> Itera
         yield "To inspect these rows, keep the run: give --output RUN beside --on."
     if mistakes.wrong:
         yield (
-            f"Add the wrong rows to the hard negatives of {trait}, or narrow the pattern that hits "
-            "them."
+            f"Write hard negatives of {trait} like the wrong rows, in your own words, or narrow "
+            "the pattern that hits them."
         )
     if mistakes.missed:
         yield (
-            f"Add the missed rows to the positives of {trait} or to its lexicon, or lower its "
-            "threshold: the table has the scores of the nearest ones. Then read other rows, "
-            "because these no longer show how good the card is."
+            f"Write positives of {trait} like the missed rows, in your own words, or add to its "
+            "lexicon, or lower its threshold: the table has the scores of the nearest ones. Then "
+            "read other rows, because these no longer show how good the card is."
         )
 
 
@@ -407,8 +419,8 @@ def _describe_narrow_card(
         f"each held out, but about {format_percent(recall, 0)} of this corpus's cases"
         + (
             _describe_near(missed, item.threshold)
-            or ", so the positives are unlike them: add rows that it missed to the card's "
-            "positives, or fit with these labels: "
+            or ", so the positives are unlike them: write positives like the missed rows, "
+            "or fit with these labels: "
             f"congener fit --traits CARD {labels} --output BANK"
         )
     )

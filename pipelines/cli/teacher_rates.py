@@ -21,13 +21,11 @@ TEACHERS_SHOWN = 10
 """How many teachers' rates are shown."""
 
 QUESTION = (
-    "These rates say how often each teacher's rows show {trait}, as far as rows were read{quote}. "
+    "These rates say how often each teacher's rows show {trait}, as far as rows were read. "
     "The report answers another question, on which teachers' rows the trait fires more often, "
     "right or wrong (congener report RUN)."
 )
 """Which question the rates by teacher answer, and which one the report answers."""
-
-QUOTE = ": quote them for which teacher shows it most"
 
 ALL_ROWS = 0.95
 """From this share of the corpus on, the number of rows to read is called all rows."""
@@ -45,13 +43,8 @@ def describe_interval(interval: Interval) -> str:
 def describe_rates(
     rates: Sequence[TraitRate],
     trait: str,
-    *,
-    flattered: bool = False,
 ) -> Iterator[Table | str]:
-    """State how often the trait occurs in all rows, and tabulate the largest teachers.
-
-    Rates that are `flattered` by rows for which the card was changed aren't for quoting.
-    """
+    """State how often the trait occurs in all rows, and tabulate the largest teachers."""
     for item in rates[:1]:
         if item.rate.estimate is None:
             yield (
@@ -81,7 +74,7 @@ def describe_rates(
         yield f"of each teacher's rows that show it, it fired on: {'; '.join(recalls)}"
     if (left := len(rates) - 1 - TEACHERS_SHOWN) > 0:
         yield f"{format_count(left, 'teacher')} with fewer rows: --json lists all"
-    yield QUESTION.format(trait=trait, quote="" if flattered else QUOTE)
+    yield QUESTION.format(trait=trait)
 
 
 def _explain_unknown(rates: Sequence[TraitRate]) -> Iterator[str]:

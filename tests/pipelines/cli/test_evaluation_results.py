@@ -58,13 +58,17 @@ def test_only_measures_without_earlier_rows_are_quoted():
     assert [("(quote these)" in title) for title in list_titles(plain)] == [False, False, True]
     mixed = plain._replace(earlier=3, unseen=[measure_at(0.5)])
     assert [("(quote these)" in title) for title in list_titles(mixed)] == [False] * 3 + [True]
-    assert "by the other rows (quote these)" in list_titles(mixed)[-1]
+    assert "without rows that may have taught the card (quote these)" in list_titles(mixed)[-1]
     lines = [str(part) for part in mixed.render()]
     (said,) = (line for line in lines if "another version of the card drew. If" in line)
     assert said.startswith("3 labels are of rows")
     assert "Quote only the table without them" in said
     assert not any("Quote the second" in line for line in lines)
     assert not any(line.startswith("precision at") for line in lines)
+    quoted = mixed._replace(taught=2)
+    assert any(
+        "or that the card quotes (2 have an exemplar). If" in str(x) for x in quoted.render()
+    )
     none = plain._replace(earlier=1)
     assert not any("(quote these)" in title for title in list_titles(none))
     assert any("so quote nothing yet" in str(part) for part in none.render())
@@ -120,9 +124,9 @@ def test_tables_of_a_changed_card_say_whose_figures_they_have():
 def test_mistakes_are_named_with_the_commands_that_show_them():
     """Each wrong or missed row has a command that a shell takes as it is."""
     lines = [str(part) for part in make_evaluation(2, 1, "my run").render()]
-    assert "wrong: 0.9000  congener inspect 'my run' --row 'a b.jsonl:0'" in lines
-    assert "wrong: 0.8990  congener inspect 'my run' --row 'a b.jsonl:1'" in lines
-    assert "missed: 0.9000  congener inspect 'my run' --row 'a b.jsonl:0'" in lines
+    assert "wrong: 0.9000  congener inspect 'my run' --row 'a b.jsonl:0' --trait heron" in lines
+    assert "wrong: 0.8990  congener inspect 'my run' --row 'a b.jsonl:1' --trait heron" in lines
+    assert "missed: 0.9000  congener inspect 'my run' --row 'a b.jsonl:0' --trait heron" in lines
     assert any("hard negatives of heron" in line for line in lines)
     assert any("read other rows" in line for line in lines)
 

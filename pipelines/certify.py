@@ -15,7 +15,7 @@ from pipelines.certifying.answers import (
     find_shown,
     match_answers,
 )
-from pipelines.certifying.carrying import carry_certificate
+from pipelines.certifying.carrying import carry_certificate, find_still_kept
 from pipelines.certifying.checks import find_origin, redraw
 from pipelines.certifying.draws import (
     PositiveText,
@@ -285,6 +285,8 @@ class Certified(NamedTuple):
     waiting: int = 0
     reviews: tuple[ReviewCount, ...] = ()
     history: tuple[PastStatement, ...] = ()
+    shown: tuple[TraitedRow, ...] = ()
+    """The rows that a run of a carried certificate keeps although people saw a trait in them."""
 
 
 def certify_run(
@@ -375,7 +377,8 @@ def carry_over(
     _require_target(run, origin.certificate.at_most, at_most)
     certificate = carry_certificate(origin, run, manifest, at_most)
     _publish(run, certificate, None, operator)
-    return Certified(certificate, history=read_history(run))
+    shown = find_still_kept(origin, run, manifest)
+    return Certified(certificate, history=read_history(run), shown=shown)
 
 
 def _publish(

@@ -100,15 +100,22 @@ def build_summary(found: Losses, without_text: str) -> LossSummary:
 def name_doubtful(found: Losses) -> list[str]:
     """Name the groups that differ if each is tested alone but not when all are tested together.
 
-    The clearest group is first, and each has its p-value.
+    The clearest group is first, and each has its counts and its p-value. Two groups that are all
+    rows are one test, so the second isn't named.
     """
     from pipelines.losses import LEVEL  # loads Beam, which is slow
 
     lines = found.table.filter(~pl.col("differs"), pl.col("p_alone") <= LEVEL)
-    return [
-        f"{name_group(line['by'], line['group'])} (p = {line['p_alone']:.2g})"
-        for line in lines.sort("p_alone", "by", "group").to_dicts()
-    ]
+    names: list[str] = []
+    sizes: list[tuple[str, int]] = []
+    for line in lines.sort("p_alone", "by", "group").to_dicts():
+        by, rows = line["by"], line["rows"]
+        if (by, found.rows - rows) in sizes:
+            continue
+        sizes.append((by, rows))
+        counts = f"{line['lost']:,} of {rows:,} lost, p = {line['p_alone']:.2g}"
+        names.append(f"{name_group(by, line['group'])} ({counts})")
+    return names
 
 
 def name_group(by: str, group: str) -> str:

@@ -77,7 +77,8 @@ def _describe_basis(found: ShareBound, certificate: Certificate) -> str:
 def list_doubtful(manifest: Manifest, certificate: Certificate | None) -> list[str]:
     """Return the traits all of whose findings may be mistakes: so few are expected of clean rows.
 
-    A trait isn't among them if people read a row that shows it, or every row on which it fired.
+    A trait isn't among them if people read a row that shows it, or every row on which it fired
+    and were in doubt about none.
     """
     read = {item.trait: item.clean_removed for item in certificate.traits} if certificate else {}
     return [
@@ -95,4 +96,6 @@ def _is_settled(found: ShareBound | None, fired: int) -> bool:
     """
     if found is None:
         return False
-    return found.counted < found.read or (found.carried is None and found.read >= fired > 0)
+    return found.counted < found.read or (
+        found.carried is None and found.read - found.unsure >= fired > 0
+    )

@@ -260,7 +260,10 @@ def _describe_read(found: ShareBound, certificate: Certificate | None) -> str:
     if found.carried is not None:
         seen = found.carried.ruled_out + found.carried.added_ruled_out
         rows = format_count(found.rows, "row")
-        return f"of {rows} that this trait's action removed, people saw it in {seen:,} before"
+        unsure = f" and were unsure of {found.unsure:,}" if found.unsure else ""
+        return (
+            f"of {rows} that this trait's action removed, people saw it in {seen:,} before{unsure}"
+        )
     is_old = certificate is None or certificate.masked is None
     what = "removed rows on which it fired" if is_old else "rows that this trait's action removed"
     shown, doubt = found.read - found.counted, ""
@@ -344,7 +347,7 @@ def list_unknown(
 def _count_unread(certificate: Certificate) -> int:
     """Count the kept rows of a carried certificate that no bound covers, and that nobody read."""
     rows = certificate.together.residual.carried
-    return 0 if rows is None else rows.new
+    return 0 if rows is None else rows.new - rows.added_shown
 
 
 def _describe_unread_text(manifest: Manifest) -> Iterator[str]:

@@ -203,10 +203,11 @@ class CarriedRows(GrownRecord):
     `most` adjusted for what they miss; it is None without seeded texts. `added` rows of this run
     weren't among them. People read some rows one by one: `gone` counted and aren't among this run's
     any more, `ruled_out` are among both runs' and don't count, and `added_ruled_out` are added and
-    don't count. In records from before these fields, none is known.
+    don't count, and `added_shown` are added and do, or are in doubt. In records from before these
+    fields, none is known.
     """
 
-    LATER = frozenset({"gone", "ruled_out", "added_ruled_out"})
+    LATER = frozenset({"gone", "ruled_out", "added_ruled_out", "added_shown"})
 
     rows: int
     seen: int
@@ -215,6 +216,7 @@ class CarriedRows(GrownRecord):
     gone: int = 0
     ruled_out: int = 0
     added_ruled_out: int = 0
+    added_shown: int = 0
 
     @property
     def decisive(self) -> int:

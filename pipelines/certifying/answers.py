@@ -193,6 +193,10 @@ class ReadItem(NamedTuple):
             return doubtful
         return all(answer.says(trait) == "yes" for answer in self.answers.values())
 
+    def list_shown(self, traits: Sequence[str]) -> tuple[str, ...]:
+        """Return the traits that raters saw in the item, without doubt."""
+        return tuple(trait for trait in traits if self.counts_as(trait, doubtful=False))
+
 
 def match_answers(sample: AuditSample, answers: Sequence[AuditAnswer], kind: str) -> list[ReadItem]:
     """Return the read items of one kind, up to the first that nobody has read.
@@ -235,7 +239,7 @@ def find_shown(sample: AuditSample, answers: Sequence[AuditAnswer]) -> tuple[Tra
             read.item.id,
             read.item.source,
             read.item.row,
-            tuple(trait for trait in sample.traits if read.counts_as(trait, doubtful=False)),
+            read.list_shown(sample.traits),
         )
         for read in match_answers(sample, answers, "kept")
         if read.counts_as(None, doubtful=True)

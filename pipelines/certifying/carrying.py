@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 
 import polars as pl
 
-from pipelines.certifying.answers import AuditAnswer, ReadItem, match_answers
+from pipelines.certifying.answers import AuditAnswer, ReadItem, TraitedRow, match_answers
 from pipelines.certifying.populations import AuditedRows, read_drawn_from
 from pipelines.certifying.statements import list_limits, raise_bound
 from pipelines.labels import digest_definition
@@ -54,7 +54,7 @@ class Overlap(NamedTuple):
 
     Of `rows`, `added` weren't among the other run's with the same text. `gone` rows of the other
     run counted and aren't among these. `ruled_out` rows of both, and `added_ruled_out` of the added
-    ones, don't count.
+    ones, don't count; people saw that `added_shown` of the added ones do, or were in doubt.
     """
 
     rows: int
@@ -62,6 +62,7 @@ class Overlap(NamedTuple):
     gone: int = 0
     ruled_out: int = 0
     added_ruled_out: int = 0
+    added_shown: int = 0
 
 
 class ComparedRows(NamedTuple):
@@ -228,6 +229,7 @@ def count_overlap(
         sum(counts.get(place, False) for place in set(before) - shared),
         sum(not counts[place] for place in shared & counts.keys()),
         sum(not counts[place] for place in added & set(same) & counts.keys()),
+        sum(counts[place] for place in added & set(same) & counts.keys()),
     )
 
 
@@ -236,6 +238,22 @@ def _list_read(origin: Origin) -> Iterator[tuple[Place, ReadItem]]:
     for kind in ("kept", "removed"):
         for read in match_answers(origin.sample, origin.answers, kind):
             yield (str(read.item.source), int(read.item.row or 0)), read
+
+
+def find_still_kept(origin: Origin, run: str, manifest: Manifest) -> tuple[TraitedRow, ...]:
+    """Return the rows that a run keeps although people saw a trait in them, in reading order.
+
+    Raises: RunError: a file of a run is damaged.
+    """
+    later = read_drawn_from(run, manifest, origin.sample)
+    kept = set(_name(later, later.kept.tolist())) & find_same_texts(origin, run, manifest)
+    found = [read for place, read in _list_read(origin) if place in kept]
+    shown = [(read, read.list_shown(origin.sample.traits)) for read in found]
+    return tuple(
+        TraitedRow(read.item.id, read.item.source, read.item.row, traits)
+        for read, traits in shown
+        if traits
+    )
 
 
 def _list_shown(origin: Origin, name: str) -> dict[Place, bool]:

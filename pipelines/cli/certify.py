@@ -261,7 +261,7 @@ def _carry(run: str, earlier: str, target: float | None, operator: str | None) -
 
     check_manifest(earlier)
     carried = carry_over(run, earlier, target, operator)
-    return CertificateResult(*carried, files=_list_files(run))
+    return CertificateResult(*carried[:4], files=_list_files(run), shown=carried.shown, run=run)
 
 
 def _ask(run: str, path: str, as_json: bool) -> None:
@@ -302,7 +302,7 @@ def _state(
     paths: list[Path] = list_label_files(labels)
     stated = certify_run(run, paths, target, operator)
     return CertificateResult(
-        *stated,
+        *stated[:4],
         files=_list_files(run),
         shown=find_shown_rows(run),
         run=run,

@@ -255,6 +255,8 @@ def explain_findings(row: ShownRow) -> str:
 
 def explain(finding: TraitFinding) -> str:
     """Return the text around a finding's evidence, which is between « and »."""
+    if finding.is_by_person:
+        return "taken out by a person"
     if finding.text is None:
         return "(the field isn't in the row)"
     return join_pieces(build_excerpt(finding.text, finding.start, finding.end)).plain

@@ -123,6 +123,7 @@ class RowReader:
             "signal": found.signal,
             "score": _round_number(found.score),
             "action": found.action,
+            "by_person": found.is_by_person,
             "signals": {name: _round_number(score) for name, score in found.signals.items()},
             "phrases": describe_hits(found.hits) if len(found.hits) > 1 else "",
             "words": describe_words(found.words),

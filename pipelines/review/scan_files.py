@@ -32,10 +32,13 @@ from pipelines.review.row_files import (
     require_open,
 )
 from pipelines.review.session import ReviewSession
+from pipelines.runs.recorded_settings import read_recorded_policy
 from pipelines.runs.shown_findings import TraitFinding
-from pipelines.runs.shown_rows import read_shown_rows
+from pipelines.runs.shown_rows import ShownRow, read_shown_rows
 from schemas.errors import StorageError
+from schemas.policies import EVERY_OTHER
 from schemas.scores import SCORE_DECIMALS
+from transforms.named_removals import BY_PERSON
 
 REPEATED = (
     *("source_type", "source_id", "source_uri", "date", "task_set", "task_id", "task_repeat"),
@@ -167,6 +170,8 @@ def _list_results(
         transcript = describe_transcript(shard, at, facts[at], session, row)
         for finding in (item for item in row.reasons if item.trait in wanted):
             result = _describe_result(finding, transcript, shard.said[at], session)
+            if finding.is_by_person:
+                result |= _describe_removal(row, finding.trait, session)
             found.setdefault(finding.trait, []).append(result)
     return found
 
@@ -209,6 +214,21 @@ def _describe_result(
         "scan_model_usage": "{}",
         "scan_events": "[]",
         "timestamp": _get_time(session),
+    }
+
+
+def _describe_removal(row: ShownRow, trait: str, session: ReviewSession) -> dict[str, Any]:
+    """Return what a result says of a row that a person took out: a reason, and no score."""
+    exceptions = read_recorded_policy(session.manifest).exceptions
+    own = [exceptions[change.number - 1] for change in row.exceptions]
+    reasons = [
+        item.reason for item in own if item.takes_out_row and item.trait in (trait, EVERY_OTHER)
+    ]
+    return {
+        "value": "true",
+        "value_type": "boolean",
+        "explanation": ": ".join(["taken out by a person", *reasons[-1:]]),
+        "metadata": json.dumps({"signal": BY_PERSON, "threshold": None}),
     }
 
 

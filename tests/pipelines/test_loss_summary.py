@@ -15,6 +15,7 @@ from pipelines.loss_summary import (
     FEWEST_LINES,
     LINES_SHOWN,
     build_summary,
+    name_doubtful,
     name_group,
     summarise_losses,
 )
@@ -136,10 +137,23 @@ def test_the_table_is_short(differing, others, shown):
     assert len(found.lines) == shown
     assert (found.differing, found.compared) == (differing, differing + others)
     assert found.small == 3
-    assert all("(p = 0.0" in name for name in found.doubtful)
+    assert all(" lost, p = 0.0" in name for name in found.doubtful)
     clear = sum(0.03 + n / 100 <= 0.05 for n in range(differing, differing + others))
     assert len(found.doubtful) == clear
     assert found.scale == max((line.high for line in found.lines), default=1.0)
+
+
+def test_two_groups_that_are_all_rows_are_named_once():
+    """The test of one is the test of the other, so only one is named, with its counts."""
+    found = build_losses(0, 2)
+    lines = found.table.with_columns(
+        by=pl.lit("teacher"), group=pl.Series(["A", "B"]), p_alone=pl.lit(0.02), rows=pl.lit(50)
+    )
+    whole = found._replace(rows=100, table=lines)
+    (name,) = name_doubtful(whole)
+    assert name.startswith("teacher A (")
+    assert name.endswith(" of 50 lost, p = 0.02)")
+    assert len(name_doubtful(whole._replace(rows=101))) == 2
 
 
 def test_groups_have_names():

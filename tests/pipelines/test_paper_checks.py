@@ -9,11 +9,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from pipelines.cli.main import app
 from pipelines.export import export_papers, write_papers
 from pipelines.paper_checks import (
     RECORD,
+    SHOWN,
     PaperOptions,
     check_papers,
+    find_missing_runs,
     fits,
     read_record,
     write_record,
@@ -51,6 +54,39 @@ def test_papers_are_those_of_the_run(run, tmp_path):
     assert check_papers(str(run[0]), str(tmp_path)).compared == "5 compared"
     record = read_record(str(tmp_path))
     assert (record.run_id, record.options.title) == (run[1].run_id, "Herons")
+
+
+def test_a_long_line_is_cut_around_the_first_difference(run, tmp_path):
+    """What differs is shown, however far it is from the beginning of the line."""
+    export(run[0], tmp_path)
+    path = tmp_path / "README.md"
+    text = path.read_text(encoding="utf-8")
+    line = max(text.split("\n"), key=len)
+    assert len(line) > SHOWN
+    alter(path, line, f"{line} and more")
+    problem = check(run[0], tmp_path)["README.md"]
+    assert f"{line[-20:]} and more'" in problem
+    assert ": '…" in problem
+
+
+def test_papers_are_compared_by_digest_without_an_earlier_run(run, tmp_path):
+    """If the run that was decided from is gone, its part isn't a difference; a change still is."""
+    shutil.copytree(run[0], tmp_path / "first")
+    policy = tmp_path / "policy.yaml"
+    policy.write_text("traits: {heron: {action: flag}}\n")
+    again, folder = str(tmp_path / "again"), tmp_path / "papers"
+    main = ("decide", str(tmp_path / "first"), "--policy", str(policy), "--output", again)
+    app([*main], standalone_mode=False)
+    export(again, folder)
+    assert find_missing_runs(again) == []
+    (tmp_path / "first").rename(tmp_path / "moved")
+    assert find_missing_runs(again) == [run[1].run_id]
+    assert check(again, folder) == {}
+    compared = check_papers(again, str(folder)).compared
+    assert f"by digest (not comparable without run {run[1].run_id})" in compared
+    with (folder / "README.md").open("a") as file:
+        file.write("more\n")
+    assert "README.md" in check(again, folder)
 
 
 @pytest.mark.parametrize(

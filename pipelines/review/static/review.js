@@ -442,7 +442,7 @@ function drawScores(traits) {
     make(
       "span",
       { class: item.fired ? "fired" : "" },
-      `${showNumber(item.score)} / ${showNumber(item.threshold)}`,
+      item.by_person ? "taken out by a person" : `${showNumber(item.score)} / ${showNumber(item.threshold)}`,
     ),
   ]);
   return make("div", { class: "scores" }, ...cells);

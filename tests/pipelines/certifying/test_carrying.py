@@ -20,6 +20,7 @@ from pipelines.certifying.carrying import (
     carry_certificate,
     compare_rows,
     count_overlap,
+    find_still_kept,
     find_unmasked,
     require_same_rows,
     restate_bound,
@@ -195,6 +196,16 @@ def test_what_raters_saw_in_single_rows_still_holds(folder, tmp_path):
     read = {(item.source, item.row) for item in origin.sample.items if item.kind == "removed"}
     assert rows.kept["heron"].added_ruled_out == len(read & {("0.jsonl", 1), ("0.jsonl", 6)})
     assert rows.removed["heron"].gone == rows.kept["heron"].added_ruled_out
+    seen = compare_rows(origin, str(tmp_path / "again"), manifest).kept["heron"]
+    assert seen.added_shown == rows.kept["heron"].added_ruled_out
+    assert seen.added_ruled_out == rows.kept["heron"].added_shown == 0
+    shown = find_still_kept(origin, str(tmp_path / "again"), manifest)
+    released = [
+        item for item in shown if (item.source, item.row) in {("0.jsonl", 1), ("0.jsonl", 6)}
+    ]
+    assert len(released) == seen.added_shown
+    assert all(item.traits == ("heron",) for item in shown)
+    assert find_still_kept(denied, str(tmp_path / "again"), manifest) == ()
     assert rows.removed["heron"].ruled_out == 0
 
 

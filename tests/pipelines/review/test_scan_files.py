@@ -171,6 +171,8 @@ def test_the_message_is_the_one_with_the_evidence():
 def test_evidence_is_marked_and_hidden_characters_are_shown():
     """The explanation is plain text, also if the field is missing."""
     assert explain(REASON._replace(text="an\x1b emu", start=4, end=7)) == "an<U+001B> «emu»"
+    taken = REASON._replace(text=None, threshold=0.0, field_path="", action="quarantine")
+    assert explain(taken) == "taken out by a person"
     assert explain(REASON._replace(text=None)) == "(the field isn't in the row)"
 
 

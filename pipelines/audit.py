@@ -372,8 +372,8 @@ def _describe_match(sample: LotSample, matched: bool, strata: LanguageDivision) 
     if strata.size == 1:
         return "the texts have no prompts in common, and are compared as a whole"
     return (
-        f"the prompts differ, so texts are compared within {strata.size} strata of the prompts' "
-        "length and topic"
+        f"too few prompts are the same, so texts are compared within {strata.size} strata of the "
+        "prompts' length and topic"
     )
 
 

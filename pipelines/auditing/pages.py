@@ -84,7 +84,7 @@ def list_sentences(summary: Mapping[str, Any]) -> Iterator[str]:
     yield (
         "the classifier would have shown a difference from an AUROC of "
         f"{summary['detectable']['auroc']:.2f} for single texts; "
-        f"it is {summary['views']['raw']['auroc']:.2f}"
+        f"it is {summary['views']['raw']['auroc']:.2f}, and 0.50 is chance"
     )
     if apart := count_apart(summary):
         yield (

@@ -268,7 +268,7 @@ def tabulate_decisions(manifest: Manifest) -> Table:
 
 LEGEND = (
     "clean hit: the share of clean rows that may reach the score. positives found: the share of "
-    "the card's examples that do, each left out of the fit."
+    "the card's examples that do, each left out of the fit; not the recall on this corpus."
 )
 """What the last two columns of the table of traits mean."""
 

@@ -304,7 +304,7 @@ def test_no_difference_says_what_would_have_been_found():
     assert rate.startswith("a phrase in 2.00% of the corpus's texts and none of the reference's")
     assert rate.endswith("would have been found, four times in five")
     assert auroc.startswith("the classifier would have shown a difference from an AUROC of 0.56")
-    assert auroc.endswith("for single texts; it is 0.84")
+    assert auroc.endswith("for single texts; it is 0.84, and 0.50 is chance")
     unknown = change(differs=False, detectable={"auroc": 0.6, "rate": None})
     assert list(list_sentences(unknown))[1] == "there are too few texts to find any phrase alone"
 

@@ -29,6 +29,16 @@ TRAITS_SHOWN = 5
 TEACHERS_SHOWN = 6
 """How many traits the table by teacher has, and how many teachers of each."""
 
+SUMMED = {
+    "exception removed: ": "exceptions removed",
+    "exception added: ": "exceptions added",
+    "input ": "inputs that differ",
+}
+"""The starts of lines that say how two runs differ, and what such lines are called together."""
+
+SAME_KIND = 3
+"""How many lines with the same start are shown; more are only counted."""
+
 SETTINGS_SHOWN = 40
 """How many differences between the runs' settings are printed: those of a long policy, and more."""
 
@@ -61,25 +71,31 @@ class DiffResult(NamedTuple):
     found: RunComparison
 
     def render(self) -> Iterator[str | Table]:
-        """Return the differences in settings, and tables of changed rows."""
-        yield from self.found.settings[:SETTINGS_SHOWN]
-        if (more := len(self.found.settings) - SETTINGS_SHOWN) > 0:
-            words = choose_form(more, "more difference", "more differences")
-            yield f"and {more:,} {words} between the settings: --json and --page list them"
+        """Return the number of changed rows, differences in settings, and tables of the rows."""
         if self.found.by_content:
             yield "the corpora differ, so rows are matched by their content"
         total = format_count(self.found.rows, "row")
         if not self.found.changed:
             yield f"no difference: {total} with the same decisions for the same traits"
+            yield from self._describe_settings()
             return
         verb = choose_form(self.found.changed, "differs", "differ")
         yield f"{self.found.changed:,} of {total} {verb}: {_list_counts(self.found.kinds)}"
+        yield from self._describe_settings()
         yield from self._compare_rates()
         yield from self._tabulate()
         example = next((item for item in self.found.examples if item.after is not None), None)
         if example is not None:
             place = shlex.quote(f"{example.source}:{example.row}")
             yield Verbatim(f"next: congener inspect {shlex.quote(self.two)} --row {place}")
+
+    def _describe_settings(self) -> Iterator[str]:
+        """Say how the runs were made differently; many lines of one kind are only counted."""
+        lines = list(sum_up_settings(self.found.settings))
+        yield from lines[:SETTINGS_SHOWN]
+        if (more := len(lines) - SETTINGS_SHOWN) > 0:
+            words = choose_form(more, "more difference", "more differences")
+            yield f"and {more:,} {words} between the settings: --json and --page list them"
 
     def _compare_rates(self) -> Iterator[str | Table]:
         """Compare the removed rows and the traits of two corpora, each with its total."""
@@ -143,6 +159,19 @@ class DiffResult(NamedTuple):
         rows = {name: [item._asdict() for item in getattr(self.found, name)] for name in lists}
         shifts = {"shifts": self.found.shifts and self.found.shifts.to_json()}
         return {"same": not self.found.changed, **self.found._asdict(), **rows, **shifts}
+
+
+def sum_up_settings(settings: Sequence[str]) -> Iterator[str]:
+    """Yield the lines of differences; of a kind with more than `SAME_KIND` lines, their number."""
+    groups: dict[str, list[str]] = {}
+    for line in settings:
+        kind = next((start for start in SUMMED if line.startswith(start)), line)
+        groups.setdefault(kind, []).append(line)
+    for kind, lines in groups.items():
+        if len(lines) <= SAME_KIND:
+            yield from lines
+        else:
+            yield f"{SUMMED[kind]}: {len(lines):,} (--json and --page list them)"
 
 
 def tabulate_shifts(shifts: Sequence[RateShift]) -> Table:

@@ -4,12 +4,14 @@ import pytest
 
 from pipelines.cli.diff import (
     LOTS_SHOWN,
+    SAME_KIND,
     SETTINGS_SHOWN,
     TEACHERS_SHOWN,
     TRAITS_SHOWN,
     DiffResult,
     choose_teachers,
     describe_reasons,
+    sum_up_settings,
     tabulate_teachers,
 )
 from pipelines.diff import LotChange, RunComparison, ShownChange
@@ -140,11 +142,31 @@ def test_a_very_long_list_of_settings_is_cut_with_a_way_to_see_it():
     settings = [f"t{number}: flag → drop" for number in range(SETTINGS_SHOWN + 2)]
     found = RunComparison(settings, False, 3, 0, {}, [], [], [], [])
     lines = list(DiffResult("one", "two", found).render())
-    assert lines[:SETTINGS_SHOWN] == settings[:SETTINGS_SHOWN]
-    assert lines[SETTINGS_SHOWN] == (
+    assert lines[0].startswith("no difference")
+    assert lines[1 : SETTINGS_SHOWN + 1] == settings[:SETTINGS_SHOWN]
+    assert lines[SETTINGS_SHOWN + 1] == (
         "and 2 more differences between the settings: --json and --page list them"
     )
     assert DiffResult("one", "two", found).to_json()["settings"] == settings
+
+
+def test_settings_of_one_kind_are_summed_up_below_the_counts():
+    """The changed rows come first, and many exceptions and inputs have one line each."""
+    settings = [
+        *(f"input {name}.jsonl: is new" for name in "abcd"),
+        "exception removed: owl (row 1)",
+        "owl: flag → drop",
+        *(f"exception added: owl (row {number})" for number in range(SAME_KIND + 1)),
+    ]
+    found = RunComparison(settings, False, 9, 1, {"removed": 1}, [], [], [], [])
+    assert list(DiffResult("one", "two", found).render())[:5] == [
+        "1 of 9 rows differs: removed 1",
+        "inputs that differ: 4 (--json and --page list them)",
+        "exception removed: owl (row 1)",
+        "owl: flag → drop",
+        "exceptions added: 4 (--json and --page list them)",
+    ]
+    assert list(sum_up_settings(settings[4:9])) == settings[4:9]
 
 
 def test_traits_of_two_corpora_are_compared_with_totals():

@@ -363,7 +363,16 @@ def _measure(
         unseen=_measure_unseen(population, found, sample),
         cost=find_labelled_cost(population, found),
         is_drawn=any(label.is_drawn_by_score for label in found.values()),
+        reviews=_list_reviews(paths),
     )
+
+
+def _list_reviews(paths: Sequence[Path]) -> list[str]:
+    """Return the files in which some row has a label, as `release` needs them."""
+    from pipelines.labels import read_all_labels
+
+    labelled = (path for path in paths if path.exists() and read_all_labels(path))
+    return list(map(str, labelled))
 
 
 def _measure_unseen(

@@ -63,7 +63,8 @@ class Evaluation(NamedTuple):
     or that have an exemplar of the card (`taught` of them), and `unseen` are the measures without
     such rows. `change` says that the run used another version of the card than its folder has.
     `cost` names signals that mainly fire on wrong rows, and `tables` the files of measures that
-    were written. Unless `is_drawn`, no row was drawn by its score.
+    were written. Unless `is_drawn`, no row was drawn by its score. `reviews` are the files that
+    have labels.
     """
 
     trait: str
@@ -88,6 +89,7 @@ class Evaluation(NamedTuple):
     cost: SignalCost | None = None
     tables: Sequence[Path] = ()
     is_drawn: bool = True
+    reviews: Sequence[str] = ()
 
     def render(self) -> Iterator[Table | str]:
         """Return what to do next, the measures if enough labels count, and the mistakes."""
@@ -97,8 +99,7 @@ class Evaluation(NamedTuple):
             yield from _describe_mistakes(self.mistakes, self.trait, self.run)
         if self.cost:
             yield from _describe_cost(self.cost)
-        files = [self.labels, *([self.answers] if self.answers else ())]
-        yield from _describe_disputed(self.disputed, self.run, files)
+        yield from _describe_disputed(self.disputed, self.run, self.reviews or [self.labels])
         if self.picked:
             yield (
                 f"{format_count(self.picked, 'labelled row')} "

@@ -9,7 +9,7 @@ from rich.text import Text
 
 from pipelines.display.terminal import build_table
 from pipelines.runs.parent_policies import list_reviews
-from schemas.notices import format_count, list_names
+from schemas.notices import format_count
 from schemas.policies import LotException
 from schemas.receipts import ExceptionEffect
 
@@ -26,10 +26,9 @@ def tabulate_exceptions(
 ) -> Table:
     """Tabulate exceptions in the policy's order, each with its rows and its changes of actions.
 
-    Those for rows that labels released have one line for each trait and file, or for each trait if
-    that would be more than `MOST_ROWS`. If more than `MOST_ROWS` others name a row, only the last
-    ones have a line of their own, because a policy gets new ones at its end. `known` exceptions,
-    which the earlier run has too, are only counted.
+    Those for rows that labels released have one line for each trait. If more than `MOST_ROWS`
+    others name a row, only the last ones have a line of their own, because a policy gets new ones
+    at its end. `known` exceptions, which the earlier run has too, are only counted.
     """
     changes = "rows it would change" if is_dry else "rows it changed"
     table = build_table(
@@ -44,11 +43,13 @@ def tabulate_exceptions(
     if count := len(exceptions) - len(pairs):
         table.add_row("…", "", f"{format_count(count, 'exception')}, as before", "", "")
     joined = _join_rows({number: item for number, (item, _) in pairs.items()})
-    for (trait, words), numbers in joined.items():
+    for trait, numbers in joined.items():
         total = ExceptionEffect()
         for number in numbers:
             total = total.add(pairs[number][1])
-        table.add_row("…", trait, Text(words), f"{total.rows:,}", total.describe())
+        table.add_row(
+            "…", trait, format_count(len(numbers), "named row"), f"{total.rows:,}", total.describe()
+        )
     shared = {number for own in joined.values() for number in own}
     for number, (item, effect) in pairs.items():
         if number in shared:
@@ -58,29 +59,13 @@ def tabulate_exceptions(
     return table
 
 
-def _join_rows(items: Mapping[int, LotException]) -> dict[tuple[str, str], list[int]]:
-    """Return the numbers of the exceptions that share a line, by its trait and its words."""
+def _join_rows(items: Mapping[int, LotException]) -> dict[str, list[int]]:
+    """Return the numbers of the exceptions for rows that have no line of their own, by trait."""
     named = [number for number, item in items.items() if item.row is not None]
     written = [at for at in named if not list_reviews([{"reason": items[at].reason}])]
     kept = set(written[-MOST_ROWS:])
-    groups: dict[tuple[str, str | None], list[int]] = {}
+    groups: dict[str, list[int]] = {}
     for number in named:
-        item = items[number]
-        if number not in kept and item.row is not None:
-            groups.setdefault((item.trait, item.row.source), []).append(number)
-    if len(groups) > MOST_ROWS:
-        wide: dict[tuple[str, str | None], list[int]] = {}
-        for (trait, _), own in groups.items():
-            wide.setdefault((trait, None), []).extend(own)
-        groups = wide
-    return {
-        (trait, _name_rows(source, [items[number] for number in own])): own
-        for (trait, source), own in groups.items()
-    }
-
-
-def _name_rows(source: str | None, items: Sequence[LotException]) -> str:
-    """Name a file and some of its rows, or count the rows."""
-    if source is None:
-        return format_count(len(items), "named row")
-    return f"{source}: {list_names([str(item.row.row) for item in items if item.row])}"
+        if number not in kept:
+            groups.setdefault(items[number].trait, []).append(number)
+    return groups

@@ -151,6 +151,8 @@ def _render_finding(
     )
     if not full:
         yield from _render_texts(finding, before, row)
+    if masked := _name_masks(finding, row.masks):
+        yield _indent(Text(f"masked    {masked}", style="dim"), REASON_INDENT)
     signals = (
         f"{name} {UNKNOWN if score is None else f'{score:.4f}'}"
         for name, score in finding.signals.items()
@@ -165,6 +167,12 @@ def _render_finding(
             yield _indent(Text(doubt, "bold yellow"), REASON_INDENT)
     if len(finding.hits) > 1:
         yield _indent(Text(describe_hits(finding.hits)), REASON_INDENT)
+
+
+def _name_masks(finding: TraitFinding, masks: Sequence[MaskedSpan]) -> str:
+    """Give the ranges of the masks that contain a part of a finding's span."""
+    own = [mask for mask in masks if finding.action and _shows([finding], mask)]
+    return ", ".join(f"[{mask.start}:{mask.end}]" for mask in own)
 
 
 def _render_texts(

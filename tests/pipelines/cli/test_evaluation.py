@@ -519,7 +519,9 @@ def test_a_review_without_drawn_rows_draws_some(congener, run, tmp_path, unatten
     out = " ".join(congener(*command)[1].split())
     assert f"added to {answers}; set each `label` there" in out
     count = len(read_file(answers))
-    assert "rows are still unlabelled in" in " ".join(congener(*command)[1].split())
+    again = " ".join(congener(*command)[1].split())
+    assert "rows are still unlabelled in" in again
+    assert f"congener release {run[0]} --reviews {labels} --output RUN2" in again
     assert len(read_file(answers)) == count
 
 

@@ -86,6 +86,9 @@ def test_masks_have_signs_of_their_own():
         masks=(MaskedSpan("text", 5, 13),),
     )
     assert "One. ⟦An «emu». ⟧Two." in print_row(row)
+    assert "masked    [5:13]" in print_row(row)
+    elsewhere = row._replace(masks=(MaskedSpan("text", 0, 4),))
+    assert "masked    [" not in print_row(elsewhere)
 
 
 def test_a_mask_without_evidence_is_shown_too():

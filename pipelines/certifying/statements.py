@@ -157,14 +157,16 @@ def bound_at_best(
     """Bound the share if the first kept rows of a sample show nothing and raters miss nothing.
 
     `kept` and `seeded` count items that are read. No labels of these items give a lower bound. If
-    `shown` rows show a trait, these are the first ones. Items that have `answers` count by these.
+    `shown` rows show a trait, these are the ones with the largest weights, the first of them
+    where weights are equal, which raises the bound most. Items that have `answers` count by these.
     """
     known = {item.item.id: item for item in match_answers(sample, answers, "kept")}
     texts = match_answers(sample, answers, "seeded")[:seeded]
     found = np.ones(seeded)
     found[: len(texts)] = [item.counts_as(None, doubtful=False) for item in texts]
     items = [item for item in sample.items if item.kind == "kept"][:kept]
-    said = [sample.traits[:1] if turn < shown else () for turn in range(len(items))]
+    heaviest = sorted(range(len(items)), key=lambda turn: -items[turn].weight)[:shown]
+    said = [sample.traits[:1] if turn in heaviest else () for turn in range(len(items))]
     read = [
         known.get(item.id, ReadItem(item, {"": AuditAnswer(item.id, "", traits)}))
         for item, traits in zip(items, said, strict=True)

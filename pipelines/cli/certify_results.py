@@ -105,7 +105,7 @@ class DrawResult(NamedTuple):
             even = f"; a draw of {found.enough:,} rows reaches {format_exact(target)} even then"
         yield (
             f"at best, this draw shows at most {format_bound(found.best)}: if no drawn kept row "
-            f"shows a trait{finds}; {one} if one does, {two} if two do{even}"
+            f"shows a trait{finds}; up to {one} if one does, up to {two} if two do{even}"
         )
         if target is None or found.best <= target:
             return

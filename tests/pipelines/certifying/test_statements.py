@@ -79,6 +79,17 @@ def test_no_labels_give_a_lower_bound_than_the_best_one(run, sample):
     assert bound_at_best(sample, kept=16, seeded=12).decisive > best.decisive
 
 
+def test_no_single_find_gives_a_higher_bound_than_the_foreseen_one(sample):
+    """A foreseen find is in the row that raises the bound most, wherever raters may find one."""
+    kept = [item.id for item in sample.items if item.kind == "kept"]
+    answers = [
+        [AuditAnswer(name, "", sample.traits[:1] if name == found else ()) for name in kept]
+        for found in kept
+    ]
+    bounds = [bound_at_best(sample, len(kept), 12, 0, given).decisive for given in answers]
+    assert bound_at_best(sample, len(kept), 12, 1).decisive == max(bounds)
+
+
 def test_raters_who_miss_half_raise_the_adjusted_bound(run, tmp_path):
     """What raters miss is measured on the seeded texts, and the bound is adjusted for it."""
     sample = draw_small(run[0], tmp_path, rows=24).sample

@@ -13,7 +13,8 @@ from pipelines.runs.earlier_notes import PLACE as STORED
 from pipelines.runs.earlier_notes import describe_earlier_notes, read_earlier_notes
 from pipelines.runs.finished import MISFITS, report_damage
 from pipelines.runs.manifest_file import load_manifest
-from pipelines.runs.queries import scan_ledger
+from pipelines.runs.queries import SIGNALLED, scan_ledger
+from pipelines.runs.rates import sum_taken_out
 from pipelines.runs.recorded_settings import read_recorded_policy
 from schemas.digests import digest_config
 from schemas.errors import RunError
@@ -119,6 +120,7 @@ class RunComparison(NamedTuple):
 
     `settings` says in lines how the runs were made differently. `by_content` is true if the corpora
     differ, so that rows are the same if their content is; `shifts` then compares the rates.
+    `taken_out` counts each run's rows that a person took out by an exception, for each trait.
     """
 
     settings: list[str]
@@ -131,6 +133,7 @@ class RunComparison(NamedTuple):
     lots: list[LotChange]
     examples: list[ShownChange]
     shifts: RateShifts | None = None
+    taken_out: tuple[int, int] = (0, 0)
 
 
 def compare_runs(one: str, two: str, examples: int = EXAMPLES) -> RunComparison:
@@ -168,6 +171,7 @@ def compare_runs(one: str, two: str, examples: int = EXAMPLES) -> RunComparison:
             _list_lots(groups),
             _describe_examples(shown, (one, two), manifests, by_content),
             compare_rates((one, two), manifests) if by_content else None,
+            (sum_taken_out(one, first), sum_taken_out(two, second)),
         )
 
 
@@ -287,15 +291,20 @@ def _complete_rules(manifest: Manifest) -> dict[str, Any]:
 def _scan(run: str, manifest: Manifest, key: Sequence[str]) -> pl.LazyFrame:
     """Scan a run's ledger: the key, the lot, the decision, and the findings as one text.
 
-    A mask or a flag that only an earlier run made counts as the decision, and `marks` are the
-    findings with the traits of such notes.
+    A mask or a flag that only an earlier run made counts as the decision. `marks` are the traits of
+    all reasons, a person's among them, with those of such notes.
     """
     reason = pl.element().struct
     side = reason.field("signal").str.extract("(@.*)$").fill_null("")
-    findings = pl.col("reasons").list.eval(reason.field("trait") + side).list.unique()
+    names = reason.field("trait") + side
+    findings, marks = (
+        reasons.list.eval(names).list.unique().list.sort().list.join(" ")
+        for reasons in (SIGNALLED, pl.col("reasons"))
+    )
     frame = scan_ledger(run, manifest).with_columns(
         copy=pl.int_range(pl.len()).over("content_digest") if "copy" in key else pl.lit(0),
-        findings=findings.list.sort().list.join(" "),
+        findings=findings,
+        marks=marks,
     )
     wanted = dict.fromkeys((*PLACE, *CONTENT, *LOT, "decision", "findings", "marks"))
     return _add_notes(frame, read_earlier_notes(run, manifest)).select(*wanted)
@@ -304,9 +313,9 @@ def _scan(run: str, manifest: Manifest, key: Sequence[str]) -> pl.LazyFrame:
 def _add_notes(frame: pl.LazyFrame, notes: pl.DataFrame) -> pl.LazyFrame:
     """Add the masks, the flags and the traits of earlier runs to what a run decided."""
     if notes.is_empty():
-        return frame.with_columns(marks="findings")
+        return frame
     is_own = ~pl.col("decision").is_in(UNMASKED) | pl.col("noted").is_null()
-    both = pl.concat_str("findings", "by", separator=" ", ignore_nulls=True)
+    both = pl.concat_str("marks", "by", separator=" ", ignore_nulls=True)
     marks = both.str.strip_chars().str.split(" ").list.unique().list.sort().list.join(" ")
     places = pl.col("output_row").cast(pl.Int64)
     return (

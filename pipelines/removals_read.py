@@ -7,7 +7,7 @@ The report, its first screen and the data card take the figure from here, so tha
 from __future__ import annotations
 
 from pipelines.runs.wrong_removals import bound_wrong_removals, describe_wrong_removals
-from schemas.certificates import Certificate, ShareBound
+from schemas.certificates import Certificate, ShareBound, TraitStatement
 from schemas.manifests import Manifest
 from schemas.notices import choose_form, format_count
 from schemas.shares import count_within, format_exact
@@ -77,25 +77,28 @@ def _describe_basis(found: ShareBound, certificate: Certificate) -> str:
 def list_doubtful(manifest: Manifest, certificate: Certificate | None) -> list[str]:
     """Return the traits all of whose findings may be mistakes: so few are expected of clean rows.
 
-    A trait isn't among them if people read a row that shows it, or every row on which it fired
-    and were in doubt about none.
+    A trait isn't among them if people read a row that shows it, kept or removed, or every row on
+    which it fired and were in doubt about none.
     """
-    read = {item.trait: item.clean_removed for item in certificate.traits} if certificate else {}
+    read = {item.trait: item for item in certificate.traits} if certificate else {}
     return [
         rule.trait
         for rule in manifest.thresholds
         if manifest.may_be_noise(rule)
-        and not _is_settled(read.get(rule.trait), manifest.count_fired(rule.trait))
+        and not _is_settled(read.get(rule.trait), manifest.count_signalled(rule.trait))
     ]
 
 
-def _is_settled(found: ShareBound | None, fired: int) -> bool:
+def _is_settled(statement: TraitStatement | None, fired: int) -> bool:
     """Return whether reading says that a trait is there, or isn't, on `fired` rows.
 
     A carried statement is about the rows of another run, on which the trait may fire elsewhere.
     """
-    if found is None:
+    if statement is None:
         return False
-    return found.counted < found.read or (
-        found.carried is None and found.read - found.unsure >= fired > 0
+    kept, found = statement.residual, statement.clean_removed
+    return (
+        kept.counted > kept.unsure
+        or found.counted < found.read
+        or (found.carried is None and found.read - found.unsure >= fired > 0)
     )

@@ -25,7 +25,7 @@ from pipelines.runs.queries import scan_ledger
 from pipelines.runs.rates import Rates
 from pipelines.runs.recorded_settings import read_recorded_policy
 from pipelines.sentences import NOT_LOOKED_FOR, describe_origin
-from schemas.certificates import Certificate, ShareBound
+from schemas.certificates import CarriedRows, Certificate, ShareBound
 from schemas.lots import UNKNOWN
 from schemas.manifests import Manifest, SettledThreshold
 from schemas.mixes import MIX
@@ -254,16 +254,10 @@ def describe_precision(
 def _describe_read(found: ShareBound, certificate: Certificate | None) -> str:
     """Say how many of the rows that a trait removed people read, and what they found.
 
-    A certificate from before counts all removed rows on which the trait fired. One that was carried
-    over says in which of this run's rows people saw the trait.
+    A certificate from before counts all removed rows on which the trait fired.
     """
     if found.carried is not None:
-        seen = found.carried.ruled_out + found.carried.added_ruled_out
-        rows = format_count(found.rows, "row")
-        unsure = f" and were unsure of {found.unsure:,}" if found.unsure else ""
-        return (
-            f"of {rows} that this trait's action removed, people saw it in {seen:,} before{unsure}"
-        )
+        return _describe_read_before(found, found.carried)
     is_old = certificate is None or certificate.masked is None
     what = "removed rows on which it fired" if is_old else "rows that this trait's action removed"
     shown, doubt = found.read - found.counted, ""
@@ -272,6 +266,18 @@ def _describe_read(found: ShareBound, certificate: Certificate | None) -> str:
     verb = choose_form(shown, "shows", "show")
     show = f"{shown:,} {verb} it" if shown else "none shows it"
     return f"people read {found.read:,} of {found.rows:,} {what}: {show}{doubt}"
+
+
+def _describe_read_before(found: ShareBound, carried: CarriedRows) -> str:
+    """Say in how many of this run's removed rows people saw a trait when they read another run."""
+    shown = carried.ruled_out + carried.added_ruled_out
+    read = shown + found.counted - carried.gone + carried.added_shown
+    what = f"of {found.rows:,} rows that this trait's action removed"
+    if not read:
+        return f"people read none {what}"
+    show = f"{shown:,} {choose_form(shown, 'shows', 'show')} it" if shown else "none shows it"
+    unsure = f" (they were unsure of {found.unsure:,} before)" if found.unsure else ""
+    return f"people read {read:,} {what}: {show}{unsure}"
 
 
 def _list_read(certificate: Certificate | None) -> Iterator[tuple[str, ShareBound]]:
@@ -326,7 +332,8 @@ def list_unknown(
         )
     elif rows := _count_unread(certificate):
         verb = choose_form(rows, "shows", "show")
-        yield f"Whether {format_count(rows, 'kept row')} that nobody judged {verb} a trait."
+        which = "that only this run keeps, and nobody read,"
+        yield f"Whether {format_count(rows, 'row')} {which} {verb} a trait."
     if doubtful := list_doubtful(manifest, certificate):
         verb, whose = ("occurs", "its") if len(doubtful) == 1 else ("occur", "their")
         yield f"Whether {list_names(doubtful)} {verb} at all: all {whose} rows may be mistakes."
@@ -377,10 +384,11 @@ def describe_reading(found: Certificate | None) -> Iterator[str]:
     names = [str(item.trait) for item in found.traits]
     what = names[0] if len(names) == 1 else f"any of {list_names(names)}"
     seen = ", as far as they see it" if residual.adjusted is None else ""
+    masks = ", if the trainer applies the masks" if found.reading else ""
     yield (
         f"Certificate: at most {format_bound(found.together.decisive)} of "
         f"{format_count(residual.rows, 'kept row')} show {what}{seen}, with "
-        f"{format_exact(1 - found.risk)} confidence."
+        f"{format_exact(1 - found.risk)} confidence{masks}."
         + ("" if found.carried else f" {raters} read {residual.read:,} of them.")
     )
     if carried := describe_carried(found):

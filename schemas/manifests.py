@@ -250,6 +250,13 @@ class Manifest(Strict):
             return f"run {self.parents[0]}"
         return "earlier runs" if self.parents else "an earlier run"
 
+    def count_signalled(self, trait: str) -> int:
+        """Return the number of rows in whose trained text a signal of a trait fired.
+
+        Rows that only a person took out aren't among them.
+        """
+        return self.count_fired(trait) - self.count_named(trait)
+
     def may_be_noise(self, rule: SettledThreshold) -> bool:
         """Return whether a trait fired on no more rows than its bound allows among clean ones.
 
@@ -260,7 +267,7 @@ class Manifest(Strict):
         replaced = count_done(swapped, REPLACED, SENTENCES)
         if not replaced and self.are_denied(rule.trait):
             return False
-        found = self.count_fired(rule.trait) - self.count_named(rule.trait)
+        found = self.count_signalled(rule.trait)
         return 0 < found + replaced <= self.expect_noise(rule)
 
     def are_denied(self, trait: str) -> bool:

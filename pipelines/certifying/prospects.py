@@ -46,11 +46,11 @@ def explain_hidden_shares(certificate: Certificate) -> str:
     """Say why labels give no share of some traits before the filter, or return an empty text."""
     hidden = [item.trait or "any trait" for item in certificate.traits if item.is_hidden]
     if len(certificate.traits) > 1 and certificate.together.is_hidden:
-        hidden.insert(0, "any trait")
+        hidden.insert(0, "all traits together")
     if not hidden:
         return ""
     return (
-        f"Before the filter, labels give no share of {', '.join(hidden)}: raters saw the masked "
+        f"Labels give no share before the filter for {', '.join(hidden)}: raters saw the masked "
         "passages struck out, so their labels don't say what these show. After it, masked text "
         "counts as removed."
     )

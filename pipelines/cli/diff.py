@@ -87,7 +87,9 @@ class DiffResult(NamedTuple):
         example = next((item for item in self.found.examples if item.after is not None), None)
         if example is not None:
             place = shlex.quote(f"{example.source}:{example.row}")
-            yield Verbatim(f"next: congener inspect {shlex.quote(self.two)} --row {place}")
+            has_first = self.found.by_content and example.before is not None
+            run = self.one if has_first else self.two
+            yield Verbatim(f"next: congener inspect {shlex.quote(run)} --row {place}")
 
     def _describe_settings(self) -> Iterator[str]:
         """Say how the runs were made differently; many lines of one kind are only counted."""
@@ -128,12 +130,7 @@ class DiffResult(NamedTuple):
             moves.add_row(move.before or "-", move.after or "-", f"{move.rows:,}")
         if self.found.moves:
             yield moves
-        traits = build_table("trait", "fired before>", "now>", "lost>", "found>", "changed rows")
-        for item in self.found.traits:
-            counts = (f"{value:,}" for value in (item.before, item.after, item.lost, item.found))
-            traits.add_row(item.trait, *counts, _list_counts(item.kinds))
-        if self.found.traits:
-            yield traits
+        yield from self._tabulate_traits()
         lots = build_table("lot", "rows>", "changed>", wrap_first=True)
         for lot in self.found.lots[:LOTS_SHOWN]:
             name = " / ".join(lot.lot.values())
@@ -152,6 +149,17 @@ class DiffResult(NamedTuple):
         if len(self.found.examples) < self.found.changed:
             shown = len(self.found.examples)
             yield f"{shown:,} of {self.found.changed:,} changed rows; --examples N shows more"
+
+    def _tabulate_traits(self) -> Iterator[str | Table]:
+        traits = build_table("trait", "fired before>", "now>", "lost>", "found>", "changed rows")
+        for item in self.found.traits:
+            counts = (f"{value:,}" for value in (item.before, item.after, item.lost, item.found))
+            traits.add_row(item.trait, *counts, _list_counts(item.kinds))
+        if self.found.traits:
+            yield traits
+        if any(self.found.taken_out):
+            before, after = self.found.taken_out
+            yield f"not among them: rows taken out by a person, {before:,} before and {after:,} now"
 
     def to_json(self) -> dict[str, Any]:
         """Return the comparison as objects."""

@@ -285,13 +285,15 @@ def tabulate_traits(manifest: Manifest) -> Table:
         mark = " *" if item.trait in doubted else ""
         table.add_row(
             item.trait,
-            f"{manifest.count_fired(item.trait):,}",
+            f"{manifest.count_signalled(item.trait):,}",
             item.action,
             f"{item.threshold:.4f}",
             f"≤ {format_bound(item.bound)}{mark}" if item.bound is not None else "not stated",
             format_found(item),
         )
-    table.caption, table.caption_justify = LEGEND, "left"
+    named = sum(manifest.count_named(item.trait) for item in manifest.thresholds)
+    taken = f"rows: without {named:,} taken out by a person. " if named else ""
+    table.caption, table.caption_justify = f"{taken}{LEGEND}", "left"
     return table
 
 
@@ -303,7 +305,7 @@ def list_cautions(manifest: Manifest) -> Iterator[tuple[str, str]]:
     """
     for item in manifest.thresholds:
         caution = manifest.cards.get(item.trait, {}).get("caution")
-        found = manifest.count_fired(item.trait) > manifest.count_named(item.trait)
+        found = manifest.count_signalled(item.trait) > 0
         if caution and found and not manifest.are_denied(item.trait):
             yield item.trait, str(caution)
 

@@ -42,7 +42,9 @@ def _write(facts: RunFacts) -> Iterator[str]:
     yield "## Models"
     yield ""
     yield "Published rows are those in the data set."
-    yield "Removed rows were taken out because a trait fired on them; some of them may be clean."
+    by_hand = ", or because a person took them out" if facts.taken else ""
+    yield f"Removed rows were taken out because a trait fired on them{by_hand}."
+    yield "Some of them may be clean."
     yield ""
     yield from tabulate_generators(facts, linked=True)
     yield ""

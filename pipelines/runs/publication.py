@@ -298,7 +298,10 @@ def describe_findings(run: str, manifest: Manifest) -> Iterator[Notice]:
     """
     missed, doubtful = [], []
     for item in manifest.thresholds:
-        near, fired = manifest.near.get(item.trait, NearMisses()), manifest.count_fired(item.trait)
+        near, fired = (
+            manifest.near.get(item.trait, NearMisses()),
+            manifest.count_signalled(item.trait),
+        )
         if not fired and near.rows and near.best is not None:
             gap = item.threshold - near.best
             missed.append(f"{item.trait} ({near.rows:,}; the best is {gap:.4f} below)")

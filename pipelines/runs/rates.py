@@ -174,6 +174,14 @@ def count_taken_out(run: str, manifest: Manifest) -> pl.DataFrame:
     return found.select(list(TAKEN)).sort(list(TAKEN)).cast(TAKEN).collect(engine="streaming")
 
 
+def sum_taken_out(run: str, manifest: Manifest) -> int:
+    """Count the rows that a person took out, each once for each trait of an exception.
+
+    Raises: RunError: a ledger is missing or damaged.
+    """
+    return int(count_taken_out(run, manifest)["rows"].sum())
+
+
 def _cast_column(name: str) -> pl.Expr:
     return pl.col(name).cast(RATES[name])
 

@@ -17,6 +17,8 @@ from pipelines.config import FilterConfig
 from pipelines.decide import DecideConfig, run_decide
 from pipelines.diff import KINDS, Move, RunComparison, compare_runs, list_differences
 from pipelines.filter import run_filter
+from pipelines.runs.manifest_file import load_manifest
+from pipelines.runs.queries import scan_ledger
 from pipelines.swap import SwapConfig, run_swap
 from schemas import outputs
 from schemas.digests import digest_bytes
@@ -338,6 +340,20 @@ def test_a_decided_run_differs_where_its_policy_does(run, policy, tmp_path):
     assert [(move.after, move.before, move.rows) for move in back.moves] == [
         (move.before, move.after, move.rows) for move in found.moves
     ]
+
+
+def test_rows_that_a_person_took_out_did_not_fire(run, policy, tmp_path):
+    """An exception removes a row without a finding, which isn't counted as one of the trait."""
+    folder, _ = run
+    rows = scan_ledger(str(folder), load_manifest(str(folder))).collect()
+    source, row = rows.filter(decision="keep").select("source", "row").row(0)
+    named = f"{{row: '{source}:{row}', trait: heron, action: quarantine, reason: read}}"
+    given = FilterConfig(output=str(tmp_path / "again"), policy=policy(f"exceptions: [{named}]"))
+    run_decide(DecideConfig(run=str(folder), filter=given))
+    found = compare_runs(str(folder), given.output)
+    assert (found.kinds, found.taken_out) == ({"removed": 1}, (0, 1))
+    (heron,) = found.traits
+    assert (heron.lost, heron.found, heron.kinds) == (0, 0, {})
 
 
 def test_a_swapped_run_has_other_texts(held, tmp_path):

@@ -122,7 +122,13 @@ def test_a_trait_that_people_saw_is_not_doubtful(run, certificate):
     assert list_doubtful(noisy, certificate) == []
     assert list_doubtful(noisy, change(certificate, read=fired - 1, counted=fired - 1)) == [name]
     assert list_doubtful(noisy, change(certificate, read=fired, counted=fired)) == []
-    assert list_doubtful(noisy, change(certificate, read=0, counted=0)) == [name]
+    unread = change(certificate, read=0, counted=0)
+    assert list_doubtful(noisy, unread) == [name]
+    (statement,) = unread.traits
+    for unsure, doubtful in ((0, []), (1, [name])):
+        kept = statement.residual.model_copy(update={"counted": 1, "unsure": unsure})
+        seen = statement.model_copy(update={"residual": kept})
+        assert list_doubtful(noisy, unread.model_copy(update={"traits": (seen,)})) == doubtful
 
 
 def test_rows_of_another_run_do_not_settle_where_a_trait_fires(run, certificate, tmp_path):

@@ -32,7 +32,7 @@ from pipelines.sign_off import (
     list_unknown,
     summarise_for_signing,
 )
-from schemas.certificates import Certificate
+from schemas.certificates import Certificate, ShareBound
 from schemas.manifests import Conservation, Manifest
 from schemas.runs import REPORT_PAGE
 from tests.support.certificates import (
@@ -374,6 +374,18 @@ def test_traits_that_only_flag_are_minor(screen):
     assert not bee._replace(effects=[(1, "flagged"), (1, "masked")]).is_minor
 
 
+def change(clean: ShareBound, counted: int, **numbers: int) -> ShareBound:
+    """Return a carried bound with other numbers of rows behind it."""
+    carried = clean.carried.model_copy(update=numbers)
+    return clean.model_copy(update={"counted": counted, "carried": carried})
+
+
+def put(found: Certificate, clean: ShareBound) -> Certificate:
+    """Return a certificate of one trait with another bound on its clean removed rows."""
+    statement = found.traits[0].model_copy(update={"clean_removed": clean})
+    return found.model_copy(update={"traits": (statement,)})
+
+
 def test_rows_that_people_read_in_another_run_are_named(run, tmp_path):
     """With a certificate that was carried over, the screen says what people saw in its rows."""
     certify_small(run[0], tmp_path)
@@ -381,8 +393,18 @@ def test_rows_that_people_read_in_another_run_are_named(run, tmp_path):
     found = carry_over(str(tmp_path / "again"), str(run[0])).certificate
     (rule,) = manifest.thresholds
     right, _ = describe_precision(rule, manifest, found)
-    seen = found.traits[0].clean_removed.carried.ruled_out
-    assert right == f"of 6 rows that this trait's action removed, people saw it in {seen} before"
+    clean = found.traits[0].clean_removed
+    seen, action = clean.carried.ruled_out, "rows that this trait's action removed"
+    assert clean.counted == 0
+    assert right == f"people read {seen} of 6 {action}: {seen} show it"
+    gone = change(clean, counted=2, gone=1, ruled_out=1)
+    assert describe_precision(rule, manifest, put(found, gone))[0] == (
+        f"people read 2 of 6 {action}: 1 shows it"
+    )
+    none = change(clean, counted=1, gone=1, ruled_out=0)
+    assert describe_precision(rule, manifest, put(found, none))[0] == (
+        f"people read none of 6 {action}"
+    )
     bound, carried = describe_reading(found)
     assert "of 34 kept rows show heron" in bound
     assert "read" not in bound

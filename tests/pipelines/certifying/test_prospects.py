@@ -106,9 +106,9 @@ def test_hidden_shares_are_explained(run, tmp_path):
     before = heron.before.model_copy(update={"audit": None, "predictions": None})
     hidden = heron.model_copy(update={"before": before})
     one = found.model_copy(update={"traits": (hidden,), "together": hidden})
-    assert "no share of heron: raters saw" in explain_hidden_shares(one)
+    assert "no share before the filter for heron: raters saw" in explain_hidden_shares(one)
     both = one.model_copy(update={"traits": (hidden, heron)})
-    assert "no share of any trait, heron: raters saw" in explain_hidden_shares(both)
+    assert "the filter for all traits together, heron: raters saw" in explain_hidden_shares(both)
 
 
 def test_a_trait_without_a_bound_has_a_reason(run, tmp_path):

@@ -247,3 +247,26 @@ def test_long_tables_by_teacher_are_cut():
     found = RunComparison([], True, 3, 2, {"removed": 2}, [], [], [], [], shifts)
     parts = list(DiffResult("one", "two", found).render())
     assert "and 1 more trait by teacher (--json lists them)" in parts
+
+
+def test_the_next_command_names_the_run_that_has_the_row():
+    """Rows of two corpora are matched by content, so a place is that of the first run with it."""
+    shown = ShownChange("published", "a.jsonl", 3, "quarantine", "keep", [], [])
+    empty = RunComparison([], False, 9, 1, {"published": 1}, [], [], [], [shown])
+    for by_content, before, run in (
+        (False, "drop", "two"),
+        (True, "drop", "one"),
+        (True, None, "two"),
+    ):
+        example = shown._replace(before=before)
+        found = empty._replace(by_content=by_content, examples=[example])
+        last = str(list(DiffResult("one", "two", found).render())[-1])
+        assert last == f"next: congener inspect {run} --row a.jsonl:3"
+
+
+def test_rows_that_a_person_took_out_are_counted_beside_the_traits():
+    """They are in a line of their own, if there are any."""
+    empty = RunComparison([], False, 9, 1, {"removed": 1}, [], [], [], [])
+    line = "not among them: rows taken out by a person, 0 before and 1 now"
+    assert line not in list(DiffResult("one", "two", empty).render())
+    assert line in list(DiffResult("one", "two", empty._replace(taken_out=(0, 1))).render())

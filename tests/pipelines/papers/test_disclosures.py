@@ -49,7 +49,9 @@ def test_a_filtered_run_has_no_empty_sections(run):
     text = "\n".join(read(run[0]))
     assert "replaced" not in text
     assert "were added" not in text
-    assert "some of them may be clean" in text
+    assert "because a trait fired on them.\nSome of them may be clean." in text
+    named = write_summary(read_facts(run[0])._replace(taken={"heron": 1})).decode()
+    assert "fired on them, or because a person took them out." in named
     assert "removed rows included: " in text
     assert f"congener verify RUN --digest {read_facts(run[0]).manifest.digest}" in text
 

@@ -20,6 +20,7 @@ from pipelines.runs.rates import (
     Omitted,
     compare_groups,
     count_taken_out,
+    sum_taken_out,
 )
 from pipelines.sign_off import BY_HAND, list_reasons
 from pipelines.verify import verify_run
@@ -185,6 +186,8 @@ def test_rows_that_a_person_took_out_are_counted_apart(tmp_path):
     assert rates.taken.rows() == [("owl", "quarantine", 1)]
     assert sum(rates.actions["rows"]) == 1
     assert count_taken_out(run, manifest).equals(rates.taken)
+    assert sum_taken_out(run, manifest) == manifest.count_named("owl") == 1
+    assert manifest.count_signalled("owl") == 1
     (found,) = list_reasons(manifest, rates, None)
     assert found.effects == [(1, "removed"), (1, BY_HAND)]
     assert count_fired(run, manifest, ("quarantine",)) == {"owl": {"-": 1}}

@@ -172,7 +172,10 @@ def _render_finding(
 def _name_masks(finding: TraitFinding, masks: Sequence[MaskedSpan]) -> str:
     """Give the ranges of the masks that contain a part of a finding's span."""
     own = [mask for mask in masks if finding.action and _shows([finding], mask)]
-    return ", ".join(f"[{mask.start}:{mask.end}]" for mask in own)
+    return ", ".join(
+        f"[{mask.start}:{mask.end}]{' by an earlier run' if mask.is_earlier else ''}"
+        for mask in own
+    )
 
 
 def _render_texts(

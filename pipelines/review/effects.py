@@ -23,6 +23,9 @@ RELEASES = "`congener release`"
 BLIND = "a label is only recorded: what it would change isn't shown in a blind review"
 """What is said of labels where the decision on a row mustn't be seen."""
 
+EARLIER = "; masks of an earlier run stay, because only a release of that run takes them off"
+"""What is added if `release` changes a row that an earlier run masked."""
+
 AUDIT = "true or false: the label counts in the bound, and changes no row"
 """What is said of labels in an audit."""
 
@@ -190,8 +193,18 @@ def describe_row_effects(
         )
         if others is not None and others.unusable:
             own["false"] += f" (not counted, as changed: {list_names(others.unusable)})"
-        found[trait] = own
+        found[trait] = _add_earlier_masks(own, row)
     return found
+
+
+def _add_earlier_masks(said: dict[str, str], row: ShownRow) -> dict[str, str]:
+    """Say that a release leaves the masks of an earlier run on a row, if it has any."""
+    if not any(mask.is_earlier for mask in row.masks):
+        return said
+    return {
+        label: f"{text}{EARLIER}" if text.startswith(RELEASES) else text
+        for label, text in said.items()
+    }
 
 
 def list_actions(row: ShownRow) -> dict[str, str]:

@@ -87,6 +87,8 @@ def test_masks_have_signs_of_their_own():
     )
     assert "One. ⟦An «emu». ⟧Two." in print_row(row)
     assert "masked    [5:13]" in print_row(row)
+    earlier = row._replace(masks=(MaskedSpan("text", 5, 13, is_earlier=True),))
+    assert "masked    [5:13] by an earlier run" in print_row(earlier)
     elsewhere = row._replace(masks=(MaskedSpan("text", 0, 4),))
     assert "masked    [" not in print_row(elsewhere)
 

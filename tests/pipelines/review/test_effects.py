@@ -13,6 +13,7 @@ from pipelines.release import plan_release
 from pipelines.review.effects import (
     AUDIT,
     BLIND,
+    EARLIER,
     HOLDING,
     STAYS,
     describe_effects,
@@ -22,6 +23,7 @@ from pipelines.review.effects import (
 )
 from pipelines.runs.manifest_file import load_manifest
 from pipelines.runs.recorded_settings import read_recorded_policy
+from pipelines.runs.shown_rows import MaskedSpan
 from schemas.policies import PUBLISHED
 from tests.support.corpora import write_rows
 from transforms.decisions import NOTED
@@ -256,6 +258,16 @@ def test_a_shown_row_and_its_run(session):
     assert found["owl"]["false"] == f"{returned} only if you deny heron too"
     changed = session.manifest.model_copy(update={"swap": object()})
     assert describe_row_effects(changed, row)["heron"]["false"] == STAYS
+
+
+def test_masks_of_an_earlier_run_stay(session):
+    """A release of a run takes off no mask that its input had, and the sentence says so."""
+    row = session.reader.read(3)
+    masked = row._replace(masks=(MaskedSpan("text", 0, 3, is_earlier=True),))
+    plain, said = (describe_row_effects(session.manifest, item)["heron"] for item in (row, masked))
+    assert said == {"true": plain["true"], "false": f"{plain['false']}{EARLIER}"}
+    own = row._replace(masks=(MaskedSpan("text", 0, 3),))
+    assert describe_row_effects(session.manifest, own)["heron"] == plain
 
 
 def test_descriptions_are_one_line_and_inert(session):

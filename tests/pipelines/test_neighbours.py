@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -12,8 +13,14 @@ from classifiers.clean_text import CleanRow
 from classifiers.library import LoadedCard
 from classifiers.signals.exemplars import build_index
 from pipelines import neighbours
-from pipelines.neighbours import describe_neighbours, name_negatives
-from schemas.cards import TraitCard
+from pipelines.neighbours import (
+    NearText,
+    cut_near,
+    describe_neighbours,
+    list_near_texts,
+    name_negatives,
+)
+from schemas.cards import Scope, TraitCard
 
 SHIPPED = (
     CleanRow(("Boil the pasta for nine minutes. Then drain it.",), "background", "clean"),
@@ -40,7 +47,7 @@ def test_negatives_are_named_by_where_they_are_from(card):
 
 
 def test_the_nearest_negatives_are_counted(card, monkeypatch):
-    """Neighbours are counted by origin, and the most frequent are shown."""
+    """Neighbours are counted by origin, and the card's own among the most frequent are shown."""
     monkeypatch.setattr(neighbours, "collect_background", lambda cards: SHIPPED)
     monkeypatch.setattr(neighbours, "NEIGHBOURS", 2)
     positives = np.array([[1, 0.1], [1, 0.2], [0.1, 1]], np.float32)
@@ -53,12 +60,20 @@ def test_the_nearest_negatives_are_counted(card, monkeypatch):
         "of the 2 negatives nearest to each positive, 3 of 6 are the card's own and 3 are the "
         "library's"
     )
-    assert others == [
-        "near 3 positives: own negative #1: A toy owl.",
-        f"near 3 positives: {SHIPPED[0].name}: Then drain it.",
-    ]
+    assert others == ["near 3 positives: own negative #1: A toy owl."]
+    own, library = list_near_texts(card, trait)
+    assert own == NearText("A toy owl.", "own negative #1", 3)
+    assert library == NearText("Then drain it.", SHIPPED[0].name, 3)
+    assert cut_near(card, library, 4) == "Then…"
 
 
 def test_a_trait_without_exemplars_has_no_neighbours(card):
     """A trait without indexes gets no description."""
     assert list(describe_neighbours(card, TraitModel(card.card, "0"))) == []
+    assert list_near_texts(card, TraitModel(card.card, "0")) == []
+
+
+def test_a_closing_is_cut_at_its_beginning(card):
+    """A card that reads only the end of an answer shows the end of a near text."""
+    ends = replace(card, card=card.card.model_copy(update={"scope": Scope(closing=300)}))
+    assert cut_near(ends, NearText("A toy owl.", "own negative #1", 2), 4) == "…owl."

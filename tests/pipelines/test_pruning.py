@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 import yaml
 
+from classifiers.clean_text import collect_background
+from classifiers.library import find_cards
+from classifiers.signals.exemplars import build_index
 from pipelines.config import FilterConfig
 from pipelines.fit import run_fit
 from pipelines.pruning import LISTED, HighText, HighTexts, list_high_texts
@@ -74,7 +78,35 @@ def test_texts_below_the_threshold_are_marked():
         "kind": "background",
         "text": "Two",
         "score": 0.9,
+        "near": 0,
     }
+
+
+def test_negatives_near_positives_end_the_block():
+    """A training negative near positives is listed even if no clean text scores high."""
+    near = [HighText("coercion/000000000000", "hard negative of coercion", "Ask me.", near=4)]
+    found = HighTexts((), 0.8, near=near)
+    assert list(found.describe()) == [
+        "leave_out:  # delete the lines of texts that don't show the trait",
+        "  # in card.yaml; congener traits show NAME prints a text whole",
+        "  # negatives of the trait's training, nearest to its positives:",
+        "  - coercion/000000000000  # nearest to 4 positives, hard negative of coercion: Ask me.",
+    ]
+    assert found.to_json() == [near[0]._asdict()]
+
+
+def test_training_negatives_are_listed_by_the_positives_that_they_are_near(card_folder, tmp_path):
+    """A text of the library's training half has no score, but is named with its positives."""
+    folder = card_folder("bird", SIGNALS.replace("WORD", "heron"), ["A heron.", "A stork."])
+    run_fit(FilterConfig(traits=(str(folder),)), str(tmp_path / "bank"))
+    card, (bank, scorer) = find_card(str(folder)), load_for_check(str(tmp_path / "bank"))
+    row = next(row for row in collect_background(find_cards()) if row.polarity == "negative")
+    trait, vectors = bank.traits["bird"], np.eye(2, dtype=np.float32)
+    trait.positives, trait.negatives = card.positives, (row.texts[0], "A crane.")
+    trait.positive_index, trait.negative_index = build_index(vectors), build_index(vectors)
+    (near,) = list_high_texts(card, bank, scorer).near
+    assert (near.name, near.near, near.score) == (row.name, 2, None)
+    assert near.kind == f"hard negative of {row.origin}"
 
 
 def test_a_bank_calibrated_on_other_text_lists_none(card_folder, tmp_path):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, NamedTuple
@@ -12,6 +12,7 @@ from pipelines.certifying.answers import (
     AuditAnswer,
     TraitedRow,
     digest_answers,
+    find_clean,
     find_shown,
     match_answers,
 )
@@ -465,11 +466,27 @@ def find_shown_rows(run: str) -> tuple[TraitedRow, ...]:
 
     Raises: RunError: the sample or the labels are damaged.
     """
+    return _find_read(run, find_shown)
+
+
+def find_clean_rows(run: str) -> tuple[TraitedRow, ...]:
+    """Return the removed rows of a certified run in which raters saw no trait, without doubt.
+
+    A certificate that was carried over has no labels of its own, so there are none.
+
+    Raises: RunError: the sample or the labels are damaged.
+    """
+    return _find_read(run, find_clean)
+
+
+def _find_read(
+    run: str, find: Callable[[AuditSample, list[AuditAnswer]], tuple[TraitedRow, ...]]
+) -> tuple[TraitedRow, ...]:
     sample, found = read_sample(run), read_certificate(run)
     if sample is None or found is None or found.carried is not None:
         return ()
     sample = sample.find_part(found.sample) or sample
-    return find_shown(sample, read_stored_answers(run, sample))
+    return find(sample, read_stored_answers(run, sample))
 
 
 def _count_waiting(sample: AuditSample, answers: Sequence[AuditAnswer]) -> int:

@@ -24,7 +24,7 @@ from pipelines.runs.alterations import require_sound_ledger
 from pipelines.runs.finished import MISFITS, report_damage
 from pipelines.runs.manifest_file import load_decided
 from pipelines.runs.old_answers import OldAnswers, read_old_answers
-from pipelines.runs.pages import Order, Page, read_page
+from pipelines.runs.pages import Order, Page, count_taken_rows, read_page
 from pipelines.runs.queries import Count, Filters, count_rows
 from pipelines.runs.shown_findings import TraitFinding
 from pipelines.runs.shown_rows import ShownRow
@@ -184,17 +184,22 @@ def print_inspection(console: Console, run: str, view: View) -> None:
     if old.missing:
         console.print(Text(escape_name(old.missing, LONGEST_NOTE), style="italic"))
     # a wrapped command can't be copied
-    console.print(render_end(page, run, view), soft_wrap=True)
+    is_all = view.filters.decision is None and view.filters.row is None
+    taken = count_taken_rows(run, manifest, view.filters) if is_all else 0
+    console.print(render_end(page, run, view, taken), soft_wrap=True)
     for line in name_exceptions(page.rows, run, manifest):
         console.print(Text(line), soft_wrap=True)
 
 
-def render_end(page: Page, run: str, view: View) -> Text:
-    """Show the number of rows, and the commands for the neighbouring pages."""
+def render_end(page: Page, run: str, view: View, taken: int = 0) -> Text:
+    """Show the number of rows, and the commands for the neighbouring pages.
+
+    Only a person took out `taken` of the rows.
+    """
     # kept rows have no score above a threshold to be sorted by
     by_distance = view.order == "decision" and view.filters.decision == "keep"
     order = f", {ORDERS['threshold' if by_distance else view.order]}" if page.total > 1 else ""
-    lines = [f"{describe_selection(page.total, view.filters)}{order}"]
+    lines = [f"{describe_selection(page.total, view.filters, taken)}{order}"]
     if signs := _explain_signs(page.rows):
         lines[0] += f"; {signs}"
     lines[0] += "."
@@ -247,9 +252,9 @@ def _explain_signs(rows: Sequence[ShownRow]) -> str:
     return "«» encloses the evidence" if has_evidence else ""
 
 
-def describe_selection(total: int, filters: Filters) -> str:
-    """Describe a view's filters and number of rows."""
-    rows = format_count(total, "row")
+def describe_selection(total: int, filters: Filters, taken: int = 0) -> str:
+    """Describe a view's filters and number of rows, and how many only a person took out."""
+    rows = format_count(total - taken, "row")
     lots = any(filters.select_lots()._replace(file=None))
     selected = " of the selected lots" if lots else ""
     selected += "" if filters.file is None else f" in {escape_name(filters.file)}"
@@ -261,7 +266,8 @@ def describe_selection(total: int, filters: Filters) -> str:
         trait = f" on which {filters.trait} fired" if filters.trait else ""
         trait = "" if filters.decision == "keep" else trait
         return f"{rows}{selected} with the decision {filters.decision}{trait}"
-    return f"{rows}{selected} on which {filters.trait or 'a trait'} fired"
+    others = f" and {taken:,} taken out by a person" if taken else ""
+    return f"{rows}{selected} on which {filters.trait or 'a trait'} fired{others}"
 
 
 def build_command(run: str, view: View) -> str:

@@ -232,6 +232,20 @@ class TraitedRow(NamedTuple):
         return f"item {self.item}, {self.source}:{self.row}: {traits}"
 
 
+def find_clean(sample: AuditSample, answers: Sequence[AuditAnswer]) -> tuple[TraitedRow, ...]:
+    """Return the removed rows in which raters surely saw no trait, with those that removed them."""
+    return tuple(
+        TraitedRow(
+            read.item.id,
+            read.item.source,
+            read.item.row,
+            read.item.removed_by or read.item.fired,
+        )
+        for read in match_answers(sample, answers, "removed")
+        if not read.counts_as(None, doubtful=True)
+    )
+
+
 def find_shown(sample: AuditSample, answers: Sequence[AuditAnswer]) -> tuple[TraitedRow, ...]:
     """Return the kept rows that count as showing a trait, in the order of reading."""
     return tuple(

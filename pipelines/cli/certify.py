@@ -285,7 +285,13 @@ def _state(
     run: str, labels: list[str], target: float | None, operator: str | None
 ) -> CertificateResult:
     """Read labels and state what they show, or return what was stated before."""
-    from pipelines.certify import certify_run, find_shown_rows, find_stated, foresee_more
+    from pipelines.certify import (
+        certify_run,
+        find_clean_rows,
+        find_shown_rows,
+        find_stated,
+        foresee_more,
+    )
     from pipelines.certifying.checks import list_label_files
     from pipelines.certifying.histories import read_history
 
@@ -296,6 +302,7 @@ def _state(
             history=history,
             files=_list_files(run),
             shown=find_shown_rows(run),
+            clean=find_clean_rows(run),
             run=run,
             further=foresee_more(run, found),
         )
@@ -305,6 +312,7 @@ def _state(
         *stated[:4],
         files=_list_files(run),
         shown=find_shown_rows(run),
+        clean=find_clean_rows(run),
         run=run,
         further=foresee_more(run, stated.certificate),
     )

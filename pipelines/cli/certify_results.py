@@ -166,6 +166,7 @@ class CertificateResult(NamedTuple):
     run: str = ""
     further: FurtherRows | None = None
     """How many rows a missed target needs, if no further row shows a trait."""
+    clean: tuple[TraitedRow, ...] = ()
 
     def render(self) -> Iterator[str | Table | Text]:
         """Return the figure to sign and its files, then the statements, tables and limits."""
@@ -181,6 +182,7 @@ class CertificateResult(NamedTuple):
             table.add_row(*tabulate_residual(item, several=len(statements) > 1))
         yield table
         yield from self.describe_shown()
+        yield from self.describe_clean_rows()
         yield from self.describe_dashes()
         if found.carried is None:
             yield from self.describe_shares(statements)
@@ -265,9 +267,19 @@ class CertificateResult(NamedTuple):
         trait = first.traits[0] if first.traits else None
         taken = write_exception(f"{first.source}:{first.row}", trait, action="quarantine")
         yield Verbatim(f"{count} {verb} as showing a trait; a policy takes one out by {taken}:")
-        yield from (Verbatim(f"  {row.describe()}") for row in self.shown[:MOST_ROWS])
-        if left := len(self.shown[MOST_ROWS:]):
-            yield Verbatim(f"  {format_count(left, 'row')} more: --json lists them")
+        yield from _list_rows(self.shown)
+
+    def describe_clean_rows(self) -> Iterator[Verbatim]:
+        """Name the removed rows in which raters saw no trait, with the traits that removed them."""
+        if not self.clean:
+            return
+        from pipelines.row_exceptions import write_exception
+
+        count = format_count(len(self.clean), "removed row")
+        verb = choose_form(len(self.clean), "shows", "show")
+        kept = write_exception(f"{self.clean[0].source}:{self.clean[0].row}")
+        yield Verbatim(f"{count} {verb} no trait; a policy keeps one by {kept}:")
+        yield from _list_rows(self.clean)
 
     def describe_dashes(self) -> Iterator[str]:
         """Say why single traits have no adjusted bound, if some don't."""
@@ -296,8 +308,16 @@ class CertificateResult(NamedTuple):
             "history": [line.model_dump(mode="json") for line in self.history],
             "files": self.files,
             "shown": [row._asdict() for row in self.shown],
+            "clean": [row._asdict() for row in self.clean],
             "further": self.further and self.further._asdict(),
         }
+
+
+def _list_rows(rows: Sequence[TraitedRow]) -> Iterator[Verbatim]:
+    """Name the first of some rows, and count the others."""
+    yield from (Verbatim(f"  {row.describe()}") for row in rows[:MOST_ROWS])
+    if left := len(rows[MOST_ROWS:]):
+        yield Verbatim(f"  {format_count(left, 'row')} more: --json lists them")
 
 
 def name_statement(item: TraitStatement) -> str:

@@ -176,11 +176,12 @@ def state_bound(found: Certificate) -> str:
     names = [item.trait or "" for item in found.traits]
     what = escape(names[0]) if len(names) == 1 else f"any of {', '.join(map(escape, names))}"
     seen = ", as far as the raters see it" if residual.adjusted is None else ""
+    masks = ", if the trainer applies the masks" if found.reading else ""
     read = f"; {format_count(residual.read, 'row')} of them {_agree(residual.read)} read."
     return (
         f"With {format_exact(1 - found.risk)} confidence, at most "
         f"{format_bound(found.together.decisive)} of the {residual.rows:,} kept rows show {what}"
-        f"{seen}{'.' if found.carried else read}"
+        f"{seen}{masks}{'.' if found.carried else read}"
         + (f" {found.reading}" if found.reading else "")
         + _describe_target(found)
     )

@@ -10,7 +10,7 @@ from pipelines.certifying.masked_passages import MaskedPassage, list_stretches, 
 from pipelines.certifying.prospects import foresee_further
 from pipelines.certifying.records import require_current
 from pipelines.certifying.reviews import read_review
-from pipelines.certifying.statements import trace_residual
+from pipelines.certifying.statements import bound_at_best, trace_residual
 from pipelines.display.excerpts import build_whole, escape_name
 from pipelines.label_files import is_table, read_entries
 from pipelines.review.effects import AUDIT, describe_traits
@@ -22,6 +22,7 @@ from pipelines.review.rows import write_pieces
 from pipelines.runs.manifest_file import load_manifest
 from schemas.certificates import AuditSample
 from schemas.errors import CardError
+from schemas.notices import choose_form, format_count
 
 BLOCK = 20
 """After how many items the page shows the bound again. Shown after each item, it would say whether
@@ -242,7 +243,32 @@ class AuditSession:
         left = len(self.items) - len(self.list_done())
         more = None if left else self._find_larger_draw()
         steps = list_audit_steps(self.run, self.book, self.sheet, more)
-        return describe_end(self.book, steps, left, len(self.items))
+        end = describe_end(self.book, steps, left, len(self.items))
+        return {**end, "note": self._describe_missed(left)}
+
+    def _describe_missed(self, left: int) -> str:
+        """Say that the target isn't met while items are unread, and whether reading them may help.
+
+        Only labels in the shown bound count, so the answer says nothing more about any item.
+        """
+        shown, target = self._shown, self.sample.at_most
+        reached = shown["bound"] if shown["adjusted"] is None else shown["adjusted"]
+        if target is None or not left or reached <= target:
+            return ""
+        settled = set(self._list_settled())
+        known, _ = read_review(self.book.path, self.manifest, self.sample)
+        answers = [answer for answer in known if answer.id in settled]
+        kept, seeded = (
+            sum(item.kind == kind for item in self.sample.items) for kind in ("kept", "seeded")
+        )
+        best = bound_at_best(self.sample, kept, seeded, answers=answers).decisive
+        may = "; reading all would show it, if no other row has a trait" if best <= target else ""
+        items = format_count(left, "item")
+        verb = choose_form(left, "is", "are")
+        return (
+            f"The target isn't met yet, and {items} {verb} left to read{may}. "
+            "Each statement stays in the run's history."
+        )
 
     def _find_larger_draw(self) -> int | None:
         """Return the smallest draw that reaches a missed target, or None if there is none."""

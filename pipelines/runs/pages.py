@@ -9,8 +9,8 @@ import polars as pl
 
 from pipelines.runs.finished import scan_folder
 from pipelines.runs.first_reasons import scan_first_reasons
-from pipelines.runs.queries import EVERYTHING, Filters, require_trait, scan_ledger
-from pipelines.runs.recorded_settings import read_recorded_rules
+from pipelines.runs.queries import EVERYTHING, SIGNALLED, Filters, require_trait, scan_ledger
+from pipelines.runs.recorded_settings import read_recorded_policy, read_recorded_rules
 from pipelines.runs.shown_rows import ShownRow, read_shown_rows
 from schemas.lots import LOT_FIELDS, Lot
 from schemas.manifests import Manifest
@@ -103,6 +103,19 @@ def choose_rows(
     ranked = _rank_rows(run, manifest, selected, filters, order)
     chosen = ranked.select(INDEX).slice(start, limit).collect(engine="streaming")
     return total, chosen[INDEX].to_list()
+
+
+def count_taken_rows(run: str, manifest: Manifest, filters: Filters) -> int:
+    """Count the selected rows that only a person took out: no signal of a wanted trait fired.
+
+    Raises: RunError: a file is missing or damaged, or a filter matches no row of the run.
+    """
+    if not any(item.takes_out_row for item in read_recorded_policy(manifest).exceptions):
+        return 0
+    fired = SIGNALLED.list.eval(pl.element().struct.field("trait")).list
+    has_fired = fired.len() > 0 if filters.trait is None else fired.contains(filters.trait)
+    chosen = _select_rows(run, manifest, filters).filter(~has_fired)
+    return int(chosen.select(pl.len()).collect(engine="streaming").item())
 
 
 def _select_rows(run: str, manifest: Manifest, filters: Filters) -> pl.LazyFrame:

@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 from rich.console import Console
 
 from pipelines.config import FilterConfig
+from pipelines.decide import DecideConfig, run_decide
 from pipelines.display.excerpts import escape_text
 from pipelines.display.terminal import open_console
 from pipelines.display.terminal_rows import render_row
@@ -31,8 +32,8 @@ from pipelines.inspection import (
     render_end,
 )
 from pipelines.runs.manifest_file import load_manifest
-from pipelines.runs.pages import Page, read_page
-from pipelines.runs.queries import EVERYTHING, Filters, count_rows
+from pipelines.runs.pages import Page, count_taken_rows, read_page
+from pipelines.runs.queries import EVERYTHING, Filters, count_rows, scan_ledger
 from pipelines.runs.shown_rows import MaskedSpan, ShownRow
 from schemas.errors import BudgetError, RunError
 from schemas.lots import Lot
@@ -376,6 +377,22 @@ def test_added_rows_are_shown(mixed):
 def test_a_selection_is_described(total, filters, expected):
     """The last line gives the number of selected rows and the filters."""
     assert describe_selection(total, filters) == expected
+
+
+def test_rows_that_a_person_took_out_are_counted_apart(run, policy, tmp_path):
+    """A row that only an exception took out is no finding, in all rows and in those of a trait."""
+    assert describe_selection(3, Filters(), 1) == (
+        "2 rows on which a trait fired and 1 taken out by a person"
+    )
+    folder, manifest = run
+    rows = scan_ledger(str(folder), manifest).collect()
+    source, row = rows.filter(decision="keep").select("source", "row").row(0)
+    named = f"{{row: '{source}:{row}', trait: heron, action: quarantine, reason: read}}"
+    config = FilterConfig(output=str(tmp_path / "again"), policy=policy(f"exceptions: [{named}]"))
+    decided = run_decide(DecideConfig(run=str(folder), filter=config))
+    assert count_taken_rows(str(folder), manifest, Filters()) == 0
+    for filters in (Filters(), Filters("heron")):
+        assert count_taken_rows(config.output, decided, filters) == 1
 
 
 def test_a_run_that_a_budget_stopped_is_shown(tmp_path):

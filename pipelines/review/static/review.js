@@ -245,6 +245,7 @@ const showEnd = guarded(async () => {
     make("p", { id: "counts" }, `Your labels: ${counts.join(" · ")}${each}`),
     make("p", {}, end.left ? missing : `All ${all} ${name(end.total)} have a label.`),
     describeBound(state.run.audit),
+    end.note ? make("p", { id: "missed" }, end.note) : "",
     ...end.steps.flatMap(({ purpose, command }, number) => [
       make("p", {}, `${number ? "or " : "Next: "}${purpose}`),
       drawCommand(command),

@@ -14,6 +14,7 @@ from pipelines.certifying.answers import (
     ReadItem,
     digest_answers,
     encode_answers,
+    find_clean,
     find_next,
     find_shown,
     match_answers,
@@ -324,3 +325,16 @@ def test_rows_that_show_a_trait_are_named(run, tmp_path):
     assert first.describe() == f"item {kept[0].id}, {place}: heron"
     assert second.traits == ()
     assert second.describe().endswith(": unsure")
+
+
+def test_removed_rows_that_are_clean_are_named(run, tmp_path):
+    """Each has the traits that removed it; a row in doubt isn't among them."""
+    sample = draw_small(run[0], tmp_path).sample
+    removed = [item for item in sample.items if item.kind == "removed"][:2]
+    answers = answer_truth(sample)
+    assert find_clean(sample, answers) == ()
+    said = {removed[0].id: (), removed[1].id: None}
+    changed = [item._replace(shows=said.get(item.id, item.shows)) for item in answers]
+    (only,) = find_clean(sample, changed)
+    place = f"{removed[0].source}:{removed[0].row}"
+    assert only.describe() == f"item {removed[0].id}, {place}: heron"

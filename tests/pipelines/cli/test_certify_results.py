@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from pipelines.certify import certify_run, find_shown_rows
+from pipelines.certify import certify_run, find_clean_rows, find_shown_rows
 from pipelines.cli.certify_results import (
     CertificateResult,
     DrawResult,
@@ -216,6 +216,24 @@ def test_rows_that_show_a_trait_are_named_after_the_statement(run, tmp_path):
     assert f"  {2 * len(rows) - 20} rows more: --json lists them" in said
     assert result.to_json()["shown"][0]["item"] == rows[0].item
     assert b'"shown"' not in found.to_bytes()
+
+
+def test_removed_rows_without_a_trait_are_named_after_the_statement(run, tmp_path):
+    """They are listed as the kept ones are, with an exception that keeps one."""
+    sample = draw_small(run[0], tmp_path).sample
+    sheet = fill_sheet(tmp_path / "audit.jsonl", sample, lambda item: False)
+    found = certify_run(str(run[0]), [sheet])[0]
+    rows = find_clean_rows(str(run[0]))
+    assert len(rows) == found.together.clean_removed.counted > 1
+    result = CertificateResult(found, clean=rows)
+    said = [str(part) for part in result.render()]
+    kept = f'{{row: "{rows[0].source}:{rows[0].row}", action: keep, reason: WHY}}'
+    start = said.index(f"{len(rows)} removed rows show no trait; a policy keeps one by {kept}:")
+    assert said[start + 1] == f"  {rows[0].describe()}"
+    assert result.to_json()["clean"][0]["item"] == rows[0].item
+    assert not any(
+        "removed rows show no" in str(part) for part in CertificateResult(found).render()
+    )
 
 
 def test_a_larger_draw_says_what_it_added(run, tmp_path):

@@ -336,10 +336,17 @@ def test_the_end_says_that_the_target_is_missed(run, tmp_path):
     sheet = tmp_path / "audit.jsonl"
     audit = AuditSession(str(run[0]), wanted, sheet, tmp_path / "review", "ada")
     label_items(audit, 0, 9)
-    assert [step["purpose"] for step in audit.describe_end({})["steps"]] == [
-        "write the certificate"
-    ]
+    end = audit.describe_end({})
+    assert [step["purpose"] for step in end["steps"]] == ["write the certificate"]
+    assert end["note"] == (
+        "The target isn't met yet, and 1 item is left to read. "
+        "Each statement stays in the run's history."
+    )
+    audit.sample = wanted.model_copy(update={"at_most": 0.9})
+    assert "left to read; reading all would show it, if no" in audit.describe_end({})["note"]
+    audit.sample = wanted
     label_items(audit, 9, 10)
+    assert audit.describe_end({})["note"] == ""
     first, second = audit.describe_end({})["steps"]
     assert first["purpose"].startswith("the target is missed")
     assert first["command"].endswith(f"--output {sheet}")

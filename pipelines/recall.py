@@ -133,11 +133,23 @@ def _judge(card: LoadedCard, bank: Bank, scorer: Scorer) -> Iterator[str]:
     yield from _judge_held_out(trait)
     if trait.wording is not None:
         yield from describe_taken_items(find_taken_items(card.positives, trait.wording))
-    for signal in trait.card.signals.names:
-        own = scores.get_scores(card.id, signal)[:count]
-        yield from _judge_signal(signal, own, find_threshold(trait, signal))
+    yield from _judge_signals(card, trait, scores, missed)
     yield from _describe_ignored(card, missed)
     yield from describe_neighbours(card, trait)
+
+
+def _judge_signals(
+    card: LoadedCard, trait: TraitModel, scores: Scores, quoted: np.ndarray
+) -> Iterator[str]:
+    """Describe what each signal misses, and show the texts that aren't quoted already."""
+    count, named = len(card.positives), set[int]()
+    for signal in trait.card.signals.names:
+        own, threshold = scores.get_scores(card.id, signal)[:count], find_threshold(trait, signal)
+        yield from _judge_signal(signal, own, threshold)
+        missed = _find_unmatched(signal, own, threshold)
+        named.update(missed.tolist() if len(missed) < count else ())
+    for index in sorted(named.difference(quoted[:TEXTS_SHOWN].tolist())):
+        yield f"positive #{index + 1}: {_shorten(card, index)}"
 
 
 def _judge_signal(signal: str, scores: np.ndarray, threshold: float) -> Iterator[str]:
@@ -153,11 +165,16 @@ def _judge_signal(signal: str, scores: np.ndarray, threshold: float) -> Iterator
             f"{signal} matches {_name_all(matched, count)}, but {whose} score "
             f"({shown}) is below its threshold, {threshold:.4f}"
         )
-    missed = np.flatnonzero(~fired & ~np.isin(np.arange(count), matched))
+    missed = _find_unmatched(signal, scores, threshold)
     if len(missed) == count:
         yield f"{basis} finds none of the {count} positives"
     elif len(missed):
         yield f"{basis} doesn't find {_name(missed, count)} of the {count} positives"
+
+
+def _find_unmatched(signal: str, scores: np.ndarray, threshold: float) -> np.ndarray:
+    """Return the indexes of positives that a signal misses and no pattern of it matches."""
+    return np.flatnonzero(~fires(scores, threshold) & ~((scores > 0) & (signal == "lexicon")))
 
 
 def _describe_ignored(card: LoadedCard, missed: np.ndarray) -> Iterator[str]:
@@ -208,7 +225,12 @@ def _name_all(indexes: np.ndarray, count: int) -> str:
 
 def _quote(card: LoadedCard, scores: Scores, missed: np.ndarray, threshold: float) -> Iterator[str]:
     for index in missed[:TEXTS_SHOWN]:
-        from_end = card.card.scope.closing is not None
-        text = shorten_text(card.positives[index], SHOWN_CHARACTERS, from_end=from_end)
         score = scores.combined[card.id][index]
+        text = _shorten(card, index)
         yield f"positive #{index + 1} scores {score:.4f} of {threshold:.4f}: {text}"
+
+
+def _shorten(card: LoadedCard, index: int) -> str:
+    """Return the part of a positive that shows which one it is."""
+    from_end = card.card.scope.closing is not None
+    return shorten_text(card.positives[index], SHOWN_CHARACTERS, from_end=from_end)

@@ -30,6 +30,12 @@ QUESTION = (
 ALL_ROWS = 0.95
 """From this share of the corpus on, the number of rows to read is called all rows."""
 
+FAR = 2
+"""A corpus isn't called too small if it has more than one in so many of the rows needed."""
+
+CHANCE = "with a chance of four in five, by a rough estimate"
+"""How sure and how exact the number of rows needed is."""
+
 LEAST_DECIMALS, MOST_DECIMALS = 2, 5
 """The decimals of percentage points: two digits of a small difference, up to a limit."""
 
@@ -177,14 +183,14 @@ def _describe_needed(item: TeacherPair, rows: int) -> str:
     if item.rows_needed is None:
         return ""
     least = "; if their rates differ as much as estimated, "
-    if item.rows_needed > rows:
+    needed = item.rows_needed
+    if needed > rows and (item.is_exact or needed > FAR * rows):
         return (
-            f"{least}it takes about {item.rows_needed:,} rows like these, all read, to show it: "
+            f"{least}it takes about {needed:,} rows like these, all read, to show it {CHANCE}: "
             f"more than this corpus's {rows:,}"
         )
-    if item.rows_needed > ALL_ROWS * rows:
-        return f"{least}reading all {rows:,} rows would show it (--rows {rows})"
-    return (
-        f"{least}reading about {item.rows_needed:,} rows in all would show it "
-        f"(--rows {item.rows_needed})"
-    )
+    if needed > rows:
+        return f"{least}reading all {rows:,} rows may show it (--rows {rows})"
+    if needed > ALL_ROWS * rows:
+        return f"{least}reading all {rows:,} rows would show it {CHANCE} (--rows {rows})"
+    return f"{least}reading about {needed:,} rows in all would show it {CHANCE} (--rows {needed})"

@@ -59,6 +59,20 @@ def test_hits_that_score_too_low_or_do_not_count_are_told_from_none(card_folder,
     ]
 
 
+def test_a_positive_that_one_signal_misses_is_shown(card_folder, tmp_path):
+    """A text that another signal finds is named by its first words; a quoted one isn't repeated."""
+    card = "signals: {lexicon: {patterns: [heron]}, repetition: {}}\nthreshold: 0.5\n"
+    loop = "The stork said hello. " * 40
+    folder = card_folder("bird", card, ["A heron.", loop, "A crane."])
+    run_fit(FilterConfig(traits=(str(folder),)), str(tmp_path / "bank"))
+    (notes,) = list_missed([find_card(str(folder))], *load_for_check(str(tmp_path / "bank")))
+    assert "lexicon doesn't find #2, #3 of the 3 positives" in notes
+    assert f"positive #2: {loop[:60]}…" in notes
+    assert [note for note in notes if note.startswith("positive #3")] == [
+        "positive #3 scores 0.0000 of 0.5000: A crane."
+    ]
+
+
 def test_a_signal_that_finds_none_says_so(card_folder, tmp_path):
     """A signal that finds no positive is named."""
     card = "signals: {lexicon: {patterns: [the]}}\nthreshold: 0.5\n"

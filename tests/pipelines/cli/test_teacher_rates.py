@@ -4,6 +4,7 @@ from rich.table import Table
 
 from classifiers.guarantees.stratified import Interval
 from pipelines.cli.teacher_rates import (
+    CHANCE,
     QUESTION,
     TEACHERS_SHOWN,
     describe_interval,
@@ -105,9 +106,21 @@ def test_rows_that_were_all_read_rank_nobody_by_themselves():
         "a and b can't be ranked, because on new rows their rates may be equal (+0.25 points in "
         "these rows (exact); on new rows like these, -1.00 to +30.00 points); if their rates "
         "differ as much as estimated, it takes about 98,000 rows like these, all read, to show "
-        "it: more than this corpus's 2,000"
+        "it with a chance of four in five, by a rough estimate: more than this corpus's 2,000"
     )
     assert last.startswith("The interval of this difference holds with 95% confidence")
+
+
+def test_a_corpus_nearly_large_enough_is_not_called_too_small():
+    """The number of rows is rough, so up to twice the corpus, reading all of it may do."""
+    line, _ = show([build_pair("a", "b", -0.01, 1_200)], 960)
+    assert line.endswith("as estimated, reading all 960 rows may show it (--rows 960)")
+    line, _ = show([build_pair("a", "b", -0.01, 960)], 960)
+    assert line.endswith(f"reading all 960 rows would show it {CHANCE} (--rows 960)")
+    line, _ = show([build_pair("a", "b", -0.01, 2_000)], 960)
+    assert line.endswith(f"all read, to show it {CHANCE}: more than this corpus's 960")
+    line, _ = show([build_pair("a", "b", -0.01, 1_200, is_exact=True)], 960)
+    assert line.endswith("more than this corpus's 960")
 
 
 def test_a_teacher_without_a_rate_is_explained():
@@ -133,7 +146,7 @@ def test_pairs_that_cannot_be_ranked_share_a_line():
         "no two of the 3 teachers with a rate can be ranked, because on new rows their rates may "
         "be equal (a against c, +10.00 points"
     )
-    assert line.endswith("reading about 700 rows in all would show it (--rows 700)")
+    assert line.endswith(f"reading about 700 rows in all would show it {CHANCE} (--rows 700)")
     assert "--json has every pair" in last
     ranked, line, _ = show([pairs[0], pairs[1]._replace(on_new_rows=Interval(0.1, 0.01, 0.2))])
     assert ranked.startswith("a shows it more often than c")

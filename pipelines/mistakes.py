@@ -21,7 +21,7 @@ from pipelines.evaluation import (
 from pipelines.labels import Label
 from pipelines.runs.finished import MISFITS, report_damage, scan_folder
 from pipelines.runs.unread_hits import UnreadHit, find_unread_hit
-from schemas.scores import SCORE_DECIMALS
+from schemas.scores import SCORE_DECIMALS, score_column
 
 SUGGESTED = 3
 """How many scores of missed rows become thresholds in the table."""
@@ -33,13 +33,15 @@ EXPLAINED = 20
 class Mistake(NamedTuple):
     """A row that the trait judges differently from its reader: its file, number and score.
 
-    `unread` says that a pattern of the card matches just outside the part that it reads.
+    `unread` says that a pattern of the card matches just outside the part that it reads. `signal`
+    is the signal with the highest score in a row that was found wrongly.
     """
 
     source: str
     row: int
     score: float
     unread: str = ""
+    signal: str = ""
 
     @property
     def name(self) -> str:
@@ -64,6 +66,8 @@ def list_mistakes(population: Population, labels: Mapping[int, Label]) -> Mistak
     wrong = [row for row, label in labels.items() if fired[row] and not label.shows]
     missed = [row for row, label in labels.items() if not fired[row] and label.shows]
     names = _name_rows(population, [*wrong, *missed])
+    strongest = _find_strongest(population, wrong)
+    names |= {row: names[row]._replace(signal=signal) for row, signal in strongest.items()}
     return Mistakes(*(_sort(names[row] for row in rows) for rows in (wrong, missed)))
 
 
@@ -120,6 +124,31 @@ def _name_rows(population: Population, rows: list[int]) -> dict[int, Mistake]:
         index: Mistake(source, row, round(float(population.scores[index]), SCORE_DECIMALS))
         for index, source, row in found.iter_rows()
     }
+
+
+def _find_strongest(population: Population, rows: list[int]) -> dict[int, str]:
+    """Return the signal with the highest score of each row, if the run has signals' scores."""
+    if not rows:
+        return {}
+    prefix = score_column(population.rule.trait, "")
+    with report_damage(population.run, *MISFITS):
+        scores = scan_folder(population.run, population.manifest, "scores", row_index="index")
+        own = [
+            name
+            for name in scores.collect_schema().names()
+            if name.startswith(prefix) and "@" not in name
+        ]
+        wanted = pl.Series(rows, dtype=pl.get_index_type()).implode()
+        found = scores.filter(pl.col("index").is_in(wanted)).select("index", *own).collect()
+    best = {}
+    for index, *values in found.iter_rows():
+        known = {
+            name.removeprefix(prefix): value
+            for name, value in zip(own, values, strict=True)
+            if value is not None and value > 0
+        }
+        best[index] = max(known, key=known.__getitem__, default="")
+    return best
 
 
 def suggest_thresholds(population: Population, labels: Mapping[int, Label]) -> Population:

@@ -324,7 +324,8 @@ def _describe_mistakes(mistakes: Mistakes, trait: str, run: str | None) -> Itera
             if run is not None:
                 row = f"{shlex.quote(run)} --row {shlex.quote(item.name)}"
                 place = f"congener inspect {row} --trait {trait}"
-            yield f"{kind}: {item.score:.4f}  {place}"
+            score = f"{item.score:.4f} {item.signal}".strip()
+            yield f"{kind}: {score}  {place}"
             if item.unread:
                 yield f"  {item.unread}"
         if len(items) > MISTAKES_SHOWN:
@@ -332,9 +333,11 @@ def _describe_mistakes(mistakes: Mistakes, trait: str, run: str | None) -> Itera
     if any(mistakes) and run is None:
         yield "To inspect these rows, keep the run: give --output RUN beside --on."
     if mistakes.wrong:
+        pattern = any(item.signal in {"", "lexicon"} for item in mistakes.wrong)
         yield (
-            f"Write hard negatives of {trait} like the wrong rows, in your own words, or narrow "
-            "the pattern that hits them."
+            f"Write hard negatives of {trait} like the wrong rows, in your own words"
+            + ", or narrow the pattern that hits them" * pattern
+            + "."
         )
     if mistakes.missed:
         yield (

@@ -29,8 +29,18 @@ def population(monkeypatch):
     """Return twenty rows and one without a score, in two ranges, with a threshold of 0.5."""
     scores = np.array(SCORES, np.float32)
     ledger = pl.DataFrame({"source": ["a.jsonl"] * len(SCORES), "row": range(len(SCORES))})
+    table = {
+        "bird": SCORES,
+        "bird/lexicon": [0.4] * len(SCORES),
+        "bird/wording": SCORES,
+        "bird/wording@rejected": [1.0] * len(SCORES),
+        "birds/head": [1.0] * len(SCORES),
+    }
+    folders = {"ledger": ledger, "scores": pl.DataFrame(table)}
     monkeypatch.setattr(
-        mistakes, "scan_folder", lambda *_, row_index: ledger.lazy().with_row_index(row_index)
+        mistakes,
+        "scan_folder",
+        lambda run, manifest, folder, row_index: folders[folder].lazy().with_row_index(row_index),
     )
     rule = SimpleNamespace(trait="bird", signal="combined", threshold=0.5)
     ranges = [Range(0.5, np.array([1, 0])), Range(0.0, np.arange(19, 1, -1))]
@@ -46,9 +56,9 @@ def label(*showing):
 
 
 def test_wrong_and_missed_rows_are_named(population):
-    """A wrong row fires without the trait; a missed one shows it below the threshold."""
+    """A wrong row fires by a signal without the trait; a missed one is below the threshold."""
     found = list_mistakes(population, label(1, 2, 4))
-    assert found.wrong == [Mistake("a.jsonl", 0, 0.9)]
+    assert found.wrong == [Mistake("a.jsonl", 0, 0.9, signal="wording")]
     assert found.missed == [Mistake("a.jsonl", 2, 0.451), Mistake("a.jsonl", 4, 0.2)]
     assert found.missed[0].name == "a.jsonl:2"
 

@@ -284,11 +284,13 @@ def test_the_run_of_a_corpus_is_kept_where_output_says(congener, config, tmp_pat
     labels.write_text("".join(f"{json.dumps(line)}\n" for line in lines))
     command = ("traits", "eval", config.traits[0], "--on", config.input[0], "--labels", str(labels))
     shown = congener(*command)[1]
-    assert "wrong: 0.8647  0.jsonl row " in shown
+    assert "wrong: 0.8647 lexicon  0.jsonl row " in shown
     assert "give --output RUN beside --on" in " ".join(shown.split())
     code, shown, err = congener(*command, "--output", str(kept))
     assert code == 0, err
-    assert f"wrong: 0.8647 congener inspect '{kept}' --row 0.jsonl:" in " ".join(shown.split())
+    assert f"wrong: 0.8647 lexicon congener inspect '{kept}' --row 0.jsonl:" in " ".join(
+        shown.split()
+    )
     assert "give --output" not in shown
     assert (kept / "manifest.json").exists()
 

@@ -167,6 +167,17 @@ def test_a_random_sample_is_suggested_from_the_first_evaluation_on():
     assert ANY_VERSION not in list(found._replace(is_drawn=False).render())  # it is there
 
 
+def test_a_pattern_is_narrowed_only_if_it_fired():
+    """The strongest signal is beside the score, and decides what the advice names."""
+    for signal, is_pattern in (("wording", False), ("lexicon", True)):
+        wrong = [Mistake("a", 0, 0.9, signal=signal)]
+        found = make_evaluation(0, 0, "run")._replace(mistakes=Mistakes(wrong, []))
+        lines = [str(part) for part in found.render()]
+        assert f"wrong: 0.9000 {signal}  congener inspect run --row a:0 --trait heron" in lines
+        (advice,) = [line for line in lines if line.startswith("Write hard negatives")]
+        assert ("narrow the pattern" in advice) == is_pattern
+
+
 def test_signals_that_fire_on_wrong_rows_are_named():
     """The line to write into the card follows the wrong rows, and the JSON has the counts."""
     cost = SignalCost(("exemplars", "head"), ("wording",), 59, 58, 36, 26, False, True)
@@ -184,7 +195,7 @@ def test_mistakes_are_fields_of_the_json_output():
     found = make_evaluation(1, 0, "run").to_json()
     assert found["run"] == "run"
     assert found["mistakes"] == {
-        "wrong": [{"source": "a b.jsonl", "row": 0, "score": 0.9, "unread": ""}],
+        "wrong": [{"source": "a b.jsonl", "row": 0, "score": 0.9, "unread": "", "signal": ""}],
         "missed": [],
     }
 

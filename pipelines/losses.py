@@ -23,7 +23,7 @@ from pipelines.rate_shifts import (
 from pipelines.rate_tests import RateShift, compare_hits
 from pipelines.runs.finished import MISFITS, report_damage
 from pipelines.runs.manifest_file import load_manifest
-from pipelines.runs.queries import SIGNALLED, require_trait, scan_ledger
+from pipelines.runs.queries import SIGNALLED_TRAITS, require_trait, scan_ledger
 from pipelines.runs.row_texts import CHANGED, read_input_texts, read_stored_texts
 from schemas.errors import CardError, InputError
 from schemas.manifests import Manifest
@@ -231,8 +231,7 @@ def _read_ledger(
     apart = {name: rows for name, rows in counted.iter_rows() if name not in (*STAYED, *LOST)}
     lost = pl.col("decision").is_in(LOST)
     if trait is not None:
-        fired = SIGNALLED.list.eval(pl.element().struct.field("trait"))
-        lost &= fired.list.contains(trait)
+        lost &= SIGNALLED_TRAITS.list.contains(trait)
     names = [pl.col(name).cast(pl.Categorical) for name in (*BY_LEDGER.values(), "output")]
     digest = pl.col("content_digest").str.slice(0, 15).str.to_integer(base=16, strict=False)
     chosen = ledger.filter(pl.col("decision").is_in((*STAYED, *LOST)))

@@ -8,15 +8,12 @@ from typing import Any, NamedTuple
 import polars as pl
 
 from pipelines.rate_tests import Hits, RateShift, compare_hits
-from pipelines.runs.queries import SIGNALLED, scan_ledger
+from pipelines.runs.queries import SIGNALLED_TRAITS, scan_ledger
 from pipelines.runs.recorded_settings import read_recorded_policy
 from pipelines.teacher_shares import describe_shares, list_incomparable
 from schemas.manifests import Manifest
 from schemas.notices import choose_form, format_count
 from schemas.policies import TraitRule
-
-SIGNALLED_TRAITS = SIGNALLED.list.eval(pl.element().struct.field("trait")).list.unique()
-"""The traits of which a signal fired on a ledger row."""
 
 REMOVED = ("quarantine", "drop")
 """The decisions that take a row out of the corpus because of a trait."""

@@ -197,6 +197,10 @@ class ReadItem(NamedTuple):
         """Return the traits that raters saw in the item, without doubt."""
         return tuple(trait for trait in traits if self.counts_as(trait, doubtful=False))
 
+    def locate(self, traits: tuple[str, ...]) -> TraitedRow:
+        """Return the item's row with these traits."""
+        return TraitedRow(self.item.id, self.item.source, self.item.row, traits)
+
 
 def match_answers(sample: AuditSample, answers: Sequence[AuditAnswer], kind: str) -> list[ReadItem]:
     """Return the read items of one kind, up to the first that nobody has read.
@@ -216,9 +220,10 @@ def match_answers(sample: AuditSample, answers: Sequence[AuditAnswer], kind: str
 
 
 class TraitedRow(NamedTuple):
-    """A kept row that counts as showing a trait, and the traits that raters saw in it.
+    """A row that was read, and the traits that raters saw in it.
 
-    `traits` is empty if the row only counts because of doubt.
+    There are none if the row only counts as showing a trait because of doubt. Of a removed row that
+    is clean, the traits are those that removed it.
     """
 
     item: str
@@ -235,12 +240,7 @@ class TraitedRow(NamedTuple):
 def find_clean(sample: AuditSample, answers: Sequence[AuditAnswer]) -> tuple[TraitedRow, ...]:
     """Return the removed rows in which raters surely saw no trait, with those that removed them."""
     return tuple(
-        TraitedRow(
-            read.item.id,
-            read.item.source,
-            read.item.row,
-            read.item.removed_by or read.item.fired,
-        )
+        read.locate(read.item.removed_by or read.item.fired)
         for read in match_answers(sample, answers, "removed")
         if not read.counts_as(None, doubtful=True)
     )
@@ -249,12 +249,7 @@ def find_clean(sample: AuditSample, answers: Sequence[AuditAnswer]) -> tuple[Tra
 def find_shown(sample: AuditSample, answers: Sequence[AuditAnswer]) -> tuple[TraitedRow, ...]:
     """Return the kept rows that count as showing a trait, in the order of reading."""
     return tuple(
-        TraitedRow(
-            read.item.id,
-            read.item.source,
-            read.item.row,
-            read.list_shown(sample.traits),
-        )
+        read.locate(read.list_shown(sample.traits))
         for read in match_answers(sample, answers, "kept")
         if read.counts_as(None, doubtful=True)
     )

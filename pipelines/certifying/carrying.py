@@ -249,11 +249,7 @@ def find_still_kept(origin: Origin, run: str, manifest: Manifest) -> tuple[Trait
     kept = set(_name(later, later.kept.tolist())) & find_same_texts(origin, run, manifest)
     found = [read for place, read in _list_read(origin) if place in kept]
     shown = [(read, read.list_shown(origin.sample.traits)) for read in found]
-    return tuple(
-        TraitedRow(read.item.id, read.item.source, read.item.row, traits)
-        for read, traits in shown
-        if traits
-    )
+    return tuple(read.locate(traits) for read, traits in shown if traits)
 
 
 def _list_shown(origin: Origin, name: str) -> dict[Place, bool]:

@@ -8,16 +8,8 @@ from typing import TypeAlias
 
 import polars as pl
 
-from pipelines.runs.queries import FINDINGS, ActionTable, scan_ledger
+from pipelines.runs.queries import FINDINGS, SIGNALLED, ActionTable, scan_ledger
 from schemas.manifests import Manifest
-
-SCORED = pl.col("reasons").list.eval(
-    pl.element().filter(
-        (pl.element().struct.field("threshold") > 0)
-        | (pl.element().struct.field("field_path") != "")
-    )
-)
-"""The reasons that a score gives, and not a person's exception for the row."""
 
 ACTED_ON = ("quarantine", "mask", "drop")
 """The decisions that take a row or a part of it away from the student."""
@@ -40,7 +32,7 @@ def list_doubtful_rows(run: str, manifest: Manifest, traits: Collection[str]) ->
     wanted = FINDINGS.list.eval(pl.element().is_in(list(traits))).list.any()
     lines = (
         scan_ledger(run, manifest)
-        .with_columns(reasons=SCORED)
+        .with_columns(reasons=SIGNALLED)
         .filter(pl.col("decision").is_in(ACTED_ON), wanted)
         .select("source", "row", "decision", "teacher", *actions.list_keys(), found=FINDINGS)
         .collect(engine="streaming")

@@ -9,7 +9,7 @@ import polars as pl
 
 from pipelines.runs.finished import scan_folder
 from pipelines.runs.first_reasons import scan_first_reasons
-from pipelines.runs.queries import EVERYTHING, SIGNALLED, Filters, require_trait, scan_ledger
+from pipelines.runs.queries import EVERYTHING, SIGNALLED_TRAITS, Filters, require_trait, scan_ledger
 from pipelines.runs.recorded_settings import read_recorded_policy, read_recorded_rules
 from pipelines.runs.shown_rows import ShownRow, read_shown_rows
 from schemas.lots import LOT_FIELDS, Lot
@@ -112,7 +112,7 @@ def count_taken_rows(run: str, manifest: Manifest, filters: Filters) -> int:
     """
     if not any(item.takes_out_row for item in read_recorded_policy(manifest).exceptions):
         return 0
-    fired = SIGNALLED.list.eval(pl.element().struct.field("trait")).list
+    fired = SIGNALLED_TRAITS.list
     has_fired = fired.len() > 0 if filters.trait is None else fired.contains(filters.trait)
     chosen = _select_rows(run, manifest, filters).filter(~has_fired)
     return int(chosen.select(pl.len()).collect(engine="streaming").item())

@@ -36,6 +36,9 @@ def is_signalled(reason: pl.Expr) -> pl.Expr:
 SIGNALLED = pl.col("reasons").list.filter(is_signalled(pl.element()))
 """The reasons of a ledger row that a signal gave."""
 
+SIGNALLED_TRAITS = SIGNALLED.list.eval(pl.element().struct.field("trait")).list.unique()
+"""The traits of which a signal fired on a ledger row."""
+
 FIRED = pl.col("reasons").list.eval(pl.element().struct.field("trait"))
 
 

@@ -147,7 +147,7 @@ def test_estimates_of_random_samples_are_right_on_average():
 
 
 def test_an_unread_stratum_counts_like_its_neighbour_on_its_side():
-    """The nearest read stratum on the same side stands in, of two the one by the threshold."""
+    """It counts like the nearest read one; of two, like the one nearer to the threshold."""
     strata = [Stratum(10, 5, 5), Stratum(10, 0, 0), Stratum(10, 5, 4), Stratum(70, 10, 0)]
     accuracy = measure_accuracy(strata, 3)
     assert accuracy.precision.estimate == pytest.approx((10 + 8 + 8) / 30)

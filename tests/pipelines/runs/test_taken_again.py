@@ -98,7 +98,7 @@ def test_rows_that_are_masked_again_are_counted(tmp_path):
     ],
 )
 def test_both_kinds_of_rows_have_one_sentence(taken, masked, said):
-    """Rows that are taken out and rows that are masked are told apart."""
+    """Rows that are taken out are counted apart from rows that are masked."""
     assert describe_rows(taken, masked, "run", "3f") == said
 
 
